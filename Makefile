@@ -1,0 +1,70 @@
+# The front door: `make` builds ./vlm2vec, `make demo` shows what it does, `make test` checks it. CMake and Ninja do the work.
+PACKAGES = g++ cmake ninja-build libcli11-dev nlohmann-json3-dev libpng-dev zlib1g-dev libutf8proc-dev libgtest-dev \
+           fonts-noto-color-emoji unicode-data
+JOBS ?= $(shell nproc)
+
+# The demonstration: where it goes, how long it trains, how many rows a data set has.
+DEMO ?= runs/demo
+STEPS ?= 2000
+TRAIN_ROWS ?= 2500
+TEST_ROWS ?= 150
+SEED ?= 42
+RECIPE = --per_device_train_batch_size 128 --temperature 0.05 --learning_rate 3e-3 --lr_scheduler_type linear \
+         --warmup_ratio 0.05 --weight_decay 0.01 --adam_beta1 0.9 --adam_beta2 0.98 --max_grad_norm 1
+
+.PHONY: vlm2vec deps demo test test-slow test-golden test-asan kernels bench clean
+
+vlm2vec: deps
+	@test -f build/build.ninja || cmake -S . -B build -G Ninja >/dev/null
+	@cmake --build build -j $(JOBS) --target vlm2vec
+	@ln -sf build/vlm2vec vlm2vec
+
+# Installs missing Debian packages where it may, else prints the apt line and stops.
+deps:
+	@tools/packages.sh $(PACKAGES)
+
+demo: vlm2vec
+	./vlm2vec data mini --output_dir $(DEMO)/data --train_rows $(TRAIN_ROWS) --test_rows $(TEST_ROWS)
+	./vlm2vec init --config examples/mini-qwen2-vl.json --train_tokenizer $(DEMO)/data/MMEB-train \
+	  --min_pixels 1024 --max_pixels 9216 --seed $(SEED) --output_dir $(DEMO)/init
+	./vlm2vec eval --model_name $(DEMO)/init --dataset_name $(DEMO)/data/MMEB-eval \
+	  --encode_output_path $(DEMO)/untrained >/dev/null
+	./vlm2vec train --model_name $(DEMO)/init --dataset_name $(DEMO)/data/MMEB-train --output_dir $(DEMO)/model \
+	  --max_steps $(STEPS) $(RECIPE) --seed $(SEED)
+	./vlm2vec eval --model_name $(DEMO)/model --dataset_name $(DEMO)/data/MMEB-eval \
+	  --encode_output_path $(DEMO)/trained --beside $(DEMO)/untrained
+
+test: vlm2vec
+	@cmake --build build -j $(JOBS)
+	@ctest --test-dir build -j $(JOBS) --output-on-failure
+
+# The demonstration with three seeds and its controls, against their limits: one table.
+test-slow: vlm2vec
+	@cmake --build build -j $(JOBS) --target slow
+	build/tests/slow runs/slow $(STEPS)
+
+# All golden tests, on tests/golden or on the folder of the same layout that VLM2VEC_GOLDEN names.
+test-golden: vlm2vec
+	@cmake --build build -j $(JOBS)
+	build/tests/tests --gtest_filter='*Golden*:Png.*:Resize.*:Processor.*:Mrope*:Tokenizer.*'
+
+# All tests under AddressSanitizer and UndefinedBehaviorSanitizer.
+test-asan: deps
+	@test -f build-asan/build.ninja || cmake -S . -B build-asan -G Ninja -DVLM2VEC_SANITIZE=ON >/dev/null
+	@cmake --build build-asan -j $(JOBS)
+	@ctest --test-dir build-asan -j $(JOBS) --output-on-failure
+
+# Compiles the kernels for an A100 and an H100 and prints registers and spills; needs nvcc 12 or later, no GPU.
+kernels:
+	@PATH="$$PATH:/usr/local/cuda/bin"; command -v nvcc >/dev/null || \
+	  { echo "make kernels: nvcc is not here; install the CUDA toolkit, 12 or later" >&2; exit 2; }; kernels/ptxas.sh
+
+# Training speed on the demonstration's data, with one thread and with all.
+bench: vlm2vec
+	@test -d $(DEMO)/init || { echo "make bench: $(DEMO)/init is not there; run make demo first" >&2; exit 2; }
+	@for threads in 1 $(JOBS); do printf '%s threads: ' $$threads; \
+	  ./vlm2vec train --model_name $(DEMO)/init --dataset_name $(DEMO)/data/MMEB-train --output_dir $(DEMO)/bench \
+	  --max_steps 50 $(RECIPE) --threads $$threads --quiet --json || exit; done
+
+clean:
+	rm -rf build build-asan vlm2vec

@@ -1,0 +1,84 @@
+// Attention over packed rows with an online softmax (Milakov and Gimelshein 2018; Dao et al. 2022): scores exist one
+// tile at a time, so memory grows with the rows and not with their square.
+#include "kernels/attention_tile.h"
+
+namespace vlm2vec::BACKEND {
+namespace {
+
+// o_i = Σ_j p_ij v_j,   p_ij = exp(s_ij − lse_i),   s_ij = scale · q_i·k_j,   lse_i = log Σ_j exp(s_ij),  j over the
+// keys that i sees. Without any, o_i = 0 and lse_i = −∞.
+//
+// One block per 16 queries of one sequence and head; a warp has two of them, its lanes the keys of the tile that passes
+// through shared memory. With the greatest score so far m, the sum Σ exp(s − m) and o · Σ exp(s − m) are kept; a new
+// greatest score m' shrinks both by exp(m − m'). Tiles start at the sequence's first key: what else is packed beside it
+// does not change a bit.
+template <class T, class A = acc_t<T>>
+__global__ void attention_kernel(Heads<const T> q, Heads<const T> k, Heads<const T> v, Packing packing, int group,
+                                 A scale, Heads<T> o, A* lse, int64_t rows) {
+  Sequence s;
+  if (!find_tile(packing, packing.cu_q, blockIdx.x, query_tile, s)) return;
+  const int head = blockIdx.y, kv_head = head / group, d = q.head_dim;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  A* const q_tile = dynamic_shared<A>();           // [16][d]
+  A* const o_tile = q_tile + query_tile * d;       // [16][d]
+  A* const v_tile = o_tile + query_tile * d;       // [32][d]
+  A* const k_tile = v_tile + key_tile * d;         // [32][d + 1]: the lanes' rows start in different banks
+  A* const weights = k_tile + key_tile * (d + 1);  // [16][32]
+
+  load_rows(q_tile, d, q, head, s.q_begin + s.tile_begin, s.q_begin + s.queries, query_tile);
+  for (int e = threadIdx.x; e < query_tile * d; e += attention_threads) o_tile[e] = 0;
+  constexpr int rows_per_warp = query_tile / attention_warps;
+  A top[rows_per_warp], sum[rows_per_warp];  // sum: of this lane's keys only, until the end
+  for (int r = 0; r < rows_per_warp; ++r) top[r] = -INFINITY, sum[r] = 0;
+
+  const int64_t last_key = s.visible(min(s.tile_begin + query_tile, s.queries) - 1);
+  for (int64_t key0 = 0; key0 < last_key; key0 += key_tile) {
+    __syncthreads();  // the last tile has been used
+    load_rows(k_tile, d + 1, k, kv_head, s.k_begin + key0, s.k_begin + s.keys, key_tile);
+    load_rows(v_tile, d, v, kv_head, s.k_begin + key0, s.k_begin + s.keys, key_tile);
+    __syncthreads();
+    for (int r = 0; r < rows_per_warp; ++r) {
+      const int row = warp + r * attention_warps;
+      const int64_t visible = s.visible(s.tile_begin + row);
+      if (key0 >= visible) continue;  // for the whole warp
+      const A score = key0 + lane < visible ? scale * dot(q_tile + row * d, k_tile + lane * (d + 1), d) : -INFINITY;
+      const A new_top = max(top[r], warp_max(score));
+      const A shrink = exp(top[r] - new_top), weight = exp(score - new_top);
+      top[r] = new_top, sum[r] = sum[r] * shrink + weight;
+      weights[row * key_tile + lane] = weight;
+      __syncwarp();
+      for (int c = lane; c < d; c += 32) {
+        A out = o_tile[row * d + c] * shrink;
+        for (int j = 0; j < key_tile; ++j) out += weights[row * key_tile + j] * v_tile[j * d + c];
+        o_tile[row * d + c] = out;
+      }
+    }
+  }
+
+  for (int r = 0; r < rows_per_warp; ++r) {
+    const int row = warp + r * attention_warps;
+    const int64_t query = s.tile_begin + row;
+    if (query >= s.queries) return;  // and so are the warp's later rows
+    const A total = warp_sum(sum[r]);
+    T* const to = o(s.q_begin + query, head);
+    for (int c = lane; c < d; c += 32) to[c] = T(total == 0 ? A(0) : o_tile[row * d + c] / total);
+    if (lane == 0) lse[head * rows + s.q_begin + query] = top[r] + log(total);
+  }
+}
+
+}  // namespace
+
+void attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& cu_q, const Tensor& cu_k,
+               AttentionShape shape, const Tensor& o, const Tensor& lse) {
+  dispatch_float(q.dtype(), [&]<class T>() {
+    using A = acc_t<T>;
+    const int d = shape.head_dim;
+    const size_t shared = sizeof(A) * size_t(2 * query_tile * d + key_tile * (2 * d + 1) + query_tile * key_tile);
+    launch(dim3(tiles_of(q.rows(), cu_q, query_tile), unsigned(shape.heads)), attention_threads, shared,
+           attention_kernel<T>, heads_of<const T>(q, shape.q_column, d), heads_of<const T>(k, shape.k_column, d),
+           heads_of<const T>(v, shape.v_column, d), packing_of(cu_q, cu_k, shape.causal), shape.heads / shape.kv_heads,
+           shape.scale, heads_of<T>(o, 0, d), lse.data<A>(), q.rows());
+  });
+}
+
+}  // namespace vlm2vec::BACKEND

@@ -1,0 +1,58 @@
+// Sums and maxima over a warp and over a block, in a fixed order: every thread gets the same bits, every run too.
+#pragma once
+#include "kernels/cuda.h"
+
+namespace vlm2vec {
+
+// Lanes add in pairs at distance 16, 8, 4, 2, 1; a + b = b + a, so all lanes end with the same number.
+template <class T>
+__device__ T warp_sum(T x) {
+  for (int bits = 16; bits > 0; bits /= 2) x += __shfl_xor_sync(~0u, x, bits);
+  return x;
+}
+
+template <class T>
+__device__ T warp_max(T x) {
+  for (int bits = 16; bits > 0; bits /= 2) x = max(x, __shfl_xor_sync(~0u, x, bits));
+  return x;
+}
+
+// Over a block of whole warps in x: one value per warp, which every thread combines in the same order.
+template <class T, class Combine>
+__device__ T combine_warps(T x, Combine combine) {
+  SHARED(T, of_warp, [32]);
+  __syncthreads();  // an earlier call's values have been read
+  if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = x;
+  __syncthreads();
+  T all = of_warp[0];
+  for (unsigned w = 1; w < blockDim.x / 32; ++w) all = combine(all, of_warp[w]);
+  return all;
+}
+
+template <class T>
+__device__ T block_sum(T x) {
+  return combine_warps(warp_sum(x), [](T a, T b) { return a + b; });
+}
+
+template <class T>
+__device__ T block_max(T x) {
+  return combine_warps(warp_max(x), [](T a, T b) { return max(a, b); });
+}
+
+// Σ term(row) over all rows for the column of threadIdx.x; only the threads with threadIdx.y = 0 get it. The block is
+// 32 columns × 8: neighbouring threads read neighbouring columns, thread (x, y) adds the rows y, y + 8, y + 16, …
+constexpr int column_block = 32, row_lanes = 8;
+
+template <class T, class Term>
+__device__ T column_sum(int64_t rows, Term term) {
+  SHARED(T, partial, [row_lanes][column_block]);
+  T sum = 0;
+  for (int64_t row = threadIdx.y; row < rows; row += row_lanes) sum += term(row);
+  partial[threadIdx.y][threadIdx.x] = sum;
+  __syncthreads();
+  if (threadIdx.y > 0) return 0;
+  for (int lane = 1; lane < row_lanes; ++lane) sum += partial[lane][threadIdx.x];
+  return sum;
+}
+
+}  // namespace vlm2vec

@@ -1,0 +1,115 @@
+// The only door to CUDA: nvcc sees CUDA, g++ sees the emulator, a kernel sees no difference.
+//
+//   SHARED(float, tile, [32][33]);   a block's array       dynamic_shared<T>()   the block's run-time sized array
+//   launch(grid, block, shared_bytes, kernel, arguments…)  runs a kernel; a grid of no blocks is no work
+#pragma once
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <tuple>
+
+#include "tensor/error.h"
+
+#if defined(__CUDACC__)  // ------------------------------------------------------------------------------------- CUDA
+#if __CUDACC_VER_MAJOR__ < 12
+#error "the kernels are C++20: nvcc 12 or newer is needed"
+#endif
+#if !defined(__CUDACC_RELAXED_CONSTEXPR__)
+#error "pass --expt-relaxed-constexpr: without it nvcc turns std::bit_cast in device code into nothing, with a warning"
+#endif
+#include <cuda_runtime.h>
+
+#define BACKEND gpu
+#define SHARED(T, name, dimensions) __shared__ T name dimensions
+
+namespace vlm2vec {
+
+template <class T>
+__device__ T* dynamic_shared() {
+  extern __shared__ __align__(16) unsigned char dynamic_shared_bytes[];
+  return reinterpret_cast<T*>(dynamic_shared_bytes);
+}
+
+template <class... P, class... A>
+void launch(dim3 grid, dim3 block, size_t shared_bytes, void (*kernel)(P...), const A&... arguments) {
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+  if (shared_bytes > 48 << 10)  // more must be asked for
+    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared_bytes));
+  kernel<<<grid, block, shared_bytes>>>(static_cast<P>(arguments)...);
+  if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess)
+    fail(Exit::device, "launch: ", cudaGetErrorString(error), "; grid (", grid.x, ", ", grid.y, ", ", grid.z,
+         "), block (", block.x, ", ", block.y, ", ", block.z, "), ", shared_bytes, " bytes of shared memory");
+}
+
+}  // namespace vlm2vec
+
+#else  // --------------------------------------------------------------------------------------------------- emulator
+#include <math.h>  // exp, log, sqrt, erf of float and of double without std::, as in CUDA
+
+#include <algorithm>
+
+#include "kernels/emulator.h"
+
+#define BACKEND emu
+// clang-format off
+#define SHARED(T, name, dimensions)                                                                             \
+  static const char name##_key = 0;                                                                             \
+  T(&name) dimensions = *static_cast<T(*) dimensions>(::vlm2vec::emulator::shared_array(                        \
+      &name##_key, sizeof(T dimensions), alignof(T), ::vlm2vec::emulator::Site::current()))
+// clang-format on
+
+#define __global__
+#define __device__
+#define threadIdx (::vlm2vec::emulator::self->thread_idx)
+#define blockIdx (::vlm2vec::emulator::self->block_idx)
+#define blockDim (::vlm2vec::emulator::self->block_dim)
+#define gridDim (::vlm2vec::emulator::self->grid_dim)
+
+namespace vlm2vec {
+
+using dim3 = emulator::Dim3;
+using std::max, std::min;
+
+template <class T>
+T* dynamic_shared() {
+  return static_cast<T*>(emulator::dynamic_shared_array());
+}
+
+template <class... P, class... A>
+void launch(dim3 grid, dim3 block, size_t shared_bytes, void (*kernel)(P...), const A&... arguments) {
+  if (grid.count() == 0) return;
+  const std::tuple<P...> parameters(static_cast<P>(arguments)...);
+  emulator::run(grid, block, shared_bytes, [&] { std::apply(kernel, parameters); });
+}
+
+// As in CUDA; the line of the call comes along, for the emulator's errors.
+inline void __syncthreads(emulator::Site site = emulator::Site::current()) { emulator::block_barrier(site); }
+inline void __syncwarp(uint32_t mask = ~0u, emulator::Site site = emulator::Site::current()) {
+  emulator::warp_barrier(mask, site);
+}
+template <class T>
+T __shfl_sync(uint32_t mask, T x, int lane, emulator::Site site = emulator::Site::current()) {
+  return emulator::shuffle(mask, x, lane & 31, "__shfl_sync", site);
+}
+template <class T>
+T __shfl_xor_sync(uint32_t mask, T x, int bits, emulator::Site site = emulator::Site::current()) {
+  return emulator::shuffle(mask, x, emulator::self->lane() ^ bits, "__shfl_xor_sync", site);
+}
+template <class T>  // the last lanes keep their own value
+T __shfl_down_sync(uint32_t mask, T x, int by, emulator::Site site = emulator::Site::current()) {
+  const int lane = emulator::self->lane();
+  return emulator::shuffle(mask, x, lane + by < 32 ? lane + by : lane, "__shfl_down_sync", site);
+}
+inline uint32_t __ballot_sync(uint32_t mask, bool vote, emulator::Site site = emulator::Site::current()) {
+  return emulator::ballot(mask, vote, site);
+}
+
+}  // namespace vlm2vec
+#endif
+
+namespace vlm2vec {
+
+// How many blocks of `size` cover n elements.
+inline unsigned blocks(int64_t n, int size) { return unsigned((n + size - 1) / size); }
+
+}  // namespace vlm2vec

@@ -1,0 +1,192 @@
+// One thread per element: sums, products, activations, dropout. Arithmetic is in acc_t, storage in T.
+#include "kernels/cuda.h"
+#include "kernels/kernels.h"
+#include "tensor/random.h"
+#include "tensor/tensor.h"
+
+namespace vlm2vec::BACKEND {
+namespace {
+
+template <class F>
+__global__ void each_kernel(int64_t n, F f) {
+  const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (i < n) f(i);
+}
+template <class F>
+void for_each(int64_t n, F f) {
+  launch(blocks(n, 256), 256, 0, each_kernel<F>, n, f);
+}
+
+template <class T>
+struct Fill {
+  T* y;
+  T value;
+  __device__ void operator()(int64_t i) const { y[i] = value; }
+};
+
+template <class From, class To>
+struct Cast {
+  const From* x;
+  To* y;
+  __device__ void operator()(int64_t i) const { y[i] = To(x[i]); }
+};
+
+template <class T>
+struct Add {
+  const T *a, *b;
+  T* y;
+  __device__ void operator()(int64_t i) const { y[i] = T(acc_t<T>(a[i]) + acc_t<T>(b[i])); }
+};
+
+template <class T>
+struct Multiply {
+  const T *a, *b;
+  T* y;
+  __device__ void operator()(int64_t i) const { y[i] = T(acc_t<T>(a[i]) * acc_t<T>(b[i])); }
+};
+
+template <class T>
+struct Scale {
+  const T* x;
+  acc_t<T> factor;
+  T* y;
+  __device__ void operator()(int64_t i) const { y[i] = T(acc_t<T>(x[i]) * factor); }
+};
+
+template <class A>
+__device__ A sigmoid(A x) {
+  return 1 / (1 + exp(-x));
+}
+
+// f(x) and f'(x).  silu: x·σ(x).  gelu: x·Φ(x), Φ the normal distribution (exact, by erf).  quick_gelu: x·σ(1.702x).
+template <class A>
+__device__ A activation(Activation f, A x) {
+  switch (f) {
+    case Activation::silu:
+      return x * sigmoid(x);
+    case Activation::gelu:
+      return x * A(0.5) * (1 + erf(x * A(0.70710678118654752440)));
+    case Activation::quick_gelu:
+      return x * sigmoid(A(1.702) * x);
+  }
+  return 0;
+}
+template <class A>
+__device__ A activation_slope(Activation f, A x) {
+  const A steepness = f == Activation::quick_gelu ? A(1.702) : A(1);
+  if (f == Activation::gelu)  // Φ(x) + x·φ(x)
+    return A(0.5) * (1 + erf(x * A(0.70710678118654752440))) + x * exp(A(-0.5) * x * x) * A(0.39894228040143267794);
+  const A s = sigmoid(steepness * x);
+  return s * (1 + steepness * x * (1 - s));
+}
+
+template <class T>
+struct Activate {
+  const T* x;
+  Activation f;
+  T* y;
+  __device__ void operator()(int64_t i) const { y[i] = T(activation(f, acc_t<T>(x[i]))); }
+};
+
+template <class T>
+struct ActivateDx {
+  const T *dy, *x;
+  Activation f;
+  T* dx;
+  __device__ void operator()(int64_t i) const { dx[i] = T(acc_t<T>(dy[i]) * activation_slope(f, acc_t<T>(x[i]))); }
+};
+
+// y = silu(gate)·up   (Shazeer 2020);   dgate = dy·up·silu'(gate),   dup = dy·silu(gate)
+template <class T>
+struct Swiglu {
+  const T *gate, *up;
+  T* y;
+  __device__ void operator()(int64_t i) const {
+    y[i] = T(activation(Activation::silu, acc_t<T>(gate[i])) * acc_t<T>(up[i]));
+  }
+};
+template <class T>
+struct SwigluBackward {
+  const T *dy, *gate, *up;
+  T *dgate, *dup;
+  __device__ void operator()(int64_t i) const {
+    const acc_t<T> d = dy[i], g = gate[i], u = up[i];
+    dgate[i] = T(d * u * activation_slope(Activation::silu, g));
+    dup[i] = T(d * activation(Activation::silu, g));
+  }
+};
+
+// y = x · 1/(1 − p), or 0 where uniform(word column % 4 of Philox(seed)(row key, column / 4)) < p
+template <class T>
+struct Dropout {
+  const T* x;
+  const int64_t* row_keys;
+  int64_t columns;
+  float p;
+  acc_t<T> factor;
+  uint64_t seed;
+  T* y;
+  __device__ void operator()(int64_t i) const {
+    const uint32_t word = Philox(seed)(uint64_t(row_keys[i / columns]), uint64_t(i % columns / 4)).word[i % columns % 4];
+    y[i] = uniform(word) < p ? T(0.f) : T(acc_t<T>(x[i]) * factor);
+  }
+};
+
+}  // namespace
+
+void fill(const Tensor& y, double value) {
+  dispatch_float(y.dtype(), [&]<class T>() { for_each(y.numel(), Fill<T>{y.data<T>(), T(value)}); });
+}
+
+void cast(const Tensor& x, const Tensor& y) {
+  dispatch_float(x.dtype(), [&]<class From>() {
+    dispatch_float(y.dtype(), [&]<class To>() { for_each(x.numel(), Cast<From, To>{x.data<From>(), y.data<To>()}); });
+  });
+}
+
+void add(const Tensor& a, const Tensor& b, const Tensor& y) {
+  dispatch_float(a.dtype(), [&]<class T>() { for_each(a.numel(), Add<T>{a.data<T>(), b.data<T>(), y.data<T>()}); });
+}
+void add_to(const Tensor& x, const Tensor& y) { add(x, y, y); }
+
+void multiply(const Tensor& a, const Tensor& b, const Tensor& y) {
+  dispatch_float(a.dtype(), [&]<class T>() {
+    for_each(a.numel(), Multiply<T>{a.data<T>(), b.data<T>(), y.data<T>()});
+  });
+}
+
+void scale(const Tensor& x, double factor, const Tensor& y) {
+  dispatch_float(x.dtype(), [&]<class T>() {
+    for_each(x.numel(), Scale<T>{x.data<T>(), acc_t<T>(factor), y.data<T>()});
+  });
+}
+
+void activate(const Tensor& x, Activation f, const Tensor& y) {
+  dispatch_float(x.dtype(), [&]<class T>() { for_each(x.numel(), Activate<T>{x.data<T>(), f, y.data<T>()}); });
+}
+void activate_dx(const Tensor& dy, const Tensor& x, Activation f, const Tensor& dx) {
+  dispatch_float(x.dtype(), [&]<class T>() {
+    for_each(x.numel(), ActivateDx<T>{dy.data<T>(), x.data<T>(), f, dx.data<T>()});
+  });
+}
+
+void swiglu(const Tensor& gate, const Tensor& up, const Tensor& y) {
+  dispatch_float(gate.dtype(), [&]<class T>() {
+    for_each(gate.numel(), Swiglu<T>{gate.data<T>(), up.data<T>(), y.data<T>()});
+  });
+}
+void swiglu_backward(const Tensor& dy, const Tensor& gate, const Tensor& up, const Tensor& dgate, const Tensor& dup) {
+  dispatch_float(gate.dtype(), [&]<class T>() {
+    for_each(gate.numel(),
+             SwigluBackward<T>{dy.data<T>(), gate.data<T>(), up.data<T>(), dgate.data<T>(), dup.data<T>()});
+  });
+}
+
+void dropout(const Tensor& x, const Tensor& row_keys, double p, uint64_t seed, const Tensor& y) {
+  dispatch_float(x.dtype(), [&]<class T>() {
+    for_each(x.numel(), Dropout<T>{x.data<T>(), row_keys.data<int64_t>(), x.columns(), float(p), acc_t<T>(1 / (1 - p)),
+                                   seed, y.data<T>()});
+  });
+}
+
+}  // namespace vlm2vec::BACKEND

@@ -1,0 +1,62 @@
+// Rows by number: embedding lookup, picking and replacing rows, and their gradients. Numbers are i32.
+#include "kernels/cuda.h"
+#include "kernels/kernels.h"
+#include "tensor/tensor.h"
+
+namespace vlm2vec::BACKEND {
+namespace {
+
+constexpr int threads = 256;
+
+// y[i] = table[ids[i]].  One block per row.
+template <class From, class To>
+__global__ void gather_rows_kernel(const From* table, const int32_t* ids, To* y, int columns) {
+  const int64_t row = blockIdx.x;
+  for (int c = threadIdx.x; c < columns; c += threads)
+    y[row * columns + c] = To(table[int64_t(ids[row]) * columns + c]);
+}
+
+// dtable[ids[i]] += dy[i].  One thread per column takes the rows in order: no atomics, and the same bits every time.
+template <class T, class A>
+__global__ void scatter_add_rows_kernel(const T* dy, const int32_t* ids, A* dtable, int64_t rows, int columns) {
+  const int c = int(blockIdx.x * threads + threadIdx.x);
+  if (c >= columns) return;
+  for (int64_t row = 0; row < rows; ++row) dtable[int64_t(ids[row]) * columns + c] += A(dy[row * columns + c]);
+}
+
+// y[rows[i]] = source[i], or 0 without a source.  One block per row; the rows are distinct.
+template <class T>
+__global__ void set_rows_kernel(const int32_t* rows, const T* source, T* y, int columns) {
+  const int64_t row = blockIdx.x, target = rows[row];
+  for (int c = threadIdx.x; c < columns; c += threads)
+    y[target * columns + c] = source ? source[row * columns + c] : T(0.f);
+}
+
+}  // namespace
+
+void gather_rows(const Tensor& table, const Tensor& ids, const Tensor& y) {
+  dispatch_float(table.dtype(), [&]<class From>() {
+    dispatch_float(y.dtype(), [&]<class To>() {
+      launch(unsigned(ids.numel()), threads, 0, gather_rows_kernel<From, To>, table.data<From>(), ids.data<int32_t>(),
+             y.data<To>(), y.columns());
+    });
+  });
+}
+
+void scatter_add_rows(const Tensor& dy, const Tensor& ids, const Tensor& dtable) {
+  dispatch_float(dy.dtype(), [&]<class T>() {
+    launch(blocks(dy.columns(), threads), threads, 0, scatter_add_rows_kernel<T, acc_t<T>>, dy.data<T>(),
+           ids.data<int32_t>(), dtable.data<acc_t<T>>(), ids.numel(), dy.columns());
+  });
+}
+
+void replace_rows(const Tensor& x, const Tensor& rows, const Tensor& source, const Tensor& y) {
+  cast(x, y);
+  dispatch_float(x.dtype(), [&]<class T>() {
+    launch(unsigned(rows.numel()), threads, 0, set_rows_kernel<T>, rows.data<int32_t>(),
+           source.defined() ? source.data<T>() : nullptr, y.data<T>(), x.columns());
+  });
+}
+void clear_rows(const Tensor& x, const Tensor& rows, const Tensor& y) { replace_rows(x, rows, Tensor(), y); }
+
+}  // namespace vlm2vec::BACKEND

@@ -1,0 +1,120 @@
+// Every kernel, declared once. KERNEL(name, arguments) declares cpu::name (the fast path, src/tensor/cpu), emu::name and
+// gpu::name (kernels/*.cu, compiled by g++ for the emulator and by nvcc for the GPU) and kernel::name, which picks by the
+// device of the first tensor. Inputs come first, results last; results are allocated by the caller (src/tensor/ops.cpp),
+// which also checks shapes. "x += …" marks kernels that accumulate. An undefined tensor stands for "none".
+//
+// The fast CPU paths know f32 (and bf16 matrices); f64 on the CPU runs the scalar kernel, which is the definition.
+#pragma once
+#include <cstdint>
+
+namespace vlm2vec {
+
+class Tensor;
+
+enum class Activation { silu, gelu, quick_gelu };  // x·σ(x), x·Φ(x), x·σ(1.702x)
+
+struct MatmulOptions {
+  bool transpose_a = false, transpose_b = false, accumulate = false;
+};
+
+// Heads of head_dim columns each, lying side by side from `*_column` on in the rows of q, k and v.
+struct AttentionShape {
+  int heads, kv_heads, head_dim;
+  bool causal;   // query i of nq sees the keys 0 … i + nk − nq
+  double scale;  // scores are scale · q·k
+  int q_column = 0, k_column = 0, v_column = 0;
+};
+
+struct AdamWStep {
+  double learning_rate, beta1, beta2, eps, weight_decay;
+  double bias_correction1, bias_correction2;  // 1 − βᵗ
+  double gradient_scale;                      // gradients are multiplied by it first (clipping)
+};
+
+enum class Backend { cpu, emu, gpu };
+Backend backend_for(const Tensor& first);
+
+template <class... Rest>
+struct Kernel {
+  using Function = void (*)(const Tensor&, Rest...);
+  const char* name;
+  Function by_backend[3];
+  void operator()(const Tensor& first, Rest... rest) const { by_backend[int(backend_for(first))](first, rest...); }
+};
+template <class... Rest>
+constexpr Kernel<Rest...> make_kernel(const char* name, void (*cpu)(const Tensor&, Rest...), void (*emu)(const Tensor&, Rest...),
+                                      void (*gpu)(const Tensor&, Rest...)) {
+  return {name, {cpu, emu, gpu}};
+}
+
+#if defined(VLM2VEC_CUDA)
+#define GPU_FUNCTION(name) &gpu::name
+#else
+#define GPU_FUNCTION(name) static_cast<decltype(&cpu::name)>(nullptr)
+#endif
+#define KERNEL(name, ...)                                                                        \
+  namespace cpu { void name(__VA_ARGS__); }                                                      \
+  namespace emu { void name(__VA_ARGS__); }                                                      \
+  namespace gpu { void name(__VA_ARGS__); }                                                      \
+  namespace kernel { inline constexpr auto name = make_kernel(#name, &cpu::name, &emu::name, GPU_FUNCTION(name)); }
+
+// ---- elementwise.cu ---------------------------------------------------------------------------------------------------
+KERNEL(fill, const Tensor& y, double value)
+KERNEL(cast, const Tensor& x, const Tensor& y)                                         // y = x in y's type
+KERNEL(add, const Tensor& a, const Tensor& b, const Tensor& y)
+KERNEL(add_to, const Tensor& x, const Tensor& y)                                       // y += x
+KERNEL(multiply, const Tensor& a, const Tensor& b, const Tensor& y)
+KERNEL(scale, const Tensor& x, double factor, const Tensor& y)
+KERNEL(activate, const Tensor& x, Activation f, const Tensor& y)
+KERNEL(activate_dx, const Tensor& dy, const Tensor& x, Activation f, const Tensor& dx)
+KERNEL(swiglu, const Tensor& gate, const Tensor& up, const Tensor& y)                  // y = silu(gate)·up
+KERNEL(swiglu_backward, const Tensor& dy, const Tensor& gate, const Tensor& up, const Tensor& dgate, const Tensor& dup)
+// y = x·m/(1−p), m = 0 with probability p, drawn by Philox(seed) at counter (row_keys[row], column / 4), word column % 4: the mask of a row
+// follows from its key (i64 [rows]), whatever else is in the batch. Applied to dy it is its own backward.
+KERNEL(dropout, const Tensor& x, const Tensor& row_keys, double p, uint64_t seed, const Tensor& y)
+
+// ---- reduce.cu --------------------------------------------------------------------------------------------------------
+KERNEL(column_sums, const Tensor& x, const Tensor& sums)                               // sums[c] += Σ_r x[r, c]
+KERNEL(sum_of_squares, const Tensor& x, const Tensor& sum)                             // [1]
+
+// ---- gather.cu: rows by number (i32) ----------------------------------------------------------------------------------
+KERNEL(gather_rows, const Tensor& table, const Tensor& ids, const Tensor& y)           // y[i] = table[ids[i]], y may be wider (bf16 → f32)
+KERNEL(scatter_add_rows, const Tensor& dy, const Tensor& ids, const Tensor& dtable)    // dtable[ids[i]] += dy[i], in order of i
+KERNEL(replace_rows, const Tensor& x, const Tensor& rows, const Tensor& source, const Tensor& y)  // y = x but y[rows[i]] = source[i]
+KERNEL(clear_rows, const Tensor& x, const Tensor& rows, const Tensor& y)               // y = x but y[rows[i]] = 0
+
+// ---- matmul.cu: c = op(a)·op(b) + bias; a, c f32 or f64, b may be bf16 beside f32 ----------------------------------------
+KERNEL(matmul, const Tensor& a, const Tensor& b, const Tensor& bias, MatmulOptions options, const Tensor& c)
+
+// ---- norm.cu: rows of x; statistics (mean, rstd, norm) have acc type, one per row ---------------------------------------
+KERNEL(rms_norm, const Tensor& x, const Tensor& w, double eps, const Tensor& y, const Tensor& rstd)
+KERNEL(rms_norm_dx, const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& rstd, const Tensor& dx)
+KERNEL(rms_norm_dw, const Tensor& dy, const Tensor& x, const Tensor& rstd, const Tensor& dw)          // dw += …
+KERNEL(layer_norm, const Tensor& x, const Tensor& w, const Tensor& b, double eps, const Tensor& y, const Tensor& mean, const Tensor& rstd)
+KERNEL(layer_norm_dx, const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean, const Tensor& rstd, const Tensor& dx)
+KERNEL(layer_norm_dw, const Tensor& dy, const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& dw)  // dw += …
+KERNEL(l2_normalize, const Tensor& x, double eps, const Tensor& y, const Tensor& norm)  // y = x / max(‖x‖, eps)
+KERNEL(l2_normalize_dx, const Tensor& dy, const Tensor& y, const Tensor& norm, double eps, const Tensor& dx)
+
+// ---- rope.cu: the first `heads` heads of each row turned by the row's angles, the other columns copied -----------------
+// cos, sin [rows, head_dim / 2]; pairs are (i, i + head_dim / 2). inverse turns back: the backward.
+KERNEL(rope, const Tensor& x, const Tensor& cos, const Tensor& sin, int heads, int head_dim, bool inverse, const Tensor& y)
+
+// ---- attention.cu, attention_backward.cu: packed rows; sequence s has the query rows cu_q[s] … cu_q[s+1] ----------------
+// lse [heads, query rows]: log Σ exp of each query's scores. The backward writes into the q, k, v columns of dq, dk, dv.
+KERNEL(attention, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& cu_q, const Tensor& cu_k, AttentionShape shape, const Tensor& o, const Tensor& lse)
+KERNEL(attention_backward, const Tensor& d_o, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& o, const Tensor& lse, const Tensor& cu_q, const Tensor& cu_k, AttentionShape shape, const Tensor& dq, const Tensor& dk, const Tensor& dv)
+
+// ---- cross_entropy.cu: loss[r] = lse_r − x[r, target_r] -------------------------------------------------------------------
+KERNEL(cross_entropy, const Tensor& x, const Tensor& targets, const Tensor& loss, const Tensor& lse)
+KERNEL(cross_entropy_dx, const Tensor& dloss, const Tensor& x, const Tensor& targets, const Tensor& lse, const Tensor& dx)
+
+// ---- infonce.cu: scores s = inverse_tau · q tᵀ in strips; query i of B belongs to target i·(N/B) of N ---------------------
+// loss[i] = lse_i − s_ii; best[i] (i32): the first index among the targets of highest score.
+KERNEL(infonce, const Tensor& q, const Tensor& t, double inverse_tau, const Tensor& loss, const Tensor& lse, const Tensor& best)
+KERNEL(infonce_backward, const Tensor& dloss, const Tensor& q, const Tensor& t, const Tensor& lse, double inverse_tau, const Tensor& dq, const Tensor& dt)
+
+// ---- adamw.cu: p, m, v updated in place (Loshchilov and Hutter 2019, in torch's order of operations) ----------------------
+KERNEL(adamw, const Tensor& p, const Tensor& g, const Tensor& m, const Tensor& v, AdamWStep step)
+
+}  // namespace vlm2vec

@@ -1,0 +1,113 @@
+// c = op(a)·op(b) (+ bias on every row) (+ c), op being nothing or the transpose. All matrices lie row-major; op(a) is
+// [m, k], op(b) [k, n]. Both levels add the k products of one output one after another: the bits depend on k alone.
+#include "kernels/cuda.h"
+#include "kernels/kernels.h"
+#include "tensor/tensor.h"
+
+namespace vlm2vec::BACKEND {
+namespace {
+
+// Element (i, j) of op(x), where x lies as [rows, columns].
+template <class T>
+struct Operand {
+  const T* x;
+  int64_t rows, columns;
+  bool transposed;
+  __device__ acc_t<T> operator()(int64_t i, int64_t j) const {
+    return transposed ? x[j * columns + i] : x[i * columns + j];
+  }
+};
+
+template <class T>
+__device__ void store(T* c, const T* bias, bool accumulate, int64_t i, int64_t j, int64_t n, T sum) {
+  if (bias) sum += bias[j];
+  c[i * n + j] = accumulate ? c[i * n + j] + sum : sum;
+}
+
+// Level 1, the definition: one thread per output; every product reads both factors from global memory.
+template <class T, class B>
+__global__ void matmul_naive_kernel(Operand<T> a, Operand<B> b, const T* bias, bool accumulate, T* c, int64_t m,
+                                    int64_t n, int64_t k) {
+  const int64_t e = int64_t(blockIdx.x) * blockDim.x + threadIdx.x, i = e / n, j = e % n;
+  if (i >= m) return;
+  T sum = 0;
+  for (int64_t l = 0; l < k; ++l) sum += a(i, l) * b(l, j);
+  store(c, bias, accumulate, i, j, n, sum);
+}
+
+// Level 2: a block computes a 32×32 tile of c and walks along k in steps of 16, which pass through shared memory; each
+// of its 64 threads keeps 4×4 outputs in registers. So a value read from global memory serves 32 products, one read
+// from shared memory 4.
+constexpr int tile = 32, step = 16, side = 4, lanes = tile / side, threads = lanes * lanes;
+
+// to[l][i] = op(x)(i0 + i, l0 + l), zero beyond the edge. Neighbouring threads read neighbouring addresses, whichever
+// way x lies; the odd pitch keeps their writes in different banks.
+template <class A, class T>
+__device__ void load_tile(A (&to)[step][tile + 1], Operand<T> x, int64_t i0, int64_t l0) {
+  for (int e = threadIdx.x; e < tile * step; e += threads) {
+    const int i = x.transposed ? e % tile : e / step, l = x.transposed ? e / tile : e % step;
+    const bool inside = x.transposed ? l0 + l < x.rows && i0 + i < x.columns : i0 + i < x.rows && l0 + l < x.columns;
+    to[l][i] = inside ? x(i0 + i, l0 + l) : A(0);
+  }
+}
+
+template <class T, class B>
+__global__ void matmul_tiled_kernel(Operand<T> a, Operand<B> b, const T* bias, bool accumulate, T* c, int64_t m,
+                                    int64_t n, int64_t k) {
+  SHARED(T, a_tile, [step][tile + 1]);
+  SHARED(T, b_tile, [step][tile + 1]);
+  const Operand<B> b_transposed{b.x, b.rows, b.columns, !b.transposed};
+  const int64_t i0 = int64_t(blockIdx.x) * tile, j0 = int64_t(blockIdx.y) * tile;
+  const int row = threadIdx.x / lanes, column = threadIdx.x % lanes;  // this thread: (row + 8 r, column + 8 s)
+  T sum[side][side] = {};
+  for (int64_t l0 = 0; l0 < k; l0 += step) {
+    load_tile(a_tile, a, i0, l0);
+    load_tile(b_tile, b_transposed, j0, l0);
+    __syncthreads();
+    for (int l = 0; l < step; ++l)
+      for (int r = 0; r < side; ++r)
+        for (int s = 0; s < side; ++s) sum[r][s] += a_tile[l][row + r * lanes] * b_tile[l][column + s * lanes];
+    __syncthreads();  // the tiles may be overwritten
+  }
+  for (int r = 0; r < side; ++r)
+    for (int s = 0; s < side; ++s) {
+      const int64_t i = i0 + row + r * lanes, j = j0 + column + s * lanes;
+      if (i < m && j < n) store(c, bias, accumulate, i, j, n, sum[r][s]);
+    }
+}
+
+// body(op(a), op(b), bias or null, c, m, n, k) for the types of a and b.
+template <class Body>
+void dispatch_matmul(const Tensor& a, const Tensor& b, const Tensor& bias, MatmulOptions o, const Tensor& c,
+                     Body body) {
+  auto run = [&]<class T, class B>(T, B) {
+    body(Operand<T>{a.data<T>(), a.rows(), a.columns(), o.transpose_a},
+         Operand<B>{b.data<B>(), b.rows(), b.columns(), o.transpose_b}, bias ? bias.data<T>() : nullptr, c.data<T>(),
+         c.rows(), c.columns(), o.transpose_a ? a.rows() : a.columns());
+  };
+  if (a.dtype() == DType::f64) run(double(), double());
+  else if (b.dtype() == DType::bf16) run(float(), bf16());
+  else run(float(), float());
+}
+
+}  // namespace
+
+void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, MatmulOptions options, const Tensor& c) {
+  dispatch_matmul(
+      a, b, bias, options, c,
+      [&]<class T, class B>(Operand<T> a, Operand<B> b, const T* bias, T* c, int64_t m, int64_t n, int64_t k) {
+        launch(dim3(blocks(m, tile), blocks(n, tile)), threads, 0, matmul_tiled_kernel<T, B>, a, b, bias,
+               options.accumulate, c, m, n, k);
+      });
+}
+
+// Level 1 behind the same signature, for the test that compares the two.
+void matmul_naive(const Tensor& a, const Tensor& b, const Tensor& bias, MatmulOptions options, const Tensor& c) {
+  dispatch_matmul(
+      a, b, bias, options, c,
+      [&]<class T, class B>(Operand<T> a, Operand<B> b, const T* bias, T* c, int64_t m, int64_t n, int64_t k) {
+        launch(blocks(m * n, 256), 256, 0, matmul_naive_kernel<T, B>, a, b, bias, options.accumulate, c, m, n, k);
+      });
+}
+
+}  // namespace vlm2vec::BACKEND

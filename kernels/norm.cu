@@ -1,0 +1,162 @@
+// RMSNorm, LayerNorm and L2 normalisation of the rows of x, forward and backward.
+// Row kernels: one block of 128 threads per row, thread t has the columns t, t + 128, … Column kernels (dw): see
+// block.h.
+#include "kernels/block.h"
+#include "kernels/kernels.h"
+#include "tensor/tensor.h"
+
+namespace vlm2vec::BACKEND {
+namespace {
+
+constexpr int threads = 128;
+
+// Σ term(column) over the row of this block.
+template <class T, class Term>
+__device__ T row_sum(int columns, Term term) {
+  T sum = 0;
+  for (int c = threadIdx.x; c < columns; c += threads) sum += term(c);
+  return block_sum(sum);
+}
+
+// y = x · rstd · w,   rstd = 1 / √(mean(x²) + eps)   (Zhang and Sennrich 2019)
+template <class T, class A = acc_t<T>>
+__global__ void rms_norm_kernel(const T* x, const T* w, A eps, T* y, A* rstd, int columns) {
+  const int64_t row = blockIdx.x;
+  x += row * columns, y += row * columns;
+  const A squares = row_sum<A>(columns, [=](int c) { return A(x[c]) * A(x[c]); });
+  const A r = 1 / sqrt(squares / columns + eps);
+  if (threadIdx.x == 0) rstd[row] = r;
+  for (int c = threadIdx.x; c < columns; c += threads) y[c] = T(A(x[c]) * r * A(w[c]));
+}
+
+// dx = rstd · (g − x̂ · mean(g · x̂)),   g = dy · w,   x̂ = x · rstd
+template <class T, class A = acc_t<T>>
+__global__ void rms_norm_dx_kernel(const T* dy, const T* x, const T* w, const A* rstd, T* dx, int columns) {
+  const int64_t row = blockIdx.x;
+  dy += row * columns, x += row * columns, dx += row * columns;
+  const A r = rstd[row];
+  const A mean = row_sum<A>(columns, [=](int c) { return A(dy[c]) * A(w[c]) * A(x[c]) * r; }) / columns;
+  for (int c = threadIdx.x; c < columns; c += threads) dx[c] = T(r * (A(dy[c]) * A(w[c]) - A(x[c]) * r * mean));
+}
+
+// dw += Σ over rows of dy · x̂
+template <class T, class A = acc_t<T>>
+__global__ void rms_norm_dw_kernel(const T* dy, const T* x, const A* rstd, A* dw, int64_t rows, int columns) {
+  const int c = int(blockIdx.x * column_block + threadIdx.x), column = min(c, columns - 1);
+  const A sum = column_sum<A>(
+      rows, [=](int64_t row) { return A(dy[row * columns + column]) * A(x[row * columns + column]) * rstd[row]; });
+  if (threadIdx.y == 0 && c < columns) dw[c] += sum;
+}
+
+// y = (x − mean) · rstd · w + b,   rstd = 1 / √(mean((x − mean)²) + eps)   (Ba, Kiros and Hinton 2016)
+template <class T, class A = acc_t<T>>
+__global__ void layer_norm_kernel(const T* x, const T* w, const T* b, A eps, T* y, A* mean, A* rstd, int columns) {
+  const int64_t row = blockIdx.x;
+  x += row * columns, y += row * columns;
+  const A m = row_sum<A>(columns, [=](int c) { return A(x[c]); }) / columns;
+  const A squares = row_sum<A>(columns, [=](int c) { return (A(x[c]) - m) * (A(x[c]) - m); });
+  const A r = 1 / sqrt(squares / columns + eps);
+  if (threadIdx.x == 0) mean[row] = m, rstd[row] = r;
+  for (int c = threadIdx.x; c < columns; c += threads) y[c] = T((A(x[c]) - m) * r * A(w[c]) + A(b[c]));
+}
+
+// dx = rstd · (g − mean(g) − x̂ · mean(g · x̂)),   g = dy · w,   x̂ = (x − mean) · rstd
+template <class T, class A = acc_t<T>>
+__global__ void layer_norm_dx_kernel(const T* dy, const T* x, const T* w, const A* mean, const A* rstd, T* dx,
+                                     int columns) {
+  const int64_t row = blockIdx.x;
+  dy += row * columns, x += row * columns, dx += row * columns;
+  const A m = mean[row], r = rstd[row];
+  const A mean_g = row_sum<A>(columns, [=](int c) { return A(dy[c]) * A(w[c]); }) / columns;
+  const A mean_gx = row_sum<A>(columns, [=](int c) { return A(dy[c]) * A(w[c]) * (A(x[c]) - m) * r; }) / columns;
+  for (int c = threadIdx.x; c < columns; c += threads)
+    dx[c] = T(r * (A(dy[c]) * A(w[c]) - mean_g - (A(x[c]) - m) * r * mean_gx));
+}
+
+// dw += Σ over rows of dy · x̂; db is the column sum of dy
+template <class T, class A = acc_t<T>>
+__global__ void layer_norm_dw_kernel(const T* dy, const T* x, const A* mean, const A* rstd, A* dw, int64_t rows,
+                                     int columns) {
+  const int c = int(blockIdx.x * column_block + threadIdx.x), column = min(c, columns - 1);
+  const A sum = column_sum<A>(rows, [=](int64_t row) {
+    return A(dy[row * columns + column]) * (A(x[row * columns + column]) - mean[row]) * rstd[row];
+  });
+  if (threadIdx.y == 0 && c < columns) dw[c] += sum;
+}
+
+// y = x / max(‖x‖, eps)
+template <class T, class A = acc_t<T>>
+__global__ void l2_normalize_kernel(const T* x, A eps, T* y, A* norm, int columns) {
+  const int64_t row = blockIdx.x;
+  x += row * columns, y += row * columns;
+  const A length = sqrt(row_sum<A>(columns, [=](int c) { return A(x[c]) * A(x[c]); }));
+  if (threadIdx.x == 0) norm[row] = length;
+  for (int c = threadIdx.x; c < columns; c += threads) y[c] = T(A(x[c]) / max(length, eps));
+}
+
+// dx = (dy − y · (y·dy)) / ‖x‖; below eps the divisor is constant: dx = dy / eps
+template <class T, class A = acc_t<T>>
+__global__ void l2_normalize_dx_kernel(const T* dy, const T* y, const A* norm, A eps, T* dx, int columns) {
+  const int64_t row = blockIdx.x;
+  dy += row * columns, y += row * columns, dx += row * columns;
+  const A along = row_sum<A>(columns, [=](int c) { return A(y[c]) * A(dy[c]); });
+  const A radial = norm[row] > eps ? along : 0, length = max(norm[row], eps);
+  for (int c = threadIdx.x; c < columns; c += threads) dx[c] = T((A(dy[c]) - A(y[c]) * radial) / length);
+}
+
+}  // namespace
+
+void rms_norm(const Tensor& x, const Tensor& w, double eps, const Tensor& y, const Tensor& rstd) {
+  dispatch_float(x.dtype(), [&]<class T>() {
+    launch(unsigned(x.rows()), threads, 0, rms_norm_kernel<T>, x.data<T>(), w.data<T>(), eps, y.data<T>(),
+           rstd.data<acc_t<T>>(), x.columns());
+  });
+}
+void rms_norm_dx(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& rstd, const Tensor& dx) {
+  dispatch_float(x.dtype(), [&]<class T>() {
+    launch(unsigned(x.rows()), threads, 0, rms_norm_dx_kernel<T>, dy.data<T>(), x.data<T>(), w.data<T>(),
+           rstd.data<acc_t<T>>(), dx.data<T>(), x.columns());
+  });
+}
+void rms_norm_dw(const Tensor& dy, const Tensor& x, const Tensor& rstd, const Tensor& dw) {
+  dispatch_float(x.dtype(), [&]<class T>() {
+    launch(blocks(x.columns(), column_block), dim3(column_block, row_lanes), 0, rms_norm_dw_kernel<T>, dy.data<T>(),
+           x.data<T>(), rstd.data<acc_t<T>>(), dw.data<acc_t<T>>(), x.rows(), x.columns());
+  });
+}
+
+void layer_norm(const Tensor& x, const Tensor& w, const Tensor& b, double eps, const Tensor& y, const Tensor& mean,
+                const Tensor& rstd) {
+  dispatch_float(x.dtype(), [&]<class T>() {
+    launch(unsigned(x.rows()), threads, 0, layer_norm_kernel<T>, x.data<T>(), w.data<T>(), b.data<T>(), eps,
+           y.data<T>(), mean.data<acc_t<T>>(), rstd.data<acc_t<T>>(), x.columns());
+  });
+}
+void layer_norm_dx(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean, const Tensor& rstd,
+                   const Tensor& dx) {
+  dispatch_float(x.dtype(), [&]<class T>() {
+    launch(unsigned(x.rows()), threads, 0, layer_norm_dx_kernel<T>, dy.data<T>(), x.data<T>(), w.data<T>(),
+           mean.data<acc_t<T>>(), rstd.data<acc_t<T>>(), dx.data<T>(), x.columns());
+  });
+}
+void layer_norm_dw(const Tensor& dy, const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& dw) {
+  dispatch_float(x.dtype(), [&]<class T>() {
+    launch(blocks(x.columns(), column_block), dim3(column_block, row_lanes), 0, layer_norm_dw_kernel<T>, dy.data<T>(),
+           x.data<T>(), mean.data<acc_t<T>>(), rstd.data<acc_t<T>>(), dw.data<acc_t<T>>(), x.rows(), x.columns());
+  });
+}
+
+void l2_normalize(const Tensor& x, double eps, const Tensor& y, const Tensor& norm) {
+  dispatch_float(x.dtype(), [&]<class T>() {
+    launch(unsigned(x.rows()), threads, 0, l2_normalize_kernel<T>, x.data<T>(), eps, y.data<T>(), norm.data<acc_t<T>>(),
+           x.columns());
+  });
+}
+void l2_normalize_dx(const Tensor& dy, const Tensor& y, const Tensor& norm, double eps, const Tensor& dx) {
+  dispatch_float(y.dtype(), [&]<class T>() {
+    launch(unsigned(y.rows()), threads, 0, l2_normalize_dx_kernel<T>, dy.data<T>(), y.data<T>(), norm.data<acc_t<T>>(),
+           eps, dx.data<T>(), y.columns());
+  });
+}
+
+}  // namespace vlm2vec::BACKEND

@@ -1,0 +1,55 @@
+// Sums over a whole tensor and over its rows, in an order that depends on the shape only.
+#include "kernels/block.h"
+#include "kernels/kernels.h"
+#include "tensor/tensor.h"
+
+namespace vlm2vec::BACKEND {
+namespace {
+
+// sums[c] += Σ over rows of x[row, c].  One block per 32 columns.
+template <class T, class A = acc_t<T>>
+__global__ void column_sums_kernel(const T* x, A* sums, int64_t rows, int columns) {
+  const int c = int(blockIdx.x * column_block + threadIdx.x), column = min(c, columns - 1);
+  const A sum = column_sum<A>(rows, [=](int64_t row) { return A(x[row * columns + column]); });
+  if (threadIdx.y == 0 && c < columns) sums[c] += sum;
+}
+
+// partial[block] = Σ of the squares of x[i], i in steps of the whole grid; then one block adds the partial sums.
+constexpr int threads = 256, most_blocks = 1024;
+
+template <class T, class A = acc_t<T>>
+__global__ void sum_of_squares_kernel(const T* x, A* partial, int64_t n) {
+  A sum = 0;
+  for (int64_t i = int64_t(blockIdx.x) * threads + threadIdx.x; i < n; i += int64_t(gridDim.x) * threads)
+    sum += A(x[i]) * A(x[i]);
+  sum = block_sum(sum);
+  if (threadIdx.x == 0) partial[blockIdx.x] = sum;
+}
+template <class A>
+__global__ void sum_kernel(const A* partial, A* total, int n) {
+  A sum = 0;
+  for (int i = threadIdx.x; i < n; i += threads) sum += partial[i];
+  sum = block_sum(sum);
+  if (threadIdx.x == 0) *total = sum;
+}
+
+}  // namespace
+
+void column_sums(const Tensor& x, const Tensor& sums) {
+  dispatch_float(x.dtype(), [&]<class T>() {
+    launch(blocks(x.columns(), column_block), dim3(column_block, row_lanes), 0, column_sums_kernel<T>, x.data<T>(),
+           sums.data<acc_t<T>>(), x.rows(), x.columns());
+  });
+}
+
+void sum_of_squares(const Tensor& x, const Tensor& sum) {
+  dispatch_float(x.dtype(), [&]<class T>() {
+    using A = acc_t<T>;
+    const unsigned parts = std::min(unsigned(most_blocks), blocks(x.numel(), threads));
+    const Tensor partial({parts}, sum.dtype(), sum.device());
+    launch(parts, threads, 0, sum_of_squares_kernel<T>, x.data<T>(), partial.data<A>(), x.numel());
+    launch(1, threads, 0, sum_kernel<A>, partial.data<A>(), sum.data<A>(), parts);
+  });
+}
+
+}  // namespace vlm2vec::BACKEND

@@ -1,0 +1,157 @@
+// The formula sheet: each op's forward line and, below it, one formula per input. Capital letters are values; [=] copies
+// handles, so what is named in a formula stays alive for it, and nothing else does.
+#include "autograd/ops.h"
+
+namespace vlm2vec {
+
+Var add(const Var& a, const Var& b) {
+  const auto pass = [](const Tensor& dy) { return dy; };
+  return record("add", add(a.value(), b.value()), {{a, Vjp(pass)}, {b, Vjp(pass)}});
+}
+
+Var multiply(const Var& a, const Var& b) {
+  const Tensor A = a.value(), B = b.value();
+  return record("multiply", multiply(A, B), {{a, [=](const Tensor& dy) { return multiply(dy, B); }},
+                                             {b, [=](const Tensor& dy) { return multiply(dy, A); }}});
+}
+
+Var scale(const Var& x, double factor) {
+  return record("scale", scale(x.value(), factor), {{x, [=](const Tensor& dy) { return scale(dy, factor); }}});
+}
+
+Var activate(const Var& x, Activation f) {
+  const Tensor X = x.value();
+  return record("activate", activate(X, f), {{x, [=](const Tensor& dy) { return activate_dx(dy, X, f); }}});
+}
+
+Var swiglu(const Var& gate, const Var& up) {
+  const Tensor G = gate.value(), U = up.value();
+  return record("swiglu", {swiglu(G, U)}, {gate, up}, [=](const std::vector<Tensor>& dys, const std::vector<bool>&) {
+    auto [dgate, dup] = swiglu_backward(dys[0], G, U);
+    return std::vector<Tensor>{std::move(dgate), std::move(dup)};
+  })[0];
+}
+
+Var dropout(const Var& x, const Tensor& row_keys, double p, uint64_t seed) {
+  return record("dropout", dropout(x.value(), row_keys, p, seed),
+                {{x, [=](const Tensor& dy) { return dropout(dy, row_keys, p, seed); }}});
+}
+
+Var view(const Var& x, Shape shape) {
+  const Shape before = x.shape();
+  return record("view", x.value().view(std::move(shape)), {{x, [=](const Tensor& dy) { return dy.view(before); }}});
+}
+
+Var gather_rows(const Var& table, const Tensor& ids) {
+  return record("gather_rows", gather_rows(table.value(), ids),
+                {{table, [=](const Tensor& dy, const Tensor& dtable) { scatter_add_rows_to(dy, ids, dtable); }}});
+}
+
+Var replace_rows(const Var& x, const Tensor& rows, const Var& source) {
+  return record("replace_rows", replace_rows(x.value(), rows, source.value()),
+                {{x, [=](const Tensor& dy) { return clear_rows(dy, rows); }},
+                 {source, [=](const Tensor& dy) { return gather_rows(dy, rows); }}});
+}
+
+Var concat_rows(const std::vector<Var>& parts) {
+  std::vector<Tensor> values;
+  for (const Var& part : parts) values.push_back(part.value());
+  std::vector<int64_t> ends;
+  for (const Tensor& value : values) ends.push_back((ends.empty() ? 0 : ends.back()) + value.dim(0));
+  return record("concat_rows", {concat_rows(values)}, parts, [=](const std::vector<Tensor>& dys, const std::vector<bool>&) {
+    std::vector<Tensor> dparts;
+    for (size_t i = 0; i < ends.size(); ++i) dparts.push_back(dys[0].rows(i ? ends[i - 1] : 0, ends[i]));
+    return dparts;
+  })[0];
+}
+
+Var matmul(const Var& a, const Var& b) {
+  const Tensor A = a.value(), B = b.value();
+  return record("matmul", matmul(A, B), {{a, [=](const Tensor& dy) { return matmul(dy, B, false, true); }},
+                                         {b, [=](const Tensor& dy) { return matmul(A, dy, true, false); }}});
+}
+
+Var linear(const Var& x, const Var& weight, const Var& bias) {
+  const Tensor X = x.value(), W = weight.value();
+  return record("linear", matmul(X, W, false, true, bias.value()),
+                {{x, [=](const Tensor& dy) { return matmul(dy, W); }},
+                 {weight, [=](const Tensor& dy, const Tensor& dw) { matmul_to(dy, X, true, false, dw); }},
+                 {bias, [](const Tensor& dy, const Tensor& db) { column_sums_to(dy, db); }}});
+}
+
+Var rms_norm(const Var& x, const Var& w, double eps) {
+  const Tensor X = x.value(), W = w.value();
+  const auto [y, r] = rms_norm(X, W, eps);
+  const Tensor rstd = r;
+  return record("rms_norm", y, {{x, [=](const Tensor& dy) { return rms_norm_dx(dy, X, W, rstd); }},
+                                {w, [=](const Tensor& dy, const Tensor& dw) { rms_norm_dw_to(dy, X, rstd, dw); }}});
+}
+
+Var layer_norm(const Var& x, const Var& w, const Var& b, double eps) {
+  const Tensor X = x.value(), W = w.value();
+  const LayerNormed forward = layer_norm(X, W, b.value(), eps);
+  const Tensor mean = forward.mean, rstd = forward.rstd;
+  return record("layer_norm", forward.y,
+                {{x, [=](const Tensor& dy) { return layer_norm_dx(dy, X, W, mean, rstd); }},
+                 {w, [=](const Tensor& dy, const Tensor& dw) { layer_norm_dw_to(dy, X, mean, rstd, dw); }},
+                 {b, [](const Tensor& dy, const Tensor& db) { column_sums_to(dy, db); }}});
+}
+
+Var l2_normalize(const Var& x, double eps) {
+  const L2Normalized forward = l2_normalize(x.value(), eps);
+  return record("l2_normalize", forward.y,
+                {{x, [=](const Tensor& dy) { return l2_normalize_dx(dy, forward.y, forward.norm, eps); }}});
+}
+
+Var rope(const Var& x, const RopeTable& table, int heads) {
+  return record("rope", rope(x.value(), table, heads), {{x, [=](const Tensor& dy) { return rope(dy, table, heads, true); }}});
+}
+
+Var attention(const Var& q, const Var& k, const Var& v, const Tensor& cu_q, const Tensor& cu_k, const AttentionShape& shape) {
+  const Tensor Q = q.value(), K = k.value(), V = v.value();
+  const AttentionResult forward = attention(Q, K, V, cu_q, cu_k, shape);
+  return record("attention", {forward.o}, {q, k, v}, [=](const std::vector<Tensor>& dys, const std::vector<bool>&) {
+    std::vector<Tensor> d = attention_backward(dys[0], Q, K, V, forward, cu_q, cu_k, shape);
+    if (d[2].raw() == d[0].raw() || d[2].raw() == d[1].raw()) d[2] = {};  // one tensor's gradient counts once
+    if (d[1].raw() == d[0].raw()) d[1] = {};
+    return d;
+  })[0];
+}
+
+Var attention(const Var& packed, const Tensor& cu_seqlens, const AttentionShape& shape) {
+  const Tensor X = packed.value();
+  const AttentionResult forward = attention(X, X, X, cu_seqlens, cu_seqlens, shape);
+  return record("attention", forward.o, {{packed, [=](const Tensor& dy) {
+    return attention_backward(dy, X, X, X, forward, cu_seqlens, cu_seqlens, shape)[0];
+  }}});
+}
+
+Var mean(const Var& x) {
+  const Tensor X = x.value();
+  double sum = 0;
+  for (double value : to_vector<double>(X)) sum += value;
+  return record("mean", full({1}, sum / double(X.numel()), X.dtype(), X.device()), {{x, [=](const Tensor& dy) {
+    return full(X.shape(), item(dy) / double(X.numel()), X.dtype(), X.device());
+  }}});
+}
+
+Var cross_entropy(const Var& logits, const Tensor& targets) {
+  const Tensor X = logits.value();
+  const CrossEntropy forward = cross_entropy(X, targets);
+  const Tensor lse = forward.lse;
+  return record("cross_entropy", forward.loss,
+                {{logits, [=](const Tensor& dy) { return cross_entropy_dx(dy, X, targets, lse); }}});
+}
+
+InfoNceResult info_nce(const Var& queries, const Var& targets, double tau) {
+  const Tensor Q = queries.value(), T = targets.value();
+  const InfoNce forward = infonce(Q, T, 1 / tau);
+  const Tensor lse = forward.lse;
+  const Var per_query = record("infonce", {forward.loss}, {queries, targets}, [=](const std::vector<Tensor>& dys, const std::vector<bool>&) {
+    auto [dq, dt] = infonce_backward(dys[0], Q, T, lse, 1 / tau);
+    return std::vector<Tensor>{std::move(dq), std::move(dt)};
+  })[0];
+  return {mean(per_query), forward.best};
+}
+
+}  // namespace vlm2vec

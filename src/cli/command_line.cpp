@@ -1,0 +1,228 @@
+#include "cli/command_line.h"
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <iostream>
+#include <numeric>
+#include <type_traits>
+
+#include "tensor/error.h"
+#include "tensor/parallel.h"
+
+namespace vlm2vec {
+namespace {
+
+// What CLI11 gives for a flag that nothing follows.
+const std::string kNoValue = "";
+
+template <class T>
+constexpr bool is_list = std::is_same_v<T, std::vector<std::string>>;
+
+template <class T>
+std::string kind_of() {
+  if constexpr (std::is_same_v<T, bool>) return "[True|False]";
+  if constexpr (std::is_integral_v<T>) return "N";
+  if constexpr (std::is_floating_point_v<T>) return "X";
+  return is_list<T> ? "A B ..." : "TEXT";
+}
+
+template <class T>
+std::string text_of(const T& value) {
+  if constexpr (std::is_same_v<T, bool>) {
+    return value ? "True" : "False";
+  } else if constexpr (std::is_arithmetic_v<T>) {
+    char text[32];
+    return std::string(text, std::to_chars(text, text + sizeof text, value).ptr);
+  } else if constexpr (is_list<T>) {
+    std::string text;
+    for (const std::string& item : value) text += (text.empty() ? "" : " ") + item;
+    return text;
+  } else {
+    return value;
+  }
+}
+
+bool parse_bool(const std::string& text, const std::string& option) {
+  std::string lower = text;
+  for (char& c : lower) c = char(std::tolower(static_cast<unsigned char>(c)));
+  if (lower == "true" || lower == "1" || lower == "yes" || lower == kNoValue) return true;
+  if (lower == "false" || lower == "0" || lower == "no") return false;
+  fail(Exit::usage, option, ": got \"", text, "\", expected True or False");
+}
+
+template <class T>
+T parse_number(const std::string& text, const std::string& option) {
+  T value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  bool good = error == std::errc() && end == text.data() + text.size();
+  if constexpr (std::is_floating_point_v<T>) good = good && std::isfinite(value);
+  const char* expected = std::is_floating_point_v<T> ? "a number"
+                         : std::is_signed_v<T>       ? "a whole number"
+                                                     : "a whole number, not negative";
+  if (!good) fail(Exit::usage, option, ": got \"", text, "\", expected ", expected);
+  return value;
+}
+
+template <class T>
+T parse_values(const std::vector<std::string>& values, const std::string& option) {
+  if constexpr (is_list<T>) {
+    T items;
+    for (const std::string& value : values)
+      for (size_t begin = 0; begin <= value.size();) {
+        const size_t end = std::min(value.find(',', begin), value.size());
+        if (end > begin) items.push_back(value.substr(begin, end - begin));
+        begin = end + 1;
+      }
+    return items;
+  } else {
+    if (values.size() != 1) fail(Exit::usage, option, ": given ", values.size(), " times, expected once");
+    if constexpr (std::is_same_v<T, bool>) return parse_bool(values[0], option);
+    else if constexpr (std::is_arithmetic_v<T>) return parse_number<T>(values[0], option);
+    else return values[0];
+  }
+}
+
+size_t distance(const std::string& a, const std::string& b) {
+  std::vector<size_t> row(b.size() + 1);  // edits from the letters of a so far to each beginning of b
+  std::iota(row.begin(), row.end(), size_t(0));
+  for (size_t i = 0; i < a.size(); ++i) {
+    size_t diagonal = row[0]++;
+    for (size_t j = 0; j < b.size(); ++j) {
+      const size_t replaced = diagonal + (a[i] != b[j]);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({replaced, row[j] + 1, row[j + 1] + 1});
+    }
+  }
+  return row.back();
+}
+
+}  // namespace
+
+std::string nearest(const std::string& word, const std::vector<std::string>& words) {
+  return *std::min_element(words.begin(), words.end(), [&](const std::string& a, const std::string& b) {
+    return distance(word, a) < distance(word, b);
+  });
+}
+
+CommandLine::CommandLine(std::string command, std::string purpose, std::string example)
+    : command_(std::move(command)), purpose_(std::move(purpose)), example_(std::move(example)) {}
+
+template <class T>
+void CommandLine::operator()(const std::string& name, T& value, const std::string& help) {
+  const auto assign = [&value, option = command_ + ": --" + name](const std::vector<std::string>& values) {
+    value = parse_values<T>(values, option);
+  };
+  const std::string standard = text_of(value);
+  options_.push_back({name, kind_of<T>(), help, standard.empty() ? "none" : standard, std::is_same_v<T, bool> ? 0 : 1,
+                      is_list<T> ? -1 : 1, assign});
+}
+template void CommandLine::operator()(const std::string&, bool&, const std::string&);
+template void CommandLine::operator()(const std::string&, int&, const std::string&);
+template void CommandLine::operator()(const std::string&, int64_t&, const std::string&);
+template void CommandLine::operator()(const std::string&, uint64_t&, const std::string&);
+template void CommandLine::operator()(const std::string&, double&, const std::string&);
+template void CommandLine::operator()(const std::string&, std::string&, const std::string&);
+template void CommandLine::operator()(const std::string&, std::vector<std::string>&, const std::string&);
+
+void CommandLine::require(const std::vector<std::string>& names) {
+  for (Option& option : options_)
+    if (std::find(names.begin(), names.end(), option.name) != names.end()) option.required = true;
+}
+
+void CommandLine::threads() {
+  const auto assign = [option = command_ + ": --threads"](const std::vector<std::string>& values) {
+    const int n = parse_values<int>(values, option);
+    if (n < 1) fail(Exit::usage, option, ": got ", n, ", expected at least 1");
+    set_threads(n);
+  };
+  options_.push_back(
+      {"threads", "N", "threads that compute; results do not depend on it", "one for each core", 1, 1, assign});
+}
+
+void CommandLine::device(Device& device) {
+  const auto assign = [&device, option = command_ + ": --device"](const std::vector<std::string>& values) {
+    device = parse_device(parse_values<std::string>(values, option));
+  };
+  options_.push_back(
+      {"device", "NAME", "cpu, emu (the GPU kernels, emulated: slow) or cuda", name_of(device), 1, 1, assign});
+}
+
+void CommandLine::quiet(bool& quiet) { (*this)("quiet", quiet, "no progress and no summary"); }
+void CommandLine::json(bool& json) { (*this)("json", json, "print the result as one line of JSON"); }
+
+const CommandLine::Option* CommandLine::find(const std::string& name) const {
+  for (const Option& option : options_)
+    if (option.name == name) return &option;
+  return nullptr;
+}
+
+// "--max-steps" → "--max_steps" if there is such an option; anything else stays.
+std::string CommandLine::spelling_of(const std::string& argument) const {
+  if (!argument.starts_with("--")) return argument;
+  std::string name = argument.substr(2);
+  std::replace(name.begin(), name.end(), '-', '_');
+  return find(name) ? "--" + name : argument;
+}
+
+// Official spellings, and "--name=value" in two parts, so that an empty value is a value.
+Arguments CommandLine::normalise(const Arguments& arguments) const {
+  Arguments result;
+  for (const std::string& argument : arguments) {
+    const size_t equals = argument.starts_with("--") ? argument.find('=') : std::string::npos;
+    result.push_back(spelling_of(argument.substr(0, equals)));
+    if (equals == std::string::npos) continue;
+    result.push_back(argument.substr(equals + 1));
+    const Option* flag = find(result[result.size() - 2].substr(2));
+    if (flag && flag->least == 0 && result.back() == kNoValue)
+      fail(Exit::usage, command_, ": ", argument, ": expected True or False behind the =");
+  }
+  return result;
+}
+
+bool CommandLine::parse(const Arguments& arguments) {
+  CLI::App app(purpose_, "vlm2vec " + command_);
+  app.allow_extras()->footer("Example:\n  vlm2vec " + example_);
+  app.set_help_flag("--help,-h", "this page");
+  app.get_formatter()->column_width(44);
+  std::vector<CLI::Option*> parsed;
+  for (const Option& option : options_) {
+    const std::string standard = option.required ? "required" : option.standard;
+    parsed.push_back(app.add_option("--" + option.name, option.help + " [" + standard + "]")->type_name(option.kind));
+    if (option.most < 0) parsed.back()->expected(-1)->take_all();
+    else parsed.back()->expected(option.least, option.most)->take_all();
+  }
+  Arguments reversed = normalise(arguments);
+  std::reverse(reversed.begin(), reversed.end());
+  try {
+    app.parse(reversed);  // takes the last one first
+  } catch (const CLI::CallForHelp&) {
+    std::cout << app.help();
+    return false;
+  } catch (const CLI::ParseError& e) {
+    fail(Exit::usage, command_, ": ", e.what());
+  }
+  for (const std::string& extra : app.remaining()) {
+    if (!extra.starts_with("-"))
+      fail(Exit::usage, command_, ": \"", extra, "\" belongs to no option; see vlm2vec ", command_, " --help");
+    std::vector<std::string> names{"--help"};
+    for (const Option& option : options_) names.push_back("--" + option.name);
+    fail(Exit::usage, command_, ": there is no option ", extra, "; the nearest is ", nearest(extra, names));
+  }
+  for (size_t i = 0; i < options_.size(); ++i) {
+    const Option& option = options_[i];
+    const std::vector<std::string> values = parsed[i]->results();
+    if (values.empty() && option.required)
+      fail(Exit::usage, command_, ": --", option.name, " is missing: ", option.help);
+    for (const std::string& value : values)
+      if (value.starts_with("--") && find(spelling_of(value).substr(2)))
+        fail(Exit::usage, command_, ": --", option.name, " has no value: the option ", value, " follows");
+    if (!values.empty()) option.assign(values);
+  }
+  return true;
+}
+
+}  // namespace vlm2vec

@@ -1,0 +1,53 @@
+// The options of one command: declared by naming variables, whose values are the defaults; read with CLI11.
+//   --max_steps 10, --max_steps=10, --max-steps 10; --lora, --lora True, --lora=false; --subset_name A B or A,B
+#pragma once
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "tensor/storage.h"
+
+namespace vlm2vec {
+
+using Arguments = std::vector<std::string>;
+
+class CommandLine {
+ public:
+  // `example`: what follows "vlm2vec " on a line that works.
+  CommandLine(std::string command, std::string purpose, std::string example);
+
+  // An option that sets `value`, a bool, int, int64_t, uint64_t, double, string or list of strings. Fits the visit of
+  // TrainOptions::fields: options.fields(line).
+  template <class T>
+  void operator()(const std::string& name, T& value, const std::string& help);
+  void require(const std::vector<std::string>& names);  // these options must be given
+
+  // The options that commands share, each for the commands on which it has an effect.
+  void threads();
+  void device(Device& device);
+  void quiet(bool& quiet);
+  void json(bool& json);
+
+  // Sets the variables and the number of threads. False if --help was asked for and has been printed. Errors
+  // (Exit::usage) say what came and what was expected; an unknown option's nearest relative is named.
+  bool parse(const Arguments& arguments);
+
+ private:
+  struct Option {
+    std::string name, kind, help, standard;  // standard: the default as text
+    int least, most;                         // values, -1: any number
+    std::function<void(const std::vector<std::string>& values)> assign;
+    bool required = false;
+  };
+  const Option* find(const std::string& name) const;
+  std::string spelling_of(const std::string& argument) const;
+  Arguments normalise(const Arguments& arguments) const;
+
+  std::string command_, purpose_, example_;
+  std::vector<Option> options_;
+};
+
+// Of `words`, the one with the fewest letters inserted, removed or replaced (Levenshtein 1966).
+std::string nearest(const std::string& word, const std::vector<std::string>& words);
+
+}  // namespace vlm2vec

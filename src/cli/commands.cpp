@@ -1,0 +1,54 @@
+#include "cli/commands.h"
+
+#include <iomanip>
+#include <iostream>
+#include <sstream>
+
+namespace vlm2vec {
+namespace {
+
+const std::vector<Command>& commands() {
+  static const std::vector<Command> list = {
+      {"data mini", "Build the miniature MMEB, training and test sets, from pictures that Debian carries.",
+       run_data_mini},
+      {"init", "Write a checkpoint with random weights, to train from scratch.", run_init},
+      {"train", "Train a vision-language model into an embedder (VLM2Vec: InfoNCE with GradCache).", run_train},
+      {"eval", "Rank every query's candidates and report Precision@1 as the paper does.", run_eval},
+      {"embed", "Turn lines of text and pictures into unit vectors.", run_embed},
+      {"tokenize", "Show the token ids of a text, or of every line of a file.", run_tokenize},
+      {"selftest", "Check gradients, GradCache, the loss and batch-invariance on this machine, in seconds.",
+       run_selftest},
+      {"version", "Print version, build and libraries.", run_version},
+  };
+  return list;
+}
+
+std::string usage() {
+  std::ostringstream text;
+  text << "Usage: vlm2vec COMMAND [OPTIONS]\n\nCommands:\n" << std::left;
+  for (const Command& command : commands()) text << "  " << std::setw(11) << command.name << command.purpose << '\n';
+  text << "\nvlm2vec COMMAND --help shows a command's options and an example.";
+  return text.str();
+}
+
+}  // namespace
+
+Exit run_command(const Arguments& words) {
+  if (words.empty()) fail(Exit::usage, "no command was given\n\n", usage());
+  if (words[0] == "--help" || words[0] == "-h" || words[0] == "help") {
+    std::cout << usage() << '\n';
+    return Exit::ok;
+  }
+  const std::string one = words[0], two = words.size() > 1 ? one + " " + words[1] : one;
+  std::vector<std::string> names;
+  for (const Command& command : commands()) {
+    const bool of_two_words = command.name.find(' ') != std::string::npos;
+    if (command.name == (of_two_words ? two : one))
+      return command.run(command, Arguments(words.begin() + 1 + of_two_words, words.end()));
+    names.push_back(command.name);
+  }
+  fail(Exit::usage, "there is no command \"", one, "\"; the nearest is \"", nearest(one == "data" ? two : one, names),
+       "\"\n\n", usage());
+}
+
+}  // namespace vlm2vec

@@ -1,0 +1,27 @@
+// The commands of the program. Each file of this folder holds one; commands.cpp lists them.
+#pragma once
+#include <string>
+
+#include "cli/command_line.h"
+#include "tensor/error.h"
+
+namespace vlm2vec {
+
+struct Command {
+  std::string name, purpose;  // the purpose in one line
+  Exit (*run)(const Command& command, const Arguments& arguments);
+};
+
+Exit run_data_mini(const Command& command, const Arguments& arguments);
+Exit run_init(const Command& command, const Arguments& arguments);
+Exit run_train(const Command& command, const Arguments& arguments);
+Exit run_eval(const Command& command, const Arguments& arguments);
+Exit run_embed(const Command& command, const Arguments& arguments);
+Exit run_tokenize(const Command& command, const Arguments& arguments);
+Exit run_selftest(const Command& command, const Arguments& arguments);
+Exit run_version(const Command& command, const Arguments& arguments);
+
+// Runs the command that the first words name, with the rest. Errors: Exit::usage for a command that does not exist.
+Exit run_command(const Arguments& words);
+
+}  // namespace vlm2vec

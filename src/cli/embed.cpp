@@ -1,0 +1,92 @@
+#include <bit>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.h"
+#include "cli/json_lines.h"
+#include "mmeb/progress.h"
+#include "tensor/io/files.h"
+#include "vlm/encoder.h"
+
+namespace vlm2vec {
+namespace {
+
+namespace fs = std::filesystem;
+
+// {"text": prompt, "image": path or [paths]}; one of the two may be absent.
+std::vector<EncoderInput> read_inputs(const fs::path& file, const fs::path& image_dir) {
+  std::vector<EncoderInput> rows;
+  read_json_lines(file, [&](const nlohmann::ordered_json& row) {
+    EncoderInput input{row.value("text", ""), {}};
+    const auto image = row.value("image", nlohmann::ordered_json());
+    if (image.is_string()) input.images.push_back(image_dir / image.get<std::string>());
+    else if (!image.is_null())
+      for (const auto& path : image.get<std::vector<std::string>>()) input.images.push_back(image_dir / path);
+    rows.push_back(std::move(input));
+  });
+  return rows;
+}
+
+// NumPy's format 1.0: magic, version, u16 length of the header, the header padded so that the numbers start at a
+// multiple of 64 bytes.
+void write_npy(const fs::path& file, const Tensor& x) {
+  static_assert(std::endian::native == std::endian::little);
+  std::string header =
+      sentence("{'descr': '<f4', 'fortran_order': False, 'shape': (", x.dim(0), ", ", x.dim(1), "), }");
+  header.resize((header.size() + 11 + 63) / 64 * 64 - 10, ' ');
+  header.back() = '\n';
+  write_atomically(file, [&](std::ostream& out) {
+    out.write("\x93NUMPY\x01\x00", 8).put(char(header.size() & 255)).put(char(header.size() >> 8));
+    out << header;
+    out.write(reinterpret_cast<const char*>(x.data<float>()), x.bytes());
+  });
+}
+
+}  // namespace
+
+Exit run_embed(const Command& command, const Arguments& arguments) {
+  std::string model_name, adapter, input, image_dir, output;
+  int64_t batch_size = 32, resize_min_pixels = 0, resize_max_pixels = 0;
+  Device device;
+  bool use_dora = true, quiet = false, json = false;
+  CommandLine line(command.name, command.purpose,
+                   "embed --model_name runs/demo/model --input rows.jsonl --output rows.npy");
+  line("model_name", model_name, "folder of the checkpoint (Hugging Face layout)");
+  line("adapter", adapter, "PEFT LoRA folder to apply");
+  line("use_dora", use_dora, "False reads a DoRA adapter as LoRA, without its magnitude vectors");
+  line("input", input, "lines {\"text\": ..., \"image\": path or [paths]}; the text has one image token per picture");
+  line("image_dir", image_dir, "joined before relative picture paths (default: the folder of the input)");
+  line("output", output, "NumPy file to write: f32 [lines, dimensions], rows of length 1");
+  line("batch_size", batch_size, "lines embedded at a time; results do not depend on it");
+  line("resize_min_pixels", resize_min_pixels,
+       "smaller pictures are enlarged to this area (0: preprocessor_config.json)");
+  line("resize_max_pixels", resize_max_pixels,
+       "larger pictures are reduced to this area (0: preprocessor_config.json)");
+  line.require({"model_name", "input", "output"});
+  line.threads();
+  line.device(device);
+  line.quiet(quiet);
+  line.json(json);
+  if (!line.parse(arguments)) return Exit::ok;
+
+  if (batch_size < 1) fail(Exit::usage, "embed: --batch_size: got ", batch_size, ", expected at least 1");
+  const std::vector<EncoderInput> rows =
+      read_inputs(input, image_dir.empty() ? fs::path(input).parent_path() : fs::path(image_dir));
+  const auto encoder =
+      load_encoder(model_name, {.device = device, .min_pixels = resize_min_pixels, .max_pixels = resize_max_pixels});
+  std::vector<std::string> notes;
+  if (!adapter.empty()) load_adapter(*encoder, adapter, !use_dora, nullptr, DType::f32, device, notes);
+  if (!quiet)
+    for (const std::string& note : notes) std::cerr << note << '\n';
+  Progress progress("embed", int64_t(rows.size()), quiet);
+  write_npy(output, embed(*encoder, rows, batch_size, [&](int64_t done) { progress.update(done); }));
+  if (json)
+    std::cout << nlohmann::ordered_json{{"rows", rows.size()},
+                                        {"dimensions", encoder->dim()},
+                                        {"seconds", progress.seconds()},
+                                        {"output", output}}
+              << '\n';
+  return Exit::ok;
+}
+
+}  // namespace vlm2vec

@@ -1,0 +1,106 @@
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.h"
+#include "mmeb/dataset.h"
+#include "nn/state.h"
+#include "tensor/io/files.h"
+#include "vlm/bpe_trainer.h"
+#include "vlm/processor.h"
+#include "vlm/qwen2_vl.h"
+
+namespace vlm2vec {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Every text of the training rows, queries and positives, with the token that stands for a picture in a prompt.
+std::vector<std::string> training_texts(const fs::path& dataset, const std::string& image_token) {
+  std::vector<std::string> texts;
+  for (const TrainSet& set : read_train_folder(dataset, {}, 0))
+    for (const TrainRow& row : set.rows)
+      for (const Side& side : {row.query, row.positive}) texts.push_back(encoder_input(side, image_token, "").text);
+  return texts;
+}
+
+void copy_tokenizer(const fs::path& from, const fs::path& to) {
+  if (!fs::exists(from / "tokenizer.json"))
+    fail(Exit::data, (from / "tokenizer.json").string(), ": no such file; --tokenizer names its folder");
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "chat_template.json"})
+    if (fs::exists(from / name)) fs::copy_file(from / name, to / name);
+}
+
+void learn_tokenizer(const fs::path& dataset, const Qwen2VlConfig& config, const fs::path& folder) {
+  const std::vector<std::string> special_tokens = {"<|endoftext|>", "<|image_pad|>"};
+  if (config.image_token_id != 1)
+    fail(Exit::data, "init: image_token_id is ", config.image_token_id,
+         " in the configuration; a learned tokenizer has <|image_pad|> at 1");
+  if (config.text.vocab_size < 258)
+    fail(Exit::data, "init: vocab_size is ", config.text.vocab_size,
+         " in the configuration; 2 special tokens and 256 bytes need 258");
+  write_tokenizer_json(folder / "tokenizer.json", train_bpe(training_texts(dataset, special_tokens[1]),
+                                                            int(config.text.vocab_size), special_tokens));
+}
+
+// The configuration as given, but for the type of the weights.
+void write_config(const fs::path& from, const fs::path& to, const std::string& dtype) {
+  auto config = nlohmann::ordered_json::parse(read_text(from));
+  config["torch_dtype"] = dtype == "bf16" ? "bfloat16" : "float32";
+  write_text(to, config.dump(2) + "\n");
+}
+
+}  // namespace
+
+Exit run_init(const Command& command, const Arguments& arguments) {
+  std::string config_file, output_dir, tokenizer, train_tokenizer, dtype = "f32";
+  ProcessorConfig processor;
+  uint64_t seed = 42;
+  bool quiet = false, json = false;
+  CommandLine line(
+      command.name, command.purpose,
+      "init --config examples/mini-qwen2-vl.json --train_tokenizer runs/demo/data/MMEB-train --min_pixels 1024 "
+      "--max_pixels 9216 --output_dir runs/demo/init");
+  line("config", config_file, "config.json of the model, Hugging Face's Qwen2-VL");
+  line("output_dir", output_dir, "folder to write; one that exists is replaced");
+  line("tokenizer", tokenizer, "folder whose tokenizer.json is copied");
+  line("train_tokenizer", train_tokenizer,
+       "folder of training sets; a byte-level BPE tokenizer is learned from their texts");
+  line("min_pixels", processor.min_pixels, "smaller pictures are enlarged to this area");
+  line("max_pixels", processor.max_pixels, "larger pictures are reduced to this area");
+  line("dtype", dtype, "of the weights, f32 or bf16");
+  line("seed", seed, "of the weights");
+  line.require({"config", "output_dir"});
+  line.quiet(quiet);
+  line.json(json);
+  if (!line.parse(arguments)) return Exit::ok;
+
+  if (tokenizer.empty() == train_tokenizer.empty())
+    fail(Exit::usage, "init: one of --tokenizer and --train_tokenizer is needed, and not both");
+  if (dtype != "f32" && dtype != "bf16") fail(Exit::usage, "init: --dtype: got \"", dtype, "\", expected f32 or bf16");
+  if (processor.min_pixels < 1 || processor.max_pixels < processor.min_pixels)
+    fail(Exit::usage, "init: --min_pixels ", processor.min_pixels, " and --max_pixels ", processor.max_pixels,
+         ", expected 1 or more, the smaller first");
+  const Qwen2VlConfig config = Qwen2VlConfig::load(config_file);
+  processor.patch_size = config.vision.patch_size;
+  processor.temporal_patch_size = config.vision.temporal_patch_size;
+  processor.merge_size = config.vision.spatial_merge_size;
+
+  int64_t parameters = 0;
+  write_folder_atomically(output_dir, [&](const fs::path& folder) {
+    write_config(config_file, folder / "config.json", dtype);
+    if (tokenizer.empty()) learn_tokenizer(train_tokenizer, config, folder);
+    else copy_tokenizer(tokenizer, folder);
+    processor.save(folder);
+    const auto encoder = load_encoder(folder, {.load_weights = false});
+    initialise(*encoder, config.initializer_range, seed, dtype == "bf16" ? DType::bf16 : DType::f32, Device::cpu);
+    for (const Parameter* p : encoder->parameters()) parameters += p->value().numel();
+    save_safetensors(folder / "model.safetensors", state_dict(*encoder));
+  });
+  if (!quiet) std::cerr << output_dir << ": " << parameters << " parameters in " << dtype << "\n";
+  if (json)
+    std::cout << nlohmann::ordered_json{{"output_dir", output_dir}, {"parameters", parameters}, {"dtype", dtype}}
+              << '\n';
+  return Exit::ok;
+}
+
+}  // namespace vlm2vec

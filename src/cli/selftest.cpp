@@ -1,0 +1,35 @@
+#include "mmeb/selftest.h"
+
+#include <algorithm>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.h"
+
+namespace vlm2vec {
+
+Exit run_selftest(const Command& command, const Arguments& arguments) {
+  Device device;
+  uint64_t seed = 1;
+  bool quiet = false, json = false;
+  CommandLine line(command.name, command.purpose, "selftest --device emu");
+  line("seed", seed, "of the numbers that are checked with");
+  line.threads();
+  line.device(device);
+  line.quiet(quiet);
+  line.json(json);
+  if (!line.parse(arguments)) return Exit::ok;
+
+  const std::vector<Check> checks = selftest(device, seed);
+  if (json) {
+    nlohmann::ordered_json list = nlohmann::ordered_json::array();
+    for (const Check& c : checks)
+      list.push_back({{"check", c.name}, {"measured", c.measured}, {"limit", c.limit}, {"ok", c.ok()}});
+    std::cout << nlohmann::ordered_json{{"checks", list}} << '\n';
+  } else if (!quiet) {
+    std::cout << check_table(checks);
+  }
+  return std::all_of(checks.begin(), checks.end(), [](const Check& c) { return c.ok(); }) ? Exit::ok : Exit::failed;
+}
+
+}  // namespace vlm2vec

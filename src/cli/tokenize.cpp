@@ -1,0 +1,65 @@
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "cli/commands.h"
+#include "cli/json_lines.h"
+#include "tensor/parallel.h"
+#include "vlm/tokenizer.h"
+
+namespace vlm2vec {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using Ids = std::vector<int32_t>;
+
+Ids encode(const Tokenizer& tokenizer, const std::string& text, int64_t max_len) {
+  Ids ids = tokenizer.encode(text);
+  if (max_len > 0 && int64_t(ids.size()) > max_len) ids.resize(size_t(max_len));
+  return ids;
+}
+
+void print_text(const Tokenizer& tokenizer, const Ids& ids, bool json) {
+  Json pieces = Json::array();
+  for (const int32_t id : ids) pieces.push_back(tokenizer.token(id));
+  if (json) std::cout << Json{{"ids", ids}, {"pieces", pieces}} << '\n';
+  else
+    for (size_t i = 0; i < ids.size(); ++i) std::cout << ids[i] << '\t' << pieces[i].get<std::string>() << '\n';
+}
+
+void print_file(const Tokenizer& tokenizer, const std::string& file, int64_t max_len) {
+  std::vector<std::string> texts;
+  read_json_lines(file, [&](const Json& row) { texts.push_back(row.at("text")); });
+  std::vector<Ids> ids(texts.size());
+  parallel_for(int64_t(texts.size()), 16, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) ids[size_t(i)] = encode(tokenizer, texts[size_t(i)], max_len);
+  });
+  for (const Ids& row : ids) std::cout << Json{{"ids", row}} << '\n';
+}
+
+}  // namespace
+
+Exit run_tokenize(const Command& command, const Arguments& arguments) {
+  std::string model_name, input, text;
+  int64_t max_len = 0;
+  bool json = false;
+  CommandLine line(command.name, command.purpose,
+                   "tokenize --model_name runs/demo/init --text \"Find a similar image.\"");
+  line("model_name", model_name, "folder with tokenizer.json");
+  line("input", input, "file with lines {\"text\": ...}; prints lines {\"ids\": [...]}");
+  line("text", text, "a text; prints an id and its piece per line, bytes as in GPT-2's alphabet");
+  line("max_len", max_len, "keep the first N ids of a text (0: all)");
+  line.require({"model_name"});
+  line.threads();
+  line.json(json);
+  if (!line.parse(arguments)) return Exit::ok;
+
+  if (input.empty() == text.empty()) fail(Exit::usage, "tokenize: one of --input and --text is needed, and not both");
+  if (max_len < 0) fail(Exit::usage, "tokenize: --max_len: got ", max_len, ", expected 0 or more");
+  const Tokenizer tokenizer = Tokenizer::load(model_name);
+  if (text.empty()) print_file(tokenizer, input, max_len);
+  else print_text(tokenizer, encode(tokenizer, text, max_len), json);
+  return Exit::ok;
+}
+
+}  // namespace vlm2vec

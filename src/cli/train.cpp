@@ -1,0 +1,43 @@
+#include <csignal>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.h"
+#include "mmeb/trainer.h"
+
+namespace vlm2vec {
+
+Exit run_train(const Command& command, const Arguments& arguments) {
+  TrainOptions options;
+  Device device;
+  bool quiet = false, json = false;
+  CommandLine line(command.name, command.purpose,
+                   "train --model_name runs/demo/init --dataset_name runs/demo/data/MMEB-train --output_dir runs/mine "
+                   "--learning_rate 3e-3 --temperature 0.05");
+  options.fields(line);
+  line.require({"model_name", "output_dir"});
+  line.threads();
+  line.device(device);
+  line.quiet(quiet);
+  line.json(json);
+  if (!line.parse(arguments)) return Exit::ok;
+
+  struct sigaction stop = {};
+  stop.sa_handler = [](int) { stop_training(); };
+  stop.sa_flags = int(SA_RESETHAND);  // the second Ctrl-C ends the program at once
+  sigaction(SIGINT, &stop, nullptr);
+  sigaction(SIGTERM, &stop, nullptr);
+  const TrainResult result = train(options, device, quiet);
+  if (json)
+    std::cout << nlohmann::ordered_json{{"steps", result.steps},
+                                        {"interrupted", result.interrupted},
+                                        {"pairs_per_second", result.pairs_per_second},
+                                        {"output_dir", options.output_dir}}
+              << '\n';
+  if (!result.interrupted) return Exit::ok;
+  std::cerr << "Stopped; a checkpoint is saved in " << options.output_dir
+            << ". To go on, give the same command with --resume_from auto.\n";
+  return Exit::failed;
+}
+
+}  // namespace vlm2vec

@@ -1,0 +1,33 @@
+// vlm2vec: vision-language models trained into embedding models. Runs one command; every error ends up here as one
+// sentence on stderr and an exit code: 1 failed, 2 wrong usage, 3 bad data, 4 out of memory or disk, 5 missing device.
+#include <filesystem>
+#include <iostream>
+#include <new>
+
+#include "cli/commands.h"
+
+namespace {
+
+int report(vlm2vec::Exit code, const std::string& sentence) {
+  std::cerr << "vlm2vec: " << sentence << '\n';
+  return int(code);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  using vlm2vec::Exit;
+  try {
+    const Exit code = vlm2vec::run_command({argv + 1, argv + argc});
+    std::cout.flush();
+    return std::cout ? int(code) : report(Exit::resources, "standard output cannot be written; is the disk full?");
+  } catch (const vlm2vec::Error& e) {
+    return report(e.code, e.what());
+  } catch (const std::bad_alloc&) {
+    return report(Exit::resources, "out of memory; smaller batches or chunks need less");
+  } catch (const std::filesystem::filesystem_error& e) {
+    return report(Exit::resources, e.what());
+  } catch (const std::exception& e) {
+    return report(Exit::failed, e.what());
+  }
+}

@@ -1,0 +1,109 @@
+#include "mmeb/dataset.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "tensor/io/files.h"
+
+namespace vlm2vec {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr std::string_view kStoredToken = "<|image_1|>";
+
+// Calls row(object) for each line; what it throws becomes an error with file and line.
+template <class F>
+void each_line(const fs::path& file, int64_t limit, F row) {
+  const std::string text = read_text(file);
+  int64_t line = 0;
+  for (size_t begin = 0; begin < text.size() && (limit <= 0 || line < limit);) {
+    size_t end = text.find('\n', begin);
+    if (end == std::string::npos) end = text.size();
+    ++line;
+    try {
+      if (end > begin) row(json::parse(text.begin() + int64_t(begin), text.begin() + int64_t(end)));
+    } catch (const json::exception& e) {
+      fail(Exit::data, file.string(), ":", line, ": not the row that was expected (", e.what(), ")");
+    }
+    begin = end + 1;
+  }
+  if (line == 0) fail(Exit::data, file.string(), ": has no rows");
+}
+
+}  // namespace
+
+std::vector<TrainRow> read_train_rows(const fs::path& file, int64_t limit) {
+  std::vector<TrainRow> rows;
+  each_line(file, limit, [&](const json& r) {
+    rows.push_back({{r.at("qry").get<std::string>(), r.at("qry_image_path").get<std::string>()},
+                    {r.at("pos_text").get<std::string>(), r.at("pos_image_path").get<std::string>()}});
+  });
+  return rows;
+}
+
+std::vector<EvalRow> read_eval_rows(const fs::path& file) {
+  std::vector<EvalRow> rows;
+  each_line(file, 0, [&](const json& r) {
+    EvalRow row{{r.at("qry_text").get<std::string>(), r.at("qry_img_path").get<std::string>()}, {}};
+    const json &texts = r.at("tgt_text"), &images = r.at("tgt_img_path");
+    if (texts.size() != images.size() || texts.empty())
+      fail(Exit::data, file.string(), ":", rows.size() + 1, ": ", texts.size(), " target texts and ", images.size(), " target pictures; expected two lists of one length, at least 1");
+    for (size_t i = 0; i < texts.size(); ++i) row.candidates.push_back({texts[i].get<std::string>(), images[i].get<std::string>()});
+    rows.push_back(std::move(row));
+  });
+  return rows;
+}
+
+std::vector<std::string> list_subsets(const fs::path& folder, const std::string& file, const std::vector<std::string>& wanted) {
+  if (!fs::is_directory(folder)) fail(Exit::data, folder.string(), ": no such folder");
+  std::vector<std::string> found;
+  for (const auto& entry : fs::directory_iterator(folder))
+    if (fs::exists(entry.path() / file)) found.push_back(entry.path().filename().string());
+  std::sort(found.begin(), found.end());
+  if (found.empty()) fail(Exit::data, folder.string(), ": no subset folder with ", file, " in it");
+  for (const std::string& name : wanted)
+    if (!std::binary_search(found.begin(), found.end(), name)) fail(Exit::data, folder.string(), ": has no subset ", name, " with ", file);
+  return wanted.empty() ? found : wanted;
+}
+
+std::vector<TrainSet> read_train_folder(const fs::path& folder, const std::vector<std::string>& subsets, int64_t limit) {
+  std::vector<TrainSet> sets;
+  for (const std::string& name : list_subsets(folder, "original.jsonl", subsets))
+    sets.push_back({name, read_train_rows(folder / name / "original.jsonl", limit)});
+  return sets;
+}
+
+EncoderInput encoder_input(const Side& side, const std::string& image_token, const fs::path& image_dir, uint64_t key) {
+  EncoderInput input{side.text, {}, key};
+  for (size_t at = 0; (at = input.text.find(kStoredToken, at)) != std::string::npos; at += image_token.size())
+    input.text.replace(at, kStoredToken.size(), image_token);
+  if (!side.image.empty()) input.images.push_back(image_dir / side.image);
+  return input;
+}
+
+std::vector<Task> read_tasks(const fs::path& folder) {
+  const fs::path normal = fs::absolute(folder).lexically_normal();
+  const fs::path clean = normal.has_filename() ? normal : normal.parent_path();
+  fs::path file = clean / "tasks.json";
+  if (!fs::exists(file)) file = clean.parent_path() / "tasks.json";
+  if (!fs::exists(file)) fail(Exit::data, folder.string(), ": no tasks.json here or one folder up; it says each set's meta-task and split");
+  std::vector<Task> tasks;
+  try {
+    const json content = read_json(file);
+    for (const json& t : content.at("datasets")) {
+      Task task{t.at("name"), t.at("meta_task"), t.at("split"), t.value("optional", false)};
+      const bool known_meta = task.meta_task == "classification" || task.meta_task == "vqa" || task.meta_task == "retrieval" || task.meta_task == "grounding";
+      if (!known_meta || (task.split != "IND" && task.split != "OOD"))
+        fail(Exit::data, file.string(), ": ", task.name, " has meta_task \"", task.meta_task, "\" and split \"", task.split,
+             "\"; expected classification, vqa, retrieval or grounding, and IND or OOD");
+      tasks.push_back(std::move(task));
+    }
+  } catch (const json::exception& e) {
+    fail(Exit::data, file.string(), ": expected {\"datasets\": [{name, meta_task, split}]} (", e.what(), ")");
+  }
+  return tasks;
+}
+
+}  // namespace vlm2vec

@@ -1,0 +1,26 @@
+// One contrastive step: the loss of a batch of pairs and its gradients, in one piece or by GradCache (Gao et al. 2021).
+#pragma once
+#include <span>
+
+#include "autograd/ops.h"
+#include "tensor/comm.h"
+#include "vlm/encoder.h"
+
+namespace vlm2vec {
+
+struct ContrastiveOptions {
+  double temperature = 0.02;
+  int64_t query_chunk = 0, target_chunk = 0;  // rows embedded at a time; 0: the whole batch in one piece, without a cache
+  Comm comm = {};
+};
+
+struct ContrastiveResult {
+  double loss;
+  std::vector<int32_t> best;  // per query: the target it scores highest, the first among equals
+};
+
+// Adds d loss / d parameter to the gradients of the trained parameters.
+ContrastiveResult contrastive_step(Encoder& encoder, std::span<const EncoderInput> queries, std::span<const EncoderInput> targets,
+                                   const ContrastiveOptions& options);
+
+}  // namespace vlm2vec

@@ -1,0 +1,68 @@
+#include "mmeb/progress.h"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+
+namespace vlm2vec {
+namespace {
+
+constexpr double kRedrawSeconds = 0.1, kLineSeconds = 10;
+
+int terminal_width() {
+  winsize size{};
+  return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 100;
+}
+
+}  // namespace
+
+Progress::Progress(std::string title, int64_t total, bool quiet)
+    : title_(std::move(title)), total_(total), quiet_(quiet), terminal_(isatty(STDERR_FILENO)),
+      start_(std::chrono::steady_clock::now()), last_drawn_(start_ - std::chrono::hours(1)) {}
+
+Progress::~Progress() {
+  if (terminal_ && !quiet_ && first_ >= 0) std::fputs("\n", stderr);
+}
+
+double Progress::seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
+
+void Progress::update(int64_t done, const std::string& details) {
+  if (quiet_) return;
+  if (first_ < 0) first_ = done - 1;
+  const auto now = std::chrono::steady_clock::now();
+  const double since = std::chrono::duration<double>(now - last_drawn_).count();
+  if (done < total_ && since < (terminal_ ? kRedrawSeconds : kLineSeconds)) return;
+  last_drawn_ = now;
+  draw(done, details);
+}
+
+void Progress::draw(int64_t done, const std::string& details) {
+  const double rate = double(done - first_) / std::max(1e-9, seconds());
+  const std::string left = done < total_ ? "ETA " + duration(double(total_ - done) / std::max(1e-9, rate)) : "in " + duration(seconds());
+  std::string line = title_ + " " + std::to_string(done) + "/" + std::to_string(total_);
+  if (!terminal_) {
+    std::fprintf(stderr, "%s%s%s  %s\n", line.c_str(), details.empty() ? "" : "  ", details.c_str(), left.c_str());
+    return;
+  }
+  constexpr int64_t kCells = 20;
+  const int64_t filled = total_ > 0 ? kCells * done / total_ : kCells;
+  line += " [";
+  for (int64_t i = 0; i < kCells; ++i) line += i < filled ? "#" : ".";
+  line += "] " + details + (details.empty() ? "" : "  ") + left;
+  line.resize(size_t(std::max(1, terminal_width() - 1)), ' ');
+  std::fprintf(stderr, "\r%s", line.c_str());
+  std::fflush(stderr);
+}
+
+std::string duration(double seconds) {
+  char text[32];
+  const long s = long(seconds + 0.5);
+  if (s < 60) std::snprintf(text, sizeof text, "%ld s", s);
+  else if (s < 3600) std::snprintf(text, sizeof text, "%ld:%02ld", s / 60, s % 60);
+  else std::snprintf(text, sizeof text, "%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
+  return text;
+}
+
+}  // namespace vlm2vec

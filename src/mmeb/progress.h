@@ -1,0 +1,28 @@
+// What a person sees while a command works: one line redrawn on a terminal, plain lines now and then on a pipe. All of it
+// goes to stderr.
+#pragma once
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+namespace vlm2vec {
+
+class Progress {
+ public:
+  Progress(std::string title, int64_t total, bool quiet);
+  ~Progress();
+  // done of total; `details` (loss, rates, …) stand behind the bar.
+  void update(int64_t done, const std::string& details = "");
+  double seconds() const;
+
+ private:
+  void draw(int64_t done, const std::string& details);
+  std::string title_;
+  int64_t total_, first_ = -1;
+  bool quiet_, terminal_;
+  std::chrono::steady_clock::time_point start_, last_drawn_;
+};
+
+std::string duration(double seconds);  // "4 s", "3:05", "2:10:00"
+
+}  // namespace vlm2vec

@@ -1,0 +1,86 @@
+#include "nn/optim.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include "tensor/ops.h"
+
+namespace vlm2vec {
+namespace {
+
+// A view of elements [begin, end) of a flat buffer.
+Tensor slice(const Tensor& flat, int64_t begin, int64_t end, Shape shape) { return flat.rows(begin, end).view(std::move(shape)); }
+
+constexpr int64_t kAlignment = 16;  // elements: every parameter starts on a cache line
+
+}  // namespace
+
+TrainedParameters::TrainedParameters(std::vector<Parameter*> parameters) : parameters_(std::move(parameters)) {
+  CHECK(!parameters_.empty(), "training: no parameter is to be trained");
+  int64_t total = 0;
+  for (const Parameter* p : parameters_) {
+    offsets_.push_back(total);
+    total += (numel(p->shape()) + kAlignment - 1) / kAlignment * kAlignment;
+  }
+  offsets_.push_back(total);
+  const DType dtype = acc_of(parameters_[0]->value().dtype());
+  const Device device = parameters_[0]->value().device();
+  values_ = zeros({total}, dtype, device);
+  gradients_ = zeros({total}, dtype, device);
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    Parameter& p = *parameters_[i];
+    const int64_t begin = offsets_[i], end = begin + numel(p.shape());
+    const Tensor value = slice(values_, begin, end, p.shape());
+    add_to(p.value().to(dtype), value);
+    p.set(value, slice(gradients_, begin, end, p.shape()));
+  }
+}
+
+void TrainedParameters::clear_gradients() const { kernel::fill(gradients_, 0); }
+
+AdamW::AdamW(const TrainedParameters& parameters, AdamWOptions options)
+    : parameters_(parameters), options_(options), m_(zeros(parameters.values().shape(), parameters.values().dtype(), parameters.values().device())),
+      v_(zeros(parameters.values().shape(), parameters.values().dtype(), parameters.values().device())) {}
+
+void AdamW::step(double learning_rate, double gradient_scale) {
+  ++steps_;
+  AdamWStep step{learning_rate, options_.beta1, options_.beta2, options_.eps, 0,
+                 1 - std::pow(options_.beta1, double(steps_)), 1 - std::pow(options_.beta2, double(steps_)), gradient_scale};
+  for (size_t i = 0; i < parameters_.parameters().size(); ++i) {
+    step.weight_decay = parameters_.parameters()[i]->is_matrix() ? options_.weight_decay : 0;
+    const int64_t begin = parameters_.offset(i), end = parameters_.offset(i + 1);
+    kernel::adamw(parameters_.values().rows(begin, end), parameters_.gradients().rows(begin, end), m_.rows(begin, end), v_.rows(begin, end), step);
+  }
+}
+
+void AdamW::restore(const Tensor& first_moment, const Tensor& second_moment, int64_t steps) {
+  CHECK(first_moment.shape() == m_.shape() && second_moment.shape() == v_.shape(), "optimiser: a state of ", first_moment,
+        " for parameters of ", m_);
+  m_ = first_moment.clone();
+  v_ = second_moment.clone();
+  steps_ = steps;
+}
+
+GradientNorm clip_gradients(const Tensor& gradients, double max_norm) {
+  const double norm = std::sqrt(sum_of_squares(gradients));
+  const double scale = max_norm > 0 ? std::min(1.0, max_norm / (norm + 1e-6)) : 1.0;
+  return {norm, scale};
+}
+
+double Schedule::factor(int64_t step) const {
+  if (step < warmup_steps) return double(step) / double(std::max<int64_t>(1, warmup_steps));
+  if (kind == constant) return 1;
+  const double rest = double(std::max<int64_t>(1, total_steps - warmup_steps));
+  if (kind == linear) return std::max(0.0, double(total_steps - step) / rest);
+  return std::max(0.0, 0.5 * (1 + std::cos(std::numbers::pi * double(step - warmup_steps) / rest)));
+}
+
+Schedule::Kind parse_schedule(const std::string& name) {
+  if (name == "linear") return Schedule::linear;
+  if (name == "cosine") return Schedule::cosine;
+  if (name == "constant" || name == "constant_with_warmup") return Schedule::constant;
+  fail(Exit::usage, "--lr_scheduler_type ", name, ": expected linear, cosine, constant or constant_with_warmup");
+}
+
+}  // namespace vlm2vec

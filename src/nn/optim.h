@@ -1,0 +1,64 @@
+// Training parameters: their values and gradients as two flat buffers, AdamW, learning-rate schedules, clipping.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "nn/module.h"
+
+namespace vlm2vec {
+
+// The parameters that are trained, moved into one buffer (f32, or f64 where they are f64) with a gradient buffer of the
+// same layout; each parameter becomes a leaf whose value and gradient are views. Clipping, AdamW and an all-reduce over
+// devices work on the buffers.
+class TrainedParameters {
+ public:
+  explicit TrainedParameters(std::vector<Parameter*> parameters);
+  const std::vector<Parameter*>& parameters() const { return parameters_; }
+  const Tensor& values() const { return values_; }
+  const Tensor& gradients() const { return gradients_; }
+  int64_t offset(size_t i) const { return offsets_[i]; }  // of parameter i; offset(n) is the total
+  void clear_gradients() const;
+
+ private:
+  std::vector<Parameter*> parameters_;
+  std::vector<int64_t> offsets_;
+  Tensor values_, gradients_;
+};
+
+struct AdamWOptions {
+  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
+  double weight_decay = 0;  // on matrices only, as Hugging Face's Trainer does
+};
+
+class AdamW {
+ public:
+  AdamW(const TrainedParameters& parameters, AdamWOptions options);
+  // One step with the gradients times gradient_scale.
+  void step(double learning_rate, double gradient_scale);
+  int64_t steps() const { return steps_; }
+  const Tensor& first_moment() const { return m_; }
+  const Tensor& second_moment() const { return v_; }
+  void restore(const Tensor& first_moment, const Tensor& second_moment, int64_t steps);
+
+ private:
+  const TrainedParameters& parameters_;
+  AdamWOptions options_;
+  Tensor m_, v_;
+  int64_t steps_ = 0;
+};
+
+// √Σ g² over all gradients, and the factor that brings it down to max_norm (1 if it is below; torch's clip_grad_norm_:
+// max_norm / (norm + 1e-6)).
+struct GradientNorm { double norm, scale; };
+GradientNorm clip_gradients(const Tensor& gradients, double max_norm);
+
+// Hugging Face's schedules: the factor on the learning rate in step `step` (from 0). Warm-up rises from 0, so the first
+// step of a run with warm-up changes nothing.
+struct Schedule {
+  enum Kind { linear, cosine, constant } kind = linear;
+  int64_t warmup_steps = 0, total_steps = 0;
+  double factor(int64_t step) const;
+};
+Schedule::Kind parse_schedule(const std::string& name);  // linear, cosine, constant, constant_with_warmup
+
+}  // namespace vlm2vec

@@ -1,0 +1,91 @@
+#include "nn/state.h"
+
+#include <algorithm>
+#include <functional>
+#include <set>
+
+#include "tensor/random.h"
+
+namespace vlm2vec {
+namespace {
+
+bool replace_prefix(std::string& name, std::string_view prefix, std::string_view by) {
+  if (!name.starts_with(prefix)) return false;
+  name.replace(0, prefix.size(), by);
+  return true;
+}
+
+std::string some(const std::set<std::string>& names) {
+  std::string text;
+  int shown = 0;
+  for (const std::string& name : names) {
+    if (++shown > 5) return text + " and " + std::to_string(names.size() - 5) + " more";
+    text += (text.empty() ? "" : ", ") + name;
+  }
+  return text.empty() ? "none" : text;
+}
+
+uint64_t hash(std::string_view text) {  // FNV-1a
+  uint64_t h = 0xCBF29CE484222325u;
+  for (unsigned char c : text) h = (h ^ c) * 0x100000001B3u;
+  return h;
+}
+
+}  // namespace
+
+std::string canonical_name(std::string name) {
+  replace_prefix(name, "base_model.model.", "");
+  if (!replace_prefix(name, "model.language_model.", "model.")) replace_prefix(name, "model.visual.", "visual.");
+  return name;
+}
+
+std::vector<std::string> load_parameters(Module& module, const NamedTensors& stored, const LoadOptions& options, const std::string& source) {
+  NamedTensors by_name;
+  for (const auto& [name, tensor] : stored)
+    if (!by_name.emplace(canonical_name(name), tensor).second)
+      fail(Exit::data, source, ": ", canonical_name(name), " is stored twice, in the old and the new spelling");
+  std::set<std::string> missing, unused;
+  std::vector<std::string> ignored;
+  for (const auto& [name, tensor] : by_name) unused.insert(name);
+  module.each_parameter([&](Parameter& p) {
+    const auto found = by_name.find(p.path());
+    if (found == by_name.end()) {
+      missing.insert(p.path());
+      return;
+    }
+    unused.erase(p.path());
+    const Tensor& t = found->second;
+    const bool fits = t.numel() == numel(p.shape()) && !t.shape().empty() && t.dim(0) == p.shape()[0];
+    if (!fits || !is_float(t.dtype()))
+      fail(Exit::data, source, ": ", p.path(), " is ", t, ", the configuration wants ", to_string(p.shape()), "; do config.json and weights belong together?");
+    const DType dtype = options.dtype ? *options.dtype : p.is_matrix() ? t.dtype() : DType::f32;
+    p.set(t.view(p.shape()).to(dtype).to(options.device));
+  });
+  for (const std::string& name : options.ignored)
+    if (unused.erase(name)) ignored.push_back(name);
+  if (!missing.empty() || !unused.empty())
+    fail(Exit::data, source, ": the weights do not fit the model; missing: ", some(missing), "; not used: ", some(unused));
+  return ignored;
+}
+
+Tensor normal_tensor(const Shape& shape, double std, uint64_t seed, DType dtype, Device device) {
+  Random random(seed);
+  std::vector<double> values(size_t(numel(shape)));
+  for (double& value : values) value = std * random.normal();
+  return from_vector(values, shape).to(dtype).to(device);
+}
+
+void initialise(Module& module, double std, uint64_t seed, DType dtype, Device device) {
+  module.each_parameter([&](Parameter& p) {
+    if (p.is_matrix()) p.set(normal_tensor(p.shape(), std, mix(seed, hash(p.path())), dtype, device));
+    else p.set(full(p.shape(), p.path().ends_with("bias") ? 0 : 1, dtype, device));
+  });
+}
+
+NamedTensors state_dict(Module& module) {
+  NamedTensors state;
+  module.each_parameter([&](Parameter& p) { state.emplace(p.path(), p.value()); });
+  return state;
+}
+
+}  // namespace vlm2vec

@@ -1,0 +1,139 @@
+// Attention over packed sequences. A task is one sequence and one key-value head, in the forward also one block of the
+// queries; tasks are independent, so who runs which does not matter.
+#include <algorithm>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "tensor/cpu/f32.h"
+#include "tensor/cpu/simd/simd.h"
+
+namespace vlm2vec::cpu {
+namespace {
+
+struct Task {
+  int kv_head;
+  int64_t q_begin, q_end, k_begin, k_end;  // rows
+  int64_t cost_before;                     // of all tasks before this one, in products
+};
+
+const int32_t* boundaries(const char* what, const Tensor& cu, const Tensor& rows) {
+  const int32_t* b = cu.data<int32_t>();
+  const int64_t n = cu.numel();
+  CHECK(n > 0 && b[0] == 0 && b[n - 1] == rows.rows() && std::is_sorted(b, b + n), "attention: ", what, " ends at ",
+        n ? b[n - 1] : 0, ", expected rising numbers from 0 to the rows of ", rows);
+  return b;
+}
+
+// If causal, a query's keys end at its own place: a block of queries is a sequence of its own with the keys up to its
+// last query's. A sequence without queries is a task too: the gradients of its keys are written.
+std::vector<Task> tasks_of(const Tensor& q, const Tensor& k, const Tensor& cu_q, const Tensor& cu_k,
+                           const AttentionShape& s, int64_t block) {
+  const int32_t *bq = boundaries("cu_q", cu_q, q), *bk = boundaries("cu_k", cu_k, k);
+  std::vector<Task> tasks;
+  tasks.reserve(size_t(cu_q.numel() * s.kv_heads));
+  int64_t cost = 0;
+  for (int64_t i = 0; i + 1 < cu_q.numel(); ++i)
+    for (int64_t begin = bq[i]; begin < bq[i + 1] || begin == bq[i]; begin += block)
+      for (int head = 0; head < s.kv_heads; ++head) {
+        const int64_t end = std::min<int64_t>(begin + block, bq[i + 1]), unseen = s.causal ? bq[i + 1] - end : 0;
+        const int64_t keys_end = std::max<int64_t>(bk[i], bk[i + 1] - unseen);
+        tasks.push_back({head, begin, end, bk[i], keys_end, cost});
+        cost += (end - begin + 1) * (keys_end - bk[i] + 1) * s.head_dim * (s.heads / s.kv_heads);
+      }
+  tasks.push_back({0, 0, 0, 0, 0, cost});
+  return tasks;
+}
+
+// f(task) for all, in ranges of equal cost: a task belongs to the range in which its cost begins.
+template <class F>
+void parallel_tasks(const std::vector<Task>& tasks, F&& f) {
+  constexpr int64_t cost_grain = 1 << 18;
+  parallel_for(tasks.back().cost_before, cost_grain, [&](int64_t begin, int64_t end) {
+    auto task = std::lower_bound(tasks.begin(), tasks.end() - 1, begin,
+                                 [](const Task& t, int64_t c) { return t.cost_before < c; });
+    for (; task != tasks.end() - 1 && task->cost_before < end; ++task) f(*task);
+  });
+}
+
+// Where a head's columns begin in a row.
+struct Columns {
+  float* data;
+  int64_t stride;
+  Columns(const char* op, const Tensor& x, int column) : data(f32(op, x) + column), stride(x.columns()) {}
+  float* at(int64_t row, int64_t column) const { return data + row * stride + column; }
+};
+
+struct Operands {
+  Columns q, k, v, o;
+  float* lse;
+  int64_t rows;
+  AttentionShape shape;
+
+  AttentionTask task(const Task& t) const {
+    const int group = shape.heads / shape.kv_heads, d = shape.head_dim;
+    const int64_t q_column = int64_t(t.kv_head) * group * d, kv_column = int64_t(t.kv_head) * d;
+    return {.nq = t.q_end - t.q_begin,
+            .nk = t.k_end - t.k_begin,
+            .group = group,
+            .head_dim = d,
+            .causal = shape.causal,
+            .scale = float(shape.scale),
+            .q = q.at(t.q_begin, q_column),
+            .k = k.at(t.k_begin, kv_column),
+            .v = v.at(t.k_begin, kv_column),
+            .q_stride = q.stride,
+            .k_stride = k.stride,
+            .v_stride = v.stride,
+            .o = o.at(t.q_begin, q_column),
+            .lse = lse + t.kv_head * group * rows + t.q_begin,
+            .o_stride = o.stride,
+            .lse_stride = rows};
+  }
+};
+
+}  // namespace
+
+void attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& cu_q, const Tensor& cu_k,
+               AttentionShape shape, const Tensor& o, const Tensor& lse) {
+  const char* op = "attention";
+  constexpr int64_t query_block = 192;  // enough to pay for turning the keys
+  const Operands operands{{op, q, shape.q_column},
+                          {op, k, shape.k_column},
+                          {op, v, shape.v_column},
+                          {op, o, 0},
+                          f32(op, lse),
+                          q.rows(),
+                          shape};
+  parallel_tasks(tasks_of(q, k, cu_q, cu_k, shape, query_block),
+                 [&](const Task& t) { simd().attention(operands.task(t)); });
+}
+
+void attention_backward(const Tensor& d_o, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& o,
+                        const Tensor& lse, const Tensor& cu_q, const Tensor& cu_k, AttentionShape shape,
+                        const Tensor& dq, const Tensor& dk, const Tensor& dv) {
+  const char* op = "attention_backward";
+  const Operands operands{{op, q, shape.q_column},
+                          {op, k, shape.k_column},
+                          {op, v, shape.v_column},
+                          {op, o, 0},
+                          f32(op, lse),
+                          q.rows(),
+                          shape};
+  const Columns out(op, d_o, 0), to_q(op, dq, shape.q_column), to_k(op, dk, shape.k_column),
+      to_v(op, dv, shape.v_column);
+  const int64_t whole = q.rows() + 1;  // dk and dv are sums over all queries of a sequence
+  parallel_tasks(tasks_of(q, k, cu_q, cu_k, shape, whole), [&](const Task& t) {
+    const int64_t kv_column = int64_t(t.kv_head) * shape.head_dim,
+                  q_column = kv_column * (shape.heads / shape.kv_heads);
+    simd().attention_backward(operands.task(t), {.d_o = out.at(t.q_begin, q_column),
+                                                 .dq = to_q.at(t.q_begin, q_column),
+                                                 .dk = to_k.at(t.k_begin, kv_column),
+                                                 .dv = to_v.at(t.k_begin, kv_column),
+                                                 .do_stride = out.stride,
+                                                 .dq_stride = to_q.stride,
+                                                 .dk_stride = to_k.stride,
+                                                 .dv_stride = to_v.stride});
+  });
+}
+
+}  // namespace vlm2vec::cpu

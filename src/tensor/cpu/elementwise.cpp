@@ -1,0 +1,123 @@
+// Number by number: sums, products, conversions, activations, dropout, the optimiser's step.
+#include <algorithm>
+
+#include "kernels/kernels.h"
+#include "tensor/cpu/f32.h"
+#include "tensor/cpu/simd/simd.h"
+#include "tensor/random.h"
+
+namespace vlm2vec::cpu {
+namespace {
+
+// f(n, begin) on ranges of [0, numel).
+template <class F>
+void each(const Tensor& x, F&& f) {
+  parallel_for(x.numel(), grain, [&](int64_t begin, int64_t end) { f(end - begin, begin); });
+}
+
+}  // namespace
+
+void fill(const Tensor& y, double value) {
+  dispatch_float(y.dtype(), [&]<class T>() {
+    T* const to = y.data<T>();
+    each(y, [&](int64_t n, int64_t i) { std::fill_n(to + i, n, T(value)); });
+  });
+}
+
+void cast(const Tensor& x, const Tensor& y) {
+  if (x.dtype() == DType::f32 && y.dtype() == DType::bf16) {
+    const float* from = x.data<float>();
+    uint16_t* const to = static_cast<uint16_t*>(y.raw());
+    each(x, [&](int64_t n, int64_t i) { simd().narrow(n, from + i, to + i); });
+  } else if (x.dtype() == DType::bf16 && y.dtype() == DType::f32) {
+    const uint16_t* from = static_cast<const uint16_t*>(x.raw());
+    float* const to = y.data<float>();
+    each(x, [&](int64_t n, int64_t i) { simd().widen(n, from + i, to + i); });
+  } else {
+    dispatch_float(x.dtype(), [&]<class From>() {
+      dispatch_float(y.dtype(), [&]<class To>() {
+        const From* from = x.data<From>();
+        To* const to = y.data<To>();
+        each(x, [&](int64_t n, int64_t i) {
+          std::transform(from + i, from + i + n, to + i, [](From v) { return To(v); });
+        });
+      });
+    });
+  }
+}
+
+void add(const Tensor& a, const Tensor& b, const Tensor& y) {
+  const float *pa = f32("add", a), *pb = f32("add", b);
+  float* const to = f32("add", y);
+  each(y, [&](int64_t n, int64_t i) { simd().add(n, pa + i, pb + i, to + i); });
+}
+void add_to(const Tensor& x, const Tensor& y) {
+  const float* from = f32("add_to", x);
+  float* const to = f32("add_to", y);
+  each(y, [&](int64_t n, int64_t i) { simd().add_to(n, from + i, to + i); });
+}
+void multiply(const Tensor& a, const Tensor& b, const Tensor& y) {
+  const float *pa = f32("multiply", a), *pb = f32("multiply", b);
+  float* const to = f32("multiply", y);
+  each(y, [&](int64_t n, int64_t i) { simd().multiply(n, pa + i, pb + i, to + i); });
+}
+void scale(const Tensor& x, double factor, const Tensor& y) {
+  const float* from = f32("scale", x);
+  float* const to = f32("scale", y);
+  each(y, [&](int64_t n, int64_t i) { simd().scale(n, float(factor), from + i, to + i); });
+}
+
+void activate(const Tensor& x, Activation f, const Tensor& y) {
+  const auto run = f == Activation::silu ? simd().silu : f == Activation::gelu ? simd().gelu : simd().quick_gelu;
+  const float* from = f32("activate", x);
+  float* const to = f32("activate", y);
+  each(y, [&](int64_t n, int64_t i) { run(n, from + i, to + i); });
+}
+void activate_dx(const Tensor& dy, const Tensor& x, Activation f, const Tensor& dx) {
+  const auto run = f == Activation::silu   ? simd().silu_dx
+                   : f == Activation::gelu ? simd().gelu_dx
+                                           : simd().quick_gelu_dx;
+  const float *d = f32("activate_dx", dy), *at = f32("activate_dx", x);
+  float* const to = f32("activate_dx", dx);
+  each(dx, [&](int64_t n, int64_t i) { run(n, d + i, at + i, to + i); });
+}
+
+void swiglu(const Tensor& gate, const Tensor& up, const Tensor& y) {
+  const float *g = f32("swiglu", gate), *u = f32("swiglu", up);
+  float* const to = f32("swiglu", y);
+  each(y, [&](int64_t n, int64_t i) { simd().swiglu(n, g + i, u + i, to + i); });
+}
+void swiglu_backward(const Tensor& dy, const Tensor& gate, const Tensor& up, const Tensor& dgate, const Tensor& dup) {
+  const char* op = "swiglu_backward";
+  const float *d = f32(op, dy), *g = f32(op, gate), *u = f32(op, up);
+  float *const dg = f32(op, dgate), *const du = f32(op, dup);
+  each(dy, [&](int64_t n, int64_t i) { simd().swiglu_backward(n, d + i, g + i, u + i, dg + i, du + i); });
+}
+
+// The mask of a row: uniform(word c % 4 of Philox(seed)(row key, c / 4)) ≥ p for its columns c.
+void dropout(const Tensor& x, const Tensor& row_keys, double p, uint64_t seed, const Tensor& y) {
+  const float* from = f32("dropout", x);
+  float* const to = f32("dropout", y);
+  const int64_t* keys = row_keys.data<int64_t>();
+  const int64_t columns = x.columns();
+  const Philox philox(seed);
+  const float threshold = float(p), kept = float(1 / (1 - p));
+  parallel_rows(x.rows(), columns, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row)
+      for (int64_t c = 0, i = row * columns; c < columns; c += 4) {
+        const Philox::Block block = philox(uint64_t(keys[row]), uint64_t(c / 4));
+        for (int64_t j = 0; j < std::min<int64_t>(4, columns - c); ++j, ++i)
+          to[i] = uniform(block.word[j]) >= threshold ? from[i] * kept : 0;
+      }
+  });
+}
+
+void adamw(const Tensor& p, const Tensor& g, const Tensor& m, const Tensor& v, AdamWStep s) {
+  float *const pp = f32("adamw", p), *const pm = f32("adamw", m), *const pv = f32("adamw", v);
+  const float* pg = f32("adamw", g);
+  const AdamWRates rates{s.learning_rate,    s.beta1,         s.beta2, s.eps, s.weight_decay, s.bias_correction1,
+                         s.bias_correction2, s.gradient_scale};
+  each(p, [&](int64_t n, int64_t i) { simd().adamw(n, pp + i, pg + i, pm + i, pv + i, rates); });
+}
+
+}  // namespace vlm2vec::cpu

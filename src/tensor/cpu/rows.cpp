@@ -1,0 +1,133 @@
+// Rows: sums over them, rows by number, cross-entropy of rows of logits.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "tensor/cpu/f32.h"
+#include "tensor/cpu/simd/simd.h"
+
+namespace vlm2vec::cpu {
+
+void column_sums(const Tensor& x, const Tensor& sums) {
+  const float* from = f32("column_sums", x);
+  float* const to = f32("column_sums", sums);
+  parallel_columns(x.rows(), x.columns(), [&](int64_t begin, int64_t end) {
+    simd().column_sums(x.rows(), end - begin, from + begin, x.columns(), to + begin);
+  });
+}
+
+// In blocks of fixed size, whose sums are added in order.
+void sum_of_squares(const Tensor& x, const Tensor& sum) {
+  constexpr int64_t block = 1 << 16;
+  const float* from = f32("sum_of_squares", x);
+  std::vector<double> parts(size_t((x.numel() + block - 1) / block));
+  parallel_for(int64_t(parts.size()), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      parts[size_t(i)] = simd().sum_of_squares(std::min(block, x.numel() - i * block), from + i * block);
+  });
+  double total = 0;
+  for (double part : parts) total += part;
+  *f32("sum_of_squares", sum) = float(total);
+}
+
+namespace {
+
+// The row numbers, all of them rows of `of`.
+const int32_t* row_numbers(const char* op, const Tensor& ids, const Tensor& of) {
+  const int32_t* numbers = ids.data<int32_t>();
+  for (int64_t i = 0; i < ids.numel(); ++i)
+    CHECK(numbers[i] >= 0 && numbers[i] < of.rows(), op, ": number ", i, " asks for row ", numbers[i], " of ", of);
+  return numbers;
+}
+
+void copy_rows(const Tensor& x, const Tensor& y) {
+  const float* from = x.data<float>();
+  float* const to = y.data<float>();
+  parallel_for(x.numel(), grain, [&](int64_t begin, int64_t end) { std::copy(from + begin, from + end, to + begin); });
+}
+
+}  // namespace
+
+void gather_rows(const Tensor& table, const Tensor& ids, const Tensor& y) {
+  const int32_t* numbers = row_numbers("gather_rows", ids, table);
+  const int64_t d = table.columns();
+  float* const to = f32("gather_rows", y);
+  const bool narrow = table.dtype() == DType::bf16;
+  const auto* half = static_cast<const uint16_t*>(table.raw());
+  const float* from = narrow ? nullptr : f32("gather_rows", table);
+  parallel_rows(ids.numel(), d, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      if (narrow) simd().widen(d, half + numbers[i] * d, to + i * d);
+      else std::copy_n(from + numbers[i] * d, d, to + i * d);
+  });
+}
+
+void scatter_add_rows(const Tensor& dy, const Tensor& ids, const Tensor& dtable) {
+  const int32_t* numbers = row_numbers("scatter_add_rows", ids, dtable);
+  const int64_t d = dy.columns();
+  const float* from = f32("scatter_add_rows", dy);
+  float* const to = f32("scatter_add_rows", dtable);
+  parallel_columns(dy.rows(), d, [&](int64_t begin, int64_t end) {
+    for (int64_t i = 0; i < dy.rows(); ++i)
+      simd().add_to(end - begin, from + i * d + begin, to + numbers[i] * d + begin);
+  });
+}
+
+void replace_rows(const Tensor& x, const Tensor& rows, const Tensor& source, const Tensor& y) {
+  const int32_t* numbers = row_numbers("replace_rows", rows, y);
+  const int64_t d = x.columns();
+  f32("replace_rows", x), f32("replace_rows", y);
+  const float* from = f32("replace_rows", source);
+  copy_rows(x, y);
+  parallel_rows(rows.numel(), d, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) std::copy_n(from + i * d, d, y.data<float>() + numbers[i] * d);
+  });
+}
+void clear_rows(const Tensor& x, const Tensor& rows, const Tensor& y) {
+  const int32_t* numbers = row_numbers("clear_rows", rows, y);
+  const int64_t d = x.columns();
+  f32("clear_rows", x), f32("clear_rows", y);
+  copy_rows(x, y);
+  parallel_rows(rows.numel(), d, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) std::fill_n(y.data<float>() + numbers[i] * d, d, 0.0f);
+  });
+}
+
+void cross_entropy(const Tensor& x, const Tensor& targets, const Tensor& loss, const Tensor& lse) {
+  const int64_t n = x.columns();
+  const float* from = f32("cross_entropy", x);
+  const int32_t* target = targets.data<int32_t>();
+  float *const out = f32("cross_entropy", loss), *const sums = f32("cross_entropy", lse);
+  parallel_rows(x.rows(), n, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const float* row = from + i * n;
+      CHECK(target[i] >= 0 && target[i] < n, "cross_entropy: target ", target[i], " of row ", i, ", x is ", x);
+      const float top = simd().max(n, row);
+      const double sum = top + std::log(simd().sum_exp(n, row, top));
+      sums[i] = float(sum);
+      out[i] = float(sum - row[target[i]]);
+    }
+  });
+}
+
+// dx = dloss·(exp(x − lse) − onehot)
+void cross_entropy_dx(const Tensor& dloss, const Tensor& x, const Tensor& targets, const Tensor& lse,
+                      const Tensor& dx) {
+  const int64_t n = x.columns();
+  const float *from = f32("cross_entropy_dx", x), *d = f32("cross_entropy_dx", dloss),
+              *sums = f32("cross_entropy_dx", lse);
+  const int32_t* target = targets.data<int32_t>();
+  float* const to = f32("cross_entropy_dx", dx);
+  parallel_rows(x.rows(), n, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      float* const row = to + i * n;
+      simd().exp(n, from + i * n, sums[i], row);
+      row[target[i]] -= 1;
+      simd().scale(n, d[i], row, row);
+    }
+  });
+}
+
+}  // namespace vlm2vec::cpu

@@ -1,0 +1,66 @@
+// The body of base.cpp, avx2.cpp and avx512.cpp: everything once, for SIMD_LANES floats a vector, into SIMD_ISA::table.
+// All else has internal linkage, so that the linker can never hand one machine's code to another (a test looks).
+#include <immintrin.h>
+
+#include "tensor/cpu/simd/table.h"
+
+#define SIMD_NAME_OF(isa) #isa
+#define SIMD_NAME(isa) SIMD_NAME_OF(isa)
+
+namespace vlm2vec::SIMD_ISA {
+namespace {
+// Later files use earlier ones.
+// clang-format off
+#include "tensor/cpu/simd/vector.inl.h"
+#include "tensor/cpu/simd/tile.inl.h"
+#include "tensor/cpu/simd/gemm.inl.h"
+#include "tensor/cpu/simd/elementwise.inl.h"
+#include "tensor/cpu/simd/activation.inl.h"
+#include "tensor/cpu/simd/reduce.inl.h"
+#include "tensor/cpu/simd/norm.inl.h"
+#include "tensor/cpu/simd/rope.inl.h"
+#include "tensor/cpu/simd/attention.inl.h"
+// clang-format on
+}  // namespace
+
+extern const Simd table;
+const Simd table = {
+    .name = SIMD_NAME(SIMD_ISA),
+    .lanes = SIMD_LANES,
+    .gemm = gemm,
+    .add = add,
+    .add_to = add_to,
+    .multiply = multiply,
+    .scale = scale,
+    .axpy = axpy,
+    .widen = widen,
+    .narrow = narrow,
+    .adamw = adamw,
+    .exp = exp,
+    .silu = silu,
+    .silu_dx = silu_dx,
+    .gelu = gelu,
+    .gelu_dx = gelu_dx,
+    .quick_gelu = quick_gelu,
+    .quick_gelu_dx = quick_gelu_dx,
+    .swiglu = swiglu,
+    .swiglu_backward = swiglu_backward,
+    .dot = dot,
+    .sum_of_squares = sum_of_squares,
+    .max = max,
+    .sum_exp = sum_exp,
+    .column_sums = column_sums,
+    .rms_norm = rms_norm,
+    .rms_norm_dx = rms_norm_dx,
+    .rms_norm_dw = rms_norm_dw,
+    .layer_norm = layer_norm,
+    .layer_norm_dx = layer_norm_dx,
+    .layer_norm_dw = layer_norm_dw,
+    .l2_normalize = l2_normalize,
+    .l2_normalize_dx = l2_normalize_dx,
+    .rope = rope,
+    .attention = attention,
+    .attention_backward = attention_backward,
+};
+
+}  // namespace vlm2vec::SIMD_ISA

@@ -1,0 +1,155 @@
+// Attention of one sequence: o = softmax(scale·q kᵀ)·v by tiles of keys with a running maximum and sum (Milakov and
+// Gimelshein 2018; Dao et al. 2022), so that no more than a tile of scores exists. Tiles begin at the first key, and a
+// key that a query does not see adds an exact 0: a query's result depends on its own keys only.
+
+// C[rows, columns] (+)= A[rows, k]·B[k, columns]; t says where they lie.
+template <bool ROWS>
+void product(int64_t rows, int64_t columns, int64_t k, const Tile& t) {
+  const Panels panels(rows);
+  for (int64_t j = 0; j < columns; j += NR)
+    for (int64_t p = 0, m = 0; p < panels.count; m += panels.rows(p), ++p) {
+      Tile part = t;
+      part.a += ROWS ? m * t.a_step : m;
+      part.b += j;
+      part.c += m * t.c_step + j;
+      run_tile<ROWS>(k, panels.rows(p), smaller(NR, columns - j), part);
+    }
+}
+
+constexpr int64_t tile_keys = 128, tile_queries = 64;
+
+INLINE int64_t whole_vectors(int64_t n) { return count_of(n, W) * W; }
+
+// x [rows, columns] → xᵀ [columns][tile_keys]; what is missing to a whole vector of rows is 0.
+void transpose_tile(const float* x, int64_t stride, int64_t rows, int64_t columns, float* to) {
+  for (int64_t r = 0; r < rows; r += W)
+    pack_rows(x + r * stride, stride, int(smaller(W, rows - r)), columns, to + r, tile_keys);
+}
+
+// How many of the n keys from k0 on query i sees.
+INLINE int64_t visible(const AttentionTask& a, int64_t i, int64_t k0, int64_t n) {
+  if (!a.causal) return n;
+  const int64_t seen = i + 1 + a.nk - a.nq - k0;
+  return seen < 0 ? 0 : seen < n ? seen : n;
+}
+
+INLINE void fill_zero(int64_t rows, int64_t columns, float* x, int64_t stride) {
+  for (int64_t r = 0; r < rows; ++r)
+    for_lanes(columns, [=](int64_t c, auto part) { store(x + r * stride + c, V{}, part); });
+}
+
+// One query's scores of a tile → exp(scale·score − maximum), 0 beyond `seen` up to `width`. Adds to the running sum and
+// returns the factor by which what was summed so far shrinks.
+INLINE float soften(float* s, int64_t seen, int64_t width, float scale, float& maximum, float& sum) {
+  constexpr float none = -__builtin_inff();
+  V top = splat(none);
+  for_lanes(seen, [&](int64_t j, auto part) { top = max(select(load(s + j), none, part), top); });
+  const float before = maximum, now = max_lanes(top) * scale;
+  maximum = now > before ? now : before;
+  const V shift = splat(maximum);
+  V total{};
+  int64_t j = 0;
+  for_lanes(seen, [&](int64_t i, auto part) {
+    const V e = select(exp_of(fma(load(s + i), splat(scale), -shift)), 0, part);
+    store(s + i, e);
+    total += e;
+    j = i + W;
+  });
+  for (; j < width; j += W) store(s + j, V{});
+  const float shrink = sum == 0 || before == maximum ? 1 : exp_of(splat(before - maximum))[0];
+  sum = sum * shrink + sum_lanes(total);
+  return shrink;
+}
+
+void attention(const AttentionTask& a) {
+  if (a.nq == 0) return;
+  const int64_t d = a.head_dim;
+  const Panels queries(a.nq);
+  float* const keys = simd_scratch(d * tile_keys + MR * tile_keys + a.group * a.nq);  // kᵀ of the tile
+  float* const scores = keys + d * tile_keys;                                         // [MR][tile_keys]
+  float* const sums = scores + MR * tile_keys;                                        // [group][nq]
+  for (int g = 0; g < a.group; ++g) {
+    fill_zero(a.nq, d, a.o + g * d, a.o_stride);
+    for (int64_t i = 0; i < a.nq; ++i) a.lse[g * a.lse_stride + i] = -__builtin_inff(), sums[g * a.nq + i] = 0;
+  }
+  for (int64_t k0 = 0; k0 < a.nk; k0 += tile_keys) {
+    const int64_t n = smaller(tile_keys, a.nk - k0);
+    transpose_tile(a.k + k0 * a.k_stride, a.k_stride, n, d, keys);
+    for (int g = 0; g < a.group; ++g)
+      for (int64_t block = 0, i0 = 0; block < queries.count; i0 += queries.rows(block), ++block) {
+        const int64_t rows = queries.rows(block), seen = visible(a, i0 + rows - 1, k0, n), width = whole_vectors(seen);
+        if (seen == 0) continue;
+        float* const o = a.o + i0 * a.o_stride + g * d;
+        const float* const q = a.q + i0 * a.q_stride + g * d;
+        product<true>(rows, width, d, {q, a.q_stride, keys, tile_keys, scores, tile_keys, false});
+        for (int64_t r = 0; r < rows; ++r) {
+          const int64_t i = i0 + r, own = visible(a, i, k0, n);
+          float* const s = scores + r * tile_keys;
+          if (own == 0) {
+            fill_zero(1, width, s, 0);
+            continue;
+          }
+          const float shrink = soften(s, own, width, a.scale, a.lse[g * a.lse_stride + i], sums[g * a.nq + i]);
+          if (k0 > 0 && shrink != 1) scale(d, shrink, o + r * a.o_stride, o + r * a.o_stride);
+        }
+        const float* const v = a.v + k0 * a.v_stride;
+        product<true>(rows, d, seen, {scores, tile_keys, v, a.v_stride, o, a.o_stride, k0 > 0});
+      }
+  }
+  for (int g = 0; g < a.group; ++g)
+    for (int64_t i = 0; i < a.nq; ++i) {
+      const float sum = sums[g * a.nq + i];
+      if (sum == 0) continue;  // saw nothing
+      float* const o = a.o + i * a.o_stride + g * d;
+      scale(d, 1 / sum, o, o);
+      a.lse[g * a.lse_stride + i] += __builtin_logf(sum);
+    }
+}
+
+// With p = exp(s − lse):  dv = pᵀ·do,  ds = p·(do·vᵀ − δ)·scale,  δ_i = Σ do_i·o_i,  dq = ds·k,  dk = dsᵀ·q.
+void attention_backward(const AttentionTask& a, const AttentionTaskGradient& b) {
+  const int64_t d = a.head_dim, area = tile_queries * tile_keys;
+  float* const keys = simd_scratch(2 * d * tile_keys + 2 * area + a.group * a.nq);  // kᵀ of the tile
+  float* const values = keys + d * tile_keys;                                       // vᵀ
+  float *const p = values + d * tile_keys, *const ds = p + area;                    // [tile_queries][tile_keys]
+  float* const delta = ds + area;                                                   // [group][nq]
+  fill_zero(a.nk, d, b.dk, b.dk_stride);
+  fill_zero(a.nk, d, b.dv, b.dv_stride);
+  for (int g = 0; g < a.group; ++g) {
+    fill_zero(a.nq, d, b.dq + g * d, b.dq_stride);
+    for (int64_t i = 0; i < a.nq; ++i) {
+      const float *d_o = b.d_o + i * b.do_stride + g * d, *o = a.o + i * a.o_stride + g * d;
+      delta[g * a.nq + i] =
+          sum_lanes(sum_over(d, [=](int64_t c, auto part) { return load(d_o + c, part) * load(o + c, part); }));
+    }
+  }
+  for (int64_t k0 = 0; k0 < a.nk; k0 += tile_keys) {
+    const int64_t n = smaller(tile_keys, a.nk - k0);
+    transpose_tile(a.k + k0 * a.k_stride, a.k_stride, n, d, keys);
+    transpose_tile(a.v + k0 * a.v_stride, a.v_stride, n, d, values);
+    for (int g = 0; g < a.group; ++g)
+      for (int64_t i0 = 0; i0 < a.nq; i0 += tile_queries) {
+        const int64_t rows = smaller(tile_queries, a.nq - i0), seen = visible(a, i0 + rows - 1, k0, n),
+                      width = whole_vectors(seen);
+        if (seen == 0) continue;
+        const float *q = a.q + i0 * a.q_stride + g * d, *d_o = b.d_o + i0 * b.do_stride + g * d;
+        product<true>(rows, width, d, {q, a.q_stride, keys, tile_keys, p, tile_keys, false});
+        product<true>(rows, width, d, {d_o, b.do_stride, values, tile_keys, ds, tile_keys, false});
+        for (int64_t r = 0; r < rows; ++r) {
+          const int64_t i = i0 + r, own = visible(a, i, k0, n);
+          float *const pr = p + r * tile_keys, *const dsr = ds + r * tile_keys;
+          const V shift = splat(own == 0 ? 0 : a.lse[g * a.lse_stride + i]), center = splat(delta[g * a.nq + i]);
+          for (int64_t j = 0; j < width; j += W) {
+            const I lanes = first_lanes(int(own - j));
+            const V e = exp_of(fma(load(pr + j), splat(a.scale), -shift));
+            store(pr + j, lanes ? e : V{});
+            store(dsr + j, lanes ? e * (load(dsr + j) - center) * splat(a.scale) : V{});
+          }
+        }
+        float* const dq = b.dq + i0 * b.dq_stride + g * d;
+        product<false>(seen, d, rows, {p, tile_keys, d_o, b.do_stride, b.dv + k0 * b.dv_stride, b.dv_stride, true});
+        product<false>(seen, d, rows, {ds, tile_keys, q, a.q_stride, b.dk + k0 * b.dk_stride, b.dk_stride, true});
+        product<true>(rows, d, seen, {ds, tile_keys, a.k + k0 * a.k_stride, a.k_stride, dq, b.dq_stride, true});
+      }
+  }
+}

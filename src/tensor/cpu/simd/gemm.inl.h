@@ -1,0 +1,139 @@
+// C (+)= op(A)·op(B) + bias by blocks (Goto and van de Geijn 2008): a strip of B, KC × NR, waits in the first cache, a
+// block of A, MC × KC, in the second. An operand that is used often is packed, so that the innermost loop reads it
+// straight through; one that is used little is read as it lies.
+//
+//   packed A: [panel of at most MR rows][k][row of the panel]      packed B: [strip of NR columns][k][column of the
+//   strip]
+//
+// k is cut into equal blocks of at most KC; one C number is the sum over blocks of a tile's chain. So the order of its
+// terms depends on k alone.
+
+constexpr int64_t KC = 384, MC = 336, NC = 768;
+constexpr int64_t packed_rows = 32;  // at a time where k's are far apart, so that few pages are read at once
+constexpr int64_t pack_above = 200;  // packing an operand costs as much as multiplying it by some 20 numbers
+
+// v[i][l] ↔ v[l][i]: log₂ W rounds, each exchanging the off-diagonal quarters of 2·apart squares.
+template <int apart, int... lane>
+INLINE void exchange(V* v, Lanes<lane...>) {
+  UNROLL for (int i = 0; i < W; ++i) {
+    if (i & apart) continue;
+    const V a = v[i], b = v[i + apart];
+    v[i] = __builtin_shufflevector(a, b, (lane & apart ? W + lane - apart : lane)...);
+    v[i + apart] = __builtin_shufflevector(a, b, (lane & apart ? W + lane : lane + apart)...);
+  }
+}
+template <int apart = W / 2>
+INLINE void transpose(V* v) {
+  exchange<apart>(v, AllLanes{});
+  if constexpr (apart > 1) transpose<apart / 2>(v);
+}
+
+// Up to W rows that lie along k → to[k][·]. Each k writes W floats, `step` apart: with step < W the next k overwrites
+// the surplus, so `to` needs W floats of slack at its end.
+template <class T>
+void pack_rows(const T* from, int64_t stride, int rows, int64_t k, float* to, int64_t step) {
+  V v[W];
+  for (; k >= W; k -= W, from += W) {
+    if (rows == W) {
+      UNROLL for (int i = 0; i < W; ++i) v[i] = load(from + i * stride);
+    } else {
+      UNROLL for (int i = 0; i < W; ++i) v[i] = i < rows ? load(from + i * stride) : V{};
+    }
+    transpose(v);
+    UNROLL for (int i = 0; i < W; ++i, to += step) store(to, v[i]);
+  }
+  if (k == 0) return;
+  for (int i = 0; i < W; ++i) v[i] = i < rows ? load(from + i * stride, Part{int(k)}) : V{};
+  transpose(v);
+  for (int i = 0; i < k; ++i, to += step) store(to, v[i]);
+}
+
+// Up to W columns that lie across k, one row for each k → to[k][·].
+template <class T>
+void pack_columns(const T* from, int64_t stride, int columns, int64_t k, float* to, int64_t step) {
+  if (columns == W)
+    for (; k > 0; --k, from += stride, to += step) store(to, load(from));
+  else
+    for (; k > 0; --k, from += stride, to += step) store(to, load(from, Part{columns}));
+}
+
+// Strips of columns [n0, n1) of B for k in [k0, k0 + k).
+template <class T>
+void pack_b(const GemmTask& g, int64_t k0, int64_t k, int64_t n0, int64_t n1, float* to) {
+  const T* b = (const T*)g.b;
+  const int64_t chunk = g.transpose_b ? k : packed_rows;
+  for (int64_t i = 0; i < k; i += chunk) {
+    const int64_t some = smaller(chunk, k - i);
+    for (int64_t n = n0; n < n1; n += NR) {
+      const int64_t width = n1 - n > W * (NV - 1) ? NR : count_of(n1 - n, W) * W;
+      for (int64_t v = 0; v < width; v += W) {
+        const int lanes = int(smaller(W, n1 - n - v));
+        float* const strip = to + (n - n0) * k + i * width + v;
+        if (g.transpose_b) pack_rows(b + (n + v) * g.b_stride + k0, g.b_stride, lanes, k, strip, width);
+        else pack_columns(b + (k0 + i) * g.b_stride + n + v, g.b_stride, lanes, some, strip, width);
+      }
+    }
+  }
+}
+
+// Panels of A's rows from `first` on for k in [k0, k0 + k), each with the slack that pack_rows asks for.
+INLINE int64_t room_for_panel(int64_t k) { return MR * k + W; }
+void pack_a(const GemmTask& g, int64_t k0, int64_t k, int64_t first, const Panels& panels, float* to) {
+  const int64_t chunk = g.transpose_a ? packed_rows : k;
+  for (int64_t i = 0; i < k; i += chunk) {
+    int64_t m = first;
+    for (int64_t p = 0; p < panels.count; ++p) {
+      const int rows = panels.rows(p);
+      float* const panel = to + p * room_for_panel(k) + i * rows;
+      if (g.transpose_a)
+        pack_columns(g.a + (k0 + i) * g.a_stride + m, g.a_stride, rows, smaller(chunk, k - i), panel, rows);
+      else pack_rows(g.a + m * g.a_stride + k0, g.a_stride, rows, k, panel, rows);
+      m += rows;
+    }
+  }
+}
+
+void gemm(const GemmTask& g, int64_t m0, int64_t m1, int64_t n0, int64_t n1) {
+  if (m0 >= m1 || n0 >= n1) return;
+  // What cannot be read as it lies: a B to be turned or widened, and rows so far apart that they get into each other's
+  // way in the cache.
+  const bool pack_a_first = n1 - n0 >= pack_above || (g.transpose_a ? g.a_stride > 1024 : g.a_stride % 256 == 0);
+  const bool pack_b_first = m1 - m0 >= pack_above || g.transpose_b || g.b_is_bf16 || g.b_stride > 1024;
+  // k = 0 makes one empty block, which writes the bias.
+  const int64_t kc = g.k > 0 ? count_of(g.k, count_of(g.k, KC)) : 1, k_blocks = g.k > 0 ? count_of(g.k, kc) : 1;
+  const int64_t m_blocks = count_of(m1 - m0, MC), panels_size = (MC / MR + 1) * room_for_panel(KC);
+  float* const packed_a = simd_scratch(panels_size + (NC + NR) * KC);
+  float* const packed_b = packed_a + panels_size;
+  for (int64_t n = n0; n < n1; n += NC) {
+    const int64_t nc = smaller(NC, n1 - n);
+    for (int64_t k_block = 0; k_block < k_blocks; ++k_block) {
+      const int64_t k0 = k_block * kc, k = smaller(kc, g.k - k0);
+      if (pack_b_first && g.b_is_bf16) pack_b<uint16_t>(g, k0, k, n, n + nc, packed_b);
+      if (pack_b_first && !g.b_is_bf16) pack_b<float>(g, k0, k, n, n + nc, packed_b);
+      for (int64_t m_block = 0; m_block < m_blocks; ++m_block) {
+        const int64_t first = m0 + (m1 - m0) * m_block / m_blocks, last = m0 + (m1 - m0) * (m_block + 1) / m_blocks;
+        const Panels panels(last - first);
+        if (pack_a_first) pack_a(g, k0, k, first, panels, packed_a);
+        for (int64_t j = 0; j < nc; j += NR) {
+          const int64_t columns = smaller(NR, nc - j);
+          Tile t{};
+          t.b = pack_b_first ? packed_b + j * k : (const float*)g.b + k0 * g.b_stride + n + j;
+          t.b_step = pack_b_first ? count_of(columns, W) * W : g.b_stride;
+          t.c_step = g.c_stride;
+          t.add = g.accumulate || k_block > 0;
+          t.bias = g.bias && k_block == k_blocks - 1 ? g.bias + n + j : nullptr;
+          for (int64_t p = 0, m = first; p < panels.count; m += panels.rows(p), ++p) {
+            const int64_t rows = panels.rows(p);
+            t.c = g.c + m * g.c_stride + n + j;
+            t.a = pack_a_first    ? packed_a + p * room_for_panel(k)
+                  : g.transpose_a ? g.a + k0 * g.a_stride + m
+                                  : g.a + m * g.a_stride + k0;
+            t.a_step = pack_a_first ? rows : g.a_stride;
+            if (pack_a_first || g.transpose_a) run_tile<false>(k, rows, columns, t);
+            else run_tile<true>(k, rows, columns, t);
+          }
+        }
+      }
+    }
+  }
+}

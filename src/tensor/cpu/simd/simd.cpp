@@ -1,0 +1,81 @@
+#include "tensor/cpu/simd/simd.h"
+
+#include <sys/mman.h>
+
+#include <atomic>
+#include <cstdlib>
+
+#include "tensor/error.h"
+
+namespace vlm2vec {
+
+namespace base {
+extern const Simd table;
+}
+namespace avx2 {
+extern const Simd table;
+}
+namespace avx512 {
+extern const Simd table;
+}
+
+std::vector<const Simd*> available_isas() {
+  std::vector<const Simd*> tables{&base::table};
+  // Also asks whether the system saves the wide registers.
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  if (avx2) tables.push_back(&avx2::table);
+  if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
+    tables.push_back(&avx512::table);
+  return tables;
+}
+
+const Simd& isa_named(const std::string& name) {
+  std::string names;
+  for (const Simd* table : available_isas()) {
+    if (name == table->name) return *table;
+    names += (names.empty() ? "" : ", ") + std::string(table->name);
+  }
+  fail(Exit::usage, "VLM2VEC_ISA: expected an instruction set of this machine (", names, "), got \"", name,
+       "\"; unset it to get the best");
+}
+
+static std::atomic<const Simd*> override_{nullptr};
+
+const Simd& simd() {
+  if (const Simd* table = override_.load(std::memory_order_acquire)) return *table;
+  static const char* const wanted = std::getenv("VLM2VEC_ISA");
+  static const Simd& chosen = wanted && *wanted ? isa_named(wanted) : *available_isas().back();
+  return chosen;
+}
+const char* isa_name() { return simd().name; }
+
+ScopedIsa::ScopedIsa(const Simd& table) : before_(override_.exchange(&table)) {}
+ScopedIsa::~ScopedIsa() { override_ = before_; }
+
+// Whole huge pages: packed panels are read again and again, and a miss of the address cache costs as much as one of L2.
+namespace {
+struct Scratch {
+  static constexpr int64_t page = 2 << 20;
+  float* data = nullptr;
+  int64_t floats = 0;
+  ~Scratch() { std::free(data); }
+  float* get(int64_t wanted) {
+    if (wanted <= floats) return data;
+    const int64_t bytes = (wanted * int64_t(sizeof(float)) + page - 1) / page * page;
+    std::free(data);
+    data = static_cast<float*>(std::aligned_alloc(page, bytes));
+    floats = data ? bytes / int64_t(sizeof(float)) : 0;
+    if (!data) fail(Exit::resources, "simd: no memory for a work space of ", bytes, " bytes");
+    madvise(data, bytes, MADV_HUGEPAGE);  // a wish: without huge pages it is only slower
+    return data;
+  }
+};
+}  // namespace
+
+float* simd_scratch(int64_t floats) {
+  static thread_local Scratch scratch;
+  return scratch.get(floats);
+}
+
+}  // namespace vlm2vec

@@ -1,0 +1,118 @@
+// The table of the CPU's inner loops: raw pointers, one thread, a range of rows or numbers. Every instruction set fills
+// one (base.cpp, avx2.cpp, avx512.cpp); who spreads the ranges over threads is src/tensor/cpu.
+// Matrices are row-major; *_stride counts floats from one row to the next; without one, rows lie back to back.
+// Same bits: the order of the terms of a sum depends on its length and the instruction set only. A row's result is
+// therefore the same alone or in a batch, and a number's result does not depend on its place in a range.
+// No inline code and nothing of std here: the files above are compiled with instructions older machines lack.
+#pragma once
+#include <stdint.h>
+
+namespace vlm2vec {
+
+// C[m, n] = op(A)[m, k] · op(B)[k, n] + bias[n], or C += … if accumulate.
+struct GemmTask {
+  int64_t m, n, k;
+  const float* a;  // [m, k], or [k, m] if transpose_a
+  int64_t a_stride;
+  const void* b;  // [k, n], or [n, k] if transpose_b: a Linear's weight
+  int64_t b_stride;
+  float* c;
+  int64_t c_stride;
+  bool transpose_a = false, transpose_b = false;
+  bool b_is_bf16 = false;  // B holds uint16_t, the upper halves of floats
+  bool accumulate = false;
+  const float* bias = nullptr;  // [n] or none
+};
+
+// One sequence, one key-value head and the `group` query heads that share it, head_dim columns each, side by side.
+// Query i sees the keys 0 … i + nk − nq if causal, else all. Sees it none, then o = 0, lse = −inf and no gradient.
+struct AttentionTask {
+  int64_t nq, nk;
+  int group, head_dim;
+  bool causal;
+  float scale;             // scores are scale · q·k; above 0
+  const float *q, *k, *v;  // [nq, group · head_dim], [nk, head_dim], [nk, head_dim]
+  int64_t q_stride, k_stride, v_stride;
+  float* o;    // [nq, group · head_dim]; the backward reads o and lse
+  float* lse;  // log Σ exp of the scores of query i of head g at lse[g · lse_stride + i]
+  int64_t o_stride, lse_stride;
+};
+struct AttentionTaskGradient {  // written, not accumulated; dk and dv are sums over the group
+  const float* d_o;
+  float *dq, *dk, *dv;
+  int64_t do_stride, dq_stride, dk_stride, dv_stride;
+};
+
+// p ← p − p·lr·wd; m ← β₁m + (1−β₁)g; v ← β₂v + (1−β₂)g²; p ← p − lr/bc₁ · m / (√v/√bc₂ + eps), with g scaled first
+struct AdamWRates {
+  double learning_rate, beta1, beta2, eps, weight_decay, bias_correction1, bias_correction2, gradient_scale;
+};
+
+struct Simd {
+  const char* name;  // "base", "avx2", "avx512"
+  int lanes;         // floats in a vector
+
+  // ---- gemm.inl.h: the part of C in rows [m0, m1), columns [n0, n1)
+  void (*gemm)(const GemmTask& g, int64_t m0, int64_t m1, int64_t n0, int64_t n1);
+
+  // ---- elementwise.inl.h: n numbers each; results may lie on an argument
+  void (*add)(int64_t n, const float* x, const float* y, float* z);       // z = x + y
+  void (*add_to)(int64_t n, const float* x, float* y);                    // y += x
+  void (*multiply)(int64_t n, const float* x, const float* y, float* z);  // z = x·y
+  void (*scale)(int64_t n, float factor, const float* x, float* y);       // y = factor·x
+  void (*axpy)(int64_t n, float factor, const float* x, float* y);        // y += factor·x
+  void (*widen)(int64_t n, const uint16_t* x, float* y);                  // bf16 → f32
+  void (*narrow)(int64_t n, const float* x, uint16_t* y);                 // f32 → bf16, to nearest, ties to even
+  void (*adamw)(int64_t n, float* p, const float* g, float* m, float* v, const AdamWRates& rates);
+
+  // ---- activation.inl.h
+  void (*exp)(int64_t n, const float* x, float shift, float* y);  // y = exp(x − shift)
+  void (*silu)(int64_t n, const float* x, float* y);              // x·σ(x)
+  void (*silu_dx)(int64_t n, const float* dy, const float* x, float* dx);
+  void (*gelu)(int64_t n, const float* x, float* y);  // x·Φ(x), exact: through erf
+  void (*gelu_dx)(int64_t n, const float* dy, const float* x, float* dx);
+  void (*quick_gelu)(int64_t n, const float* x, float* y);  // x·σ(1.702x)
+  void (*quick_gelu_dx)(int64_t n, const float* dy, const float* x, float* dx);
+  void (*swiglu)(int64_t n, const float* gate, const float* up, float* y);  // silu(gate)·up
+  void (*swiglu_backward)(int64_t n, const float* dy, const float* gate, const float* up, float* dgate, float* dup);
+
+  // ---- reduce.inl.h: f32 lanes, joined in f64 every 1024 numbers. Who shares a sum among threads must cut it at
+  // places that do not depend on their number
+  double (*dot)(int64_t n, const float* x, const float* y);
+  double (*sum_of_squares)(int64_t n, const float* x);
+  double (*sum_exp)(int64_t n, const float* x, float shift);  // Σ exp(x − shift)
+  float (*max)(int64_t n, const float* x);                    // −inf of none
+  // sums[c] += Σ_r x[r, c], rows in order; threads share the columns, here and in the *_dw
+  void (*column_sums)(int64_t rows, int64_t columns, const float* x, int64_t stride, float* sums);
+
+  // ---- norm.inl.h: contiguous rows, w and b [columns], statistics one per row; *_dw: dw += Σ_r …
+  void (*rms_norm)(int64_t rows, int64_t columns, const float* x, const float* w, float eps, float* y, float* rstd);
+  void (*rms_norm_dx)(int64_t rows, int64_t columns, const float* dy, const float* x, const float* w, const float* rstd,
+                      float* dx);
+  void (*rms_norm_dw)(int64_t rows, int64_t columns, const float* dy, const float* x, int64_t stride, const float* rstd,
+                      float* dw);
+  void (*layer_norm)(int64_t rows, int64_t columns, const float* x, const float* w, const float* b, float eps, float* y,
+                     float* mean, float* rstd);
+  void (*layer_norm_dx)(int64_t rows, int64_t columns, const float* dy, const float* x, const float* w,
+                        const float* mean, const float* rstd, float* dx);
+  void (*layer_norm_dw)(int64_t rows, int64_t columns, const float* dy, const float* x, int64_t stride,
+                        const float* mean, const float* rstd, float* dw);  // db is column_sums of dy
+  // y = x / max(‖x‖, eps)
+  void (*l2_normalize)(int64_t rows, int64_t columns, const float* x, float eps, float* y, float* norm);
+  void (*l2_normalize_dx)(int64_t rows, int64_t columns, const float* dy, const float* y, const float* norm, float eps,
+                          float* dx);
+
+  // ---- rope.inl.h: the first `heads` heads of each row turned by the row's angles (cos, sin [rows, head_dim / 2];
+  // pairs are (i, i + head_dim / 2)), the other columns copied. sign = −1 turns back: the backward. y may be x.
+  void (*rope)(int64_t rows, int64_t columns, const float* x, const float* cos, const float* sin, int heads,
+               int head_dim, float sign, float* y);
+
+  // ---- attention.inl.h
+  void (*attention)(const AttentionTask& a);
+  void (*attention_backward)(const AttentionTask& a, const AttentionTaskGradient& g);
+};
+
+// This thread's work space, at least so many floats, 64-byte aligned; its content is lost at the next call.
+float* simd_scratch(int64_t floats);
+
+}  // namespace vlm2vec

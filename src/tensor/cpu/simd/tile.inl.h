@@ -1,0 +1,98 @@
+// The innermost loop of all products: a tile of C that stays in registers.
+//
+//   C[i, j] (+)= Σ_k A[i, k]·B[k, j] (+ bias[j])      i < R rows, j < N vectors of W columns, the last with `last` of
+//   them
+//
+// One C number is a chain of fused multiply-adds over k that starts at 0, the same in every shape of tile.
+
+#if SIMD_LANES == 16
+constexpr int MR = 14, NV = 2;  // 28 of 32 registers accumulate
+#elif SIMD_LANES == 8
+constexpr int MR = 6, NV = 2;  // 12 of 16
+#else
+constexpr int MR = 4, NV = 2;  // 8 of 16: without a fused multiply-add the product needs a register too
+#endif
+static_assert(MR <= W, "a panel of A is packed from one group of W rows");
+constexpr int NR = NV * W;
+
+// k numbers of B's row follow each other; rows are b_step apart. A lies either way: in rows a_step apart (ROWS), or k's
+// are a_step apart and its rows follow each other, as in a transposed matrix and in a packed panel.
+struct Tile {
+  const float* a;
+  int64_t a_step;
+  const float* b;
+  int64_t b_step;
+  float* c;
+  int64_t c_step;
+  bool add;
+  const float* bias;  // or none
+  int last;           // W unless RAGGED
+};
+template <int R, int N, bool ROWS, bool RAGGED>
+__attribute__((noinline)) void tile(int64_t k, const Tile& t) {
+  V sum[R][N];
+  UNROLL for (int i = 0; i < R; ++i) { UNROLL for (int j = 0; j < N; ++j) sum[i][j] = V{}; }
+  const Part part{t.last};
+  const float *a = t.a, *b = t.b;
+  const int64_t a_step = t.a_step, b_step = t.b_step;
+  const float* quad[4];  // every fourth row: the three between are an addressing mode away
+  UNROLL for (int i = 0; i < 4; ++i) quad[i] = a + 4 * i * a_step;
+  for (int64_t i = 0; i < k; ++i, b += b_step) {
+    V row[N];
+    UNROLL for (int j = 0; j < N; ++j) row[j] = RAGGED && j == N - 1 ? load(b + j * W, part) : load(b + j * W);
+    UNROLL for (int r = 0; r < R; ++r) {
+      const V factor = splat(ROWS ? quad[r / 4][r % 4 * a_step] : a[r]);
+      UNROLL for (int j = 0; j < N; ++j) sum[r][j] = fma(factor, row[j], sum[r][j]);
+    }
+    if (ROWS) {
+      UNROLL for (int q = 0; q < 4; ++q) quad[q] += 1;
+    } else {
+      a += a_step;
+    }
+  }
+  float* c = t.c;
+  UNROLL for (int i = 0; i < R; ++i, c += t.c_step) {
+    UNROLL for (int j = 0; j < N; ++j) {
+      float* to = c + j * W;
+      V x = sum[i][j];
+      if (RAGGED && j == N - 1) {
+        if (t.add) x += load(to, part);
+        if (t.bias) x += load(t.bias + j * W, part);
+        store(to, x, part);
+      } else {
+        if (t.add) x += load(to);
+        if (t.bias) x += load(t.bias + j * W);
+        store(to, x);
+      }
+    }
+  }
+}
+
+typedef void (*TileFunction)(int64_t, const Tile&);
+template <bool ROWS, bool RAGGED, int... i>
+struct TileTable {
+  static constexpr TileFunction by_shape[] = {&tile<i / NV + 1, i % NV + 1, ROWS, RAGGED>...};
+};
+template <bool ROWS, bool RAGGED, int n>
+struct TileTableOf {
+  using type = TileTable<ROWS, RAGGED, __integer_pack(n)...>;
+};
+
+// At most MR rows, at most NR columns.
+template <bool ROWS>
+INLINE void run_tile(int64_t k, int64_t rows, int64_t columns, Tile& t) {
+  const int64_t vectors = (columns + W - 1) / W, shape = (rows - 1) * NV + vectors - 1;
+  t.last = int(columns - (vectors - 1) * W);
+  if (t.last == W) TileTableOf<ROWS, false, MR * NV>::type::by_shape[shape](k, t);
+  else TileTableOf<ROWS, true, MR * NV>::type::by_shape[shape](k, t);
+}
+
+INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+INLINE int64_t count_of(int64_t n, int64_t size) { return (n + size - 1) / size; }  // how many of `size` cover n
+
+// Rows [0, rows) in panels of nearly equal height, so that none is left almost empty.
+struct Panels {
+  int64_t count, height, taller;  // the first `taller` have one row more
+  explicit Panels(int64_t rows) : count(count_of(rows, MR)), height(rows / count), taller(rows % count) {}
+  int rows(int64_t i) const { return int(height + (i < taller)); }
+};

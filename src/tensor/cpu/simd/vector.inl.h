@@ -1,0 +1,120 @@
+// A vector of W floats and what the compiler's vector arithmetic (a + b, a < b ? c : d …) lacks. Compiled once for each
+// instruction set, in its own unnamed namespace; intrinsics only where no portable expression gives the instruction.
+// A range's last, shorter vector is read and written through Part: the same arithmetic, so the same bits.
+
+constexpr int W = SIMD_LANES;
+#define INLINE inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 32")
+
+typedef float V __attribute__((vector_size(W * 4)));
+typedef int32_t I __attribute__((vector_size(W * 4)));
+typedef float UnalignedV __attribute__((vector_size(W * 4), aligned(4), may_alias));
+typedef uint16_t H __attribute__((vector_size(W * 2)));
+typedef uint16_t UnalignedH __attribute__((vector_size(W * 2), aligned(2), may_alias));
+typedef uint32_t U __attribute__((vector_size(W * 4)));
+
+// How much of a vector is meant: all of it, or its first n lanes, 0 < n < W.
+struct Whole {};
+struct Part {
+  int n;
+};
+
+INLINE V splat(float x) { return x - V{}; }
+INLINE I bits(V x) { return (I)x; }
+INLINE V from_bits(I x) { return (V)x; }
+
+template <int... lane>
+struct Lanes {
+  static constexpr I number = {lane...};
+};
+template <int n>
+struct LanesOf {
+  using type = Lanes<__integer_pack(n)...>;
+};
+using AllLanes = typename LanesOf<W>::type;
+INLINE I first_lanes(int n) { return AllLanes::number < n - I{}; }  // −1 in lanes 0 … n − 1
+
+INLINE V load(const float* p, Whole = {}) { return *(const UnalignedV*)p; }
+INLINE void store(float* p, V x, Whole = {}) { *(UnalignedV*)p = x; }
+#if defined(__AVX512F__)
+INLINE V load(const float* p, Part part) { return _mm512_maskz_loadu_ps(__mmask16((1u << part.n) - 1), p); }
+INLINE void store(float* p, V x, Part part) { _mm512_mask_storeu_ps(p, __mmask16((1u << part.n) - 1), x); }
+INLINE V sqrt(V x) { return _mm512_maskz_sqrt_ps(__mmask16(-1), x); }
+INLINE V fma(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
+#elif defined(__AVX2__)
+INLINE V load(const float* p, Part part) { return _mm256_maskload_ps(p, (__m256i)first_lanes(part.n)); }
+INLINE void store(float* p, V x, Part part) { _mm256_maskstore_ps(p, (__m256i)first_lanes(part.n), x); }
+INLINE V sqrt(V x) { return _mm256_sqrt_ps(x); }
+INLINE V fma(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
+#else
+INLINE V load(const float* p, Part part) {
+  V x{};
+  for (int i = 0; i < part.n; ++i) x[i] = p[i];
+  return x;
+}
+INLINE void store(float* p, V x, Part part) {
+  for (int i = 0; i < part.n; ++i) p[i] = x[i];
+}
+INLINE V sqrt(V x) { return _mm_sqrt_ps(x); }
+INLINE V fma(V a, V b, V c) { return a * b + c; }  // rounds twice: these machines have no fused one
+#endif
+
+// bf16: the upper half of a float.
+INLINE V load(const uint16_t* p, Whole = {}) { return (V)(__builtin_convertvector(*(const UnalignedH*)p, U) << 16); }
+INLINE V load(const uint16_t* p, Part part) {
+  uint16_t x[W] = {};
+  for (int i = 0; i < part.n; ++i) x[i] = p[i];
+  return load(x);
+}
+// To nearest, ties to even; a NaN stays one.
+INLINE H to_bf16(V x) {
+  const U u = (U)x, rounded = (u + 0x7FFFu + (u >> 16 & 1u)) >> 16;
+  return __builtin_convertvector(x == x ? rounded : 0x7FFFu - U{}, H);
+}
+INLINE void store(uint16_t* p, V x, Whole = {}) { *(UnalignedH*)p = to_bf16(x); }
+INLINE void store(uint16_t* p, V x, Part part) {
+  const H h = to_bf16(x);
+  for (int i = 0; i < part.n; ++i) p[i] = h[i];
+}
+
+INLINE V max(V a, V b) { return a > b ? a : b; }
+INLINE V abs(V x) { return from_bits(bits(x) & 0x7FFFFFFF); }
+
+// All lanes into one, by halves: ((0 + 8) + (4 + 12)) + …
+template <int apart, int... lane>
+INLINE V swap_lanes(V x, Lanes<lane...>) {
+  return __builtin_shufflevector(x, x, (lane ^ apart)...);
+}
+template <int apart = W / 2>
+INLINE float sum_lanes(V x) {
+  if constexpr (apart == 0) return x[0];
+  else return sum_lanes<apart / 2>(x + swap_lanes<apart>(x, AllLanes{}));
+}
+template <int apart = W / 2>
+INLINE float max_lanes(V x) {
+  if constexpr (apart == 0) return x[0];
+  else return max_lanes<apart / 2>(max(x, swap_lanes<apart>(x, AllLanes{})));
+}
+
+// f(i, Whole{}) for each whole vector of [0, n), then f(i, Part{…}) for the rest.
+template <class F>
+INLINE void for_lanes(int64_t n, F f) {
+  int64_t i = 0;
+  for (; i + W <= n; i += W) f(i, Whole{});
+  if (i < n) f(i, Part{int(n - i)});
+}
+
+// Σ f(i, …) over [0, n), four vectors side by side to hide the latency of the sums. Lanes beyond n must give 0.
+template <class F>
+INLINE V sum_over(int64_t n, F f) {
+  V s[4] = {};
+  int64_t i = 0;
+  for (; i + 4 * W <= n; i += 4 * W) {
+    UNROLL for (int j = 0; j < 4; ++j) s[j] += f(i + j * W, Whole{});
+  }
+  UNROLL for (int j = 0; j < 4; ++j, i += W) {
+    if (i + W <= n) s[j] += f(i, Whole{});
+    else if (i < n) s[j] += f(i, Part{int(n - i)});
+  }
+  return (s[0] + s[1]) + (s[2] + s[3]);
+}

@@ -1,0 +1,74 @@
+// Number formats. Every sum accumulates in acc_t: f32 for f32 and bf16, f64 for f64.
+#pragma once
+#include <bit>
+#include <cstdint>
+
+#include "tensor/error.h"
+
+#if defined(__CUDACC__)
+#define HOST_DEVICE __host__ __device__
+#else
+#define HOST_DEVICE
+#endif
+
+namespace vlm2vec {
+
+enum class DType : uint8_t { f32, bf16, f64, i32, i64, u8 };
+
+// The upper half of a float: 8 exponent bits, 7 of fraction. Rounds to nearest, ties to even.
+struct bf16 {
+  uint16_t bits;
+  bf16() = default;
+  HOST_DEVICE explicit bf16(float x) {
+    uint32_t u = std::bit_cast<uint32_t>(x);
+    const bool nan = (u & 0x7FFFFFFFu) > 0x7F800000u;
+    bits = uint16_t(nan ? 0x7FFF : (u + 0x7FFFu + (u >> 16 & 1u)) >> 16);
+  }
+  HOST_DEVICE explicit bf16(double x) : bf16(float(x)) {}
+  HOST_DEVICE operator float() const { return std::bit_cast<float>(uint32_t(bits) << 16); }
+};
+
+template <class T>
+struct Accumulator { using type = float; };
+template <>
+struct Accumulator<double> { using type = double; };
+template <class T>
+using acc_t = typename Accumulator<T>::type;
+
+template <class T>
+inline constexpr DType dtype_of = DType::u8;
+template <> inline constexpr DType dtype_of<float> = DType::f32;
+template <> inline constexpr DType dtype_of<bf16> = DType::bf16;
+template <> inline constexpr DType dtype_of<double> = DType::f64;
+template <> inline constexpr DType dtype_of<int32_t> = DType::i32;
+template <> inline constexpr DType dtype_of<int64_t> = DType::i64;
+
+constexpr int64_t size_of(DType t) {
+  switch (t) {
+    case DType::f64: case DType::i64: return 8;
+    case DType::f32: case DType::i32: return 4;
+    case DType::bf16: return 2;
+    case DType::u8: return 1;
+  }
+  return 0;
+}
+constexpr const char* name_of(DType t) {
+  constexpr const char* names[] = {"f32", "bf16", "f64", "i32", "i64", "u8"};
+  return names[int(t)];
+}
+constexpr bool is_float(DType t) { return t == DType::f32 || t == DType::bf16 || t == DType::f64; }
+// What sums over numbers of this type are stored in.
+constexpr DType acc_of(DType t) { return t == DType::f64 ? DType::f64 : DType::f32; }
+
+// dispatch_float(x.dtype(), [&]<class T>() { … }) runs the body with T = float, bf16 or double.
+template <class F>
+void dispatch_float(DType t, F&& f) {
+  switch (t) {
+    case DType::f32: return f.template operator()<float>();
+    case DType::bf16: return f.template operator()<bf16>();
+    case DType::f64: return f.template operator()<double>();
+    default: fail(Exit::failed, "expected a tensor of floats, got ", name_of(t));
+  }
+}
+
+}  // namespace vlm2vec

@@ -1,0 +1,100 @@
+#include "tensor/io/files.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "tensor/error.h"
+
+namespace vlm2vec {
+namespace fs = std::filesystem;
+
+std::string read_text(const fs::path& path) {
+  const auto file = MappedFile::open(path);
+  return std::string(reinterpret_cast<const char*>(file->bytes().data()), file->bytes().size());
+}
+
+nlohmann::json read_json(const fs::path& path) {
+  const auto file = MappedFile::open(path);
+  try {
+    return nlohmann::json::parse(file->bytes().begin(), file->bytes().end());
+  } catch (const nlohmann::json::parse_error& e) {
+    fail(Exit::data, path.string(), ": not valid JSON near byte ", e.byte, "; is the file complete?");
+  }
+}
+
+void write_atomically(const fs::path& path, const std::function<void(std::ostream&)>& write) {
+  fs::path temporary = path;
+  temporary += ".tmp-" + std::to_string(getpid());
+  try {
+    std::ofstream out(temporary, std::ios::binary);
+    if (!out) fail(Exit::resources, path.string(), ": cannot be written (", std::strerror(errno), ")");
+    write(out);
+    out.close();
+    if (!out) fail(Exit::resources, path.string(), ": writing failed (", std::strerror(errno), "); is the disk full?");
+    fs::rename(temporary, path);
+  } catch (...) {
+    std::error_code ignored;
+    fs::remove(temporary, ignored);
+    throw;
+  }
+}
+
+void write_text(const fs::path& path, std::string_view text) {
+  write_atomically(path, [&](std::ostream& out) { out << text; });
+}
+
+void write_json(const fs::path& path, const nlohmann::json& value) {
+  write_text(path, value.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+}
+
+void write_folder_atomically(const fs::path& path, const std::function<void(const fs::path&)>& fill) {
+  const fs::path target = fs::absolute(path).lexically_normal();
+  const fs::path clean = target.has_filename() ? target : target.parent_path();
+  fs::path temporary = clean, old = clean;
+  temporary += ".tmp-" + std::to_string(getpid());
+  old += ".old-" + std::to_string(getpid());
+  try {
+    fs::create_directories(temporary);
+    fill(temporary);
+    if (fs::exists(clean)) fs::rename(clean, old);
+    fs::rename(temporary, clean);
+    fs::remove_all(old);
+  } catch (const fs::filesystem_error& e) {
+    std::error_code ignored;
+    fs::remove_all(temporary, ignored);
+    fail(Exit::resources, clean.string(), ": cannot be written (", e.code().message(), ")");
+  } catch (...) {
+    std::error_code ignored;
+    fs::remove_all(temporary, ignored);
+    throw;
+  }
+}
+
+std::shared_ptr<const MappedFile> MappedFile::open(const fs::path& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) fail(Exit::data, path.string(), ": ", std::strerror(errno));
+  struct stat info {};
+  fstat(fd, &info);
+  if (!S_ISREG(info.st_mode)) {
+    ::close(fd);
+    fail(Exit::data, path.string(), ": not a file");
+  }
+  void* p = nullptr;
+  if (info.st_size > 0) p = mmap(nullptr, size_t(info.st_size), PROT_READ, MAP_PRIVATE, fd, 0);
+  ::close(fd);
+  if (p == MAP_FAILED) fail(Exit::resources, path.string(), ": cannot be mapped into memory (", std::strerror(errno), ")");
+  return std::shared_ptr<const MappedFile>(new MappedFile({static_cast<const uint8_t*>(p), size_t(info.st_size)}));
+}
+
+MappedFile::~MappedFile() {
+  if (!bytes_.empty()) munmap(const_cast<uint8_t*>(bytes_.data()), bytes_.size());
+}
+
+}  // namespace vlm2vec

@@ -1,0 +1,40 @@
+// Whole files: reading, atomic writing, JSON. Errors name the file and, for JSON, the place.
+#pragma once
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <ostream>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace vlm2vec {
+
+std::string read_text(const std::filesystem::path& path);
+nlohmann::json read_json(const std::filesystem::path& path);
+
+// Writes beside the file and renames it into place: after an error or a power cut the old file or the new one is there,
+// never half of one. Exit::resources when the disk is full or the folder cannot be written.
+void write_atomically(const std::filesystem::path& path, const std::function<void(std::ostream&)>& write);
+void write_text(const std::filesystem::path& path, std::string_view text);
+void write_json(const std::filesystem::path& path, const nlohmann::json& value);  // indented by two, keys in given order
+
+// A folder that appears whole or not at all: fill() gets a temporary folder beside `path`, which is then renamed to it; an
+// existing folder is replaced.
+void write_folder_atomically(const std::filesystem::path& path, const std::function<void(const std::filesystem::path&)>& fill);
+
+// A file mapped into memory, read-only.
+class MappedFile {
+ public:
+  static std::shared_ptr<const MappedFile> open(const std::filesystem::path& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  std::span<const uint8_t> bytes() const { return bytes_; }
+
+ private:
+  explicit MappedFile(std::span<const uint8_t> bytes) : bytes_(bytes) {}
+  std::span<const uint8_t> bytes_;
+};
+
+}  // namespace vlm2vec

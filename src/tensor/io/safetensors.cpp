@@ -1,0 +1,153 @@
+#include "tensor/io/safetensors.h"
+
+#include <algorithm>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "tensor/io/files.h"
+
+namespace vlm2vec {
+namespace {
+
+using nlohmann::json;
+constexpr uint64_t kHeaderLimit = 100'000'000;
+
+struct Entry {
+  std::string name;
+  DType dtype;
+  Shape shape;
+  uint64_t begin, end;
+};
+
+const std::map<std::string, DType> kTypes = {{"F32", DType::f32}, {"BF16", DType::bf16}, {"F64", DType::f64},
+                                             {"I32", DType::i32}, {"I64", DType::i64},   {"U8", DType::u8}};
+
+std::string type_name(DType t) {
+  for (const auto& [name, type] : kTypes)
+    if (type == t) return name;
+  return "";
+}
+
+// nlohmann keeps the last of two equal keys; a checkpoint must not have them.
+json parse_header(std::string_view text, const std::string& file) {
+  std::set<std::string> seen;
+  const auto callback = [&](int depth, json::parse_event_t event, json& value) {
+    if (depth == 1 && event == json::parse_event_t::key && !seen.insert(value.get<std::string>()).second)
+      fail(Exit::data, file, ": the tensor ", value.get<std::string>(), " is listed twice");
+    return true;
+  };
+  try {
+    json header = json::parse(text, callback);
+    if (!header.is_object()) fail(Exit::data, file, ": the header is not a JSON object");
+    return header;
+  } catch (const json::parse_error& e) {
+    fail(Exit::data, file, ": the header is not valid JSON near byte ", e.byte, "; is this a safetensors file?");
+  }
+}
+
+Entry parse_entry(const std::string& name, const json& value, const std::string& file) {
+  try {
+    const auto natural = [](const json& v) { return v.get_ref<const uint64_t&>(); };  // an error for −1 and for 1.5
+    Entry e{name, DType::f32, {}, natural(value.at("data_offsets").at(0)), natural(value.at("data_offsets").at(1))};
+    const std::string type = value.at("dtype").get<std::string>();
+    const auto known = kTypes.find(type);
+    if (known == kTypes.end())
+      fail(Exit::data, file, ": ", name, " has type ", type, "; this program reads F32, BF16, F64, I32, I64 and U8");
+    e.dtype = known->second;
+    uint64_t size = uint64_t(size_of(e.dtype));
+    for (const json& d : value.at("shape").get_ref<const json::array_t&>()) {
+      const uint64_t n = natural(d);
+      if (n > 0 && size > (uint64_t(1) << 50) / n) fail(Exit::data, file, ": ", name, " has an impossible shape ", value.at("shape").dump());
+      e.shape.push_back(int64_t(n));
+      size *= n;
+    }
+    if (e.end < e.begin || e.end - e.begin != size)
+      fail(Exit::data, file, ": ", name, " has ", int64_t(e.end - e.begin), " bytes, its shape and type need ", size);
+    return e;
+  } catch (const json::exception&) {
+    fail(Exit::data, file, ": the entry of ", name, " is not {dtype, shape, data_offsets}");
+  }
+}
+
+}  // namespace
+
+NamedTensors load_safetensors(const std::filesystem::path& path) {
+  const auto file = MappedFile::open(path);
+  const std::span<const uint8_t> bytes = file->bytes();
+  uint64_t length = 0;
+  if (bytes.size() < 8) fail(Exit::data, path.string(), ": ", bytes.size(), " bytes are too few for a safetensors file");
+  std::memcpy(&length, bytes.data(), 8);
+  if (length > kHeaderLimit || length > bytes.size() - 8)
+    fail(Exit::data, path.string(), ": the header claims ", length, " bytes (the file has ", bytes.size(), ", the limit is ",
+         kHeaderLimit, "); is this a complete safetensors file?");
+  const json header = parse_header({reinterpret_cast<const char*>(bytes.data()) + 8, length}, path.string());
+
+  std::vector<Entry> entries;
+  for (const auto& [name, value] : header.items())
+    if (name != "__metadata__") entries.push_back(parse_entry(name, value, path.string()));
+  std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
+  const uint8_t* data = bytes.data() + 8 + length;
+  const uint64_t size = bytes.size() - 8 - length;
+  uint64_t position = 0;
+  NamedTensors tensors;
+  for (const Entry& e : entries) {
+    if (e.begin != position)
+      fail(Exit::data, path.string(), ": ", e.name, " begins at byte ", e.begin, " of the data, expected ", position,
+           e.begin < position ? " (tensors overlap)" : " (there is a gap)");
+    if (e.end > size) fail(Exit::data, path.string(), ": ", e.name, " ends at byte ", e.end, " of ", size, "; the file is cut off");
+    position = e.end;
+    Tensor t = Tensor::borrow(data + e.begin, e.shape, e.dtype, file);
+    const bool aligned = reinterpret_cast<uintptr_t>(t.raw()) % uintptr_t(size_of(e.dtype)) == 0;
+    tensors.emplace(e.name, aligned ? t : t.clone());
+  }
+  if (position != size) fail(Exit::data, path.string(), ": ", size - position, " bytes after the last tensor");
+  return tensors;
+}
+
+void save_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
+                      const std::map<std::string, std::string>& metadata) {
+  nlohmann::ordered_json header;
+  if (!metadata.empty()) header["__metadata__"] = metadata;
+  uint64_t offset = 0;
+  for (const auto& [name, t] : tensors) {
+    header[name] = {{"dtype", type_name(t.dtype())}, {"shape", t.shape()}, {"data_offsets", {offset, offset + uint64_t(t.bytes())}}};
+    offset += uint64_t(t.bytes());
+  }
+  std::string text = header.is_null() ? "{}" : header.dump();
+  text.resize((text.size() + 7) / 8 * 8, ' ');
+  write_atomically(path, [&](std::ostream& out) {
+    const uint64_t length = text.size();
+    out.write(reinterpret_cast<const char*>(&length), 8);
+    out << text;
+    for (const auto& [name, t] : tensors) {
+      const Tensor host = t.to(Device::cpu);
+      out.write(static_cast<const char*>(host.raw()), host.bytes());
+    }
+  });
+}
+
+NamedTensors load_checkpoint(const std::filesystem::path& folder) {
+  if (!std::filesystem::is_directory(folder)) fail(Exit::data, folder.string(), ": no such folder; expected a Hugging Face checkpoint");
+  const auto single = folder / "model.safetensors", index = folder / "model.safetensors.index.json";
+  if (std::filesystem::exists(single)) return load_safetensors(single);
+  if (!std::filesystem::exists(index))
+    fail(Exit::data, folder.string(), ": neither model.safetensors nor model.safetensors.index.json is there");
+  const json content = read_json(index);
+  const json* map = content.is_object() && content.contains("weight_map") ? &content["weight_map"] : nullptr;
+  if (!map || !map->is_object()) fail(Exit::data, index.string(), ": has no weight_map; expected {tensor: file}");
+  std::map<std::string, NamedTensors> shards;
+  NamedTensors tensors;
+  for (const auto& [name, value] : map->items()) {
+    const std::string file = value.is_string() ? value.get<std::string>() : "";
+    if (file.empty() || file.find('/') != std::string::npos) fail(Exit::data, index.string(), ": ", name, " is in ", value.dump(), ", expected a file of this folder");
+    auto shard = shards.find(file);
+    if (shard == shards.end()) shard = shards.emplace(file, load_safetensors(folder / file)).first;
+    const auto found = shard->second.find(name);
+    if (found == shard->second.end()) fail(Exit::data, (folder / file).string(), ": ", name, " is missing, which the index says is here");
+    tensors.emplace(name, found->second);
+  }
+  return tensors;
+}
+
+}  // namespace vlm2vec

@@ -1,0 +1,180 @@
+#include "tensor/parallel.h"
+
+#include <sched.h>
+#include <xmmintrin.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "tensor/error.h"
+
+namespace vlm2vec {
+namespace {
+
+constexpr unsigned flush_bits = 0x8040;                    // MXCSR: flush to zero, denormals are zero
+constexpr auto spin_time = std::chrono::microseconds(40);  // about what waking a sleeping thread costs
+
+thread_local bool inside = false;  // of a parallel_for
+
+class FlushDenormals {
+ public:
+  FlushDenormals() : before_(_mm_getcsr()) { _mm_setcsr(before_ | flush_bits); }
+  ~FlushDenormals() { _mm_setcsr(before_); }
+
+ private:
+  unsigned before_;
+};
+
+template <class Condition>
+bool spin_until(Condition condition) {
+  for (const auto end = std::chrono::steady_clock::now() + spin_time;;) {
+    for (int i = 0; i < 32; ++i) {
+      if (condition()) return true;
+      _mm_pause();
+    }
+    if (std::chrono::steady_clock::now() > end) return false;
+  }
+}
+
+struct Job {
+  void (*run)(void*, int64_t, int64_t);
+  void* f;
+  int64_t n, pieces;
+  std::atomic<int64_t> next{0};
+  std::exception_ptr error;  // guarded by the pool's mutex
+};
+
+class Pool {
+ public:
+  explicit Pool(int threads) {
+    for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+  }
+  ~Pool() {
+    {
+      std::lock_guard lock(mutex_);
+      stop_ = true;
+      ++epoch_;
+    }
+    wake_.notify_all();
+    for (std::thread& worker : workers_) worker.join();
+  }
+  int threads() const { return int(workers_.size()) + 1; }
+
+  // False, and nothing done, if another thread's job has the pool.
+  bool run(Job& job) {
+    std::unique_lock turn(turn_, std::try_to_lock);
+    if (!turn) return false;
+    bool sleepers;
+    {
+      std::lock_guard lock(mutex_);
+      job_ = &job;
+      ++epoch_;
+      sleepers = sleepers_ > 0;
+    }
+    if (sleepers) wake_.notify_all();
+    take_pieces(job);
+    std::unique_lock lock(mutex_);
+    job_ = nullptr;  // who wakes up now is too late, and nobody waits for him
+    if (busy_ > 0) {
+      lock.unlock();
+      spin_until([&] { return busy_ == 0; });
+      lock.lock();
+      done_.wait(lock, [&] { return busy_ == 0; });
+    }
+    return true;
+  }
+
+ private:
+  void take_pieces(Job& job) {
+    inside = true;
+    try {
+      for (int64_t i; (i = job.next.fetch_add(1)) < job.pieces;)
+        job.run(job.f, job.n * i / job.pieces, job.n * (i + 1) / job.pieces);
+    } catch (...) {
+      job.next = job.pieces;
+      std::lock_guard lock(mutex_);
+      if (!job.error) job.error = std::current_exception();
+    }
+    inside = false;
+  }
+
+  void work() {
+    flush_denormals();
+    uint64_t seen = 0;
+    std::unique_lock lock(mutex_);
+    while (!stop_) {
+      if (epoch_ == seen) {
+        lock.unlock();
+        const bool called = spin_until([&] { return epoch_ != seen; });
+        lock.lock();
+        if (!called) {
+          ++sleepers_;
+          wake_.wait(lock, [&] { return epoch_ != seen; });
+          --sleepers_;
+        }
+      }
+      seen = epoch_;
+      if (!job_) continue;
+      Job& job = *job_;
+      ++busy_;
+      lock.unlock();
+      take_pieces(job);
+      lock.lock();
+      if (--busy_ == 0) done_.notify_all();
+    }
+  }
+
+  std::mutex turn_;   // held by the caller whose job runs
+  std::mutex mutex_;  // guards what follows; the atomics may be looked at without it
+  std::condition_variable wake_, done_;
+  Job* job_ = nullptr;
+  std::atomic<uint64_t> epoch_{0};  // counts jobs
+  std::atomic<int> busy_{0};        // workers in the job
+  int sleepers_ = 0;
+  bool stop_ = false;
+  std::vector<std::thread> workers_;
+};
+
+int cores() {  // that this process may run on
+  cpu_set_t set;
+  return sched_getaffinity(0, sizeof set, &set) == 0 ? std::max(1, CPU_COUNT(&set)) : 1;
+}
+std::unique_ptr<Pool>& pool() {
+  static std::unique_ptr<Pool> pool = std::make_unique<Pool>(cores());
+  return pool;
+}
+
+}  // namespace
+
+int threads() { return pool()->threads(); }
+
+void set_threads(int n) {
+  CHECK(n >= 1, "set_threads: expected 1 or more, got ", n);
+  CHECK(!inside, "set_threads: called from inside parallel_for");
+  if (n != threads()) pool() = std::make_unique<Pool>(n);
+}
+
+void flush_denormals() { _mm_setcsr(_mm_getcsr() | flush_bits); }
+
+void detail::parallel_run(int64_t n, int64_t grain, void (*run)(void*, int64_t, int64_t), void* f) {
+  if (n <= 0) return;
+  const FlushDenormals flush;
+  if (!inside && n > grain && threads() > 1) {
+    // Up to four pieces a thread: a thread that lost its core for a while then leaves its share to the others.
+    const int64_t size = std::max<int64_t>(grain, 1), pieces = std::min<int64_t>((n + size - 1) / size, 4 * threads());
+    Job job{run, f, n, pieces, {}, {}};
+    if (pool()->run(job)) {
+      if (job.error) std::rethrow_exception(job.error);
+      return;
+    }
+  }
+  run(f, 0, n);
+}
+
+}  // namespace vlm2vec

@@ -1,0 +1,103 @@
+#include "tensor/storage.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <map>
+#include <mutex>
+#include <vector>
+
+#include "tensor/error.h"
+
+namespace vlm2vec {
+namespace {
+
+constexpr int64_t kHugePage = 2 << 20;
+
+// Eight sizes per power of two: at most an eighth of a block is wasted.
+int64_t block_size(int64_t bytes) {
+  if (bytes <= 256) return 256;
+  const int64_t step = std::max<int64_t>(64, int64_t(1) << (61 - __builtin_clzll(uint64_t(bytes - 1))) >> 1);
+  return (bytes + step - 1) / step * step;
+}
+
+struct Pool {
+  std::mutex lock;
+  std::map<int64_t, std::vector<void*>> free_blocks;  // by size
+  MemoryStatistics statistics;
+
+  void* take(int64_t size) {
+    auto& blocks = free_blocks[size];
+    if (!blocks.empty()) {
+      void* p = blocks.back();
+      blocks.pop_back();
+      return p;
+    }
+    const bool huge = size >= 2 * kHugePage;
+    void* p = nullptr;
+    if (posix_memalign(&p, huge ? kHugePage : 64, size_t(size)) != 0) return nullptr;
+    if (huge) madvise(p, size_t(size), MADV_HUGEPAGE);
+    return p;
+  }
+};
+
+Pool& pool() {
+  static Pool* pool = new Pool;  // never destroyed: tensors in static variables outlive it otherwise
+  return *pool;
+}
+
+}  // namespace
+
+const char* name_of(Device device) {
+  constexpr const char* names[] = {"cpu", "emu", "cuda"};
+  return names[device.kind];
+}
+
+Device parse_device(const std::string& name) {
+  if (name == "cpu") return Device::cpu;
+  if (name == "emu") return Device::emu;
+  if (name == "cuda")
+    fail(Exit::device, "--device cuda: this program was built without CUDA; use --device cpu");
+  fail(Exit::usage, "--device ", name, ": expected cpu, emu or cuda");
+}
+
+Storage::Storage(int64_t bytes, Device device) : bytes(bytes), device(device) {
+  CHECK(device != Device::cuda, "this program was built without CUDA");
+  Pool& p = pool();
+  std::lock_guard guard(p.lock);
+  data = p.take(block_size(bytes));
+  if (!data) fail(Exit::resources, "out of memory: ", bytes, " bytes wanted, ", p.statistics.live_bytes, " in use by tensors");
+  p.statistics.live_bytes += bytes;
+  p.statistics.peak_bytes = std::max(p.statistics.peak_bytes, p.statistics.live_bytes);
+}
+
+Storage::Storage(const void* data, int64_t bytes, std::shared_ptr<const void> owner)
+    : data(const_cast<void*>(data)), bytes(bytes), device(Device::cpu), owner(std::move(owner)) {}
+
+Storage::~Storage() {
+  if (owner || !data) return;
+  Pool& p = pool();
+  std::lock_guard guard(p.lock);
+  p.free_blocks[block_size(bytes)].push_back(data);
+  p.statistics.live_bytes -= bytes;
+}
+
+MemoryStatistics memory_statistics() {
+  std::lock_guard guard(pool().lock);
+  return pool().statistics;
+}
+
+void reset_peak_bytes() {
+  std::lock_guard guard(pool().lock);
+  pool().statistics.peak_bytes = pool().statistics.live_bytes;
+}
+
+void release_cached_blocks() {
+  std::lock_guard guard(pool().lock);
+  for (auto& [size, blocks] : pool().free_blocks)
+    for (void* p : blocks) std::free(p);
+  pool().free_blocks.clear();
+}
+
+}  // namespace vlm2vec

@@ -1,0 +1,43 @@
+// Reference-counted bytes on a device, taken from and returned to a pool of blocks binned by size.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace vlm2vec {
+
+// cpu: fast paths on host memory; emu: the CUDA kernels on host memory, run by the emulator; cuda: a GPU.
+struct Device {
+  enum Kind : uint8_t { cpu_kind, emu_kind, cuda_kind } kind = cpu_kind;
+  uint8_t index = 0;
+  static const Device cpu, emu, cuda;
+  bool operator==(const Device&) const = default;
+};
+inline constexpr Device Device::cpu{Device::cpu_kind}, Device::emu{Device::emu_kind}, Device::cuda{Device::cuda_kind};
+
+const char* name_of(Device device);
+Device parse_device(const std::string& name);  // "cpu", "emu" or "cuda"; Exit::device where this build has no such device
+
+struct Storage {
+  void* data = nullptr;
+  int64_t bytes = 0;
+  Device device;
+  std::shared_ptr<const void> owner;  // set when the bytes belong to somebody else, e.g. a mapped file
+
+  Storage(int64_t bytes, Device device);                          // uninitialised, from the pool
+  Storage(const void* data, int64_t bytes, std::shared_ptr<const void> owner);  // borrowed host memory, read-only
+  ~Storage();
+  Storage(const Storage&) = delete;
+  Storage& operator=(const Storage&) = delete;
+};
+
+// Bytes of live tensors (not of cached blocks), over all devices.
+struct MemoryStatistics {
+  int64_t live_bytes = 0, peak_bytes = 0;
+};
+MemoryStatistics memory_statistics();
+void reset_peak_bytes();     // peak := live
+void release_cached_blocks();  // gives the pool's free blocks back to the system
+
+}  // namespace vlm2vec

@@ -1,0 +1,74 @@
+// An n-dimensional array: contiguous and row-major, always. Copying a Tensor copies the handle, not the numbers.
+#pragma once
+#include <memory>
+#include <ostream>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "tensor/dtype.h"
+#include "tensor/storage.h"
+
+namespace vlm2vec {
+
+using Shape = std::vector<int64_t>;
+std::string to_string(const Shape& shape);  // "[3, 4]"
+int64_t numel(const Shape& shape);
+
+class Tensor {
+ public:
+  Tensor() = default;                             // undefined: stands for "none", e.g. a layer without bias
+  Tensor(Shape shape, DType dtype, Device device);  // uninitialised
+
+  const Shape& shape() const { return shape_; }
+  int64_t dim(int i) const;                       // dim(-1) is the last
+  int64_t numel() const { return numel_; }
+  int64_t columns() const { return dim(-1); }     // as a matrix: the last dimension …
+  int64_t rows() const;                           // … and the product of all others
+  DType dtype() const { return dtype_; }
+  Device device() const;
+  bool defined() const { return storage_ != nullptr; }
+  explicit operator bool() const { return defined(); }
+  int64_t bytes() const { return numel_ * size_of(dtype_); }
+
+  template <class T>
+  T* data() const {
+    if (dtype_of<T> != dtype_) wrong_type(dtype_of<T>);
+    return static_cast<T*>(raw());
+  }
+  void* raw() const;
+
+  Tensor view(Shape shape) const;                     // the same numbers in another shape; one -1 is worked out
+  Tensor rows(int64_t begin, int64_t end) const;      // a view of a leading slice
+  Tensor to(Device device) const;
+  Tensor to(DType dtype) const;                       // rounds to nearest; itself if it already is
+  Tensor clone() const;
+  bool shares_storage_with(const Tensor& other) const { return storage_ == other.storage_; }
+  bool unique() const { return storage_.use_count() == 1; }
+
+  // Borrows `bytes` bytes of host memory that `owner` keeps alive.
+  static Tensor borrow(const void* data, Shape shape, DType dtype, std::shared_ptr<const void> owner);
+
+ private:
+  [[noreturn]] void wrong_type(DType wanted) const;
+  Shape shape_;
+  int64_t numel_ = 0;
+  int64_t offset_ = 0;  // bytes from the start of the storage
+  std::shared_ptr<Storage> storage_;
+  DType dtype_ = DType::f32;
+};
+
+std::ostream& operator<<(std::ostream& out, const Tensor& x);  // "f32[3, 4]"
+
+Tensor empty_like(const Tensor& x);
+Tensor zeros(Shape shape, DType dtype, Device device);
+Tensor full(Shape shape, double value, DType dtype, Device device);
+
+// Host numbers into a tensor and back. to_vector converts floats of any type.
+template <class T>
+Tensor from_vector(const std::vector<T>& values, Shape shape, Device device = Device::cpu);
+template <class T>
+std::vector<T> to_vector(const Tensor& x);
+double item(const Tensor& x);  // of a one-element tensor
+
+}  // namespace vlm2vec

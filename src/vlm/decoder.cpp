@@ -1,0 +1,56 @@
+#include "vlm/decoder.h"
+
+#include <cmath>
+
+namespace vlm2vec {
+
+DecoderAttention::DecoderAttention(Module* parent, std::string name, const DecoderConfig& c)
+    : Module(parent, std::move(name)),
+      q_proj{this, "q_proj", c.hidden_size, int64_t(c.num_attention_heads) * c.head_dim, c.attention_bias},
+      k_proj{this, "k_proj", c.hidden_size, int64_t(c.num_key_value_heads) * c.head_dim, c.attention_bias},
+      v_proj{this, "v_proj", c.hidden_size, int64_t(c.num_key_value_heads) * c.head_dim, c.attention_bias},
+      o_proj{this, "o_proj", int64_t(c.num_attention_heads) * c.head_dim, c.hidden_size, false} {}
+
+DecoderMlp::DecoderMlp(Module* parent, std::string name, const DecoderConfig& c)
+    : Module(parent, std::move(name)),
+      gate_proj{this, "gate_proj", c.hidden_size, c.intermediate_size, false},
+      up_proj{this, "up_proj", c.hidden_size, c.intermediate_size, false},
+      down_proj{this, "down_proj", c.intermediate_size, c.hidden_size, false} {}
+
+DecoderLayer::DecoderLayer(Module* parent, std::string name, const DecoderConfig& c)
+    : Module(parent, std::move(name)),
+      input_layernorm{this, "input_layernorm", c.hidden_size, c.rms_norm_eps},
+      self_attn{this, "self_attn", c},
+      post_attention_layernorm{this, "post_attention_layernorm", c.hidden_size, c.rms_norm_eps},
+      mlp{this, "mlp", c},
+      shape_{c.num_attention_heads, c.num_key_value_heads, c.head_dim, true, 1 / std::sqrt(double(c.head_dim))} {}
+
+Var DecoderLayer::attend(const Var& normed_q, const Var& normed_k, const RopeTable& q_rope, const RopeTable& k_rope,
+                         const Tensor& cu_q, const Tensor& cu_k) const {
+  const Var q = rope(self_attn.q_proj(normed_q), q_rope, shape_.heads);
+  const Var k = rope(self_attn.k_proj(normed_k), k_rope, shape_.kv_heads);
+  const Var v = self_attn.v_proj(normed_k);
+  return self_attn.o_proj(attention(q, k, v, cu_q, cu_k, shape_));
+}
+
+Var DecoderLayer::operator()(const Var& x, const TokenRows& rows) const {
+  const Var normed = input_layernorm(x);
+  const Var h = x + attend(normed, normed, rows.rope, rows.rope, rows.cu_seqlens, rows.cu_seqlens);
+  return h + mlp(post_attention_layernorm(h));
+}
+
+Var DecoderLayer::last_rows(const Var& x, const TokenRows& rows) const {
+  const Var normed = input_layernorm(x);
+  const Var h = gather_rows(x, rows.last_rows) + attend(gather_rows(normed, rows.last_rows), normed, rows.last_rope,
+                                                        rows.rope, rows.one_each, rows.cu_seqlens);
+  return h + mlp(post_attention_layernorm(h));
+}
+
+Decoder::Decoder(Module* parent, std::string name, const DecoderConfig& c)
+    : Module(parent, std::move(name)),
+      config(c),
+      embed_tokens{this, "embed_tokens", c.vocab_size, c.hidden_size},
+      layers{this, "layers", c.num_hidden_layers, c},
+      norm{this, "norm", c.hidden_size, c.rms_norm_eps} {}
+
+}  // namespace vlm2vec

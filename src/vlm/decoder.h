@@ -1,0 +1,62 @@
+// The causal transformer that Qwen2, Mistral, Llama and Phi-3 share: pre-norm layers of grouped-query attention with
+// rotary positions and a SwiGLU MLP. Rows of all sequences lie packed one after another; cu_seqlens says where each
+// begins.
+#pragma once
+#include "nn/layers.h"
+
+namespace vlm2vec {
+
+struct DecoderConfig {
+  int64_t vocab_size = 0, hidden_size = 0, intermediate_size = 0;
+  int num_hidden_layers = 0, num_attention_heads = 0, num_key_value_heads = 0, head_dim = 0;
+  double rms_norm_eps = 1e-6, rope_theta = 1e6;
+  bool attention_bias = true;  // on q, k and v
+};
+
+struct DecoderAttention : Module {
+  DecoderAttention(Module* parent, std::string name, const DecoderConfig& config);
+  Linear q_proj, k_proj, v_proj, o_proj;
+};
+
+struct DecoderMlp : Module {
+  DecoderMlp(Module* parent, std::string name, const DecoderConfig& config);
+  Var operator()(const Var& x) const { return down_proj(swiglu(gate_proj(x), up_proj(x))); }
+  Linear gate_proj, up_proj, down_proj;
+};
+
+// Packed token rows and where their sequences lie.
+struct TokenRows {
+  Tensor cu_seqlens;    // i32 [sequences + 1]
+  RopeTable rope;       // angles of every row
+  Tensor last_rows;     // i32 [sequences]: the last row of each
+  Tensor one_each;      // i32 [sequences + 1]: 0, 1, 2, …: the cu_seqlens of the last rows alone
+  RopeTable last_rope;  // their angles
+};
+
+struct DecoderLayer : Module {
+  DecoderLayer(Module* parent, std::string name, const DecoderConfig& config);
+  Var operator()(const Var& x, const TokenRows& rows) const;
+  // The same, only for the last row of each sequence: all that is needed of the last layer. Each row's result has the
+  // same bits as in operator(), as rows do not depend on each other but through k and v.
+  Var last_rows(const Var& x, const TokenRows& rows) const;
+
+  RmsNorm input_layernorm;
+  DecoderAttention self_attn;
+  RmsNorm post_attention_layernorm;
+  DecoderMlp mlp;
+
+ private:
+  Var attend(const Var& normed_q, const Var& normed_k, const RopeTable& q_rope, const RopeTable& k_rope,
+             const Tensor& cu_q, const Tensor& cu_k) const;
+  AttentionShape shape_;
+};
+
+struct Decoder : Module {
+  Decoder(Module* parent, std::string name, const DecoderConfig& config);
+  DecoderConfig config;
+  Embedding embed_tokens;
+  ModuleList<DecoderLayer> layers;
+  RmsNorm norm;
+};
+
+}  // namespace vlm2vec

@@ -1,0 +1,58 @@
+// What trainer and evaluator see of a backbone: rows of text and pictures go in, unit vectors come out.
+#pragma once
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "nn/lora.h"
+#include "nn/module.h"
+
+namespace vlm2vec {
+
+// One side of a pair: a prompt, in which each image token stands for one of the pictures.
+struct EncoderInput {
+  std::string text;
+  std::vector<std::filesystem::path> images;
+  uint64_t key = 0;  // who this row is, for dropout: the same key, the same mask, in whatever batch
+};
+
+// The text and pixels of some rows, packed; its content is the backbone's own affair.
+struct Batch {
+  virtual ~Batch() = default;
+};
+
+// Called with every stage's name and value while a model runs; the names are those of `explain --dump`.
+using Trace = std::function<void(const std::string& stage, const Tensor& value)>;
+
+struct Encoder : Module {
+  virtual std::unique_ptr<Batch> prepare(std::span<const EncoderInput> rows) = 0;
+  virtual Var operator()(const Batch& batch) = 0;  // [rows, dim], normalised
+  virtual int64_t dim() const = 0;
+  virtual const std::string& image_token() const = 0;  // what stands for a picture in a prompt
+  virtual void set_gradient_checkpointing(bool on) = 0;
+  // Copies the files that make a folder of saved weights a complete checkpoint (configuration, tokenizer, processor).
+  virtual void copy_configuration(const std::filesystem::path& folder) const = 0;
+
+  DropoutState dropout;
+  Trace trace;  // empty: none
+};
+
+struct EncoderOptions {
+  Device device = Device::cpu;
+  bool f64 = false;          // everything in double precision, for tests
+  int64_t min_pixels = 0, max_pixels = 0;  // bounds of a picture's area; 0: those of preprocessor_config.json
+  bool load_weights = true;  // false: the parameters are left for the caller to fill
+};
+
+// The backbone of a Hugging Face folder, by the model_type of its config.json.
+std::unique_ptr<Encoder> load_encoder(const std::filesystem::path& folder, const EncoderOptions& options = {});
+
+// Embeds rows without tape, `batch_size` at a time → f32 [rows, dim] on the host. Batches of any size give the same
+// bits.
+Tensor embed(Encoder& encoder, std::span<const EncoderInput> rows, int64_t batch_size,
+             const std::function<void(int64_t done)>& progress = {});
+
+}  // namespace vlm2vec

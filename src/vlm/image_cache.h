@@ -1,0 +1,26 @@
+// Pictures as the model sees them (RGB, resized), kept as bytes up to a limit; the oldest go first.
+#pragma once
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+
+#include "vlm/processor.h"
+
+namespace vlm2vec {
+
+class ImageCache {
+ public:
+  explicit ImageCache(int64_t limit_bytes) : limit_(limit_bytes) {}
+  // Reads and resizes the picture unless it is here already. Safe to call from several threads.
+  std::shared_ptr<const Image> get(const std::filesystem::path& path, const ProcessorConfig& config);
+
+ private:
+  std::mutex lock_;
+  std::unordered_map<std::string, std::shared_ptr<const Image>> images_;
+  std::deque<std::string> order_;
+  int64_t limit_, bytes_ = 0;
+};
+
+}  // namespace vlm2vec

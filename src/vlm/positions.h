@@ -1,0 +1,27 @@
+// Rotary positions (Su et al. 2021): ordinary and multimodal (M-RoPE, Qwen2-VL) for text, two-dimensional for patches.
+#pragma once
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "tensor/ops.h"
+#include "vlm/processor.h"
+
+namespace vlm2vec {
+
+// Position ids [3, tokens] (time, row, column) of one sequence whose pictures have the given grids. Text counts on in
+// all three; a picture's tokens get their place in its grid, and what follows goes on after the largest. This is done
+// for as many pictures as there are vision_start tokens followed by an image token; without any, all just count.
+std::vector<int32_t> mrope_positions(std::span<const int32_t> ids, std::span<const Grid> grids, int32_t vision_start,
+                                     int32_t image_token, int merge_size);
+
+// Angle i of token n is p theta^(-2i / head_dim), i < head_dim / 2, where p is the token's position in stream s for the
+// i of section s. positions: [sections, tokens]; one section of head_dim / 2 is ordinary rotary embedding.
+// -> f32 [tokens, head_dim / 2] on the host
+RopeTable text_rotary(std::span<const int32_t> positions, int head_dim, double theta, std::span<const int> sections);
+
+// Of a patch at (row, column): head_dim / 4 angles of the row, then as many of the column, theta 10000; in the order of
+// for_each_patch, picture after picture. -> f32 [patches, head_dim / 2] on the host
+RopeTable vision_rotary(std::span<const Grid> grids, int head_dim, int merge_size);
+
+}  // namespace vlm2vec

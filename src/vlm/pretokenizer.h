@@ -1,0 +1,26 @@
+// What happens to text before byte-pair encoding: Unicode normalisation, Qwen2's split into words, and the spelling of
+// bytes as printable characters that tokenizer.json uses. Input must be UTF-8; anything else is an error (Exit::data).
+#pragma once
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace vlm2vec {
+
+// Unicode Normalization Form C.
+std::string normalize_nfc(std::string_view text);
+
+// The words of `text`, in order and without gaps: the leftmost-first matches of qwen2_split_pattern.
+std::vector<std::string_view> split_words(std::string_view text);
+
+// As it stands in Qwen2's tokenizer.json.
+inline constexpr std::string_view qwen2_split_pattern =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+
+// GPT-2's alphabet: byte -> the UTF-8 spelling of one printable character. The 188 printable bytes of Latin-1 stand for
+// themselves, the other 68 in order for U+0100, U+0101, ...
+const std::array<std::string, 256>& byte_alphabet();
+
+}  // namespace vlm2vec

@@ -1,0 +1,64 @@
+// Pictures to patches as Qwen2-VL's image processor does it, bit for bit:
+//   RGB -> resized to multiples of patch_size merge_size, the area within bounds -> (u8 / 255 - mean) / std -> patches
+#pragma once
+#include <array>
+#include <cstdint>
+#include <filesystem>
+
+#include "vlm/image.h"
+
+namespace vlm2vec {
+
+struct ProcessorConfig {
+  int patch_size = 14;          // pixels
+  int temporal_patch_size = 2;  // frames that a patch spans; a still picture is repeated
+  int merge_size = 2;           // merge_size x merge_size patches become one token
+  int64_t min_pixels = 56 * 56, max_pixels = 28 * 28 * 1280;
+  std::array<double, 3> mean = {0.48145466, 0.4578275, 0.40821073};  // CLIP's
+  std::array<double, 3> std = {0.26862954, 0.26130258, 0.27577711};
+
+  int factor() const { return patch_size * merge_size; }  // pixels to a side of a token
+  int patch_values() const { return 3 * temporal_patch_size * patch_size * patch_size; }
+
+  // preprocessor_config.json of a model folder. Errors: Exit::data, for anything but Qwen2-VL's processor.
+  static ProcessorConfig load(const std::filesystem::path& model_dir);
+  void save(const std::filesystem::path& model_dir) const;
+};
+
+// A picture's patches: t temporal slices of h rows of w columns.
+struct Grid {
+  int t, h, w;
+  int patches() const { return t * h * w; }
+  int tokens(int merge_size) const { return patches() / (merge_size * merge_size); }
+  bool operator==(const Grid&) const = default;
+};
+
+// visit(row, column) for every patch in the order of the model's rows: slice by slice, in blocks of merge x merge
+// patches, which become one token: (t, h / merge, w / merge, merge, merge).
+template <class Visit>
+void for_each_patch(const Grid& grid, int merge, Visit visit) {
+  for (int t = 0; t < grid.t; ++t)
+    for (int block_row = 0; block_row < grid.h; block_row += merge)
+      for (int block_column = 0; block_column < grid.w; block_column += merge)
+        for (int row = block_row; row < block_row + merge; ++row)
+          for (int column = block_column; column < block_column + merge; ++column) visit(row, column);
+}
+
+struct Size {
+  int width, height;
+  bool operator==(const Size&) const = default;
+};
+
+// The size that a picture is resized to: nearest multiples of the factor, scaled down or up where the area is out of
+// bounds. VLM2Vec's rule: a side below the factor, or sides beyond 200 : 1, and the longer side is taken for both.
+Size smart_resize(Size size, const ProcessorConfig& config);
+
+// As RGB, in the size of smart_resize.
+Image resize_for_model(const Image& image, const ProcessorConfig& config);
+
+Grid grid_of(const Image& resized, const ProcessorConfig& config);
+
+// Writes [patches, 3, temporal_patch_size, patch_size, patch_size] to `out`, which may be a slice of a batch.
+void write_patches(const Image& resized, const ProcessorConfig& config, float* out);
+
+}  // namespace vlm2vec

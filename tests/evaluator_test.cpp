@@ -1,0 +1,71 @@
+#include "mmeb/evaluator.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "tensor/io/files.h"
+#include "tiny_model.h"
+
+namespace vlm2vec {
+namespace {
+
+using nlohmann::json;
+
+TEST(Rank, first_among_equals_wins) {
+  const Tensor q = from_vector<float>({1, 0, 0, 1}, {2, 2}), t = from_vector<float>({1, 0, 1, 0, 0, 1, 0.5f, 0.5f}, {4, 2});
+  const Ranking r = rank(q, t, {0, 0, 1, 1}, {{0, 1, 2}, {3, 0, 1}, {0, 1, 2}, {2, 3}});
+  EXPECT_EQ(r.best, (std::vector<int32_t>{0, 1, 2, 0}));
+  EXPECT_EQ(r.ties, 1);  // row 0: its positive ties with candidate 1
+}
+
+TEST(Summary, groups_and_optional_sets) {
+  const std::vector<Task> tasks = {{"A", "classification", "IND"}, {"B", "classification", "OOD"}, {"C", "vqa", "IND"}, {"D", "vqa", "OOD", true}};
+  const Summary s = summarise({{"D", 0}, {"C", 90}, {"B", 20}, {"A", 40}}, tasks);
+  EXPECT_DOUBLE_EQ(s.overall, 50);
+  EXPECT_DOUBLE_EQ(s.ind, 65);
+  EXPECT_DOUBLE_EQ(s.ood, 20);
+  EXPECT_DOUBLE_EQ(s.classification, 30);
+  EXPECT_DOUBLE_EQ(s.vqa, 90);
+  EXPECT_EQ(s.retrieval, -1);
+  ASSERT_EQ(s.sets.size(), 4u);
+  EXPECT_EQ(s.sets[3].name, "D");
+  EXPECT_THROW(summarise({{"unknown", 1}}, tasks), Error);
+}
+
+// One set of three rows; inputs that occur twice are embedded once.
+TEST(Evaluate, writes_what_it_promises) {
+  const TemporaryFolder folder("evaluate");
+  std::filesystem::create_directories(folder.path() / "data/Set");
+  write_json(folder.path() / "tasks.json", {{"datasets", {{{"name", "Set"}, {"meta_task", "retrieval"}, {"split", "IND"}}}}});
+  std::string rows;
+  const auto row = [](const char* query, std::vector<std::string> targets) {
+    return json{{"qry_text", query}, {"qry_img_path", ""}, {"tgt_text", targets}, {"tgt_img_path", std::vector<std::string>(targets.size())}}.dump() + "\n";
+  };
+  write_text(folder.path() / "data/Set/test.jsonl", row("x", {"x", "y"}) + row("y", {"x", "y", "z", "z2"}) + row("x", {"z", "y"}));
+  std::vector<size_t> embedded;
+  // Embeds a text as the unit vector of its first letter, so "z" and "z2" tie.
+  const EmbedFunction embed = [&](const std::vector<EncoderInput>& inputs, const std::string&) {
+    embedded.push_back(inputs.size());
+    std::vector<float> values;
+    for (const EncoderInput& input : inputs)
+      for (const char letter : {'x', 'y', 'z'}) values.push_back(input.text[0] == letter);
+    return from_vector(values, {int64_t(inputs.size()), 3});
+  };
+  const Summary s = evaluate({folder.path() / "data", folder.path() / "data", {}, "<image>"}, embed, folder.path() / "out");
+  EXPECT_EQ(embedded, (std::vector<size_t>{2, 4}));
+  EXPECT_NEAR(s.overall, 100.0 * 2 / 3, 1e-9);  // rows 1 and 3 (a tie of zeros, which the first index wins)
+  EXPECT_NEAR(s.sets[0].chance, 100.0 * (0.5 + 0.25 + 0.5) / 3, 1e-9);
+  EXPECT_EQ(s.sets[0].ties, 1);
+  const json score = read_json(folder.path() / "out/Set_score.json"), summary = read_json(folder.path() / "out/summary.json");
+  EXPECT_EQ(score["num_correct"], 2);
+  EXPECT_EQ(score["num_pred"], 3);
+  EXPECT_TRUE(summary["vqa"].is_null());
+  EXPECT_NEAR(summary["retrieval"].get<double>(), 66.6667, 1e-3);
+  const std::string predictions = read_text(folder.path() / "out/Set_pred.jsonl");
+  EXPECT_EQ(std::count(predictions.begin(), predictions.end(), '\n'), 3);
+  EXPECT_NEAR(read_summary(folder.path() / "out", read_tasks(folder.path() / "data")).overall, s.overall, 1e-12);
+}
+
+}  // namespace
+}  // namespace vlm2vec

@@ -1,0 +1,90 @@
+// GradCache gives the gradients of the whole batch, for any chunk size, and its memory does not grow with the batch.
+#include "mmeb/grad_cache.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "nn/optim.h"
+#include "tiny_model.h"
+
+namespace vlm2vec {
+namespace {
+
+struct Setting { bool lora, f64; double limit; };
+
+std::vector<double> gradients(const TemporaryFolder& folder, const Setting& s, const TinyPairs& pairs, int64_t chunk, bool checkpointing = false) {
+  const auto encoder = load_encoder(folder.path(), {.f64 = s.f64});
+  std::vector<Parameter*> trained = encoder->parameters();
+  AttachedLora lora;
+  if (s.lora) {
+    lora = attach_lora(*encoder, {4, 8.0, 0.3, {"q_proj", "v_proj", "down_proj", "fc1", "proj"}}, &encoder->dropout);
+    trained = lora.parameters();
+    const DType dtype = s.f64 ? DType::f64 : DType::f32;
+    for (size_t i = 0; i < trained.size(); ++i) trained[i]->set(normal_tensor(trained[i]->shape(), 0.2, i, dtype, Device::cpu));  // B = 0 would hide A
+    encoder->dropout.active = true, encoder->dropout.seed = 5;
+  }
+  encoder->set_gradient_checkpointing(checkpointing);
+  const TrainedParameters parameters(trained);
+  contrastive_step(*encoder, pairs.queries, pairs.targets, {.temperature = 0.2, .query_chunk = chunk, .target_chunk = chunk});
+  return to_vector<double>(parameters.gradients());
+}
+
+double relative_l2(const std::vector<double>& a, const std::vector<double>& b) {
+  double difference = 0, size = 0;
+  for (size_t i = 0; i < a.size(); ++i) difference += (a[i] - b[i]) * (a[i] - b[i]), size += b[i] * b[i];
+  return std::sqrt(difference / size);
+}
+
+class GradCache : public testing::TestWithParam<Setting> {};
+
+TEST_P(GradCache, equals_the_whole_batch) {
+  const TemporaryFolder folder("grad-cache");
+  write_tiny_model(folder.path());
+  const TinyPairs pairs = tiny_pairs(folder.path(), 7);
+  const auto plain = gradients(folder, GetParam(), pairs, 0);
+  for (const int64_t chunk : {1, 3, 8}) EXPECT_LE(relative_l2(gradients(folder, GetParam(), pairs, chunk), plain), GetParam().limit) << "chunk " << chunk;
+  EXPECT_LE(relative_l2(gradients(folder, GetParam(), pairs, 0, true), plain), GetParam().limit) << "gradient checkpointing";
+}
+
+INSTANTIATE_TEST_SUITE_P(, GradCache, testing::Values(Setting{false, true, 1e-12}, Setting{true, true, 1e-12}, Setting{false, false, 1e-5}, Setting{true, false, 1e-5}),
+                         [](const auto& info) { return std::string(info.param.lora ? "lora" : "full") + (info.param.f64 ? "_f64" : "_f32"); });
+
+// The dropout of a row is its own: another seed draws other masks.
+TEST(GradCacheDropout, follows_the_seed) {
+  const TemporaryFolder folder("dropout");
+  write_tiny_model(folder.path());
+  const TinyPairs pairs = tiny_pairs(folder.path(), 3);
+  const auto encoder = load_encoder(folder.path());
+  const AttachedLora lora = attach_lora(*encoder, {4, 8.0, 0.3, {"q_proj"}}, &encoder->dropout);
+  for (Parameter* p : lora.parameters()) p->set(normal_tensor(p->shape(), 0.2, 1, DType::f32, Device::cpu));
+  const auto with = [&](bool active, uint64_t seed) {
+    encoder->dropout.active = active, encoder->dropout.seed = seed;
+    return to_vector<float>((*encoder)(*encoder->prepare(pairs.queries)).value());
+  };
+  EXPECT_EQ(with(true, 1), with(true, 1));
+  EXPECT_NE(with(true, 1), with(true, 2));
+  EXPECT_NE(with(true, 1), with(false, 1));
+}
+
+TEST(GradCacheMemory, does_not_grow_with_the_batch) {
+  const TemporaryFolder folder("memory");
+  write_tiny_model(folder.path(), 64);
+  write_png(folder.path() / "same.png", plain_image(64, 64, 100));
+  const EncoderInput same{"<|image_pad|>\na red cat\n", {folder.path() / "same.png"}, 0};
+  const auto encoder = load_encoder(folder.path());
+  const TrainedParameters parameters(encoder->parameters());
+  const auto peak = [&](size_t pairs) {
+    const std::vector<EncoderInput> rows(pairs, same);
+    reset_peak_bytes();
+    contrastive_step(*encoder, rows, rows, {.temperature = 0.2, .query_chunk = 8, .target_chunk = 8});
+    return memory_statistics().peak_bytes;
+  };
+  peak(64);
+  const int64_t small = peak(64), large = peak(512);
+  EXPECT_LE(double(large), 1.02 * double(small) + 16384.0 * (512 - 64));
+  EXPECT_GT(peak(64), 0);
+}
+
+}  // namespace
+}  // namespace vlm2vec

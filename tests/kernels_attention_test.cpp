@@ -1,0 +1,147 @@
+// attention.cu and attention_backward.cu against plain loops in double.
+#include "kernels_testing.h"
+
+namespace vlm2vec {
+namespace {
+
+using namespace testing_kernels;
+
+struct Case {
+  const char* name;
+  int heads, kv_heads, head_dim;
+  bool causal;
+  std::vector<int32_t> cu_q, cu_k;
+};
+
+struct Reference {
+  Numbers o, lse, dq, dk, dv;
+};
+
+// q, k, v [rows, heads, head_dim]; softmax over the visible keys, and its gradient by the chain rule.
+Reference reference(const Case& t, double scale, const Numbers& q, const Numbers& k, const Numbers& v,
+                    const Numbers& d_o) {
+  const size_t d = size_t(t.head_dim), heads = size_t(t.heads), kv_heads = size_t(t.kv_heads),
+               rows = q.size() / heads / d;
+  Reference r{Numbers(q.size()), Numbers(heads * rows, -INFINITY), Numbers(q.size()), Numbers(k.size()),
+              Numbers(v.size())};
+  for (size_t s = 0; s + 1 < t.cu_q.size(); ++s)
+    for (size_t h = 0; h < heads; ++h)
+      for (int i = t.cu_q[s]; i < t.cu_q[s + 1]; ++i) {
+        const int nq = t.cu_q[s + 1] - t.cu_q[s], nk = t.cu_k[s + 1] - t.cu_k[s];
+        const int visible = t.causal ? std::max(0, i - t.cu_q[s] + 1 + nk - nq) : nk;
+        if (visible == 0) continue;
+        const size_t at = (size_t(i) * heads + h) * d;
+        auto key = [&](int j) { return (size_t(t.cu_k[s] + j) * kv_heads + h / (heads / kv_heads)) * d; };
+        Numbers p, dp;
+        double sum = 0, mean = 0;
+        for (int j = 0; j < visible; ++j) {
+          double score = 0, from_above = 0;
+          for (size_t c = 0; c < d; ++c)
+            score += scale * q[at + c] * k[key(j) + c], from_above += d_o[at + c] * v[key(j) + c];
+          p.push_back(std::exp(score)), dp.push_back(from_above);
+          sum += p.back();
+        }
+        r.lse[h * rows + size_t(i)] = std::log(sum);
+        for (double& x : p) x /= sum;
+        for (size_t j = 0; j < p.size(); ++j) mean += p[j] * dp[j];
+        for (int j = 0; j < visible; ++j)
+          for (size_t c = 0; c < d; ++c) {
+            const double pj = p[size_t(j)], ds = scale * pj * (dp[size_t(j)] - mean);
+            r.o[at + c] += pj * v[key(j) + c];
+            r.dq[at + c] += ds * k[key(j) + c];
+            r.dk[key(j) + c] += ds * q[at + c];
+            r.dv[key(j) + c] += pj * d_o[at + c];
+          }
+      }
+  return r;
+}
+
+// Columns begin … begin + count of a matrix.
+Numbers slice(const Tensor& x, int begin, int count) {
+  Numbers y;
+  const Numbers all = numbers(x);
+  for (int64_t r = 0; r < x.rows(); ++r)
+    for (int c = 0; c < count; ++c) y.push_back(all[size_t(r * x.columns() + begin + c)]);
+  return y;
+}
+
+const std::vector<Case> cases{
+    {"causal, grouped, uneven", 4, 2, 32, true, {0, 5, 5, 41, 42}, {0, 5, 5, 41, 42}},
+    {"full, two images", 2, 2, 72, false, {0, 33, 50}, {0, 33, 50}},
+    {"causal, one key head", 3, 1, 64, true, {0, 34}, {0, 34}},
+    {"head size 80", 1, 1, 80, false, {0, 16}, {0, 16}},
+    {"head size 88", 1, 1, 88, true, {0, 17}, {0, 17}},
+    {"head size 96", 2, 1, 96, true, {0, 9, 18}, {0, 9, 18}},
+    {"head size 128", 2, 2, 128, true, {0, 20}, {0, 20}},
+    {"a tiny, odd head", 2, 1, 3, true, {0, 7}, {0, 7}},
+    {"cross-attention", 2, 1, 32, false, {0, 1, 4, 8}, {0, 40, 40, 45}},   // the second has no keys
+    {"causal with earlier keys", 2, 1, 32, true, {0, 3, 4}, {0, 40, 45}},  // a cache: the last query sees all
+    {"causal with too few keys", 2, 2, 32, true, {0, 40}, {0, 5}},         // the first 35 queries see none
+};
+
+TEST(KernelsAttention, ForwardAndBackward) {
+  for (const Case& t : cases) {
+    SCOPED_TRACE(t.name);
+    in_every_format([&t](DType dtype) {
+      const int width = t.heads * t.head_dim, kv_width = t.kv_heads * t.head_dim;
+      const int64_t rows = t.cu_q.back(), kv_rows = t.cu_k.back();
+      const double scale = 1 / std::sqrt(double(t.head_dim));
+      // q has 3 columns before it; k and v lie side by side, v first.
+      const Tensor q = random({rows, 3 + width}, dtype, 1), kv = random({kv_rows, 2 * kv_width}, dtype, 2);
+      const Tensor d_o = random({rows, width}, dtype, 3), o = unwritten({rows, width}, dtype);
+      const Tensor lse = unwritten({t.heads, rows}, acc_of(dtype)), cu_q = integers(t.cu_q), cu_k = integers(t.cu_k);
+      const AttentionShape shape{t.heads, t.kv_heads, t.head_dim, t.causal, scale, 3, kv_width, 0};
+      const Reference want =
+          reference(t, scale, slice(q, 3, width), slice(kv, kv_width, kv_width), slice(kv, 0, kv_width), numbers(d_o));
+
+      emu::attention(q, kv, kv, cu_q, cu_k, shape, o, lse);
+      expect_close(o, want.o, "o");
+      Numbers got = numbers(lse), expected = want.lse;
+      for (size_t i = 0; i < got.size(); ++i)
+        if (std::isinf(expected[i])) {
+          EXPECT_EQ(got[i], expected[i]);
+          got[i] = expected[i] = 0;
+        }
+      expect_close(got, expected, tolerance(lse.dtype()), "lse");
+
+      const Tensor dq = unwritten_like(q), dkv = unwritten_like(kv);
+      emu::attention_backward(d_o, q, kv, kv, o, lse, cu_q, cu_k, shape, dq, dkv, dkv);
+      const double limit = dtype == DType::bf16 ? 2e-2 : 5 * tolerance(dtype);  // o itself was rounded
+      expect_close(slice(dq, 3, width), want.dq, limit, "dq");
+      expect_close(slice(dkv, kv_width, kv_width), want.dk, limit, "dk");
+      expect_close(slice(dkv, 0, kv_width), want.dv, limit, "dv");
+      EXPECT_TRUE(std::isnan(numbers(dq)[0]));  // the columns before q are not its to write
+    });
+  }
+}
+
+TEST(KernelsAttention, BitsDoNotDependOnWhatIsPackedBeside) {
+  const int64_t width = 2 * 40;
+  const Tensor q = random({57, width}, DType::f32, 4), k = random({57, width}, DType::f32, 5),
+               v = random({57, width}, DType::f32, 6);
+  const Tensor d_o = random({57, width}, DType::f32, 7);
+  const AttentionShape shape{2, 2, 40, true, 0.2};
+  auto run = [&](int64_t begin, int64_t end, const std::vector<int32_t>& cu) {
+    const auto part = [&](const Tensor& x) { return x.rows(begin, end); };
+    const Tensor o = unwritten({end - begin, width}, DType::f32), lse = unwritten({2, end - begin}, DType::f32);
+    const Tensor dq = unwritten_like(o), dk = unwritten_like(o), dv = unwritten_like(o), starts = integers(cu);
+    emu::attention(part(q), part(k), part(v), starts, starts, shape, o, lse);
+    emu::attention_backward(part(d_o), part(q), part(k), part(v), o, lse, starts, starts, shape, dq, dk, dv);
+    return std::vector<Tensor>{o, dq, dk, dv};
+  };
+  const auto packed = run(0, 57, {0, 7, 45, 57}), alone = run(7, 45, {0, 38});
+  for (size_t i = 0; i < 4; ++i) EXPECT_EQ(numbers(packed[i].rows(7, 45)), numbers(alone[i])) << i;
+}
+
+TEST(KernelsAttention, LargeScoresDoNotOverflowAndNaNIsNotLost) {
+  const Tensor q = tensor({2, 1}, DType::f32, {300, std::nan("")}), k = tensor({2, 1}, DType::f32, {300, 299});
+  const Tensor v = tensor({2, 1}, DType::f32, {5, 7}), o = unwritten({2, 1}, DType::f32),
+               lse = unwritten({1, 2}, DType::f32);
+  emu::attention(q, k, v, integers({0, 2}), integers({0, 2}), {1, 1, 1, false, 1}, o, lse);
+  EXPECT_EQ(numbers(o)[0], 5);
+  EXPECT_EQ(numbers(lse)[0], 90000);
+  EXPECT_TRUE(std::isnan(numbers(o)[1]));
+}
+
+}  // namespace
+}  // namespace vlm2vec

@@ -1,0 +1,169 @@
+// Pictures to patches against the official processor: sizes, pixels and patch values must be equal bit for bit.
+#include "vlm/processor.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+#include "golden.h"
+#include "tensor/error.h"
+#include "tensor/io/files.h"
+#include "tensor/io/safetensors.h"
+
+namespace vlm2vec {
+namespace {
+
+using nlohmann::json;
+
+ProcessorConfig config_of(const json& example) {
+  ProcessorConfig config = ProcessorConfig::load(golden("qwen2_vl/tiny"));
+  config.min_pixels = example["limits"][0];
+  config.max_pixels = example["limits"][1];
+  return config;
+}
+
+std::vector<float> patches_of(const std::vector<Image>& pictures, const ProcessorConfig& config) {
+  std::vector<float> patches;
+  for (const Image& picture : pictures) {
+    const size_t begin = patches.size();
+    patches.resize(begin + size_t(grid_of(picture, config).patches()) * config.patch_values());
+    write_patches(picture, config, patches.data() + begin);
+  }
+  return patches;
+}
+
+// The rows of the patch matrix that the reference has kept.
+void expect_reference_rows(const std::vector<float>& patches, const NamedTensors& reference, const std::string& name) {
+  const Tensor &rows = reference.at(name + "/pixel_rows"), &values = reference.at(name + "/pixel_values");
+  int64_t different = 0;
+  for (int64_t r = 0; r < rows.numel(); ++r) {
+    const int64_t row = rows.data<int64_t>()[r];
+    ASSERT_LE((row + 1) * values.columns(), int64_t(patches.size())) << name;
+    for (int64_t i = 0; i < values.columns(); ++i)
+      different += patches[row * values.columns() + i] != values.data<float>()[r * values.columns() + i];
+  }
+  EXPECT_EQ(different, 0) << name;
+}
+
+TEST(Processor, GivesTheOfficialSizes) {
+  const json cases = read_json(golden("qwen2_vl/smart_resize.json"));
+  ASSERT_GE(cases.size(), 100);
+  for (const json& example : cases) {
+    ProcessorConfig config;
+    config.min_pixels = example["min_pixels"];
+    config.max_pixels = example["max_pixels"];
+    const Size size = smart_resize({example["width"], example["height"]}, config);
+    EXPECT_EQ(json({size.height, size.width}), example["result"]) << example;
+  }
+}
+
+TEST(Processor, GivesTheOfficialPicturesAndPatches) {
+  const auto cases = read_json(golden("qwen2_vl/cases.json"));
+  const NamedTensors reference = load_safetensors(golden("qwen2_vl/expected.safetensors"));
+  int compared = 0;
+  for (const auto& example : cases.at("tiny")) {
+    const std::string name = "tiny/" + std::string(example["name"]);
+    const bool is_png = example.value("images", json::array({".jpg"}))[0].get<std::string>().ends_with(".png");
+    if (example["route"] != "v2" || !is_png) continue;
+    const ProcessorConfig config = config_of(example);
+    std::vector<Image> pictures;
+    for (const std::string file : example["images"]) {
+      pictures.push_back(resize_for_model(read_image(golden("qwen2_vl/images/" + file)), config));
+      const Image& picture = pictures.back();
+      const json& expected = example["resized"][pictures.size() - 1];
+      EXPECT_EQ(json({picture.width, picture.height}), expected["size"]) << name;
+      std::vector<int64_t> sums(3);
+      for (size_t i = 0; i < picture.pixels.size(); ++i) sums[i % 3] += picture.pixels[i];
+      EXPECT_EQ(json(sums), expected["channel_sums"]) << name;
+      if (expected.contains("file")) {
+        EXPECT_EQ(picture, read_image(golden("qwen2_vl/" + std::string(expected["file"])))) << name;
+      }
+      const Grid grid = grid_of(picture, config);
+      const int64_t* thw = reference.at(name + "/image_grid_thw").data<int64_t>() + 3 * (pictures.size() - 1);
+      EXPECT_EQ(json({grid.t, grid.h, grid.w}), json({thw[0], thw[1], thw[2]})) << name;
+    }
+    expect_reference_rows(patches_of(pictures, config), reference, name);
+    ++compared;
+  }
+  EXPECT_GE(compared, 11);
+}
+
+// The pictures that this build cannot read or resize as the other routes do, taken after resizing.
+TEST(Processor, GivesTheOfficialPatchesOfResizedPictures) {
+  const auto cases = read_json(golden("qwen2_vl/cases.json"));
+  const NamedTensors reference = load_safetensors(golden("qwen2_vl/expected.safetensors"));
+  int compared = 0;
+  for (const auto& example : cases.at("tiny")) {
+    const json resized = example.value("resized", json::array());
+    if (resized.size() != 1 || !resized[0].contains("file")) continue;
+    const Image picture = read_image(golden("qwen2_vl/" + std::string(resized[0]["file"])));
+    expect_reference_rows(patches_of({picture}, config_of(example)), reference, "tiny/" + std::string(example["name"]));
+    ++compared;
+  }
+  EXPECT_GE(compared, 9);
+}
+
+TEST(Processor, PatchesOfOneTokenAreNeighbours) {
+  ProcessorConfig config;
+  config.patch_size = 2, config.merge_size = 2, config.temporal_patch_size = 2;
+  config.mean = {0, 0, 0}, config.std = {1, 1, 1};
+  Image picture(8, 4, 3);  // a token is 4x4 pixels
+  for (size_t i = 0; i < picture.pixels.size(); ++i) picture.pixels[i] = uint8_t(i);
+  const std::vector<float> patches = patches_of({picture}, config);
+  ASSERT_EQ(patches.size(), 8u * 24);
+  const std::vector<std::pair<int, int>> corners = {{0, 0}, {0, 2}, {2, 0}, {2, 2}, {0, 4}, {0, 6}, {2, 4}, {2, 6}};
+  for (size_t n = 0; n < corners.size(); ++n)
+    for (int c = 0; c < 3; ++c)
+      for (int t = 0; t < 2; ++t)
+        for (int y = 0; y < 2; ++y)
+          for (int x = 0; x < 2; ++x)
+            EXPECT_EQ(patches[n * 24 + c * 8 + t * 4 + y * 2 + x],
+                      float(picture.at(corners[n].first + y, corners[n].second + x)[c] * (1 / 255.0)));
+  EXPECT_THROW(grid_of(Image(6, 4, 3), config), Error);
+  EXPECT_THROW(grid_of(Image(8, 4, 4), config), Error);
+}
+
+TEST(Processor, LeavesPicturesOfTheRightSizeAlone) {
+  ProcessorConfig config;
+  config.patch_size = 16, config.min_pixels = 32 * 32, config.max_pixels = 96 * 96;
+  for (const auto& [width, height] : {std::pair{32, 32}, {64, 32}, {96, 32}, {64, 64}})
+    EXPECT_EQ(smart_resize({width, height}, config), (Size{width, height}));
+  // The rule of 28 pixels belongs to patches of 14; here a narrow picture becomes a square of its longer side.
+  const Image small(20, 27, 3);
+  EXPECT_EQ(resize_for_model(small, config).width, 32);
+  EXPECT_EQ(resize_for_model(small, ProcessorConfig()).width, 56);
+}
+
+TEST(Processor, ConfigurationIsWrittenReadAndChecked) {
+  const auto folder = std::filesystem::temp_directory_path() / ("vlm2vec_processor_" + std::to_string(getpid()));
+  std::filesystem::create_directory(folder);
+  ProcessorConfig config;
+  config.patch_size = 16, config.min_pixels = 1024, config.max_pixels = 9216;
+  config.save(folder);
+  const ProcessorConfig read = ProcessorConfig::load(folder);
+  EXPECT_EQ(read.factor(), 32);
+  EXPECT_EQ(read.min_pixels, 1024);
+  EXPECT_EQ(read.max_pixels, 9216);
+  EXPECT_EQ(read.mean, config.mean);
+  const auto load = [&](const json& changes) {
+    json file = read_json(golden("qwen2_vl/tiny/preprocessor_config.json"));
+    file.update(changes);
+    write_json(folder / "preprocessor_config.json", file);
+    return ProcessorConfig::load(folder);
+  };
+  EXPECT_EQ(load({{"min_pixels", 5000}}).min_pixels, 5000);
+  EXPECT_EQ(load({{"size", {{"shortest_edge", 4000}}}}).min_pixels, 3136);  // the plain name goes first
+  EXPECT_THROW(load({{"image_processor_type", "CLIPImageProcessor"}}), Error);
+  EXPECT_THROW(load({{"do_normalize", false}}), Error);
+  EXPECT_THROW(load({{"resample", 2}}), Error);
+  EXPECT_THROW(load({{"rescale_factor", 1.0}}), Error);
+  EXPECT_THROW(load({{"patch_size", 0}}), Error);
+  EXPECT_THROW(load({{"min_pixels", 100}, {"max_pixels", 99}}), Error);
+  EXPECT_THROW(load({{"image_mean", {0.5}}}), Error);
+  std::filesystem::remove_all(folder);
+}
+
+}  // namespace
+}  // namespace vlm2vec

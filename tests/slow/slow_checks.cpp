@@ -1,0 +1,219 @@
+// The checks that take minutes: the demonstration with three seeds, its controls, and what must not change a single bit.
+// Prints one table, value against limit, and fails if one is missed. Usage: slow_checks PROGRAM FOLDER
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "mmeb/evaluator.h"
+#include "mmeb/grad_cache.h"
+#include "nn/optim.h"
+#include "tensor/io/files.h"
+#include "tensor/parallel.h"
+#include "tensor/random.h"
+
+namespace vlm2vec {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr const char* kRecipe = " --per_device_train_batch_size 128 --temperature 0.05 --learning_rate 3e-3 --warmup_ratio 0.05 --weight_decay 0.01 --adam_beta2 0.98";
+constexpr int kSteps = 2000;
+
+struct Row { std::string name; double value; const char* relation; double limit; };  // relation "": for information
+std::vector<Row> table;
+
+void at_least(const std::string& name, double value, double limit) { table.push_back({name, value, ">=", limit}); }
+void at_most(const std::string& name, double value, double limit) { table.push_back({name, value, "<=", limit}); }
+bool met(const Row& r) { return !*r.relation || (*r.relation == '>' ? r.value >= r.limit : r.value <= r.limit); }
+
+class Demonstration {
+ public:
+  Demonstration(fs::path program, fs::path folder) : program_(std::move(program)), folder_(std::move(folder)) {
+    fs::create_directories(folder_);
+    run("data mini --output_dir " + path("data"));
+  }
+  std::string path(const std::string& name) const { return (folder_ / name).string(); }
+  fs::path train_data() const { return folder_ / "data/MMEB-train"; }
+  fs::path test_data() const { return folder_ / "data/MMEB-eval"; }
+
+  void run(const std::string& arguments) const {
+    const std::string command = program_.string() + " " + arguments + " --quiet > /dev/null";
+    std::fprintf(stderr, "%s\n", command.c_str());
+    if (std::system(command.c_str()) != 0) fail(Exit::failed, "slow_checks: this command failed: ", command);
+  }
+  void init(const std::string& model, int seed) const {
+    run("init --config " SOURCE_DIR "/examples/mini-qwen2-vl.json --train_tokenizer " + train_data().string() +
+        " --min_pixels 1024 --max_pixels 9216 --seed " + std::to_string(seed) + " --output_dir " + path(model));
+  }
+  void train(const std::string& from, const std::string& to, int seed, int steps, const std::string& more = "") const {
+    const std::string data = more.find("--dataset_name") == std::string::npos ? " --dataset_name " + train_data().string() : "";
+    run("train --model_name " + path(from) + data + " --output_dir " + path(to) + kRecipe + " --max_steps " + std::to_string(steps) + " --seed " + std::to_string(seed) + more);
+  }
+  json eval(const std::string& model) const {
+    run("eval --model_name " + path(model) + " --dataset_name " + test_data().string() + " --encode_output_path " + path(model + "-scores"));
+    return read_json(folder_ / (model + "-scores") / "summary.json");
+  }
+
+ private:
+  fs::path program_, folder_;
+};
+
+void three_seeds(const Demonstration& demo) {
+  std::map<std::string, double> mean;
+  double untrained = 0;
+  for (const int seed : {42, 1, 2}) {
+    const std::string name = "seed" + std::to_string(seed);
+    demo.init(name + "-init", seed);
+    untrained = std::max(untrained, demo.eval(name + "-init").at("overall").get<double>());
+    demo.train(name + "-init", name, seed, kSteps);
+    const json scores = demo.eval(name);
+    for (const auto& [group, score] : scores.items())
+      if (score.is_number()) mean[group] += score.get<double>() / 3;
+    table.push_back({"overall, seed " + std::to_string(seed), scores.at("overall"), "", 0});
+  }
+  at_most("overall, untrained, worst of 3 seeds", untrained, 9);
+  const std::pair<const char*, double> limits[] = {{"overall", 84}, {"IND", 96}, {"OOD", 64}, {"classification", 57}, {"vqa", 81}, {"retrieval", 90}, {"grounding", 93}};
+  for (const auto& [group, limit] : limits) at_least(std::string(group) + ", mean of 3 seeds", mean[group], limit);
+}
+
+// Embeddings that know nothing score what chance does.
+void random_embeddings(const Demonstration& demo) {
+  Random random(7);
+  const auto embed = [&](const std::vector<EncoderInput>& inputs, const std::string&) {
+    std::vector<float> values;
+    for (size_t i = 0; i < 64 * inputs.size(); ++i) values.push_back(float(random.normal()));
+    return from_vector(values, {int64_t(inputs.size()), 64});
+  };
+  const Summary s = evaluate({demo.test_data(), demo.test_data(), {}, "<|image_pad|>"}, embed, "");
+  const Summary chance = chance_summary(s, read_tasks(demo.test_data()));
+  double variance = 0;  // of the mean over sets of independent rows, each right with probability `chance`
+  int sets = 0;
+  for (const Task& task : read_tasks(demo.test_data()))
+    for (const SetScore& set : s.sets)
+      if (set.name == task.name && !task.optional) ++sets, variance += set.chance * (100 - set.chance) / double(set.rows);
+  at_most("random embeddings: |overall - chance| in standard errors", std::abs(s.overall - chance.overall) / (std::sqrt(variance) / sets), 3);
+}
+
+// Within each set every query gets another query's target: nothing can be learned that holds in the test.
+void permuted_targets(const Demonstration& demo) {
+  const fs::path permuted = demo.path("permuted");
+  for (const std::string& name : list_subsets(demo.train_data(), "original.jsonl", {})) {
+    std::vector<TrainRow> rows = read_train_rows(demo.train_data() / name / "original.jsonl");
+    std::vector<size_t> order(rows.size());
+    for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+    Random(11).shuffle(order);
+    std::string text;
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const Side &query = rows[i].query, &target = rows[order[i]].positive;
+      text += json{{"qry", query.text}, {"qry_image_path", query.image}, {"pos_text", target.text}, {"pos_image_path", target.image}}.dump() + "\n";
+    }
+    fs::create_directories(permuted / name);
+    write_text(permuted / name / "original.jsonl", text);
+  }
+  demo.train("seed42-init", "permuted-model", 42, kSteps, " --dataset_name " + permuted.string() + " --image_dir " + demo.train_data().string());
+  at_most("overall after training on permuted targets", demo.eval("permuted-model").at("overall"), 8);
+}
+
+// Content of a side: its text and the bytes of its picture file (equal pixels are equal files).
+std::string content(const Side& side, const fs::path& folder) { return side.text + "\n" + (side.image.empty() ? "" : read_text(folder / side.image)); }
+
+void no_pair_in_train_and_test(const Demonstration& demo) {
+  std::set<std::pair<std::string, std::string>> train;
+  for (const TrainSet& set : read_train_folder(demo.train_data(), {}, 0))
+    for (const TrainRow& row : set.rows) train.emplace(content(row.query, demo.train_data()), content(row.positive, demo.train_data()));
+  int64_t shared = 0;
+  for (const std::string& name : list_subsets(demo.test_data(), "test.jsonl", {}))
+    for (const EvalRow& row : read_eval_rows(demo.test_data() / name / "test.jsonl"))
+      shared += train.contains({content(row.query, demo.test_data()), content(row.candidates[0], demo.test_data())});
+  at_most("(query, positive) pairs in train and test", double(shared), 0);
+}
+
+void same_bits(const Demonstration& demo) {
+  const auto encoder = load_encoder(demo.path("seed42"));
+  std::vector<EncoderInput> inputs;
+  for (const std::string& name : list_subsets(demo.test_data(), "test.jsonl", {}))
+    for (const EvalRow& row : read_eval_rows(demo.test_data() / name / "test.jsonl")) inputs.push_back(encoder_input(row.query, encoder->image_token(), demo.test_data()));
+  const int before = threads();
+  set_threads(1);
+  const auto reference = to_vector<float>(embed(*encoder, inputs, 64));
+  double changed = 0;
+  for (const int n : {1, 2})
+    for (const int64_t batch : {1, 7, 64}) {
+      set_threads(n);
+      const auto other = to_vector<float>(embed(*encoder, inputs, batch));
+      for (size_t i = 0; i < other.size(); ++i) changed += other[i] != reference[i];
+    }
+  set_threads(before);
+  at_most("embeddings, 1 and 2 threads, batches of 1, 7, 64: numbers that change", changed, 0);
+  demo.train("seed42-init", "one-thread", 42, 100, " --threads 1");
+  demo.train("seed42-init", "two-threads", 42, 100, " --threads 2");
+  at_most("100 training steps, 1 and 2 threads: files that differ",
+          read_text(fs::path(demo.path("one-thread")) / "model.safetensors") != read_text(fs::path(demo.path("two-threads")) / "model.safetensors"), 0);
+}
+
+void grad_cache(const Demonstration& demo) {
+  std::vector<EncoderInput> queries, targets;
+  const auto gradients = [&](int64_t chunk, int64_t pairs) {
+    const auto encoder = load_encoder(demo.path("seed42"));
+    const TrainedParameters parameters(encoder->parameters());
+    reset_peak_bytes();
+    contrastive_step(*encoder, std::span(queries).first(size_t(pairs)), std::span(targets).first(size_t(pairs)), {0.05, chunk, chunk});
+    return std::pair(to_vector<double>(parameters.gradients()), memory_statistics().peak_bytes);
+  };
+  for (const TrainSet& set : read_train_folder(demo.train_data(), {}, 6))
+    for (const TrainRow& row : set.rows) {
+      queries.push_back(encoder_input(row.query, "<|image_pad|>", demo.train_data()));
+      targets.push_back(encoder_input(row.positive, "<|image_pad|>", demo.train_data()));
+    }
+  const int64_t n = int64_t(queries.size());
+  const auto plain = gradients(0, n).first;
+  for (const int64_t chunk : {1, 3, 8}) {
+    const auto cached = gradients(chunk, n).first;
+    double difference = 0, size = 0;
+    for (size_t i = 0; i < plain.size(); ++i) difference += std::pow(cached[i] - plain[i], 2), size += plain[i] * plain[i];
+    at_most("GradCache, chunk " + std::to_string(chunk) + " against plain, f32: relative L2", std::sqrt(difference / size), 1e-5);
+  }
+  const std::vector<TrainRow> grids = read_train_rows(demo.train_data() / "GridQA/original.jsonl", 1);  // a 64×64 picture
+  queries.assign(512, encoder_input(grids[0].query, "<|image_pad|>", demo.train_data()));
+  targets = queries;
+  const double small = double(gradients(8, 64).second), large = double(gradients(8, 512).second);
+  at_most("peak bytes of 512 pairs beyond 1.02 x those of 64, a pair, chunk 8", (large - 1.02 * small) / (512 - 64), 16384);
+}
+
+int run(const fs::path& program, const fs::path& folder) {
+  const Demonstration demo(program, folder);
+  three_seeds(demo);
+  random_embeddings(demo);
+  permuted_targets(demo);
+  no_pair_in_train_and_test(demo);
+  same_bits(demo);
+  grad_cache(demo);
+  std::printf("%-76s %12s    %12s\n", "check", "value", "limit");
+  bool all = true;
+  for (const Row& r : table) {
+    std::printf("%-76s %12.6g", r.name.c_str(), r.value);
+    if (*r.relation) std::printf(" %s %12.6g  %s", r.relation, r.limit, met(r) ? "ok" : "MISSED");
+    std::printf("\n");
+    all = all && met(r);
+  }
+  return all ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace vlm2vec
+
+int main(int count, char** words) {
+  if (count != 3) return std::cerr << "usage: slow_checks PROGRAM FOLDER\n", 2;
+  try {
+    return vlm2vec::run(words[1], words[2]);
+  } catch (const std::exception& e) {
+    std::cerr << "slow_checks: " << e.what() << "\n";
+    return 1;
+  }
+}

@@ -1,0 +1,147 @@
+// Training as a whole: it learns, repeats bit for bit whatever the threads, and goes on exactly where it stopped.
+#include "mmeb/trainer.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "tensor/io/files.h"
+#include "tensor/parallel.h"
+#include "tiny_model.h"
+
+namespace vlm2vec {
+namespace {
+
+using nlohmann::json;
+namespace fs = std::filesystem;
+
+// Two sets of twelve pairs as MMEB stores them.
+void write_rows(const fs::path& folder) {
+  fs::create_directories(folder / "images");
+  for (const char* set : {"A", "B"}) {
+    std::string rows;
+    for (int i = 0; i < 12; ++i) {
+      const std::string picture = std::string("images/") + set + std::to_string(i) + ".png";
+      write_png(folder / picture, plain_image(16, 16, uint8_t(20 * i + (*set == 'A' ? 0 : 10))));
+      rows += json{{"qry", "<|image_1|>\nwhat is this?\n"}, {"qry_image_path", picture}, {"pos_text", std::string(set) + " thing " + std::to_string(i)}, {"pos_image_path", ""}}.dump() + "\n";
+    }
+    fs::create_directories(folder / set);
+    write_text(folder / set / "original.jsonl", rows);
+  }
+}
+
+class Trainer : public testing::Test {
+ protected:
+  Trainer() : folder_("trainer") {
+    write_tiny_model(folder_.path() / "model");
+    write_rows(folder_.path() / "data");
+  }
+  TrainOptions options(const std::string& output) {
+    TrainOptions o;
+    o.model_name = folder_.path() / "model", o.dataset_name = folder_.path() / "data", o.output_dir = folder_.path() / output;
+    o.max_steps = 12, o.per_device_train_batch_size = 6, o.temperature = 0.1, o.learning_rate = 5e-3, o.warmup_steps = 2;
+    return o;
+  }
+  TrainOptions lora(const std::string& output) {
+    TrainOptions o = options(output);
+    o.lora = true, o.use_dora = false, o.lora_dropout = 0.2, o.gc_q_chunk_size = 2, o.gc_p_chunk_size = 3;
+    return o;
+  }
+  std::string file(const std::string& path) { return read_text(folder_.path() / path); }
+  std::vector<json> log(const std::string& run) {
+    std::vector<json> lines;
+    std::istringstream text(file(run + "/log.jsonl"));
+    for (std::string line; std::getline(text, line);) lines.push_back(json::parse(line));
+    return lines;
+  }
+  TemporaryFolder folder_;
+};
+
+TEST_F(Trainer, learns) {
+  TrainOptions o = options("learns");
+  o.max_steps = 80;
+  train(o, Device::cpu, true);
+  const auto lines = log("learns");
+  ASSERT_EQ(lines.size(), 80u);
+  EXPECT_EQ(lines[0]["learning_rate"], 0.0);  // Hugging Face's warm-up
+  EXPECT_LT(lines.back()["loss"].get<double>(), 0.6 * lines.front()["loss"].get<double>());
+  EXPECT_TRUE(fs::exists(folder_.path() / "learns/config.json"));
+  EXPECT_EQ(load_encoder(folder_.path() / "learns")->dim(), 16);
+}
+
+TEST_F(Trainer, one_and_two_threads_give_the_same_bits) {
+  set_threads(1);
+  train(options("one"), Device::cpu, true);
+  set_threads(2);
+  train(options("two"), Device::cpu, true);
+  EXPECT_EQ(file("one/model.safetensors"), file("two/model.safetensors"));
+}
+
+TEST_F(Trainer, resumes_bit_for_bit) {
+  for (const bool with_lora : {false, true}) {
+    const auto make = [&](const std::string& name) { return with_lora ? lora(name) : options(name); };
+    const std::string weights = with_lora ? "/adapter_model.safetensors" : "/model.safetensors";
+    train(make("straight"), Device::cpu, true);
+    TrainOptions o = make("broken");
+    o.save_steps = 5;
+    train(o, Device::cpu, true);
+    fs::remove_all(folder_.path() / "broken/checkpoint-10");
+    fs::remove(folder_.path() / ("broken" + weights));
+    o.resume_from = "auto";
+    EXPECT_EQ(train(o, Device::cpu, true).steps, 7);
+    EXPECT_EQ(file("straight" + weights), file("broken" + weights));
+    const auto a = log("straight"), b = log("broken");
+    ASSERT_EQ(a.size(), b.size());
+    for (size_t i = 0; i < a.size(); ++i) EXPECT_EQ(a[i]["loss"], b[i]["loss"]) << "step " << i + 1;
+    fs::remove_all(folder_.path() / "broken");
+  }
+}
+
+TEST_F(Trainer, refuses_to_resume_another_run) {
+  TrainOptions o = options("run");
+  o.save_steps = 5;
+  train(o, Device::cpu, true);
+  o.resume_from = "auto", o.learning_rate = 1e-3;
+  try {
+    train(o, Device::cpu, true);
+    FAIL() << "went on with another learning rate";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code, Exit::data);
+    EXPECT_NE(std::string(e.what()).find("learning_rate"), std::string::npos) << e.what();
+  }
+}
+
+TEST_F(Trainer, lora_trains_only_adapters_and_says_what_it_ignores) {
+  train(lora("lora"), Device::cpu, true);
+  const json config = json::parse(file("lora/adapter_config.json"));
+  EXPECT_EQ(config["peft_type"], "LORA");
+  EXPECT_FALSE(fs::exists(folder_.path() / "lora/model.safetensors"));
+  std::vector<std::string> notes;
+  const auto encoder = load_encoder(folder_.path() / "model");
+  const AttachedLora loaded = load_adapter(*encoder, folder_.path() / "lora", false, nullptr, DType::f32, Device::cpu, notes);
+  EXPECT_EQ(loaded.adapters.size(), 2u * 7);
+  EXPECT_EQ(notes.size(), 3u);  // qkv_proj, gate_up_proj, out_proj
+}
+
+TEST_F(Trainer, wrong_usage_is_refused) {
+  const auto code = [&](auto change) {
+    TrainOptions o = options("wrong");
+    change(o);
+    try {
+      train(o, Device::cpu, true);
+    } catch (const Error& e) {
+      return e.code;
+    }
+    return Exit::ok;
+  };
+  EXPECT_EQ(code([](TrainOptions& o) { o.lora = true; }), Exit::usage);  // DoRA is the default
+  EXPECT_EQ(code([](TrainOptions& o) { o.train_file = "x.jsonl"; }), Exit::usage);
+  EXPECT_EQ(code([](TrainOptions& o) { o.temperature = 0; }), Exit::usage);
+  EXPECT_EQ(code([](TrainOptions& o) { o.lr_scheduler_type = "step"; }), Exit::usage);
+  EXPECT_EQ(code([](TrainOptions& o) { o.dataset_name = "/nowhere"; }), Exit::data);
+  EXPECT_EQ(code([](TrainOptions& o) { o.subset_name = {"C"}; }), Exit::data);
+  EXPECT_FALSE(fs::exists(folder_.path() / "wrong"));
+}
+
+}  // namespace
+}  // namespace vlm2vec

@@ -1,0 +1,118 @@
+// Twenty training steps against the official trainer's: losses, gradient norms, gradients of the first step, final weights.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "golden.h"
+#include "mmeb/grad_cache.h"
+#include "mmeb/trainer.h"
+#include "nn/state.h"
+#include "tensor/io/files.h"
+#include "tensor/io/safetensors.h"
+
+namespace vlm2vec {
+namespace {
+
+using nlohmann::json;
+namespace fs = std::filesystem;
+
+struct Limits { double loss, norm, weights; };
+
+const fs::path training() { return golden("qwen2_vl/training"); }
+
+TrainOptions golden_options(const json& description, const std::string& run, const fs::path& output) {
+  const json& s = description.at("settings");
+  TrainOptions o;
+  o.model_name = golden("qwen2_vl/tiny"), o.train_file = training() / "train.jsonl", o.output_dir = output;
+  o.batches = output.string() + "-batches.json";
+  write_json(o.batches, description.at("batches"));
+  o.max_steps = int64_t(description.at("batches").size()), o.per_device_train_batch_size = 8;
+  o.temperature = s.at("temperature"), o.warmup_steps = s.at("warmup_steps"), o.weight_decay = s.at("weight_decay");
+  o.adam_beta1 = s.at("betas")[0], o.adam_beta2 = s.at("betas")[1], o.adam_epsilon = s.at("eps"), o.max_grad_norm = s.at("max_grad_norm");
+  o.learning_rate = s.at("learning_rate").at(run == "full" ? "full" : "adapter");
+  o.resize_max_pixels = 1003520;
+  if (run == "lora") o.adapter = training() / "dora/initial", o.use_dora = false;
+  return o;
+}
+
+// The first 8 rows of a matrix, flattened to two dimensions, as the reference stores them.
+std::vector<double> stored_part(const Tensor& t) {
+  const Tensor flat = t.shape().size() < 2 ? t : t.view({t.dim(0), -1}).rows(0, std::min<int64_t>(8, t.dim(0)));
+  return to_vector<double>(flat);
+}
+
+class TrainingGolden : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = fs::temp_directory_path() / ("vlm2vec-golden-" + std::to_string(getpid()));
+    fs::create_directories(folder_);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  void replay(const std::string& run, const Limits& limits, int64_t chunk) {
+    const json description = read_json(training() / "training.json");
+    TrainOptions o = golden_options(description, run, folder_ / run);
+    o.gc_q_chunk_size = o.gc_p_chunk_size = chunk;
+    train(o, Device::cpu, true);
+    std::istringstream log(read_text(folder_ / run / "log.jsonl"));
+    double worst_loss = 0, worst_norm = 0;
+    int64_t steps = 0;
+    for (std::string line; std::getline(log, line); ++steps) {
+      const json ours = json::parse(line), &theirs = description.at("runs").at(run).at("steps").at(size_t(steps));
+      worst_loss = std::max(worst_loss, std::abs(ours.at("loss").get<double>() - theirs.at("loss").get<double>()));
+      const double norm = theirs.at("grad_norm");
+      worst_norm = std::max(worst_norm, std::abs(ours.at("grad_norm").get<double>() - norm) / norm);
+      EXPECT_DOUBLE_EQ(ours.at("learning_rate").get<double>(), theirs.at("learning_rate").get<double>());
+    }
+    EXPECT_EQ(steps, 20);
+    EXPECT_LE(worst_loss, limits.loss);
+    EXPECT_LE(worst_norm, limits.norm);
+    compare_weights(run, limits.weights);
+    RecordProperty(run + "_loss", std::to_string(worst_loss));
+  }
+
+  void compare_weights(const std::string& run, double limit) {
+    const bool full = run == "full";
+    const NamedTensors ours = load_safetensors(folder_ / run / (full ? "model.safetensors" : "adapter_model.safetensors"));
+    const NamedTensors theirs = load_safetensors(training() / (full ? "full/final.safetensors" : "lora/final/adapter_model.safetensors"));
+    double worst = 0;
+    for (const auto& [name, tensor] : theirs) {
+      const auto a = full ? stored_part(ours.at(name)) : to_vector<double>(ours.at(name)), b = to_vector<double>(tensor);
+      ASSERT_EQ(a.size(), b.size()) << name;
+      for (size_t i = 0; i < a.size(); ++i) worst = std::max(worst, std::abs(a[i] - b[i]));
+    }
+    EXPECT_LE(worst, limit) << run;
+  }
+  fs::path folder_;
+};
+
+TEST_F(TrainingGolden, full) { replay("full", {1e-3, 3e-3, 5e-5}, 0); }
+TEST_F(TrainingGolden, lora) { replay("lora", {1e-4, 2e-4, 1e-5}, 0); }
+TEST_F(TrainingGolden, lora_by_grad_cache) { replay("lora", {1e-4, 2e-4, 1e-5}, 3); }
+
+TEST_F(TrainingGolden, gradients_of_the_first_step) {
+  const json description = read_json(training() / "training.json");
+  const auto rows = read_train_rows(training() / "train.jsonl");
+  const auto encoder = load_encoder(golden("qwen2_vl/tiny"), {.max_pixels = 1003520});
+  const TrainedParameters parameters(encoder->parameters());
+  std::vector<EncoderInput> queries, targets;
+  for (const int64_t row : description.at("batches")[0].get<std::vector<int64_t>>()) {
+    queries.push_back(encoder_input(rows[size_t(row)].query, encoder->image_token(), training()));
+    targets.push_back(encoder_input(rows[size_t(row)].positive, encoder->image_token(), training()));
+  }
+  contrastive_step(*encoder, queries, targets, {.temperature = 0.02});
+  std::map<std::string, Tensor> gradients;
+  for (Parameter* p : parameters.parameters()) gradients.emplace(p->path(), static_cast<const Var&>(*p).grad());
+  double difference = 0, size = 0;
+  for (const auto& [name, tensor] : load_safetensors(training() / "full/gradients_step1.safetensors")) {
+    const auto a = stored_part(gradients.at(name)), b = to_vector<double>(tensor);
+    ASSERT_EQ(a.size(), b.size()) << name;
+    for (size_t i = 0; i < a.size(); ++i) difference += (a[i] - b[i]) * (a[i] - b[i]), size += b[i] * b[i];
+  }
+  EXPECT_LE(std::sqrt(difference / size), 1e-4);
+}
+
+}  // namespace
+}  // namespace vlm2vec
