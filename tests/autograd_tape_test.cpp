@@ -52,16 +52,17 @@ TEST(Tape, writes_a_parameters_gradient_where_it_was_told) {
 // One gradient tensor may be handed to several variables: accumulating into one must not change the others.
 TEST(Tape, keeps_gradients_apart_that_began_as_one) {
   const Var a = Var::leaf(normal({2, 2}, 1)), b = Var::leaf(normal({2, 2}, 2)), x = Var(normal({2, 2}, 3));
-  const Var later = a + b,
-            earlier = linear(x, a);  // backward: first the product, then the sum; and the other way round
   const Tensor seed = normal({2, 2}, 4);
-  (later + earlier).backward(seed);
-  EXPECT_EQ(numbers(b.grad()), numbers(seed));
+  const auto before = numbers(seed);
+  const Var sum = a + b, product = linear(x, a);  // the backward meets the product first …
+  (sum + product).backward(seed);
+  EXPECT_EQ(numbers(b.grad()), before);
   const Var c = Var::leaf(normal({2, 2}, 1)), d = Var::leaf(normal({2, 2}, 2));
-  const Var first = linear(x, c), second = c + d;
-  (first + second).backward(seed);
-  EXPECT_EQ(numbers(d.grad()), numbers(seed));
+  const Var product_first = linear(x, c), sum_second = c + d;  // … or the sum, which hands one tensor to both
+  (product_first + sum_second).backward(seed);
+  EXPECT_EQ(numbers(d.grad()), before);
   EXPECT_EQ(numbers(c.grad()), numbers(a.grad()));
+  EXPECT_EQ(numbers(seed), before);
 }
 
 TEST(Tape, gives_leaf_formulas_to_results_too) {  // linear's weight and gather's table may be results of other ops

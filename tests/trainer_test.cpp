@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "kernels/emulator.h"
 #include "tensor/io/files.h"
 #include "tensor/parallel.h"
 #include "tiny_model.h"
@@ -121,6 +122,22 @@ TEST_F(Trainer, lora_trains_only_adapters_and_says_what_it_ignores) {
   const AttachedLora loaded = load_adapter(*encoder, folder_.path() / "lora", false, nullptr, DType::f32, Device::cpu, notes);
   EXPECT_EQ(loaded.adapters.size(), 2u * 7);
   EXPECT_EQ(notes.size(), 3u);  // qkv_proj, gate_up_proj, out_proj
+}
+
+// The CPU has a fast path for everything that training and embedding need.
+TEST_F(Trainer, never_emulates_on_the_cpu) {
+  write_tiny_model(folder_.path() / "model", 16, DType::bf16);
+  const auto before = emulator::launches.load();
+  TrainOptions o = lora("fast");
+  o.gradient_checkpointing = true;
+  train(o, Device::cpu, true);
+  train(options("fast-full"), Device::cpu, true);
+  EXPECT_EQ(emulator::launches.load(), before);
+  const auto emulated = load_encoder(folder_.path() / "model", {.device = Device::emu}), fast = load_encoder(folder_.path() / "model");
+  const EncoderInput input{"a red cat", {}, 0};
+  const auto a = to_vector<float>(embed(*emulated, {&input, 1}, 1)), b = to_vector<float>(embed(*fast, {&input, 1}, 1));
+  EXPECT_GT(emulator::launches.load(), before);
+  for (size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i], b[i], 1e-5);
 }
 
 TEST_F(Trainer, wrong_usage_is_refused) {

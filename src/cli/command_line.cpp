@@ -190,8 +190,8 @@ bool CommandLine::parse(const Arguments& arguments) {
   app.get_formatter()->column_width(44);
   std::vector<CLI::Option*> parsed;
   for (const Option& option : options_) {
-    const std::string standard = option.required ? "required" : option.standard;
-    parsed.push_back(app.add_option("--" + option.name, option.help + " [" + standard + "]")->type_name(option.kind));
+    const std::string help = option.help + " [" + (option.required ? "required" : option.standard) + "]";
+    parsed.push_back(app.add_option("--" + option.name, help)->type_name(option.kind));
     if (option.most < 0) parsed.back()->expected(-1)->take_all();
     else parsed.back()->expected(option.least, option.most)->take_all();
   }

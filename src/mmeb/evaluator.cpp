@@ -40,19 +40,18 @@ float dot(const float* a, const float* b, int64_t n) {
 
 SetScore evaluate_set(const std::string& name, const EvaluationData& data, const EmbedFunction& embed, const fs::path& output) {
   const std::vector<EvalRow> rows = read_eval_rows(data.dataset / name / "test.jsonl");
-  Distinct queries, targets;
-  std::vector<int32_t> query_of_row;
+  Distinct distinct;
+  std::vector<int32_t> queries;
   std::vector<std::vector<int32_t>> candidates;
   SetScore score;
   score.name = name;
   for (const EvalRow& row : rows) {
-    query_of_row.push_back(queries.number(row.query));
+    queries.push_back(distinct.number(row.query));
     candidates.emplace_back();
-    for (const Side& side : row.candidates) candidates.back().push_back(targets.number(side));
+    for (const Side& side : row.candidates) candidates.back().push_back(distinct.number(side));
     score.chance += 100.0 / double(row.candidates.size()) / double(rows.size());
   }
-  const Tensor q = embed(queries.inputs(data), name + " queries"), t = embed(targets.inputs(data), name + " candidates");
-  const Ranking ranking = rank(q, t, query_of_row, candidates);
+  const Ranking ranking = rank(embed(distinct.inputs(data), name), queries, candidates);
   score.rows = int64_t(rows.size());
   score.ties = ranking.ties;
   for (const int32_t best : ranking.best) score.correct += best == 0;
@@ -70,15 +69,15 @@ SetScore evaluate_set(const std::string& name, const EvaluationData& data, const
 
 }  // namespace
 
-Ranking rank(const Tensor& queries, const Tensor& targets, const std::vector<int32_t>& query_of_row, const std::vector<std::vector<int32_t>>& candidates) {
-  const int64_t d = queries.columns();
-  const float *q = queries.data<float>(), *t = targets.data<float>();
+Ranking rank(const Tensor& embeddings, const std::vector<int32_t>& queries, const std::vector<std::vector<int32_t>>& candidates) {
+  const int64_t d = embeddings.columns();
+  const float* e = embeddings.data<float>();
   Ranking ranking;
   for (size_t row = 0; row < candidates.size(); ++row) {
     int32_t best = 0, last_best = 0;
     float best_score = 0;
     for (size_t c = 0; c < candidates[row].size(); ++c) {
-      const float score = dot(q + query_of_row[row] * d, t + candidates[row][c] * d, d);
+      const float score = dot(e + queries[row] * d, e + candidates[row][c] * d, d);
       if (c == 0 || score > best_score) best = last_best = int32_t(c), best_score = score;
       else if (score == best_score) last_best = int32_t(c);
     }

@@ -12,14 +12,14 @@
 
 namespace vlm2vec {
 
-// The winner of each row, and how many rows would lose if equal scores went to the last instead of the first.
+// The winner of each row, and how many rows are right only because the first among equal scores wins.
 struct Ranking {
   std::vector<int32_t> best;
   int64_t ties = 0;
 };
-// queries [rows, d]; candidates[i]: rows of `targets` that row i chooses from. Scores are dot products in f32 with sums in a
-// fixed order, so equal vectors tie exactly.
-Ranking rank(const Tensor& queries, const Tensor& targets, const std::vector<int32_t>& query_of_row, const std::vector<std::vector<int32_t>>& candidates);
+// embeddings [n, d], of which row i's query is queries[i] and its candidates are candidates[i]. Scores are dot products in f32
+// with sums in a fixed order, so equal vectors tie exactly.
+Ranking rank(const Tensor& embeddings, const std::vector<int32_t>& queries, const std::vector<std::vector<int32_t>>& candidates);
 
 struct SetScore {
   std::string name;

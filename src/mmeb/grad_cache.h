@@ -1,4 +1,6 @@
-// One contrastive step: the loss of a batch of pairs and its gradients, in one piece or by GradCache (Gao et al. 2021).
+// One contrastive step: the loss of a batch of pairs and its gradients, by GradCache (Gao et al. 2021, section 3): embed every
+// chunk without a tape; differentiate the loss of the whole batch by the embeddings; embed every chunk again, with a tape, and
+// continue the chain rule. A side that is one chunk keeps its tape and is embedded once.
 #pragma once
 #include <span>
 
@@ -10,7 +12,7 @@ namespace vlm2vec {
 
 struct ContrastiveOptions {
   double temperature = 0.02;
-  int64_t query_chunk = 0, target_chunk = 0;  // rows embedded at a time; 0: the whole batch in one piece, without a cache
+  int64_t query_chunk = 0, target_chunk = 0;  // rows embedded at a time; 0: the whole side at once
   Comm comm = {};
 };
 

@@ -20,7 +20,8 @@ int terminal_width() {
 
 Progress::Progress(std::string title, int64_t total, bool quiet)
     : title_(std::move(title)), total_(total), quiet_(quiet), terminal_(isatty(STDERR_FILENO)),
-      start_(std::chrono::steady_clock::now()), last_drawn_(start_ - std::chrono::hours(1)) {}
+      start_(std::chrono::steady_clock::now()),
+      last_drawn_(terminal_ ? start_ - std::chrono::hours(1) : start_) {}
 
 Progress::~Progress() {
   if (terminal_ && !quiet_ && first_ >= 0) std::fputs("\n", stderr);

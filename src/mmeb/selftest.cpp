@@ -25,13 +25,22 @@ namespace fs = std::filesystem;
 constexpr double kStd = 0.2;  // of the weights: large enough that every part of the model matters
 constexpr int64_t kRows = 8;
 
+// Deleted with everything in it when it goes.
+struct TemporaryFolder {
+  TemporaryFolder() { fs::create_directories(path); }
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    fs::remove_all(path, ignored);
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  const fs::path path = fs::temp_directory_path() / ("vlm2vec-selftest-" + std::to_string(getpid()));
+};
+
 // A Qwen2-VL of a few thousand parameters without weights and eight pictures, in a folder that goes with it.
 class TinyModel {
  public:
-  explicit TinyModel(uint64_t seed)
-      : seed_(seed), folder_(fs::temp_directory_path() / ("vlm2vec-selftest-" + std::to_string(getpid()))) {
-    fs::create_directories(folder_);
-    write_json(folder_ / "config.json",
+  explicit TinyModel(uint64_t seed) : seed_(seed) {
+    write_json(folder_.path / "config.json",
                {{"model_type", "qwen2_vl"},
                 {"hidden_size", 16},
                 {"intermediate_size", 24},
@@ -46,8 +55,9 @@ class TinyModel {
                  {{"depth", 1}, {"embed_dim", 16}, {"hidden_size", 16}, {"num_heads", 2}, {"patch_size", 4}}}});
     ProcessorConfig processor;
     processor.patch_size = 4, processor.min_pixels = 64, processor.max_pixels = 4096;
-    processor.save(folder_);
-    write_tokenizer_json(folder_ / "tokenizer.json", train_bpe(std::vector<std::string>{"which thing is this?"}, 300));
+    processor.save(folder_.path);
+    write_tokenizer_json(folder_.path / "tokenizer.json",
+                         train_bpe(std::vector<std::string>{"which thing is this?"}, 300));
     Random random(seed);
     for (int i = 0; i < kRows; ++i) {
       Image picture(8 * (1 + i % 3), 8 * (1 + i % 2), 3);
@@ -55,14 +65,8 @@ class TinyModel {
       write_png(this->picture(i), picture);
     }
   }
-  ~TinyModel() {
-    std::error_code ignored;
-    fs::remove_all(folder_, ignored);
-  }
-  TinyModel(const TinyModel&) = delete;
-
   std::unique_ptr<Encoder> load(bool f64, Device device) const {
-    auto encoder = load_encoder(folder_, {.device = device, .f64 = f64, .load_weights = false});
+    auto encoder = load_encoder(folder_.path, {.device = device, .f64 = f64, .load_weights = false});
     initialise(*encoder, kStd, seed_, f64 ? DType::f64 : DType::f32, device);
     return encoder;
   }
@@ -70,7 +74,7 @@ class TinyModel {
   std::vector<EncoderInput> targets() const { return rows("thing ", false); }
 
  private:
-  fs::path picture(int i) const { return folder_ / (std::to_string(i) + ".png"); }
+  fs::path picture(int i) const { return folder_.path / (std::to_string(i) + ".png"); }
   std::vector<EncoderInput> rows(const std::string& text, bool with_pictures) const {
     std::vector<EncoderInput> rows;
     for (int i = 0; i < kRows; ++i) {
@@ -80,7 +84,7 @@ class TinyModel {
     return rows;
   }
   uint64_t seed_;
-  fs::path folder_;
+  TemporaryFolder folder_;
 };
 
 // All gradients of one contrastive step in f64; with LoRA, those of the adapters, under dropout.

@@ -70,8 +70,8 @@ std::vector<std::string> load_parameters(Module& module, const NamedTensors& sto
 
 Tensor normal_tensor(const Shape& shape, double std, uint64_t seed, DType dtype, Device device) {
   Random random(seed);
-  std::vector<double> values(size_t(numel(shape)));
-  for (double& value : values) value = std * random.normal();
+  std::vector<float> values(size_t(numel(shape)));
+  for (float& value : values) value = float(std * random.normal());
   return from_vector(values, shape).to(dtype).to(device);
 }
 

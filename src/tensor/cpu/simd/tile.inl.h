@@ -1,7 +1,6 @@
 // The innermost loop of all products: a tile of C that stays in registers.
 //
-//   C[i, j] (+)= Σ_k A[i, k]·B[k, j] (+ bias[j])      i < R rows, j < N vectors of W columns, the last with `last` of
-//   them
+//   C[i, j] (+)= Σ_k A[i, k]·B[k, j] (+ bias[j])      i < R, j < N vectors, of which the last may have fewer lanes
 //
 // One C number is a chain of fused multiply-adds over k that starts at 0, the same in every shape of tile.
 
@@ -26,7 +25,7 @@ struct Tile {
   int64_t c_step;
   bool add;
   const float* bias;  // or none
-  int last;           // W unless RAGGED
+  int last;           // lanes of the last vector: W unless RAGGED
 };
 template <int R, int N, bool ROWS, bool RAGGED>
 __attribute__((noinline)) void tile(int64_t k, const Tile& t) {
@@ -78,17 +77,17 @@ struct TileTableOf {
   using type = TileTable<ROWS, RAGGED, __integer_pack(n)...>;
 };
 
+INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+INLINE int64_t count_of(int64_t n, int64_t size) { return (n + size - 1) / size; }  // how many of `size` cover n
+
 // At most MR rows, at most NR columns.
 template <bool ROWS>
 INLINE void run_tile(int64_t k, int64_t rows, int64_t columns, Tile& t) {
-  const int64_t vectors = (columns + W - 1) / W, shape = (rows - 1) * NV + vectors - 1;
+  const int64_t vectors = count_of(columns, W), shape = (rows - 1) * NV + vectors - 1;
   t.last = int(columns - (vectors - 1) * W);
   if (t.last == W) TileTableOf<ROWS, false, MR * NV>::type::by_shape[shape](k, t);
   else TileTableOf<ROWS, true, MR * NV>::type::by_shape[shape](k, t);
 }
-
-INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-INLINE int64_t count_of(int64_t n, int64_t size) { return (n + size - 1) / size; }  // how many of `size` cover n
 
 // Rows [0, rows) in panels of nearly equal height, so that none is left almost empty.
 struct Panels {
