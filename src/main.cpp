@@ -5,6 +5,8 @@
 #include <new>
 
 #include "cli/commands.h"
+#include "tensor/cpu/simd/simd.h"
+#include "tensor/parallel.h"
 
 namespace {
 
@@ -18,6 +20,8 @@ int report(vlm2vec::Exit code, const std::string& sentence) {
 int main(int argc, char** argv) {
   using vlm2vec::Exit;
   try {
+    vlm2vec::flush_denormals();  // numbers that small change nothing and cost hundreds of cycles each
+    vlm2vec::simd();             // a wrong VLM2VEC_ISA is said before anything is done
     const Exit code = vlm2vec::run_command({argv + 1, argv + argc});
     std::cout.flush();
     return std::cout ? int(code) : report(Exit::resources, "standard output cannot be written; is the disk full?");

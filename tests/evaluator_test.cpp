@@ -20,7 +20,8 @@ TEST(Rank, first_among_equals_wins) {
 }
 
 TEST(Summary, groups_and_optional_sets) {
-  const std::vector<Task> tasks = {{"A", "classification", "IND"}, {"B", "classification", "OOD"}, {"C", "vqa", "IND"}, {"D", "vqa", "OOD", true}};
+  const std::vector<Task> tasks = {
+      {"A", "classification", "IND"}, {"B", "classification", "OOD"}, {"C", "vqa", "IND"}, {"D", "vqa", "OOD", true}};
   const Summary s = summarise({{"D", 0}, {"C", 90}, {"B", 20}, {"A", 40}}, tasks);
   EXPECT_DOUBLE_EQ(s.overall, 50);
   EXPECT_DOUBLE_EQ(s.ind, 65);
@@ -37,12 +38,19 @@ TEST(Summary, groups_and_optional_sets) {
 TEST(Evaluate, writes_what_it_promises) {
   const TemporaryFolder folder("evaluate");
   std::filesystem::create_directories(folder.path() / "data/Set");
-  write_json(folder.path() / "tasks.json", {{"datasets", {{{"name", "Set"}, {"meta_task", "retrieval"}, {"split", "IND"}}}}});
+  write_json(folder.path() / "tasks.json",
+             {{"datasets", {{{"name", "Set"}, {"meta_task", "retrieval"}, {"split", "IND"}}}}});
   std::string rows;
   const auto row = [](const char* query, std::vector<std::string> targets) {
-    return json{{"qry_text", query}, {"qry_img_path", ""}, {"tgt_text", targets}, {"tgt_img_path", std::vector<std::string>(targets.size())}}.dump() + "\n";
+    return json{{"qry_text", query},
+                {"qry_img_path", ""},
+                {"tgt_text", targets},
+                {"tgt_img_path", std::vector<std::string>(targets.size())}}
+               .dump() +
+           "\n";
   };
-  write_text(folder.path() / "data/Set/test.jsonl", row("x", {"x", "y"}) + row("y", {"x", "y", "z", "z2"}) + row("x", {"z", "y"}));
+  write_text(folder.path() / "data/Set/test.jsonl",
+             row("x", {"x", "y"}) + row("y", {"x", "y", "z", "z2"}) + row("x", {"z", "y"}));
   std::vector<size_t> embedded;
   // Embeds a text as the unit vector of its first letter, so "z" and "z2" tie.
   const EmbedFunction embed = [&](const std::vector<EncoderInput>& inputs, const std::string&) {
@@ -52,12 +60,14 @@ TEST(Evaluate, writes_what_it_promises) {
       for (const char letter : {'x', 'y', 'z'}) values.push_back(input.text[0] == letter);
     return from_vector(values, {int64_t(inputs.size()), 3});
   };
-  const Summary s = evaluate({folder.path() / "data", folder.path() / "data", {}, "<image>"}, embed, folder.path() / "out");
+  const Summary s =
+      evaluate({folder.path() / "data", folder.path() / "data", {}, "<image>"}, embed, folder.path() / "out");
   EXPECT_EQ(embedded, std::vector<size_t>{4});
   EXPECT_NEAR(s.overall, 100.0 * 2 / 3, 1e-9);  // rows 1 and 3 (a tie of zeros, which the first index wins)
   EXPECT_NEAR(s.sets[0].chance, 100.0 * (0.5 + 0.25 + 0.5) / 3, 1e-9);
   EXPECT_EQ(s.sets[0].ties, 1);
-  const json score = read_json(folder.path() / "out/Set_score.json"), summary = read_json(folder.path() / "out/summary.json");
+  const json score = read_json(folder.path() / "out/Set_score.json"),
+             summary = read_json(folder.path() / "out/summary.json");
   EXPECT_EQ(score["num_correct"], 2);
   EXPECT_EQ(score["num_pred"], 3);
   EXPECT_TRUE(summary["vqa"].is_null());

@@ -11,9 +11,13 @@
 namespace vlm2vec {
 namespace {
 
-struct Setting { bool lora, f64; double limit; };
+struct Setting {
+  bool lora, f64;
+  double limit;
+};
 
-std::vector<double> gradients(const TemporaryFolder& folder, const Setting& s, const TinyPairs& pairs, int64_t chunk, bool checkpointing = false) {
+std::vector<double> gradients(const TemporaryFolder& folder, const Setting& s, const TinyPairs& pairs, int64_t chunk,
+                              bool checkpointing = false) {
   const auto encoder = load_encoder(folder.path(), {.f64 = s.f64});
   std::vector<Parameter*> trained = encoder->parameters();
   AttachedLora lora;
@@ -21,12 +25,14 @@ std::vector<double> gradients(const TemporaryFolder& folder, const Setting& s, c
     lora = attach_lora(*encoder, {4, 8.0, 0.3, {"q_proj", "v_proj", "down_proj", "fc1", "proj"}}, &encoder->dropout);
     trained = lora.parameters();
     const DType dtype = s.f64 ? DType::f64 : DType::f32;
-    for (size_t i = 0; i < trained.size(); ++i) trained[i]->set(normal_tensor(trained[i]->shape(), 0.2, i, dtype, Device::cpu));  // B = 0 would hide A
+    for (size_t i = 0; i < trained.size(); ++i)
+      trained[i]->set(normal_tensor(trained[i]->shape(), 0.2, i, dtype, Device::cpu));  // B = 0 would hide A
     encoder->dropout.active = true, encoder->dropout.seed = 5;
   }
   encoder->set_gradient_checkpointing(checkpointing);
   const TrainedParameters parameters(trained);
-  contrastive_step(*encoder, pairs.queries, pairs.targets, {.temperature = 0.2, .query_chunk = chunk, .target_chunk = chunk});
+  contrastive_step(*encoder, pairs.queries, pairs.targets,
+                   {.temperature = 0.2, .query_chunk = chunk, .target_chunk = chunk});
   return to_vector<double>(parameters.gradients());
 }
 
@@ -43,12 +49,18 @@ TEST_P(GradCache, equals_the_whole_batch) {
   write_tiny_model(folder.path());
   const TinyPairs pairs = tiny_pairs(folder.path(), 7);
   const auto plain = gradients(folder, GetParam(), pairs, 0);
-  for (const int64_t chunk : {1, 3, 8}) EXPECT_LE(relative_l2(gradients(folder, GetParam(), pairs, chunk), plain), GetParam().limit) << "chunk " << chunk;
-  EXPECT_LE(relative_l2(gradients(folder, GetParam(), pairs, 0, true), plain), GetParam().limit) << "gradient checkpointing";
+  for (const int64_t chunk : {1, 3, 8})
+    EXPECT_LE(relative_l2(gradients(folder, GetParam(), pairs, chunk), plain), GetParam().limit) << "chunk " << chunk;
+  EXPECT_LE(relative_l2(gradients(folder, GetParam(), pairs, 0, true), plain), GetParam().limit)
+      << "gradient checkpointing";
 }
 
-INSTANTIATE_TEST_SUITE_P(, GradCache, testing::Values(Setting{false, true, 1e-12}, Setting{true, true, 1e-12}, Setting{false, false, 1e-5}, Setting{true, false, 1e-5}),
-                         [](const auto& info) { return std::string(info.param.lora ? "lora" : "full") + (info.param.f64 ? "_f64" : "_f32"); });
+INSTANTIATE_TEST_SUITE_P(, GradCache,
+                         testing::Values(Setting{false, true, 1e-12}, Setting{true, true, 1e-12},
+                                         Setting{false, false, 1e-5}, Setting{true, false, 1e-5}),
+                         [](const auto& info) {
+                           return std::string(info.param.lora ? "lora" : "full") + (info.param.f64 ? "_f64" : "_f32");
+                         });
 
 // The dropout of a row is its own: another seed draws other masks.
 TEST(GradCacheDropout, follows_the_seed) {

@@ -32,12 +32,13 @@ Image picture(const Tensor& bytes) {  // [h, w] or [h, w, channels]
   return image;
 }
 
-TEST(Png, EveryKindIsDecodedLikePillow) {
+TEST(PngGolden, EveryKindIsDecodedLikePillow) {
+  NEEDS_GOLDEN("pixels")
   const NamedTensors decoded = load_safetensors(golden("pixels/decoded.safetensors"));
   int files = 0;
   for (const auto& entry : read_json(golden("pixels/manifest.json"))) {
     const std::string name = entry["file"];
-    if (entry["format"] != "PNG") continue;
+    if (!cannot_decode(entry["format"]).empty()) continue;
     EXPECT_EQ(to_rgb(read_image(golden("pixels/files/" + name))), picture(decoded.at(name))) << name;
     ++files;
   }
@@ -56,7 +57,8 @@ TEST(Png, KeepsItsOwnChannels) {
   EXPECT_EQ(channels("png_rgba8.png"), 4);
 }
 
-TEST(Png, DamagedFilesAreReadOrRefusedLikePillow) {
+TEST(PngGolden, DamagedFilesAreReadOrRefusedLikePillow) {
+  NEEDS_GOLDEN("pixels")
   const NamedTensors accepted = load_safetensors(golden("pixels/broken.safetensors"));
   int files = 0;
   for (const auto& entry : read_json(golden("pixels/broken.json"))) {
@@ -113,7 +115,8 @@ TEST(Png, WrittenFilesReadBackAndAreEqualForEqualPictures) {
   std::filesystem::remove_all(folder);
 }
 
-TEST(Resize, BicubicEqualsPillow) {
+TEST(ResizeGolden, BicubicEqualsPillow) {
+  NEEDS_GOLDEN("pixels")
   const NamedTensors arrays = load_safetensors(golden("pixels/resize.safetensors"));
   int cases = 0;
   for (const auto& [key, expected_bytes] : arrays) {

@@ -40,14 +40,17 @@ std::string rows_key(const std::string& stage) {
 
 class GoldenModel {
  public:
-  explicit GoldenModel(const std::string& model) : model_(model), expected_(load_safetensors(golden("qwen2_vl/expected.safetensors"))) {}
+  explicit GoldenModel(const std::string& model)
+      : model_(model), expected_(load_safetensors(golden("qwen2_vl/expected.safetensors"))) {}
 
   void check(const json& c) {
     const std::string name = c.at("name"), prefix = model_ + "/" + name + "/";
     SCOPED_TRACE(prefix);
-    const auto encoder = load_encoder(golden("qwen2_vl") / model_, {.min_pixels = c.at("limits")[0], .max_pixels = c.at("limits")[1]});
+    const auto encoder =
+        load_encoder(golden("qwen2_vl") / model_, {.min_pixels = c.at("limits")[0], .max_pixels = c.at("limits")[1]});
     EncoderInput input{c.at("text"), {}, 0};
-    for (const auto& image : c.value("images", json::array())) input.images.push_back(golden("qwen2_vl/images") / image.get<std::string>());
+    for (const auto& image : c.value("images", json::array()))
+      input.images.push_back(golden("qwen2_vl/images") / image.get<std::string>());
     const auto batch = encoder->prepare({&input, 1});
     const auto& packed = static_cast<const Qwen2VlBatch&>(*batch);
     EXPECT_EQ(to_vector<int64_t>(packed.ids), to_vector<int64_t>(expected_.at(prefix + "input_ids")));
@@ -78,6 +81,7 @@ class GoldenModel {
 };
 
 TEST(Qwen2VlGolden, forward) {
+  NEEDS_GOLDEN("qwen2_vl")
   const json cases = read_json(golden("qwen2_vl/cases.json"));
   for (const char* model : {"tiny", "mini"}) {
     if (!cases.contains(model)) continue;
@@ -92,17 +96,21 @@ TEST(Qwen2VlGolden, forward) {
 
 // Rows embedded in one packed batch have the bits they have alone.
 TEST(Qwen2VlGolden, batches) {
+  NEEDS_GOLDEN("qwen2_vl")
   const json cases = read_json(golden("qwen2_vl/cases.json"));
   const auto encoder = load_encoder(golden("qwen2_vl/tiny"), {.max_pixels = 1003520});
   std::vector<EncoderInput> inputs;
   for (const json& c : cases.at("tiny")) {
     if (!cannot_run(c).empty() || c.at("tokens") > 300) continue;
     EncoderInput input{c.at("text"), {}, 0};
-    for (const auto& image : c.value("images", json::array())) input.images.push_back(golden("qwen2_vl/images") / image.get<std::string>());
+    for (const auto& image : c.value("images", json::array()))
+      input.images.push_back(golden("qwen2_vl/images") / image.get<std::string>());
     inputs.push_back(input);
   }
   ASSERT_GE(inputs.size(), 10u);
-  const auto together = to_vector<float>(embed(*encoder, inputs, 64)), alone = to_vector<float>(embed(*encoder, inputs, 1)), sevens = to_vector<float>(embed(*encoder, inputs, 7));
+  const auto together = to_vector<float>(embed(*encoder, inputs, 64)),
+             alone = to_vector<float>(embed(*encoder, inputs, 1)),
+             sevens = to_vector<float>(embed(*encoder, inputs, 7));
   EXPECT_EQ(together, alone);
   EXPECT_EQ(together, sevens);
 }

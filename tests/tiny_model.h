@@ -4,8 +4,8 @@
 
 #include "mmeb/dataset.h"
 #include "nn/state.h"
-#include "tensor/io/files.h"
 #include "temporary_folder.h"
+#include "tensor/io/files.h"
 #include "tensor/random.h"
 #include "vlm/bpe_trainer.h"
 #include "vlm/encoder.h"
@@ -15,13 +15,31 @@ namespace vlm2vec {
 
 inline void write_tiny_model(const std::filesystem::path& folder, int hidden = 16, DType dtype = DType::f32) {
   std::filesystem::create_directories(folder);
-  const nlohmann::json config = {
-      {"architectures", {"Qwen2VLForConditionalGeneration"}}, {"model_type", "qwen2_vl"}, {"hidden_size", hidden}, {"intermediate_size", 24},
-      {"num_hidden_layers", 2}, {"num_attention_heads", 2}, {"num_key_value_heads", 1}, {"hidden_act", "silu"}, {"rms_norm_eps", 1e-6},
-      {"rope_theta", 10000.0}, {"rope_scaling", {{"type", "mrope"}, {"mrope_section", {hidden / 4 - 2, 1, 1}}}}, {"tie_word_embeddings", true},
-      {"vocab_size", 300}, {"image_token_id", 1}, {"initializer_range", 0.2},
-      {"vision_config", {{"depth", 1}, {"embed_dim", 16}, {"hidden_size", hidden}, {"num_heads", 2}, {"mlp_ratio", 2}, {"patch_size", 4},
-                         {"spatial_merge_size", 2}, {"temporal_patch_size", 2}, {"in_chans", 3}}}};
+  const nlohmann::json config = {{"architectures", {"Qwen2VLForConditionalGeneration"}},
+                                 {"model_type", "qwen2_vl"},
+                                 {"hidden_size", hidden},
+                                 {"intermediate_size", 24},
+                                 {"num_hidden_layers", 2},
+                                 {"num_attention_heads", 2},
+                                 {"num_key_value_heads", 1},
+                                 {"hidden_act", "silu"},
+                                 {"rms_norm_eps", 1e-6},
+                                 {"rope_theta", 10000.0},
+                                 {"rope_scaling", {{"type", "mrope"}, {"mrope_section", {hidden / 4 - 2, 1, 1}}}},
+                                 {"tie_word_embeddings", true},
+                                 {"vocab_size", 300},
+                                 {"image_token_id", 1},
+                                 {"initializer_range", 0.2},
+                                 {"vision_config",
+                                  {{"depth", 1},
+                                   {"embed_dim", 16},
+                                   {"hidden_size", hidden},
+                                   {"num_heads", 2},
+                                   {"mlp_ratio", 2},
+                                   {"patch_size", 4},
+                                   {"spatial_merge_size", 2},
+                                   {"temporal_patch_size", 2},
+                                   {"in_chans", 3}}}};
   write_json(folder / "config.json", config);
   ProcessorConfig processor;
   processor.patch_size = 4, processor.min_pixels = 64, processor.max_pixels = 4096;
@@ -40,7 +58,9 @@ inline Image plain_image(int width, int height, uint8_t gray) {
 }
 
 // n pairs of texts and pictures of different sizes (files in `folder`), all different.
-struct TinyPairs { std::vector<EncoderInput> queries, targets; };
+struct TinyPairs {
+  std::vector<EncoderInput> queries, targets;
+};
 inline TinyPairs tiny_pairs(const std::filesystem::path& folder, int n) {
   TinyPairs pairs;
   for (int i = 0; i < n; ++i) {
@@ -50,7 +70,8 @@ inline TinyPairs tiny_pairs(const std::filesystem::path& folder, int n) {
     const auto file = folder / ("picture" + std::to_string(i) + ".png");
     write_png(file, image);
     const bool picture_asks = i % 2 == 0;
-    const EncoderInput picture{"<|image_pad|>\nwhat is this? " + std::to_string(i) + "\n", {file}, 0}, text{"a red cat " + std::to_string(i), {}, 0};
+    const EncoderInput picture{"<|image_pad|>\nwhat is this? " + std::to_string(i) + "\n", {file}, 0},
+        text{"a red cat " + std::to_string(i), {}, 0};
     pairs.queries.push_back(picture_asks ? picture : text);
     pairs.targets.push_back(picture_asks ? text : picture);
     pairs.queries.back().key = uint64_t(2 * i), pairs.targets.back().key = uint64_t(2 * i + 1);

@@ -24,7 +24,12 @@ void write_rows(const fs::path& folder) {
     for (int i = 0; i < 12; ++i) {
       const std::string picture = std::string("images/") + set + std::to_string(i) + ".png";
       write_png(folder / picture, plain_image(16, 16, uint8_t(20 * i + (*set == 'A' ? 0 : 10))));
-      rows += json{{"qry", "<|image_1|>\nwhat is this?\n"}, {"qry_image_path", picture}, {"pos_text", std::string(set) + " thing " + std::to_string(i)}, {"pos_image_path", ""}}.dump() + "\n";
+      rows += json{{"qry", "<|image_1|>\nwhat is this?\n"},
+                   {"qry_image_path", picture},
+                   {"pos_text", std::string(set) + " thing " + std::to_string(i)},
+                   {"pos_image_path", ""}}
+                  .dump() +
+              "\n";
     }
     fs::create_directories(folder / set);
     write_text(folder / set / "original.jsonl", rows);
@@ -39,8 +44,10 @@ class Trainer : public testing::Test {
   }
   TrainOptions options(const std::string& output) {
     TrainOptions o;
-    o.model_name = folder_.path() / "model", o.dataset_name = folder_.path() / "data", o.output_dir = folder_.path() / output;
-    o.max_steps = 12, o.per_device_train_batch_size = 6, o.temperature = 0.1, o.learning_rate = 5e-3, o.warmup_steps = 2;
+    o.model_name = folder_.path() / "model", o.dataset_name = folder_.path() / "data",
+    o.output_dir = folder_.path() / output;
+    o.max_steps = 12, o.per_device_train_batch_size = 6, o.temperature = 0.1, o.learning_rate = 5e-3,
+    o.warmup_steps = 2;
     return o;
   }
   TrainOptions lora(const std::string& output) {
@@ -119,7 +126,8 @@ TEST_F(Trainer, lora_trains_only_adapters_and_says_what_it_ignores) {
   EXPECT_FALSE(fs::exists(folder_.path() / "lora/model.safetensors"));
   std::vector<std::string> notes;
   const auto encoder = load_encoder(folder_.path() / "model");
-  const AttachedLora loaded = load_adapter(*encoder, folder_.path() / "lora", false, nullptr, DType::f32, Device::cpu, notes);
+  const AttachedLora loaded =
+      load_adapter(*encoder, folder_.path() / "lora", false, nullptr, DType::f32, Device::cpu, notes);
   EXPECT_EQ(loaded.adapters.size(), 2u * 7);
   EXPECT_EQ(notes.size(), 3u);  // qkv_proj, gate_up_proj, out_proj
 }
@@ -133,7 +141,8 @@ TEST_F(Trainer, never_emulates_on_the_cpu) {
   train(o, Device::cpu, true);
   train(options("fast-full"), Device::cpu, true);
   EXPECT_EQ(emulator::launches.load(), before);
-  const auto emulated = load_encoder(folder_.path() / "model", {.device = Device::emu}), fast = load_encoder(folder_.path() / "model");
+  const auto emulated = load_encoder(folder_.path() / "model", {.device = Device::emu}),
+             fast = load_encoder(folder_.path() / "model");
   const EncoderInput input{"a red cat", {}, 0};
   const auto a = to_vector<float>(embed(*emulated, {&input, 1}, 1)), b = to_vector<float>(embed(*fast, {&input, 1}, 1));
   EXPECT_GT(emulator::launches.load(), before);

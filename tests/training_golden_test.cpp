@@ -1,4 +1,5 @@
-// Twenty training steps against the official trainer's: losses, gradient norms, gradients of the first step, final weights.
+// Twenty training steps against the official trainer's: losses, gradient norms, gradients of the first step, final
+// weights.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -18,7 +19,9 @@ namespace {
 using nlohmann::json;
 namespace fs = std::filesystem;
 
-struct Limits { double loss, norm, weights; };
+struct Limits {
+  double loss, norm, weights;
+};
 
 const fs::path training() { return golden("qwen2_vl/training"); }
 
@@ -30,7 +33,8 @@ TrainOptions golden_options(const json& description, const std::string& run, con
   write_json(o.batches, description.at("batches"));
   o.max_steps = int64_t(description.at("batches").size()), o.per_device_train_batch_size = 8;
   o.temperature = s.at("temperature"), o.warmup_steps = s.at("warmup_steps"), o.weight_decay = s.at("weight_decay");
-  o.adam_beta1 = s.at("betas")[0], o.adam_beta2 = s.at("betas")[1], o.adam_epsilon = s.at("eps"), o.max_grad_norm = s.at("max_grad_norm");
+  o.adam_beta1 = s.at("betas")[0], o.adam_beta2 = s.at("betas")[1], o.adam_epsilon = s.at("eps"),
+  o.max_grad_norm = s.at("max_grad_norm");
   o.learning_rate = s.at("learning_rate").at(run == "full" ? "full" : "adapter");
   o.resize_max_pixels = 1003520;
   if (run == "lora") o.adapter = training() / "dora/initial", o.use_dora = false;
@@ -46,6 +50,7 @@ std::vector<double> stored_part(const Tensor& t) {
 class TrainingGolden : public testing::Test {
  protected:
   void SetUp() override {
+    NEEDS_GOLDEN("qwen2_vl")
     folder_ = fs::temp_directory_path() / ("vlm2vec-golden-" + std::to_string(getpid()));
     fs::create_directories(folder_);
   }
@@ -75,11 +80,14 @@ class TrainingGolden : public testing::Test {
 
   void compare_weights(const std::string& run, double limit) {
     const bool full = run == "full";
-    const NamedTensors ours = load_safetensors(folder_ / run / (full ? "model.safetensors" : "adapter_model.safetensors"));
-    const NamedTensors theirs = load_safetensors(training() / (full ? "full/final.safetensors" : "lora/final/adapter_model.safetensors"));
+    const NamedTensors ours =
+        load_safetensors(folder_ / run / (full ? "model.safetensors" : "adapter_model.safetensors"));
+    const NamedTensors theirs =
+        load_safetensors(training() / (full ? "full/final.safetensors" : "lora/final/adapter_model.safetensors"));
     double worst = 0;
     for (const auto& [name, tensor] : theirs) {
-      const auto a = full ? stored_part(ours.at(name)) : to_vector<double>(ours.at(name)), b = to_vector<double>(tensor);
+      const auto a = full ? stored_part(ours.at(name)) : to_vector<double>(ours.at(name)),
+                 b = to_vector<double>(tensor);
       ASSERT_EQ(a.size(), b.size()) << name;
       for (size_t i = 0; i < a.size(); ++i) worst = std::max(worst, std::abs(a[i] - b[i]));
     }

@@ -1,5 +1,5 @@
-// The formula sheet: each op's forward line and, below it, one formula per input. Capital letters are values; [=] copies
-// handles, so what is named in a formula stays alive for it, and nothing else does.
+// The formula sheet: each op's forward line and, below it, one formula per input. Capital letters are values; [=]
+// copies handles, so what is named in a formula stays alive for it, and nothing else does.
 #include "autograd/ops.h"
 
 namespace vlm2vec {
@@ -11,8 +11,9 @@ Var add(const Var& a, const Var& b) {
 
 Var multiply(const Var& a, const Var& b) {
   const Tensor A = a.value(), B = b.value();
-  return record("multiply", multiply(A, B), {{a, [=](const Tensor& dy) { return multiply(dy, B); }},
-                                             {b, [=](const Tensor& dy) { return multiply(dy, A); }}});
+  return record(
+      "multiply", multiply(A, B),
+      {{a, [=](const Tensor& dy) { return multiply(dy, B); }}, {b, [=](const Tensor& dy) { return multiply(dy, A); }}});
 }
 
 Var scale(const Var& x, double factor) {
@@ -58,17 +59,19 @@ Var concat_rows(const std::vector<Var>& parts) {
   for (const Var& part : parts) values.push_back(part.value());
   std::vector<int64_t> ends;
   for (const Tensor& value : values) ends.push_back((ends.empty() ? 0 : ends.back()) + value.dim(0));
-  return record("concat_rows", {concat_rows(values)}, parts, [=](const std::vector<Tensor>& dys, const std::vector<bool>&) {
-    std::vector<Tensor> dparts;
-    for (size_t i = 0; i < ends.size(); ++i) dparts.push_back(dys[0].rows(i ? ends[i - 1] : 0, ends[i]));
-    return dparts;
-  })[0];
+  return record("concat_rows", {concat_rows(values)}, parts,
+                [=](const std::vector<Tensor>& dys, const std::vector<bool>&) {
+                  std::vector<Tensor> dparts;
+                  for (size_t i = 0; i < ends.size(); ++i) dparts.push_back(dys[0].rows(i ? ends[i - 1] : 0, ends[i]));
+                  return dparts;
+                })[0];
 }
 
 Var matmul(const Var& a, const Var& b) {
   const Tensor A = a.value(), B = b.value();
-  return record("matmul", matmul(A, B), {{a, [=](const Tensor& dy) { return matmul(dy, B, false, true); }},
-                                         {b, [=](const Tensor& dy) { return matmul(A, dy, true, false); }}});
+  return record("matmul", matmul(A, B),
+                {{a, [=](const Tensor& dy) { return matmul(dy, B, false, true); }},
+                 {b, [=](const Tensor& dy) { return matmul(A, dy, true, false); }}});
 }
 
 Var linear(const Var& x, const Var& weight, const Var& bias) {
@@ -83,8 +86,9 @@ Var rms_norm(const Var& x, const Var& w, double eps) {
   const Tensor X = x.value(), W = w.value();
   const auto [y, r] = rms_norm(X, W, eps);
   const Tensor rstd = r;
-  return record("rms_norm", y, {{x, [=](const Tensor& dy) { return rms_norm_dx(dy, X, W, rstd); }},
-                                {w, [=](const Tensor& dy, const Tensor& dw) { rms_norm_dw_to(dy, X, rstd, dw); }}});
+  return record("rms_norm", y,
+                {{x, [=](const Tensor& dy) { return rms_norm_dx(dy, X, W, rstd); }},
+                 {w, [=](const Tensor& dy, const Tensor& dw) { rms_norm_dw_to(dy, X, rstd, dw); }}});
 }
 
 Var layer_norm(const Var& x, const Var& w, const Var& b, double eps) {
@@ -104,10 +108,12 @@ Var l2_normalize(const Var& x, double eps) {
 }
 
 Var rope(const Var& x, const RopeTable& table, int heads) {
-  return record("rope", rope(x.value(), table, heads), {{x, [=](const Tensor& dy) { return rope(dy, table, heads, true); }}});
+  return record("rope", rope(x.value(), table, heads),
+                {{x, [=](const Tensor& dy) { return rope(dy, table, heads, true); }}});
 }
 
-Var attention(const Var& q, const Var& k, const Var& v, const Tensor& cu_q, const Tensor& cu_k, const AttentionShape& shape) {
+Var attention(const Var& q, const Var& k, const Var& v, const Tensor& cu_q, const Tensor& cu_k,
+              const AttentionShape& shape) {
   const Tensor Q = q.value(), K = k.value(), V = v.value();
   const AttentionResult forward = attention(Q, K, V, cu_q, cu_k, shape);
   return record("attention", {forward.o}, {q, k, v}, [=](const std::vector<Tensor>& dys, const std::vector<bool>&) {
@@ -122,17 +128,18 @@ Var attention(const Var& packed, const Tensor& cu_seqlens, const AttentionShape&
   const Tensor X = packed.value();
   const AttentionResult forward = attention(X, X, X, cu_seqlens, cu_seqlens, shape);
   return record("attention", forward.o, {{packed, [=](const Tensor& dy) {
-    return attention_backward(dy, X, X, X, forward, cu_seqlens, cu_seqlens, shape)[0];
-  }}});
+                                            return attention_backward(dy, X, X, X, forward, cu_seqlens, cu_seqlens,
+                                                                      shape)[0];
+                                          }}});
 }
 
 Var mean(const Var& x) {
   const Tensor X = x.value();
   double sum = 0;
   for (double value : to_vector<double>(X)) sum += value;
-  return record("mean", full({1}, sum / double(X.numel()), X.dtype(), X.device()), {{x, [=](const Tensor& dy) {
-    return full(X.shape(), item(dy) / double(X.numel()), X.dtype(), X.device());
-  }}});
+  return record(
+      "mean", full({1}, sum / double(X.numel()), X.dtype(), X.device()),
+      {{x, [=](const Tensor& dy) { return full(X.shape(), item(dy) / double(X.numel()), X.dtype(), X.device()); }}});
 }
 
 Var cross_entropy(const Var& logits, const Tensor& targets) {
@@ -147,10 +154,11 @@ InfoNceResult info_nce(const Var& queries, const Var& targets, double tau) {
   const Tensor Q = queries.value(), T = targets.value();
   const InfoNce forward = infonce(Q, T, 1 / tau);
   const Tensor lse = forward.lse;
-  const Var per_query = record("infonce", {forward.loss}, {queries, targets}, [=](const std::vector<Tensor>& dys, const std::vector<bool>&) {
-    auto [dq, dt] = infonce_backward(dys[0], Q, T, lse, 1 / tau);
-    return std::vector<Tensor>{std::move(dq), std::move(dt)};
-  })[0];
+  const Var per_query = record("infonce", {forward.loss}, {queries, targets},
+                               [=](const std::vector<Tensor>& dys, const std::vector<bool>&) {
+                                 auto [dq, dt] = infonce_backward(dys[0], Q, T, lse, 1 / tau);
+                                 return std::vector<Tensor>{std::move(dq), std::move(dt)};
+                               })[0];
   return {mean(per_query), forward.best};
 }
 

@@ -17,30 +17,31 @@ Var swiglu(const Var& gate, const Var& up);  // silu(gate)·up (Shazeer 2020)
 Var dropout(const Var& x, const Tensor& row_keys, double p, uint64_t seed);
 
 Var view(const Var& x, Shape shape);
-Var gather_rows(const Var& table, const Tensor& ids);                          // embedding look-up, row selection
-Var replace_rows(const Var& x, const Tensor& rows, const Var& source);         // picture features into the token stream
+Var gather_rows(const Var& table, const Tensor& ids);                   // embedding look-up, row selection
+Var replace_rows(const Var& x, const Tensor& rows, const Var& source);  // picture features into the token stream
 Var concat_rows(const std::vector<Var>& parts);
 
 Var matmul(const Var& a, const Var& b);
-Var linear(const Var& x, const Var& weight, const Var& bias = {});             // x Wᵀ + b, W [out, in]
+Var linear(const Var& x, const Var& weight, const Var& bias = {});  // x Wᵀ + b, W [out, in]
 
-Var rms_norm(const Var& x, const Var& w, double eps);                          // Zhang and Sennrich 2019
-Var layer_norm(const Var& x, const Var& w, const Var& b, double eps);          // Ba et al. 2016
-Var l2_normalize(const Var& x, double eps = 1e-12);                            // rows of length 1
-Var rope(const Var& x, const RopeTable& table, int heads);                     // Su et al. 2021, eq. 34
+Var rms_norm(const Var& x, const Var& w, double eps);                  // Zhang and Sennrich 2019
+Var layer_norm(const Var& x, const Var& w, const Var& b, double eps);  // Ba et al. 2016
+Var l2_normalize(const Var& x, double eps = 1e-12);                    // rows of length 1
+Var rope(const Var& x, const RopeTable& table, int heads);             // Su et al. 2021, eq. 34
 
 // softmax(scale·q kᵀ) v on packed rows (Dao 2023: no score matrix); `packed` holds q, k and v side by side.
-Var attention(const Var& q, const Var& k, const Var& v, const Tensor& cu_q, const Tensor& cu_k, const AttentionShape& shape);
+Var attention(const Var& q, const Var& k, const Var& v, const Tensor& cu_q, const Tensor& cu_k,
+              const AttentionShape& shape);
 Var attention(const Var& packed, const Tensor& cu_seqlens, const AttentionShape& shape);
 
-Var mean(const Var& x);                                                        // of all elements, [1]
-Var cross_entropy(const Var& logits, const Tensor& targets);                   // per row
+Var mean(const Var& x);                                       // of all elements, [1]
+Var cross_entropy(const Var& logits, const Tensor& targets);  // per row
 
 // InfoNCE, query → target (van den Oord et al. 2018; VLM2Vec eq. 1 without hard negatives): the mean over queries of
 // −log softmax(q·t / tau) at the query's own target, which is row i·(N/B) of the N targets.
 struct InfoNceResult {
-  Var loss;       // [1]
-  Tensor best;    // i32 [B]: the target each query scores highest, the first among equals
+  Var loss;     // [1]
+  Tensor best;  // i32 [B]: the target each query scores highest, the first among equals
 };
 InfoNceResult info_nce(const Var& queries, const Var& targets, double tau);
 

@@ -32,8 +32,8 @@ struct Node {
   const char* op;
   uint64_t order = next_order++;  // of creation: a topological order
   std::vector<Output> outputs;
-  std::vector<Edge> edges;   // one per input that needs a gradient …
-  JointVjp joint;            // … or one formula for all edges, which then stand for all inputs (to is null: not needed)
+  std::vector<Edge> edges;  // one per input that needs a gradient …
+  JointVjp joint;  // … or one formula for all edges, which then stand for all inputs (to is null: not needed)
   bool is_leaf = false, is_parameter = false, waiting = false;
 
   explicit Node(const char* op) : op(op) { ++nodes; }
@@ -44,8 +44,8 @@ struct Node {
   // Adds into whichever of the two nobody else holds; a parameter's gradient always takes the sum.
   void accumulate(int output, Tensor g) {
     Output& out = outputs[size_t(output)];
-    CHECK(g.shape() == out.shape && g.dtype() == out.dtype, "backward: ", op, " got a gradient ", g, " for a value of shape ",
-          to_string(out.shape));
+    CHECK(g.shape() == out.shape && g.dtype() == out.dtype, "backward: ", op, " got a gradient ", g,
+          " for a value of shape ", to_string(out.shape));
     if (!out.grad) out.grad = std::move(g);
     else if (is_parameter || out.grad.unique()) vlm2vec::add_to(g, out.grad);
     else if (g.unique()) vlm2vec::add_to(out.grad, g), out.grad = std::move(g);
@@ -69,7 +69,8 @@ struct Node {
       std::vector<Tensor> dxs = std::exchange(joint, nullptr)(dys, needs);
       dys.clear();
       for (size_t i = 0; i < edges_now.size(); ++i)
-        if (needs[i] && dxs[i]) edges_now[i].to->accumulate(edges_now[i].output, std::move(dxs[i])), visit(edges_now[i].to);
+        if (needs[i] && dxs[i])
+          edges_now[i].to->accumulate(edges_now[i].output, std::move(dxs[i])), visit(edges_now[i].to);
       return;
     }
     const Tensor dy = std::exchange(outputs[0].grad, {});
@@ -130,7 +131,8 @@ void Var::backward(const Tensor& seed) const {
 
 Var record(const char* op, Tensor y, std::initializer_list<Input> inputs) {
   Var result(std::move(y));
-  const bool needed = enabled && std::any_of(inputs.begin(), inputs.end(), [](const Input& i) { return i.x.requires_grad(); });
+  const bool needed =
+      enabled && std::any_of(inputs.begin(), inputs.end(), [](const Input& i) { return i.x.requires_grad(); });
   if (!needed) return result;
   result.node_ = std::make_shared<Node>(op);
   result.node_->add_output(result.value_);
@@ -141,7 +143,8 @@ Var record(const char* op, Tensor y, std::initializer_list<Input> inputs) {
 
 std::vector<Var> record(const char* op, std::vector<Tensor> ys, const std::vector<Var>& xs, JointVjp vjp, bool always) {
   std::vector<Var> results(ys.begin(), ys.end());
-  const bool needed = enabled && (always || std::any_of(xs.begin(), xs.end(), [](const Var& x) { return x.requires_grad(); }));
+  const bool needed =
+      enabled && (always || std::any_of(xs.begin(), xs.end(), [](const Var& x) { return x.requires_grad(); }));
   if (!needed) return results;
   auto node = std::make_shared<Node>(op);
   node->joint = std::move(vjp);
@@ -167,11 +170,14 @@ Var checkpoint(const std::function<Var(const Var&)>& f, const Var& x) {
     y = f(x.detach()).value();
   }
   const Tensor X = x.value();
-  return record("checkpoint", {y}, {x}, [f, X](const std::vector<Tensor>& dys, const std::vector<bool>& needs) {
-    const Var input = needs[0] ? Var::leaf(X) : Var(X), again = f(input);
-    if (again.requires_grad()) again.backward(dys[0]);
-    return std::vector<Tensor>{needs[0] ? input.grad() : Tensor()};
-  }, true)[0];
+  return record(
+      "checkpoint", {y}, {x},
+      [f, X](const std::vector<Tensor>& dys, const std::vector<bool>& needs) {
+        const Var input = needs[0] ? Var::leaf(X) : Var(X), again = f(input);
+        if (again.requires_grad()) again.backward(dys[0]);
+        return std::vector<Tensor>{needs[0] ? input.grad() : Tensor()};
+      },
+      true)[0];
 }
 
 }  // namespace vlm2vec

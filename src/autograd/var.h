@@ -1,5 +1,5 @@
-// Numbers with a history. An op computes its value and records how gradients flow back: one formula per input, next to the
-// forward (ops.cpp). What a formula captures is what is saved for the backward pass.
+// Numbers with a history. An op computes its value and records how gradients flow back: one formula per input, next to
+// the forward (ops.cpp). What a formula captures is what is saved for the backward pass.
 #pragma once
 #include <functional>
 #include <initializer_list>
@@ -10,9 +10,10 @@
 
 namespace vlm2vec {
 
-using Vjp = std::function<Tensor(const Tensor& dy)>;                        // dy ↦ dx
-using LeafVjp = std::function<void(const Tensor& dy, const Tensor& dw)>;    // dw += …: products with beta 1, scatter-adds
-// One kernel gives all gradients. dys: one per output, all defined. Returns one per input; those not needed may be undefined.
+using Vjp = std::function<Tensor(const Tensor& dy)>;                      // dy ↦ dx
+using LeafVjp = std::function<void(const Tensor& dy, const Tensor& dw)>;  // dw += …: products with beta 1, scatter-adds
+// One kernel gives all gradients. dys: one per output, all defined. Returns one per input; those not needed may be
+// undefined.
 using JointVjp = std::function<std::vector<Tensor>(const std::vector<Tensor>& dys, const std::vector<bool>& needs)>;
 
 struct Node;
@@ -21,14 +22,14 @@ class Var {
  public:
   Var() = default;
   Var(Tensor value) : value_(std::move(value)) {}  // a constant
-  // A variable that gradients are wanted for. With `gradient` given they are added into it (a parameter's slice of the flat
-  // buffer), else into a tensor of their own.
+  // A variable that gradients are wanted for. With `gradient` given they are added into it (a parameter's slice of the
+  // flat buffer), else into a tensor of their own.
   static Var leaf(Tensor value, Tensor gradient = {});
 
   const Tensor& value() const { return value_; }
   const Shape& shape() const { return value_.shape(); }
   bool requires_grad() const { return node_ != nullptr; }
-  Tensor grad() const;                      // of a leaf; undefined if nothing has reached it
+  Tensor grad() const;  // of a leaf; undefined if nothing has reached it
   Var detach() const { return Var(value_); }
   // Adds d(this · seed)/d(leaf) to every leaf's gradient and takes the tape apart on the way. Seed: ones by default.
   void backward(const Tensor& seed = {}) const;
@@ -56,7 +57,8 @@ struct Input {
 // adapters over frozen weights neither the weight's gradient nor the activation it would need exists.
 Var record(const char* op, Tensor y, std::initializer_list<Input> inputs);
 // always: record even if no input needs a gradient (checkpoint: the parameters inside do).
-std::vector<Var> record(const char* op, std::vector<Tensor> ys, const std::vector<Var>& xs, JointVjp vjp, bool always = false);
+std::vector<Var> record(const char* op, std::vector<Tensor> ys, const std::vector<Var>& xs, JointVjp vjp,
+                        bool always = false);
 
 // While one lives on this thread nothing is recorded.
 class NoGrad {

@@ -23,12 +23,15 @@ Json to_json(TrainOptions options) {
 int64_t step_of(const std::string& name) {
   if (!name.starts_with(kPrefix)) return -1;
   const std::string number = name.substr(kPrefix.size());
-  const bool digits = !number.empty() && number.size() < 18 && number.find_first_not_of("0123456789") == std::string::npos;
+  const bool digits =
+      !number.empty() && number.size() < 18 && number.find_first_not_of("0123456789") == std::string::npos;
   return digits ? std::stoll(number) : -1;
 }
 
 // Options that may differ between the run that wrote a checkpoint and the one that goes on: where, not what.
-bool may_differ(const std::string& name) { return name == "output_dir" || name == "resume_from" || name == "save_steps"; }
+bool may_differ(const std::string& name) {
+  return name == "output_dir" || name == "resume_from" || name == "save_steps";
+}
 
 }  // namespace
 
@@ -43,11 +46,14 @@ void save_model(const TrainedModel& model, const fs::path& folder) {
   save_safetensors(folder / "model.safetensors", state_dict(*model.encoder));
 }
 
-void save_checkpoint(const fs::path& output_dir, int64_t step, const TrainedModel& model, const AdamW& optimiser, TrainOptions options) {
+void save_checkpoint(const fs::path& output_dir, int64_t step, const TrainedModel& model, const AdamW& optimiser,
+                     TrainOptions options) {
   write_folder_atomically(output_dir / (std::string(kPrefix) + std::to_string(step)), [&](const fs::path& folder) {
     save_model(model, folder);
-    save_safetensors(folder / "optimizer.safetensors", {{"exp_avg", optimiser.first_moment()}, {"exp_avg_sq", optimiser.second_moment()}});
-    write_text(folder / "training_state.json", Json{{"step", step}, {"options", to_json(std::move(options))}}.dump(2) + "\n");
+    save_safetensors(folder / "optimizer.safetensors",
+                     {{"exp_avg", optimiser.first_moment()}, {"exp_avg_sq", optimiser.second_moment()}});
+    write_text(folder / "training_state.json",
+               Json{{"step", step}, {"options", to_json(std::move(options))}}.dump(2) + "\n");
   });
 }
 
@@ -59,7 +65,8 @@ std::optional<FoundCheckpoint> find_checkpoint(TrainOptions options) {
   found.step = -1;
   if (wanted == "auto") {
     if (fs::is_directory(output_dir))
-      for (const auto& entry : fs::directory_iterator(output_dir)) found.step = std::max(found.step, step_of(entry.path().filename().string()));
+      for (const auto& entry : fs::directory_iterator(output_dir))
+        found.step = std::max(found.step, step_of(entry.path().filename().string()));
     if (found.step < 0) return std::nullopt;
   } else {
     found.step = step_of(std::string(kPrefix) + wanted);
@@ -69,10 +76,12 @@ std::optional<FoundCheckpoint> find_checkpoint(TrainOptions options) {
   const fs::path file = found.folder / "training_state.json";
   const nlohmann::json state = read_json(file);
   const Json now = to_json(std::move(options));
-  if (!state.is_object() || !state.contains("options")) fail(Exit::data, file.string(), ": not the state of a training run");
+  if (!state.is_object() || !state.contains("options"))
+    fail(Exit::data, file.string(), ": not the state of a training run");
   for (const auto& [name, value] : now.items())
     if (!may_differ(name) && nlohmann::json(value) != state["options"].value(name, nlohmann::json()))
-      fail(Exit::data, file.string(), ": the checkpoint was written with --", name, " ", state["options"].value(name, nlohmann::json()).dump(), ", now it is ", value.dump(),
+      fail(Exit::data, file.string(), ": the checkpoint was written with --", name, " ",
+           state["options"].value(name, nlohmann::json()).dump(), ", now it is ", value.dump(),
            "; go on with the same options, or start anew with --resume_from none");
   return found;
 }
@@ -80,7 +89,8 @@ std::optional<FoundCheckpoint> find_checkpoint(TrainOptions options) {
 void restore_optimiser(const FoundCheckpoint& checkpoint, AdamW& optimiser) {
   const fs::path file = checkpoint.folder / "optimizer.safetensors";
   const NamedTensors moments = load_safetensors(file);
-  if (!moments.contains("exp_avg") || !moments.contains("exp_avg_sq")) fail(Exit::data, file.string(), ": expected exp_avg and exp_avg_sq");
+  if (!moments.contains("exp_avg") || !moments.contains("exp_avg_sq"))
+    fail(Exit::data, file.string(), ": expected exp_avg and exp_avg_sq");
   optimiser.restore(moments.at("exp_avg"), moments.at("exp_avg_sq"), checkpoint.step);
 }
 

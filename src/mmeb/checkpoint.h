@@ -1,5 +1,5 @@
-// Training checkpoints: output_dir/checkpoint-N with the model or adapter as Hugging Face writes it, the optimiser's moments
-// and the step. A run that goes on from one is bit-identical to one that was never interrupted.
+// Training checkpoints: output_dir/checkpoint-N with the model or adapter as Hugging Face writes it, the optimiser's
+// moments and the step. A run that goes on from one is bit-identical to one that was never interrupted.
 #pragma once
 #include <filesystem>
 #include <optional>
@@ -21,10 +21,11 @@ struct TrainedModel {
 // Weights, configuration and tokenizer, or the PEFT folder, into an existing folder.
 void save_model(const TrainedModel& model, const std::filesystem::path& folder);
 
-void save_checkpoint(const std::filesystem::path& output_dir, int64_t step, const TrainedModel& model, const AdamW& optimiser, TrainOptions options);
+void save_checkpoint(const std::filesystem::path& output_dir, int64_t step, const TrainedModel& model,
+                     const AdamW& optimiser, TrainOptions options);
 
-// The folder that `resume_from` (auto, none or a step) means, if there is one. Exit::data if a named step is not there, or
-// if the checkpoint was written by a run with other options.
+// The folder that `resume_from` (auto, none or a step) means, if there is one. Exit::data if a named step is not there,
+// or if the checkpoint was written by a run with other options.
 struct FoundCheckpoint {
   std::filesystem::path folder;
   int64_t step = 0;

@@ -49,14 +49,17 @@ std::vector<EvalRow> read_eval_rows(const fs::path& file) {
     EvalRow row{{r.at("qry_text").get<std::string>(), r.at("qry_img_path").get<std::string>()}, {}};
     const json &texts = r.at("tgt_text"), &images = r.at("tgt_img_path");
     if (texts.size() != images.size() || texts.empty())
-      fail(Exit::data, file.string(), ":", rows.size() + 1, ": ", texts.size(), " target texts and ", images.size(), " target pictures; expected two lists of one length, at least 1");
-    for (size_t i = 0; i < texts.size(); ++i) row.candidates.push_back({texts[i].get<std::string>(), images[i].get<std::string>()});
+      fail(Exit::data, file.string(), ":", rows.size() + 1, ": ", texts.size(), " target texts and ", images.size(),
+           " target pictures; expected two lists of one length, at least 1");
+    for (size_t i = 0; i < texts.size(); ++i)
+      row.candidates.push_back({texts[i].get<std::string>(), images[i].get<std::string>()});
     rows.push_back(std::move(row));
   });
   return rows;
 }
 
-std::vector<std::string> list_subsets(const fs::path& folder, const std::string& file, const std::vector<std::string>& wanted) {
+std::vector<std::string> list_subsets(const fs::path& folder, const std::string& file,
+                                      const std::vector<std::string>& wanted) {
   if (!fs::is_directory(folder)) fail(Exit::data, folder.string(), ": no such folder");
   std::vector<std::string> found;
   for (const auto& entry : fs::directory_iterator(folder))
@@ -64,11 +67,13 @@ std::vector<std::string> list_subsets(const fs::path& folder, const std::string&
   std::sort(found.begin(), found.end());
   if (found.empty()) fail(Exit::data, folder.string(), ": no subset folder with ", file, " in it");
   for (const std::string& name : wanted)
-    if (!std::binary_search(found.begin(), found.end(), name)) fail(Exit::data, folder.string(), ": has no subset ", name, " with ", file);
+    if (!std::binary_search(found.begin(), found.end(), name))
+      fail(Exit::data, folder.string(), ": has no subset ", name, " with ", file);
   return wanted.empty() ? found : wanted;
 }
 
-std::vector<TrainSet> read_train_folder(const fs::path& folder, const std::vector<std::string>& subsets, int64_t limit) {
+std::vector<TrainSet> read_train_folder(const fs::path& folder, const std::vector<std::string>& subsets,
+                                        int64_t limit) {
   std::vector<TrainSet> sets;
   for (const std::string& name : list_subsets(folder, "original.jsonl", subsets))
     sets.push_back({name, read_train_rows(folder / name / "original.jsonl", limit)});
@@ -88,16 +93,18 @@ std::vector<Task> read_tasks(const fs::path& folder) {
   const fs::path clean = normal.has_filename() ? normal : normal.parent_path();
   fs::path file = clean / "tasks.json";
   if (!fs::exists(file)) file = clean.parent_path() / "tasks.json";
-  if (!fs::exists(file)) fail(Exit::data, folder.string(), ": no tasks.json here or one folder up; it says each set's meta-task and split");
+  if (!fs::exists(file))
+    fail(Exit::data, folder.string(), ": no tasks.json here or one folder up; it says each set's meta-task and split");
   std::vector<Task> tasks;
   try {
     const json content = read_json(file);
     for (const json& t : content.at("datasets")) {
       Task task{t.at("name"), t.at("meta_task"), t.at("split"), t.value("optional", false)};
-      const bool known_meta = task.meta_task == "classification" || task.meta_task == "vqa" || task.meta_task == "retrieval" || task.meta_task == "grounding";
+      const bool known_meta = task.meta_task == "classification" || task.meta_task == "vqa" ||
+                              task.meta_task == "retrieval" || task.meta_task == "grounding";
       if (!known_meta || (task.split != "IND" && task.split != "OOD"))
-        fail(Exit::data, file.string(), ": ", task.name, " has meta_task \"", task.meta_task, "\" and split \"", task.split,
-             "\"; expected classification, vqa, retrieval or grounding, and IND or OOD");
+        fail(Exit::data, file.string(), ": ", task.name, " has meta_task \"", task.meta_task, "\" and split \"",
+             task.split, "\"; expected classification, vqa, retrieval or grounding, and IND or OOD");
       tasks.push_back(std::move(task));
     }
   } catch (const json::exception& e) {

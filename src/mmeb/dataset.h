@@ -1,6 +1,7 @@
 // MMEB's rows as JSON lines, in the folders of MMEB-train and MMEB-eval:
 //   training  <dataset>/<Set>/original.jsonl  {"qry", "qry_image_path", "pos_text", "pos_image_path"}
-//   test      <dataset>/<Set>/test.jsonl      {"qry_text", "qry_img_path", "tgt_text": […], "tgt_img_path": […]}, the positive first
+//   test      <dataset>/<Set>/test.jsonl      {"qry_text", "qry_img_path", "tgt_text": […], "tgt_img_path": […]}, the
+//   positive first
 // Picture paths are relative to the image folder; "" means no picture. In a text the token <|image_1|> stands for it.
 #pragma once
 #include <cstdint>
@@ -18,24 +19,33 @@ struct Side {
   auto operator<=>(const Side&) const = default;
 };
 
-struct TrainRow { Side query, positive; };
+struct TrainRow {
+  Side query, positive;
+};
 struct EvalRow {
   Side query;
   std::vector<Side> candidates;  // [0] is the positive
 };
 
-struct TrainSet { std::string name; std::vector<TrainRow> rows; };
+struct TrainSet {
+  std::string name;
+  std::vector<TrainRow> rows;
+};
 
 // Errors (Exit::data) name file and line. `limit` > 0 keeps the first rows only, as the official code does.
 std::vector<TrainRow> read_train_rows(const std::filesystem::path& file, int64_t limit = 0);
 std::vector<EvalRow> read_eval_rows(const std::filesystem::path& file);
 
 // The subsets of a folder in alphabetical order, or those named.
-std::vector<TrainSet> read_train_folder(const std::filesystem::path& folder, const std::vector<std::string>& subsets, int64_t limit);
-std::vector<std::string> list_subsets(const std::filesystem::path& folder, const std::string& file, const std::vector<std::string>& wanted);
+std::vector<TrainSet> read_train_folder(const std::filesystem::path& folder, const std::vector<std::string>& subsets,
+                                        int64_t limit);
+std::vector<std::string> list_subsets(const std::filesystem::path& folder, const std::string& file,
+                                      const std::vector<std::string>& wanted);
 
-// What the encoder sees of a side: the backbone's image token in the place of <|image_1|>, the full path of the picture.
-EncoderInput encoder_input(const Side& side, const std::string& image_token, const std::filesystem::path& image_dir, uint64_t key = 0);
+// What the encoder sees of a side: the backbone's image token in the place of <|image_1|>, the full path of the
+// picture.
+EncoderInput encoder_input(const Side& side, const std::string& image_token, const std::filesystem::path& image_dir,
+                           uint64_t key = 0);
 
 // Whose score counts where.
 struct Task {

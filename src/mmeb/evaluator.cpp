@@ -38,7 +38,8 @@ float dot(const float* a, const float* b, int64_t n) {
   return sum;
 }
 
-SetScore evaluate_set(const std::string& name, const EvaluationData& data, const EmbedFunction& embed, const fs::path& output) {
+SetScore evaluate_set(const std::string& name, const EvaluationData& data, const EmbedFunction& embed,
+                      const fs::path& output) {
   const std::vector<EvalRow> rows = read_eval_rows(data.dataset / name / "test.jsonl");
   Distinct distinct;
   std::vector<int32_t> queries;
@@ -57,11 +58,18 @@ SetScore evaluate_set(const std::string& name, const EvaluationData& data, const
   for (const int32_t best : ranking.best) score.correct += best == 0;
   score.accuracy = 100.0 * double(score.correct) / double(score.rows);
   if (output.empty()) return score;
-  write_text(output / (name + "_score.json"), Json{{"acc", score.accuracy / 100}, {"num_correct", score.correct}, {"num_pred", score.rows}, {"num_ties", score.ties}}.dump() + "\n");
+  write_text(output / (name + "_score.json"), Json{{"acc", score.accuracy / 100},
+                                                   {"num_correct", score.correct},
+                                                   {"num_pred", score.rows},
+                                                   {"num_ties", score.ties}}
+                                                      .dump() +
+                                                  "\n");
   write_atomically(output / (name + "_pred.jsonl"), [&](std::ostream& out) {
     for (size_t i = 0; i < rows.size(); ++i) {
       const Side& predicted = rows[i].candidates[size_t(ranking.best[i])];
-      out << Json{{"row", i}, {"prediction", ranking.best[i]}, {"text", predicted.text}, {"image", predicted.image}}.dump() << "\n";
+      out << Json{{"row", i}, {"prediction", ranking.best[i]}, {"text", predicted.text}, {"image", predicted.image}}
+                 .dump()
+          << "\n";
     }
   });
   return score;
@@ -69,7 +77,8 @@ SetScore evaluate_set(const std::string& name, const EvaluationData& data, const
 
 }  // namespace
 
-Ranking rank(const Tensor& embeddings, const std::vector<int32_t>& queries, const std::vector<std::vector<int32_t>>& candidates) {
+Ranking rank(const Tensor& embeddings, const std::vector<int32_t>& queries,
+             const std::vector<std::vector<int32_t>>& candidates) {
   const int64_t d = embeddings.columns();
   const float* e = embeddings.data<float>();
   Ranking ranking;
@@ -94,16 +103,21 @@ Summary summarise(std::vector<SetScore> scores, const std::vector<Task>& tasks, 
     for (SetScore& score : scores) {
       if (score.name != task.name) continue;
       if (!task.optional)
-        for (const std::string& group : {std::string("overall"), task.split, task.meta_task}) groups[group].first += score.*value, ++groups[group].second;
+        for (const std::string& group : {std::string("overall"), task.split, task.meta_task})
+          groups[group].first += score.*value, ++groups[group].second;
       summary.sets.push_back(score);
     }
   for (const SetScore& score : scores) {
     const bool known = std::any_of(tasks.begin(), tasks.end(), [&](const Task& t) { return t.name == score.name; });
-    if (!known) fail(Exit::data, "tasks.json does not know the set ", score.name, "; its meta-task and split are needed");
+    if (!known)
+      fail(Exit::data, "tasks.json does not know the set ", score.name, "; its meta-task and split are needed");
   }
-  const auto mean = [&](const char* group) { return groups.contains(group) ? groups[group].first / groups[group].second : -1.0; };
+  const auto mean = [&](const char* group) {
+    return groups.contains(group) ? groups[group].first / groups[group].second : -1.0;
+  };
   summary.overall = mean("overall"), summary.ind = mean("IND"), summary.ood = mean("OOD");
-  summary.classification = mean("classification"), summary.vqa = mean("vqa"), summary.retrieval = mean("retrieval"), summary.grounding = mean("grounding");
+  summary.classification = mean("classification"), summary.vqa = mean("vqa"), summary.retrieval = mean("retrieval"),
+  summary.grounding = mean("grounding");
   return summary;
 }
 
@@ -117,30 +131,38 @@ Summary evaluate(const EvaluationData& data, const EmbedFunction& embed, const f
   const std::vector<Task> tasks = read_tasks(data.dataset);
   std::vector<SetScore> scores;
   if (!output.empty()) fs::create_directories(output);
-  for (const std::string& name : list_subsets(data.dataset, "test.jsonl", data.subsets)) scores.push_back(evaluate_set(name, data, embed, output));
+  for (const std::string& name : list_subsets(data.dataset, "test.jsonl", data.subsets))
+    scores.push_back(evaluate_set(name, data, embed, output));
   const Summary summary = summarise(std::move(scores), tasks);
   if (!output.empty()) write_text(output / "summary.json", summary_json(summary));
   return summary;
 }
 
 Summary evaluate(const EvalOptions& o, Device device, bool quiet) {
-  const auto usage = [](bool ok, const char* sentence) { if (!ok) fail(Exit::usage, sentence); };
+  const auto usage = [](bool ok, const char* sentence) {
+    if (!ok) fail(Exit::usage, sentence);
+  };
   usage(!o.model_name.empty(), "eval: --model_name is missing: the folder of the checkpoint");
   usage(!o.dataset_name.empty(), "eval: --dataset_name is missing: the folder of test sets");
   usage(!o.encode_output_path.empty(), "eval: --encode_output_path is missing: where scores and predictions go");
   usage(o.per_device_eval_batch_size > 0, "eval: --per_device_eval_batch_size must be positive");
-  const auto encoder = load_encoder(o.model_name, {.device = device, .min_pixels = o.resize_min_pixels, .max_pixels = o.resize_max_pixels});
+  const auto encoder = load_encoder(
+      o.model_name, {.device = device, .min_pixels = o.resize_min_pixels, .max_pixels = o.resize_max_pixels});
   if (!o.adapter.empty()) {
     std::vector<std::string> notes;
     load_adapter(*encoder, o.adapter, !o.use_dora, nullptr, DType::f32, device, notes);
     if (!quiet)
       for (const std::string& note : notes) std::fprintf(stderr, "%s\n", note.c_str());
   }
-  const EvaluationData data{o.dataset_name, o.image_dir.empty() ? o.dataset_name : o.image_dir, o.subset_name, encoder->image_token()};
-  return evaluate(data, [&](const std::vector<EncoderInput>& inputs, const std::string& title) {
-    Progress progress(title, int64_t(inputs.size()), quiet);
-    return embed(*encoder, inputs, o.per_device_eval_batch_size, [&](int64_t done) { progress.update(done); });
-  }, o.encode_output_path);
+  const EvaluationData data{o.dataset_name, o.image_dir.empty() ? o.dataset_name : o.image_dir, o.subset_name,
+                            encoder->image_token()};
+  return evaluate(
+      data,
+      [&](const std::vector<EncoderInput>& inputs, const std::string& title) {
+        Progress progress(title, int64_t(inputs.size()), quiet);
+        return embed(*encoder, inputs, o.per_device_eval_batch_size, [&](int64_t done) { progress.update(done); });
+      },
+      o.encode_output_path);
 }
 
 }  // namespace vlm2vec

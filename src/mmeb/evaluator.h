@@ -1,5 +1,5 @@
-// Precision@1 as MMEB measures it: every row's query against the row's own candidates, of which the first is right. Each
-// distinct input of a set is embedded once. The highest score wins, the first among equals.
+// Precision@1 as MMEB measures it: every row's query against the row's own candidates, of which the first is right.
+// Each distinct input of a set is embedded once. The highest score wins, the first among equals.
 #pragma once
 #include <filesystem>
 #include <functional>
@@ -17,9 +17,10 @@ struct Ranking {
   std::vector<int32_t> best;
   int64_t ties = 0;
 };
-// embeddings [n, d], of which row i's query is queries[i] and its candidates are candidates[i]. Scores are dot products in f32
-// with sums in a fixed order, so equal vectors tie exactly.
-Ranking rank(const Tensor& embeddings, const std::vector<int32_t>& queries, const std::vector<std::vector<int32_t>>& candidates);
+// embeddings [n, d], of which row i's query is queries[i] and its candidates are candidates[i]. Scores are dot products
+// in f32 with sums in a fixed order, so equal vectors tie exactly.
+Ranking rank(const Tensor& embeddings, const std::vector<int32_t>& queries,
+             const std::vector<std::vector<int32_t>>& candidates);
 
 struct SetScore {
   std::string name;
@@ -32,7 +33,8 @@ struct Summary {
   double overall = -1, ind = -1, ood = -1, classification = -1, vqa = -1, retrieval = -1, grounding = -1;
   std::vector<SetScore> sets;  // in the order of the task table
 };
-Summary summarise(std::vector<SetScore> scores, const std::vector<Task>& tasks, double SetScore::*value = &SetScore::accuracy);
+Summary summarise(std::vector<SetScore> scores, const std::vector<Task>& tasks,
+                  double SetScore::*value = &SetScore::accuracy);
 
 // Embeds inputs → [n, d]; what the evaluator needs of a model.
 using EmbedFunction = std::function<Tensor(const std::vector<EncoderInput>& inputs, const std::string& title)>;

@@ -10,7 +10,8 @@ using Rows = std::span<const EncoderInput>;
 
 std::vector<Rows> split(Rows rows, int64_t chunk) {
   std::vector<Rows> chunks;
-  for (size_t begin = 0; begin < rows.size(); begin += size_t(chunk)) chunks.push_back(rows.subspan(begin, std::min(size_t(chunk), rows.size() - begin)));
+  for (size_t begin = 0; begin < rows.size(); begin += size_t(chunk))
+    chunks.push_back(rows.subspan(begin, std::min(size_t(chunk), rows.size() - begin)));
   return chunks;
 }
 
@@ -34,7 +35,8 @@ struct EmbeddedSide {
     gathered = Var::leaf(comm.all_gather(concat_rows(values)));
   }
 
-  // Continues the chain rule from this rank's rows of the cache, through each chunk embedded again unless its tape was kept.
+  // Continues the chain rule from this rank's rows of the cache, through each chunk embedded again unless its tape was
+  // kept.
   void backward(Encoder& encoder, const Comm& comm) {
     int64_t row = comm.rank * (gathered.value().rows() / comm.size);
     for (size_t i = 0; i < chunks.size(); ++i) {
@@ -50,7 +52,8 @@ struct EmbeddedSide {
 }  // namespace
 
 ContrastiveResult contrastive_step(Encoder& encoder, Rows queries, Rows targets, const ContrastiveOptions& options) {
-  EmbeddedSide q(encoder, queries, options.query_chunk, options.comm), t(encoder, targets, options.target_chunk, options.comm);
+  EmbeddedSide q(encoder, queries, options.query_chunk, options.comm),
+      t(encoder, targets, options.target_chunk, options.comm);
   const InfoNceResult loss = info_nce(q.gathered, t.gathered, options.temperature);
   loss.loss.backward();
   q.backward(encoder, options.comm);

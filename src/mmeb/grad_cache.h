@@ -1,6 +1,6 @@
-// One contrastive step: the loss of a batch of pairs and its gradients, by GradCache (Gao et al. 2021, section 3): embed every
-// chunk without a tape; differentiate the loss of the whole batch by the embeddings; embed every chunk again, with a tape, and
-// continue the chain rule. A side that is one chunk keeps its tape and is embedded once.
+// One contrastive step: the loss of a batch of pairs and its gradients, by GradCache (Gao et al. 2021, section 3):
+// embed every chunk without a tape; differentiate the loss of the whole batch by the embeddings; embed every chunk
+// again, with a tape, and continue the chain rule. A side that is one chunk keeps its tape and is embedded once.
 #pragma once
 #include <span>
 
@@ -22,7 +22,7 @@ struct ContrastiveResult {
 };
 
 // Adds d loss / d parameter to the gradients of the trained parameters.
-ContrastiveResult contrastive_step(Encoder& encoder, std::span<const EncoderInput> queries, std::span<const EncoderInput> targets,
-                                   const ContrastiveOptions& options);
+ContrastiveResult contrastive_step(Encoder& encoder, std::span<const EncoderInput> queries,
+                                   std::span<const EncoderInput> targets, const ContrastiveOptions& options);
 
 }  // namespace vlm2vec

@@ -13,15 +13,16 @@ struct TrainOptions {
   int64_t num_sample_per_subset = 0, resize_min_pixels = 0, resize_max_pixels = 0;
   int64_t max_steps = 2000, per_device_train_batch_size = 128, gc_q_chunk_size = 0, gc_p_chunk_size = 0;
   double temperature = 0.02;
-  double learning_rate = 2e-5, weight_decay = 0, adam_beta1 = 0.9, adam_beta2 = 0.999, adam_epsilon = 1e-8, max_grad_norm = 1;
+  double learning_rate = 2e-5, weight_decay = 0, adam_beta1 = 0.9, adam_beta2 = 0.999, adam_epsilon = 1e-8,
+         max_grad_norm = 1;
   std::string lr_scheduler_type = "linear";
   int64_t warmup_steps = 0;
   double warmup_ratio = 0;
   bool lora = false, use_dora = true;
   int64_t lora_r = 16;
   double lora_alpha = 64, lora_dropout = 0.1;
-  std::vector<std::string> lora_target_modules = {"qkv_proj", "o_proj", "gate_up_proj", "down_proj", "k_proj",
-                                                  "q_proj", "out_proj", "v_proj", "gate_proj", "up_proj"};
+  std::vector<std::string> lora_target_modules = {"qkv_proj", "o_proj",   "gate_up_proj", "down_proj", "k_proj",
+                                                  "q_proj",   "out_proj", "v_proj",       "gate_proj", "up_proj"};
   bool gradient_checkpointing = false;
   int64_t save_steps = 0;
   std::string resume_from = "none";
@@ -35,8 +36,10 @@ struct TrainOptions {
     visit("num_sample_per_subset", num_sample_per_subset, "only the first N rows of each set (0: all)");
     visit("train_file", train_file, "one file of training rows (JSON lines) instead of a folder");
     visit("image_dir", image_dir, "joined before the rows' picture paths (default: the folder of the rows)");
-    visit("resize_min_pixels", resize_min_pixels, "smaller pictures are enlarged to this area (0: preprocessor_config.json)");
-    visit("resize_max_pixels", resize_max_pixels, "larger pictures are reduced to this area (0: preprocessor_config.json)");
+    visit("resize_min_pixels", resize_min_pixels,
+          "smaller pictures are enlarged to this area (0: preprocessor_config.json)");
+    visit("resize_max_pixels", resize_max_pixels,
+          "larger pictures are reduced to this area (0: preprocessor_config.json)");
     visit("output_dir", output_dir, "where the trained model, log.jsonl and checkpoints go");
     visit("adapter", adapter, "continue from this PEFT LoRA folder");
     visit("max_steps", max_steps, "training steps");
@@ -81,10 +84,13 @@ struct EvalOptions {
     visit("dataset_name", dataset_name, "folder of test sets, one sub-folder each (MMEB-eval)");
     visit("subset_name", subset_name, "only these sets of the folder");
     visit("image_dir", image_dir, "joined before the rows' picture paths (default: dataset_name)");
-    visit("resize_min_pixels", resize_min_pixels, "smaller pictures are enlarged to this area (0: preprocessor_config.json)");
-    visit("resize_max_pixels", resize_max_pixels, "larger pictures are reduced to this area (0: preprocessor_config.json)");
+    visit("resize_min_pixels", resize_min_pixels,
+          "smaller pictures are enlarged to this area (0: preprocessor_config.json)");
+    visit("resize_max_pixels", resize_max_pixels,
+          "larger pictures are reduced to this area (0: preprocessor_config.json)");
     visit("encode_output_path", encode_output_path, "where scores, predictions and summary.json go");
-    visit("per_device_eval_batch_size", per_device_eval_batch_size, "inputs embedded at a time; scores do not depend on it");
+    visit("per_device_eval_batch_size", per_device_eval_batch_size,
+          "inputs embedded at a time; scores do not depend on it");
   }
 };
 

@@ -19,7 +19,10 @@ int terminal_width() {
 }  // namespace
 
 Progress::Progress(std::string title, int64_t total, bool quiet)
-    : title_(std::move(title)), total_(total), quiet_(quiet), terminal_(isatty(STDERR_FILENO)),
+    : title_(std::move(title)),
+      total_(total),
+      quiet_(quiet),
+      terminal_(isatty(STDERR_FILENO)),
       start_(std::chrono::steady_clock::now()),
       last_drawn_(terminal_ ? start_ - std::chrono::hours(1) : start_) {}
 
@@ -27,7 +30,9 @@ Progress::~Progress() {
   if (terminal_ && !quiet_ && first_ >= 0) std::fputs("\n", stderr);
 }
 
-double Progress::seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
+double Progress::seconds() const {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+}
 
 void Progress::update(int64_t done, const std::string& details) {
   if (quiet_) return;
@@ -41,7 +46,8 @@ void Progress::update(int64_t done, const std::string& details) {
 
 void Progress::draw(int64_t done, const std::string& details) {
   const double rate = double(done - first_) / std::max(1e-9, seconds());
-  const std::string left = done < total_ ? "ETA " + duration(double(total_ - done) / std::max(1e-9, rate)) : "in " + duration(seconds());
+  const std::string left =
+      done < total_ ? "ETA " + duration(double(total_ - done) / std::max(1e-9, rate)) : "in " + duration(seconds());
   std::string line = title_ + " " + std::to_string(done) + "/" + std::to_string(total_);
   if (!terminal_) {
     std::fprintf(stderr, "%s%s%s  %s\n", line.c_str(), details.empty() ? "" : "  ", details.c_str(), left.c_str());

@@ -1,5 +1,5 @@
-// What a person sees while a command works: one line redrawn on a terminal, plain lines now and then on a pipe. All of it
-// goes to stderr.
+// What a person sees while a command works: one line redrawn on a terminal, plain lines now and then on a pipe. All of
+// it goes to stderr.
 #pragma once
 #include <chrono>
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Which rows a training step sees. Each place of a batch draws a data set uniformly, then that set's next row; every set is
-// reshuffled when it is used up. The order follows from the seed alone, so a resumed run replays it.
+// Which rows a training step sees. Each place of a batch draws a data set uniformly, then that set's next row; every
+// set is reshuffled when it is used up. The order follows from the seed alone, so a resumed run replays it.
 #pragma once
 #include <cstdint>
 #include <vector>

@@ -10,10 +10,17 @@ namespace vlm2vec {
 namespace {
 
 using Json = nlohmann::ordered_json;
-struct Group { const char *key, *title; double Summary::*score; };
-constexpr Group kGroups[] = {{"classification", "Classification", &Summary::classification}, {"vqa", "VQA", &Summary::vqa},
-                             {"retrieval", "Retrieval", &Summary::retrieval}, {"grounding", "Visual grounding", &Summary::grounding},
-                             {"IND", "IND", &Summary::ind}, {"OOD", "OOD", &Summary::ood}, {"overall", "Overall", &Summary::overall}};
+struct Group {
+  const char *key, *title;
+  double Summary::*score;
+};
+constexpr Group kGroups[] = {{"classification", "Classification", &Summary::classification},
+                             {"vqa", "VQA", &Summary::vqa},
+                             {"retrieval", "Retrieval", &Summary::retrieval},
+                             {"grounding", "Visual grounding", &Summary::grounding},
+                             {"IND", "IND", &Summary::ind},
+                             {"OOD", "OOD", &Summary::ood},
+                             {"overall", "Overall", &Summary::overall}};
 
 Json number(double score) { return score < 0 ? Json(nullptr) : Json(score); }
 
@@ -37,7 +44,8 @@ std::string summary_json(const Summary& summary) {
     if (!json.contains(g.key)) json[g.key] = number(summary.*g.score);
   Json sets = Json::object();
   for (const SetScore& s : summary.sets)
-    sets[s.name] = {{"accuracy", s.accuracy}, {"chance", s.chance}, {"correct", s.correct}, {"rows", s.rows}, {"ties", s.ties}};
+    sets[s.name] = {
+        {"accuracy", s.accuracy}, {"chance", s.chance}, {"correct", s.correct}, {"rows", s.rows}, {"ties", s.ties}};
   json["datasets"] = sets;
   return json.dump(2) + "\n";
 }
@@ -75,7 +83,8 @@ std::string score_table(const std::vector<std::pair<std::string, Summary>>& colu
       if (task.meta_task != group.key) continue;
       std::vector<double> values;
       for (const auto& [title, summary] : columns) {
-        const auto found = std::find_if(summary.sets.begin(), summary.sets.end(), [&](const SetScore& s) { return s.name == task.name; });
+        const auto found = std::find_if(summary.sets.begin(), summary.sets.end(),
+                                        [&](const SetScore& s) { return s.name == task.name; });
         values.push_back(found == summary.sets.end() ? -1 : found->accuracy);
       }
       if (std::all_of(values.begin(), values.end(), [](double v) { return v < 0; })) continue;

@@ -65,6 +65,7 @@ class TinyModel {
       write_png(this->picture(i), picture);
     }
   }
+
   std::unique_ptr<Encoder> load(bool f64, Device device) const {
     auto encoder = load_encoder(folder_.path, {.device = device, .f64 = f64, .load_weights = false});
     initialise(*encoder, kStd, seed_, f64 ? DType::f64 : DType::f32, device);

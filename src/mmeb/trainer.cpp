@@ -19,17 +19,25 @@ namespace fs = std::filesystem;
 std::atomic<bool> stop_requested{false};
 
 void check_options(const TrainOptions& o) {
-  const auto usage = [](bool ok, const auto&... parts) { if (!ok) fail(Exit::usage, parts...); };
+  const auto usage = [](bool ok, const auto&... parts) {
+    if (!ok) fail(Exit::usage, parts...);
+  };
   usage(!o.model_name.empty(), "train: --model_name is missing: the folder of the checkpoint to train");
   usage(!o.output_dir.empty(), "train: --output_dir is missing: where the trained model goes");
-  usage(o.dataset_name.empty() != o.train_file.empty(), "train: one of --dataset_name and --train_file is needed, and not both");
-  usage(o.batches.empty() || !o.train_file.empty(), "train: --batches numbers the rows of one file; it needs --train_file");
-  usage(o.per_device_train_batch_size > 0 && o.max_steps > 0, "train: --per_device_train_batch_size and --max_steps must be positive");
+  usage(o.dataset_name.empty() != o.train_file.empty(),
+        "train: one of --dataset_name and --train_file is needed, and not both");
+  usage(o.batches.empty() || !o.train_file.empty(),
+        "train: --batches numbers the rows of one file; it needs --train_file");
+  usage(o.per_device_train_batch_size > 0 && o.max_steps > 0,
+        "train: --per_device_train_batch_size and --max_steps must be positive");
   usage(o.temperature > 0, "train: --temperature ", o.temperature, ", expected a positive number");
-  usage(o.gc_q_chunk_size >= 0 && o.gc_p_chunk_size >= 0 && o.save_steps >= 0 && o.warmup_steps >= 0, "train: chunk sizes, --save_steps and --warmup_steps cannot be negative");
+  usage(o.gc_q_chunk_size >= 0 && o.gc_p_chunk_size >= 0 && o.save_steps >= 0 && o.warmup_steps >= 0,
+        "train: chunk sizes, --save_steps and --warmup_steps cannot be negative");
   usage(0 <= o.warmup_ratio && o.warmup_ratio <= 1, "train: --warmup_ratio ", o.warmup_ratio, ", expected 0 to 1");
-  usage(0 <= o.lora_dropout && o.lora_dropout < 1 && o.lora_r > 0, "train: expected --lora_dropout from 0 to below 1 and a positive --lora_r");
-  usage(!(o.lora && o.use_dora), "train: --lora True trains DoRA by default, which this program does not have; add --use_dora False for LoRA");
+  usage(0 <= o.lora_dropout && o.lora_dropout < 1 && o.lora_r > 0,
+        "train: expected --lora_dropout from 0 to below 1 and a positive --lora_r");
+  usage(!(o.lora && o.use_dora),
+        "train: --lora True trains DoRA by default, which this program does not have; add --use_dora False for LoRA");
 }
 
 // All rows, the folder their picture paths start from, and which rows each step takes.
@@ -75,7 +83,8 @@ class TrainingRows {
     }
     for (const auto& batch : batches_)
       for (const int64_t row : batch)
-        if (row < 0 || row >= rows) fail(Exit::data, file, ": row ", row, " of a file with ", rows, " rows (numbers start at 0)");
+        if (row < 0 || row >= rows)
+          fail(Exit::data, file, ": row ", row, " of a file with ", rows, " rows (numbers start at 0)");
   }
   std::vector<TrainSet> sets_;
   std::vector<std::vector<int64_t>> batches_;
@@ -84,10 +93,15 @@ class TrainingRows {
   size_t position_ = 0;
 };
 
-TrainedModel load_model(const TrainOptions& o, const std::optional<FoundCheckpoint>& checkpoint, Device device, std::vector<std::string>& notes) {
+TrainedModel load_model(const TrainOptions& o, const std::optional<FoundCheckpoint>& checkpoint, Device device,
+                        std::vector<std::string>& notes) {
   const bool adapters = o.lora || !o.adapter.empty();
-  const EncoderOptions encoder_options{.device = device, .min_pixels = o.resize_min_pixels, .max_pixels = o.resize_max_pixels};
-  TrainedModel model{load_encoder(checkpoint && !adapters ? checkpoint->folder : fs::path(o.model_name), encoder_options), {}, o.model_name};
+  const EncoderOptions encoder_options{
+      .device = device, .min_pixels = o.resize_min_pixels, .max_pixels = o.resize_max_pixels};
+  TrainedModel model{
+      load_encoder(checkpoint && !adapters ? checkpoint->folder : fs::path(o.model_name), encoder_options),
+      {},
+      o.model_name};
   Encoder& encoder = *model.encoder;
   encoder.set_gradient_checkpointing(o.gradient_checkpointing);
   if (!adapters) return model;
@@ -95,9 +109,11 @@ TrainedModel load_model(const TrainOptions& o, const std::optional<FoundCheckpoi
   if (!folder.empty()) {
     model.lora = load_adapter(encoder, folder, !o.use_dora, &encoder.dropout, DType::f32, device, notes);
   } else {
-    model.lora = attach_lora(encoder, {int(o.lora_r), o.lora_alpha, o.lora_dropout, o.lora_target_modules}, &encoder.dropout);
+    model.lora =
+        attach_lora(encoder, {int(o.lora_r), o.lora_alpha, o.lora_dropout, o.lora_target_modules}, &encoder.dropout);
     initialise_lora(*model.lora, o.seed, DType::f32, device);
-    for (const std::string& target : model.lora->unmatched_targets) notes.push_back("lora: no layer is named " + target + "; ignored");
+    for (const std::string& target : model.lora->unmatched_targets)
+      notes.push_back("lora: no layer is named " + target + "; ignored");
   }
   return model;
 }
@@ -113,13 +129,20 @@ std::string keep_log(const fs::path& file, int64_t steps) {
   if (steps == 0 || !fs::exists(file)) return "";
   const std::string text = read_text(file);
   size_t end = 0;
-  for (int64_t i = 0; i < steps && end < text.size(); ++i) end = text.find('\n', end) == std::string::npos ? text.size() : text.find('\n', end) + 1;
+  for (int64_t i = 0; i < steps && end < text.size(); ++i)
+    end = text.find('\n', end) == std::string::npos ? text.size() : text.find('\n', end) + 1;
   return text.substr(0, end);
 }
 
 std::string to_line(const StepLog& log) {
-  return nlohmann::ordered_json{{"step", log.step}, {"loss", log.loss}, {"grad_norm", log.grad_norm}, {"learning_rate", log.learning_rate},
-                                {"in_batch_accuracy", log.in_batch_accuracy}, {"seconds", log.seconds}, {"peak_bytes", log.peak_bytes}}.dump();
+  return nlohmann::ordered_json{{"step", log.step},
+                                {"loss", log.loss},
+                                {"grad_norm", log.grad_norm},
+                                {"learning_rate", log.learning_rate},
+                                {"in_batch_accuracy", log.in_batch_accuracy},
+                                {"seconds", log.seconds},
+                                {"peak_bytes", log.peak_bytes}}
+      .dump();
 }
 
 // The share of queries whose best target is their own, or equal to it in text and picture.
@@ -138,7 +161,8 @@ TrainResult train(TrainOptions o, Device device, bool quiet) {
   stop_requested = false;
   TrainingRows rows(o);
   if (!o.batches.empty() && int64_t(rows.explicit_batches()) < o.max_steps)
-    fail(Exit::usage, "train: --max_steps ", o.max_steps, ", but ", o.batches, " has ", rows.explicit_batches(), " batches");
+    fail(Exit::usage, "train: --max_steps ", o.max_steps, ", but ", o.batches, " has ", rows.explicit_batches(),
+         " batches");
   const std::optional<FoundCheckpoint> checkpoint = find_checkpoint(o);
   const int64_t first = checkpoint ? checkpoint->step : 0;
   std::vector<std::string> notes;
@@ -158,8 +182,11 @@ TrainResult train(TrainOptions o, Device device, bool quiet) {
   std::ofstream log_stream(log_file, std::ios::app);
   if (!quiet) {
     for (const std::string& note : notes) std::fprintf(stderr, "%s\n", note.c_str());
-    std::fprintf(stderr, "%s\n", sentence("train: ", rows.summary(), ", ", count(parameters.parameters()), " of ", count(encoder.parameters()), " parameters trained",
-                                          first ? sentence(", going on after step ", first) : "").c_str());
+    std::fprintf(
+        stderr, "%s\n",
+        sentence("train: ", rows.summary(), ", ", count(parameters.parameters()), " of ", count(encoder.parameters()),
+                 " parameters trained", first ? sentence(", going on after step ", first) : "")
+            .c_str());
   }
 
   TrainResult result;
@@ -181,7 +208,8 @@ TrainResult train(TrainOptions o, Device device, bool quiet) {
     contrastive.comm.all_reduce(parameters.gradients());
     const GradientNorm gradient = clip_gradients(parameters.gradients(), o.max_grad_norm);
     if (!std::isfinite(step_result.loss) || !std::isfinite(gradient.norm))
-      fail(Exit::failed, "train: step ", step, ": the loss is ", step_result.loss, " and the gradient norm ", gradient.norm, "; lower --learning_rate or raise --temperature");
+      fail(Exit::failed, "train: step ", step, ": the loss is ", step_result.loss, " and the gradient norm ",
+           gradient.norm, "; lower --learning_rate or raise --temperature");
     StepLog log;
     log.learning_rate = o.learning_rate * schedule.factor(step - 1);
     optimiser.step(log.learning_rate, gradient.scale);
@@ -195,10 +223,12 @@ TrainResult train(TrainOptions o, Device device, bool quiet) {
     ++result.steps;
     result.pairs_per_second = double(result.steps * int64_t(batch.size())) / progress.seconds();
     char details[160];
-    std::snprintf(details, sizeof details, "loss %.4f  acc %.2f  lr %.2e  %.0f pairs/s", log.loss, log.in_batch_accuracy, log.learning_rate, result.pairs_per_second);
+    std::snprintf(details, sizeof details, "loss %.4f  acc %.2f  lr %.2e  %.0f pairs/s", log.loss,
+                  log.in_batch_accuracy, log.learning_rate, result.pairs_per_second);
     progress.update(step, details);
     result.interrupted = stop_requested && step < o.max_steps;
-    if (result.interrupted || (o.save_steps > 0 && step % o.save_steps == 0)) save_checkpoint(o.output_dir, step, model, optimiser, o);
+    if (result.interrupted || (o.save_steps > 0 && step % o.save_steps == 0))
+      save_checkpoint(o.output_dir, step, model, optimiser, o);
     if (result.interrupted) return result;
   }
   save_model(model, o.output_dir);

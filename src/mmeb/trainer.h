@@ -16,10 +16,10 @@ namespace vlm2vec {
 
 // One line of log.jsonl.
 struct StepLog {
-  int64_t step = 0;               // from 1
-  double loss = 0, grad_norm = 0; // the norm before clipping
+  int64_t step = 0;                // from 1
+  double loss = 0, grad_norm = 0;  // the norm before clipping
   double learning_rate = 0, in_batch_accuracy = 0, seconds = 0;
-  int64_t peak_bytes = 0;         // most bytes in tensors during the step
+  int64_t peak_bytes = 0;  // most bytes in tensors during the step
 };
 
 struct TrainResult {
@@ -28,7 +28,8 @@ struct TrainResult {
   double pairs_per_second = 0;
 };
 
-// Trains as `options` say and writes output_dir: the model (or adapter), log.jsonl, training_options.json and checkpoints.
+// Trains as `options` say and writes output_dir: the model (or adapter), log.jsonl, training_options.json and
+// checkpoints.
 TrainResult train(TrainOptions options, Device device, bool quiet);
 
 // Asks the training that runs to save a checkpoint after its current step and stop. Safe in a signal handler.

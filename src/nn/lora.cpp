@@ -21,17 +21,23 @@ LoraConfig read_config(const std::filesystem::path& file, bool drop_dora, std::v
   const json config = read_json(file);
   const auto refuse = [&](const std::string& what) { fail(Exit::data, file.string(), ": ", what); };
   try {
-    if (config.value("peft_type", "") != "LORA") refuse("peft_type is " + config.value("peft_type", json()).dump() + ", expected LORA");
+    if (config.value("peft_type", "") != "LORA")
+      refuse("peft_type is " + config.value("peft_type", json()).dump() + ", expected LORA");
     if (config.value("use_dora", false)) {
-      if (!drop_dora) refuse("this is a DoRA adapter; --use_dora False reads it as LoRA, without its magnitude vectors");
+      if (!drop_dora)
+        refuse("this is a DoRA adapter; --use_dora False reads it as LoRA, without its magnitude vectors");
       notes.push_back(file.string() + ": DoRA adapter read as LoRA, its magnitude vectors are dropped");
     }
     for (const char* key : {"use_rslora", "fan_in_fan_out", "lora_bias"})
-      if (config.contains(key) && config[key] == true) refuse(std::string(key) + " is true, which this program does not know");
-    for (const char* key : {"rank_pattern", "alpha_pattern", "modules_to_save", "layers_to_transform", "exclude_modules", "layer_replication"})
-      if (config.contains(key) && !config[key].is_null() && !config[key].empty()) refuse(std::string(key) + " is set, which this program does not know");
+      if (config.contains(key) && config[key] == true)
+        refuse(std::string(key) + " is true, which this program does not know");
+    for (const char* key : {"rank_pattern", "alpha_pattern", "modules_to_save", "layers_to_transform",
+                            "exclude_modules", "layer_replication"})
+      if (config.contains(key) && !config[key].is_null() && !config[key].empty())
+        refuse(std::string(key) + " is set, which this program does not know");
     if (config.value("bias", "none") != "none") refuse("bias is " + config["bias"].dump() + ", expected none");
-    if (!config.at("target_modules").is_array()) refuse("target_modules is " + config["target_modules"].dump() + ", expected a list of names");
+    if (!config.at("target_modules").is_array())
+      refuse("target_modules is " + config["target_modules"].dump() + ", expected a list of names");
     LoraConfig lora{config.at("r").get<int>(), config.at("lora_alpha").get<double>(), config.value("lora_dropout", 0.0),
                     config["target_modules"].get<std::vector<std::string>>()};
     if (lora.rank < 1) refuse("r is " + std::to_string(lora.rank) + ", expected at least 1");
@@ -45,12 +51,17 @@ LoraConfig read_config(const std::filesystem::path& file, bool drop_dora, std::v
 }  // namespace
 
 Lora::Lora(Linear* base, int64_t in, int64_t out, const LoraConfig& config, const DropoutState* state, int number)
-    : Module(base, ""), lora_A{this, "lora_A", in, config.rank, false}, lora_B{this, "lora_B", config.rank, out, false},
-      config_(config), dropout_(state), number_(number) {}
+    : Module(base, ""),
+      lora_A{this, "lora_A", in, config.rank, false},
+      lora_B{this, "lora_B", config.rank, out, false},
+      config_(config),
+      dropout_(state),
+      number_(number) {}
 
 Var Lora::operator()(const Linear& base, const Var& x) {
   const bool drop = dropout_ && dropout_->active && config_.dropout > 0;
-  const Var dropped = drop ? dropout(x, dropout_->row_keys, config_.dropout, mix(dropout_->seed, uint64_t(number_))) : x;
+  const Var dropped =
+      drop ? dropout(x, dropout_->row_keys, config_.dropout, mix(dropout_->seed, uint64_t(number_))) : x;
   return base.plain(x) + lora_B(scale(lora_A(dropped), config_.scale()));
 }
 
@@ -74,7 +85,8 @@ AttachedLora attach_lora(Module& model, const LoraConfig& config, const DropoutS
   });
   for (Linear* base : bases) {
     CHECK(!base->adapter, base->path(), ": already has an adapter");
-    auto lora = std::make_unique<Lora>(base, base->weight.shape()[1], base->weight.shape()[0], config, dropout, int(attached.adapters.size()));
+    auto lora = std::make_unique<Lora>(base, base->weight.shape()[1], base->weight.shape()[0], config, dropout,
+                                       int(attached.adapters.size()));
     attached.adapters.push_back(lora.get());
     base->adapter = std::move(lora);
   }
@@ -92,8 +104,8 @@ void initialise_lora(const AttachedLora& lora, uint64_t seed, DType dtype, Devic
   }
 }
 
-AttachedLora load_adapter(Module& model, const std::filesystem::path& folder, bool drop_dora, const DropoutState* dropout,
-                          DType dtype, Device device, std::vector<std::string>& notes) {
+AttachedLora load_adapter(Module& model, const std::filesystem::path& folder, bool drop_dora,
+                          const DropoutState* dropout, DType dtype, Device device, std::vector<std::string>& notes) {
   const auto file = folder / "adapter_model.safetensors";
   AttachedLora lora = attach_lora(model, read_config(folder / "adapter_config.json", drop_dora, notes), dropout);
   NamedTensors stored;
@@ -109,15 +121,17 @@ AttachedLora load_adapter(Module& model, const std::filesystem::path& folder, bo
       continue;
     }
     if (found->second.shape() != p->shape())
-      fail(Exit::data, file.string(), ": ", p->path(), " is ", found->second, ", this model wants ", to_string(p->shape()), "; is it the adapter's base model?");
+      fail(Exit::data, file.string(), ": ", p->path(), " is ", found->second, ", this model wants ",
+           to_string(p->shape()), "; is it the adapter's base model?");
     p->set(found->second.to(dtype).to(device));
     stored.erase(found);
   }
   if (!missing.empty() || !stored.empty())
-    fail(Exit::data, file.string(), ": the adapter does not fit the model: ", missing.size(), " of ", lora.parameters().size(), " tensors are missing",
-         missing.empty() ? "" : " (" + *missing.begin() + ", …)", ", ", stored.size(), " are not used",
-         stored.empty() ? "" : " (" + stored.begin()->first + ", …)");
-  for (const std::string& target : lora.unmatched_targets) notes.push_back("adapter: no layer is named " + target + "; ignored");
+    fail(Exit::data, file.string(), ": the adapter does not fit the model: ", missing.size(), " of ",
+         lora.parameters().size(), " tensors are missing", missing.empty() ? "" : " (" + *missing.begin() + ", …)",
+         ", ", stored.size(), " are not used", stored.empty() ? "" : " (" + stored.begin()->first + ", …)");
+  for (const std::string& target : lora.unmatched_targets)
+    notes.push_back("adapter: no layer is named " + target + "; ignored");
   return lora;
 }
 
@@ -127,11 +141,19 @@ void save_adapter(const AttachedLora& lora, const std::filesystem::path& folder,
   for (Parameter* p : lora.parameters()) tensors.emplace("base_model.model." + p->path(), p->value());
   save_safetensors(folder / "adapter_model.safetensors", tensors);
   const LoraConfig& c = lora.config;
-  write_json(folder / "adapter_config.json",
-             {{"peft_type", "LORA"}, {"base_model_name_or_path", base_model}, {"r", c.rank}, {"lora_alpha", c.alpha},
-              {"lora_dropout", c.dropout}, {"target_modules", c.target_modules}, {"bias", "none"}, {"use_dora", false},
-              {"use_rslora", false}, {"fan_in_fan_out", false}, {"init_lora_weights", "gaussian"}, {"inference_mode", true},
-              {"task_type", nullptr}});
+  write_json(folder / "adapter_config.json", {{"peft_type", "LORA"},
+                                              {"base_model_name_or_path", base_model},
+                                              {"r", c.rank},
+                                              {"lora_alpha", c.alpha},
+                                              {"lora_dropout", c.dropout},
+                                              {"target_modules", c.target_modules},
+                                              {"bias", "none"},
+                                              {"use_dora", false},
+                                              {"use_rslora", false},
+                                              {"fan_in_fan_out", false},
+                                              {"init_lora_weights", "gaussian"},
+                                              {"inference_mode", true},
+                                              {"task_type", nullptr}});
 }
 
 }  // namespace vlm2vec

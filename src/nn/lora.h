@@ -1,5 +1,5 @@
-// LoRA: W stays, y = x Wᵀ + (α/r)·drop(x) Aᵀ Bᵀ with A [r, in], B [out, r] trained (Hu et al. 2021, eq. 3). Adapters are
-// read and written as PEFT folders: adapter_config.json and adapter_model.safetensors.
+// LoRA: W stays, y = x Wᵀ + (α/r)·drop(x) Aᵀ Bᵀ with A [r, in], B [out, r] trained (Hu et al. 2021, eq. 3). Adapters
+// are read and written as PEFT folders: adapter_config.json and adapter_model.safetensors.
 #pragma once
 #include <filesystem>
 #include <memory>
@@ -13,8 +13,8 @@ namespace vlm2vec {
 // What dropout needs to know about the rows in flight: who they are, not where they lie. Set by the model as it goes.
 struct DropoutState {
   bool active = false;
-  uint64_t seed = 0;   // of this training step
-  Tensor row_keys;     // i64 [rows]
+  uint64_t seed = 0;  // of this training step
+  Tensor row_keys;    // i64 [rows]
 };
 
 struct LoraConfig {
@@ -47,10 +47,10 @@ AttachedLora attach_lora(Module& model, const LoraConfig& config, const DropoutS
 // PEFT's gaussian initialisation: A ~ N(0, 1/r²), B = 0.
 void initialise_lora(const AttachedLora& lora, uint64_t seed, DType dtype, Device device);
 
-// Attaches the adapter of a PEFT folder. With drop_dora the magnitude vectors of a DoRA adapter are left out; without it such
-// a folder is an error. `notes` gets sentences for the user.
-AttachedLora load_adapter(Module& model, const std::filesystem::path& folder, bool drop_dora, const DropoutState* dropout,
-                          DType dtype, Device device, std::vector<std::string>& notes);
+// Attaches the adapter of a PEFT folder. With drop_dora the magnitude vectors of a DoRA adapter are left out; without
+// it such a folder is an error. `notes` gets sentences for the user.
+AttachedLora load_adapter(Module& model, const std::filesystem::path& folder, bool drop_dora,
+                          const DropoutState* dropout, DType dtype, Device device, std::vector<std::string>& notes);
 void save_adapter(const AttachedLora& lora, const std::filesystem::path& folder, const std::string& base_model);
 
 }  // namespace vlm2vec

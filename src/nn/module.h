@@ -18,13 +18,13 @@ class Parameter {
  public:
   Parameter(Module* owner, std::string name, Shape shape);
   Parameter(const Parameter&) = delete;
-  std::string path() const;                       // "model.layers.0.mlp.gate_proj.weight"
+  std::string path() const;  // "model.layers.0.mlp.gate_proj.weight"
   const Shape& shape() const { return shape_; }
   bool is_matrix() const { return shape_.size() > 1; }
   const Tensor& value() const { return var_.value(); }
   operator const Var&() const;
   bool trained() const { return var_.requires_grad(); }
-  void set(Tensor value) { var_ = Var(std::move(value)); }                       // a constant
+  void set(Tensor value) { var_ = Var(std::move(value)); }  // a constant
   void set(Tensor value, Tensor gradient) { var_ = Var::leaf(std::move(value), std::move(gradient)); }
 
  private:
@@ -36,8 +36,8 @@ class Parameter {
 
 class Module {
  public:
-  Module() = default;                             // a root
-  Module(Module* parent, std::string name);       // an empty name adds nothing to the path
+  Module() = default;                        // a root
+  Module(Module* parent, std::string name);  // an empty name adds nothing to the path
   virtual ~Module();
   Module(const Module&) = delete;
   Module& operator=(const Module&) = delete;

@@ -10,7 +10,9 @@ namespace vlm2vec {
 namespace {
 
 // A view of elements [begin, end) of a flat buffer.
-Tensor slice(const Tensor& flat, int64_t begin, int64_t end, Shape shape) { return flat.rows(begin, end).view(std::move(shape)); }
+Tensor slice(const Tensor& flat, int64_t begin, int64_t end, Shape shape) {
+  return flat.rows(begin, end).view(std::move(shape));
+}
 
 constexpr int64_t kAlignment = 16;  // elements: every parameter starts on a cache line
 
@@ -40,23 +42,32 @@ TrainedParameters::TrainedParameters(std::vector<Parameter*> parameters) : param
 void TrainedParameters::clear_gradients() const { kernel::fill(gradients_, 0); }
 
 AdamW::AdamW(const TrainedParameters& parameters, AdamWOptions options)
-    : parameters_(parameters), options_(options), m_(zeros(parameters.values().shape(), parameters.values().dtype(), parameters.values().device())),
+    : parameters_(parameters),
+      options_(options),
+      m_(zeros(parameters.values().shape(), parameters.values().dtype(), parameters.values().device())),
       v_(zeros(parameters.values().shape(), parameters.values().dtype(), parameters.values().device())) {}
 
 void AdamW::step(double learning_rate, double gradient_scale) {
   ++steps_;
-  AdamWStep step{learning_rate, options_.beta1, options_.beta2, options_.eps, 0,
-                 1 - std::pow(options_.beta1, double(steps_)), 1 - std::pow(options_.beta2, double(steps_)), gradient_scale};
+  AdamWStep step{learning_rate,
+                 options_.beta1,
+                 options_.beta2,
+                 options_.eps,
+                 0,
+                 1 - std::pow(options_.beta1, double(steps_)),
+                 1 - std::pow(options_.beta2, double(steps_)),
+                 gradient_scale};
   for (size_t i = 0; i < parameters_.parameters().size(); ++i) {
     step.weight_decay = parameters_.parameters()[i]->is_matrix() ? options_.weight_decay : 0;
     const int64_t begin = parameters_.offset(i), end = parameters_.offset(i + 1);
-    kernel::adamw(parameters_.values().rows(begin, end), parameters_.gradients().rows(begin, end), m_.rows(begin, end), v_.rows(begin, end), step);
+    kernel::adamw(parameters_.values().rows(begin, end), parameters_.gradients().rows(begin, end), m_.rows(begin, end),
+                  v_.rows(begin, end), step);
   }
 }
 
 void AdamW::restore(const Tensor& first_moment, const Tensor& second_moment, int64_t steps) {
-  CHECK(first_moment.shape() == m_.shape() && second_moment.shape() == v_.shape(), "optimiser: a state of ", first_moment,
-        " for parameters of ", m_);
+  CHECK(first_moment.shape() == m_.shape() && second_moment.shape() == v_.shape(), "optimiser: a state of ",
+        first_moment, " for parameters of ", m_);
   m_ = first_moment.clone();
   v_ = second_moment.clone();
   steps_ = steps;

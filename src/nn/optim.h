@@ -49,7 +49,9 @@ class AdamW {
 
 // √Σ g² over all gradients, and the factor that brings it down to max_norm (1 if it is below; torch's clip_grad_norm_:
 // max_norm / (norm + 1e-6)).
-struct GradientNorm { double norm, scale; };
+struct GradientNorm {
+  double norm, scale;
+};
 GradientNorm clip_gradients(const Tensor& gradients, double max_norm);
 
 // Hugging Face's schedules: the factor on the learning rate in step `step` (from 0). Warm-up rises from 0, so the first

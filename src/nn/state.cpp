@@ -39,7 +39,8 @@ std::string canonical_name(std::string name) {
   return name;
 }
 
-std::vector<std::string> load_parameters(Module& module, const NamedTensors& stored, const LoadOptions& options, const std::string& source) {
+std::vector<std::string> load_parameters(Module& module, const NamedTensors& stored, const LoadOptions& options,
+                                         const std::string& source) {
   NamedTensors by_name;
   for (const auto& [name, tensor] : stored)
     if (!by_name.emplace(canonical_name(name), tensor).second)
@@ -57,14 +58,16 @@ std::vector<std::string> load_parameters(Module& module, const NamedTensors& sto
     const Tensor& t = found->second;
     const bool fits = t.numel() == numel(p.shape()) && !t.shape().empty() && t.dim(0) == p.shape()[0];
     if (!fits || !is_float(t.dtype()))
-      fail(Exit::data, source, ": ", p.path(), " is ", t, ", the configuration wants ", to_string(p.shape()), "; do config.json and weights belong together?");
+      fail(Exit::data, source, ": ", p.path(), " is ", t, ", the configuration wants ", to_string(p.shape()),
+           "; do config.json and weights belong together?");
     const DType dtype = options.dtype ? *options.dtype : p.is_matrix() ? t.dtype() : DType::f32;
     p.set(t.view(p.shape()).to(dtype).to(options.device));
   });
   for (const std::string& name : options.ignored)
     if (unused.erase(name)) ignored.push_back(name);
   if (!missing.empty() || !unused.empty())
-    fail(Exit::data, source, ": the weights do not fit the model; missing: ", some(missing), "; not used: ", some(unused));
+    fail(Exit::data, source, ": the weights do not fit the model; missing: ", some(missing),
+         "; not used: ", some(unused));
   return ignored;
 }
 

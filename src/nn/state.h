@@ -1,5 +1,5 @@
-// Between checkpoints and modules. Loading is strict: every parameter is filled and every stored tensor used, or an error
-// lists both differences.
+// Between checkpoints and modules. Loading is strict: every parameter is filled and every stored tensor used, or an
+// error lists both differences.
 #pragma once
 #include <optional>
 #include <string>
@@ -10,20 +10,22 @@
 
 namespace vlm2vec {
 
-// The name as the first releases spell it: since transformers 4.52 "model.language_model.x" and "model.visual.x" stand for
-// "model.x" and "visual.x"; PEFT puts "base_model.model." in front.
+// The name as the first releases spell it: since transformers 4.52 "model.language_model.x" and "model.visual.x" stand
+// for "model.x" and "visual.x"; PEFT puts "base_model.model." in front.
 std::string canonical_name(std::string name);
 
 struct LoadOptions {
   Device device = Device::cpu;
-  // None: matrices keep the type they are stored in (f32 or bf16), vectors become f32. Else everything becomes this type.
+  // None: matrices keep the type they are stored in (f32 or bf16), vectors become f32. Else everything becomes this
+  // type.
   std::optional<DType> dtype;
   std::vector<std::string> ignored;  // stored tensors that this family does not use, e.g. "lm_head.weight"
 };
 
-// A stored tensor may have another shape of the same size and first dimension: a convolution whose stride is its kernel is
-// a Linear on flattened patches. Returns the names that were ignored. Errors (Exit::data) begin with `source`.
-std::vector<std::string> load_parameters(Module& module, const NamedTensors& stored, const LoadOptions& options, const std::string& source);
+// A stored tensor may have another shape of the same size and first dimension: a convolution whose stride is its kernel
+// is a Linear on flattened patches. Returns the names that were ignored. Errors (Exit::data) begin with `source`.
+std::vector<std::string> load_parameters(Module& module, const NamedTensors& stored, const LoadOptions& options,
+                                         const std::string& source);
 
 // Numbers for a model from scratch, as Hugging Face initialises: matrices N(0, std²), biases 0, norm weights 1. Each
 // parameter has its own stream, keyed by seed and name.

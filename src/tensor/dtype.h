@@ -29,26 +29,41 @@ struct bf16 {
 };
 
 template <class T>
-struct Accumulator { using type = float; };
+struct Accumulator {
+  using type = float;
+};
 template <>
-struct Accumulator<double> { using type = double; };
+struct Accumulator<double> {
+  using type = double;
+};
 template <class T>
 using acc_t = typename Accumulator<T>::type;
 
 template <class T>
 inline constexpr DType dtype_of = DType::u8;
-template <> inline constexpr DType dtype_of<float> = DType::f32;
-template <> inline constexpr DType dtype_of<bf16> = DType::bf16;
-template <> inline constexpr DType dtype_of<double> = DType::f64;
-template <> inline constexpr DType dtype_of<int32_t> = DType::i32;
-template <> inline constexpr DType dtype_of<int64_t> = DType::i64;
+template <>
+inline constexpr DType dtype_of<float> = DType::f32;
+template <>
+inline constexpr DType dtype_of<bf16> = DType::bf16;
+template <>
+inline constexpr DType dtype_of<double> = DType::f64;
+template <>
+inline constexpr DType dtype_of<int32_t> = DType::i32;
+template <>
+inline constexpr DType dtype_of<int64_t> = DType::i64;
 
 constexpr int64_t size_of(DType t) {
   switch (t) {
-    case DType::f64: case DType::i64: return 8;
-    case DType::f32: case DType::i32: return 4;
-    case DType::bf16: return 2;
-    case DType::u8: return 1;
+    case DType::f64:
+    case DType::i64:
+      return 8;
+    case DType::f32:
+    case DType::i32:
+      return 4;
+    case DType::bf16:
+      return 2;
+    case DType::u8:
+      return 1;
   }
   return 0;
 }
@@ -64,10 +79,14 @@ constexpr DType acc_of(DType t) { return t == DType::f64 ? DType::f64 : DType::f
 template <class F>
 void dispatch_float(DType t, F&& f) {
   switch (t) {
-    case DType::f32: return f.template operator()<float>();
-    case DType::bf16: return f.template operator()<bf16>();
-    case DType::f64: return f.template operator()<double>();
-    default: fail(Exit::failed, "expected a tensor of floats, got ", name_of(t));
+    case DType::f32:
+      return f.template operator()<float>();
+    case DType::bf16:
+      return f.template operator()<bf16>();
+    case DType::f64:
+      return f.template operator()<double>();
+    default:
+      fail(Exit::failed, "expected a tensor of floats, got ", name_of(t));
   }
 }
 

@@ -30,7 +30,7 @@ template <class... Parts>
 }  // namespace vlm2vec
 
 // CHECK(a.dim(1) == b.dim(0), "matmul: a is ", a, ", b is ", b, "; the inner dimensions differ")
-#define CHECK(condition, ...)                                                   \
-  do {                                                                          \
-    if (!(condition)) ::vlm2vec::fail(::vlm2vec::Exit::failed, __VA_ARGS__);    \
+#define CHECK(condition, ...)                                                \
+  do {                                                                       \
+    if (!(condition)) ::vlm2vec::fail(::vlm2vec::Exit::failed, __VA_ARGS__); \
   } while (false)

@@ -6,7 +6,8 @@ namespace vlm2vec {
 namespace {
 
 void check_same(const char* op, const Tensor& a, const Tensor& b) {
-  CHECK(a.shape() == b.shape() && a.dtype() == b.dtype(), op, ": ", a, " and ", b, "; both must have one shape and type");
+  CHECK(a.shape() == b.shape() && a.dtype() == b.dtype(), op, ": ", a, " and ", b,
+        "; both must have one shape and type");
 }
 void check_columns(const char* op, const char* what, const Tensor& w, const Tensor& x) {
   CHECK(w.numel() == x.columns(), op, ": ", what, " is ", w, ", x is ", x, "; one value per column is needed");
@@ -17,9 +18,12 @@ Tensor row_statistic(const Tensor& x) { return Tensor({x.rows()}, acc_of(x.dtype
 
 Backend backend_for(const Tensor& first) {
   switch (first.device().kind) {
-    case Device::cpu_kind: return first.dtype() == DType::f64 ? Backend::emu : Backend::cpu;
-    case Device::emu_kind: return Backend::emu;
-    case Device::cuda_kind: return Backend::gpu;
+    case Device::cpu_kind:
+      return first.dtype() == DType::f64 ? Backend::emu : Backend::cpu;
+    case Device::emu_kind:
+      return Backend::emu;
+    case Device::cuda_kind:
+      return Backend::gpu;
   }
   return Backend::cpu;
 }
@@ -92,12 +96,13 @@ Tensor gather_rows(const Tensor& table, const Tensor& ids) {
   return y;
 }
 void scatter_add_rows_to(const Tensor& dy, const Tensor& ids, const Tensor& dtable) {
-  CHECK(dy.columns() == dtable.columns() && ids.numel() == dy.rows(), "scatter_add_rows: ", dy, " by ", ids, " into ", dtable);
+  CHECK(dy.columns() == dtable.columns() && ids.numel() == dy.rows(), "scatter_add_rows: ", dy, " by ", ids, " into ",
+        dtable);
   kernel::scatter_add_rows(dy, ids, dtable);
 }
 Tensor replace_rows(const Tensor& x, const Tensor& rows, const Tensor& source) {
-  CHECK(source.columns() == x.columns() && rows.numel() == source.rows(), "replace_rows: ", rows.numel(), " rows of ", x,
-        " by ", source);
+  CHECK(source.columns() == x.columns() && rows.numel() == source.rows(), "replace_rows: ", rows.numel(), " rows of ",
+        x, " by ", source);
   Tensor y = empty_like(x);
   kernel::replace_rows(x, rows, source, y);
   return y;
@@ -112,8 +117,8 @@ Tensor concat_rows(const std::vector<Tensor>& parts) {
   Shape shape = parts[0].shape();
   shape[0] = 0;
   for (const Tensor& part : parts) {
-    CHECK(part.dtype() == parts[0].dtype() && part.rows() * parts[0].columns() == part.numel(), "concat_rows: ", parts[0],
-          " and ", part, " differ in columns or type");
+    CHECK(part.dtype() == parts[0].dtype() && part.rows() * parts[0].columns() == part.numel(),
+          "concat_rows: ", parts[0], " and ", part, " differ in columns or type");
     shape[0] += part.dim(0);
   }
   Tensor y(shape, parts[0].dtype(), parts[0].device());
@@ -208,11 +213,14 @@ Tensor rope(const Tensor& x, const RopeTable& table, int heads, bool inverse) {
 namespace {
 void check_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& cu_q, const Tensor& cu_k,
                      const AttentionShape& s) {
-  CHECK(s.kv_heads > 0 && s.heads % s.kv_heads == 0, "attention: ", s.heads, " heads cannot share ", s.kv_heads, " key-value heads");
+  CHECK(s.kv_heads > 0 && s.heads % s.kv_heads == 0, "attention: ", s.heads, " heads cannot share ", s.kv_heads,
+        " key-value heads");
   CHECK(s.q_column + s.heads * s.head_dim <= q.columns() && s.k_column + s.kv_heads * s.head_dim <= k.columns() &&
             s.v_column + s.kv_heads * s.head_dim <= v.columns() && k.rows() == v.rows(),
-        "attention: q ", q, ", k ", k, ", v ", v, " do not hold ", s.heads, " and ", s.kv_heads, " heads of ", s.head_dim);
-  CHECK(cu_q.numel() == cu_k.numel(), "attention: ", cu_q.numel() - 1, " query and ", cu_k.numel() - 1, " key sequences");
+        "attention: q ", q, ", k ", k, ", v ", v, " do not hold ", s.heads, " and ", s.kv_heads, " heads of ",
+        s.head_dim);
+  CHECK(cu_q.numel() == cu_k.numel(), "attention: ", cu_q.numel() - 1, " query and ", cu_k.numel() - 1,
+        " key sequences");
 }
 }  // namespace
 
@@ -232,7 +240,8 @@ std::vector<Tensor> attention_backward(const Tensor& d_o, const Tensor& q, const
   const auto gradient = [](const Tensor& x, int64_t columns) {
     return columns == x.columns() ? empty_like(x) : zeros(x.shape(), x.dtype(), x.device());
   };
-  const int64_t q_columns = int64_t(shape.heads) * shape.head_dim, kv_columns = int64_t(shape.kv_heads) * shape.head_dim;
+  const int64_t q_columns = int64_t(shape.heads) * shape.head_dim,
+                kv_columns = int64_t(shape.kv_heads) * shape.head_dim;
   const bool k_in_q = k.raw() == q.raw(), v_in_q = v.raw() == q.raw(), v_in_k = v.raw() == k.raw();
   const Tensor dq = gradient(q, q_columns + (k_in_q + v_in_q) * kv_columns);
   const Tensor dk = k_in_q ? dq : gradient(k, kv_columns + v_in_k * kv_columns);
@@ -254,8 +263,8 @@ Tensor cross_entropy_dx(const Tensor& dloss, const Tensor& x, const Tensor& targ
 }
 
 InfoNce infonce(const Tensor& q, const Tensor& t, double inverse_tau) {
-  CHECK(q.columns() == t.columns() && q.rows() > 0 && t.rows() % q.rows() == 0 && q.dtype() == t.dtype(), "infonce: ", q.rows(),
-        " queries of ", q.columns(), " and ", t.rows(), " targets of ", t.columns(),
+  CHECK(q.columns() == t.columns() && q.rows() > 0 && t.rows() % q.rows() == 0 && q.dtype() == t.dtype(),
+        "infonce: ", q.rows(), " queries of ", q.columns(), " and ", t.rows(), " targets of ", t.columns(),
         "; the targets must be a multiple of the queries, of one width and type");
   InfoNce r{row_statistic(q), row_statistic(q), Tensor({q.rows()}, DType::i32, q.device())};
   kernel::infonce(q, t, inverse_tau, r.loss, r.lse, r.best);

@@ -1,5 +1,6 @@
-// The vocabulary of the program: what can be done to tensors. Each function checks shapes, allocates its result and runs
-// one kernel; none writes into an existing tensor, except those named *_to and *_dw, which accumulate into their last one.
+// The vocabulary of the program: what can be done to tensors. Each function checks shapes, allocates its result and
+// runs one kernel; none writes into an existing tensor, except those named *_to and *_dw, which accumulate into their
+// last one.
 #pragma once
 #include <utility>
 #include <vector>
@@ -30,39 +31,56 @@ Tensor clear_rows(const Tensor& x, const Tensor& rows);
 Tensor concat_rows(const std::vector<Tensor>& parts);
 
 // op(a)·op(b) (+ bias on every row); matrices are the flattened [rows, columns] of their tensors.
-Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a = false, bool transpose_b = false, const Tensor& bias = {});
+Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a = false, bool transpose_b = false,
+              const Tensor& bias = {});
 void matmul_to(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose_b, const Tensor& c);  // c += …
 
-struct Normed { Tensor y, rstd; };
+struct Normed {
+  Tensor y, rstd;
+};
 Normed rms_norm(const Tensor& x, const Tensor& w, double eps);
 Tensor rms_norm_dx(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& rstd);
 void rms_norm_dw_to(const Tensor& dy, const Tensor& x, const Tensor& rstd, const Tensor& dw);
-struct LayerNormed { Tensor y, mean, rstd; };
+struct LayerNormed {
+  Tensor y, mean, rstd;
+};
 LayerNormed layer_norm(const Tensor& x, const Tensor& w, const Tensor& b, double eps);
 Tensor layer_norm_dx(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean, const Tensor& rstd);
 void layer_norm_dw_to(const Tensor& dy, const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& dw);
-struct L2Normalized { Tensor y, norm; };
+struct L2Normalized {
+  Tensor y, norm;
+};
 L2Normalized l2_normalize(const Tensor& x, double eps);
 Tensor l2_normalize_dx(const Tensor& dy, const Tensor& y, const Tensor& norm, double eps);
 
 // Angles of a rotary embedding, one row per token: [rows, head_dim / 2].
-struct RopeTable { Tensor cos, sin; };
+struct RopeTable {
+  Tensor cos, sin;
+};
 Tensor rope(const Tensor& x, const RopeTable& table, int heads, bool inverse = false);
 
-struct AttentionResult { Tensor o, lse; };
+struct AttentionResult {
+  Tensor o, lse;
+};
 AttentionResult attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& cu_q, const Tensor& cu_k,
                           const AttentionShape& shape);
-// dq, dk, dv have the shapes of q, k, v; where two of these are one tensor (a fused projection), so are their gradients.
+// dq, dk, dv have the shapes of q, k, v; where two of these are one tensor (a fused projection), so are their
+// gradients.
 std::vector<Tensor> attention_backward(const Tensor& d_o, const Tensor& q, const Tensor& k, const Tensor& v,
                                        const AttentionResult& forward, const Tensor& cu_q, const Tensor& cu_k,
                                        const AttentionShape& shape);
 
-struct CrossEntropy { Tensor loss, lse; };
+struct CrossEntropy {
+  Tensor loss, lse;
+};
 CrossEntropy cross_entropy(const Tensor& x, const Tensor& targets);
 Tensor cross_entropy_dx(const Tensor& dloss, const Tensor& x, const Tensor& targets, const Tensor& lse);
 
-struct InfoNce { Tensor loss, lse, best; };  // per query
+struct InfoNce {
+  Tensor loss, lse, best;
+};  // per query
 InfoNce infonce(const Tensor& q, const Tensor& t, double inverse_tau);
-std::pair<Tensor, Tensor> infonce_backward(const Tensor& dloss, const Tensor& q, const Tensor& t, const Tensor& lse, double inverse_tau);
+std::pair<Tensor, Tensor> infonce_backward(const Tensor& dloss, const Tensor& q, const Tensor& t, const Tensor& lse,
+                                           double inverse_tau);
 
 }  // namespace vlm2vec

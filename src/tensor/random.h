@@ -1,5 +1,5 @@
-// Counter-based randomness: Philox4x32-10 (Salmon et al. 2011). The n-th number of a stream is a function of the key and
-// n alone, so the same key replays the same numbers on every device, in every order, for any chunking.
+// Counter-based randomness: Philox4x32-10 (Salmon et al. 2011). The n-th number of a stream is a function of the key
+// and n alone, so the same key replays the same numbers on every device, in every order, for any chunking.
 #pragma once
 #include <array>
 #include <cmath>
@@ -13,12 +13,16 @@ struct Philox {
   uint32_t key[2];
   HOST_DEVICE explicit Philox(uint64_t seed) : key{uint32_t(seed), uint32_t(seed >> 32)} {}
 
-  struct Block { uint32_t word[4]; };
+  struct Block {
+    uint32_t word[4];
+  };
   HOST_DEVICE Block operator()(uint64_t low, uint64_t high = 0) const {
-    uint32_t c[4] = {uint32_t(low), uint32_t(low >> 32), uint32_t(high), uint32_t(high >> 32)}, k0 = key[0], k1 = key[1];
+    uint32_t c[4] = {uint32_t(low), uint32_t(low >> 32), uint32_t(high), uint32_t(high >> 32)}, k0 = key[0],
+             k1 = key[1];
     for (int round = 0; round < 10; ++round) {
       const uint64_t p0 = uint64_t(0xD2511F53u) * c[0], p1 = uint64_t(0xCD9E8D57u) * c[2];
-      const uint32_t next[4] = {uint32_t(p1 >> 32) ^ c[1] ^ k0, uint32_t(p1), uint32_t(p0 >> 32) ^ c[3] ^ k1, uint32_t(p0)};
+      const uint32_t next[4] = {uint32_t(p1 >> 32) ^ c[1] ^ k0, uint32_t(p1), uint32_t(p0 >> 32) ^ c[3] ^ k1,
+                                uint32_t(p0)};
       for (int i = 0; i < 4; ++i) c[i] = next[i];
       k0 += 0x9E3779B9u, k1 += 0xBB67AE85u;
     }

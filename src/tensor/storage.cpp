@@ -57,8 +57,7 @@ const char* name_of(Device device) {
 Device parse_device(const std::string& name) {
   if (name == "cpu") return Device::cpu;
   if (name == "emu") return Device::emu;
-  if (name == "cuda")
-    fail(Exit::device, "--device cuda: this program was built without CUDA; use --device cpu");
+  if (name == "cuda") fail(Exit::device, "--device cuda: this program was built without CUDA; use --device cpu");
   fail(Exit::usage, "--device ", name, ": expected cpu, emu or cuda");
 }
 
@@ -67,7 +66,8 @@ Storage::Storage(int64_t bytes, Device device) : bytes(bytes), device(device) {
   Pool& p = pool();
   std::lock_guard guard(p.lock);
   data = p.take(block_size(bytes));
-  if (!data) fail(Exit::resources, "out of memory: ", bytes, " bytes wanted, ", p.statistics.live_bytes, " in use by tensors");
+  if (!data)
+    fail(Exit::resources, "out of memory: ", bytes, " bytes wanted, ", p.statistics.live_bytes, " in use by tensors");
   p.statistics.live_bytes += bytes;
   p.statistics.peak_bytes = std::max(p.statistics.peak_bytes, p.statistics.live_bytes);
 }

@@ -17,7 +17,8 @@ struct Device {
 inline constexpr Device Device::cpu{Device::cpu_kind}, Device::emu{Device::emu_kind}, Device::cuda{Device::cuda_kind};
 
 const char* name_of(Device device);
-Device parse_device(const std::string& name);  // "cpu", "emu" or "cuda"; Exit::device where this build has no such device
+Device parse_device(
+    const std::string& name);  // "cpu", "emu" or "cuda"; Exit::device where this build has no such device
 
 struct Storage {
   void* data = nullptr;
@@ -25,7 +26,7 @@ struct Storage {
   Device device;
   std::shared_ptr<const void> owner;  // set when the bytes belong to somebody else, e.g. a mapped file
 
-  Storage(int64_t bytes, Device device);                          // uninitialised, from the pool
+  Storage(int64_t bytes, Device device);                                        // uninitialised, from the pool
   Storage(const void* data, int64_t bytes, std::shared_ptr<const void> owner);  // borrowed host memory, read-only
   ~Storage();
   Storage(const Storage&) = delete;
@@ -37,7 +38,7 @@ struct MemoryStatistics {
   int64_t live_bytes = 0, peak_bytes = 0;
 };
 MemoryStatistics memory_statistics();
-void reset_peak_bytes();     // peak := live
+void reset_peak_bytes();       // peak := live
 void release_cached_blocks();  // gives the pool's free blocks back to the system
 
 }  // namespace vlm2vec

@@ -50,16 +50,16 @@ Device Tensor::device() const {
 
 void* Tensor::raw() const { return storage_ ? static_cast<char*>(storage_->data) + offset_ : nullptr; }
 
-void Tensor::wrong_type(DType wanted) const {
-  fail(Exit::failed, "tensor ", *this, " read as ", name_of(wanted));
-}
+void Tensor::wrong_type(DType wanted) const { fail(Exit::failed, "tensor ", *this, " read as ", name_of(wanted)); }
 
 Tensor Tensor::view(Shape shape) const {
   int64_t known = 1, open = -1;
   for (size_t i = 0; i < shape.size(); ++i)
-    if (shape[i] == -1) open = int64_t(i); else known *= shape[i];
+    if (shape[i] == -1) open = int64_t(i);
+    else known *= shape[i];
   if (open >= 0 && known > 0) shape[size_t(open)] = numel_ / known;
-  CHECK(vlm2vec::numel(shape) == numel_, "view: ", *this, " has ", numel_, " elements, ", to_string(shape), " wants another number");
+  CHECK(vlm2vec::numel(shape) == numel_, "view: ", *this, " has ", numel_, " elements, ", to_string(shape),
+        " wants another number");
   Tensor t = *this;
   t.shape_ = std::move(shape);
   return t;
@@ -114,7 +114,7 @@ template <class T>
 Tensor from_vector(const std::vector<T>& values, Shape shape, Device device) {
   Tensor t(std::move(shape), dtype_of<T>, device);
   CHECK(int64_t(values.size()) == t.numel(), "from_vector: ", values.size(), " values for ", t);
-  std::memcpy(t.raw(), values.data(), size_t(t.bytes()));
+  std::copy(values.begin(), values.end(), t.data<T>());
   return t;
 }
 template Tensor from_vector(const std::vector<float>&, Shape, Device);
@@ -128,9 +128,14 @@ std::vector<T> to_vector(const Tensor& x) {
   std::vector<T> values(size_t(x.numel()));
   auto copy = [&]<class S>() { std::copy_n(host.data<S>(), values.size(), values.begin()); };
   switch (x.dtype()) {
-    case DType::i32: copy.template operator()<int32_t>(); break;
-    case DType::i64: copy.template operator()<int64_t>(); break;
-    default: dispatch_float(x.dtype(), copy);
+    case DType::i32:
+      copy.template operator()<int32_t>();
+      break;
+    case DType::i64:
+      copy.template operator()<int64_t>();
+      break;
+    default:
+      dispatch_float(x.dtype(), copy);
   }
   return values;
 }

@@ -17,14 +17,14 @@ int64_t numel(const Shape& shape);
 
 class Tensor {
  public:
-  Tensor() = default;                             // undefined: stands for "none", e.g. a layer without bias
+  Tensor() = default;                               // undefined: stands for "none", e.g. a layer without bias
   Tensor(Shape shape, DType dtype, Device device);  // uninitialised
 
   const Shape& shape() const { return shape_; }
-  int64_t dim(int i) const;                       // dim(-1) is the last
+  int64_t dim(int i) const;  // dim(-1) is the last
   int64_t numel() const { return numel_; }
-  int64_t columns() const { return dim(-1); }     // as a matrix: the last dimension …
-  int64_t rows() const;                           // … and the product of all others
+  int64_t columns() const { return dim(-1); }  // as a matrix: the last dimension …
+  int64_t rows() const;                        // … and the product of all others
   DType dtype() const { return dtype_; }
   Device device() const;
   bool defined() const { return storage_ != nullptr; }
@@ -38,10 +38,10 @@ class Tensor {
   }
   void* raw() const;
 
-  Tensor view(Shape shape) const;                     // the same numbers in another shape; one -1 is worked out
-  Tensor rows(int64_t begin, int64_t end) const;      // a view of a leading slice
+  Tensor view(Shape shape) const;                 // the same numbers in another shape; one -1 is worked out
+  Tensor rows(int64_t begin, int64_t end) const;  // a view of a leading slice
   Tensor to(Device device) const;
-  Tensor to(DType dtype) const;                       // rounds to nearest; itself if it already is
+  Tensor to(DType dtype) const;  // rounds to nearest; itself if it already is
   Tensor clone() const;
   bool shares_storage_with(const Tensor& other) const { return storage_ == other.storage_; }
   bool unique() const { return storage_.use_count() == 1; }

@@ -10,14 +10,16 @@
 namespace vlm2vec {
 
 std::unique_ptr<Encoder> load_encoder(const std::filesystem::path& folder, const EncoderOptions& options) {
-  if (!std::filesystem::is_directory(folder)) fail(Exit::data, folder.string(), ": no such folder; expected a Hugging Face checkpoint");
+  if (!std::filesystem::is_directory(folder))
+    fail(Exit::data, folder.string(), ": no such folder; expected a Hugging Face checkpoint");
   const nlohmann::json config = read_json(folder / "config.json");
   const std::string type = config.is_object() ? config.value("model_type", "") : "";
   if (type == "qwen2_vl") return std::make_unique<Qwen2Vl>(folder, options);
   fail(Exit::data, (folder / "config.json").string(), ": model_type is \"", type, "\"; this program knows qwen2_vl");
 }
 
-Tensor embed(Encoder& encoder, std::span<const EncoderInput> rows, int64_t batch_size, const std::function<void(int64_t done)>& progress) {
+Tensor embed(Encoder& encoder, std::span<const EncoderInput> rows, int64_t batch_size,
+             const std::function<void(int64_t done)>& progress) {
   const NoGrad no_grad;
   Tensor all({int64_t(rows.size()), encoder.dim()}, DType::f32, Device::cpu);
   for (size_t begin = 0; begin < rows.size(); begin += size_t(batch_size)) {

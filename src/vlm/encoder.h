@@ -42,9 +42,9 @@ struct Encoder : Module {
 
 struct EncoderOptions {
   Device device = Device::cpu;
-  bool f64 = false;          // everything in double precision, for tests
+  bool f64 = false;                        // everything in double precision, for tests
   int64_t min_pixels = 0, max_pixels = 0;  // bounds of a picture's area; 0: those of preprocessor_config.json
-  bool load_weights = true;  // false: the parameters are left for the caller to fill
+  bool load_weights = true;                // false: the parameters are left for the caller to fill
 };
 
 // The backbone of a Hugging Face folder, by the model_type of its config.json.

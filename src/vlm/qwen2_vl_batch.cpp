@@ -22,15 +22,19 @@ Tensor vector_tensor(const std::vector<T>& values, Device device) {
 }
 
 // Each image token becomes as many as its picture has merged patches. Without pictures the token stays what it is.
-std::vector<int32_t> expand_images(const std::vector<int32_t>& ids, std::span<const Grid> grids, int32_t image_token, int merge_size, const std::string& text) {
+std::vector<int32_t> expand_images(const std::vector<int32_t>& ids, std::span<const Grid> grids, int32_t image_token,
+                                   int merge_size, const std::string& text) {
   const auto count = std::count(ids.begin(), ids.end(), image_token);
   if (grids.empty() || size_t(count) == grids.size()) {
     std::vector<int32_t> expanded;
     size_t image = 0;
-    for (int32_t id : ids) expanded.insert(expanded.end(), id == image_token && !grids.empty() ? size_t(grids[image++].tokens(merge_size)) : 1, id);
+    for (int32_t id : ids)
+      expanded.insert(expanded.end(),
+                      id == image_token && !grids.empty() ? size_t(grids[image++].tokens(merge_size)) : 1, id);
     return expanded;
   }
-  fail(Exit::data, "the text \"", text.substr(0, 80), "\" has ", count, " image tokens for ", grids.size(), " pictures; every picture needs one");
+  fail(Exit::data, "the text \"", text.substr(0, 80), "\" has ", count, " image tokens for ", grids.size(),
+       " pictures; every picture needs one");
 }
 
 }  // namespace
@@ -44,18 +48,23 @@ Qwen2Vl::Qwen2Vl(const std::filesystem::path& folder, const EncoderOptions& opti
       dtype_(options.f64 ? DType::f64 : DType::f32),
       images_(kImageCacheBytes) {
   if (processor_.patch_size != config_.vision.patch_size || processor_.merge_size != config_.vision.spatial_merge_size)
-    fail(Exit::data, folder.string(), ": preprocessor_config.json has patches of ", processor_.patch_size, " merged by ", processor_.merge_size,
-         ", config.json ", config_.vision.patch_size, " by ", config_.vision.spatial_merge_size);
+    fail(Exit::data, folder.string(), ": preprocessor_config.json has patches of ", processor_.patch_size,
+         " merged by ", processor_.merge_size, ", config.json ", config_.vision.patch_size, " by ",
+         config_.vision.spatial_merge_size);
   if (tokenizer_.vocab_size() > config_.text.vocab_size)
-    fail(Exit::data, folder.string(), ": tokenizer.json has ", tokenizer_.vocab_size(), " tokens, config.json a vocabulary of ", config_.text.vocab_size);
+    fail(Exit::data, folder.string(), ": tokenizer.json has ", tokenizer_.vocab_size(),
+         " tokens, config.json a vocabulary of ", config_.text.vocab_size);
   if (options.min_pixels > 0) processor_.min_pixels = options.min_pixels;
   if (options.max_pixels > 0) processor_.max_pixels = options.max_pixels;
   if (processor_.min_pixels > processor_.max_pixels)
-    fail(Exit::usage, "pictures would need at least ", processor_.min_pixels, " and at most ", processor_.max_pixels, " pixels");
+    fail(Exit::usage, "pictures would need at least ", processor_.min_pixels, " and at most ", processor_.max_pixels,
+         " pixels");
   processor_.temporal_patch_size = 1;  // one frame of a still picture; PatchEmbed adds the slices of the weight instead
   image_token_ = tokenizer_.token(config_.image_token_id);
   if (!options.load_weights) return;
-  load_parameters(*this, load_checkpoint(folder), {device_, options.f64 ? std::optional(DType::f64) : std::nullopt, {"lm_head.weight"}}, folder.string());
+  load_parameters(*this, load_checkpoint(folder),
+                  {device_, options.f64 ? std::optional(DType::f64) : std::nullopt, {"lm_head.weight"}},
+                  folder.string());
 }
 
 std::unique_ptr<Batch> Qwen2Vl::prepare(std::span<const EncoderInput> rows) {
@@ -77,9 +86,11 @@ std::unique_ptr<Batch> Qwen2Vl::prepare(std::span<const EncoderInput> rows) {
   for (const EncoderInput& row : rows) {
     const std::span<const Grid> own = rest.first(row.images.size());
     rest = rest.subspan(row.images.size());
-    const std::vector<int32_t> expanded = expand_images(tokenizer_.encode(row.text), own, config_.image_token_id, merge, row.text);
+    const std::vector<int32_t> expanded =
+        expand_images(tokenizer_.encode(row.text), own, config_.image_token_id, merge, row.text);
     if (expanded.empty()) fail(Exit::data, "a row has neither text nor picture; nothing can stand for its embedding");
-    const std::vector<int32_t> place = mrope_positions(expanded, own, config_.vision_start_token_id, config_.image_token_id, merge);
+    const std::vector<int32_t> place =
+        mrope_positions(expanded, own, config_.vision_start_token_id, config_.image_token_id, merge);
     const size_t n = expanded.size();
     uint64_t patches = 0, merged = 0;
     for (const Grid& g : own)
@@ -105,11 +116,13 @@ std::unique_ptr<Batch> Qwen2Vl::prepare(std::span<const EncoderInput> rows) {
     for (int32_t row : last) last_place.push_back(stream[size_t(row)]);
   }
   const auto angles = [&](std::span<const int32_t> p) {
-    return convert(text_rotary(p, config_.text.head_dim, config_.text.rope_theta, config_.mrope_section), dtype_, device_);
+    return convert(text_rotary(p, config_.text.head_dim, config_.text.rope_theta, config_.mrope_section), dtype_,
+                   device_);
   };
   batch->ids = vector_tensor(ids, device_);
   batch->token_keys = vector_tensor(token_keys, device_);
-  batch->tokens = {vector_tensor(cu, device_), angles(place), vector_tensor(last, device_), vector_tensor(one_each, device_), angles(last_place)};
+  batch->tokens = {vector_tensor(cu, device_), angles(place), vector_tensor(last, device_),
+                   vector_tensor(one_each, device_), angles(last_place)};
   batch->position_ids = from_vector(place, {3, int64_t(ids.size())});
   if (pictures.empty()) return batch;
 
@@ -122,7 +135,8 @@ std::unique_ptr<Batch> Qwen2Vl::prepare(std::span<const EncoderInput> rows) {
   }
   Tensor patches({cu_patches.back(), processor_.patch_values()}, DType::f32, Device::cpu);
   parallel_for(int64_t(pictures.size()), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) write_patches(*pictures[size_t(i)], processor_, patches.data<float>() + starts[size_t(i)] * patches.columns());
+    for (int64_t i = begin; i < end; ++i)
+      write_patches(*pictures[size_t(i)], processor_, patches.data<float>() + starts[size_t(i)] * patches.columns());
   });
   batch->vision = {patches.to(dtype_).to(device_), vector_tensor(cu_patches, device_),
                    convert(vision_rotary(grids, config_.vision.head_dim(), merge), dtype_, device_),
@@ -133,8 +147,8 @@ std::unique_ptr<Batch> Qwen2Vl::prepare(std::span<const EncoderInput> rows) {
 }
 
 void Qwen2Vl::copy_configuration(const std::filesystem::path& folder) const {
-  for (const char* name : {"config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt",
-                           "chat_template.json", "generation_config.json"})
+  for (const char* name : {"config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json",
+                           "vocab.json", "merges.txt", "chat_template.json", "generation_config.json"})
     if (std::filesystem::exists(folder_ / name))
       std::filesystem::copy_file(folder_ / name, folder / name, std::filesystem::copy_options::overwrite_existing);
 }

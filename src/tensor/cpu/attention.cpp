@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "kernels/kernels.h"
-#include "tensor/cpu/f32.h"
+#include "tensor/cpu/shared.h"
 #include "tensor/cpu/simd/simd.h"
 
 namespace vlm2vec::cpu {
@@ -69,23 +69,33 @@ struct Operands {
   int64_t rows;
   AttentionShape shape;
 
+  Operands(const char* op, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& o, const Tensor& lse,
+           const AttentionShape& s)
+      : q(op, q, s.q_column),
+        k(op, k, s.k_column),
+        v(op, v, s.v_column),
+        o(op, o, 0),
+        lse(f32(op, lse)),
+        rows(q.rows()),
+        shape(s) {}
+  int group() const { return shape.heads / shape.kv_heads; }
+  int64_t kv_column(const Task& t) const { return int64_t(t.kv_head) * shape.head_dim; }
+  int64_t q_column(const Task& t) const { return kv_column(t) * group(); }
   AttentionTask task(const Task& t) const {
-    const int group = shape.heads / shape.kv_heads, d = shape.head_dim;
-    const int64_t q_column = int64_t(t.kv_head) * group * d, kv_column = int64_t(t.kv_head) * d;
     return {.nq = t.q_end - t.q_begin,
             .nk = t.k_end - t.k_begin,
-            .group = group,
-            .head_dim = d,
+            .group = group(),
+            .head_dim = shape.head_dim,
             .causal = shape.causal,
             .scale = float(shape.scale),
-            .q = q.at(t.q_begin, q_column),
-            .k = k.at(t.k_begin, kv_column),
-            .v = v.at(t.k_begin, kv_column),
+            .q = q.at(t.q_begin, q_column(t)),
+            .k = k.at(t.k_begin, kv_column(t)),
+            .v = v.at(t.k_begin, kv_column(t)),
             .q_stride = q.stride,
             .k_stride = k.stride,
             .v_stride = v.stride,
-            .o = o.at(t.q_begin, q_column),
-            .lse = lse + t.kv_head * group * rows + t.q_begin,
+            .o = o.at(t.q_begin, q_column(t)),
+            .lse = lse + t.kv_head * group() * rows + t.q_begin,
             .o_stride = o.stride,
             .lse_stride = rows};
   }
@@ -95,15 +105,8 @@ struct Operands {
 
 void attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& cu_q, const Tensor& cu_k,
                AttentionShape shape, const Tensor& o, const Tensor& lse) {
-  const char* op = "attention";
   constexpr int64_t query_block = 192;  // enough to pay for turning the keys
-  const Operands operands{{op, q, shape.q_column},
-                          {op, k, shape.k_column},
-                          {op, v, shape.v_column},
-                          {op, o, 0},
-                          f32(op, lse),
-                          q.rows(),
-                          shape};
+  const Operands operands("attention", q, k, v, o, lse, shape);
   parallel_tasks(tasks_of(q, k, cu_q, cu_k, shape, query_block),
                  [&](const Task& t) { simd().attention(operands.task(t)); });
 }
@@ -112,27 +115,18 @@ void attention_backward(const Tensor& d_o, const Tensor& q, const Tensor& k, con
                         const Tensor& lse, const Tensor& cu_q, const Tensor& cu_k, AttentionShape shape,
                         const Tensor& dq, const Tensor& dk, const Tensor& dv) {
   const char* op = "attention_backward";
-  const Operands operands{{op, q, shape.q_column},
-                          {op, k, shape.k_column},
-                          {op, v, shape.v_column},
-                          {op, o, 0},
-                          f32(op, lse),
-                          q.rows(),
-                          shape};
-  const Columns out(op, d_o, 0), to_q(op, dq, shape.q_column), to_k(op, dk, shape.k_column),
-      to_v(op, dv, shape.v_column);
-  const int64_t whole = q.rows() + 1;  // dk and dv are sums over all queries of a sequence
+  const Operands in(op, q, k, v, o, lse, shape);
+  const Columns g(op, d_o, 0), to_q(op, dq, shape.q_column), to_k(op, dk, shape.k_column), to_v(op, dv, shape.v_column);
+  const int64_t whole = q.rows() + 1;  // no blocks: dk and dv are sums over all queries of a sequence
   parallel_tasks(tasks_of(q, k, cu_q, cu_k, shape, whole), [&](const Task& t) {
-    const int64_t kv_column = int64_t(t.kv_head) * shape.head_dim,
-                  q_column = kv_column * (shape.heads / shape.kv_heads);
-    simd().attention_backward(operands.task(t), {.d_o = out.at(t.q_begin, q_column),
-                                                 .dq = to_q.at(t.q_begin, q_column),
-                                                 .dk = to_k.at(t.k_begin, kv_column),
-                                                 .dv = to_v.at(t.k_begin, kv_column),
-                                                 .do_stride = out.stride,
-                                                 .dq_stride = to_q.stride,
-                                                 .dk_stride = to_k.stride,
-                                                 .dv_stride = to_v.stride});
+    simd().attention_backward(in.task(t), {.d_o = g.at(t.q_begin, in.q_column(t)),
+                                           .dq = to_q.at(t.q_begin, in.q_column(t)),
+                                           .dk = to_k.at(t.k_begin, in.kv_column(t)),
+                                           .dv = to_v.at(t.k_begin, in.kv_column(t)),
+                                           .do_stride = g.stride,
+                                           .dq_stride = to_q.stride,
+                                           .dk_stride = to_k.stride,
+                                           .dv_stride = to_v.stride});
   });
 }
 

@@ -1,42 +1,33 @@
 // InfoNCE (van den Oord et al. 2018) in strips of queries: [strip, N] scores exist at a time, never [B, N].
-//   s = q tᵀ / τ,   loss_i = lse_i − s_i,label,   ds = (softmax(s) − onehot)·dloss / τ,   dq = ds·t,   dt = dsᵀ·q
+//   s = q tᵀ / τ,   loss_i = lse_i − s_i,label(i),   ds = (softmax(s) − onehot)·dloss / τ,   dq = ds·t,   dt = dsᵀ·q
 #include <algorithm>
 #include <cmath>
 
 #include "kernels/kernels.h"
-#include "tensor/cpu/f32.h"
-#include "tensor/cpu/gemm.h"
+#include "tensor/cpu/shared.h"
+#include "tensor/cpu/simd/simd.h"
 
 namespace vlm2vec::cpu {
 namespace {
 
-// f(query, its row of scores / τ) for every query; after each strip, done(first query, rows, strip).
+// f(query, its scores) for every query; after each strip, done(its queries, the first's number, its scores).
 template <class F, class G>
-void each_strip(const char* op, const Tensor& q, const Tensor& t, double inverse_tau, F&& f, G&& done) {
+void each_strip(const Tensor& q, const Tensor& t, double inverse_tau, F&& f, G&& done) {
   constexpr int64_t strip_rows = 64;
-  const int64_t n = t.rows(), d = q.columns();
-  const float *pq = f32(op, q), *pt = f32(op, t);
+  const int64_t n = t.rows();
   const Tensor strip({std::min(strip_rows, q.rows()), n}, DType::f32, q.device());
-  float* const scores = strip.data<float>();
   for (int64_t first = 0; first < q.rows(); first += strip_rows) {
-    const int64_t rows = std::min(strip_rows, q.rows() - first);
-    gemm({.m = rows,
-          .n = n,
-          .k = d,
-          .a = pq + first * d,
-          .a_stride = d,
-          .b = pt,
-          .b_stride = d,
-          .c = scores,
-          .c_stride = n,
-          .transpose_b = true});
-    parallel_rows(rows, n, [&](int64_t begin, int64_t end) {
+    const Tensor queries = q.rows(first, std::min(first + strip_rows, q.rows())),
+                 scores = strip.rows(0, queries.rows());
+    matmul(queries, t, {}, {.transpose_b = true}, scores);
+    parallel_rows(queries.rows(), n, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
-        simd().scale(n, float(inverse_tau), scores + i * n, scores + i * n);
-        f(first + i, scores + i * n);
+        float* const s = scores.data<float>() + i * n;
+        simd().scale(n, float(inverse_tau), s, s);
+        f(first + i, s);
       }
     });
-    done(first, rows, scores);
+    done(queries, first, scores);
   }
 }
 
@@ -44,7 +35,7 @@ void each_strip(const char* op, const Tensor& q, const Tensor& t, double inverse
 
 void infonce(const Tensor& q, const Tensor& t, double inverse_tau, const Tensor& loss, const Tensor& lse,
              const Tensor& best) {
-  const int64_t n = t.rows(), each = n / q.rows();
+  const int64_t n = t.rows(), spacing = n / q.rows();
   float *const losses = f32("infonce", loss), *const sums = f32("infonce", lse);
   int32_t* const winners = best.data<int32_t>();
   const auto finish = [&](int64_t i, const float* s) {
@@ -52,44 +43,24 @@ void infonce(const Tensor& q, const Tensor& t, double inverse_tau, const Tensor&
     const double sum = top + std::log(simd().sum_exp(n, s, top));
     const int64_t winner = std::find(s, s + n, top) - s;
     sums[i] = float(sum);
-    losses[i] = float(sum - s[i * each]);
+    losses[i] = float(sum - s[i * spacing]);
     winners[i] = int32_t(winner < n ? winner : 0);  // NaN equals nothing
   };
-  each_strip("infonce", q, t, inverse_tau, finish, [](int64_t, int64_t, const float*) {});
+  each_strip(q, t, inverse_tau, finish, [](const Tensor&, int64_t, const Tensor&) {});
 }
 
 void infonce_backward(const Tensor& dloss, const Tensor& q, const Tensor& t, const Tensor& lse, double inverse_tau,
                       const Tensor& dq, const Tensor& dt) {
-  const char* op = "infonce_backward";
-  const int64_t n = t.rows(), d = q.columns(), each = n / q.rows();
-  const float *dl = f32(op, dloss), *sums = f32(op, lse), *pq = f32(op, q), *pt = f32(op, t);
-  float *const pdq = f32(op, dq), *const pdt = f32(op, dt);
+  const int64_t n = t.rows(), spacing = n / q.rows();
+  const float *dl = f32("infonce_backward", dloss), *sums = f32("infonce_backward", lse);
   const auto differentiate = [&](int64_t i, float* s) {
     simd().exp(n, s, sums[i], s);
-    s[i * each] -= 1;
+    s[i * spacing] -= 1;
     simd().scale(n, float(dl[i] * inverse_tau), s, s);
   };
-  each_strip(op, q, t, inverse_tau, differentiate, [&](int64_t first, int64_t rows, const float* ds) {
-    gemm({.m = rows,
-          .n = d,
-          .k = n,
-          .a = ds,
-          .a_stride = n,
-          .b = pt,
-          .b_stride = d,
-          .c = pdq + first * d,
-          .c_stride = d});
-    gemm({.m = n,
-          .n = d,
-          .k = rows,
-          .a = ds,
-          .a_stride = n,
-          .b = pq + first * d,
-          .b_stride = d,
-          .c = pdt,
-          .c_stride = d,
-          .transpose_a = true,
-          .accumulate = first > 0});
+  each_strip(q, t, inverse_tau, differentiate, [&](const Tensor& queries, int64_t first, const Tensor& ds) {
+    matmul(ds, t, {}, {}, dq.rows(first, first + queries.rows()));
+    matmul(ds, queries, {}, {.transpose_a = true, .accumulate = first > 0}, dt);
   });
 }
 

@@ -1,7 +1,7 @@
 // c = op(a)·op(b) + bias as one task for gemm.h; b may be bf16.
 #include "kernels/kernels.h"
-#include "tensor/cpu/f32.h"
 #include "tensor/cpu/gemm.h"
+#include "tensor/cpu/shared.h"
 
 namespace vlm2vec::cpu {
 

@@ -2,7 +2,7 @@
 #include <algorithm>
 
 #include "kernels/kernels.h"
-#include "tensor/cpu/f32.h"
+#include "tensor/cpu/shared.h"
 #include "tensor/cpu/simd/simd.h"
 
 namespace vlm2vec::cpu {

@@ -89,7 +89,8 @@ std::shared_ptr<const MappedFile> MappedFile::open(const fs::path& path) {
   void* p = nullptr;
   if (info.st_size > 0) p = mmap(nullptr, size_t(info.st_size), PROT_READ, MAP_PRIVATE, fd, 0);
   ::close(fd);
-  if (p == MAP_FAILED) fail(Exit::resources, path.string(), ": cannot be mapped into memory (", std::strerror(errno), ")");
+  if (p == MAP_FAILED)
+    fail(Exit::resources, path.string(), ": cannot be mapped into memory (", std::strerror(errno), ")");
   return std::shared_ptr<const MappedFile>(new MappedFile({static_cast<const uint8_t*>(p), size_t(info.st_size)}));
 }
 

@@ -18,11 +18,13 @@ nlohmann::json read_json(const std::filesystem::path& path);
 // never half of one. Exit::resources when the disk is full or the folder cannot be written.
 void write_atomically(const std::filesystem::path& path, const std::function<void(std::ostream&)>& write);
 void write_text(const std::filesystem::path& path, std::string_view text);
-void write_json(const std::filesystem::path& path, const nlohmann::json& value);  // indented by two, keys in given order
+void write_json(const std::filesystem::path& path,
+                const nlohmann::json& value);  // indented by two, keys in given order
 
-// A folder that appears whole or not at all: fill() gets a temporary folder beside `path`, which is then renamed to it; an
-// existing folder is replaced.
-void write_folder_atomically(const std::filesystem::path& path, const std::function<void(const std::filesystem::path&)>& fill);
+// A folder that appears whole or not at all: fill() gets a temporary folder beside `path`, which is then renamed to it;
+// an existing folder is replaced.
+void write_folder_atomically(const std::filesystem::path& path,
+                             const std::function<void(const std::filesystem::path&)>& fill);
 
 // A file mapped into memory, read-only.
 class MappedFile {

@@ -58,7 +58,8 @@ Entry parse_entry(const std::string& name, const json& value, const std::string&
     uint64_t size = uint64_t(size_of(e.dtype));
     for (const json& d : value.at("shape").get_ref<const json::array_t&>()) {
       const uint64_t n = natural(d);
-      if (n > 0 && size > (uint64_t(1) << 50) / n) fail(Exit::data, file, ": ", name, " has an impossible shape ", value.at("shape").dump());
+      if (n > 0 && size > (uint64_t(1) << 50) / n)
+        fail(Exit::data, file, ": ", name, " has an impossible shape ", value.at("shape").dump());
       e.shape.push_back(int64_t(n));
       size *= n;
     }
@@ -76,17 +77,19 @@ NamedTensors load_safetensors(const std::filesystem::path& path) {
   const auto file = MappedFile::open(path);
   const std::span<const uint8_t> bytes = file->bytes();
   uint64_t length = 0;
-  if (bytes.size() < 8) fail(Exit::data, path.string(), ": ", bytes.size(), " bytes are too few for a safetensors file");
+  if (bytes.size() < 8)
+    fail(Exit::data, path.string(), ": ", bytes.size(), " bytes are too few for a safetensors file");
   std::memcpy(&length, bytes.data(), 8);
   if (length > kHeaderLimit || length > bytes.size() - 8)
-    fail(Exit::data, path.string(), ": the header claims ", length, " bytes (the file has ", bytes.size(), ", the limit is ",
-         kHeaderLimit, "); is this a complete safetensors file?");
+    fail(Exit::data, path.string(), ": the header claims ", length, " bytes (the file has ", bytes.size(),
+         ", the limit is ", kHeaderLimit, "); is this a complete safetensors file?");
   const json header = parse_header({reinterpret_cast<const char*>(bytes.data()) + 8, length}, path.string());
 
   std::vector<Entry> entries;
   for (const auto& [name, value] : header.items())
     if (name != "__metadata__") entries.push_back(parse_entry(name, value, path.string()));
-  std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
+  std::sort(entries.begin(), entries.end(),
+            [](const Entry& a, const Entry& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
   const uint8_t* data = bytes.data() + 8 + length;
   const uint64_t size = bytes.size() - 8 - length;
   uint64_t position = 0;
@@ -95,7 +98,8 @@ NamedTensors load_safetensors(const std::filesystem::path& path) {
     if (e.begin != position)
       fail(Exit::data, path.string(), ": ", e.name, " begins at byte ", e.begin, " of the data, expected ", position,
            e.begin < position ? " (tensors overlap)" : " (there is a gap)");
-    if (e.end > size) fail(Exit::data, path.string(), ": ", e.name, " ends at byte ", e.end, " of ", size, "; the file is cut off");
+    if (e.end > size)
+      fail(Exit::data, path.string(), ": ", e.name, " ends at byte ", e.end, " of ", size, "; the file is cut off");
     position = e.end;
     Tensor t = Tensor::borrow(data + e.begin, e.shape, e.dtype, file);
     const bool aligned = reinterpret_cast<uintptr_t>(t.raw()) % uintptr_t(size_of(e.dtype)) == 0;
@@ -111,7 +115,9 @@ void save_safetensors(const std::filesystem::path& path, const NamedTensors& ten
   if (!metadata.empty()) header["__metadata__"] = metadata;
   uint64_t offset = 0;
   for (const auto& [name, t] : tensors) {
-    header[name] = {{"dtype", type_name(t.dtype())}, {"shape", t.shape()}, {"data_offsets", {offset, offset + uint64_t(t.bytes())}}};
+    header[name] = {{"dtype", type_name(t.dtype())},
+                    {"shape", t.shape()},
+                    {"data_offsets", {offset, offset + uint64_t(t.bytes())}}};
     offset += uint64_t(t.bytes());
   }
   std::string text = header.is_null() ? "{}" : header.dump();
@@ -128,7 +134,8 @@ void save_safetensors(const std::filesystem::path& path, const NamedTensors& ten
 }
 
 NamedTensors load_checkpoint(const std::filesystem::path& folder) {
-  if (!std::filesystem::is_directory(folder)) fail(Exit::data, folder.string(), ": no such folder; expected a Hugging Face checkpoint");
+  if (!std::filesystem::is_directory(folder))
+    fail(Exit::data, folder.string(), ": no such folder; expected a Hugging Face checkpoint");
   const auto single = folder / "model.safetensors", index = folder / "model.safetensors.index.json";
   if (std::filesystem::exists(single)) return load_safetensors(single);
   if (!std::filesystem::exists(index))
@@ -140,11 +147,13 @@ NamedTensors load_checkpoint(const std::filesystem::path& folder) {
   NamedTensors tensors;
   for (const auto& [name, value] : map->items()) {
     const std::string file = value.is_string() ? value.get<std::string>() : "";
-    if (file.empty() || file.find('/') != std::string::npos) fail(Exit::data, index.string(), ": ", name, " is in ", value.dump(), ", expected a file of this folder");
+    if (file.empty() || file.find('/') != std::string::npos)
+      fail(Exit::data, index.string(), ": ", name, " is in ", value.dump(), ", expected a file of this folder");
     auto shard = shards.find(file);
     if (shard == shards.end()) shard = shards.emplace(file, load_safetensors(folder / file)).first;
     const auto found = shard->second.find(name);
-    if (found == shard->second.end()) fail(Exit::data, (folder / file).string(), ": ", name, " is missing, which the index says is here");
+    if (found == shard->second.end())
+      fail(Exit::data, (folder / file).string(), ": ", name, " is missing, which the index says is here");
     tensors.emplace(name, found->second);
   }
   return tensors;

@@ -1,6 +1,6 @@
-// safetensors files: u64 length N (little-endian), N bytes of JSON {name: {dtype, shape, data_offsets}}, then the numbers.
-// Tensors are used where the mapped file has them. Everything is checked first: offsets inside the file, in order, without
-// gap or overlap, sizes equal to shape times type.
+// safetensors files: u64 length N (little-endian), N bytes of JSON {name: {dtype, shape, data_offsets}}, then the
+// numbers. Tensors are used where the mapped file has them. Everything is checked first: offsets inside the file, in
+// order, without gap or overlap, sizes equal to shape times type.
 #pragma once
 #include <filesystem>
 #include <map>

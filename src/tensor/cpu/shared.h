@@ -1,5 +1,7 @@
 // What the functions of this folder share. They know f32 (f64 runs the scalar kernels); an error names the operation.
 #pragma once
+#include <algorithm>
+
 #include "tensor/parallel.h"
 #include "tensor/tensor.h"
 
@@ -11,14 +13,14 @@ inline float* f32(const char* op, const Tensor& x) {
   return x.data<float>();
 }
 
-// How many numbers a thread takes at least: below, waking it takes longer than the work.
+// A thread takes at least so many numbers: for fewer, waking it takes longer than the work.
 constexpr int64_t grain = 1 << 14;
-inline int64_t row_grain(int64_t columns) { return grain / (columns + 1) + 1; }
+inline int64_t grain_of(int64_t numbers_each) { return grain / (numbers_each + 1) + 1; }
 
 // f(begin, end) on ranges of rows of this many columns.
 template <class F>
 void parallel_rows(int64_t rows, int64_t columns, F&& f) {
-  parallel_for(rows, row_grain(columns), f);
+  parallel_for(rows, grain_of(columns), f);
 }
 
 // f(begin, end) on ranges of columns, of all rows each: every column's sum has one owner, who adds from top to bottom,
@@ -26,7 +28,7 @@ void parallel_rows(int64_t rows, int64_t columns, F&& f) {
 template <class F>
 void parallel_columns(int64_t rows, int64_t columns, F&& f) {
   constexpr int64_t strip = 64;
-  parallel_for((columns + strip - 1) / strip, row_grain(strip * rows),
+  parallel_for((columns + strip - 1) / strip, grain_of(strip * rows),
                [&](int64_t begin, int64_t end) { f(begin * strip, std::min(columns, end * strip)); });
 }
 
