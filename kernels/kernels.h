@@ -1,6 +1,6 @@
 // Every kernel, declared once. KERNEL(name, arguments) declares cpu::name (the fast path, src/tensor/cpu), emu::name and
-// gpu::name (kernels/*.cu, compiled by g++ for the emulator and by nvcc for the GPU) and kernel::name, which picks by the
-// device of the first tensor. Inputs come first, results last; results are allocated by the caller (src/tensor/ops.cpp),
+// gpu::name (kernels/*.cu, compiled by g++ for the emulator and by nvcc for GPUs) and kernel::name, which picks between the
+// first two by the device of the first tensor. Inputs come first, results last; results are allocated by the caller (src/tensor/ops.cpp),
 // which also checks shapes. "x += …" marks kernels that accumulate. An undefined tensor stands for "none".
 //
 // The fast CPU paths know f32 (and bf16 matrices); f64 on the CPU runs the scalar kernel, which is the definition.
@@ -31,32 +31,23 @@ struct AdamWStep {
   double gradient_scale;                      // gradients are multiplied by it first (clipping)
 };
 
-enum class Backend { cpu, emu, gpu };
-Backend backend_for(const Tensor& first);
+// Device::cpu and not f64.
+bool has_fast_path(const Tensor& first);
 
 template <class... Rest>
 struct Kernel {
   using Function = void (*)(const Tensor&, Rest...);
-  const char* name;
-  Function by_backend[3];
-  void operator()(const Tensor& first, Rest... rest) const { by_backend[int(backend_for(first))](first, rest...); }
+  Function cpu, emu;
+  void operator()(const Tensor& first, Rest... rest) const { (has_fast_path(first) ? cpu : emu)(first, rest...); }
 };
 template <class... Rest>
-constexpr Kernel<Rest...> make_kernel(const char* name, void (*cpu)(const Tensor&, Rest...), void (*emu)(const Tensor&, Rest...),
-                                      void (*gpu)(const Tensor&, Rest...)) {
-  return {name, {cpu, emu, gpu}};
-}
+Kernel(void (*)(const Tensor&, Rest...), void (*)(const Tensor&, Rest...)) -> Kernel<Rest...>;
 
-#if defined(VLM2VEC_CUDA)
-#define GPU_FUNCTION(name) &gpu::name
-#else
-#define GPU_FUNCTION(name) static_cast<decltype(&cpu::name)>(nullptr)
-#endif
 #define KERNEL(name, ...)                                                                        \
   namespace cpu { void name(__VA_ARGS__); }                                                      \
   namespace emu { void name(__VA_ARGS__); }                                                      \
   namespace gpu { void name(__VA_ARGS__); }                                                      \
-  namespace kernel { inline constexpr auto name = make_kernel(#name, &cpu::name, &emu::name, GPU_FUNCTION(name)); }
+  namespace kernel { inline constexpr Kernel name{&cpu::name, &emu::name}; }
 
 // ---- elementwise.cu ---------------------------------------------------------------------------------------------------
 KERNEL(fill, const Tensor& y, double value)

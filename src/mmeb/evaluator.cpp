@@ -38,6 +38,12 @@ float dot(const float* a, const float* b, int64_t n) {
   return sum;
 }
 
+const Task& task_of(const std::string& set, const std::vector<Task>& tasks) {
+  for (const Task& task : tasks)
+    if (task.name == set) return task;
+  fail(Exit::data, "tasks.json does not know the set ", set, "; its meta-task and split are needed");
+}
+
 SetScore evaluate_set(const std::string& name, const EvaluationData& data, const EmbedFunction& embed,
                       const fs::path& output) {
   const std::vector<EvalRow> rows = read_eval_rows(data.dataset / name / "test.jsonl");
@@ -97,28 +103,22 @@ Ranking rank(const Tensor& embeddings, const std::vector<int32_t>& queries,
 }
 
 Summary summarise(std::vector<SetScore> scores, const std::vector<Task>& tasks, double SetScore::*value) {
-  Summary summary;
-  std::map<std::string, std::pair<double, int>> groups;
-  for (const Task& task : tasks)
-    for (SetScore& score : scores) {
-      if (score.name != task.name) continue;
-      if (!task.optional)
-        for (const std::string& group : {std::string("overall"), task.split, task.meta_task})
-          groups[group].first += score.*value, ++groups[group].second;
-      summary.sets.push_back(score);
-    }
+  std::map<std::string, std::pair<double, int>> groups;  // sum and number of sets
   for (const SetScore& score : scores) {
-    const bool known = std::any_of(tasks.begin(), tasks.end(), [&](const Task& t) { return t.name == score.name; });
-    if (!known)
-      fail(Exit::data, "tasks.json does not know the set ", score.name, "; its meta-task and split are needed");
+    const Task& task = task_of(score.name, tasks);
+    if (task.optional) continue;
+    for (const std::string& group : {std::string("overall"), task.split, task.meta_task}) {
+      groups[group].first += score.*value;
+      ++groups[group].second;
+    }
   }
   const auto mean = [&](const char* group) {
     return groups.contains(group) ? groups[group].first / groups[group].second : -1.0;
   };
-  summary.overall = mean("overall"), summary.ind = mean("IND"), summary.ood = mean("OOD");
-  summary.classification = mean("classification"), summary.vqa = mean("vqa"), summary.retrieval = mean("retrieval"),
-  summary.grounding = mean("grounding");
-  return summary;
+  std::sort(scores.begin(), scores.end(),
+            [&](const SetScore& a, const SetScore& b) { return &task_of(a.name, tasks) < &task_of(b.name, tasks); });
+  return {mean("overall"), mean("IND"),       mean("OOD"),       mean("classification"),
+          mean("vqa"),     mean("retrieval"), mean("grounding"), std::move(scores)};
 }
 
 Summary chance_summary(const Summary& summary, const std::vector<Task>& tasks) {
@@ -129,10 +129,11 @@ Summary chance_summary(const Summary& summary, const std::vector<Task>& tasks) {
 
 Summary evaluate(const EvaluationData& data, const EmbedFunction& embed, const fs::path& output) {
   const std::vector<Task> tasks = read_tasks(data.dataset);
+  const std::vector<std::string> names = list_subsets(data.dataset, "test.jsonl", data.subsets);
+  for (const std::string& name : names) task_of(name, tasks);  // before hours of embedding
   std::vector<SetScore> scores;
   if (!output.empty()) fs::create_directories(output);
-  for (const std::string& name : list_subsets(data.dataset, "test.jsonl", data.subsets))
-    scores.push_back(evaluate_set(name, data, embed, output));
+  for (const std::string& name : names) scores.push_back(evaluate_set(name, data, embed, output));
   const Summary summary = summarise(std::move(scores), tasks);
   if (!output.empty()) write_text(output / "summary.json", summary_json(summary));
   return summary;
@@ -156,13 +157,16 @@ Summary evaluate(const EvalOptions& o, Device device, bool quiet) {
   }
   const EvaluationData data{o.dataset_name, o.image_dir.empty() ? o.dataset_name : o.image_dir, o.subset_name,
                             encoder->image_token()};
-  return evaluate(
-      data,
-      [&](const std::vector<EncoderInput>& inputs, const std::string& title) {
-        Progress progress(title, int64_t(inputs.size()), quiet);
-        return embed(*encoder, inputs, o.per_device_eval_batch_size, [&](int64_t done) { progress.update(done); });
-      },
-      o.encode_output_path);
+  Progress progress("eval", int64_t(list_subsets(data.dataset, "test.jsonl", data.subsets).size()), quiet);
+  int64_t sets = 0;
+  const auto embed_set = [&](const std::vector<EncoderInput>& inputs, const std::string& name) {
+    const Tensor embeddings = embed(*encoder, inputs, o.per_device_eval_batch_size, [&](int64_t done) {
+      progress.update(sets, sentence(name, " ", done, "/", inputs.size()));
+    });
+    progress.update(++sets, name);
+    return embeddings;
+  };
+  return evaluate(data, embed_set, o.encode_output_path);
 }
 
 }  // namespace vlm2vec

@@ -36,8 +36,8 @@ struct Summary {
 Summary summarise(std::vector<SetScore> scores, const std::vector<Task>& tasks,
                   double SetScore::*value = &SetScore::accuracy);
 
-// Embeds inputs → [n, d]; what the evaluator needs of a model.
-using EmbedFunction = std::function<Tensor(const std::vector<EncoderInput>& inputs, const std::string& title)>;
+// Embeds the distinct inputs of a set → [n, d]; what the evaluator needs of a model.
+using EmbedFunction = std::function<Tensor(const std::vector<EncoderInput>& inputs, const std::string& set)>;
 
 struct EvaluationData {
   std::filesystem::path dataset, image_dir;

@@ -16,17 +16,7 @@ Tensor row_statistic(const Tensor& x) { return Tensor({x.rows()}, acc_of(x.dtype
 
 }  // namespace
 
-Backend backend_for(const Tensor& first) {
-  switch (first.device().kind) {
-    case Device::cpu_kind:
-      return first.dtype() == DType::f64 ? Backend::emu : Backend::cpu;
-    case Device::emu_kind:
-      return Backend::emu;
-    case Device::cuda_kind:
-      return Backend::gpu;
-  }
-  return Backend::cpu;
-}
+bool has_fast_path(const Tensor& first) { return first.device() == Device::cpu && first.dtype() != DType::f64; }
 
 Tensor add(const Tensor& a, const Tensor& b) {
   check_same("add", a, b);

@@ -57,12 +57,12 @@ const char* name_of(Device device) {
 Device parse_device(const std::string& name) {
   if (name == "cpu") return Device::cpu;
   if (name == "emu") return Device::emu;
-  if (name == "cuda") fail(Exit::device, "--device cuda: this program was built without CUDA; use --device cpu");
+  if (name == "cuda") fail(Exit::device, "--device cuda: this program runs on the CPU only (its kernels compile for GPUs: make kernels); use --device cpu");
   fail(Exit::usage, "--device ", name, ": expected cpu, emu or cuda");
 }
 
 Storage::Storage(int64_t bytes, Device device) : bytes(bytes), device(device) {
-  CHECK(device != Device::cuda, "this program was built without CUDA");
+  CHECK(device != Device::cuda, "this program runs on the CPU only");
   Pool& p = pool();
   std::lock_guard guard(p.lock);
   data = p.take(block_size(bytes));
