@@ -73,7 +73,7 @@ TEST_F(Trainer, learns) {
   ASSERT_EQ(lines.size(), 80u);
   EXPECT_EQ(lines[0]["learning_rate"], 0.0);  // Hugging Face's warm-up
   EXPECT_LT(lines.back()["loss"].get<double>(), 0.6 * lines.front()["loss"].get<double>());
-  EXPECT_TRUE(fs::exists(folder_.path() / "learns/config.json"));
+  EXPECT_EQ(json::parse(file("learns/config.json"))["torch_dtype"], "float32");
   EXPECT_EQ(load_encoder(folder_.path() / "learns")->dim(), 16);
 }
 

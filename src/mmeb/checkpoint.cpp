@@ -43,6 +43,9 @@ void save_model(const TrainedModel& model, const fs::path& folder) {
     return;
   }
   model.encoder->copy_configuration(folder);
+  Json config = Json::parse(read_text(folder / "config.json"));
+  config["torch_dtype"] = "float32";  // trained weights are kept so, whatever the checkpoint was stored in
+  write_text(folder / "config.json", config.dump(2) + "\n");
   save_safetensors(folder / "model.safetensors", state_dict(*model.encoder));
 }
 

@@ -63,8 +63,12 @@ void write_folder_atomically(const fs::path& path, const std::function<void(cons
   try {
     fs::create_directories(temporary);
     fill(temporary);
-    if (fs::exists(clean)) fs::rename(clean, old);
-    fs::rename(temporary, clean);
+    const bool replaces = fs::exists(clean);
+    if (replaces) fs::rename(clean, old);
+    std::error_code error;
+    fs::rename(temporary, clean, error);
+    if (error && replaces) fs::rename(old, clean);
+    if (error) throw fs::filesystem_error("rename", clean, error);
     fs::remove_all(old);
   } catch (const fs::filesystem_error& e) {
     std::error_code ignored;
