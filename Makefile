@@ -30,7 +30,7 @@ demo: vlm2vec
 	./vlm2vec eval --model_name $(DEMO)/init --dataset_name $(DEMO)/data/MMEB-eval \
 	  --encode_output_path $(DEMO)/untrained >/dev/null
 	./vlm2vec train --model_name $(DEMO)/init --dataset_name $(DEMO)/data/MMEB-train --output_dir $(DEMO)/model \
-	  --max_steps $(STEPS) $(RECIPE) --seed $(SEED)
+	  --max_steps $(STEPS) $(RECIPE) --seed $(SEED) --resume_from auto
 	./vlm2vec eval --model_name $(DEMO)/model --dataset_name $(DEMO)/data/MMEB-eval \
 	  --encode_output_path $(DEMO)/trained --beside $(DEMO)/untrained
 

@@ -1,7 +1,6 @@
 // The program as its users and their scripts meet it: the built binary's output, exit codes and files.
 #include <gtest/gtest.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -11,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <regex>
 
+#include "temporary_folder.h"
 #include "tensor/io/files.h"
 #include "tensor/io/safetensors.h"
 #include "vlm/image.h"
@@ -27,18 +27,11 @@ struct Result {
 
 class Cli : public testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = fs::temp_directory_path() / ("vlm2vec-cli-" + std::to_string(getpid()));
-    fs::create_directories(folder_);
-    model_ = (folder_ / "model").string();
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   // `arguments` as typed in a shell, in the test's folder.
   Result run(const std::string& arguments) const {
     const fs::path error_file = folder_ / "stderr";
     const std::string line =
-        "cd '" + folder_.string() + "' && '" PROGRAM "' " + arguments + " 2>'" + error_file.string() + "'";
+        "cd '" + folder_.path().string() + "' && '" PROGRAM "' " + arguments + " 2>'" + error_file.string() + "'";
     FILE* pipe = popen(line.c_str(), "r");
     Result result;
     char buffer[4096];
@@ -52,7 +45,9 @@ class Cli : public testing::Test {
     fs::create_directories((folder_ / file).parent_path());
     std::ofstream(folder_ / file) << text;
   }
-  size_t files() const { return size_t(std::distance(fs::directory_iterator(folder_), fs::directory_iterator())); }
+  size_t files() const {
+    return size_t(std::distance(fs::directory_iterator(folder_.path()), fs::directory_iterator()));
+  }
 
   // Five training rows, three test rows, their pictures, and a tiny model with random weights in ./model.
   void make_model() const {
@@ -83,8 +78,9 @@ class Cli : public testing::Test {
     write("test/tasks.json", R"({"datasets": [{"name": "Set", "meta_task": "classification", "split": "IND"}]})");
     write("config.json",
           R"({"model_type": "qwen2_vl", "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1,
-      "num_attention_heads": 2, "num_key_value_heads": 1, "rms_norm_eps": 1e-6, "vocab_size": 300, "image_token_id": 1,
-      "rope_scaling": {"mrope_section": [2, 1, 1]}, "vision_config": {"depth": 1, "embed_dim": 16, "hidden_size": 16,
+      "num_attention_heads": 2, "num_key_value_heads": 1, "rms_norm_eps": 1e-6, "rope_theta": 1e4, "vocab_size": 300,
+      "image_token_id": 1, "rope_scaling": {"mrope_section": [2, 1, 1]},
+      "vision_config": {"depth": 1, "embed_dim": 16, "hidden_size": 16,
       "num_heads": 2, "patch_size": 8}})");
     const Result init =
         run("init --config config.json --train_tokenizer train --min_pixels 64 --max_pixels 4096 --output_dir model "
@@ -92,8 +88,7 @@ class Cli : public testing::Test {
     ASSERT_EQ(init.code, 0) << init.err;
   }
 
-  fs::path folder_;
-  std::string model_;
+  const TemporaryFolder folder_{"cli"};
 };
 
 bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
@@ -163,7 +158,7 @@ TEST_F(Cli, WrongValuesSayWhatCameAndWhatWasExpected) {
       {"--lora=", "expected True or False"},
       {"--max_steps 1 --max_steps 2", "given 2 times"},
       {"--max_steps --lora", "the option --lora follows"},
-      {"--threads 0", "expected at least 1"},
+      {"--threads 0", "expected 1 to 1024"},
       {"--device tpu", "tpu"},
       {"--temperature -1", "--temperature"},
       {"--max_steps", "--max_steps"},
@@ -207,6 +202,18 @@ TEST_F(Cli, VersionIsOneLineOfJson) {
   const Json version = Json::parse(r.out);
   EXPECT_TRUE(version.at("libraries").contains("zlib"));
   EXPECT_EQ(std::count(r.out.begin(), r.out.end(), '\n'), 1);
+}
+
+TEST_F(Cli, InitReplacesNothingButACheckpoint) {
+  make_model();
+  write("thesis/chapter.txt", "years of work");
+  const Result r = run("init --config config.json --tokenizer model --output_dir thesis --quiet");
+  EXPECT_EQ(r.code, 2);
+  EXPECT_TRUE(has(r.err, "chapter.txt")) << r.err;
+  EXPECT_EQ(read_text(folder_ / "thesis/chapter.txt"), "years of work");
+  EXPECT_EQ(run("init --config config.json --tokenizer half --output_dir model --quiet").code, 3);  // no such tokenizer
+  EXPECT_EQ(run("init --config config.json --tokenizer model --output_dir copy --quiet").code, 0);
+  EXPECT_EQ(run("init --config config.json --tokenizer model --output_dir copy --seed 2 --quiet").code, 0);
 }
 
 TEST_F(Cli, InitWritesACompleteCheckpoint) {

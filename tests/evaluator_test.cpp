@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "expect_error.h"
 #include "tensor/io/files.h"
 #include "tiny_model.h"
 
@@ -75,6 +76,31 @@ TEST(Evaluate, writes_what_it_promises) {
   const std::string predictions = read_text(folder.path() / "out/Set_pred.jsonl");
   EXPECT_EQ(std::count(predictions.begin(), predictions.end(), '\n'), 3);
   EXPECT_NEAR(read_summary(folder.path() / "out", read_tasks(folder.path() / "data")).overall, s.overall, 1e-12);
+}
+
+// A set named twice would be trained on and counted twice.
+TEST(Subsets, are_named_once) {
+  const TemporaryFolder folder("subsets");
+  for (const char* set : {"A", "B"}) {
+    std::filesystem::create_directories(folder / set);
+    write_text(folder / set / "test.jsonl", "");
+  }
+  EXPECT_EQ(list_subsets(folder.path(), "test.jsonl", {"B", "A"}).size(), 2u);
+  expect_error(Exit::usage, "twice", [&] { list_subsets(folder.path(), "test.jsonl", {"A", "B", "A"}); });
+  expect_error(Exit::usage, "twice", [&] { read_train_folder(folder.path(), {"B", "B"}, 0); });
+}
+
+// Comparisons with NaN are false, so the first candidate, the right one, would always win.
+TEST(Embed, refuses_embeddings_that_are_not_finite) {
+  const TemporaryFolder folder("nan");
+  write_tiny_model(folder.path());
+  const auto encoder = load_encoder(folder.path());
+  const std::vector<EncoderInput> rows = {{"a red cat", {}, 0}, {"a blue dog", {}, 1}};
+  EXPECT_NO_THROW(embed(*encoder, rows, 1));
+  for (Parameter* p : encoder->parameters())
+    if (p->path() == "model.norm.weight")
+      p->set(from_vector(std::vector<float>(size_t(encoder->dim()), NAN), {encoder->dim()}));
+  for (const int64_t batch : {1, 2}) expect_error(Exit::failed, "not finite", [&] { embed(*encoder, rows, batch); });
 }
 
 }  // namespace

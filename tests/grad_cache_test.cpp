@@ -47,7 +47,7 @@ class GradCache : public testing::TestWithParam<Setting> {};
 TEST_P(GradCache, equals_the_whole_batch) {
   const TemporaryFolder folder("grad-cache");
   write_tiny_model(folder.path());
-  const TinyPairs pairs = tiny_pairs(folder.path(), 7);
+  const TinyPairs pairs = tiny_pairs(folder.path(), 20);
   const auto plain = gradients(folder, GetParam(), pairs, 0);
   for (const int64_t chunk : {1, 3, 8})
     EXPECT_LE(relative_l2(gradients(folder, GetParam(), pairs, chunk), plain), GetParam().limit) << "chunk " << chunk;
@@ -95,7 +95,6 @@ TEST(GradCacheMemory, does_not_grow_with_the_batch) {
   peak(64);
   const int64_t small = peak(64), large = peak(512);
   EXPECT_LE(double(large), 1.02 * double(small) + 16384.0 * (512 - 64));
-  EXPECT_GT(peak(64), 0);
 }
 
 }  // namespace

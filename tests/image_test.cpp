@@ -2,11 +2,11 @@
 #include "vlm/image.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <nlohmann/json.hpp>
 
 #include "golden.h"
+#include "temporary_folder.h"
 #include "tensor/error.h"
 #include "tensor/io/files.h"
 #include "tensor/io/safetensors.h"
@@ -99,8 +99,7 @@ TEST(Png, EveryTruncationIsHandled) {
 }
 
 TEST(Png, WrittenFilesReadBackAndAreEqualForEqualPictures) {
-  const auto folder = std::filesystem::temp_directory_path() / ("vlm2vec_png_" + std::to_string(getpid()));
-  std::filesystem::create_directory(folder);
+  const TemporaryFolder folder("png");
   for (const int channels : {1, 2, 3, 4}) {
     Image image(19, 7, channels);
     for (size_t i = 0; i < image.pixels.size(); ++i) image.pixels[i] = uint8_t(i * i + channels);
@@ -110,9 +109,8 @@ TEST(Png, WrittenFilesReadBackAndAreEqualForEqualPictures) {
     EXPECT_EQ(read_image(first), image);
     EXPECT_EQ(read_text(first), read_text(second));
   }
-  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder), {}), 2) << "a temporary file was left";
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 2) << "a temporary file was left";
   EXPECT_THROW(write_png(folder / "missing" / "c.png", Image(1, 1, 1)), Error);
-  std::filesystem::remove_all(folder);
 }
 
 TEST(ResizeGolden, BicubicEqualsPillow) {

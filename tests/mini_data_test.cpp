@@ -170,10 +170,10 @@ MiniSummary build(const fs::path& folder, uint64_t seed, int train_rows = 20, in
 }
 
 TEST_F(MiniBuild, FilesAreComplete) {
-  const Folder folder;
+  const TemporaryFolder folder("mini");
   const MiniSummary summary = build(folder / "mini", 1);
   EXPECT_EQ(summary.sets.size(), 19u);
-  EXPECT_EQ(folder.entries(), 1u);  // no temporary folder is left
+  EXPECT_EQ(entries(folder), 1u);  // no temporary folder is left
   const Json tasks = read_json(folder / "mini/tasks.json")["datasets"];
   EXPECT_EQ(tasks.size(), 19u);
   EXPECT_EQ(tasks[0],
@@ -213,7 +213,7 @@ TEST_F(MiniBuild, FilesAreComplete) {
 }
 
 TEST_F(MiniBuild, SeedMovesTrainingOnly) {
-  const Folder folder;
+  const TemporaryFolder folder("mini");
   const std::string first = build(folder / "a", 1).sha256;
   EXPECT_EQ(build(folder / "b", 1).sha256, first);
   EXPECT_NE(build(folder / "c", 2).sha256, first);
@@ -233,7 +233,7 @@ TEST_F(MiniBuild, SeedMovesTrainingOnly) {
 TEST_F(MiniBuild, SameBytesOnEveryMachine) {
   if (world().read[0].sha256 != font_sha256 || world().read[1].sha256 != names_sha256)
     GTEST_SKIP() << "other versions of the packages";
-  const Folder folder;
+  const TemporaryFolder folder("mini");
   const int before = threads();
   for (const int n : {1, 3}) {
     set_threads(n);
@@ -245,11 +245,11 @@ TEST_F(MiniBuild, SameBytesOnEveryMachine) {
 }
 
 TEST_F(MiniBuild, ReplacesItsOwnFolderOnly) {
-  const Folder folder;
+  const TemporaryFolder folder("mini");
   build(folder / "mini", 1);
   build(folder / "mini", 2);
   EXPECT_EQ(read_json(folder / "mini/manifest.json")["seed"], 2);
-  EXPECT_EQ(folder.entries(), 1u);
+  EXPECT_EQ(entries(folder), 1u);
   std::ofstream(folder / "mini/notes.txt") << "mine";
   EXPECT_TRUE(contains(message_of(Exit::usage, [&] { build(folder / "mini", 3); }), "notes.txt"));
   EXPECT_EQ(read_text(folder / "mini/notes.txt"), "mine");
@@ -261,9 +261,9 @@ TEST_F(MiniBuild, ReplacesItsOwnFolderOnly) {
 }
 
 TEST_F(MiniBuild, NothingIsLeftAfterAnError) {
-  const Folder folder;
+  const TemporaryFolder folder("mini");
   message_of(Exit::data, [&] { build_mini({.output_dir = folder / "mini", .sources = {.font = "/nonexistent"}}); });
-  EXPECT_EQ(folder.entries(), 0u);
+  EXPECT_EQ(entries(folder), 0u);
   {
     const InterruptGuard guard;
     std::raise(SIGINT);

@@ -2,12 +2,12 @@
 // with a message, where it is not installed.
 #pragma once
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <string>
 
 #include "mmeb/mini/world.h"
+#include "temporary_folder.h"
 #include "tensor/error.h"
 
 namespace vlm2vec::mini {
@@ -40,20 +40,9 @@ std::string message_of(Exit code, const Action& action) {
 
 inline bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
-class Folder {  // a temporary folder of one test
- public:
-  Folder()
-      : path_(fs::temp_directory_path() / ("vlm2vec_mini_" + std::to_string(getpid()) + "_" +
-                                           ::testing::UnitTest::GetInstance()->current_test_info()->name())) {
-    fs::create_directories(path_);
-  }
-  ~Folder() { fs::remove_all(path_); }
-  fs::path operator/(const std::string& name) const { return path_ / name; }
-  size_t entries() const { return size_t(std::distance(fs::directory_iterator(path_), fs::directory_iterator())); }
-
- private:
-  fs::path path_;
-};
+inline size_t entries(const TemporaryFolder& folder) {
+  return size_t(std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator()));
+}
 
 class WithFont : public ::testing::Test {
  protected:

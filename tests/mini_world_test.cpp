@@ -136,7 +136,7 @@ TEST_F(MiniWorld, MissingPackages) {
 }
 
 TEST_F(MiniWorld, Stamps) {  // a gray + alpha picture, of seen things only, by the first line of its description
-  const Folder folder;
+  const TemporaryFolder folder("mini");
   Image gray(32, 64, 2);
   for (size_t i = 0; i < gray.pixels.size(); i += 2) gray.pixels[i] = 100, gray.pixels[i + 1] = 255;
   for (const auto& [file, words] : {std::pair("b.png", "A Lion.\nde.utf8=Ein Loewe."),
@@ -145,7 +145,7 @@ TEST_F(MiniWorld, Stamps) {  // a gray + alpha picture, of seen things only, by 
     write_png(folder / file, gray);
     std::ofstream((folder / file).replace_extension(".txt")) << words;
   }
-  const World w({.stamps = folder / ""});
+  const World w({.stamps = folder.path()});
   ASSERT_EQ(w.stamps.size(), 2u);
   EXPECT_EQ(w.name(w.stamps[0]), "tropical fish");
   EXPECT_EQ(w.stamp_names(), (std::vector<std::string>{"lion", "tropical fish"}));

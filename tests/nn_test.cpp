@@ -266,13 +266,14 @@ TEST(Schedules, are_hugging_faces) {
   };
   expect(factors({Schedule::linear, 2, 6}), {0, 0.5, 1, 0.75, 0.5, 0.25, 0});
   expect(factors({Schedule::linear, 0, 4}), {1, 0.75, 0.5, 0.25, 0});
-  expect(factors({Schedule::constant, 2, 4}), {0, 0.5, 1, 1, 1});
+  expect(factors({Schedule::constant_with_warmup, 2, 4}), {0, 0.5, 1, 1, 1});
+  expect(factors({Schedule::constant, 2, 4}), {1, 1, 1, 1, 1});
   const double r = std::numbers::sqrt2 / 2;
   expect(factors({Schedule::cosine, 2, 6}), {0, 0.5, 1, (1 + r) / 2, 0.5, (1 - r) / 2, 0});
   expect(factors({Schedule::linear, 3, 3}), {0, 1.0 / 3, 2.0 / 3, 0});
   EXPECT_EQ((Schedule{Schedule::linear, 1, 4}.factor(9)), 0);  // after the end
   EXPECT_EQ(parse_schedule("cosine"), Schedule::cosine);
-  EXPECT_EQ(parse_schedule("constant_with_warmup"), Schedule::constant);
+  EXPECT_EQ(parse_schedule("constant_with_warmup"), Schedule::constant_with_warmup);
   expect_error(Exit::usage, "--lr_scheduler_type polynomial: expected linear", [] { parse_schedule("polynomial"); });
 }
 

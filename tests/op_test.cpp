@@ -161,11 +161,22 @@ TEST(OpErrors, name_the_op_and_what_came) {
   expect_error("infonce: 2 queries of 3 and 3 targets of 3", [&] { infonce(a, draw.normal({3, 3}), 1); });
   expect_error("dropout: probability 1", [&] { dropout(a, draw.keys(2), 1, 0); });
   const AttentionShape shape{1, 1, 3, true, 1};
-  expect_error("attention: cu_q ends at 3",
-               [&] { attention(a, a, a, cumulative({3}, Device::cpu), cumulative({2}, Device::cpu), shape); });
-  expect_error("do not hold 2 and 2 heads of 3", [&] {
-    attention(a, a, a, cumulative({2}, Device::cpu), cumulative({2}, Device::cpu), {2, 2, 3, true, 1});
-  });
+  const Tensor k = draw.normal({2, 3}), v = draw.normal({2, 3}), cu = cumulative({2}, Device::cpu);
+  expect_error("attention: cu_q ends at 3", [&] { attention(a, k, v, cumulative({3}, Device::cpu), cu, shape); });
+  expect_error("do not hold 2 and 2 heads of 3", [&] { attention(a, k, v, cu, cu, {2, 2, 3, true, 1}); });
+}
+
+// Heads of q, k and v may lie side by side in one tensor, but not on one another: a gradient would be written twice.
+TEST(OpErrors, attention_heads_overlap) {
+  Draw draw(Device::cpu, DType::f32);
+  const Tensor packed = draw.normal({2, 9}), other = draw.normal({2, 9}), cu = cumulative({2}, Device::cpu);
+  const auto at = [](int q, int k, int v) { return AttentionShape{1, 1, 3, true, 1, q, k, v}; };
+  EXPECT_NO_THROW(attention(packed, packed, packed, cu, cu, at(0, 3, 6)));
+  EXPECT_NO_THROW(attention(packed, packed, packed, cu, cu, at(6, 3, 0)));
+  EXPECT_NO_THROW(attention(packed, other, other, cu, cu, at(0, 0, 3)));
+  for (const AttentionShape& shape : {at(0, 2, 6), at(0, 3, 5), at(5, 0, 3), at(0, 0, 0)})
+    expect_error("overlap", [&] { attention(packed, packed, packed, cu, cu, shape); });
+  expect_error("overlap", [&] { attention(packed, other, other, cu, cu, at(0, 0, 2)); });
 }
 
 }  // namespace

@@ -2,12 +2,12 @@
 #include "vlm/processor.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "golden.h"
+#include "temporary_folder.h"
 #include "tensor/error.h"
 #include "tensor/io/files.h"
 #include "tensor/io/safetensors.h"
@@ -140,12 +140,11 @@ TEST(Processor, LeavesPicturesOfTheRightSizeAlone) {
 }
 
 TEST(Processor, ConfigurationIsWrittenReadAndChecked) {
-  const auto folder = std::filesystem::temp_directory_path() / ("vlm2vec_processor_" + std::to_string(getpid()));
-  std::filesystem::create_directory(folder);
+  const TemporaryFolder folder("processor");
   ProcessorConfig config;
   config.patch_size = 16, config.min_pixels = 1024, config.max_pixels = 9216;
-  config.save(folder);
-  const ProcessorConfig read = ProcessorConfig::load(folder);
+  config.save(folder.path());
+  const ProcessorConfig read = ProcessorConfig::load(folder.path());
   EXPECT_EQ(read.factor(), 32);
   EXPECT_EQ(read.min_pixels, 1024);
   EXPECT_EQ(read.max_pixels, 9216);
@@ -154,7 +153,7 @@ TEST(Processor, ConfigurationIsWrittenReadAndChecked) {
     json file = read_json(golden("qwen2_vl/tiny/preprocessor_config.json"));
     file.update(changes);
     write_json(folder / "preprocessor_config.json", file);
-    return ProcessorConfig::load(folder);
+    return ProcessorConfig::load(folder.path());
   };
   EXPECT_EQ(load({{"min_pixels", 5000}}).min_pixels, 5000);
   EXPECT_EQ(load({{"size", {{"shortest_edge", 4000}}}}).min_pixels, 3136);  // the plain name goes first
@@ -165,7 +164,6 @@ TEST(Processor, ConfigurationIsWrittenReadAndChecked) {
   EXPECT_THROW(load({{"patch_size", 0}}), Error);
   EXPECT_THROW(load({{"min_pixels", 100}, {"max_pixels", 99}}), Error);
   EXPECT_THROW(load({{"image_mean", {0.5}}}), Error);
-  std::filesystem::remove_all(folder);
 }
 
 }  // namespace

@@ -2,11 +2,11 @@
 #include "vlm/tokenizer.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <nlohmann/json.hpp>
 
 #include "golden.h"
+#include "temporary_folder.h"
 #include "tensor/error.h"
 #include "tensor/io/files.h"
 #include "tensor/io/safetensors.h"
@@ -18,13 +18,6 @@ namespace {
 
 using nlohmann::json;
 using Words = std::vector<std::string_view>;
-
-struct TemporaryFolder {
-  const std::filesystem::path path =
-      std::filesystem::temp_directory_path() / ("vlm2vec_tokenizer_" + std::to_string(getpid()));
-  TemporaryFolder() { std::filesystem::create_directory(path); }
-  ~TemporaryFolder() { std::filesystem::remove_all(path); }
-};
 
 std::string joined(const Tokenizer& tokenizer, const std::vector<int32_t>& ids) {
   std::string text;
@@ -112,14 +105,14 @@ TEST(Tokenizer, PrefersTheLongestAddedToken) {
 
 // Every refusal names what it does not understand.
 TEST(Tokenizer, RefusesOtherKinds) {
-  const TemporaryFolder folder;
+  const TemporaryFolder folder("tokenizer");
   const json good = read_json(golden("qwen2_vl/tiny/tokenizer.json"));
   const auto refusal = [&](const char* pointer, const json& value) -> std::string {
     json changed = good;
     changed[json::json_pointer(pointer)] = value;
-    write_json(folder.path / "tokenizer.json", changed);
+    write_json(folder / "tokenizer.json", changed);
     try {
-      Tokenizer::load(folder.path);
+      Tokenizer::load(folder.path());
       return "accepted";
     } catch (const Error& error) {
       EXPECT_EQ(error.code, Exit::data);
@@ -148,22 +141,22 @@ TEST(Tokenizer, RefusesOtherKinds) {
            {"/added_tokens/3/rstrip", true, "rstrip"},
            {"/added_tokens/3/id", 5, "have id 5"}})
     EXPECT_NE(refusal(pointer, value).find(name), std::string::npos) << pointer << ": " << refusal(pointer, value);
-  write_text(folder.path / "tokenizer.json", "{}");
-  EXPECT_THROW(Tokenizer::load(folder.path), Error);
-  EXPECT_THROW(Tokenizer::load(folder.path / "missing"), Error);
+  write_text(folder / "tokenizer.json", "{}");
+  EXPECT_THROW(Tokenizer::load(folder.path()), Error);
+  EXPECT_THROW(Tokenizer::load(folder / "missing"), Error);
 }
 
 TEST(Tokenizer, ReadsMergesAsPairsToo) {
-  const TemporaryFolder folder;
+  const TemporaryFolder folder("tokenizer");
   json file = read_json(golden("qwen2_vl/tiny/tokenizer.json"));
   for (json& merge : file["model"]["merges"]) {
     const std::string line = merge;
     const size_t blank = line.find(' ');
     merge = {line.substr(0, blank), line.substr(blank + 1)};
   }
-  write_json(folder.path / "tokenizer.json", file);
+  write_json(folder / "tokenizer.json", file);
   const std::string text = "Represent the given image for classification\n";
-  EXPECT_EQ(Tokenizer::load(folder.path).encode(text), Tokenizer::load(golden("qwen2_vl/tiny")).encode(text));
+  EXPECT_EQ(Tokenizer::load(folder.path()).encode(text), Tokenizer::load(golden("qwen2_vl/tiny")).encode(text));
 }
 
 TEST(BpeTrainer, MergesTheMostFrequentPair) {
@@ -236,12 +229,12 @@ ca t
 }
 
 TEST(BpeTrainer, ItsFileIsReadBack) {
-  const TemporaryFolder folder;
+  const TemporaryFolder folder("tokenizer");
   const std::vector<std::string> texts = {"<|image_pad|>\nFind the image: cat, dog and tree\n", "Find the caption."};
   const BpeVocabulary learned = train_bpe(texts, 280);
   EXPECT_EQ(learned.tokens.size(), 280u);
-  write_tokenizer_json(folder.path / "tokenizer.json", learned);
-  const Tokenizer direct(learned), read = Tokenizer::load(folder.path);
+  write_tokenizer_json(folder / "tokenizer.json", learned);
+  const Tokenizer direct(learned), read = Tokenizer::load(folder.path());
   EXPECT_EQ(read.vocab_size(), 280);
   EXPECT_EQ(read.id_of("<|endoftext|>"), 0);
   EXPECT_EQ(read.id_of("<|image_pad|>"), 1);

@@ -3,12 +3,16 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "kernels/emulator.h"
+#include "mmeb/evaluator.h"
 #include "tensor/io/files.h"
 #include "tensor/parallel.h"
 #include "tiny_model.h"
+#include "vlm/qwen2_vl.h"
 
 namespace vlm2vec {
 namespace {
@@ -16,12 +20,12 @@ namespace {
 using nlohmann::json;
 namespace fs = std::filesystem;
 
-// Two sets of twelve pairs as MMEB stores them.
-void write_rows(const fs::path& folder) {
+// Two sets of n pairs as MMEB stores them.
+void write_rows(const fs::path& folder, int n = 12) {
   fs::create_directories(folder / "images");
   for (const char* set : {"A", "B"}) {
     std::string rows;
-    for (int i = 0; i < 12; ++i) {
+    for (int i = 0; i < n; ++i) {
       const std::string picture = std::string("images/") + set + std::to_string(i) + ".png";
       write_png(folder / picture, plain_image(16, 16, uint8_t(20 * i + (*set == 'A' ? 0 : 10))));
       rows += json{{"qry", "<|image_1|>\nwhat is this?\n"},
@@ -34,6 +38,17 @@ void write_rows(const fs::path& folder) {
     fs::create_directories(folder / set);
     write_text(folder / set / "original.jsonl", rows);
   }
+}
+
+// A test set of one row for the pictures of write_rows.
+void write_test_rows(const fs::path& folder) {
+  write_json(folder / "tasks.json",
+             {{"datasets", {{{"name", "A"}, {"meta_task", "classification"}, {"split", "IND"}}}}});
+  const json row = {{"qry_text", "<|image_1|>\nwhat is this?\n"},
+                    {"qry_img_path", "images/A0.png"},
+                    {"tgt_text", {"A thing 0", "A thing 1"}},
+                    {"tgt_img_path", {"", ""}}};
+  write_text(folder / "A/test.jsonl", row.dump() + "\n");
 }
 
 class Trainer : public testing::Test {
@@ -77,12 +92,32 @@ TEST_F(Trainer, learns) {
   EXPECT_EQ(load_encoder(folder_.path() / "learns")->dim(), 16);
 }
 
-TEST_F(Trainer, one_and_two_threads_give_the_same_bits) {
-  set_threads(1);
-  train(options("one"), Device::cpu, true);
-  set_threads(2);
-  train(options("two"), Device::cpu, true);
-  EXPECT_EQ(file("one/model.safetensors"), file("two/model.safetensors"));
+// With a model and batches so large that threads share the work: a matmul from 1.5 Mflop on, other ops from 2^14
+// numbers on.
+TEST_F(Trainer, any_number_of_threads_gives_the_same_bits) {
+  constexpr int hidden = 128, pairs = 32;
+  write_tiny_model(folder_.path() / "model", hidden);
+  write_rows(folder_.path() / "data", pairs);
+  const auto rows = read_train_rows(folder_.path() / "data/A/original.jsonl");
+  const auto encoder = load_encoder(folder_.path() / "model");
+  for (Side TrainRow::*side : {&TrainRow::query, &TrainRow::positive}) {
+    std::vector<EncoderInput> inputs;
+    for (const TrainRow& row : rows)
+      inputs.push_back(encoder_input(row.*side, encoder->image_token(), folder_.path() / "data"));
+    const int64_t tokens = static_cast<const Qwen2VlBatch&>(*encoder->prepare(inputs)).ids.numel();
+    EXPECT_GT(2.0 * double(tokens) * hidden * hidden, 1.5e6);
+    EXPECT_GT(tokens * hidden, 1 << 14);
+  }
+  const int before = threads();
+  for (const int n : {1, 2, 3}) {
+    set_threads(n);
+    TrainOptions o = options(std::to_string(n));
+    o.per_device_train_batch_size = pairs, o.max_steps = 3, o.warmup_steps = 0;
+    train(o, Device::cpu, true);
+    EXPECT_EQ(file(o.output_dir.substr(o.output_dir.rfind('/') + 1) + "/model.safetensors"),
+              file("1/model.safetensors"));
+  }
+  set_threads(before);
 }
 
 TEST_F(Trainer, resumes_bit_for_bit) {
@@ -103,6 +138,40 @@ TEST_F(Trainer, resumes_bit_for_bit) {
     for (size_t i = 0; i < a.size(); ++i) EXPECT_EQ(a[i]["loss"], b[i]["loss"]) << "step " << i + 1;
     fs::remove_all(folder_.path() / "broken");
   }
+}
+
+// What Ctrl-C does.
+TEST_F(Trainer, stops_when_asked_and_goes_on_bit_for_bit) {
+  const auto make = [&](const std::string& name) {
+    TrainOptions o = lora(name);
+    o.max_steps = 60;
+    return o;
+  };
+  train(make("straight"), Device::cpu, true);
+  TrainOptions o = make("stopped");
+  TrainResult first;
+  {
+    const std::jthread user([&](const std::stop_token& over) {
+      const auto lines = [&] {
+        std::ifstream log(folder_ / "stopped/log.jsonl");
+        return std::count(std::istreambuf_iterator<char>(log), {}, '\n');
+      };
+      while (lines() < 2 && !over.stop_requested()) std::this_thread::sleep_for(std::chrono::microseconds(200));
+      stop_training();
+    });
+    first = train(o, Device::cpu, true);
+  }
+  EXPECT_TRUE(first.interrupted);
+  EXPECT_GE(first.steps, 2);
+  ASSERT_LT(first.steps, o.max_steps);
+  EXPECT_EQ(int64_t(log("stopped").size()), first.steps);
+  EXPECT_TRUE(fs::is_directory(folder_ / ("stopped/checkpoint-" + std::to_string(first.steps))));
+  EXPECT_FALSE(fs::exists(folder_ / "stopped/adapter_model.safetensors"));
+  o.resume_from = "auto";
+  const TrainResult rest = train(o, Device::cpu, true);
+  EXPECT_FALSE(rest.interrupted);
+  EXPECT_EQ(rest.steps, o.max_steps - first.steps);
+  EXPECT_EQ(file("stopped/adapter_model.safetensors"), file("straight/adapter_model.safetensors"));
 }
 
 TEST_F(Trainer, refuses_to_resume_another_run) {
@@ -135,18 +204,27 @@ TEST_F(Trainer, lora_trains_only_adapters_and_says_what_it_ignores) {
 // The CPU has a fast path for everything that training and embedding need.
 TEST_F(Trainer, never_emulates_on_the_cpu) {
   write_tiny_model(folder_.path() / "model", 16, DType::bf16);
-  const auto before = emulator::launches.load();
+  const auto launches = [](const auto& action) {
+    const uint64_t before = emulator::launches;
+    action();
+    return emulator::launches - before;
+  };
   TrainOptions o = lora("fast");
   o.gradient_checkpointing = true;
-  train(o, Device::cpu, true);
-  train(options("fast-full"), Device::cpu, true);
-  EXPECT_EQ(emulator::launches.load(), before);
+  EXPECT_EQ(launches([&] { train(o, Device::cpu, true); }), 0u) << "training adapters";
+  EXPECT_EQ(launches([&] { train(options("fast-full"), Device::cpu, true); }), 0u) << "training all weights";
   const auto emulated = load_encoder(folder_.path() / "model", {.device = Device::emu}),
              fast = load_encoder(folder_.path() / "model");
-  const EncoderInput input{"a red cat", {}, 0};
-  const auto a = to_vector<float>(embed(*emulated, {&input, 1}, 1)), b = to_vector<float>(embed(*fast, {&input, 1}, 1));
-  EXPECT_GT(emulator::launches.load(), before);
+  const EncoderInput input{"<|image_pad|>\na red cat", {folder_ / "data/images/A3.png"}, 0};
+  std::vector<float> a, b;
+  EXPECT_GT(launches([&] { a = to_vector<float>(embed(*emulated, {&input, 1}, 1)); }), 0u);
+  EXPECT_EQ(launches([&] { b = to_vector<float>(embed(*fast, {&input, 1}, 1)); }), 0u) << "embedding";
   for (size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i], b[i], 1e-5);
+  write_test_rows(folder_ / "data");
+  EvalOptions e;
+  e.model_name = folder_ / "model", e.dataset_name = folder_ / "data", e.encode_output_path = folder_ / "scores";
+  e.adapter = folder_ / "fast", e.use_dora = false;
+  EXPECT_EQ(launches([&] { evaluate(e, Device::cpu, true); }), 0u) << "evaluating";
 }
 
 TEST_F(Trainer, wrong_usage_is_refused) {

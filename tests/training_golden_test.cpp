@@ -1,15 +1,17 @@
 // Twenty training steps against the official trainer's: losses, gradient norms, gradients of the first step, final
 // weights.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "golden.h"
+#include "mmeb/dataset.h"
 #include "mmeb/grad_cache.h"
 #include "mmeb/trainer.h"
+#include "nn/optim.h"
 #include "nn/state.h"
+#include "temporary_folder.h"
 #include "tensor/io/files.h"
 #include "tensor/io/safetensors.h"
 
@@ -49,12 +51,7 @@ std::vector<double> stored_part(const Tensor& t) {
 
 class TrainingGolden : public testing::Test {
  protected:
-  void SetUp() override {
-    NEEDS_GOLDEN("qwen2_vl")
-    folder_ = fs::temp_directory_path() / ("vlm2vec-golden-" + std::to_string(getpid()));
-    fs::create_directories(folder_);
-  }
-  void TearDown() override { fs::remove_all(folder_); }
+  void SetUp() override { NEEDS_GOLDEN("qwen2_vl") }
 
   void replay(const std::string& run, const Limits& limits, int64_t chunk) {
     const json description = read_json(training() / "training.json");
@@ -93,33 +90,82 @@ class TrainingGolden : public testing::Test {
     }
     EXPECT_LE(worst, limit) << run;
   }
-  fs::path folder_;
+  const TemporaryFolder folder_{"golden"};
 };
 
 TEST_F(TrainingGolden, full) { replay("full", {1e-3, 3e-3, 5e-5}, 0); }
 TEST_F(TrainingGolden, lora) { replay("lora", {1e-4, 2e-4, 1e-5}, 0); }
 TEST_F(TrainingGolden, lora_by_grad_cache) { replay("lora", {1e-4, 2e-4, 1e-5}, 3); }
 
-TEST_F(TrainingGolden, gradients_of_the_first_step) {
+// d loss / d parameter of the first batch, by parameter.
+std::map<std::string, Tensor> first_gradients(Encoder& encoder, const TrainedParameters& parameters) {
   const json description = read_json(training() / "training.json");
   const auto rows = read_train_rows(training() / "train.jsonl");
-  const auto encoder = load_encoder(golden("qwen2_vl/tiny"), {.max_pixels = 1003520});
-  const TrainedParameters parameters(encoder->parameters());
   std::vector<EncoderInput> queries, targets;
   for (const int64_t row : description.at("batches")[0].get<std::vector<int64_t>>()) {
-    queries.push_back(encoder_input(rows[size_t(row)].query, encoder->image_token(), training()));
-    targets.push_back(encoder_input(rows[size_t(row)].positive, encoder->image_token(), training()));
+    queries.push_back(encoder_input(rows[size_t(row)].query, encoder.image_token(), training()));
+    targets.push_back(encoder_input(rows[size_t(row)].positive, encoder.image_token(), training()));
   }
-  contrastive_step(*encoder, queries, targets, {.temperature = 0.02});
+  contrastive_step(encoder, queries, targets, {.temperature = 0.02});
   std::map<std::string, Tensor> gradients;
   for (Parameter* p : parameters.parameters()) gradients.emplace(p->path(), static_cast<const Var&>(*p).grad());
+  return gradients;
+}
+
+// |ours − theirs| / |theirs| over all tensors that are stored.
+double relative_l2(const std::map<std::string, Tensor>& ours, const NamedTensors& theirs, bool parts) {
   double difference = 0, size = 0;
-  for (const auto& [name, tensor] : load_safetensors(training() / "full/gradients_step1.safetensors")) {
-    const auto a = stored_part(gradients.at(name)), b = to_vector<double>(tensor);
-    ASSERT_EQ(a.size(), b.size()) << name;
-    for (size_t i = 0; i < a.size(); ++i) difference += (a[i] - b[i]) * (a[i] - b[i]), size += b[i] * b[i];
+  for (const auto& [name, tensor] : theirs) {
+    const Tensor& gradient = ours.at(canonical_name(name));
+    const auto a = parts ? stored_part(gradient) : to_vector<double>(gradient), b = to_vector<double>(tensor);
+    EXPECT_EQ(a.size(), b.size()) << name;
+    for (size_t i = 0; i < b.size(); ++i) difference += (a[i] - b[i]) * (a[i] - b[i]), size += b[i] * b[i];
   }
-  EXPECT_LE(std::sqrt(difference / size), 1e-4);
+  return std::sqrt(difference / size);
+}
+
+TEST_F(TrainingGolden, first_gradients_of_all_weights) {
+  const auto encoder = load_encoder(golden("qwen2_vl/tiny"), {.max_pixels = 1003520});
+  const TrainedParameters parameters(encoder->parameters());
+  EXPECT_LE(relative_l2(first_gradients(*encoder, parameters),
+                        load_safetensors(training() / "full/gradients_step1.safetensors"), true),
+            1e-4);
+}
+
+TEST_F(TrainingGolden, first_gradients_of_adapters) {
+  const auto encoder = load_encoder(golden("qwen2_vl/tiny"), {.max_pixels = 1003520});
+  std::vector<std::string> notes;
+  const AttachedLora lora =
+      load_adapter(*encoder, training() / "dora/initial", true, nullptr, DType::f32, Device::cpu, notes);
+  const TrainedParameters parameters(lora.parameters());
+  const auto ours = first_gradients(*encoder, parameters);
+  const NamedTensors theirs = load_safetensors(training() / "lora/gradients_step1.safetensors");
+  ASSERT_EQ(theirs.size(), lora.adapters.size());  // of B; A's are zero as long as B is
+  EXPECT_LE(relative_l2(ours, theirs, false), 1e-4);
+  for (const auto& [name, gradient] : ours)
+    if (name.find("lora_A") != std::string::npos) {
+      for (const float x : to_vector<float>(gradient)) ASSERT_EQ(x, 0) << name;
+    }
+}
+
+TEST(LossGolden, value_and_gradients) {
+  NEEDS_GOLDEN("qwen2_vl")
+  const NamedTensors arrays = load_safetensors(golden("qwen2_vl/loss.safetensors"));
+  int cases = 0;
+  for (const json& c : read_json(golden("qwen2_vl/loss.json"))) {
+    const std::string name = c.at("name");
+    const Var q = Var::leaf(arrays.at(name + "/query")), t = Var::leaf(arrays.at(name + "/target"));
+    const Var loss = info_nce(q, t, c.at("temperature")).loss;
+    EXPECT_NEAR(item(loss.value()), c.at("loss").get<double>(), 1e-5) << name;
+    loss.backward();
+    for (const auto& [gradient, key] : {std::pair(q.grad(), "/d_query"), {t.grad(), "/d_target"}}) {
+      const auto a = to_vector<float>(gradient), b = to_vector<float>(arrays.at(name + key));
+      ASSERT_EQ(a.size(), b.size());
+      for (size_t i = 0; i < a.size(); ++i) ASSERT_NEAR(a[i], b[i], 1e-5) << name << key << " " << i;
+    }
+    ++cases;
+  }
+  EXPECT_EQ(cases, 4);
 }
 
 }  // namespace

@@ -136,7 +136,7 @@ void CommandLine::require(const std::vector<std::string>& names) {
 void CommandLine::threads() {
   const auto assign = [option = command_ + ": --threads"](const std::vector<std::string>& values) {
     const int n = parse_values<int>(values, option);
-    if (n < 1) fail(Exit::usage, option, ": got ", n, ", expected at least 1");
+    if (n < 1 || n > 1024) fail(Exit::usage, option, ": got ", n, ", expected 1 to 1024");
     set_threads(n);
   };
   options_.push_back(

@@ -85,6 +85,10 @@ Exit run_init(const Command& command, const Arguments& arguments) {
   processor.temporal_patch_size = config.vision.temporal_patch_size;
   processor.merge_size = config.vision.spatial_merge_size;
 
+  check_replaceable(output_dir,
+                    {"config.json", "preprocessor_config.json", "model.safetensors", "tokenizer.json",
+                     "tokenizer_config.json", "vocab.json", "merges.txt", "chat_template.json"},
+                    "a checkpoint with random weights");
   int64_t parameters = 0;
   write_folder_atomically(output_dir, [&](const fs::path& folder) {
     write_config(config_file, folder / "config.json", dtype);

@@ -42,7 +42,7 @@ void save_model(const TrainedModel& model, const fs::path& folder) {
     save_adapter(*model.lora, folder, model.base_model);
     return;
   }
-  model.encoder->copy_configuration(folder);
+  model.encoder->write_configuration(folder);
   Json config = Json::parse(read_text(folder / "config.json"));
   config["torch_dtype"] = "float32";  // trained weights are kept so, whatever the checkpoint was stored in
   write_text(folder / "config.json", config.dump(2) + "\n");
@@ -50,42 +50,46 @@ void save_model(const TrainedModel& model, const fs::path& folder) {
 }
 
 void save_checkpoint(const fs::path& output_dir, int64_t step, const TrainedModel& model, const AdamW& optimiser,
-                     TrainOptions options) {
+                     TrainOptions options, uint64_t rows_fingerprint) {
   write_folder_atomically(output_dir / (std::string(kPrefix) + std::to_string(step)), [&](const fs::path& folder) {
     save_model(model, folder);
     save_safetensors(folder / "optimizer.safetensors",
                      {{"exp_avg", optimiser.first_moment()}, {"exp_avg_sq", optimiser.second_moment()}});
-    write_text(folder / "training_state.json",
-               Json{{"step", step}, {"options", to_json(std::move(options))}}.dump(2) + "\n");
+    write_text(
+        folder / "training_state.json",
+        Json{{"step", step}, {"rows", rows_fingerprint}, {"options", to_json(std::move(options))}}.dump(2) + "\n");
   });
 }
 
-std::optional<FoundCheckpoint> find_checkpoint(TrainOptions options) {
+std::optional<FoundCheckpoint> find_checkpoint(TrainOptions options, uint64_t rows_fingerprint) {
   const std::string wanted = options.resume_from;
-  if (wanted == "none") return std::nullopt;
   const fs::path output_dir = options.output_dir;
   FoundCheckpoint found;
   found.step = -1;
-  if (wanted == "auto") {
-    if (fs::is_directory(output_dir))
-      for (const auto& entry : fs::directory_iterator(output_dir))
-        found.step = std::max(found.step, step_of(entry.path().filename().string()));
-    if (found.step < 0) return std::nullopt;
-  } else {
-    found.step = step_of(std::string(kPrefix) + wanted);
-    if (found.step < 0) fail(Exit::usage, "--resume_from ", wanted, ": expected auto, none or the number of a step");
-  }
+  if (fs::is_directory(output_dir))
+    for (const auto& entry : fs::directory_iterator(output_dir))
+      found.step = std::max(found.step, step_of(entry.path().filename().string()));
+  if (wanted == "none" && found.step >= 0)
+    fail(
+        Exit::usage, options.output_dir, ": has checkpoint-", found.step,
+        " of an earlier run; go on with --resume_from auto, or delete its checkpoints, or choose another --output_dir");
+  if (wanted == "none" || (wanted == "auto" && found.step < 0)) return std::nullopt;
+  if (wanted != "auto") found.step = step_of(std::string(kPrefix) + wanted);
+  if (found.step < 0) fail(Exit::usage, "--resume_from ", wanted, ": expected auto, none or the number of a step");
   found.folder = output_dir / (std::string(kPrefix) + std::to_string(found.step));
   const fs::path file = found.folder / "training_state.json";
   const nlohmann::json state = read_json(file);
   const Json now = to_json(std::move(options));
   if (!state.is_object() || !state.contains("options"))
     fail(Exit::data, file.string(), ": not the state of a training run");
+  if (state.value("rows", uint64_t(0)) != rows_fingerprint)
+    fail(Exit::data, file.string(),
+         ": the checkpoint was written with other training rows; start anew in another --output_dir");
   for (const auto& [name, value] : now.items())
     if (!may_differ(name) && nlohmann::json(value) != state["options"].value(name, nlohmann::json()))
       fail(Exit::data, file.string(), ": the checkpoint was written with --", name, " ",
            state["options"].value(name, nlohmann::json()).dump(), ", now it is ", value.dump(),
-           "; go on with the same options, or start anew with --resume_from none");
+           "; go on with the same options, or start anew in another --output_dir");
   return found;
 }
 

@@ -22,7 +22,7 @@ struct TrainedModel {
 void save_model(const TrainedModel& model, const std::filesystem::path& folder);
 
 void save_checkpoint(const std::filesystem::path& output_dir, int64_t step, const TrainedModel& model,
-                     const AdamW& optimiser, TrainOptions options);
+                     const AdamW& optimiser, TrainOptions options, uint64_t rows_fingerprint);
 
 // The folder that `resume_from` (auto, none or a step) means, if there is one. Exit::data if a named step is not there,
 // or if the checkpoint was written by a run with other options.
@@ -30,7 +30,7 @@ struct FoundCheckpoint {
   std::filesystem::path folder;
   int64_t step = 0;
 };
-std::optional<FoundCheckpoint> find_checkpoint(TrainOptions options);
+std::optional<FoundCheckpoint> find_checkpoint(TrainOptions options, uint64_t rows_fingerprint);
 void restore_optimiser(const FoundCheckpoint& checkpoint, AdamW& optimiser);
 
 std::string options_as_json(TrainOptions options);

@@ -60,6 +60,9 @@ std::vector<EvalRow> read_eval_rows(const fs::path& file) {
 
 std::vector<std::string> list_subsets(const fs::path& folder, const std::string& file,
                                       const std::vector<std::string>& wanted) {
+  for (const std::string& name : wanted)
+    if (std::count(wanted.begin(), wanted.end(), name) > 1)
+      fail(Exit::usage, "--subset_name: ", name, " is named twice");
   if (!fs::is_directory(folder)) fail(Exit::data, folder.string(), ": no such folder");
   std::vector<std::string> found;
   for (const auto& entry : fs::directory_iterator(folder))

@@ -150,11 +150,10 @@ Summary evaluate(const EvalOptions& o, Device device, bool quiet) {
   const auto encoder = load_encoder(
       o.model_name, {.device = device, .min_pixels = o.resize_min_pixels, .max_pixels = o.resize_max_pixels});
   if (!o.adapter.empty()) {
-    std::vector<std::string> notes;
-    load_adapter(*encoder, o.adapter, !o.use_dora, nullptr, DType::f32, device, notes);
-    if (!quiet)
-      for (const std::string& note : notes) std::fprintf(stderr, "%s\n", note.c_str());
+    load_adapter(*encoder, o.adapter, !o.use_dora, nullptr, DType::f32, device, encoder->notes);
   }
+  if (!quiet)
+    for (const std::string& note : encoder->notes) std::fprintf(stderr, "%s\n", note.c_str());
   const EvaluationData data{o.dataset_name, o.image_dir.empty() ? o.dataset_name : o.image_dir, o.subset_name,
                             encoder->image_token()};
   Progress progress("eval", int64_t(list_subsets(data.dataset, "test.jsonl", data.subsets).size()), quiet);

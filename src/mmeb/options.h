@@ -41,12 +41,14 @@ struct TrainOptions {
     visit("resize_max_pixels", resize_max_pixels,
           "larger pictures are reduced to this area (0: preprocessor_config.json)");
     visit("output_dir", output_dir, "where the trained model, log.jsonl and checkpoints go");
-    visit("adapter", adapter, "continue from this PEFT LoRA folder");
+    visit("adapter", adapter, "continue from this PEFT LoRA folder, with its own rank, alpha, dropout and layers");
     visit("max_steps", max_steps, "training steps");
     visit("per_device_train_batch_size", per_device_train_batch_size, "pairs per step");
     visit("gc_q_chunk_size", gc_q_chunk_size, "GradCache: queries embedded at a time (0: all at once)");
     visit("gc_p_chunk_size", gc_p_chunk_size, "GradCache: targets embedded at a time (0: all at once)");
-    visit("batches", batches, "JSON file with a list of row numbers for each step, to replay another trainer's run");
+    visit("batches", batches,
+          "JSON file with a list of row numbers for each step, to replay another trainer's run (their lengths are the "
+          "pairs per step)");
     visit("temperature", temperature, "tau of InfoNCE");
     visit("learning_rate", learning_rate, "highest learning rate");
     visit("lr_scheduler_type", lr_scheduler_type, "linear, cosine, constant or constant_with_warmup");

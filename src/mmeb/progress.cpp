@@ -18,16 +18,17 @@ int terminal_width() {
 
 }  // namespace
 
-Progress::Progress(std::string title, int64_t total, bool quiet)
+Progress::Progress(std::string title, int64_t total, bool quiet, int64_t start)
     : title_(std::move(title)),
       total_(total),
+      first_(start),
       quiet_(quiet),
       terminal_(isatty(STDERR_FILENO)),
       start_(std::chrono::steady_clock::now()),
       last_drawn_(terminal_ ? start_ - std::chrono::hours(1) : start_) {}
 
 Progress::~Progress() {
-  if (terminal_ && !quiet_ && first_ >= 0) std::fputs("\n", stderr);
+  if (terminal_ && !quiet_ && drawn_) std::fputs("\n", stderr);
 }
 
 double Progress::seconds() const {
@@ -36,7 +37,6 @@ double Progress::seconds() const {
 
 void Progress::update(int64_t done, const std::string& details) {
   if (quiet_) return;
-  if (first_ < 0) first_ = done - 1;
   const auto now = std::chrono::steady_clock::now();
   const double since = std::chrono::duration<double>(now - last_drawn_).count();
   if (done < total_ && since < (terminal_ ? kRedrawSeconds : kLineSeconds)) return;
@@ -45,20 +45,25 @@ void Progress::update(int64_t done, const std::string& details) {
 }
 
 void Progress::draw(int64_t done, const std::string& details) {
-  const double rate = double(done - first_) / std::max(1e-9, seconds());
-  const std::string left =
-      done < total_ ? "ETA " + duration(double(total_ - done) / std::max(1e-9, rate)) : "in " + duration(seconds());
+  drawn_ = true;
+  const double each = seconds() / double(std::max<int64_t>(1, done - first_));
+  const std::string left = done >= total_  ? "in " + duration(seconds())
+                           : done > first_ ? "ETA " + duration(double(total_ - done) * each)
+                                           : "";
   std::string line = title_ + " " + std::to_string(done) + "/" + std::to_string(total_);
   if (!terminal_) {
     std::fprintf(stderr, "%s%s%s  %s\n", line.c_str(), details.empty() ? "" : "  ", details.c_str(), left.c_str());
     return;
   }
-  constexpr int64_t kCells = 20;
-  const int64_t filled = total_ > 0 ? kCells * done / total_ : kCells;
-  line += " [";
-  for (int64_t i = 0; i < kCells; ++i) line += i < filled ? "#" : ".";
-  line += "] " + details + (details.empty() ? "" : "  ") + left;
-  line.resize(size_t(std::max(1, terminal_width() - 1)), ' ');
+  const size_t width = size_t(std::max(1, terminal_width() - 1));
+  const std::string tail = details + (details.empty() ? "" : "  ") + left;
+  const int64_t cells = std::clamp<int64_t>(int64_t(width) - int64_t(line.size() + tail.size()) - 4, 0, 20);
+  if (cells >= 5) {  // the numbers come first
+    const int64_t filled = total_ > 0 ? cells * done / total_ : cells;
+    line += " [" + std::string(size_t(filled), '#') + std::string(size_t(cells - filled), '.') + "]";
+  }
+  line += " " + tail;
+  line.resize(width, ' ');
   std::fprintf(stderr, "\r%s", line.c_str());
   std::fflush(stderr);
 }

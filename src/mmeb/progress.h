@@ -9,7 +9,8 @@ namespace vlm2vec {
 
 class Progress {
  public:
-  Progress(std::string title, int64_t total, bool quiet);
+  // start: how many are done already, when a run goes on.
+  Progress(std::string title, int64_t total, bool quiet, int64_t start = 0);
   ~Progress();
   // done of total; `details` (loss, rates, …) stand behind the bar.
   void update(int64_t done, const std::string& details = "");
@@ -18,8 +19,8 @@ class Progress {
  private:
   void draw(int64_t done, const std::string& details);
   std::string title_;
-  int64_t total_, first_ = -1;
-  bool quiet_, terminal_;
+  int64_t total_, first_;
+  bool quiet_, terminal_, drawn_ = false;
   std::chrono::steady_clock::time_point start_, last_drawn_;
 };
 

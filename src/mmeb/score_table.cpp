@@ -74,6 +74,7 @@ std::string score_table(const std::vector<std::pair<std::string, Summary>>& colu
   }
   table += "\n" + std::string(width + 12 * columns.size(), '-') + "\n";
   bool optional = false;
+  std::string notes;
   for (const Group& group : kGroups) {
     std::vector<double> means;
     for (const auto& [title, summary] : columns) means.push_back(summary.*group.score);
@@ -93,7 +94,12 @@ std::string score_table(const std::vector<std::pair<std::string, Summary>>& colu
     }
     table += row(group.title, means, width);
   }
-  return table + "* out of distribution" + (optional ? "; (+) optional, in no mean" : "") + "\n";
+  for (const auto& [title, summary] : columns) {
+    int64_t ties = 0;
+    for (const SetScore& set : summary.sets) ties += set.ties;
+    if (ties > 0) notes += sentence(title, ": ", ties, " rows are right only because the first of equal scores wins\n");
+  }
+  return table + "* out of distribution" + (optional ? "; (+) optional, in no mean" : "") + "\n" + notes;
 }
 
 }  // namespace vlm2vec

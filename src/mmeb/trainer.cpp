@@ -1,6 +1,7 @@
 #include "mmeb/trainer.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -10,6 +11,8 @@
 #include "mmeb/checkpoint.h"
 #include "mmeb/grad_cache.h"
 #include "mmeb/progress.h"
+#include "mmeb/training_rows.h"
+#include "nn/optim.h"
 #include "tensor/io/files.h"
 
 namespace vlm2vec {
@@ -36,64 +39,23 @@ void check_options(const TrainOptions& o) {
   usage(0 <= o.warmup_ratio && o.warmup_ratio <= 1, "train: --warmup_ratio ", o.warmup_ratio, ", expected 0 to 1");
   usage(0 <= o.lora_dropout && o.lora_dropout < 1 && o.lora_r > 0,
         "train: expected --lora_dropout from 0 to below 1 and a positive --lora_r");
+  usage(o.train_file.empty() || o.subset_name.empty(),
+        "train: --subset_name picks sets of a folder; --train_file is one file");
+  usage(o.learning_rate >= 0 && o.weight_decay >= 0 && o.max_grad_norm >= 0,
+        "train: --learning_rate, --weight_decay and --max_grad_norm cannot be negative");
+  usage(0 <= o.adam_beta1 && o.adam_beta1 < 1 && 0 <= o.adam_beta2 && o.adam_beta2 < 1 && o.adam_epsilon > 0,
+        "train: expected --adam_beta1 and --adam_beta2 from 0 to below 1 and a positive --adam_epsilon");
+  usage(o.num_sample_per_subset >= 0 && o.resize_min_pixels >= 0 && o.resize_max_pixels >= 0,
+        "train: --num_sample_per_subset and the --resize bounds cannot be negative");
+  std::error_code ignored;
+  usage(!fs::equivalent(o.model_name, o.output_dir, ignored), "train: --output_dir is the folder of the model itself, ",
+        o.model_name, "; choose another");
+  parse_schedule(o.lr_scheduler_type);
   usage(!(o.lora && o.use_dora),
         "train: --lora True trains DoRA by default, which this program does not have; add --use_dora False for LoRA");
 }
 
-// All rows, the folder their picture paths start from, and which rows each step takes.
-class TrainingRows {
- public:
-  explicit TrainingRows(const TrainOptions& o) {
-    if (!o.train_file.empty()) {
-      sets_.push_back({o.train_file, read_train_rows(o.train_file, o.num_sample_per_subset)});
-      image_dir_ = fs::path(o.train_file).parent_path();
-    } else {
-      sets_ = read_train_folder(o.dataset_name, o.subset_name, o.num_sample_per_subset);
-      image_dir_ = o.dataset_name;
-    }
-    if (!o.image_dir.empty()) image_dir_ = o.image_dir;
-    std::vector<int64_t> sizes;
-    for (const TrainSet& set : sets_) sizes.push_back(int64_t(set.rows.size()));
-    if (o.batches.empty()) sampler_.emplace(sizes, o.per_device_train_batch_size, o.seed);
-    else read_batches(o.batches, sizes[0]);
-  }
-
-  std::vector<const TrainRow*> next() {
-    std::vector<const TrainRow*> rows;
-    if (sampler_)
-      for (const RowId id : sampler_->next()) rows.push_back(&sets_[size_t(id.set)].rows[size_t(id.row)]);
-    else
-      for (const int64_t row : batches_[position_++]) rows.push_back(&sets_[0].rows[size_t(row)]);
-    return rows;
-  }
-  const fs::path& image_dir() const { return image_dir_; }
-  size_t explicit_batches() const { return batches_.size(); }
-  std::string summary() const {
-    size_t rows = 0;
-    for (const TrainSet& set : sets_) rows += set.rows.size();
-    return sentence(rows, " rows of ", sets_.size(), sets_.size() == 1 ? " set" : " sets");
-  }
-
- private:
-  void read_batches(const std::string& file, int64_t rows) {
-    try {
-      batches_ = read_json(file).get<std::vector<std::vector<int64_t>>>();
-    } catch (const nlohmann::json::exception&) {
-      fail(Exit::data, file, ": expected a JSON list of lists of row numbers");
-    }
-    for (const auto& batch : batches_)
-      for (const int64_t row : batch)
-        if (row < 0 || row >= rows)
-          fail(Exit::data, file, ": row ", row, " of a file with ", rows, " rows (numbers start at 0)");
-  }
-  std::vector<TrainSet> sets_;
-  std::vector<std::vector<int64_t>> batches_;
-  std::optional<Sampler> sampler_;
-  fs::path image_dir_;
-  size_t position_ = 0;
-};
-
-TrainedModel load_model(const TrainOptions& o, const std::optional<FoundCheckpoint>& checkpoint, Device device,
+TrainedModel load_model(TrainOptions& o, const std::optional<FoundCheckpoint>& checkpoint, Device device,
                         std::vector<std::string>& notes) {
   const bool adapters = o.lora || !o.adapter.empty();
   const EncoderOptions encoder_options{
@@ -104,10 +66,14 @@ TrainedModel load_model(const TrainOptions& o, const std::optional<FoundCheckpoi
       o.model_name};
   Encoder& encoder = *model.encoder;
   encoder.set_gradient_checkpointing(o.gradient_checkpointing);
+  notes = encoder.notes;
   if (!adapters) return model;
   const fs::path folder = checkpoint ? checkpoint->folder : fs::path(o.adapter);
   if (!folder.empty()) {
     model.lora = load_adapter(encoder, folder, !o.use_dora, &encoder.dropout, DType::f32, device, notes);
+    const LoraConfig& own = model.lora->config;  // the folder's configuration holds, and the record says so
+    o.lora_r = own.rank, o.lora_alpha = own.alpha, o.lora_dropout = own.dropout,
+    o.lora_target_modules = own.target_modules;
   } else {
     model.lora =
         attach_lora(encoder, {int(o.lora_r), o.lora_alpha, o.lora_dropout, o.lora_target_modules}, &encoder.dropout);
@@ -118,19 +84,23 @@ TrainedModel load_model(const TrainOptions& o, const std::optional<FoundCheckpoi
   return model;
 }
 
-int64_t count(const std::vector<Parameter*>& parameters) {
-  int64_t n = 0;
+long long count(const std::vector<Parameter*>& parameters) {
+  long long n = 0;
   for (const Parameter* p : parameters) n += numel(p->shape());
   return n;
 }
 
 // The lines of the steps that a checkpoint has; what came after it is forgotten.
 std::string keep_log(const fs::path& file, int64_t steps) {
-  if (steps == 0 || !fs::exists(file)) return "";
+  if (steps == 0) return "";
   const std::string text = read_text(file);
   size_t end = 0;
-  for (int64_t i = 0; i < steps && end < text.size(); ++i)
-    end = text.find('\n', end) == std::string::npos ? text.size() : text.find('\n', end) + 1;
+  for (int64_t i = 0; i < steps; ++i) {
+    end = text.find('\n', end);
+    if (end == std::string::npos)
+      fail(Exit::data, file.string(), ": has ", i, " steps, the checkpoint ", steps, "; does the log belong to it?");
+    ++end;
+  }
   return text.substr(0, end);
 }
 
@@ -152,28 +122,58 @@ double accuracy(const std::vector<const TrainRow*>& rows, const std::vector<int3
   return double(right) / double(rows.size());
 }
 
+// Embeds, differentiates, clips and updates. Nothing of the parameters has changed if it throws.
+StepLog train_step(int64_t step, TrainingRows& rows, const TrainedModel& model, const TrainedParameters& parameters,
+                   AdamW& optimiser, const TrainOptions& o) {
+  const auto start = std::chrono::steady_clock::now();
+  reset_peak_bytes();
+  Encoder& encoder = *model.encoder;
+  const std::vector<const TrainRow*> batch = rows.next();
+  std::vector<EncoderInput> queries, targets;
+  for (size_t i = 0; i < batch.size(); ++i) {
+    queries.push_back(encoder_input(batch[i]->query, encoder.image_token(), rows.image_dir(), 2 * i));
+    targets.push_back(encoder_input(batch[i]->positive, encoder.image_token(), rows.image_dir(), 2 * i + 1));
+  }
+  encoder.dropout.active = model.lora && model.lora->config.dropout > 0;
+  encoder.dropout.seed = mix(o.seed, uint64_t(step));
+  parameters.clear_gradients();
+  const ContrastiveOptions contrastive{o.temperature, o.gc_q_chunk_size, o.gc_p_chunk_size, {}};
+  const ContrastiveResult result = contrastive_step(encoder, queries, targets, contrastive);
+  contrastive.comm.all_reduce(parameters.gradients());
+  const GradientNorm gradient = clip_gradients(parameters.gradients(), o.max_grad_norm);
+  if (!std::isfinite(result.loss) || !std::isfinite(gradient.norm))
+    fail(Exit::failed, "train: step ", step, ": the loss is ", result.loss, " and the gradient norm ", gradient.norm,
+         "; lower --learning_rate or raise --temperature");
+
+  const int64_t warmup = o.warmup_steps > 0 ? o.warmup_steps : int64_t(std::ceil(o.warmup_ratio * double(o.max_steps)));
+  StepLog log;
+  log.step = step, log.pairs = int64_t(batch.size()), log.loss = result.loss, log.grad_norm = gradient.norm;
+  log.learning_rate =
+      o.learning_rate * Schedule{parse_schedule(o.lr_scheduler_type), warmup, o.max_steps}.factor(step - 1);
+  optimiser.step(log.learning_rate, gradient.scale);
+  log.in_batch_accuracy = accuracy(batch, result.best);
+  log.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  log.peak_bytes = memory_statistics().peak_bytes;
+  return log;
+}
+
 }  // namespace
 
 void stop_training() { stop_requested = true; }
 
 TrainResult train(TrainOptions o, Device device, bool quiet) {
   check_options(o);
+  const TrainOptions given = o;  // what a resumed run must be given again
   stop_requested = false;
   TrainingRows rows(o);
-  if (!o.batches.empty() && int64_t(rows.explicit_batches()) < o.max_steps)
-    fail(Exit::usage, "train: --max_steps ", o.max_steps, ", but ", o.batches, " has ", rows.explicit_batches(),
-         " batches");
-  const std::optional<FoundCheckpoint> checkpoint = find_checkpoint(o);
+  rows.check_pictures();
+  const std::optional<FoundCheckpoint> checkpoint = find_checkpoint(o, rows.fingerprint());
   const int64_t first = checkpoint ? checkpoint->step : 0;
   std::vector<std::string> notes;
   const TrainedModel model = load_model(o, checkpoint, device, notes);
-  Encoder& encoder = *model.encoder;
-  const TrainedParameters parameters(model.lora ? model.lora->parameters() : encoder.parameters());
+  const TrainedParameters parameters(model.lora ? model.lora->parameters() : model.encoder->parameters());
   AdamW optimiser(parameters, {o.adam_beta1, o.adam_beta2, o.adam_epsilon, o.weight_decay});
   if (checkpoint) restore_optimiser(*checkpoint, optimiser);
-  const int64_t warmup = o.warmup_steps > 0 ? o.warmup_steps : int64_t(std::ceil(o.warmup_ratio * double(o.max_steps)));
-  const Schedule schedule{parse_schedule(o.lr_scheduler_type), warmup, o.max_steps};
-  const ContrastiveOptions contrastive{o.temperature, o.gc_q_chunk_size, o.gc_p_chunk_size, {}};
 
   fs::create_directories(o.output_dir);
   const fs::path log_file = fs::path(o.output_dir) / "log.jsonl";
@@ -182,53 +182,37 @@ TrainResult train(TrainOptions o, Device device, bool quiet) {
   std::ofstream log_stream(log_file, std::ios::app);
   if (!quiet) {
     for (const std::string& note : notes) std::fprintf(stderr, "%s\n", note.c_str());
-    std::fprintf(
-        stderr, "%s\n",
-        sentence("train: ", rows.summary(), ", ", count(parameters.parameters()), " of ", count(encoder.parameters()),
-                 " parameters trained", first ? sentence(", going on after step ", first) : "")
-            .c_str());
+    const std::string from = first ? sentence(", going on after step ", first) : "";
+    std::fprintf(stderr, "train: %s, %lld of %lld parameters trained%s\n", rows.summary().c_str(),
+                 count(parameters.parameters()), count(model.encoder->parameters()), from.c_str());
   }
 
+  const auto save = [&](int64_t step) {
+    save_checkpoint(o.output_dir, step, model, optimiser, given, rows.fingerprint());
+  };
   TrainResult result;
-  Progress progress("train", o.max_steps, quiet);
+  Progress progress("train", o.max_steps, quiet, first);
   for (int64_t skipped = 0; skipped < first; ++skipped) rows.next();
   for (int64_t step = first + 1; step <= o.max_steps; ++step) {
-    const auto start = std::chrono::steady_clock::now();
-    reset_peak_bytes();
-    const std::vector<const TrainRow*> batch = rows.next();
-    std::vector<EncoderInput> queries, targets;
-    for (size_t i = 0; i < batch.size(); ++i) {
-      queries.push_back(encoder_input(batch[i]->query, encoder.image_token(), rows.image_dir(), 2 * i));
-      targets.push_back(encoder_input(batch[i]->positive, encoder.image_token(), rows.image_dir(), 2 * i + 1));
-    }
-    encoder.dropout.active = model.lora && model.lora->config.dropout > 0;
-    encoder.dropout.seed = mix(o.seed, uint64_t(step));
-    parameters.clear_gradients();
-    const ContrastiveResult step_result = contrastive_step(encoder, queries, targets, contrastive);
-    contrastive.comm.all_reduce(parameters.gradients());
-    const GradientNorm gradient = clip_gradients(parameters.gradients(), o.max_grad_norm);
-    if (!std::isfinite(step_result.loss) || !std::isfinite(gradient.norm))
-      fail(Exit::failed, "train: step ", step, ": the loss is ", step_result.loss, " and the gradient norm ",
-           gradient.norm, "; lower --learning_rate or raise --temperature");
     StepLog log;
-    log.learning_rate = o.learning_rate * schedule.factor(step - 1);
-    optimiser.step(log.learning_rate, gradient.scale);
-
-    log.step = step, log.loss = step_result.loss, log.grad_norm = gradient.norm;
-    log.in_batch_accuracy = accuracy(batch, step_result.best);
-    log.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    log.peak_bytes = memory_statistics().peak_bytes;
+    try {
+      log = train_step(step, rows, model, parameters, optimiser, o);
+    } catch (
+        const Error&) {  // a picture that cannot be read, a loss that is no number: what was learned before is kept
+      if (result.steps > 0) save(step - 1);
+      throw;
+    }
     log_stream << to_line(log) << std::endl;
     if (!log_stream) fail(Exit::resources, log_file.string(), ": writing failed; is the disk full?");
     ++result.steps;
-    result.pairs_per_second = double(result.steps * int64_t(batch.size())) / progress.seconds();
+    result.pairs += log.pairs;
+    result.pairs_per_second = double(result.pairs) / progress.seconds();
     char details[160];
     std::snprintf(details, sizeof details, "loss %.4f  acc %.2f  lr %.2e  %.0f pairs/s", log.loss,
                   log.in_batch_accuracy, log.learning_rate, result.pairs_per_second);
     progress.update(step, details);
     result.interrupted = stop_requested && step < o.max_steps;
-    if (result.interrupted || (o.save_steps > 0 && step % o.save_steps == 0))
-      save_checkpoint(o.output_dir, step, model, optimiser, o);
+    if (result.interrupted || (o.save_steps > 0 && step % o.save_steps == 0)) save(step);
     if (result.interrupted) return result;
   }
   save_model(model, o.output_dir);

@@ -1,30 +1,24 @@
 // Contrastive training: sampler → contrastive step → clipping → AdamW, with a log, checkpoints and exact resumption.
 #pragma once
-#include <atomic>
-#include <filesystem>
-#include <memory>
-#include <optional>
-#include <vector>
+#include <cstdint>
 
-#include "mmeb/dataset.h"
 #include "mmeb/options.h"
-#include "mmeb/sampler.h"
-#include "nn/optim.h"
-#include "vlm/encoder.h"
+#include "tensor/storage.h"
 
 namespace vlm2vec {
 
 // One line of log.jsonl.
 struct StepLog {
-  int64_t step = 0;                // from 1
+  int64_t step = 0;  // from 1
+  int64_t pairs = 0;
   double loss = 0, grad_norm = 0;  // the norm before clipping
   double learning_rate = 0, in_batch_accuracy = 0, seconds = 0;
   int64_t peak_bytes = 0;  // most bytes in tensors during the step
 };
 
 struct TrainResult {
-  int64_t steps = 0;         // done in this run
-  bool interrupted = false;  // by stop_training()
+  int64_t steps = 0, pairs = 0;  // done in this run
+  bool interrupted = false;      // by stop_training()
   double pairs_per_second = 0;
 };
 

@@ -57,9 +57,12 @@ void AdamW::step(double learning_rate, double gradient_scale) {
                  1 - std::pow(options_.beta1, double(steps_)),
                  1 - std::pow(options_.beta2, double(steps_)),
                  gradient_scale};
-  for (size_t i = 0; i < parameters_.parameters().size(); ++i) {
-    step.weight_decay = parameters_.parameters()[i]->is_matrix() ? options_.weight_decay : 0;
-    const int64_t begin = parameters_.offset(i), end = parameters_.offset(i + 1);
+  const auto decay = [&](size_t i) { return parameters_.parameters()[i]->is_matrix() ? options_.weight_decay : 0; };
+  const size_t count = parameters_.parameters().size();
+  for (size_t first = 0, last; first < count; first = last) {  // neighbours of equal decay in one launch
+    for (last = first + 1; last < count && decay(last) == decay(first);) ++last;
+    step.weight_decay = decay(first);
+    const int64_t begin = parameters_.offset(first), end = parameters_.offset(last);
     kernel::adamw(parameters_.values().rows(begin, end), parameters_.gradients().rows(begin, end), m_.rows(begin, end),
                   v_.rows(begin, end), step);
   }
@@ -80,8 +83,9 @@ GradientNorm clip_gradients(const Tensor& gradients, double max_norm) {
 }
 
 double Schedule::factor(int64_t step) const {
-  if (step < warmup_steps) return double(step) / double(std::max<int64_t>(1, warmup_steps));
   if (kind == constant) return 1;
+  if (step < warmup_steps) return double(step) / double(std::max<int64_t>(1, warmup_steps));
+  if (kind == constant_with_warmup) return 1;
   const double rest = double(std::max<int64_t>(1, total_steps - warmup_steps));
   if (kind == linear) return std::max(0.0, double(total_steps - step) / rest);
   return std::max(0.0, 0.5 * (1 + std::cos(std::numbers::pi * double(step - warmup_steps) / rest)));
@@ -90,7 +94,8 @@ double Schedule::factor(int64_t step) const {
 Schedule::Kind parse_schedule(const std::string& name) {
   if (name == "linear") return Schedule::linear;
   if (name == "cosine") return Schedule::cosine;
-  if (name == "constant" || name == "constant_with_warmup") return Schedule::constant;
+  if (name == "constant") return Schedule::constant;
+  if (name == "constant_with_warmup") return Schedule::constant_with_warmup;
   fail(Exit::usage, "--lr_scheduler_type ", name, ": expected linear, cosine, constant or constant_with_warmup");
 }
 

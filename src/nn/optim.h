@@ -55,9 +55,9 @@ struct GradientNorm {
 GradientNorm clip_gradients(const Tensor& gradients, double max_norm);
 
 // Hugging Face's schedules: the factor on the learning rate in step `step` (from 0). Warm-up rises from 0, so the first
-// step of a run with warm-up changes nothing.
+// step of a run with warm-up changes nothing; `constant` knows no warm-up.
 struct Schedule {
-  enum Kind { linear, cosine, constant } kind = linear;
+  enum Kind { linear, cosine, constant, constant_with_warmup } kind = linear;
   int64_t warmup_steps = 0, total_steps = 0;
   double factor(int64_t step) const;
 };

@@ -209,6 +209,19 @@ void check_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Te
             s.v_column + s.kv_heads * s.head_dim <= v.columns() && k.rows() == v.rows(),
         "attention: q ", q, ", k ", k, ", v ", v, " do not hold ", s.heads, " and ", s.kv_heads, " heads of ",
         s.head_dim);
+  // Heads of q, k and v may lie in one tensor, but not on one another: their gradients would be written twice.
+  struct Heads {
+    const Tensor& x;
+    int64_t begin, end;
+  };
+  const int64_t width = int64_t(s.head_dim) * s.heads, kv_width = int64_t(s.head_dim) * s.kv_heads;
+  const Heads all[] = {{q, s.q_column, s.q_column + width},
+                       {k, s.k_column, s.k_column + kv_width},
+                       {v, s.v_column, s.v_column + kv_width}};
+  for (int i = 0; i < 3; ++i)
+    for (int j = 0; j < i; ++j)
+      CHECK(all[i].x.raw() != all[j].x.raw() || all[i].begin >= all[j].end || all[j].begin >= all[i].end,
+            "attention: columns of q, k and v in one tensor overlap");
   CHECK(cu_q.numel() == cu_k.numel(), "attention: ", cu_q.numel() - 1, " query and ", cu_k.numel() - 1,
         " key sequences");
 }

@@ -44,7 +44,7 @@ inline uint64_t mix(uint64_t a, uint64_t b) {
 // A sequential reader of one stream, for the host: uniform integers, shuffles, normal numbers.
 class Random {
  public:
-  explicit Random(uint64_t seed, uint64_t position = 0) : philox_(seed), position_(position) {}
+  explicit Random(uint64_t seed) : philox_(seed) {}
   uint32_t word() {
     const Philox::Block block = philox_(position_ / 4);
     return block.word[position_++ % 4];
@@ -63,11 +63,10 @@ class Random {
   void shuffle(Items& items) {
     for (size_t i = items.size(); i > 1; --i) std::swap(items[i - 1], items[below(uint32_t(i))]);
   }
-  uint64_t position() const { return position_; }
 
  private:
   Philox philox_;
-  uint64_t position_;
+  uint64_t position_ = 0;
 };
 
 }  // namespace vlm2vec

@@ -27,6 +27,13 @@ struct Pool {
   std::map<int64_t, std::vector<void*>> free_blocks;  // by size
   MemoryStatistics statistics;
 
+  void release() {
+    for (auto& [size, blocks] : free_blocks) {
+      for (void* p : blocks) std::free(p);
+      blocks.clear();
+    }
+  }
+
   void* take(int64_t size) {
     auto& blocks = free_blocks[size];
     if (!blocks.empty()) {
@@ -36,7 +43,11 @@ struct Pool {
     }
     const bool huge = size >= 2 * kHugePage;
     void* p = nullptr;
-    if (posix_memalign(&p, huge ? kHugePage : 64, size_t(size)) != 0) return nullptr;
+    const auto allocate = [&] { return posix_memalign(&p, huge ? kHugePage : 64, size_t(size)) == 0; };
+    if (!allocate()) {
+      release();  // blocks of other sizes may make room
+      if (!allocate()) return nullptr;
+    }
     if (huge) madvise(p, size_t(size), MADV_HUGEPAGE);
     return p;
   }
@@ -57,7 +68,10 @@ const char* name_of(Device device) {
 Device parse_device(const std::string& name) {
   if (name == "cpu") return Device::cpu;
   if (name == "emu") return Device::emu;
-  if (name == "cuda") fail(Exit::device, "--device cuda: this program runs on the CPU only (its kernels compile for GPUs: make kernels); use --device cpu");
+  if (name == "cuda")
+    fail(Exit::device,
+         "--device cuda: this program runs on the CPU only (its kernels compile for GPUs: make kernels); use --device "
+         "cpu");
   fail(Exit::usage, "--device ", name, ": expected cpu, emu or cuda");
 }
 
@@ -91,13 +105,6 @@ MemoryStatistics memory_statistics() {
 void reset_peak_bytes() {
   std::lock_guard guard(pool().lock);
   pool().statistics.peak_bytes = pool().statistics.live_bytes;
-}
-
-void release_cached_blocks() {
-  std::lock_guard guard(pool().lock);
-  for (auto& [size, blocks] : pool().free_blocks)
-    for (void* p : blocks) std::free(p);
-  pool().free_blocks.clear();
 }
 
 }  // namespace vlm2vec

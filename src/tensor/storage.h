@@ -38,7 +38,6 @@ struct MemoryStatistics {
   int64_t live_bytes = 0, peak_bytes = 0;
 };
 MemoryStatistics memory_statistics();
-void reset_peak_bytes();       // peak := live
-void release_cached_blocks();  // gives the pool's free blocks back to the system
+void reset_peak_bytes();  // peak := live
 
 }  // namespace vlm2vec

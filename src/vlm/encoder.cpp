@@ -1,10 +1,12 @@
 #include "vlm/encoder.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "tensor/io/files.h"
+#include "tensor/ops.h"
 #include "vlm/qwen2_vl.h"
 
 namespace vlm2vec {
@@ -26,6 +28,10 @@ Tensor embed(Encoder& encoder, std::span<const EncoderInput> rows, int64_t batch
     const auto part = rows.subspan(begin, std::min(size_t(batch_size), rows.size() - begin));
     const Tensor y = encoder(*encoder.prepare(part)).value().to(DType::f32).to(Device::cpu);
     std::memcpy(all.rows(int64_t(begin), int64_t(begin + part.size())).raw(), y.raw(), size_t(y.bytes()));
+    for (int64_t row = 0; row < y.rows(); ++row)
+      if (!std::isfinite(sum_of_squares(y.rows(row, row + 1))))
+        fail(Exit::failed, "the embedding of row ", int64_t(begin) + row, " (\"", part[size_t(row)].text.substr(0, 60),
+             "\") is not finite; are the weights damaged?");
     if (progress) progress(int64_t(begin + part.size()));
   }
   return all;

@@ -33,9 +33,11 @@ struct Encoder : Module {
   virtual int64_t dim() const = 0;
   virtual const std::string& image_token() const = 0;  // what stands for a picture in a prompt
   virtual void set_gradient_checkpointing(bool on) = 0;
-  // Copies the files that make a folder of saved weights a complete checkpoint (configuration, tokenizer, processor).
-  virtual void copy_configuration(const std::filesystem::path& folder) const = 0;
+  // Writes the files that make a folder of saved weights a complete checkpoint (configuration, tokenizer, processor),
+  // as they were when the model was loaded.
+  virtual void write_configuration(const std::filesystem::path& folder) const = 0;
 
+  std::vector<std::string> notes;  // for the user: what of the checkpoint is not used, and why
   DropoutState dropout;
   Trace trace;  // empty: none
 };

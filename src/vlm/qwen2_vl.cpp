@@ -32,12 +32,20 @@ Qwen2VlConfig Qwen2VlConfig::load(const std::filesystem::path& file) {
     d.intermediate_size = text.at("intermediate_size");
     d.num_hidden_layers = text.at("num_hidden_layers"), d.num_attention_heads = text.at("num_attention_heads");
     d.num_key_value_heads = text.at("num_key_value_heads");
+    if (d.num_attention_heads < 1) fail(Exit::data, file.string(), ": num_attention_heads is ", d.num_attention_heads);
     d.head_dim = text.value("head_dim", int(d.hidden_size / d.num_attention_heads));
-    d.rms_norm_eps = text.at("rms_norm_eps"), d.rope_theta = text.value("rope_theta", 1e6);
+    d.rms_norm_eps = text.at("rms_norm_eps");
     if (text.value("hidden_act", "silu") != "silu")
       fail(Exit::data, file.string(), ": hidden_act is ", text["hidden_act"].dump(), ", expected silu");
-    const auto scaling = text.contains("rope_scaling") ? text.at("rope_scaling") : text.at("rope_parameters");
-    c.mrope_section = scaling.at("mrope_section").get<std::vector<int>>();
+    if (text.value("use_sliding_window", false))
+      fail(Exit::data, file.string(), ": use_sliding_window is true, which this program does not know");
+    const nlohmann::json& rope = text.contains("rope_scaling") ? text.at("rope_scaling") : text.at("rope_parameters");
+    d.rope_theta = text.contains("rope_theta") ? text.at("rope_theta") : rope.at("rope_theta");
+    c.mrope_section = rope.at("mrope_section").get<std::vector<int>>();
+    const std::string rope_type = rope.value("rope_type", rope.value("type", "mrope"));
+    if (rope_type != "mrope" && rope_type != "default")
+      fail(Exit::data, file.string(), ": the rotary embedding is of type \"", rope_type,
+           "\", expected mrope or default");
     c.image_token_id = either("image_token_id");
     c.vision_start_token_id = root.value("vision_start_token_id", text.value("vision_start_token_id", -1));
     c.initializer_range = text.value("initializer_range", 0.02);
@@ -67,7 +75,10 @@ Qwen2VlConfig Qwen2VlConfig::load(const std::filesystem::path& file) {
   expect(v.temporal_patch_size == 2 && v.spatial_merge_size >= 1 && v.patch_size >= 1,
          "temporal_patch_size must be 2, patch and merge sizes positive");
   int sections = 0;
-  for (int s : c.mrope_section) sections += s;
+  for (int s : c.mrope_section) {
+    expect(s >= 0, "mrope_section has a negative number");
+    sections += s;
+  }
   expect(c.mrope_section.size() == 3 && 2 * sections == d.head_dim,
          "mrope_section must be three numbers that add up to half the head size");
   expect(c.image_token_id >= 0 && c.image_token_id < d.vocab_size, "image_token_id must lie in the vocabulary");

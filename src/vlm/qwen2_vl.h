@@ -103,10 +103,9 @@ class Qwen2Vl : public Encoder {
   int64_t dim() const override { return config_.text.hidden_size; }
   const std::string& image_token() const override { return image_token_; }
   void set_gradient_checkpointing(bool on) override;
-  void copy_configuration(const std::filesystem::path& folder) const override;
+  void write_configuration(const std::filesystem::path& folder) const override;
 
  private:
-  std::filesystem::path folder_;
   Qwen2VlConfig config_;
   ProcessorConfig processor_;
   Tokenizer tokenizer_;
@@ -115,6 +114,7 @@ class Qwen2Vl : public Encoder {
   DType dtype_;  // of activations
   bool gradient_checkpointing_ = false;
   ImageCache images_;
+  std::vector<std::pair<std::string, std::string>> configuration_;  // files: name and content
 
  public:
   VisionTower visual{this, "visual", config_.vision};

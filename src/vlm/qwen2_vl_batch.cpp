@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "nn/state.h"
+#include "tensor/io/files.h"
 #include "tensor/parallel.h"
 #include "vlm/positions.h"
 #include "vlm/qwen2_vl.h"
@@ -40,8 +41,7 @@ std::vector<int32_t> expand_images(const std::vector<int32_t>& ids, std::span<co
 }  // namespace
 
 Qwen2Vl::Qwen2Vl(const std::filesystem::path& folder, const EncoderOptions& options)
-    : folder_(folder),
-      config_(Qwen2VlConfig::load(folder / "config.json")),
+    : config_(Qwen2VlConfig::load(folder / "config.json")),
       processor_(ProcessorConfig::load(folder)),
       tokenizer_(Tokenizer::load(folder)),
       device_(options.device),
@@ -61,10 +61,14 @@ Qwen2Vl::Qwen2Vl(const std::filesystem::path& folder, const EncoderOptions& opti
          " pixels");
   processor_.temporal_patch_size = 1;  // one frame of a still picture; PatchEmbed adds the slices of the weight instead
   image_token_ = tokenizer_.token(config_.image_token_id);
+  for (const char* name : {"config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json",
+                           "vocab.json", "merges.txt", "chat_template.json", "generation_config.json"})
+    if (std::filesystem::exists(folder / name)) configuration_.emplace_back(name, read_text(folder / name));
   if (!options.load_weights) return;
-  load_parameters(*this, load_checkpoint(folder),
-                  {device_, options.f64 ? std::optional(DType::f64) : std::nullopt, {"lm_head.weight"}},
-                  folder.string());
+  const std::optional<DType> dtype = options.f64 ? std::optional(DType::f64) : std::nullopt;
+  for (const std::string& name :
+       load_parameters(*this, load_checkpoint(folder), {device_, dtype, {"lm_head.weight"}}, folder.string()))
+    notes.push_back(name + " is not used: embeddings need no language-model head");
 }
 
 std::unique_ptr<Batch> Qwen2Vl::prepare(std::span<const EncoderInput> rows) {
@@ -146,11 +150,8 @@ std::unique_ptr<Batch> Qwen2Vl::prepare(std::span<const EncoderInput> rows) {
   return batch;
 }
 
-void Qwen2Vl::copy_configuration(const std::filesystem::path& folder) const {
-  for (const char* name : {"config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json",
-                           "vocab.json", "merges.txt", "chat_template.json", "generation_config.json"})
-    if (std::filesystem::exists(folder_ / name))
-      std::filesystem::copy_file(folder_ / name, folder / name, std::filesystem::copy_options::overwrite_existing);
+void Qwen2Vl::write_configuration(const std::filesystem::path& folder) const {
+  for (const auto& [name, content] : configuration_) write_text(folder / name, content);
 }
 
 }  // namespace vlm2vec

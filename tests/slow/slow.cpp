@@ -11,6 +11,7 @@
 #include "mmeb/evaluator.h"
 #include "mmeb/grad_cache.h"
 #include "nn/optim.h"
+#include "nn/state.h"
 #include "tensor/io/files.h"
 #include "tensor/parallel.h"
 #include "tensor/random.h"
@@ -208,9 +209,17 @@ void same_bits(const Demonstration& demo) {
 
 void grad_cache(const Demonstration& demo) {
   std::vector<EncoderInput> queries, targets;
-  const auto gradients = [&](int64_t chunk, int64_t pairs) {
+  const auto gradients = [&](int64_t chunk, int64_t pairs, bool lora = false) {
     const auto encoder = load_encoder(demo.path("seed42"));
-    const TrainedParameters parameters(encoder->parameters());
+    std::vector<Parameter*> trained = encoder->parameters();
+    if (lora) {
+      trained =
+          attach_lora(*encoder, {8, 16, 0.1, {"q_proj", "v_proj", "down_proj", "fc1"}}, &encoder->dropout).parameters();
+      for (size_t i = 0; i < trained.size(); ++i)
+        trained[i]->set(normal_tensor(trained[i]->shape(), 0.1, i, DType::f32, Device::cpu));  // B = 0 would hide A
+      encoder->dropout.active = true, encoder->dropout.seed = 5;
+    }
+    const TrainedParameters parameters(trained);
     reset_peak_bytes();
     contrastive_step(*encoder, std::span(queries).first(size_t(pairs)), std::span(targets).first(size_t(pairs)),
                      {0.05, chunk, chunk});
@@ -218,18 +227,22 @@ void grad_cache(const Demonstration& demo) {
   };
   for (const TrainSet& set : read_train_folder(demo.train_data(), {}, 6))
     for (const TrainRow& row : set.rows) {
-      queries.push_back(encoder_input(row.query, "<|image_pad|>", demo.train_data()));
-      targets.push_back(encoder_input(row.positive, "<|image_pad|>", demo.train_data()));
+      const uint64_t key = 2 * queries.size();
+      queries.push_back(encoder_input(row.query, "<|image_pad|>", demo.train_data(), key));
+      targets.push_back(encoder_input(row.positive, "<|image_pad|>", demo.train_data(), key + 1));
     }
   const int64_t n = int64_t(queries.size());
-  const auto plain = gradients(0, n).first;
-  for (const int64_t chunk : {1, 3, 8}) {
-    const auto cached = gradients(chunk, n).first;
-    double difference = 0, size = 0;
-    for (size_t i = 0; i < plain.size(); ++i)
-      difference += std::pow(cached[i] - plain[i], 2), size += plain[i] * plain[i];
-    at_most("GradCache, chunk " + std::to_string(chunk) + " against plain, f32: relative L2",
-            std::sqrt(difference / size), 1e-5);
+  for (const bool lora : {false, true}) {
+    const auto plain = gradients(0, n, lora).first;
+    for (const int64_t chunk : {1, 3, 8}) {
+      const auto cached = gradients(chunk, n, lora).first;
+      double difference = 0, size = 0;
+      for (size_t i = 0; i < plain.size(); ++i)
+        difference += std::pow(cached[i] - plain[i], 2), size += plain[i] * plain[i];
+      at_most(sentence("GradCache, ", lora ? "LoRA with dropout" : "all weights", ", chunk ", chunk,
+                       " against plain, f32: relative L2"),
+              std::sqrt(difference / size), 1e-5);
+    }
   }
   const std::vector<TrainRow> grids =
       read_train_rows(demo.train_data() / "GridQA/original.jsonl", 1);  // a 64×64 picture

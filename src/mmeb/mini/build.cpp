@@ -83,21 +83,10 @@ Written write_set(const fs::path& folder, const std::string& name, const Album& 
   return written;
 }
 
-// Refuses a folder that holds anything but an earlier miniature MMEB: replacing it would delete somebody's work.
-void check_replaceable(const fs::path& folder) {
-  const std::set<std::string> ours = {"MMEB-train", "MMEB-eval", "tasks.json", "manifest.json"};
-  if (!fs::exists(fs::symlink_status(folder))) return;
-  std::error_code error;
-  bool empty = true;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
-    empty = false;
-    if (!ours.contains(entry.path().filename().string()))
-      fail(Exit::usage, folder.string(), ": holds ", entry.path().filename(),
-           ", which is no part of a miniature MMEB; name another folder or empty it");
-  }
-  if (error)
-    fail(Exit::usage, folder.string(), ": cannot be read (", error.message(), "); name a folder for --output_dir");
-  if (empty) return;
+// Only an earlier miniature MMEB is replaced.
+void check_output(const fs::path& folder) {
+  check_replaceable(folder, {"MMEB-train", "MMEB-eval", "tasks.json", "manifest.json"}, "a miniature MMEB");
+  if (!fs::exists(folder) || fs::is_empty(folder)) return;
   const fs::path manifest_path = folder / "manifest.json";
   const Json manifest = fs::exists(manifest_path) ? Json::parse(read_text(manifest_path), nullptr, false) : Json();
   if (!manifest.is_object() || manifest.value("format", Json()) != format)
@@ -177,7 +166,7 @@ MiniSummary build_mini(const MiniOptions& options) {
   for (const auto& [option, rows] : {std::pair("--train_rows", options.train_rows), {"--test_rows", options.test_rows}})
     if (rows < 1 || rows > 100'000) fail(Exit::usage, "data mini: ", option, " is ", rows, "; expected 1 to 100000");
   if (options.output_dir.empty()) fail(Exit::usage, "data mini: --output_dir is empty; name a folder");
-  check_replaceable(options.output_dir);
+  check_output(options.output_dir);
 
   const InterruptGuard guard;
   const World world(options.sources);

@@ -54,6 +54,17 @@ void write_json(const fs::path& path, const nlohmann::json& value) {
   write_text(path, value.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
 }
 
+void check_replaceable(const fs::path& folder, const std::set<std::string>& names, const std::string& what) {
+  if (!fs::exists(fs::symlink_status(folder))) return;
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error))
+    if (!names.contains(entry.path().filename().string()))
+      fail(Exit::usage, folder.string(), ": holds ", entry.path().filename(), ", which is no part of ", what,
+           "; name another folder or empty it");
+  if (error)
+    fail(Exit::usage, folder.string(), ": cannot be read (", error.message(), "); name a folder for --output_dir");
+}
+
 void write_folder_atomically(const fs::path& path, const std::function<void(const fs::path&)>& fill) {
   const fs::path target = fs::absolute(path).lexically_normal();
   const fs::path clean = target.has_filename() ? target : target.parent_path();

@@ -5,6 +5,7 @@
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <ostream>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -20,6 +21,10 @@ void write_atomically(const std::filesystem::path& path, const std::function<voi
 void write_text(const std::filesystem::path& path, std::string_view text);
 void write_json(const std::filesystem::path& path,
                 const nlohmann::json& value);  // indented by two, keys in given order
+
+// Refuses (Exit::usage) to replace a folder that holds anything but files of these names: it may be somebody's work. `what`
+// says what the folder should be. An absent or empty folder is fine.
+void check_replaceable(const std::filesystem::path& folder, const std::set<std::string>& names, const std::string& what);
 
 // A folder that appears whole or not at all: fill() gets a temporary folder beside `path`, which is then renamed to it;
 // an existing folder is replaced.

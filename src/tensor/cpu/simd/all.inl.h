@@ -32,7 +32,6 @@ const Simd table = {
     .add_to = add_to,
     .multiply = multiply,
     .scale = scale,
-    .axpy = axpy,
     .widen = widen,
     .narrow = narrow,
     .adamw = adamw,

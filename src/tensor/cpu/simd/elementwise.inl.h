@@ -10,10 +10,6 @@ void multiply(int64_t n, const float* x, const float* y, float* z) {
 void scale(int64_t n, float factor, const float* x, float* y) {
   for_lanes(n, [=](int64_t i, auto part) { store(y + i, splat(factor) * load(x + i, part), part); });
 }
-void axpy(int64_t n, float factor, const float* x, float* y) {
-  for_lanes(
-      n, [=](int64_t i, auto part) { store(y + i, fma(splat(factor), load(x + i, part), load(y + i, part)), part); });
-}
 void widen(int64_t n, const uint16_t* x, float* y) {
   for_lanes(n, [=](int64_t i, auto part) { store(y + i, load(x + i, part), part); });
 }

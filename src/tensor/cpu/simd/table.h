@@ -60,7 +60,6 @@ struct Simd {
   void (*add_to)(int64_t n, const float* x, float* y);                    // y += x
   void (*multiply)(int64_t n, const float* x, const float* y, float* z);  // z = x·y
   void (*scale)(int64_t n, float factor, const float* x, float* y);       // y = factor·x
-  void (*axpy)(int64_t n, float factor, const float* x, float* y);        // y += factor·x
   void (*widen)(int64_t n, const uint16_t* x, float* y);                  // bf16 → f32
   void (*narrow)(int64_t n, const float* x, uint16_t* y);                 // f32 → bf16, to nearest, ties to even
   void (*adamw)(int64_t n, float* p, const float* g, float* m, float* v, const AdamWRates& rates);

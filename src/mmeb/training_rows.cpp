@@ -1,0 +1,86 @@
+#include "mmeb/training_rows.h"
+
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "tensor/io/files.h"
+
+namespace vlm2vec {
+namespace {
+
+namespace fs = std::filesystem;
+
+}  // namespace
+
+TrainingRows::TrainingRows(const TrainOptions& o) {
+  if (!o.train_file.empty()) {
+    sets_.push_back({o.train_file, read_train_rows(o.train_file, o.num_sample_per_subset)});
+    image_dir_ = fs::path(o.train_file).parent_path();
+  } else {
+    sets_ = read_train_folder(o.dataset_name, o.subset_name, o.num_sample_per_subset);
+    image_dir_ = o.dataset_name;
+  }
+  if (!o.image_dir.empty()) image_dir_ = o.image_dir;
+  std::vector<int64_t> sizes;
+  for (const TrainSet& set : sets_) sizes.push_back(int64_t(set.rows.size()));
+  if (o.batches.empty()) sampler_.emplace(sizes, o.per_device_train_batch_size, o.seed);
+  else read_batches(o);
+}
+
+void TrainingRows::read_batches(const TrainOptions& o) {
+  try {
+    batches_ = read_json(o.batches).get<std::vector<std::vector<int64_t>>>();
+  } catch (const nlohmann::json::exception&) {
+    fail(Exit::data, o.batches, ": expected a JSON list of lists of row numbers");
+  }
+  const int64_t rows = int64_t(sets_[0].rows.size());
+  for (size_t i = 0; i < batches_.size(); ++i) {
+    if (batches_[i].empty()) fail(Exit::data, o.batches, ": batch ", i + 1, " is empty");
+    for (const int64_t row : batches_[i])
+      if (row < 0 || row >= rows)
+        fail(Exit::data, o.batches, ": row ", row, " of a file with ", rows, " rows (numbers start at 0)");
+  }
+  if (int64_t(batches_.size()) < o.max_steps)
+    fail(Exit::usage, "train: --max_steps ", o.max_steps, ", but ", o.batches, " has ", batches_.size(), " batches");
+}
+
+void TrainingRows::check_pictures() const {
+  std::set<std::string> found;
+  for (const TrainSet& set : sets_)
+    for (size_t i = 0; i < set.rows.size(); ++i)
+      for (const Side* side : {&set.rows[i].query, &set.rows[i].positive})
+        if (!side->image.empty() && found.insert(side->image).second && !fs::is_regular_file(image_dir_ / side->image))
+          fail(Exit::data, (image_dir_ / side->image).string(), ": no such file; row ", i + 1, " of ", set.name,
+               " names this picture (--image_dir is joined before it)");
+}
+
+std::vector<const TrainRow*> TrainingRows::next() {
+  std::vector<const TrainRow*> rows;
+  if (sampler_)
+    for (const RowId id : sampler_->next()) rows.push_back(&sets_[size_t(id.set)].rows[size_t(id.row)]);
+  else
+    for (const int64_t row : batches_[position_++]) rows.push_back(&sets_[0].rows[size_t(row)]);
+  return rows;
+}
+
+std::string TrainingRows::summary() const {
+  size_t rows = 0;
+  for (const TrainSet& set : sets_) rows += set.rows.size();
+  return sentence(rows, " rows of ", sets_.size(), sets_.size() == 1 ? " set" : " sets");
+}
+
+uint64_t TrainingRows::fingerprint() const {
+  uint64_t hash = 0xCBF29CE484222325u;
+  const auto add = [&](const std::string& text) {
+    for (const unsigned char c : text) hash = (hash ^ c) * 0x100000001B3u;
+    hash *= 0x100000001B3u;  // a boundary
+  };
+  for (const TrainSet& set : sets_)
+    for (const TrainRow& row : set.rows)
+      for (const Side* side : {&row.query, &row.positive}) add(side->text), add(side->image);
+  for (const auto& batch : batches_)
+    for (const int64_t row : batch) add(std::to_string(row));
+  return hash;
+}
+
+}  // namespace vlm2vec

@@ -1,0 +1,32 @@
+// The rows of a training run: all of them, and which each step takes.
+#pragma once
+#include <optional>
+
+#include "mmeb/dataset.h"
+#include "mmeb/options.h"
+#include "mmeb/sampler.h"
+
+namespace vlm2vec {
+
+class TrainingRows {
+ public:
+  // Reads the rows that `options` name. Errors: Exit::data, naming file and row.
+  explicit TrainingRows(const TrainOptions& options);
+  // Every picture is looked for before the first step, not met in the last one.
+  void check_pictures() const;
+
+  std::vector<const TrainRow*> next();  // the rows of the next step
+  const std::filesystem::path& image_dir() const { return image_dir_; }
+  std::string summary() const;   // "27500 rows of 11 sets"
+  uint64_t fingerprint() const;  // of all texts and picture paths, in order (FNV-1a)
+
+ private:
+  void read_batches(const TrainOptions& options);
+  std::vector<TrainSet> sets_;
+  std::vector<std::vector<int64_t>> batches_;
+  std::optional<Sampler> sampler_;
+  std::filesystem::path image_dir_;
+  size_t position_ = 0;
+};
+
+}  // namespace vlm2vec
