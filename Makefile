@@ -41,7 +41,7 @@ test: vlm2vec
 # The demonstration with three seeds and its controls, against their limits: one table.
 test-slow: vlm2vec
 	@cmake --build build -j $(JOBS) --target slow
-	build/tests/slow runs/slow
+	build/tests/slow runs/slow $(RECIPE)
 
 # All golden tests, on tests/golden or on the folder of the same layout that VLM2VEC_GOLDEN names.
 test-golden: vlm2vec

@@ -27,11 +27,11 @@ struct Result {
 
 class Cli : public testing::Test {
  protected:
-  // `arguments` as typed in a shell, in the test's folder.
-  Result run(const std::string& arguments) const {
+  // `arguments` as typed in a shell, in the test's folder; `before`: what the shell does first.
+  Result run(const std::string& arguments, const std::string& before = "") const {
     const fs::path error_file = folder_ / "stderr";
-    const std::string line =
-        "cd '" + folder_.path().string() + "' && '" PROGRAM "' " + arguments + " 2>'" + error_file.string() + "'";
+    const std::string line = "cd '" + folder_.path().string() + "' && " + before + "'" PROGRAM "' " + arguments +
+                             " 2>'" + error_file.string() + "'";
     FILE* pipe = popen(line.c_str(), "r");
     Result result;
     char buffer[4096];
@@ -196,6 +196,13 @@ TEST_F(Cli, FullDiskIsExit4) {
   EXPECT_EQ(run("version >/dev/full").code, 4);
 }
 
+TEST_F(Cli, ThreadsThatTheSystemRefusesAreExit4) {
+  const Result r = run("selftest --threads 1024", "{ ulimit -s 68719476736 2>/dev/null || exit 77; } && ");  // stacks of 64 TiB
+  if (r.code == 77) GTEST_SKIP() << "the stack limit cannot be raised here";
+  EXPECT_EQ(r.code, 4);
+  EXPECT_TRUE(has(r.err, "ask for fewer with --threads")) << r.err;
+}
+
 TEST_F(Cli, VersionIsOneLineOfJson) {
   const Result r = run("version --json");
   ASSERT_EQ(r.code, 0);
@@ -288,6 +295,10 @@ TEST_F(Cli, EmbedWritesUnitVectorsWhateverTheBatch) {
   EXPECT_TRUE(has(bad.err, "none.png")) << bad.err;
   EXPECT_FALSE(fs::exists(folder_ / "d.npy"));
   EXPECT_EQ(run("embed --model_name model --input rows.jsonl --output nowhere/d.npy --quiet").code, 4);
+  write("bad.jsonl", "\n{\"txet\": \"thing\"}\n");
+  const Result nothing = run("embed --model_name model --input bad.jsonl --output d.npy --quiet");
+  EXPECT_EQ(nothing.code, 3);
+  EXPECT_TRUE(has(nothing.err, "bad.jsonl:2: has neither text nor image")) << nothing.err;
 }
 
 TEST_F(Cli, TrainsAndEvaluates) {

@@ -3,9 +3,9 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
-#include "cli/json_lines.h"
 #include "mmeb/progress.h"
 #include "tensor/io/files.h"
+#include "tensor/io/json_lines.h"
 #include "vlm/encoder.h"
 
 namespace vlm2vec {
@@ -13,15 +13,21 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// {"text": prompt, "image": path or [paths]}; one of the two may be absent.
+// {"text": prompt, "image": path or [paths]}; one of the two may be absent. A picture that is not there is said now,
+// not hours later.
 std::vector<EncoderInput> read_inputs(const fs::path& file, const fs::path& image_dir) {
   std::vector<EncoderInput> rows;
-  read_json_lines(file, [&](const nlohmann::ordered_json& row) {
-    EncoderInput input{row.value("text", ""), {}};
-    const auto image = row.value("image", nlohmann::ordered_json());
-    if (image.is_string()) input.images.push_back(image_dir / image.get<std::string>());
-    else if (!image.is_null())
-      for (const auto& path : image.get<std::vector<std::string>>()) input.images.push_back(image_dir / path);
+  read_json_lines(file, [&](const nlohmann::json& row) {
+    const bool text = row.contains("text"), image = row.contains("image") && !row["image"].is_null();
+    if (!text && !image) fail(Exit::data, "has neither text nor image");
+    EncoderInput input{text ? text_field(row, "text") : "", {}};
+    std::vector<std::string> names;
+    if (image && row["image"].is_array()) names = text_list_field(row, "image");
+    else if (image) names = {text_field(row, "image")};
+    for (const std::string& name : names) {
+      input.images.push_back(image_dir / name);
+      if (!fs::exists(input.images.back())) fail(Exit::data, input.images.back().string(), ": no such picture");
+    }
     rows.push_back(std::move(input));
   });
   return rows;

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tensor/io/files.h"
+#include "tensor/io/json_lines.h"
 
 namespace vlm2vec {
 namespace {
@@ -13,47 +14,27 @@ using nlohmann::json;
 
 constexpr std::string_view kStoredToken = "<|image_1|>";
 
-// Calls row(object) for each line; what it throws becomes an error with file and line.
-template <class F>
-void each_line(const fs::path& file, int64_t limit, F row) {
-  const std::string text = read_text(file);
-  int64_t line = 0;
-  for (size_t begin = 0; begin < text.size() && (limit <= 0 || line < limit);) {
-    size_t end = text.find('\n', begin);
-    if (end == std::string::npos) end = text.size();
-    ++line;
-    try {
-      if (end > begin) row(json::parse(text.begin() + int64_t(begin), text.begin() + int64_t(end)));
-    } catch (const json::exception& e) {
-      fail(Exit::data, file.string(), ":", line, ": not the row that was expected (", e.what(), ")");
-    }
-    begin = end + 1;
-  }
-  if (line == 0) fail(Exit::data, file.string(), ": has no rows");
-}
-
 }  // namespace
 
 std::vector<TrainRow> read_train_rows(const fs::path& file, int64_t limit) {
   std::vector<TrainRow> rows;
-  each_line(file, limit, [&](const json& r) {
-    rows.push_back({{r.at("qry").get<std::string>(), r.at("qry_image_path").get<std::string>()},
-                    {r.at("pos_text").get<std::string>(), r.at("pos_image_path").get<std::string>()}});
-  });
+  const auto add = [&](const json& row) {
+    rows.push_back({{text_field(row, "qry"), text_field(row, "qry_image_path")},
+                    {text_field(row, "pos_text"), text_field(row, "pos_image_path")}});
+  };
+  read_json_lines(file, add, limit);
   return rows;
 }
 
 std::vector<EvalRow> read_eval_rows(const fs::path& file) {
   std::vector<EvalRow> rows;
-  each_line(file, 0, [&](const json& r) {
-    EvalRow row{{r.at("qry_text").get<std::string>(), r.at("qry_img_path").get<std::string>()}, {}};
-    const json &texts = r.at("tgt_text"), &images = r.at("tgt_img_path");
+  read_json_lines(file, [&](const json& row) {
+    const auto texts = text_list_field(row, "tgt_text"), images = text_list_field(row, "tgt_img_path");
     if (texts.size() != images.size() || texts.empty())
-      fail(Exit::data, file.string(), ":", rows.size() + 1, ": ", texts.size(), " target texts and ", images.size(),
+      fail(Exit::data, texts.size(), " target texts and ", images.size(),
            " target pictures; expected two lists of one length, at least 1");
-    for (size_t i = 0; i < texts.size(); ++i)
-      row.candidates.push_back({texts[i].get<std::string>(), images[i].get<std::string>()});
-    rows.push_back(std::move(row));
+    rows.push_back({{text_field(row, "qry_text"), text_field(row, "qry_img_path")}, {}});
+    for (size_t i = 0; i < texts.size(); ++i) rows.back().candidates.push_back({texts[i], images[i]});
   });
   return rows;
 }

@@ -8,7 +8,7 @@
 namespace vlm2vec {
 
 int threads();            // how many work together, the caller included; at first one for each core
-void set_threads(int n);  // not while a parallel_for runs
+void set_threads(int n);  // not while a parallel_for runs; Exit::resources if the system refuses so many
 
 // This thread computes denormal numbers as zero from now on, as the pool's threads do (on some machines they cost
 // hundreds of cycles each). Inside parallel_for the caller does so too: results do not depend on who computed them.

@@ -51,6 +51,8 @@ Image to_rgb(const Image& image) {
   return rgb;
 }
 
-void write_png(const std::filesystem::path& path, const Image& image) { write_text(path, encode_png(image)); }
+void write_png(const std::filesystem::path& path, const Image& image) {
+  write_text(path, encode_png(image), Sync::with_folder);
+}
 
 }  // namespace vlm2vec

@@ -1,5 +1,6 @@
 // The checks that take minutes: the demonstration with three seeds, its controls, and what must not change a single
-// bit. Prints one table, value against limit, and exits with 1 if one is missed. Usage: slow FOLDER
+// bit. Prints one table, value against limit, and exits with 1 if one is missed. Usage: slow FOLDER TRAIN_OPTIONS, the
+// options being the recipe of `make demo`.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -22,19 +23,6 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-// The recipe of `make demo`.
-const Arguments recipe = {"--per_device_train_batch_size",
-                          "128",
-                          "--temperature",
-                          "0.05",
-                          "--learning_rate",
-                          "3e-3",
-                          "--warmup_ratio",
-                          "0.05",
-                          "--weight_decay",
-                          "0.01",
-                          "--adam_beta2",
-                          "0.98"};
 constexpr int kSteps = 2000;
 
 struct Row {
@@ -52,7 +40,7 @@ bool met(const Row& r) { return !*r.relation || (*r.relation == '>' ? r.value >=
 // The commands of the demonstration, run in a folder.
 class Demonstration {
  public:
-  explicit Demonstration(fs::path folder) : folder_(std::move(folder)) {
+  Demonstration(fs::path folder, Arguments recipe) : folder_(std::move(folder)), recipe_(std::move(recipe)) {
     fs::create_directories(folder_);
     run({"data", "mini", "--output_dir", path("data"), "--quiet"});
   }
@@ -70,7 +58,7 @@ class Demonstration {
     Arguments words = {
         "train",       "--model_name",        path(from), "--dataset_name",     data,          "--output_dir", path(to),
         "--max_steps", std::to_string(steps), "--seed",   std::to_string(seed), "--image_dir", train_data()};
-    words.insert(words.end(), recipe.begin(), recipe.end());
+    words.insert(words.end(), recipe_.begin(), recipe_.end());
     words.insert(words.end(), more.begin(), more.end());
     run(words);
   }
@@ -85,6 +73,7 @@ class Demonstration {
     if (run_command(words) != Exit::ok) fail(Exit::failed, "slow: ", words[0], " failed");
   }
   fs::path folder_;
+  Arguments recipe_;  // options of every training
 };
 
 struct Group {
@@ -253,8 +242,8 @@ void grad_cache(const Demonstration& demo) {
           16384);
 }
 
-int run(const fs::path& folder) {
-  const Demonstration demo(folder);
+int run(const fs::path& folder, const Arguments& recipe) {
+  const Demonstration demo(folder, recipe);
   three_seeds(demo);
   random_embeddings(demo);
   permuted_targets(demo);
@@ -277,8 +266,8 @@ int run(const fs::path& folder) {
 
 int main(int count, char** words) {
   try {
-    if (count != 2) vlm2vec::fail(vlm2vec::Exit::usage, "usage: slow FOLDER");
-    return vlm2vec::run(words[1]);
+    if (count < 3) vlm2vec::fail(vlm2vec::Exit::usage, "usage: slow FOLDER TRAIN_OPTIONS, as make test-slow has them");
+    return vlm2vec::run(words[1], {words + 2, words + count});
   } catch (const vlm2vec::Error& e) {
     std::fprintf(stderr, "slow: %s\n", e.what());
     return int(e.code);

@@ -29,7 +29,20 @@ nlohmann::json read_json(const fs::path& path) {
   }
 }
 
-void write_atomically(const fs::path& path, const std::function<void(std::ostream&)>& write) {
+namespace {
+
+// Returns when a file or a folder's list of names (fsync) or a whole file system (syncfs) is on the disk.
+void bring_to_disk(const fs::path& path, int (*sync)(int) = fsync) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const bool done = fd >= 0 && (sync(fd) == 0 || errno == EINVAL);  // EINVAL: the file system has no such thing
+  const int error = errno;
+  if (fd >= 0) ::close(fd);
+  if (!done) fail(Exit::resources, path.string(), ": cannot be brought to the disk (", std::strerror(error), ")");
+}
+
+}  // namespace
+
+void write_atomically(const fs::path& path, const std::function<void(std::ostream&)>& write, Sync sync) {
   fs::path temporary = path;
   temporary += ".tmp-" + std::to_string(getpid());
   try {
@@ -38,7 +51,9 @@ void write_atomically(const fs::path& path, const std::function<void(std::ostrea
     write(out);
     out.close();
     if (!out) fail(Exit::resources, path.string(), ": writing failed (", std::strerror(errno), "); is the disk full?");
+    if (sync == Sync::now) bring_to_disk(temporary);
     fs::rename(temporary, path);
+    if (sync == Sync::now) bring_to_disk(fs::absolute(path).parent_path());
   } catch (...) {
     std::error_code ignored;
     fs::remove(temporary, ignored);
@@ -46,8 +61,9 @@ void write_atomically(const fs::path& path, const std::function<void(std::ostrea
   }
 }
 
-void write_text(const fs::path& path, std::string_view text) {
-  write_atomically(path, [&](std::ostream& out) { out << text; });
+void write_text(const fs::path& path, std::string_view text, Sync sync) {
+  write_atomically(
+      path, [&](std::ostream& out) { out << text; }, sync);
 }
 
 void write_json(const fs::path& path, const nlohmann::json& value) {
@@ -74,12 +90,14 @@ void write_folder_atomically(const fs::path& path, const std::function<void(cons
   try {
     fs::create_directories(temporary);
     fill(temporary);
+    bring_to_disk(temporary, syncfs);
     const bool replaces = fs::exists(clean);
     if (replaces) fs::rename(clean, old);
     std::error_code error;
     fs::rename(temporary, clean, error);
     if (error && replaces) fs::rename(old, clean);
     if (error) throw fs::filesystem_error("rename", clean, error);
+    bring_to_disk(clean.parent_path());
     fs::remove_all(old);
   } catch (const fs::filesystem_error& e) {
     std::error_code ignored;

@@ -15,19 +15,24 @@ namespace vlm2vec {
 std::string read_text(const std::filesystem::path& path);
 nlohmann::json read_json(const std::filesystem::path& path);
 
+// When a written file is brought to the disk: many small files wait for the write_folder_atomically around them.
+enum class Sync { now, with_folder };
+
 // Writes beside the file and renames it into place: after an error or a power cut the old file or the new one is there,
 // never half of one. Exit::resources when the disk is full or the folder cannot be written.
-void write_atomically(const std::filesystem::path& path, const std::function<void(std::ostream&)>& write);
-void write_text(const std::filesystem::path& path, std::string_view text);
+void write_atomically(const std::filesystem::path& path, const std::function<void(std::ostream&)>& write,
+                      Sync sync = Sync::now);
+void write_text(const std::filesystem::path& path, std::string_view text, Sync sync = Sync::now);
 void write_json(const std::filesystem::path& path,
                 const nlohmann::json& value);  // indented by two, keys in given order
 
-// Refuses (Exit::usage) to replace a folder that holds anything but files of these names: it may be somebody's work. `what`
-// says what the folder should be. An absent or empty folder is fine.
-void check_replaceable(const std::filesystem::path& folder, const std::set<std::string>& names, const std::string& what);
+// Refuses (Exit::usage) to replace a folder that holds anything but files of these names: it may be somebody's work.
+// `what` says what the folder should be. An absent or empty folder is fine.
+void check_replaceable(const std::filesystem::path& folder, const std::set<std::string>& names,
+                       const std::string& what);
 
 // A folder that appears whole or not at all: fill() gets a temporary folder beside `path`, which is then renamed to it;
-// an existing folder is replaced.
+// an existing folder is replaced. All its files are on the disk before it has its name.
 void write_folder_atomically(const std::filesystem::path& path,
                              const std::function<void(const std::filesystem::path&)>& fill);
 

@@ -1,0 +1,57 @@
+// Rows as JSON lines: what counts as a row, and errors that name the place and the cure.
+#include "tensor/io/json_lines.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "expect_error.h"
+#include "mmeb/dataset.h"
+#include "temporary_folder.h"
+#include "tensor/io/files.h"
+
+namespace vlm2vec {
+namespace {
+
+class JsonLines : public testing::Test {
+ protected:
+  std::vector<std::string> read(const std::string& text, int64_t limit = 0) const {
+    write_text(file_, text);
+    std::vector<std::string> texts;
+    read_json_lines(
+        file_, [&](const nlohmann::json& row) { texts.push_back(text_field(row, "a")); }, limit);
+    return texts;
+  }
+  void refused(const std::string& text, const std::string& message) const {
+    expect_error(Exit::data, message, [&] { read(text); });
+  }
+  const TemporaryFolder folder_{"json-lines"};
+  const std::filesystem::path file_ = folder_.path() / "rows.jsonl";
+};
+
+TEST_F(JsonLines, BlankLinesAreNoRowsAndLinesMayEndWithCrLf) {
+  const std::string text = "\r\n{\"a\": \"x\"}\r\n\n{\"a\": \"y\"}\n{\"a\": \"z\"}";
+  EXPECT_EQ(read(text), (std::vector<std::string>{"x", "y", "z"}));
+  EXPECT_EQ(read(text, 2), (std::vector<std::string>{"x", "y"}));
+}
+
+TEST_F(JsonLines, ErrorsNameFileLineAndWhatCame) {
+  refused("{\"a\": \"x\"}\n\n{\"a\": null}\n", "rows.jsonl:3: a is null, expected a string");
+  refused("{\"a\": [\"x\"]}", "rows.jsonl:1: a is of type array, expected a string");
+  refused("{\"b\": 1}", "rows.jsonl:1: a is missing");
+  refused("[1]", "rows.jsonl:1: expected an object");
+  refused("{\"a\": ", "rows.jsonl:1: is not valid JSON near byte");
+  refused("{\"a\": \"gr\xfc\xdf\"}", "rows.jsonl:1: is not UTF-8 near byte");
+  refused("\n \n", "rows.jsonl: has no rows");
+  expect_error("b[1] is 5, expected a string", [] { text_list_field({{"b", {"x", 5}}}, "b"); });
+}
+
+TEST_F(JsonLines, RowsOfADatasetNameTheirLine) {
+  write_text(file_, "\n{\"qry_text\": \"\", \"qry_img_path\": \"\", \"tgt_text\": [\"x\"], \"tgt_img_path\": []}\n");
+  expect_error(Exit::data, "rows.jsonl:2: 1 target texts and 0 target pictures", [&] { read_eval_rows(file_); });
+  write_text(file_, "{\"qry\": \"\", \"qry_image_path\": null}\n");
+  expect_error(Exit::data, "rows.jsonl:1: qry_image_path is null", [&] { read_train_rows(file_); });
+}
+
+}  // namespace
+}  // namespace vlm2vec
