@@ -197,7 +197,8 @@ TEST_F(Cli, FullDiskIsExit4) {
 }
 
 TEST_F(Cli, ThreadsThatTheSystemRefusesAreExit4) {
-  const Result r = run("selftest --threads 1024", "{ ulimit -s 68719476736 2>/dev/null || exit 77; } && ");  // stacks of 64 TiB
+  const Result r =
+      run("selftest --threads 1024", "{ ulimit -s 68719476736 2>/dev/null || exit 77; } && ");  // stacks of 64 TiB
   if (r.code == 77) GTEST_SKIP() << "the stack limit cannot be raised here";
   EXPECT_EQ(r.code, 4);
   EXPECT_TRUE(has(r.err, "ask for fewer with --threads")) << r.err;
@@ -209,6 +210,23 @@ TEST_F(Cli, VersionIsOneLineOfJson) {
   const Json version = Json::parse(r.out);
   EXPECT_TRUE(version.at("libraries").contains("zlib"));
   EXPECT_EQ(std::count(r.out.begin(), r.out.end(), '\n'), 1);
+}
+
+TEST_F(Cli, OutputsThatWouldDestroySomethingAreRefused) {
+  make_model();
+  write("rows.jsonl", "{\"text\": \"thing\"}\n");
+  const std::string embed = "embed --model_name model --input rows.jsonl --quiet --output ";
+  EXPECT_EQ(run(embed + "rows.jsonl").code, 2);
+  EXPECT_EQ(read_text(folder_ / "rows.jsonl"), "{\"text\": \"thing\"}\n");
+  EXPECT_EQ(run(embed + "model").code, 2);
+  EXPECT_EQ(run(embed + "nowhere/x.npy").code, 4);
+  fs::create_symlink("real.npy", folder_ / "link.npy");
+  write("real.npy", "old");
+  EXPECT_EQ(run(embed + "link.npy").code, 0);
+  EXPECT_TRUE(fs::is_symlink(folder_ / "link.npy"));
+  EXPECT_EQ(read_text(folder_ / "real.npy").substr(1, 5), "NUMPY");
+  EXPECT_EQ(run(embed + "pipe", "mkfifo pipe && { timeout 20 cat pipe > got & } && ").code, 0);
+  EXPECT_TRUE(fs::is_fifo(folder_ / "pipe"));
 }
 
 TEST_F(Cli, InitReplacesNothingButACheckpoint) {

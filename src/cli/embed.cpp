@@ -18,7 +18,8 @@ namespace fs = std::filesystem;
 std::vector<EncoderInput> read_inputs(const fs::path& file, const fs::path& image_dir) {
   std::vector<EncoderInput> rows;
   read_json_lines(file, [&](const nlohmann::json& row) {
-    const bool text = row.contains("text"), image = row.contains("image") && !row["image"].is_null();
+    const bool text = row.contains("text");
+    const bool image = row.contains("image") && !row["image"].is_null() && row["image"] != "";
     if (!text && !image) fail(Exit::data, "has neither text nor image");
     EncoderInput input{text ? text_field(row, "text") : "", {}};
     std::vector<std::string> names;
@@ -76,14 +77,14 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
   if (!line.parse(arguments)) return Exit::ok;
 
   if (batch_size < 1) fail(Exit::usage, "embed: --batch_size: got ", batch_size, ", expected at least 1");
+  check_output_file(output, input);
   const std::vector<EncoderInput> rows =
       read_inputs(input, image_dir.empty() ? fs::path(input).parent_path() : fs::path(image_dir));
   const auto encoder =
       load_encoder(model_name, {.device = device, .min_pixels = resize_min_pixels, .max_pixels = resize_max_pixels});
-  std::vector<std::string> notes;
-  if (!adapter.empty()) load_adapter(*encoder, adapter, !use_dora, nullptr, DType::f32, device, notes);
+  if (!adapter.empty()) load_adapter(*encoder, adapter, !use_dora, nullptr, DType::f32, device, encoder->notes);
   if (!quiet)
-    for (const std::string& note : notes) std::cerr << note << '\n';
+    for (const std::string& note : encoder->notes) std::cerr << note << '\n';
   Progress progress("embed", int64_t(rows.size()), quiet);
   write_npy(output, embed(*encoder, rows, batch_size, [&](int64_t done) { progress.update(done); }));
   if (json)

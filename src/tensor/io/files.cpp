@@ -42,18 +42,34 @@ void bring_to_disk(const fs::path& path, int (*sync)(int) = fsync) {
 
 }  // namespace
 
+void check_output_file(const fs::path& output, const fs::path& input) {
+  std::error_code ignored;
+  const fs::path folder = fs::absolute(output).parent_path();
+  if (fs::is_directory(output)) fail(Exit::usage, output.string(), ": is a folder; name a file");
+  if (fs::equivalent(output, input, ignored)) fail(Exit::usage, output.string(), ": is the input; name another file");
+  if (!fs::is_directory(folder))
+    fail(Exit::resources, output.string(), ": cannot be written: there is no folder ", folder.string());
+  if (::access(fs::exists(output) ? output.c_str() : folder.c_str(), W_OK) != 0)
+    fail(Exit::resources, output.string(), ": cannot be written (", std::strerror(errno), ")");
+}
+
 void write_atomically(const fs::path& path, const std::function<void(std::ostream&)>& write, Sync sync) {
-  fs::path temporary = path;
-  temporary += ".tmp-" + std::to_string(getpid());
-  try {
-    std::ofstream out(temporary, std::ios::binary);
+  const auto write_to = [&](const fs::path& file) {
+    std::ofstream out(file, std::ios::binary);
     if (!out) fail(Exit::resources, path.string(), ": cannot be written (", std::strerror(errno), ")");
     write(out);
     out.close();
     if (!out) fail(Exit::resources, path.string(), ": writing failed (", std::strerror(errno), "); is the disk full?");
+  };
+  const fs::path target = fs::exists(path) ? fs::canonical(path) : path;  // what a link leads to, not the link
+  if (fs::exists(target) && !fs::is_regular_file(target)) return write_to(target);  // a pipe or a device stays one
+  fs::path temporary = target;
+  temporary += ".tmp-" + std::to_string(getpid());
+  try {
+    write_to(temporary);
     if (sync == Sync::now) bring_to_disk(temporary);
-    fs::rename(temporary, path);
-    if (sync == Sync::now) bring_to_disk(fs::absolute(path).parent_path());
+    fs::rename(temporary, target);
+    if (sync == Sync::now) bring_to_disk(fs::absolute(target).parent_path());
   } catch (...) {
     std::error_code ignored;
     fs::remove(temporary, ignored);
