@@ -30,7 +30,7 @@ int main(int argc, char** argv) {
   } catch (const std::bad_alloc&) {
     return report(Exit::resources, "out of memory; smaller batches or chunks need less");
   } catch (const std::filesystem::filesystem_error& e) {
-    return report(Exit::resources, e.what());
+    return report(Exit::resources, e.path1().string() + ": " + e.code().message());
   } catch (const std::exception& e) {
     return report(Exit::failed, e.what());
   }

@@ -5,10 +5,11 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <thread>
 
 #include "mini_fixture.h"
+#include "mmeb/interrupt.h"
 #include "mmeb/mini/build.h"
-#include "mmeb/mini/interrupt.h"
 #include "tensor/io/files.h"
 #include "tensor/parallel.h"
 
@@ -264,12 +265,17 @@ TEST_F(MiniBuild, NothingIsLeftAfterAnError) {
   const TemporaryFolder folder("mini");
   message_of(Exit::data, [&] { build_mini({.output_dir = folder / "mini", .sources = {.font = "/nonexistent"}}); });
   EXPECT_EQ(entries(folder), 0u);
-  {
-    const InterruptGuard guard;
-    std::raise(SIGINT);
-    EXPECT_TRUE(contains(message_of(Exit::failed, [] { throw_if_interrupted(); }), "interrupted"));
-  }
-  throw_if_interrupted();  // forgotten with the guard
+}
+
+TEST_F(MiniBuild, CtrlCLeavesNothing) {
+  const TemporaryFolder folder("mini");
+  const std::jthread user([&](const std::stop_token& over) {
+    while (entries(folder) == 0 && !over.stop_requested()) std::this_thread::sleep_for(std::chrono::microseconds(200));
+    if (!over.stop_requested()) std::raise(SIGINT);
+  });
+  EXPECT_TRUE(contains(message_of(Exit::failed, [&] { build(folder / "mini", 1); }), "interrupted"));
+  EXPECT_EQ(entries(folder), 0u);
+  EXPECT_FALSE(interrupted());  // forgotten with the build
 }
 
 }  // namespace

@@ -1,4 +1,3 @@
-#include <csignal>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
@@ -22,11 +21,6 @@ Exit run_train(const Command& command, const Arguments& arguments) {
   line.json(json);
   if (!line.parse(arguments)) return Exit::ok;
 
-  struct sigaction stop = {};
-  stop.sa_handler = [](int) { stop_training(); };
-  stop.sa_flags = int(SA_RESETHAND);  // the second Ctrl-C ends the program at once
-  sigaction(SIGINT, &stop, nullptr);
-  sigaction(SIGTERM, &stop, nullptr);
   const TrainResult result = train(options, device, quiet);
   if (json)
     std::cout << nlohmann::ordered_json{{"steps", result.steps},
@@ -35,8 +29,9 @@ Exit run_train(const Command& command, const Arguments& arguments) {
                                         {"output_dir", options.output_dir}}
               << '\n';
   if (!result.interrupted) return Exit::ok;
-  std::cerr << "Stopped; a checkpoint is saved in " << options.output_dir
-            << ". To go on, give the same command with --resume_from auto.\n";
+  std::cerr << "Stopped; a checkpoint is saved in " << options.output_dir << ". To go on:\n  vlm2vec train";
+  for (const std::string& word : arguments) std::cerr << (word.find(' ') == word.npos ? " " + word : " '" + word + "'");
+  std::cerr << (options.resume_from == "auto" ? "\n" : " --resume_from auto\n");
   return Exit::failed;
 }
 

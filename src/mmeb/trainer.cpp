@@ -1,7 +1,6 @@
 #include "mmeb/trainer.h"
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -10,6 +9,7 @@
 
 #include "mmeb/checkpoint.h"
 #include "mmeb/grad_cache.h"
+#include "mmeb/interrupt.h"
 #include "mmeb/progress.h"
 #include "mmeb/training_rows.h"
 #include "nn/optim.h"
@@ -19,7 +19,6 @@ namespace vlm2vec {
 namespace {
 
 namespace fs = std::filesystem;
-std::atomic<bool> stop_requested{false};
 
 void check_options(const TrainOptions& o) {
   const auto usage = [](bool ok, const auto&... parts) {
@@ -78,8 +77,7 @@ TrainedModel load_model(TrainOptions& o, const std::optional<FoundCheckpoint>& c
     model.lora =
         attach_lora(encoder, {int(o.lora_r), o.lora_alpha, o.lora_dropout, o.lora_target_modules}, &encoder.dropout);
     initialise_lora(*model.lora, o.seed, DType::f32, device);
-    for (const std::string& target : model.lora->unmatched_targets)
-      notes.push_back("lora: no layer is named " + target + "; ignored");
+    if (const std::string note = model.lora->unmatched_note(); !note.empty()) notes.push_back(note);
   }
   return model;
 }
@@ -159,12 +157,9 @@ StepLog train_step(int64_t step, TrainingRows& rows, const TrainedModel& model, 
 
 }  // namespace
 
-void stop_training() { stop_requested = true; }
-
 TrainResult train(TrainOptions o, Device device, bool quiet) {
   check_options(o);
   const TrainOptions given = o;  // what a resumed run must be given again
-  stop_requested = false;
   TrainingRows rows(o);
   rows.check_pictures();
   const std::optional<FoundCheckpoint> checkpoint = find_checkpoint(o, rows.fingerprint());
@@ -190,6 +185,7 @@ TrainResult train(TrainOptions o, Device device, bool quiet) {
   const auto save = [&](int64_t step) {
     save_checkpoint(o.output_dir, step, model, optimiser, given, rows.fingerprint());
   };
+  const InterruptGuard guard;
   TrainResult result;
   Progress progress("train", o.max_steps, quiet, first);
   for (int64_t skipped = 0; skipped < first; ++skipped) rows.next();
@@ -211,7 +207,7 @@ TrainResult train(TrainOptions o, Device device, bool quiet) {
     std::snprintf(details, sizeof details, "loss %.4f  acc %.2f  lr %.2e  %.0f pairs/s", log.loss,
                   log.in_batch_accuracy, log.learning_rate, result.pairs_per_second);
     progress.update(step, details);
-    result.interrupted = stop_requested && step < o.max_steps;
+    result.interrupted = interrupted() && step < o.max_steps;
     if (result.interrupted || (o.save_steps > 0 && step % o.save_steps == 0)) save(step);
     if (result.interrupted) return result;
   }

@@ -18,15 +18,12 @@ struct StepLog {
 
 struct TrainResult {
   int64_t steps = 0, pairs = 0;  // done in this run
-  bool interrupted = false;      // by stop_training()
+  bool interrupted = false;      // by Ctrl-C or SIGTERM: a checkpoint is saved
   double pairs_per_second = 0;
 };
 
 // Trains as `options` say and writes output_dir: the model (or adapter), log.jsonl, training_options.json and
-// checkpoints.
+// checkpoints. A signal to stop is obeyed after the step it comes in, with a checkpoint.
 TrainResult train(TrainOptions options, Device device, bool quiet);
-
-// Asks the training that runs to save a checkpoint after its current step and stop. Safe in a signal handler.
-void stop_training();
 
 }  // namespace vlm2vec

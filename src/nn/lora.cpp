@@ -71,6 +71,12 @@ std::vector<Parameter*> AttachedLora::parameters() const {
   return all;
 }
 
+std::string AttachedLora::unmatched_note() const {
+  std::string names;
+  for (const std::string& target : unmatched_targets) names += (names.empty() ? "" : ", ") + target;
+  return names.empty() ? "" : "adapter: no layer is named " + names + "; ignored";
+}
+
 AttachedLora attach_lora(Module& model, const LoraConfig& config, const DropoutState* dropout) {
   AttachedLora attached{config, {}, {}};
   std::set<std::string> matched;
@@ -130,8 +136,7 @@ AttachedLora load_adapter(Module& model, const std::filesystem::path& folder, bo
     fail(Exit::data, file.string(), ": the adapter does not fit the model: ", missing.size(), " of ",
          lora.parameters().size(), " tensors are missing", missing.empty() ? "" : " (" + *missing.begin() + ", …)",
          ", ", stored.size(), " are not used", stored.empty() ? "" : " (" + stored.begin()->first + ", …)");
-  for (const std::string& target : lora.unmatched_targets)
-    notes.push_back("adapter: no layer is named " + target + "; ignored");
+  if (const std::string note = lora.unmatched_note(); !note.empty()) notes.push_back(note);
   return lora;
 }
 

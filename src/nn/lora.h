@@ -41,6 +41,7 @@ struct AttachedLora {
   std::vector<Lora*> adapters;
   std::vector<std::string> unmatched_targets;
   std::vector<Parameter*> parameters() const;
+  std::string unmatched_note() const;  // for the user; empty if every target names a layer
 };
 AttachedLora attach_lora(Module& model, const LoraConfig& config, const DropoutState* dropout);
 

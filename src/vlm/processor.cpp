@@ -52,8 +52,9 @@ std::array<float, 256> levels_of(double mean, double std) {
 
 ProcessorConfig ProcessorConfig::load(const std::filesystem::path& model_dir) {
   const auto path = model_dir / "preprocessor_config.json";
+  const json config = read_json(path);
   try {
-    return parse(read_json(path));
+    return parse(config);
   } catch (const json::exception& error) {
     fail(Exit::data, path.string(), ": ", error.what());
   } catch (const Error& error) {

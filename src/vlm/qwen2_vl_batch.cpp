@@ -24,7 +24,7 @@ Tensor vector_tensor(const std::vector<T>& values, Device device) {
 
 // Each image token becomes as many as its picture has merged patches. Without pictures the token stays what it is.
 std::vector<int32_t> expand_images(const std::vector<int32_t>& ids, std::span<const Grid> grids, int32_t image_token,
-                                   int merge_size, const std::string& text) {
+                                   int merge_size, const std::string& text, const std::string& image_token_text) {
   const auto count = std::count(ids.begin(), ids.end(), image_token);
   if (grids.empty() || size_t(count) == grids.size()) {
     std::vector<int32_t> expanded;
@@ -34,8 +34,10 @@ std::vector<int32_t> expand_images(const std::vector<int32_t>& ids, std::span<co
                       id == image_token && !grids.empty() ? size_t(grids[image++].tokens(merge_size)) : 1, id);
     return expanded;
   }
-  fail(Exit::data, "the text \"", text.substr(0, 80), "\" has ", count, " image tokens for ", grids.size(),
-       " pictures; every picture needs one");
+  std::string shown = text.substr(0, 80);  // on one line
+  for (size_t at = 0; (at = shown.find('\n', at)) != std::string::npos; at += 2) shown.replace(at, 1, "\\n");
+  fail(Exit::data, "the text \"", shown, "\" has ", count, " image tokens (\"", image_token_text,
+       "\", in MMEB's rows <|image_1|>) for ", grids.size(), " pictures; every picture needs one");
 }
 
 }  // namespace
@@ -91,7 +93,7 @@ std::unique_ptr<Batch> Qwen2Vl::prepare(std::span<const EncoderInput> rows) {
     const std::span<const Grid> own = rest.first(row.images.size());
     rest = rest.subspan(row.images.size());
     const std::vector<int32_t> expanded =
-        expand_images(tokenizer_.encode(row.text), own, config_.image_token_id, merge, row.text);
+        expand_images(tokenizer_.encode(row.text), own, config_.image_token_id, merge, row.text, image_token_);
     if (expanded.empty()) fail(Exit::data, "a row has neither text nor picture; nothing can stand for its embedding");
     const std::vector<int32_t> place =
         mrope_positions(expanded, own, config_.vision_start_token_id, config_.image_token_id, merge);

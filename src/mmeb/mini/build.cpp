@@ -4,7 +4,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "mmeb/mini/interrupt.h"
+#include "mmeb/interrupt.h"
 #include "tensor/error.h"
 #include "tensor/io/files.h"
 #include "tensor/parallel.h"
@@ -52,6 +52,11 @@ std::string json_line(const Row& row, const std::string& image_folder, bool test
             {"pos_image_path", path(positive)}};
   }
   return line.dump() + "\n";
+}
+
+// An exception, so that the half-built folder is removed on the way out.
+void throw_if_interrupted() {
+  if (interrupted()) fail(Exit::failed, "data mini: interrupted; nothing was written");
 }
 
 // Writes the rows and the pictures they name; a scene of the pool that no row took is left out.

@@ -1,0 +1,26 @@
+#include "mmeb/interrupt.h"
+
+namespace vlm2vec {
+namespace {
+
+volatile std::sig_atomic_t noted = 0;
+
+}  // namespace
+
+InterruptGuard::InterruptGuard() {
+  struct sigaction action = {};
+  action.sa_handler = [](int) { noted = 1; };
+  action.sa_flags = int(SA_RESETHAND);
+  sigaction(SIGINT, &action, &interrupt_before_);
+  sigaction(SIGTERM, &action, &terminate_before_);
+}
+
+InterruptGuard::~InterruptGuard() {
+  sigaction(SIGINT, &interrupt_before_, nullptr);
+  sigaction(SIGTERM, &terminate_before_, nullptr);
+  noted = 0;
+}
+
+bool interrupted() { return noted != 0; }
+
+}  // namespace vlm2vec
