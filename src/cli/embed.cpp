@@ -2,6 +2,7 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "cli/adapter_arguments.h"
 #include "cli/commands.h"
 #include "mmeb/progress.h"
 #include "tensor/io/files.h"
@@ -52,15 +53,15 @@ void write_npy(const fs::path& file, const Tensor& x) {
 }  // namespace
 
 Exit run_embed(const Command& command, const Arguments& arguments) {
-  std::string model_name, adapter, input, image_dir, output;
+  std::string model_name, input, image_dir, output;
   int64_t batch_size = 32, resize_min_pixels = 0, resize_max_pixels = 0;
   Device device;
-  bool use_dora = true, quiet = false, json = false;
+  AdapterArguments adapter;
+  bool quiet = false, json = false;
   CommandLine line(command.name, command.purpose,
                    "embed --model_name runs/demo/model --input rows.jsonl --output rows.npy");
   line("model_name", model_name, "folder of the checkpoint (Hugging Face layout)");
-  line("adapter", adapter, "PEFT LoRA folder to apply");
-  line("use_dora", use_dora, "False reads a DoRA adapter as LoRA, without its magnitude vectors");
+  adapter.options(line);
   line("input", input, "lines {\"text\": ..., \"image\": path or [paths]}; the text has one image token per picture");
   line("image_dir", image_dir, "joined before relative picture paths (default: the folder of the input)");
   line("output", output, "NumPy file to write: f32 [lines, dimensions], rows of length 1");
@@ -82,7 +83,7 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
       read_inputs(input, image_dir.empty() ? fs::path(input).parent_path() : fs::path(image_dir));
   const auto encoder =
       load_encoder(model_name, {.device = device, .min_pixels = resize_min_pixels, .max_pixels = resize_max_pixels});
-  if (!adapter.empty()) load_adapter(*encoder, adapter, !use_dora, nullptr, DType::f32, device, encoder->notes);
+  if (!adapter.folder.empty()) load_adapter(*encoder, adapter.folder, adapter.how, nullptr, encoder->notes);
   if (!quiet)
     for (const std::string& note : encoder->notes) std::cerr << note << '\n';
   Progress progress("embed", int64_t(rows.size()), quiet);

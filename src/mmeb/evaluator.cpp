@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "mmeb/progress.h"
+#include "nn/peft.h"
 #include "tensor/io/files.h"
 
 namespace vlm2vec {
@@ -149,9 +150,8 @@ Summary evaluate(const EvalOptions& o, Device device, bool quiet) {
   usage(o.per_device_eval_batch_size > 0, "eval: --per_device_eval_batch_size must be positive");
   const auto encoder = load_encoder(
       o.model_name, {.device = device, .min_pixels = o.resize_min_pixels, .max_pixels = o.resize_max_pixels});
-  if (!o.adapter.empty()) {
-    load_adapter(*encoder, o.adapter, !o.use_dora, nullptr, DType::f32, device, encoder->notes);
-  }
+  if (!o.adapter.empty())
+    load_adapter(*encoder, o.adapter, {o.use_dora, o.allow_partial_adapter, o.adapter_norms}, nullptr, encoder->notes);
   if (!quiet)
     for (const std::string& note : encoder->notes) std::fprintf(stderr, "%s\n", note.c_str());
   const EvaluationData data{o.dataset_name, o.image_dir.empty() ? o.dataset_name : o.image_dir, o.subset_name,

@@ -18,7 +18,7 @@ struct TrainOptions {
   std::string lr_scheduler_type = "linear";
   int64_t warmup_steps = 0;
   double warmup_ratio = 0;
-  bool lora = false, use_dora = true;
+  bool lora = false, use_dora = true, allow_partial_adapter = false, adapter_norms = false;
   int64_t lora_r = 16;
   double lora_alpha = 64, lora_dropout = 0.1;
   std::vector<std::string> lora_target_modules = {"qkv_proj", "o_proj",   "gate_up_proj", "down_proj", "k_proj",
@@ -41,7 +41,9 @@ struct TrainOptions {
     visit("resize_max_pixels", resize_max_pixels,
           "larger pictures are reduced to this area (0: preprocessor_config.json)");
     visit("output_dir", output_dir, "where the trained model, log.jsonl and checkpoints go");
-    visit("adapter", adapter, "continue from this PEFT LoRA folder, with its own rank, alpha, dropout and layers");
+    visit("adapter", adapter, "continue from this PEFT folder (LoRA or DoRA), with its own rank, alpha, dropout and layers");
+    visit("allow_partial_adapter", allow_partial_adapter, "use what of the adapter matches layers of the model");
+    visit("adapter_norms", adapter_norms, "print the norm of each module's change s*BA");
     visit("max_steps", max_steps, "training steps");
     visit("per_device_train_batch_size", per_device_train_batch_size, "pairs per step");
     visit("gc_q_chunk_size", gc_q_chunk_size, "GradCache: queries embedded at a time (0: all at once)");
@@ -54,13 +56,13 @@ struct TrainOptions {
     visit("lr_scheduler_type", lr_scheduler_type, "linear, cosine, constant or constant_with_warmup");
     visit("warmup_steps", warmup_steps, "steps over which the rate rises from 0");
     visit("warmup_ratio", warmup_ratio, "the same as a share of max_steps; warmup_steps goes first");
-    visit("weight_decay", weight_decay, "AdamW, on matrices");
+    visit("weight_decay", weight_decay, "AdamW, on all but biases and norms");
     visit("adam_beta1", adam_beta1, "AdamW");
     visit("adam_beta2", adam_beta2, "AdamW");
     visit("adam_epsilon", adam_epsilon, "AdamW");
     visit("max_grad_norm", max_grad_norm, "gradients are scaled down to this norm (0: never)");
     visit("lora", lora, "train LoRA adapters on frozen weights");
-    visit("use_dora", use_dora, "DoRA instead of LoRA; this program trains LoRA only, so say False");
+    visit("use_dora", use_dora, "train DoRA; False: LoRA, also from the adapter of a DoRA folder");
     visit("lora_r", lora_r, "rank");
     visit("lora_alpha", lora_alpha, "the adapter's output is scaled by alpha / r");
     visit("lora_dropout", lora_dropout, "dropout before the adapter");
@@ -76,13 +78,15 @@ struct EvalOptions {
   std::string model_name, adapter, dataset_name, image_dir, encode_output_path;
   std::vector<std::string> subset_name;
   int64_t per_device_eval_batch_size = 32, resize_min_pixels = 0, resize_max_pixels = 0;
-  bool use_dora = true;
+  bool use_dora = true, allow_partial_adapter = false, adapter_norms = false;
 
   template <class Visit>
   void fields(Visit&& visit) {
     visit("model_name", model_name, "folder of the checkpoint (Hugging Face layout)");
-    visit("adapter", adapter, "PEFT LoRA folder to apply");
+    visit("adapter", adapter, "PEFT folder (LoRA or DoRA) to apply");
     visit("use_dora", use_dora, "False reads a DoRA adapter as LoRA, without its magnitude vectors");
+    visit("allow_partial_adapter", allow_partial_adapter, "apply what of the adapter matches layers of the model");
+    visit("adapter_norms", adapter_norms, "print the norm of each module's change s*BA");
     visit("dataset_name", dataset_name, "folder of test sets, one sub-folder each (MMEB-eval)");
     visit("subset_name", subset_name, "only these sets of the folder");
     visit("image_dir", image_dir, "joined before the rows' picture paths (default: dataset_name)");

@@ -111,6 +111,12 @@ NamedTensors load_safetensors(const std::filesystem::path& path) {
 
 void save_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
                       const std::map<std::string, std::string>& metadata) {
+  save_safetensors(path, tensors, metadata, [](const std::string&, const Tensor& stored) { return stored; });
+}
+
+void save_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
+                      const std::map<std::string, std::string>& metadata,
+                      const std::function<Tensor(const std::string& name, const Tensor& stored)>& replace) {
   nlohmann::ordered_json header;
   if (!metadata.empty()) header["__metadata__"] = metadata;
   uint64_t offset = 0;
@@ -127,7 +133,8 @@ void save_safetensors(const std::filesystem::path& path, const NamedTensors& ten
     out.write(reinterpret_cast<const char*>(&length), 8);
     out << text;
     for (const auto& [name, t] : tensors) {
-      const Tensor host = t.to(Device::cpu);
+      const Tensor host = replace(name, t).to(Device::cpu);
+      CHECK(host.shape() == t.shape() && host.dtype() == t.dtype(), name, ": ", t, " cannot be replaced by ", host);
       out.write(static_cast<const char*>(host.raw()), host.bytes());
     }
   });
