@@ -342,5 +342,49 @@ TEST_F(Cli, TrainsAndEvaluates) {
   EXPECT_TRUE(has(table.out, "chance") && has(table.out, "one") && has(table.out, "two")) << table.out;
 }
 
+TEST_F(Cli, TrainsAppliesAndMergesAnAdapter) {
+  make_model();
+  const Result trained = run(
+      "train --model_name model --dataset_name train --per_device_train_batch_size 4 --max_steps 3 --learning_rate 0.1 "
+      "--lr_scheduler_type constant --lora --output_dir adapter");
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  write("rows.jsonl", "{\"text\": \"thing 1\"}\n");
+  const auto embed = [&](const std::string& model, const std::string& more = "") {
+    const Result result = run("embed --model_name " + model + " --input rows.jsonl --output x.npy " + more);
+    EXPECT_EQ(result.code, 0) << result.err;
+    const std::string npy = read_text(folder_ / "x.npy");
+    std::vector<float> numbers(16);
+    std::memcpy(numbers.data(), npy.data() + npy.size() - 64, 64);
+    return std::pair(numbers, result.err);
+  };
+  const auto [adapted, notes] = embed("model", "--adapter adapter --adapter_norms");
+  EXPECT_TRUE(has(notes, "adapter: 7 of 7 modules matched\n")) << notes;
+  EXPECT_TRUE(has(notes, "adapter: model.layers.0.mlp.down_proj: rank 16, |sBA| ")) << notes;
+  const Result merge = run("merge --model_name model --adapter adapter --output_dir merged --json");
+  ASSERT_EQ(merge.code, 0) << merge.err;
+  EXPECT_EQ(Json::parse(merge.out).at("merged"), 7);
+  EXPECT_TRUE(has(merge.err, "adapter: 7 of 7 modules matched\nmerged: 7 weights merged\n")) << merge.err;
+  const auto merged = embed("merged").first, plain = embed("model").first;
+  float moved = 0;
+  for (size_t i = 0; i < merged.size(); ++i) {
+    EXPECT_NEAR(merged[i], adapted[i], 2e-6);
+    moved = std::max(moved, std::abs(plain[i] - adapted[i]));
+  }
+  EXPECT_GT(moved, 1e-3);
+
+  NamedTensors more = load_safetensors(folder_ / "adapter/adapter_model.safetensors");
+  for (const std::string part : {"lora_A.weight", "lora_B.weight", "lora_magnitude_vector"})
+    more.emplace("base_model.model.model.layers.5.mlp.up_proj." + part,
+                 more.at("base_model.model.model.layers.0.mlp.up_proj." + part));
+  save_safetensors(folder_ / "adapter/adapter_model.safetensors", more);
+  const std::string part = "embed --model_name model --input rows.jsonl --output x.npy --adapter adapter";
+  const Result refused = run(part);
+  EXPECT_EQ(refused.code, 3);
+  EXPECT_TRUE(has(refused.err, "7 of 8 modules matched")) << refused.err;
+  EXPECT_EQ(embed("model", "--adapter adapter --allow_partial_adapter").first, adapted);
+  EXPECT_EQ(run("merge --model_name model --adapter adapter --output_dir train").code, 3);
+  EXPECT_EQ(run("merge --model_name model --adapter adapter --allow_partial_adapter --output_dir train").code, 2);
+}
+
 }  // namespace
 }  // namespace vlm2vec

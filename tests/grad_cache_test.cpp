@@ -15,6 +15,7 @@ namespace {
 struct Setting {
   bool lora, f64;
   double limit;
+  bool dora = false;
 };
 
 std::vector<double> gradients(const TemporaryFolder& folder, const Setting& s, const TinyPairs& pairs, int64_t chunk,
@@ -23,11 +24,13 @@ std::vector<double> gradients(const TemporaryFolder& folder, const Setting& s, c
   std::vector<Parameter*> trained = encoder->parameters();
   AttachedLora lora;
   if (s.lora) {
-    lora = attach_lora(*encoder, {4, 8.0, 0.3, {"q_proj", "v_proj", "down_proj", "fc1", "proj"}}, &encoder->dropout);
+    lora = attach_lora(*encoder, {4, 8.0, 0.3, {"q_proj", "v_proj", "down_proj", "fc1", "proj"}, s.dora},
+                       &encoder->dropout);
     trained = lora.parameters();
     const DType dtype = s.f64 ? DType::f64 : DType::f32;
     for (size_t i = 0; i < trained.size(); ++i)
       trained[i]->set(normal_tensor(trained[i]->shape(), 0.2, i, dtype, Device::cpu));  // B = 0 would hide A
+    lora.update();
     encoder->dropout.active = true, encoder->dropout.seed = 5;
   }
   encoder->set_gradient_checkpointing(checkpointing);
@@ -58,9 +61,13 @@ TEST_P(GradCache, equals_the_whole_batch) {
 
 INSTANTIATE_TEST_SUITE_P(, GradCache,
                          testing::Values(Setting{false, true, 1e-12}, Setting{true, true, 1e-12},
-                                         Setting{false, false, 1e-5}, Setting{true, false, 1e-5}),
+                                         Setting{false, false, 1e-5}, Setting{true, false, 1e-5},
+                                         Setting{true, false, 1e-5, true}),
                          [](const auto& info) {
-                           return std::string(info.param.lora ? "lora" : "full") + (info.param.f64 ? "_f64" : "_f32");
+                           return std::string(info.param.dora   ? "dora"
+                                              : info.param.lora ? "lora"
+                                                                : "full") +
+                                  (info.param.f64 ? "_f64" : "_f32");
                          });
 
 // The dropout of a row is its own: another seed draws other masks.

@@ -15,7 +15,7 @@ struct AdapterArguments {
     line("adapter", folder, "PEFT folder (LoRA or DoRA) to apply");
     line("use_dora", how.use_dora, "False reads a DoRA adapter as LoRA, without its magnitude vectors");
     line("allow_partial_adapter", how.allow_partial, "apply what of the adapter matches layers of the model");
-    line("adapter_norms", how.norms, "print the norm of each module's change s*BA");
+    line("adapter_norms", how.norms, "print the norm of each change s*BA of the adapter");
   }
 };
 

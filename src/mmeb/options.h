@@ -41,9 +41,10 @@ struct TrainOptions {
     visit("resize_max_pixels", resize_max_pixels,
           "larger pictures are reduced to this area (0: preprocessor_config.json)");
     visit("output_dir", output_dir, "where the trained model, log.jsonl and checkpoints go");
-    visit("adapter", adapter, "continue from this PEFT folder (LoRA or DoRA), with its own rank, alpha, dropout and layers");
+    visit("adapter", adapter,
+          "continue from this PEFT folder (LoRA or DoRA), with its own rank, alpha, dropout and layers");
     visit("allow_partial_adapter", allow_partial_adapter, "use what of the adapter matches layers of the model");
-    visit("adapter_norms", adapter_norms, "print the norm of each module's change s*BA");
+    visit("adapter_norms", adapter_norms, "print the norm of each change s*BA of the adapter");
     visit("max_steps", max_steps, "training steps");
     visit("per_device_train_batch_size", per_device_train_batch_size, "pairs per step");
     visit("gc_q_chunk_size", gc_q_chunk_size, "GradCache: queries embedded at a time (0: all at once)");
@@ -86,7 +87,7 @@ struct EvalOptions {
     visit("adapter", adapter, "PEFT folder (LoRA or DoRA) to apply");
     visit("use_dora", use_dora, "False reads a DoRA adapter as LoRA, without its magnitude vectors");
     visit("allow_partial_adapter", allow_partial_adapter, "apply what of the adapter matches layers of the model");
-    visit("adapter_norms", adapter_norms, "print the norm of each module's change s*BA");
+    visit("adapter_norms", adapter_norms, "print the norm of each change s*BA of the adapter");
     visit("dataset_name", dataset_name, "folder of test sets, one sub-folder each (MMEB-eval)");
     visit("subset_name", subset_name, "only these sets of the folder");
     visit("image_dir", image_dir, "joined before the rows' picture paths (default: dataset_name)");

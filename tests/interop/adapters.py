@@ -96,4 +96,23 @@ for kind, dora in ("LoRA", "False"), ("DoRA", "True"):
     torch.save(peft.get_peft_model_state_dict(with_adapter), saved / "adapter_model.bin")
     (saved / "adapter_model.safetensors").unlink()
     compare(f"{kind} saved by torch.save, read here", ours(model_dir, saved), mine)
+
+# Adapters that only PEFT makes, with random A and B.
+ALL = r"model\.language_model\.layers\.\d+\.(self_attn\.(q|v|o)_proj|mlp\.(?P<which>up|down)_proj)"
+for name, config in {
+    "rsLoRA, regular expression": dict(r=4, lora_alpha=8, target_modules=ALL, use_rslora=True),
+    "rank and alpha patterns": dict(r=4, lora_alpha=8, target_modules=["q_proj", "down_proj", "fc1"],
+                                    rank_pattern={"layers.0.self_attn.q_proj": 2, "mlp.*": 6},
+                                    alpha_pattern={"down_proj": 20}),
+    "DoRA on all linear layers": dict(r=2, lora_alpha=4, target_modules="all-linear", use_dora=True),
+    "rsDoRA with ranks, regular expression": dict(r=3, lora_alpha=5, target_modules=ALL, use_dora=True, use_rslora=True,
+                                                  rank_pattern={r"layers\.1\..*": 5}),
+}.items():
+    torch.manual_seed(1)
+    made = peft.get_peft_model(base(model_dir), peft.LoraConfig(**config, lora_dropout=0.1)).eval()
+    for parameter_name, parameter in made.named_parameters():
+        if "lora_A" in parameter_name or "lora_B" in parameter_name:
+            torch.nn.init.normal_(parameter, std=0.05)
+    made.save_pretrained(work / "made")
+    compare(f"{name}, made by PEFT", ours(model_dir, work / "made"), theirs(made, model_dir))
 sys.exit(1 if failed else 0)
