@@ -94,7 +94,7 @@ TEST_F(MergeGolden, keeps_shards_names_and_the_head) {
     shards[file].emplace(renamed, tensor);
     map[renamed] = file;
   }
-  const fs::path base = model("shards", {});
+  const fs::path base = model("shards", NamedTensors());
   fs::remove(base / "model.safetensors");
   for (const auto& [file, tensors] : shards) save_safetensors(base / file, tensors);
   write_json(base / "model.safetensors.index.json", {{"weight_map", map}});

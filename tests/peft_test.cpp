@@ -221,7 +221,7 @@ TEST_F(Peft, takes_partial_matches_only_when_allowed) {
                "adapter: 2 of 2 modules matched; target_modules names model.layers.0.q_proj, which the file",
                [&] { with({}); });
   EXPECT_EQ(with({.allow_partial = true}), 2u);
-  save_safetensors(weights_, {});
+  save_safetensors(weights_, NamedTensors());
   expect_error(Exit::data, "adapter: 0 of 0 modules matched", [&] { with({}); });
   EXPECT_EQ(with({.allow_partial = true}), 0u);
 }

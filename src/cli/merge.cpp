@@ -72,12 +72,16 @@ Exit run_merge(const Command& command, const Arguments& arguments) {
     for (const std::string& name : kConfiguration)
       if (fs::exists(model_name / fs::path(name))) fs::copy_file(model_name / fs::path(name), folder / name);
     if (!weights.contains("model.safetensors")) fs::copy_file(model_name / fs::path(kIndex), folder / kIndex);
-    for (const std::string& file : weights)  // tensor by tensor: f32, rounded once to the type the base has
-      save_safetensors(folder / file, load_safetensors(model_name / fs::path(file)), {{"format", "pt"}},
-                       [&](const std::string& name, const Tensor& stored) {
-                         const auto found = changed.find(canonical_name(name));
-                         return found == changed.end() ? stored : found->second->merged().to(stored.dtype());
-                       });
+    for (const std::string& file : weights) {  // tensor by tensor: f32, rounded once to the type the base has
+      std::map<std::string, LazyTensor> tensors;
+      for (const auto& [name, stored] : load_safetensors(model_name / fs::path(file))) {
+        const auto found = changed.find(canonical_name(name));
+        const Lora* lora = found == changed.end() ? nullptr : found->second;
+        tensors[name] = {stored.shape(), stored.dtype(),
+                         [=, t = stored] { return lora ? lora->merged().to(t.dtype()) : t; }};
+      }
+      stream_safetensors(folder / file, tensors);
+    }
   });
   if (!quiet) {
     for (const std::string& note : encoder->notes) std::cerr << note << '\n';

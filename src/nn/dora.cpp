@@ -2,27 +2,25 @@
 
 #include <algorithm>
 #include <cmath>
-
-#include "tensor/parallel.h"
+#include <functional>
+#include <numeric>
 
 namespace vlm2vec {
 namespace {
 
-// Σ w² of each row in double, read in the type the rows are stored in.
+// Σ w² of each row in double. Rows are widened a few at a time.
 std::vector<double> row_squares(const Tensor& weight) {
-  const Tensor host = weight.to(Device::cpu);
-  const int64_t columns = host.columns();
-  std::vector<double> squares(size_t(host.rows()));
-  dispatch_float(host.dtype(), [&]<class T>() {
-    const T* w = host.data<T>();
-    parallel_for(host.rows(), 1 + (1 << 14) / columns, [&](int64_t begin, int64_t end) {
-      for (int64_t row = begin; row < end; ++row)
-        for (int64_t c = 0; c < columns; ++c) {
-          const double x = double(w[row * columns + c]);
-          squares[size_t(row)] += x * x;
-        }
+  const int64_t rows = weight.rows(), columns = weight.columns(), block = 1 + (1 << 20) / columns;
+  std::vector<double> squares;
+  for (int64_t begin = 0; begin < rows; begin += block) {
+    const Tensor part = weight.rows(begin, std::min(rows, begin + block)).to(acc_of(weight.dtype())).to(Device::cpu);
+    dispatch_float(part.dtype(), [&]<class T>() {
+      const T* w = part.data<T>();
+      for (int64_t row = 0; row < part.rows(); ++row, w += columns)
+        squares.push_back(
+            std::inner_product(w, w + columns, w, 0.0, std::plus(), [](double x, double y) { return x * y; }));
     });
-  });
+  }
   return squares;
 }
 

@@ -58,6 +58,46 @@ std::string some(const std::vector<std::string>& names) {
   return names.size() > 3 ? text + ", …" : text;
 }
 
+// Errors of f begin with where they come from.
+template <class F>
+auto naming(const std::string& where, F&& f) {
+  try {
+    return f();
+  } catch (const Error& e) {
+    fail(e.code, where, ": ", e.what());
+  }
+}
+
+void check_complete(const StoredAdapter& stored, bool dora) {
+  for (const auto& [path, m] : stored.modules) {
+    const char* missing = !m.a ? "lora_A" : !m.b ? "lora_B" : dora && !m.magnitude ? "lora_magnitude_vector" : nullptr;
+    if (missing) fail(Exit::data, stored.file.string(), ": ", path, " has no ", missing, "; is the file complete?");
+    if (m.magnitude && !dora)
+      fail(Exit::data, stored.file.string(), ": ", path,
+           " has a lora_magnitude_vector, but adapter_config.json does not say use_dora");
+  }
+}
+
+// The targeted layers that the file has tensors for.
+std::vector<Linear*> match(const std::vector<Linear*>& targeted, const StoredAdapter& stored, bool allow_partial,
+                           std::vector<std::string>& notes) {
+  std::vector<Linear*> layers;
+  std::vector<std::string> without_tensors, without_layer;
+  std::set<std::string> matched;
+  for (Linear* layer : targeted)
+    if (stored.modules.contains(layer->path())) layers.push_back(layer), matched.insert(layer->path());
+    else without_tensors.push_back(layer->path());
+  for (const auto& [path, m] : stored.modules)
+    if (!matched.contains(path)) without_layer.push_back(path);
+  notes.push_back(sentence("adapter: ", layers.size(), " of ", stored.modules.size(), " modules matched"));
+  if ((layers.empty() || !without_tensors.empty() || !without_layer.empty()) && !allow_partial)
+    fail(Exit::data, stored.file.string(), ": ", notes.back(),
+         without_layer.empty() ? "" : "; no layer of this model that target_modules names is " + some(without_layer),
+         without_tensors.empty() ? "" : "; target_modules names " + some(without_tensors) + ", which the file lacks",
+         "; is it the adapter's base model? (--allow_partial_adapter takes what matches)");
+  return layers;
+}
+
 void fill(Parameter& p, const Tensor& tensor, const Linear& layer, const fs::path& file) {
   if (tensor.shape() != p.shape())
     fail(Exit::data, file.string(), ": ", p.path(), " is ", tensor, ", this model wants ", to_string(p.shape()),
@@ -71,56 +111,24 @@ void fill(Parameter& p, const Tensor& tensor, const Linear& layer, const fs::pat
 AttachedLora load_adapter(Module& model, const fs::path& folder, const AdapterOptions& options,
                           const DropoutState* dropout, std::vector<std::string>& notes) {
   if (!fs::is_directory(folder)) fail(Exit::data, folder.string(), ": no such folder; expected a PEFT adapter");
-  const fs::path config_file = folder / "adapter_config.json";
+  const std::string config_file = folder / "adapter_config.json";
   LoraConfig config = read_peft_config(config_file);
-  StoredAdapter stored = read_tensors(folder);
+  const StoredAdapter stored = read_tensors(folder);
   config.nested_names = stored.nested_names;
-  const std::string file = stored.file.string();
-  for (const auto& [path, m] : stored.modules)
-    if (!m.a || !m.b || (config.use_dora && !m.magnitude))
-      fail(Exit::data, file, ": ", path, " has no ",
-           !m.a   ? "lora_A"
-           : !m.b ? "lora_B"
-                  : "lora_magnitude_vector",
-           "; is the file complete?");
-    else if (!config.use_dora && m.magnitude)
-      fail(Exit::data, file, ": ", path, " has a lora_magnitude_vector, but adapter_config.json does not say use_dora");
+  check_complete(stored, config.use_dora);
   if (config.use_dora && !options.use_dora) {
     config.use_dora = false;
-    notes.push_back(config_file.string() + ": DoRA adapter read as LoRA, its magnitude vectors are dropped");
+    notes.push_back(config_file + ": DoRA adapter read as LoRA, its magnitude vectors are dropped");
   }
-
-  std::vector<Linear*> layers;
-  std::vector<std::string> without_tensors, without_layer;
-  std::set<std::string> matched;
-  try {
-    for (Linear* layer : targeted_layers(model, config))
-      if (stored.modules.contains(layer->path())) layers.push_back(layer), matched.insert(layer->path());
-      else without_tensors.push_back(layer->path());
-  } catch (const Error& e) {
-    fail(e.code, config_file.string(), ": target_modules: ", e.what());
-  }
-  for (const auto& [path, m] : stored.modules)
-    if (!matched.contains(path)) without_layer.push_back(path);
-  const std::string count = sentence("adapter: ", layers.size(), " of ", stored.modules.size(), " modules matched");
-  if ((layers.empty() || !without_tensors.empty() || !without_layer.empty()) && !options.allow_partial)
-    fail(Exit::data, file, ": ", count,
-         without_layer.empty() ? "" : "; no layer of this model that target_modules names is " + some(without_layer),
-         without_tensors.empty() ? "" : "; target_modules names " + some(without_tensors) + ", which the file lacks",
-         "; is it the adapter's base model? (--allow_partial_adapter takes what matches)");
-  notes.push_back(count);
-
-  AttachedLora lora;
-  try {
-    lora = attach_lora(layers, config, dropout);
-  } catch (const Error& e) {
-    fail(e.code, config_file.string(), ": rank_pattern or alpha_pattern: ", e.what());
-  }
-  for (size_t i = 0; i < layers.size(); ++i) {
-    const StoredModule& m = stored.modules.at(layers[i]->path());
-    lora.adapters[i]->each_parameter([&](Parameter& p) {
-      const bool a = &p == &lora.adapters[i]->lora_A.weight, b = &p == &lora.adapters[i]->lora_B.weight;
-      fill(p, a ? m.a : b ? m.b : m.magnitude, *layers[i], stored.file);
+  const auto targeted = naming(config_file + ": target_modules", [&] { return targeted_layers(model, config); });
+  const auto layers = match(targeted, stored, options.allow_partial, notes);
+  const AttachedLora lora =
+      naming(config_file + ": rank_pattern or alpha_pattern", [&] { return attach_lora(layers, config, dropout); });
+  for (Lora* adapter : lora.adapters) {
+    const StoredModule& m = stored.modules.at(adapter->base.path());
+    adapter->each_parameter([&](Parameter& p) {
+      const bool a = &p == &adapter->lora_A.weight, b = &p == &adapter->lora_B.weight;
+      fill(p, a ? m.a : b ? m.b : m.magnitude, adapter->base, stored.file);
     });
   }
   lora.update();

@@ -109,22 +109,15 @@ NamedTensors load_safetensors(const std::filesystem::path& path) {
   return tensors;
 }
 
-void save_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
-                      const std::map<std::string, std::string>& metadata) {
-  save_safetensors(path, tensors, metadata, [](const std::string&, const Tensor& stored) { return stored; });
-}
-
-void save_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
-                      const std::map<std::string, std::string>& metadata,
-                      const std::function<Tensor(const std::string& name, const Tensor& stored)>& replace) {
+void stream_safetensors(const std::filesystem::path& path, const std::map<std::string, LazyTensor>& tensors,
+                        const std::map<std::string, std::string>& metadata) {
   nlohmann::ordered_json header;
   if (!metadata.empty()) header["__metadata__"] = metadata;
   uint64_t offset = 0;
   for (const auto& [name, t] : tensors) {
-    header[name] = {{"dtype", type_name(t.dtype())},
-                    {"shape", t.shape()},
-                    {"data_offsets", {offset, offset + uint64_t(t.bytes())}}};
-    offset += uint64_t(t.bytes());
+    const uint64_t end = offset + uint64_t(numel(t.shape) * size_of(t.dtype));
+    header[name] = {{"dtype", type_name(t.dtype)}, {"shape", t.shape}, {"data_offsets", {offset, end}}};
+    offset = end;
   }
   std::string text = header.is_null() ? "{}" : header.dump();
   text.resize((text.size() + 7) / 8 * 8, ' ');
@@ -133,11 +126,19 @@ void save_safetensors(const std::filesystem::path& path, const NamedTensors& ten
     out.write(reinterpret_cast<const char*>(&length), 8);
     out << text;
     for (const auto& [name, t] : tensors) {
-      const Tensor host = replace(name, t).to(Device::cpu);
-      CHECK(host.shape() == t.shape() && host.dtype() == t.dtype(), name, ": ", t, " cannot be replaced by ", host);
+      const Tensor host = t.make().to(Device::cpu);
+      CHECK(host.shape() == t.shape && host.dtype() == t.dtype, name, ": became ", host, ", announced as ",
+            name_of(t.dtype), to_string(t.shape));
       out.write(static_cast<const char*>(host.raw()), host.bytes());
     }
   });
+}
+
+void save_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
+                      const std::map<std::string, std::string>& metadata) {
+  std::map<std::string, LazyTensor> lazy;
+  for (const auto& [name, t] : tensors) lazy[name] = {t.shape(), t.dtype(), [t = t] { return t; }};
+  stream_safetensors(path, lazy, metadata);
 }
 
 NamedTensors load_checkpoint(const std::filesystem::path& folder) {

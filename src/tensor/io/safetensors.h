@@ -18,10 +18,15 @@ NamedTensors load_safetensors(const std::filesystem::path& path);  // F32, BF16,
 // Written atomically, in the order of the names.
 void save_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
                       const std::map<std::string, std::string>& metadata = {{"format", "pt"}});
-// The same file as if `replace` had been applied to each tensor before; one replaced tensor is in memory at a time.
-void save_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
-                      const std::map<std::string, std::string>& metadata,
-                      const std::function<Tensor(const std::string& name, const Tensor& stored)>& replace);
+
+// The same for tensors that are made when their turn comes, so that only one needs memory.
+struct LazyTensor {
+  Shape shape;
+  DType dtype;
+  std::function<Tensor()> make;
+};
+void stream_safetensors(const std::filesystem::path& path, const std::map<std::string, LazyTensor>& tensors,
+                        const std::map<std::string, std::string>& metadata = {{"format", "pt"}});
 
 // The tensors of a Hugging Face folder: model.safetensors, or the shards that model.safetensors.index.json lists.
 NamedTensors load_checkpoint(const std::filesystem::path& folder);
