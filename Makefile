@@ -36,7 +36,7 @@ demo: vlm2vec
 
 test: vlm2vec
 	@cmake --build build -j $(JOBS)
-	@ctest --test-dir build -j $(JOBS) --output-on-failure
+	@ctest --test-dir build --progress -j $(JOBS) --output-on-failure
 
 # The demonstration with three seeds and its controls, against their limits: one table.
 test-slow: vlm2vec
@@ -52,7 +52,7 @@ test-golden: vlm2vec
 test-asan: deps
 	@test -f build-asan/build.ninja || cmake -S . -B build-asan -G Ninja -DVLM2VEC_SANITIZE=ON >/dev/null
 	@cmake --build build-asan -j $(JOBS)
-	@ctest --test-dir build-asan -j $(JOBS) --output-on-failure
+	@ctest --test-dir build-asan --progress -j $(JOBS) --output-on-failure
 
 # Compiles the kernels for an A100 and an H100 and prints registers and spills; needs nvcc 12 or later, no GPU.
 kernels:

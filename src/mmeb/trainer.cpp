@@ -30,8 +30,9 @@ void check_options(const TrainOptions& o) {
         "train: one of --dataset_name and --train_file is needed, and not both");
   usage(o.batches.empty() || !o.train_file.empty(),
         "train: --batches numbers the rows of one file; it needs --train_file");
-  usage(o.per_device_train_batch_size > 0 && o.max_steps > 0,
-        "train: --per_device_train_batch_size and --max_steps must be positive");
+  usage(o.per_device_train_batch_size > 0, "train: --per_device_train_batch_size ", o.per_device_train_batch_size,
+        ", expected 1 or more");
+  usage(o.max_steps > 0, "train: --max_steps ", o.max_steps, ", expected 1 or more");
   usage(o.temperature > 0, "train: --temperature ", o.temperature, ", expected a positive number");
   usage(o.gc_q_chunk_size >= 0 && o.gc_p_chunk_size >= 0 && o.save_steps >= 0 && o.warmup_steps >= 0,
         "train: chunk sizes, --save_steps and --warmup_steps cannot be negative");
@@ -177,6 +178,7 @@ TrainResult train(TrainOptions o, Device device, bool quiet) {
   std::ofstream log_stream(log_file, std::ios::app);
   if (!quiet) {
     for (const std::string& note : notes) std::fprintf(stderr, "%s\n", note.c_str());
+    if (const std::string note = rows.note(); !note.empty()) std::fprintf(stderr, "%s\n", note.c_str());
     const std::string from = first ? sentence(", going on after step ", first) : "";
     std::fprintf(stderr, "train: %s, %lld of %lld parameters trained%s\n", rows.summary().c_str(),
                  count(parameters.parameters()), count(model.encoder->parameters()), from.c_str());

@@ -17,7 +17,8 @@ class TrainingRows {
 
   std::vector<const TrainRow*> next();  // the rows of the next step
   const std::filesystem::path& image_dir() const { return image_dir_; }
-  std::string summary() const;   // "27500 rows of 11 sets"
+  std::string summary() const;   // "27500 rows of 11 sets, 2000 steps of 128 pairs"
+  std::string note() const;      // for the user, if a batch cannot but repeat rows; else empty
   uint64_t fingerprint() const;  // of all texts and picture paths, in order (FNV-1a)
 
  private:
@@ -26,6 +27,7 @@ class TrainingRows {
   std::vector<std::vector<int64_t>> batches_;
   std::optional<Sampler> sampler_;
   std::filesystem::path image_dir_;
+  int64_t steps_, batch_size_, row_count_ = 0;
   size_t position_ = 0;
 };
 
