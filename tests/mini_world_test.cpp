@@ -5,7 +5,7 @@
 #include "mini_fixture.h"
 #include "mmeb/mini/emoji_font.h"
 #include "mmeb/mini/emoji_names.h"
-#include "mmeb/mini/sha256.h"
+#include "tensor/io/sha256.h"
 #include "mmeb/mini/tasks.h"
 
 namespace vlm2vec::mini {

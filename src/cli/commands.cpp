@@ -15,6 +15,8 @@ const std::vector<Command>& commands() {
       {"train", "Train a vision-language model into an embedder (VLM2Vec: InfoNCE with GradCache).", run_train},
       {"eval", "Rank every query's candidates and report Precision@1 as the paper does.", run_eval},
       {"embed", "Turn lines of text and pictures into unit vectors.", run_embed},
+      {"explain", "Show every stage of one input on its way through a model, and save them.", run_explain},
+      {"parity", "Compare every stage with a reference implementation's and write a certificate.", run_parity},
       {"tokenize", "Show the token ids of a text, or of every line of a file.", run_tokenize},
       {"selftest", "Check gradients, GradCache, the loss and batch-invariance on this machine, in seconds.",
        run_selftest},

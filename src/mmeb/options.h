@@ -1,5 +1,5 @@
-// Every option of `train` and `eval`, once: the command line, --help, the printout and the JSON of a run are made from
-// these lists. Names are those of the official scripts.
+// Every option of `train` and `eval`, and what they share with `embed`, `explain` and `parity`, once: the command line,
+// --help, the printout and the JSON of a run are made from these lists. Names are those of the official scripts.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -7,10 +7,31 @@
 
 namespace vlm2vec {
 
-struct TrainOptions {
-  std::string model_name, dataset_name, train_file, image_dir, output_dir, batches, adapter;
+// Which model, and how it reads a row.
+struct ModelOptions {
+  std::string model_name, adapter, precision = "f32";
+  bool use_dora = true;
+  int64_t max_len = 0, resize_min_pixels = 0, resize_max_pixels = 0;
+
+  template <class Visit>
+  void fields(Visit&& visit) {
+    visit("model_name", model_name, "folder of the checkpoint (Hugging Face layout)");
+    visit("adapter", adapter,
+          "PEFT folder to apply; train goes on from it, with its own rank, alpha, dropout and layers");
+    visit("use_dora", use_dora, "False reads a DoRA adapter as LoRA, without its magnitude vectors");
+    visit("precision", precision, "of products with weights: f32, or bf16 with sums in f32");
+    visit("max_len", max_len, "tokens of a row, pictures included; text beyond is cut off (0: no limit)");
+    visit("resize_min_pixels", resize_min_pixels,
+          "smaller pictures are enlarged to this area (0: preprocessor_config.json)");
+    visit("resize_max_pixels", resize_max_pixels,
+          "larger pictures are reduced to this area (0: preprocessor_config.json)");
+  }
+};
+
+struct TrainOptions : ModelOptions {
+  std::string dataset_name, train_file, image_dir, output_dir, batches;
   std::vector<std::string> subset_name;
-  int64_t num_sample_per_subset = 0, resize_min_pixels = 0, resize_max_pixels = 0;
+  int64_t num_sample_per_subset = 0;
   int64_t max_steps = 2000, per_device_train_batch_size = 128, gc_q_chunk_size = 0, gc_p_chunk_size = 0;
   double temperature = 0.02;
   double learning_rate = 2e-5, weight_decay = 0, adam_beta1 = 0.9, adam_beta2 = 0.999, adam_epsilon = 1e-8,
@@ -18,7 +39,7 @@ struct TrainOptions {
   std::string lr_scheduler_type = "linear";
   int64_t warmup_steps = 0;
   double warmup_ratio = 0;
-  bool lora = false, use_dora = true;
+  bool lora = false;
   int64_t lora_r = 16;
   double lora_alpha = 64, lora_dropout = 0.1;
   std::vector<std::string> lora_target_modules = {"qkv_proj", "o_proj",   "gate_up_proj", "down_proj", "k_proj",
@@ -30,18 +51,13 @@ struct TrainOptions {
 
   template <class Visit>
   void fields(Visit&& visit) {
-    visit("model_name", model_name, "folder of the checkpoint to train (Hugging Face layout)");
+    ModelOptions::fields(visit);
     visit("dataset_name", dataset_name, "folder of training sets, one sub-folder each (MMEB-train)");
     visit("subset_name", subset_name, "only these sets of the folder");
     visit("num_sample_per_subset", num_sample_per_subset, "only the first N rows of each set (0: all)");
     visit("train_file", train_file, "one file of training rows (JSON lines) instead of a folder");
     visit("image_dir", image_dir, "joined before the rows' picture paths (default: the folder of the rows)");
-    visit("resize_min_pixels", resize_min_pixels,
-          "smaller pictures are enlarged to this area (0: preprocessor_config.json)");
-    visit("resize_max_pixels", resize_max_pixels,
-          "larger pictures are reduced to this area (0: preprocessor_config.json)");
     visit("output_dir", output_dir, "where the trained model, log.jsonl and checkpoints go");
-    visit("adapter", adapter, "continue from this PEFT LoRA folder, with its own rank, alpha, dropout and layers");
     visit("max_steps", max_steps, "training steps");
     visit("per_device_train_batch_size", per_device_train_batch_size, "pairs per step");
     visit("gc_q_chunk_size", gc_q_chunk_size, "GradCache: queries embedded at a time (0: all at once)");
@@ -60,7 +76,6 @@ struct TrainOptions {
     visit("adam_epsilon", adam_epsilon, "AdamW");
     visit("max_grad_norm", max_grad_norm, "gradients are scaled down to this norm (0: never)");
     visit("lora", lora, "train LoRA adapters on frozen weights");
-    visit("use_dora", use_dora, "DoRA instead of LoRA; this program trains LoRA only, so say False");
     visit("lora_r", lora_r, "rank");
     visit("lora_alpha", lora_alpha, "the adapter's output is scaled by alpha / r");
     visit("lora_dropout", lora_dropout, "dropout before the adapter");
@@ -72,24 +87,17 @@ struct TrainOptions {
   }
 };
 
-struct EvalOptions {
-  std::string model_name, adapter, dataset_name, image_dir, encode_output_path;
+struct EvalOptions : ModelOptions {
+  std::string dataset_name, image_dir, encode_output_path;
   std::vector<std::string> subset_name;
-  int64_t per_device_eval_batch_size = 32, resize_min_pixels = 0, resize_max_pixels = 0;
-  bool use_dora = true;
+  int64_t per_device_eval_batch_size = 32;
 
   template <class Visit>
   void fields(Visit&& visit) {
-    visit("model_name", model_name, "folder of the checkpoint (Hugging Face layout)");
-    visit("adapter", adapter, "PEFT LoRA folder to apply");
-    visit("use_dora", use_dora, "False reads a DoRA adapter as LoRA, without its magnitude vectors");
+    ModelOptions::fields(visit);
     visit("dataset_name", dataset_name, "folder of test sets, one sub-folder each (MMEB-eval)");
     visit("subset_name", subset_name, "only these sets of the folder");
     visit("image_dir", image_dir, "joined before the rows' picture paths (default: dataset_name)");
-    visit("resize_min_pixels", resize_min_pixels,
-          "smaller pictures are enlarged to this area (0: preprocessor_config.json)");
-    visit("resize_max_pixels", resize_max_pixels,
-          "larger pictures are reduced to this area (0: preprocessor_config.json)");
     visit("encode_output_path", encode_output_path, "where scores, predictions and summary.json go");
     visit("per_device_eval_batch_size", per_device_eval_batch_size,
           "inputs embedded at a time; scores do not depend on it");

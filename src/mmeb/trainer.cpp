@@ -10,6 +10,7 @@
 #include "mmeb/checkpoint.h"
 #include "mmeb/grad_cache.h"
 #include "mmeb/interrupt.h"
+#include "mmeb/model.h"
 #include "mmeb/progress.h"
 #include "mmeb/training_rows.h"
 #include "nn/optim.h"
@@ -24,8 +25,6 @@ void check_options(const TrainOptions& o) {
   const auto usage = [](bool ok, const auto&... parts) {
     if (!ok) fail(Exit::usage, parts...);
   };
-  usage(!o.model_name.empty(), "train: --model_name is missing: the folder of the checkpoint to train");
-  usage(!o.output_dir.empty(), "train: --output_dir is missing: where the trained model goes");
   usage(o.dataset_name.empty() != o.train_file.empty(),
         "train: one of --dataset_name and --train_file is needed, and not both");
   usage(o.batches.empty() || !o.train_file.empty(),
@@ -45,8 +44,7 @@ void check_options(const TrainOptions& o) {
         "train: --learning_rate, --weight_decay and --max_grad_norm cannot be negative");
   usage(0 <= o.adam_beta1 && o.adam_beta1 < 1 && 0 <= o.adam_beta2 && o.adam_beta2 < 1 && o.adam_epsilon > 0,
         "train: expected --adam_beta1 and --adam_beta2 from 0 to below 1 and a positive --adam_epsilon");
-  usage(o.num_sample_per_subset >= 0 && o.resize_min_pixels >= 0 && o.resize_max_pixels >= 0,
-        "train: --num_sample_per_subset and the --resize bounds cannot be negative");
+  usage(o.num_sample_per_subset >= 0, "train: --num_sample_per_subset cannot be negative");
   std::error_code ignored;
   usage(!fs::equivalent(o.model_name, o.output_dir, ignored), "train: --output_dir is the folder of the model itself, ",
         o.model_name, "; choose another");
@@ -58,10 +56,8 @@ void check_options(const TrainOptions& o) {
 TrainedModel load_model(TrainOptions& o, const std::optional<FoundCheckpoint>& checkpoint, Device device,
                         std::vector<std::string>& notes) {
   const bool adapters = o.lora || !o.adapter.empty();
-  const EncoderOptions encoder_options{
-      .device = device, .min_pixels = o.resize_min_pixels, .max_pixels = o.resize_max_pixels};
   TrainedModel model{
-      load_encoder(checkpoint && !adapters ? checkpoint->folder : fs::path(o.model_name), encoder_options),
+      load_encoder(checkpoint && !adapters ? checkpoint->folder : fs::path(o.model_name), encoder_options(o, device)),
       {},
       o.model_name};
   Encoder& encoder = *model.encoder;
@@ -115,10 +111,10 @@ std::string to_line(const StepLog& log) {
 }
 
 // The share of queries whose best target is their own, or equal to it in text and picture.
-double accuracy(const std::vector<const TrainRow*>& rows, const std::vector<int32_t>& best) {
+double accuracy(const TrainingRows& rows, const std::vector<RowId>& batch, const std::vector<int32_t>& best) {
   size_t right = 0;
-  for (size_t i = 0; i < rows.size(); ++i) right += rows[size_t(best[i])]->positive == rows[i]->positive;
-  return double(right) / double(rows.size());
+  for (size_t i = 0; i < batch.size(); ++i) right += rows[batch[size_t(best[i])]].positive == rows[batch[i]].positive;
+  return double(right) / double(batch.size());
 }
 
 // Embeds, differentiates, clips and updates. Nothing of the parameters has changed if it throws.
@@ -127,11 +123,13 @@ StepLog train_step(int64_t step, TrainingRows& rows, const TrainedModel& model, 
   const auto start = std::chrono::steady_clock::now();
   reset_peak_bytes();
   Encoder& encoder = *model.encoder;
-  const std::vector<const TrainRow*> batch = rows.next();
+  const std::vector<RowId> batch = rows.next();
   std::vector<EncoderInput> queries, targets;
   for (size_t i = 0; i < batch.size(); ++i) {
-    queries.push_back(encoder_input(batch[i]->query, encoder.image_token(), rows.image_dir(), 2 * i));
-    targets.push_back(encoder_input(batch[i]->positive, encoder.image_token(), rows.image_dir(), 2 * i + 1));
+    const TrainRow& row = rows[batch[i]];
+    queries.push_back(encoder_input(row.query, encoder.image_token(), rows.image_dir(), 2 * i));
+    targets.push_back(encoder_input(row.positive, encoder.image_token(), rows.image_dir(), 2 * i + 1));
+    queries.back().row = targets.back().row = rows.name_of(batch[i]);
   }
   encoder.dropout.active = model.lora && model.lora->config.dropout > 0;
   encoder.dropout.seed = mix(o.seed, uint64_t(step));
@@ -150,7 +148,7 @@ StepLog train_step(int64_t step, TrainingRows& rows, const TrainedModel& model, 
   log.learning_rate =
       o.learning_rate * Schedule{parse_schedule(o.lr_scheduler_type), warmup, o.max_steps}.factor(step - 1);
   optimiser.step(log.learning_rate, gradient.scale);
-  log.in_batch_accuracy = accuracy(batch, result.best);
+  log.in_batch_accuracy = accuracy(rows, batch, result.best);
   log.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   log.peak_bytes = memory_statistics().peak_bytes;
   return log;

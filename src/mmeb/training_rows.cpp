@@ -54,13 +54,15 @@ void TrainingRows::check_pictures() const {
                " names this picture (--image_dir is joined before it)");
 }
 
-std::vector<const TrainRow*> TrainingRows::next() {
-  std::vector<const TrainRow*> rows;
-  if (sampler_)
-    for (const RowId id : sampler_->next()) rows.push_back(&sets_[size_t(id.set)].rows[size_t(id.row)]);
-  else
-    for (const int64_t row : batches_[position_++]) rows.push_back(&sets_[0].rows[size_t(row)]);
+std::vector<RowId> TrainingRows::next() {
+  if (sampler_) return sampler_->next();
+  std::vector<RowId> rows;
+  for (const int64_t row : batches_[position_++]) rows.push_back({0, int32_t(row)});
   return rows;
+}
+
+std::string TrainingRows::name_of(RowId id) const {
+  return sentence("row ", id.row + 1, " of ", sets_[size_t(id.set)].name);
 }
 
 std::string TrainingRows::summary() const {

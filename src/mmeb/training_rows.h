@@ -15,7 +15,9 @@ class TrainingRows {
   // Every picture is looked for before the first step, not met in the last one.
   void check_pictures() const;
 
-  std::vector<const TrainRow*> next();  // the rows of the next step
+  std::vector<RowId> next();  // the rows of the next step
+  const TrainRow& operator[](RowId id) const { return sets_[size_t(id.set)].rows[size_t(id.row)]; }
+  std::string name_of(RowId id) const;  // "row 12 of Scene_t2i"
   const std::filesystem::path& image_dir() const { return image_dir_; }
   std::string summary() const;   // "27500 rows of 11 sets, 2000 steps of 128 pairs"
   std::string note() const;      // for the user, if a batch cannot but repeat rows; else empty

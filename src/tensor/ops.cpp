@@ -133,7 +133,7 @@ Shape matmul_shape(const Tensor& a, const Tensor& b, bool transpose_a, bool tran
 }  // namespace
 
 Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose_b, const Tensor& bias) {
-  Tensor c(matmul_shape(a, b, transpose_a, transpose_b), a.dtype(), a.device());
+  Tensor c(matmul_shape(a, b, transpose_a, transpose_b), acc_of(a.dtype()), a.device());
   if (bias) check_columns("matmul", "the bias", bias, c);
   kernel::matmul(a, b, bias, {transpose_a, transpose_b, false}, c);
   return c;

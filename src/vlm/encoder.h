@@ -16,7 +16,8 @@ namespace vlm2vec {
 struct EncoderInput {
   std::string text;
   std::vector<std::filesystem::path> images;
-  uint64_t key = 0;  // who this row is, for dropout: the same key, the same mask, in whatever batch
+  uint64_t key = 0;      // who this row is, for dropout: the same key, the same mask, in whatever batch
+  std::string row = {};  // where it comes from, for error messages: "row 12 of Scene_t2i"
 };
 
 // The text and pixels of some rows, packed; its content is the backbone's own affair.
@@ -24,7 +25,8 @@ struct Batch {
   virtual ~Batch() = default;
 };
 
-// Called with every stage's name and value while a model runs; the names are those of `explain --dump`.
+// Called with every stage's name and value while a model runs, from input_ids to embedding; the names are those of
+// `explain --dump`. A traced model computes all rows of all layers.
 using Trace = std::function<void(const std::string& stage, const Tensor& value)>;
 
 struct Encoder : Module {
@@ -45,7 +47,9 @@ struct Encoder : Module {
 struct EncoderOptions {
   Device device = Device::cpu;
   bool f64 = false;                        // everything in double precision, for tests
+  bool bf16 = false;                       // products with weights in bf16, sums in f32
   int64_t min_pixels = 0, max_pixels = 0;  // bounds of a picture's area; 0: those of preprocessor_config.json
+  int64_t max_len = 0;                     // tokens of a row, pictures included; what is beyond is cut off; 0: no limit
   bool load_weights = true;                // false: the parameters are left for the caller to fill
 };
 

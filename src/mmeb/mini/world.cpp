@@ -7,7 +7,7 @@
 
 #include "mmeb/mini/emoji_font.h"
 #include "mmeb/mini/emoji_names.h"
-#include "mmeb/mini/sha256.h"
+#include "tensor/io/sha256.h"
 #include "tensor/error.h"
 
 namespace vlm2vec::mini {

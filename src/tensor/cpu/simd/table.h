@@ -12,14 +12,14 @@ namespace vlm2vec {
 // C[m, n] = op(A)[m, k] · op(B)[k, n] + bias[n], or C += … if accumulate.
 struct GemmTask {
   int64_t m, n, k;
-  const float* a;  // [m, k], or [k, m] if transpose_a
+  const void* a;  // [m, k], or [k, m] if transpose_a
   int64_t a_stride;
   const void* b;  // [k, n], or [n, k] if transpose_b: a Linear's weight
   int64_t b_stride;
   float* c;
   int64_t c_stride;
   bool transpose_a = false, transpose_b = false;
-  bool b_is_bf16 = false;  // B holds uint16_t, the upper halves of floats
+  bool a_is_bf16 = false, b_is_bf16 = false;  // uint16_t, the upper halves of floats
   bool accumulate = false;
   const float* bias = nullptr;  // [n] or none
 };

@@ -1,10 +1,10 @@
 // The message is cut into blocks of 64 bytes; each block stirs eight 32-bit words through 64 rounds. The constants are
 // the leading fractional bits of the square and cube roots of the first primes, computed here instead of listed.
-#include "mmeb/mini/sha256.h"
+#include "tensor/io/sha256.h"
 
 #include <bit>
 
-namespace vlm2vec::mini {
+namespace vlm2vec {
 namespace {
 
 struct Constants {
@@ -83,4 +83,4 @@ std::string hex(const Digest& digest) {
   return text;
 }
 
-}  // namespace vlm2vec::mini
+}  // namespace vlm2vec
