@@ -88,6 +88,7 @@ void dispatch_matmul(const Tensor& a, const Tensor& b, const Tensor& bias, Matmu
   if (a.dtype() == DType::f64) run(double(), double(), double());
   else if (a.dtype() == DType::bf16) run(float(), bf16(), bf16());
   else if (b.dtype() == DType::bf16) run(float(), float(), bf16());
+  else if (b.dtype() == DType::f16) run(float(), float(), f16());
   else run(float(), float(), float());
 }
 

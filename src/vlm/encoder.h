@@ -53,7 +53,7 @@ struct EncoderOptions {
   bool load_weights = true;                // false: the parameters are left for the caller to fill
 };
 
-// The backbone of a Hugging Face folder, by the model_type of its config.json.
+// The backbone of a Hugging Face folder. Qwen2-VL is the only one; others are refused by the model_type of config.json.
 std::unique_ptr<Encoder> load_encoder(const std::filesystem::path& folder, const EncoderOptions& options = {});
 
 // Embeds rows without tape, `batch_size` at a time → f32 [rows, dim] on the host. Batches of any size give the same

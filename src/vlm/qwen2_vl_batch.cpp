@@ -44,7 +44,7 @@ Qwen2Vl::Qwen2Vl(const std::filesystem::path& folder, const EncoderOptions& opti
          " merged by ", processor_.merge_size, ", config.json ", config_.vision.patch_size, " by ",
          config_.vision.spatial_merge_size);
   if (tokenizer_.vocab_size() > config_.text.vocab_size)
-    fail(Exit::data, folder.string(), ": tokenizer.json has ", tokenizer_.vocab_size(),
+    fail(Exit::data, folder.string(), ": the tokenizer has ", tokenizer_.vocab_size(),
          " tokens, config.json a vocabulary of ", config_.text.vocab_size);
   if (options.min_pixels > 0) processor_.min_pixels = options.min_pixels;
   if (options.max_pixels > 0) processor_.max_pixels = options.max_pixels;
@@ -52,6 +52,9 @@ Qwen2Vl::Qwen2Vl(const std::filesystem::path& folder, const EncoderOptions& opti
     fail(Exit::usage, "pictures would need at least ", processor_.min_pixels, " and at most ", processor_.max_pixels,
          " pixels");
   processor_.temporal_patch_size = 1;  // one frame of a still picture; PatchEmbed adds the slices of the weight instead
+  if (config_.image_token_id >= tokenizer_.vocab_size() || !tokenizer_.is_added(config_.image_token_id))
+    fail(Exit::data, folder.string(), ": image_token_id is ", config_.image_token_id,
+         " in config.json, but the tokenizer has no added token of that id; do the two belong together?");
   image_token_ = tokenizer_.token(config_.image_token_id);
   for (const char* name : {"config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json",
                            "vocab.json", "merges.txt", "chat_template.json", "generation_config.json"})

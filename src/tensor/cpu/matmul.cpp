@@ -1,4 +1,4 @@
-// c = op(a)·op(b) + bias as one task for gemm.h; b alone or both may be bf16.
+// c = op(a)·op(b) + bias as one task for gemm.h; b may be bf16 or f16, both may be bf16.
 #include "kernels/kernels.h"
 #include "tensor/cpu/gemm.h"
 #include "tensor/cpu/shared.h"
@@ -6,7 +6,7 @@
 namespace vlm2vec::cpu {
 
 void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, MatmulOptions options, const Tensor& c) {
-  const bool a_narrow = a.dtype() == DType::bf16, b_narrow = b.dtype() == DType::bf16;
+  const bool a_narrow = a.dtype() == DType::bf16, b_narrow = b.dtype() == DType::bf16 || b.dtype() == DType::f16;
   gemm({.m = c.rows(),
         .n = c.columns(),
         .k = options.transpose_a ? a.rows() : a.columns(),
@@ -19,7 +19,8 @@ void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, MatmulOptions 
         .transpose_a = options.transpose_a,
         .transpose_b = options.transpose_b,
         .a_is_bf16 = a_narrow,
-        .b_is_bf16 = b_narrow,
+        .b_is_bf16 = b.dtype() == DType::bf16,
+        .b_is_f16 = b.dtype() == DType::f16,
         .accumulate = options.accumulate,
         .bias = bias ? f32("matmul", bias) : nullptr});
 }

@@ -100,7 +100,7 @@ void gemm(const GemmTask& g, int64_t m0, int64_t m1, int64_t n0, int64_t n1) {
   // What cannot be read as it lies: an operand to be widened, a B to be turned, and rows so far apart that they get into each other's
   // way in the cache.
   const bool pack_a_first = n1 - n0 >= pack_above || g.a_is_bf16 || (g.transpose_a ? g.a_stride > 1024 : g.a_stride % 256 == 0);
-  const bool pack_b_first = m1 - m0 >= pack_above || g.transpose_b || g.b_is_bf16 || g.b_stride > 1024;
+  const bool pack_b_first = m1 - m0 >= pack_above || g.transpose_b || g.b_is_bf16 || g.b_is_f16 || g.b_stride > 1024;
   // k = 0 makes one empty block, which writes the bias.
   const int64_t kc = g.k > 0 ? count_of(g.k, count_of(g.k, KC)) : 1, k_blocks = g.k > 0 ? count_of(g.k, kc) : 1;
   const int64_t m_blocks = count_of(m1 - m0, MC), panels_size = (MC / MR + 1) * room_for_panel(KC);
@@ -111,7 +111,8 @@ void gemm(const GemmTask& g, int64_t m0, int64_t m1, int64_t n0, int64_t n1) {
     for (int64_t k_block = 0; k_block < k_blocks; ++k_block) {
       const int64_t k0 = k_block * kc, k = smaller(kc, g.k - k0);
       if (pack_b_first && g.b_is_bf16) pack_b<uint16_t>(g, k0, k, n, n + nc, packed_b);
-      if (pack_b_first && !g.b_is_bf16) pack_b<float>(g, k0, k, n, n + nc, packed_b);
+      if (pack_b_first && g.b_is_f16) pack_b<Half>(g, k0, k, n, n + nc, packed_b);
+      if (pack_b_first && !g.b_is_bf16 && !g.b_is_f16) pack_b<float>(g, k0, k, n, n + nc, packed_b);
       for (int64_t m_block = 0; m_block < m_blocks; ++m_block) {
         const int64_t first = m0 + (m1 - m0) * m_block / m_blocks, last = m0 + (m1 - m0) * (m_block + 1) / m_blocks;
         const Panels panels(last - first);
