@@ -53,6 +53,18 @@ struct Scale {
   __device__ void operator()(int64_t i) const { y[i] = T(acc_t<T>(x[i]) * factor); }
 };
 
+// y[r, c] = x[r, c]·factors[c] + bias[c];   dx = dy·factors,   dfactors[c] = Σ_r dy[r, c]·x[r, c]
+template <class T>
+struct ScaleColumns {
+  const T *x, *factors, *bias;
+  int64_t columns;
+  T* y;
+  __device__ void operator()(int64_t i) const {
+    const int64_t c = i % columns;
+    y[i] = T(acc_t<T>(x[i]) * acc_t<T>(factors[c]) + (bias ? acc_t<T>(bias[c]) : acc_t<T>(0)));
+  }
+};
+
 template <class A>
 __device__ A sigmoid(A x) {
   return 1 / (1 + exp(-x));
@@ -158,6 +170,13 @@ void multiply(const Tensor& a, const Tensor& b, const Tensor& y) {
 void scale(const Tensor& x, double factor, const Tensor& y) {
   dispatch_float(x.dtype(), [&]<class T>() {
     for_each(x.numel(), Scale<T>{x.data<T>(), acc_t<T>(factor), y.data<T>()});
+  });
+}
+
+void scale_columns(const Tensor& x, const Tensor& factors, const Tensor& bias, const Tensor& y) {
+  dispatch_float(x.dtype(), [&]<class T>() {
+    for_each(x.numel(), ScaleColumns<T>{x.data<T>(), factors.data<T>(), bias ? bias.data<T>() : nullptr, x.columns(),
+                                        y.data<T>()});
   });
 }
 

@@ -56,6 +56,7 @@ KERNEL(add, const Tensor& a, const Tensor& b, const Tensor& y)
 KERNEL(add_to, const Tensor& x, const Tensor& y)                                       // y += x
 KERNEL(multiply, const Tensor& a, const Tensor& b, const Tensor& y)
 KERNEL(scale, const Tensor& x, double factor, const Tensor& y)
+KERNEL(scale_columns, const Tensor& x, const Tensor& factors, const Tensor& bias, const Tensor& y)  // y[r, c] = x[r, c]·factors[c] + bias[c]
 KERNEL(activate, const Tensor& x, Activation f, const Tensor& y)
 KERNEL(activate_dx, const Tensor& dy, const Tensor& x, Activation f, const Tensor& dx)
 KERNEL(swiglu, const Tensor& gate, const Tensor& up, const Tensor& y)                  // y = silu(gate)·up

@@ -146,6 +146,13 @@ std::vector<Formula> formulas() {
       {"multiply", normals({{2, 3}, {2, 3}}), [](const Vars& v) { return v[0] * v[1]; }, {}},
       {"square", normals({{2, 3}}), [](const Vars& v) { return v[0] * v[0]; }, {}},
       {"scale", normals({{2, 3}}), [](const Vars& v) { return scale(v[0], -1.7); }, {}},
+      {"scale_columns", normals({{3, 4}, {4}, {4}}), [](const Vars& v) { return scale_columns(v[0], v[1], v[2]); },
+       [](const Vars& v) {
+         const Var ones(full({3, 1}, 1, DType::f64, Device::cpu));
+         return v[0] * matmul(ones, view(v[1], {1, 4})) + matmul(ones, view(v[2], {1, 4}));
+       }},
+      {"scale_columns_without_bias", normals({{3, 4}, {4}}),
+       [](const Vars& v) { return scale_columns(v[0], v[1]); }, {}},
       {"silu", normals({{2, 9}}), [](const Vars& v) { return activate(v[0], Activation::silu); },
        [=](const Vars& v) { return sigmoid_product(v[0], 1); }},
       {"gelu", normals({{2, 9}}), [](const Vars& v) { return activate(v[0], Activation::gelu); },

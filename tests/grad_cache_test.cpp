@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "nn/adapters.h"
 #include "nn/optim.h"
 #include "tiny_model.h"
 

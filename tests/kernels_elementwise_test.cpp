@@ -27,6 +27,15 @@ TEST(KernelsElementwise, SumsAndProducts) {
     expect_close(y, map(numbers(a), numbers(b), std::multiplies()), "multiply");
     emu::scale(a, -1.75, y);
     expect_close(y, map(numbers(a), numbers(a), [](double x, double) { return -1.75 * x; }), "scale");
+    const Tensor factors = random({columns}, dtype, 31), bias = random({columns}, dtype, 32);
+    const Numbers by = numbers(factors), plus = numbers(bias);
+    Numbers scaled = numbers(a), shifted = scaled;
+    for (size_t i = 0; i < scaled.size(); ++i)
+      scaled[i] *= by[i % columns], shifted[i] = scaled[i] + plus[i % columns];
+    emu::scale_columns(a, factors, {}, y);
+    expect_close(y, scaled, "scale_columns");
+    emu::scale_columns(a, factors, bias, y);
+    expect_close(y, shifted, "scale_columns with a bias");
     emu::fill(y, 0.375);
     expect_close(y, Numbers(size_t(y.numel()), 0.375), "fill");
   });

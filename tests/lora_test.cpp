@@ -1,15 +1,14 @@
-// LoRA: the formula, what is trained, and PEFT folders there and back.
+// LoRA: the formula, what is trained, dropout.
 #include "nn/lora.h"
 
 #include <gtest/gtest.h>
 
-#include <nlohmann/json.hpp>
+#include <cmath>
 
 #include "expect_error.h"
+#include "nn/adapters.h"
 #include "nn/optim.h"
 #include "nn/state.h"
-#include "temporary_folder.h"
-#include "tensor/io/files.h"
 #include "tensor/ops.h"
 
 namespace vlm2vec {
@@ -47,7 +46,7 @@ TEST(Lora, adds_a_product_of_two_thin_matrices) {
   EXPECT_EQ(lora.parameters()[0]->path(), "blocks.0.q_proj.lora_A.weight");
   EXPECT_EQ(lora.parameters()[5]->path(), "blocks.1.o_proj.lora_B.weight");
   EXPECT_FALSE(model.blocks[0].o_proj.adapter);
-  initialise_lora(lora, 5, DType::f64, Device::cpu);
+  lora.initialise(5);
   EXPECT_EQ(to_vector<double>(layer(x).value()), to_vector<double>(plain)) << "B = 0: nothing changes at first";
   fill(lora);
   const Tensor a = lora.parameters()[0]->value(), b = lora.parameters()[1]->value();
@@ -60,7 +59,7 @@ TEST(Lora, adds_a_product_of_two_thin_matrices) {
 TEST(Lora, starts_as_peft_does) {
   Model model;
   const AttachedLora lora = attach_lora(model, {100, 8, 0, {"q_proj"}}, nullptr);
-  initialise_lora(lora, 5, DType::f64, Device::cpu);
+  lora.initialise(5);
   double squares = 0;
   for (double a : to_vector<double>(lora.parameters()[0]->value())) squares += a * a;
   EXPECT_NEAR(std::sqrt(squares / 600), 1.0 / 100, 0.001);  // N(0, 1/r²)
@@ -114,82 +113,55 @@ TEST(Lora, drops_out_by_row_and_layer) {
   EXPECT_EQ(to_vector<double>(model.blocks[0].q_proj(x).value()), to_vector<double>(model.blocks[1].q_proj(x).value()));
 }
 
-TEST(Lora, goes_to_a_peft_folder_and_back) {
-  const TemporaryFolder folder("lora");
-  Model model, other;
-  const AttachedLora lora = attach_lora(model, {3, 12, 0.1, {"q_proj", "o_proj", "gate_proj"}}, nullptr);
-  EXPECT_EQ(lora.unmatched_targets, std::vector<std::string>{"gate_proj"});
-  fill(lora);
-  save_adapter(lora, folder.path() / "adapter", "the/base");
-  const auto config = read_json(folder.path() / "adapter" / "adapter_config.json");
-  EXPECT_EQ(config.at("r"), 3);
-  EXPECT_EQ(config.at("lora_alpha"), 12);
-  EXPECT_EQ(config.at("base_model_name_or_path"), "the/base");
-  EXPECT_TRUE(load_safetensors(folder.path() / "adapter" / "adapter_model.safetensors")
-                  .contains("base_model.model.blocks.0.q_proj.lora_A.weight"));
-  std::vector<std::string> notes;
-  const AttachedLora read =
-      load_adapter(other, folder.path() / "adapter", false, nullptr, DType::f64, Device::cpu, notes);
-  EXPECT_EQ(read.config.dropout, 0.1);
-  EXPECT_EQ(notes, std::vector<std::string>{"adapter: no layer is named gate_proj; ignored"});
-  EXPECT_EQ(output(other), output(model));
+TEST(Lora, has_a_rank_and_an_alpha_for_each_layer) {
+  Model model;
+  LoraConfig config = kConfig;
+  config.rank_pattern = {{"blocks.1.o_proj", 5}, {"o_pro.", 7}}, config.alpha_pattern = {{"[^o]_proj", 30}};
+  AttachedLora lora = attach_lora(model, config, nullptr);
+  EXPECT_EQ(lora.adapters[0]->rank, 3);
+  EXPECT_EQ(lora.adapters[2]->rank, 5);  // the first that fits
+  EXPECT_EQ(lora.adapters[0]->scaling, 10);
+  EXPECT_EQ(lora.adapters[2]->scaling, 12 / 5.0);
+  Model other;
+  config.use_rslora = true;
+  lora = attach_lora(other, config, nullptr);
+  EXPECT_DOUBLE_EQ(lora.adapters[2]->scaling, 12 / std::sqrt(5.0));
 }
 
-TEST(Lora, refuses_adapters_it_would_get_wrong) {
-  const TemporaryFolder folder("lora-errors");
+TEST(Lora, targets_by_list_by_expression_or_all) {
   Model model;
-  const AttachedLora lora = attach_lora(model, kConfig, nullptr);
-  fill(lora);
-  save_adapter(lora, folder.path(), "base");
-  const auto config_file = folder.path() / "adapter_config.json", weights = folder.path() / "adapter_model.safetensors";
-  const auto config = read_json(config_file);
-  std::vector<std::string> notes;
-  const auto load = [&](bool drop_dora = false) {
-    Model fresh;
-    load_adapter(fresh, folder.path(), drop_dora, nullptr, DType::f64, Device::cpu, notes);
+  const auto layers = [&](const LoraConfig& config) {
+    std::string paths;
+    for (const Linear* layer : targeted_layers(model, config)) paths += layer->path() + " ";
+    return paths;
   };
-  const auto expect_refusal = [&](const std::string& sentence, const nlohmann::json& patch) {
-    auto changed = config;
-    changed.merge_patch(patch);
-    write_json(config_file, changed);
-    expect_error(Exit::data, config_file.string() + ": " + sentence, load);
-    write_json(config_file, config);
-  };
-  expect_refusal("peft_type is \"IA3\", expected LORA", {{"peft_type", "IA3"}});
-  expect_refusal("this is a DoRA adapter; --use_dora False", {{"use_dora", true}});
-  expect_refusal("use_rslora is true", {{"use_rslora", true}});
-  expect_refusal("rank_pattern is set", {{"rank_pattern", {{"q_proj", 4}}}});
-  expect_refusal("bias is \"all\", expected none", {{"bias", "all"}});
-  expect_refusal("target_modules is \"all-linear\", expected a list", {{"target_modules", "all-linear"}});
-  expect_refusal("r is 0, expected at least 1", {{"r", 0}});
-  expect_refusal("r, lora_alpha or target_modules is missing", {{"r", nullptr}});
-
-  const NamedTensors stored = load_safetensors(weights);
-  NamedTensors changed = stored;
-  changed.erase("base_model.model.blocks.0.q_proj.lora_A.weight");
-  save_safetensors(weights, changed);
-  expect_error(Exit::data, "1 of 6 tensors are missing (blocks.0.q_proj.lora_A.weight, …), 0 are not used", load);
-  changed = stored;
-  const std::string magnitude = "base_model.model.blocks.0.q_proj.lora_magnitude_vector";
-  changed.emplace(magnitude, normal({4}, 1));
-  save_safetensors(weights, changed);
-  expect_error(Exit::data, "0 of 6 tensors are missing, 1 are not used (blocks.0.q_proj.lora_magnitude_vector, …)",
-               load);
-  auto dora = config;
-  dora["use_dora"] = true;
-  write_json(config_file, dora);
-  load(true);
-  ASSERT_EQ(notes.size(), 1u);
-  EXPECT_NE(notes[0].find("magnitude vectors are dropped"), std::string::npos);
-  write_json(config_file, config);
-  changed = stored;
-  changed.at("base_model.model.blocks.0.q_proj.lora_A.weight") = normal({3, 7}, 1);
-  save_safetensors(weights, changed);
-  expect_error(Exit::data, "blocks.0.q_proj.lora_A.weight is f64[3, 7], this model wants [3, 6]", load);
-  Model none;
+  LoraConfig config;
+  config.target_modules = {"proj"};
+  EXPECT_EQ(layers(config), "");
+  config.target_modules = {"blocks.0.q_proj", "o_proj"};
+  EXPECT_EQ(layers(config), "blocks.0.q_proj blocks.0.o_proj blocks.1.o_proj ");
+  config.target_pattern = ".*[.]1[.].*";
+  EXPECT_EQ(layers(config), "blocks.1.q_proj blocks.1.o_proj ");
+  config.target_pattern = "q_proj";  // must fit the whole path
+  EXPECT_EQ(layers(config), "");
+  config.target_pattern = "all-linear";
+  EXPECT_EQ(layers(config), "blocks.0.q_proj blocks.0.o_proj blocks.1.q_proj blocks.1.o_proj ");
+  config.target_pattern = "(?:a|aa)+(";
+  expect_error(Exit::data, "not a regular expression at character", [&] { layers(config); });
+  config.target_pattern = R"(model\.language_model\.layers\.0\.self_attn\.(?P<which>q|k)_proj)";
+  EXPECT_FALSE(config.targets("model.layers.0.self_attn.q_proj"));
+  config.nested_names = true;
+  EXPECT_TRUE(config.targets("model.layers.0.self_attn.q_proj"));
+  EXPECT_EQ(config.spelled("visual.blocks.0.attn.qkv"), "model.visual.blocks.0.attn.qkv");
   expect_error(Exit::usage, "none of the target modules names a layer", [&] {
-    attach_lora(none, {3, 12, 0, {"proj"}}, nullptr);
+    attach_lora(model, {3, 12, 0, {"proj"}}, nullptr);
   });
+}
+
+TEST(Lora, gives_up_on_an_expression_that_would_take_for_ever) {
+  LoraConfig config;
+  config.target_pattern = R"((?:a|a)*\d)";
+  expect_error(Exit::data, "cannot be matched", [&] { config.targets("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaac"); });
 }
 
 }  // namespace

@@ -99,6 +99,11 @@ inline std::vector<OpCase> op_cases() {
        [](Draw& d, int64_t r, int64_t c) {
          return Results{scale(d.normal({r, c}), -0.3f)};
        }},
+      {"scale_columns",
+       [](Draw& d, int64_t r, int64_t c) {
+         const Tensor x = d.normal({r, c}), factors = d.normal({c});
+         return Results{scale_columns(x, factors), scale_columns(x, factors, d.normal({c}))};
+       }},
       {"swiglu",
        [](Draw& d, int64_t r, int64_t c) {
          return Results{swiglu(d.normal({r, c}), d.normal({r, c}))};

@@ -10,6 +10,7 @@
 
 #include "kernels/emulator.h"
 #include "mmeb/evaluator.h"
+#include "nn/peft.h"
 #include "tensor/io/files.h"
 #include "tensor/io/safetensors.h"
 #include "tensor/parallel.h"
@@ -70,6 +71,11 @@ class Trainer : public testing::Test {
   TrainOptions lora(const std::string& output) {
     TrainOptions o = options(output);
     o.lora = true, o.use_dora = false, o.lora_dropout = 0.2, o.gc_q_chunk_size = 2, o.gc_p_chunk_size = 3;
+    return o;
+  }
+  TrainOptions dora(const std::string& output) {
+    TrainOptions o = lora(output);
+    o.use_dora = true;
     return o;
   }
   std::string file(const std::string& path) { return read_text(folder_.path() / path); }
@@ -144,9 +150,11 @@ TEST_F(Trainer, any_number_of_threads_gives_the_same_bits) {
 }
 
 TEST_F(Trainer, resumes_bit_for_bit) {
-  for (const bool with_lora : {false, true}) {
-    const auto make = [&](const std::string& name) { return with_lora ? lora(name) : options(name); };
-    const std::string weights = with_lora ? "/adapter_model.safetensors" : "/model.safetensors";
+  for (const std::string what : {"full", "lora", "dora"}) {
+    const auto make = [&](const std::string& name) {
+      return what == "full" ? options(name) : what == "lora" ? lora(name) : dora(name);
+    };
+    const std::string weights = what == "full" ? "/model.safetensors" : "/adapter_model.safetensors";
     train(make("straight"), Device::cpu, true);
     TrainOptions o = make("broken");
     o.save_steps = 5;
@@ -217,10 +225,31 @@ TEST_F(Trainer, lora_trains_only_adapters_and_says_what_it_ignores) {
   EXPECT_FALSE(fs::exists(folder_.path() / "lora/model.safetensors"));
   std::vector<std::string> notes;
   const auto encoder = load_encoder(folder_.path() / "model");
-  const AttachedLora loaded =
-      load_adapter(*encoder, folder_.path() / "lora", false, nullptr, DType::f32, Device::cpu, notes);
+  const AttachedLora loaded = load_adapter(*encoder, folder_.path() / "lora", {}, nullptr, notes);
   EXPECT_EQ(loaded.adapters.size(), 2u * 7);
-  EXPECT_EQ(notes, std::vector<std::string>{"adapter: no layer is named qkv_proj, gate_up_proj, out_proj; ignored"});
+  EXPECT_EQ(notes, std::vector<std::string>{"adapter: 14 of 14 modules matched"});
+}
+
+TEST_F(Trainer, trains_dora_unless_told_otherwise) {
+  TrainOptions o = options("default");
+  o.lora = true, o.max_steps = 3, o.lora_dropout = 0;
+  train(o, Device::cpu, true);
+  const NamedTensors whole = load_safetensors(folder_ / "default/adapter_model.safetensors");
+  EXPECT_EQ(whole.size(), 2u * 7 * 3);
+  // GradCache, whose chunks share the norms of the step
+  o.output_dir = folder_ / "chunks", o.gc_q_chunk_size = 2, o.gc_p_chunk_size = 1;
+  train(o, Device::cpu, true);
+  const auto all = log("default"), chunks = log("chunks");
+  ASSERT_EQ(all.size(), 3u);
+  for (size_t i = 0; i < 3; ++i) EXPECT_NEAR(all[i]["loss"].get<double>(), chunks[i]["loss"].get<double>(), 1e-4);
+  // From its own folder on, under the folder's own configuration
+  o = options("further");
+  o.adapter = folder_ / "default", o.max_steps = 1;
+  train(o, Device::cpu, true);
+  const json record = json::parse(file("further/training_options.json"));
+  EXPECT_EQ(record["use_dora"], true);
+  EXPECT_EQ(record["lora_r"], 16);
+  EXPECT_EQ(load_safetensors(folder_ / "further/adapter_model.safetensors").size(), whole.size());
 }
 
 // The CPU has a fast path for everything that training and embedding need.
@@ -234,6 +263,7 @@ TEST_F(Trainer, never_emulates_on_the_cpu) {
   TrainOptions o = lora("fast");
   o.gradient_checkpointing = true;
   EXPECT_EQ(launches([&] { train(o, Device::cpu, true); }), 0u) << "training adapters";
+  EXPECT_EQ(launches([&] { train(dora("fast-dora"), Device::cpu, true); }), 0u) << "training DoRA";
   EXPECT_EQ(launches([&] { train(options("fast-full"), Device::cpu, true); }), 0u) << "training all weights";
   const auto emulated = load_encoder(folder_.path() / "model", {.device = Device::emu}),
              fast = load_encoder(folder_.path() / "model");
@@ -245,7 +275,7 @@ TEST_F(Trainer, never_emulates_on_the_cpu) {
   write_test_rows(folder_ / "data");
   EvalOptions e;
   e.model_name = folder_ / "model", e.dataset_name = folder_ / "data", e.encode_output_path = folder_ / "scores";
-  e.adapter = folder_ / "fast", e.use_dora = false;
+  e.adapter = folder_ / "fast-dora";
   EXPECT_EQ(launches([&] { evaluate(e, Device::cpu, true); }), 0u) << "evaluating";
 }
 
@@ -260,7 +290,6 @@ TEST_F(Trainer, wrong_usage_is_refused) {
     }
     return Exit::ok;
   };
-  EXPECT_EQ(code([](TrainOptions& o) { o.lora = true; }), Exit::usage);  // DoRA is the default
   EXPECT_EQ(code([](TrainOptions& o) { o.train_file = "x.jsonl"; }), Exit::usage);
   EXPECT_EQ(code([](TrainOptions& o) { o.temperature = 0; }), Exit::usage);
   EXPECT_EQ(code([](TrainOptions& o) { o.lr_scheduler_type = "step"; }), Exit::usage);

@@ -10,6 +10,7 @@
 #include "mmeb/grad_cache.h"
 #include "mmeb/trainer.h"
 #include "nn/optim.h"
+#include "nn/peft.h"
 #include "nn/state.h"
 #include "temporary_folder.h"
 #include "tensor/io/files.h"
@@ -39,7 +40,7 @@ TrainOptions golden_options(const json& description, const std::string& run, con
   o.max_grad_norm = s.at("max_grad_norm");
   o.learning_rate = s.at("learning_rate").at(run == "full" ? "full" : "adapter");
   o.resize_max_pixels = 1003520;
-  if (run == "lora") o.adapter = training() / "dora/initial", o.use_dora = false;
+  if (run != "full") o.adapter = training() / "dora/initial", o.use_dora = run != "lora";
   return o;
 }
 
@@ -72,7 +73,8 @@ class TrainingGolden : public testing::Test {
     EXPECT_LE(worst_loss, limits.loss);
     EXPECT_LE(worst_norm, limits.norm);
     compare_weights(run, limits.weights);
-    RecordProperty(run + "_loss", std::to_string(worst_loss));
+    RecordProperty(run + "_loss", sentence(worst_loss));
+    RecordProperty(run + "_norm", sentence(worst_norm));
   }
 
   void compare_weights(const std::string& run, double limit) {
@@ -80,7 +82,9 @@ class TrainingGolden : public testing::Test {
     const NamedTensors ours =
         load_safetensors(folder_ / run / (full ? "model.safetensors" : "adapter_model.safetensors"));
     const NamedTensors theirs =
-        load_safetensors(training() / (full ? "full/final.safetensors" : "lora/final/adapter_model.safetensors"));
+        load_safetensors(training() / (full            ? "full/final.safetensors"
+                                       : run == "lora" ? "lora/final/adapter_model.safetensors"
+                                                       : "dora/final/adapter_model.safetensors"));
     double worst = 0;
     for (const auto& [name, tensor] : theirs) {
       const auto a = full ? stored_part(ours.at(name)) : to_vector<double>(ours.at(name)),
@@ -89,6 +93,7 @@ class TrainingGolden : public testing::Test {
       for (size_t i = 0; i < a.size(); ++i) worst = std::max(worst, std::abs(a[i] - b[i]));
     }
     EXPECT_LE(worst, limit) << run;
+    RecordProperty(run + "_weights", sentence(worst));
   }
   const TemporaryFolder folder_{"golden"};
 };
@@ -96,6 +101,8 @@ class TrainingGolden : public testing::Test {
 TEST_F(TrainingGolden, full) { replay("full", {1e-3, 3e-3, 5e-5}, 0); }
 TEST_F(TrainingGolden, lora) { replay("lora", {1e-4, 2e-4, 1e-5}, 0); }
 TEST_F(TrainingGolden, lora_by_grad_cache) { replay("lora", {1e-4, 2e-4, 1e-5}, 3); }
+TEST_F(TrainingGolden, dora) { replay("dora", {1e-4, 2e-4, 1e-5}, 0); }
+TEST_F(TrainingGolden, dora_gradcache) { replay("dora_gradcache", {1e-4, 2e-4, 1e-5}, 2); }
 
 // d loss / d parameter of the first batch, by parameter.
 std::map<std::string, Tensor> first_gradients(Encoder& encoder, const TrainedParameters& parameters) {
@@ -132,20 +139,37 @@ TEST_F(TrainingGolden, first_gradients_of_all_weights) {
             1e-4);
 }
 
-TEST_F(TrainingGolden, first_gradients_of_adapters) {
+// Gradients of the first batch with an adapter of training/dora, and what of them the reference lists.
+struct AdapterGradients {
+  std::map<std::string, Tensor> ours;
+  NamedTensors theirs;
+  size_t adapters;
+};
+AdapterGradients adapter_gradients(const fs::path& folder, const fs::path& reference, bool use_dora) {
   const auto encoder = load_encoder(golden("qwen2_vl/tiny"), {.max_pixels = 1003520});
   std::vector<std::string> notes;
-  const AttachedLora lora =
-      load_adapter(*encoder, training() / "dora/initial", true, nullptr, DType::f32, Device::cpu, notes);
+  const AttachedLora lora = load_adapter(*encoder, training() / folder, {.use_dora = use_dora}, nullptr, notes);
   const TrainedParameters parameters(lora.parameters());
-  const auto ours = first_gradients(*encoder, parameters);
-  const NamedTensors theirs = load_safetensors(training() / "lora/gradients_step1.safetensors");
-  ASSERT_EQ(theirs.size(), lora.adapters.size());  // of B; A's are zero as long as B is
-  EXPECT_LE(relative_l2(ours, theirs, false), 1e-4);
-  for (const auto& [name, gradient] : ours)
-    if (name.find("lora_A") != std::string::npos) {
-      for (const float x : to_vector<float>(gradient)) ASSERT_EQ(x, 0) << name;
-    }
+  return {first_gradients(*encoder, parameters), load_safetensors(training() / reference), lora.adapters.size()};
+}
+
+TEST_F(TrainingGolden, first_gradients_of_adapters) {
+  for (const bool use_dora : {false, true}) {
+    const auto [ours, theirs, adapters] = adapter_gradients(
+        "dora/initial", use_dora ? "dora/gradients_step1.safetensors" : "lora/gradients_step1.safetensors", use_dora);
+    ASSERT_EQ(theirs.size(), adapters * (use_dora ? 2 : 1));  // of B and the magnitudes; A's are zero as long as B is
+    EXPECT_LE(relative_l2(ours, theirs, false), 1e-4);
+    for (const auto& [name, gradient] : ours)
+      if (name.find("lora_A") != std::string::npos) {
+        for (const float x : to_vector<float>(gradient)) ASSERT_EQ(x, 0) << name;
+      }
+  }
+}
+
+TEST_F(TrainingGolden, last_gradients_of_dora) {
+  const auto [ours, theirs, adapters] = adapter_gradients("dora/final", "dora/gradients_final.safetensors", true);
+  EXPECT_EQ(theirs.size(), 3 * adapters / 2);  // of one of the two layers
+  EXPECT_LE(relative_l2(ours, theirs, false), 2e-4);
 }
 
 TEST(LossGolden, value_and_gradients) {

@@ -20,6 +20,19 @@ Var scale(const Var& x, double factor) {
   return record("scale", scale(x.value(), factor), {{x, [=](const Tensor& dy) { return scale(dy, factor); }}});
 }
 
+Var scale_columns(const Var& x, const Var& factors, const Var& bias) {
+  const Tensor X = x.value(), F = factors.value();
+  const auto column_sums = [](const Tensor& t, const Tensor& like) {
+    const Tensor sums = zeros(like.shape(), like.dtype(), like.device());
+    column_sums_to(t, sums);
+    return sums;
+  };
+  return record("scale_columns", scale_columns(X, F, bias.value()),
+                {{x, [=](const Tensor& dy) { return scale_columns(dy, F); }},
+                 {factors, [=](const Tensor& dy) { return column_sums(multiply(dy, X), F); }},
+                 {bias, [](const Tensor& dy, const Tensor& db) { column_sums_to(dy, db); }}});
+}
+
 Var activate(const Var& x, Activation f) {
   const Tensor X = x.value();
   return record("activate", activate(X, f), {{x, [=](const Tensor& dy) { return activate_dx(dy, X, f); }}});

@@ -12,6 +12,7 @@ inline Var operator+(const Var& a, const Var& b) { return add(a, b); }
 Var multiply(const Var& a, const Var& b);
 inline Var operator*(const Var& a, const Var& b) { return multiply(a, b); }
 Var scale(const Var& x, double factor);
+Var scale_columns(const Var& x, const Var& factors, const Var& bias = {});  // x·diag(factors) + b
 Var activate(const Var& x, Activation f);
 Var swiglu(const Var& gate, const Var& up);  // silu(gate)·up (Shazeer 2020)
 Var dropout(const Var& x, const Tensor& row_keys, double p, uint64_t seed);

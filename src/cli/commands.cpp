@@ -17,6 +17,7 @@ const std::vector<Command>& commands() {
       {"embed", "Turn lines of text and pictures into unit vectors.", run_embed},
       {"explain", "Show every stage of one input on its way through a model, and save them.", run_explain},
       {"parity", "Compare every stage with a reference implementation's and write a certificate.", run_parity},
+      {"merge", "Write a checkpoint with an adapter merged into its weights.", run_merge},
       {"tokenize", "Show the token ids of a text, or of every line of a file.", run_tokenize},
       {"selftest", "Check gradients, GradCache, the loss and batch-invariance on this machine, in seconds.",
        run_selftest},

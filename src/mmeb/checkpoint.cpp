@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "nn/peft.h"
 #include "nn/state.h"
 #include "tensor/io/files.h"
 

@@ -5,7 +5,7 @@
 #include <optional>
 
 #include "mmeb/options.h"
-#include "nn/lora.h"
+#include "nn/adapters.h"
 #include "nn/optim.h"
 #include "vlm/encoder.h"
 

@@ -4,6 +4,10 @@
 
 namespace vlm2vec {
 
+AdapterOptions adapter_options(const AdapterArguments& a) {
+  return {a.use_dora, a.allow_partial_adapter, a.adapter_norms};
+}
+
 EncoderOptions encoder_options(const ModelOptions& o, Device device) {
   if (o.precision != "f32" && o.precision != "bf16")
     fail(Exit::usage, "--precision: got \"", o.precision, "\", expected f32 or bf16");
@@ -18,7 +22,7 @@ EncoderOptions encoder_options(const ModelOptions& o, Device device) {
 
 std::unique_ptr<Encoder> load_model(const ModelOptions& o, Device device, bool quiet) {
   auto encoder = load_encoder(o.model_name, encoder_options(o, device));
-  if (!o.adapter.empty()) load_adapter(*encoder, o.adapter, !o.use_dora, nullptr, DType::f32, device, encoder->notes);
+  if (!o.adapter.empty()) load_adapter(*encoder, o.adapter, adapter_options(o), nullptr, encoder->notes);
   if (!quiet)
     for (const std::string& note : encoder->notes) std::fprintf(stderr, "%s\n", note.c_str());
   return encoder;

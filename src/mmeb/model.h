@@ -3,10 +3,12 @@
 #include <memory>
 
 #include "mmeb/options.h"
+#include "nn/peft.h"
 #include "vlm/encoder.h"
 
 namespace vlm2vec {
 
+AdapterOptions adapter_options(const AdapterArguments& arguments);
 EncoderOptions encoder_options(const ModelOptions& options, Device device);  // Exit::usage for values out of range
 
 // With its adapter. The notes about what is not used go to stderr unless quiet.

@@ -7,18 +7,30 @@
 
 namespace vlm2vec {
 
+// An adapter, and how much of it is wanted.
+struct AdapterArguments {
+  std::string adapter;
+  bool use_dora = true, allow_partial_adapter = false, adapter_norms = false;
+
+  template <class Visit>
+  void fields(Visit&& visit) {
+    visit("adapter", adapter,
+          "PEFT folder to apply (LoRA or DoRA); train goes on from it, with its own rank, alpha, dropout and layers");
+    visit("use_dora", use_dora, "False: LoRA, also from the adapter of a DoRA folder, without its magnitude vectors");
+    visit("allow_partial_adapter", allow_partial_adapter, "use what of the adapter matches layers of the model");
+    visit("adapter_norms", adapter_norms, "print the norm of each module's change s*BA");
+  }
+};
+
 // Which model, and how it reads a row.
-struct ModelOptions {
-  std::string model_name, adapter, precision = "f32";
-  bool use_dora = true;
+struct ModelOptions : AdapterArguments {
+  std::string model_name, precision = "f32";
   int64_t max_len = 0, resize_min_pixels = 0, resize_max_pixels = 0;
 
   template <class Visit>
   void fields(Visit&& visit) {
     visit("model_name", model_name, "folder of the checkpoint (Hugging Face layout)");
-    visit("adapter", adapter,
-          "PEFT folder to apply; train goes on from it, with its own rank, alpha, dropout and layers");
-    visit("use_dora", use_dora, "False reads a DoRA adapter as LoRA, without its magnitude vectors");
+    AdapterArguments::fields(visit);
     visit("precision", precision, "of products with weights: f32, or bf16 with sums in f32");
     visit("max_len", max_len, "tokens of a row, pictures included; text beyond is cut off (0: no limit)");
     visit("resize_min_pixels", resize_min_pixels,
@@ -70,7 +82,7 @@ struct TrainOptions : ModelOptions {
     visit("lr_scheduler_type", lr_scheduler_type, "linear, cosine, constant or constant_with_warmup");
     visit("warmup_steps", warmup_steps, "steps over which the rate rises from 0");
     visit("warmup_ratio", warmup_ratio, "the same as a share of max_steps; warmup_steps goes first");
-    visit("weight_decay", weight_decay, "AdamW, on matrices");
+    visit("weight_decay", weight_decay, "AdamW, on all but biases and norms");
     visit("adam_beta1", adam_beta1, "AdamW");
     visit("adam_beta2", adam_beta2, "AdamW");
     visit("adam_epsilon", adam_epsilon, "AdamW");

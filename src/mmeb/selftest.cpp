@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "mmeb/grad_cache.h"
+#include "nn/adapters.h"
 #include "nn/optim.h"
 #include "nn/state.h"
 #include "tensor/io/files.h"

@@ -14,6 +14,7 @@
 #include "mmeb/progress.h"
 #include "mmeb/training_rows.h"
 #include "nn/optim.h"
+#include "nn/peft.h"
 #include "tensor/io/files.h"
 
 namespace vlm2vec {
@@ -49,8 +50,6 @@ void check_options(const TrainOptions& o) {
   usage(!fs::equivalent(o.model_name, o.output_dir, ignored), "train: --output_dir is the folder of the model itself, ",
         o.model_name, "; choose another");
   parse_schedule(o.lr_scheduler_type);
-  usage(!(o.lora && o.use_dora),
-        "train: --lora True trains DoRA by default, which this program does not have; add --use_dora False for LoRA");
 }
 
 TrainedModel load_model(TrainOptions& o, const std::optional<FoundCheckpoint>& checkpoint, Device device,
@@ -66,14 +65,16 @@ TrainedModel load_model(TrainOptions& o, const std::optional<FoundCheckpoint>& c
   if (!adapters) return model;
   const fs::path folder = checkpoint ? checkpoint->folder : fs::path(o.adapter);
   if (!folder.empty()) {
-    model.lora = load_adapter(encoder, folder, !o.use_dora, &encoder.dropout, DType::f32, device, notes);
+    model.lora = load_adapter(encoder, folder, adapter_options(o), &encoder.dropout, notes);
     const LoraConfig& own = model.lora->config;  // the folder's configuration holds, and the record says so
     o.lora_r = own.rank, o.lora_alpha = own.alpha, o.lora_dropout = own.dropout,
-    o.lora_target_modules = own.target_modules;
+    o.lora_target_modules = own.target_pattern.empty() ? own.target_modules : std::vector{own.target_pattern},
+    o.use_dora = own.use_dora;
   } else {
     model.lora =
-        attach_lora(encoder, {int(o.lora_r), o.lora_alpha, o.lora_dropout, o.lora_target_modules}, &encoder.dropout);
-    initialise_lora(*model.lora, o.seed, DType::f32, device);
+        attach_lora(encoder, {int(o.lora_r), o.lora_alpha, o.lora_dropout, o.lora_target_modules, o.use_dora},
+                    &encoder.dropout);
+    model.lora->initialise(o.seed);
     if (const std::string note = model.lora->unmatched_note(); !note.empty()) notes.push_back(note);
   }
   return model;
@@ -148,6 +149,7 @@ StepLog train_step(int64_t step, TrainingRows& rows, const TrainedModel& model, 
   log.learning_rate =
       o.learning_rate * Schedule{parse_schedule(o.lr_scheduler_type), warmup, o.max_steps}.factor(step - 1);
   optimiser.step(log.learning_rate, gradient.scale);
+  if (model.lora) model.lora->update();
   log.in_batch_accuracy = accuracy(rows, batch, result.best);
   log.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   log.peak_bytes = memory_statistics().peak_bytes;

@@ -1,9 +1,8 @@
-// LoRA: W stays, y = x Wᵀ + (α/r)·drop(x) Aᵀ Bᵀ with A [r, in], B [out, r] trained (Hu et al. 2021, eq. 3). Adapters
-// are read and written as PEFT folders: adapter_config.json and adapter_model.safetensors.
+// LoRA: W stays, y = x Wᵀ + s·drop(x) Aᵀ Bᵀ with A [r, in], B [out, r] trained and s = α/r (Hu et al. 2021, eq. 3) or
+// α/√r (rsLoRA, Kalajdzievski 2023).
 #pragma once
-#include <filesystem>
-#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "nn/layers.h"
@@ -17,41 +16,51 @@ struct DropoutState {
   Tensor row_keys;    // i64 [rows]
 };
 
+// Which layers get an adapter, and which one: the fields of PEFT's LoraConfig that mean something here.
 struct LoraConfig {
   int rank = 8;
   double alpha = 64, dropout = 0;
-  std::vector<std::string> target_modules;  // a module is meant if its path is the name or ends with "." + name
-  double scale() const { return alpha / rank; }
+  std::vector<std::string> target_modules;  // a layer is meant if its path is the name or ends with "." + name
+  bool use_dora = false, use_rslora = false;
+  // In place of the list, if not empty: a regular expression for the whole path, or "all-linear".
+  std::string target_pattern;
+  // Other ranks and alphas for some layers: the first whose regular expression fits the end of the path.
+  std::vector<std::pair<std::string, int>> rank_pattern;
+  std::vector<std::pair<std::string, double>> alpha_pattern;
+  // Paths in all of these, and in the files, are spelled as since transformers 4.52: "model.language_model.layers…".
+  bool nested_names = false;
+
+  std::string spelled(const std::string& path) const;
+  bool targets(const std::string& path) const;
+  int rank_of(const std::string& path) const;
+  double scale_of(const std::string& path) const;
 };
 
 struct Lora : Module, Adapter {
-  Lora(Linear* base, int64_t in, int64_t out, const LoraConfig& config, const DropoutState* state, int number);
+  Lora(Linear& base, const LoraConfig& config, const DropoutState* dropout, int number);
   Var operator()(const Linear& base, const Var& x) override;
+  // As PEFT starts: A ~ N(0, 1/r²), B = 0.
+  virtual void initialise(uint64_t seed);
+  // To be called when A or B have new values: what is derived from them is computed again.
+  virtual void update() {}
+  virtual Tensor merged() const;  // the weight that does the same alone, f32 (f64 in f64 models), on the host
+  double delta_norm() const;      // ‖s·BA‖ (Frobenius)
+
+  const Linear& base;
+  const int rank;
+  const double scaling;
   Linear lora_A, lora_B;
 
+ protected:
+  bool drops() const { return dropout_ && dropout_->active && probability_ > 0; }
+  Var dropped(const Var& x) const;
+  Var low_rank(const Var& x) const { return lora_B(scale(lora_A(x), scaling)); }
+  DType dtype() const { return acc_of(base.weight.value().dtype()); }  // of the adapter's numbers
+
  private:
-  LoraConfig config_;
+  const double probability_;
   const DropoutState* dropout_;
-  int number_;  // among the adapters of the model: each has its own dropout
+  const int number_;  // among the adapters of the model: each has its own dropout
 };
-
-// What was attached, and the target names that match no layer.
-struct AttachedLora {
-  LoraConfig config;
-  std::vector<Lora*> adapters;
-  std::vector<std::string> unmatched_targets;
-  std::vector<Parameter*> parameters() const;
-  std::string unmatched_note() const;  // for the user; empty if every target names a layer
-};
-AttachedLora attach_lora(Module& model, const LoraConfig& config, const DropoutState* dropout);
-
-// PEFT's gaussian initialisation: A ~ N(0, 1/r²), B = 0.
-void initialise_lora(const AttachedLora& lora, uint64_t seed, DType dtype, Device device);
-
-// Attaches the adapter of a PEFT folder. With drop_dora the magnitude vectors of a DoRA adapter are left out; without
-// it such a folder is an error. `notes` gets sentences for the user.
-AttachedLora load_adapter(Module& model, const std::filesystem::path& folder, bool drop_dora,
-                          const DropoutState* dropout, DType dtype, Device device, std::vector<std::string>& notes);
-void save_adapter(const AttachedLora& lora, const std::filesystem::path& folder, const std::string& base_model);
 
 }  // namespace vlm2vec

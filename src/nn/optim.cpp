@@ -57,7 +57,10 @@ void AdamW::step(double learning_rate, double gradient_scale) {
                  1 - std::pow(options_.beta1, double(steps_)),
                  1 - std::pow(options_.beta2, double(steps_)),
                  gradient_scale};
-  const auto decay = [&](size_t i) { return parameters_.parameters()[i]->is_matrix() ? options_.weight_decay : 0; };
+  const auto decay = [&](size_t i) {
+    const Parameter& p = *parameters_.parameters()[i];
+    return p.is_matrix() || p.path().ends_with("lora_magnitude_vector") ? options_.weight_decay : 0;
+  };
   const size_t count = parameters_.parameters().size();
   for (size_t first = 0, last; first < count; first = last) {  // neighbours of equal decay in one launch
     for (last = first + 1; last < count && decay(last) == decay(first);) ++last;

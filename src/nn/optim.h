@@ -27,7 +27,7 @@ class TrainedParameters {
 
 struct AdamWOptions {
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
-  double weight_decay = 0;  // on matrices only, as Hugging Face's Trainer does
+  double weight_decay = 0;  // on all but biases and norms, as Hugging Face's Trainer does
 };
 
 class AdamW {

@@ -39,6 +39,13 @@ Tensor scale(const Tensor& x, double factor) {
   kernel::scale(x, factor, y);
   return y;
 }
+Tensor scale_columns(const Tensor& x, const Tensor& factors, const Tensor& bias) {
+  check_columns("scale_columns", "the factor", factors, x);
+  if (bias) check_columns("scale_columns", "the bias", bias, x);
+  Tensor y = empty_like(x);
+  kernel::scale_columns(x, factors, bias, y);
+  return y;
+}
 Tensor activate(const Tensor& x, Activation f) {
   Tensor y = empty_like(x);
   kernel::activate(x, f, y);

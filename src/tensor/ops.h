@@ -14,6 +14,7 @@ Tensor add(const Tensor& a, const Tensor& b);
 void add_to(const Tensor& x, const Tensor& y);  // y += x
 Tensor multiply(const Tensor& a, const Tensor& b);
 Tensor scale(const Tensor& x, double factor);
+Tensor scale_columns(const Tensor& x, const Tensor& factors, const Tensor& bias = {});  // x·diag(factors) (+ bias)
 Tensor activate(const Tensor& x, Activation f);
 Tensor activate_dx(const Tensor& dy, const Tensor& x, Activation f);
 Tensor swiglu(const Tensor& gate, const Tensor& up);

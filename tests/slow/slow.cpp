@@ -11,6 +11,7 @@
 #include "cli/commands.h"
 #include "mmeb/evaluator.h"
 #include "mmeb/grad_cache.h"
+#include "nn/adapters.h"
 #include "nn/optim.h"
 #include "nn/state.h"
 #include "tensor/io/files.h"

@@ -68,6 +68,19 @@ void scale(const Tensor& x, double factor, const Tensor& y) {
   each(y, [&](int64_t n, int64_t i) { simd().scale(n, float(factor), from + i, to + i); });
 }
 
+void scale_columns(const Tensor& x, const Tensor& factors, const Tensor& bias, const Tensor& y) {
+  const float *from = f32("scale_columns", x), *f = f32("scale_columns", factors);
+  const float* const b = bias ? f32("scale_columns", bias) : nullptr;
+  float* const to = f32("scale_columns", y);
+  const int64_t d = x.columns();
+  parallel_rows(x.rows(), d, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      simd().multiply(d, from + row * d, f, to + row * d);
+      if (b) simd().add_to(d, b, to + row * d);
+    }
+  });
+}
+
 void activate(const Tensor& x, Activation f, const Tensor& y) {
   const auto run = f == Activation::silu ? simd().silu : f == Activation::gelu ? simd().gelu : simd().quick_gelu;
   const float* from = f32("activate", x);

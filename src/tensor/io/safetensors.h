@@ -19,7 +19,6 @@ NamedTensors load_safetensors(const std::filesystem::path& path);  // F32, BF16,
 // Written atomically, in the order of the names.
 void save_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
                       const std::map<std::string, std::string>& metadata = {{"format", "pt"}});
-
 // The same for tensors that are made when their turn comes, so that only one needs memory.
 struct LazyTensor {
   Shape shape;

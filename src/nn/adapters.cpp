@@ -1,0 +1,64 @@
+#include "nn/adapters.h"
+
+#include "nn/dora.h"
+#include "tensor/random.h"
+
+namespace vlm2vec {
+
+std::vector<Parameter*> AttachedLora::parameters() const {
+  std::vector<Parameter*> all;
+  for (Lora* lora : adapters) lora->each_parameter([&](Parameter& p) { all.push_back(&p); });
+  return all;
+}
+
+void AttachedLora::initialise(uint64_t seed) const {
+  for (size_t i = 0; i < adapters.size(); ++i) adapters[i]->initialise(mix(seed, i));
+}
+
+void AttachedLora::update() const {
+  for (Lora* lora : adapters) lora->update();
+}
+
+std::string AttachedLora::unmatched_note() const {
+  std::string names;
+  for (const std::string& target : unmatched_targets) names += (names.empty() ? "" : ", ") + target;
+  return names.empty() ? "" : "adapter: no layer is named " + names + "; ignored";
+}
+
+std::vector<Linear*> targeted_layers(Module& model, const LoraConfig& config) {
+  std::vector<Linear*> layers;
+  model.each_module([&](Module& m) {
+    auto* layer = dynamic_cast<Linear*>(&m);
+    if (layer && config.targets(m.path())) layers.push_back(layer);
+  });
+  return layers;
+}
+
+AttachedLora attach_lora(const std::vector<Linear*>& layers, const LoraConfig& config, const DropoutState* dropout) {
+  AttachedLora attached{config, {}, {}};
+  for (Linear* layer : layers) {
+    CHECK(!layer->adapter, layer->path(), ": already has an adapter");
+    const int number = int(attached.adapters.size());
+    const auto attach = [&](auto lora) {
+      attached.adapters.push_back(lora.get());
+      layer->adapter = std::move(lora);
+    };
+    if (config.use_dora) attach(std::make_unique<Dora>(*layer, config, dropout, number));
+    else attach(std::make_unique<Lora>(*layer, config, dropout, number));
+  }
+  return attached;
+}
+
+AttachedLora attach_lora(Module& model, const LoraConfig& config, const DropoutState* dropout) {
+  const std::vector<Linear*> layers = targeted_layers(model, config);
+  if (layers.empty()) fail(Exit::usage, "lora: none of the target modules names a layer of this model");
+  AttachedLora attached = attach_lora(layers, config, dropout);
+  for (const std::string& target : config.target_modules) {
+    LoraConfig one = config;
+    one.target_modules = {target};
+    if (targeted_layers(model, one).empty()) attached.unmatched_targets.push_back(target);
+  }
+  return attached;
+}
+
+}  // namespace vlm2vec

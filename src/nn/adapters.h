@@ -1,0 +1,25 @@
+// Adapters (LoRA or DoRA) on the layers of a model.
+#pragma once
+#include <memory>
+
+#include "nn/lora.h"
+
+namespace vlm2vec {
+
+// What was attached, and the target names that match no layer.
+struct AttachedLora {
+  LoraConfig config;
+  std::vector<Lora*> adapters;
+  std::vector<std::string> unmatched_targets;
+  std::vector<Parameter*> parameters() const;
+  void initialise(uint64_t seed) const;  // as PEFT starts
+  void update() const;                   // to be called when the parameters have new values
+  std::string unmatched_note() const;    // for the user; empty if every target names a layer
+};
+
+std::vector<Linear*> targeted_layers(Module& model, const LoraConfig& config);
+// The adapters' numbers are still to be set. Exit::usage if no layer is targeted.
+AttachedLora attach_lora(Module& model, const LoraConfig& config, const DropoutState* dropout);
+AttachedLora attach_lora(const std::vector<Linear*>& layers, const LoraConfig& config, const DropoutState* dropout);
+
+}  // namespace vlm2vec

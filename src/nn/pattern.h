@@ -1,0 +1,19 @@
+// Regular expressions as PEFT's configurations have them (Python's re; here PCRE2, which reads the same patterns). A
+// pattern that would take for ever is an error after a bounded number of steps.
+#pragma once
+#include <memory>
+#include <string>
+
+namespace vlm2vec {
+
+class Pattern {
+ public:
+  explicit Pattern(const std::string& expression);  // Exit::data if it is not one
+  bool matches_all(const std::string& text) const;  // re.fullmatch
+
+ private:
+  std::string expression_;
+  std::shared_ptr<void> code_;
+};
+
+}  // namespace vlm2vec

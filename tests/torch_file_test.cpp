@@ -1,0 +1,196 @@
+// Files of torch.save: pickles made by hand, in a zip file made by libzip; what asks for more than tensors is refused
+// by name.
+#include "tensor/io/torch_file.h"
+
+#include <gtest/gtest.h>
+#include <zip.h>
+
+#include <cstring>
+
+#include "damage.h"
+#include "expect_error.h"
+#include "golden.h"
+#include "temporary_folder.h"
+#include "tensor/io/files.h"
+#include "tensor/io/pickle.h"
+
+namespace vlm2vec {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Instructions of a pickle.
+std::string text(const std::string& s) { return "X" + std::string{char(s.size()), 0, 0, 0} + s; }
+std::string number(int n) { return std::string("K") + char(n); }
+std::string global(const std::string& module, const std::string& name) { return "c" + module + "\n" + name + "\n"; }
+std::string tuple(const std::vector<int>& numbers) {
+  std::string code = "(";
+  for (int n : numbers) code += number(n);
+  return code + "t";
+}
+std::string tensor(const std::string& type, int count, int offset, const std::vector<int>& shape,
+                   const std::vector<int>& strides) {
+  return global("torch._utils", "_rebuild_tensor_v2") + "((" + text("storage") + global("torch", type) + text("0") +
+         text("cpu") + number(count) + "tQ" + number(offset) + tuple(shape) + tuple(strides) + "\x89" +
+         global("collections", "OrderedDict") + ")RtR";
+}
+std::string pickle(const std::string& body) { return "\x80\x02" + body + "."; }
+std::string dictionary(const std::string& value) {
+  return pickle("}q" + std::string(1, 0) + "(" + text("x") + value + "u");
+}
+
+class TorchFile : public testing::Test {
+ protected:
+  void write(const std::string& pickle, const std::string& storage, bool compress = false,
+             const std::string& byteorder = "little") {
+    fs::remove(file_);
+    zip_t* archive = zip_open(file_.c_str(), ZIP_CREATE, nullptr);
+    const auto add = [&](const std::string& name, const std::string& bytes) {
+      zip_source_t* source = zip_source_buffer(archive, bytes.data(), bytes.size(), 0);
+      const zip_int64_t index = zip_file_add(archive, name.c_str(), source, 0);
+      zip_set_file_compression(archive, zip_uint64_t(index), compress ? ZIP_CM_DEFLATE : ZIP_CM_STORE, 0);
+    };
+    add("some/data.pkl", pickle);
+    add("some/byteorder", byteorder);
+    add("some/data/0", storage);
+    ASSERT_EQ(zip_close(archive), 0);
+  }
+  Tensor read(const std::string& pickle, const std::string& storage) {
+    write(pickle, storage);
+    return load_torch_file(file_).at("x");
+  }
+  void refused(const std::string& sentence, const std::string& pickle) {
+    write(pickle, std::string(24, 0));
+    expect_error(Exit::data, file_.string() + ": " + sentence, [&] { load_torch_file(file_); });
+  }
+  const TemporaryFolder folder_{"torch"};
+  const std::filesystem::path file_ = folder_ / "x.bin";
+};
+
+template <class T>
+std::string bytes(const std::vector<T>& numbers) {
+  return {reinterpret_cast<const char*>(numbers.data()), numbers.size() * sizeof(T)};
+}
+
+TEST_F(TorchFile, reads_every_kind_of_float) {
+  const Tensor f32 = read(dictionary(tensor("FloatStorage", 6, 0, {2, 3}, {3, 1})), bytes<float>({1, 2, 3, 4, 5, 6}));
+  EXPECT_EQ(f32.shape(), (Shape{2, 3}));
+  EXPECT_EQ(to_vector<float>(f32), (std::vector<float>{1, 2, 3, 4, 5, 6}));
+  const Tensor f64 = read(dictionary(tensor("DoubleStorage", 2, 1, {1}, {1})), bytes<double>({1, 0.1}));
+  EXPECT_EQ(f64.dtype(), DType::f64);
+  EXPECT_EQ(to_vector<double>(f64), std::vector<double>{0.1});
+  const Tensor narrow = read(dictionary(tensor("BFloat16Storage", 2, 0, {2}, {1})), bytes<uint16_t>({0x3F80, 0xC000}));
+  EXPECT_EQ(narrow.dtype(), DType::bf16);
+  EXPECT_EQ(to_vector<float>(narrow), (std::vector<float>{1, -2}));
+  // 1, −2, the largest, the smallest normal, the smallest, −0, infinity
+  const Tensor half = read(dictionary(tensor("HalfStorage", 7, 0, {7}, {1})),
+                           bytes<uint16_t>({0x3C00, 0xC000, 0x7BFF, 0x0400, 0x0001, 0x8000, 0x7C00}));
+  EXPECT_EQ(half.dtype(), DType::f32);
+  EXPECT_EQ(to_vector<float>(half),
+            (std::vector<float>{1, -2, 65504, 0x1p-14f, 0x1p-24f, -0.0f, std::numeric_limits<float>::infinity()}));
+}
+
+TEST_F(TorchFile, copies_views_that_are_not_contiguous) {
+  const std::string six = bytes<float>({1, 2, 3, 4, 5, 6});
+  const auto view = [&](int offset, const std::vector<int>& shape, const std::vector<int>& strides) {
+    return to_vector<float>(read(dictionary(tensor("FloatStorage", 6, offset, shape, strides)), six));
+  };
+  EXPECT_EQ(view(0, {3, 2}, {1, 3}), (std::vector<float>{1, 4, 2, 5, 3, 6}));  // a transpose
+  EXPECT_EQ(view(1, {2}, {3}), (std::vector<float>{2, 5}));
+  EXPECT_EQ(view(5, {2, 2}, {0, 0}), (std::vector<float>{6, 6, 6, 6}));
+  EXPECT_EQ(view(6, {0}, {1}), std::vector<float>{});
+  EXPECT_EQ(view(2, {}, {}), std::vector<float>{3});
+}
+
+TEST_F(TorchFile, refuses_programs) {
+  refused("the pickle asks to run os.system; only tensors are read",
+          pickle(global("os", "system") + text("true") + "\x85R"));
+  refused("the pickle asks to run builtins.eval; only tensors are read", pickle(global("builtins", "eval")));
+  refused("the pickle asks to run torch.load; only", pickle(global("torch", "load")));
+  refused("the pickle asks for the instruction BUILD; only tensors are read", pickle("}}b"));
+  refused("the pickle asks for the instruction INST", pickle("(ios\nsystem\n"));
+  refused("the pickle asks for the instruction STACK_GLOBAL", pickle(text("os") + text("system") + "\x93"));
+  refused("the pickle asks for the instruction NEWOBJ", pickle("}}\x81"));
+  refused("the pickle asks for the instruction number 255", pickle("\xFF"));
+  refused("the pickle calls torch.FloatStorage in a way", pickle(global("torch", "FloatStorage") + ")R"));
+  refused("the pickle calls collections.OrderedDict in a way",
+          pickle(global("collections", "OrderedDict") + number(1) + "\x85R"));
+  refused("the pickle does not begin as a pickle of protocol 2", "\x80\x04}.");
+}
+
+TEST_F(TorchFile, refuses_nonsense) {
+  refused("the pickle ends in the middle of an instruction", "\x80\x02}X\xFF\xFF\xFF\xFF.");
+  refused("the pickle takes a value where there is none", pickle("\x85"));
+  refused("the pickle takes a value where there is none", pickle("t"));
+  refused("the pickle recalls value 3, which it never had", pickle("h\x03"));
+  refused("the pickle nests tuples deeper", pickle(")\x85\x85\x85"));
+  refused("the pickle stacks up more", pickle(std::string(70000, '(')));
+  refused("the pickle has another value where a dictionary of tensors is expected", pickle(number(1)));
+  refused("the pickle has another value where a tensor is expected", dictionary(number(1)));
+  refused("the pickle has another value where a tensor's name is expected", pickle("}" + number(1) + number(1) + "s"));
+  refused("the pickle fills a dictionary that is not there", pickle(text("x") + number(1) + "s"));
+  refused("the pickle goes on after its end", dictionary(tensor("FloatStorage", 6, 0, {6}, {1})) + "}");
+  const std::string one = text("x") + tensor("FloatStorage", 6, 0, {6}, {1});
+  refused("the pickle holds x twice", pickle("}(" + one + one + "u"));
+  for (const auto& [offset, shape, strides] : {std::tuple<int, std::vector<int>, std::vector<int>>{0, {7}, {1}},
+                                               {1, {6}, {1}},
+                                               {0, {2, 2}, {1, 5}},
+                                               {7, {}, {}},
+                                               {6, {}, {}},
+                                               {0, {2}, {}},
+                                               {0, {2}, {7}}})
+    refused("the pickle has a tensor of shape ", dictionary(tensor("FloatStorage", 6, offset, shape, strides)));
+  refused("the pickle wants 20 bytes of storage 0, which has 24", dictionary(tensor("FloatStorage", 5, 0, {5}, {1})));
+  refused("has no entry some/data/1", [] {
+    std::string other = dictionary(tensor("FloatStorage", 6, 0, {6}, {1}));
+    other[other.find("X\x01" + std::string(3, 0) + "0") + 5] = '1';
+    return other;
+  }());
+}
+
+TEST_F(TorchFile, refuses_other_files) {
+  const std::string good = dictionary(tensor("FloatStorage", 6, 0, {6}, {1})), zeros(4000, 0);
+  write(good, std::string(24, 0), false, "big");
+  expect_error(Exit::data, "its numbers are not little-endian", [&] { load_torch_file(file_); });
+  write(dictionary(tensor("FloatStorage", 100, 0, {10}, {1})), std::string(400, 0), true);
+  expect_error(Exit::data, "is compressed or claims more", [&] { load_torch_file(file_); });
+  write(good, "aaaaaaaaaaaaaaaaaaaaaaaa");
+  std::string whole = read_text(file_);
+  whole[whole.find("aaaa")] = 'b';
+  write_text(file_, whole);
+  expect_error(Exit::data, "some/data/0 cannot be read or its CRC is wrong", [&] { load_torch_file(file_); });
+  write_text(file_, "\x80\x02\x8a\x0al\xfc\x9c\x46\xf9\x20j\xa8P\x19.");  // as before torch 1.6
+  expect_error(Exit::data, "is no file of torch.save in the zip format", [&] { load_torch_file(file_); });
+  expect_error(Exit::data, "is no file of torch.save in the zip format", [&] { load_torch_file(folder_ / "none"); });
+}
+
+TEST(TorchFileGolden, survives_damage) {
+  NEEDS_GOLDEN("qwen2_vl")
+  const std::string whole = read_text(golden("qwen2_vl/training/dora/final_bin/adapter_model.bin"));
+  const TemporaryFolder folder("torch");
+  const auto load = [&](const std::string& bytes) {
+    write_text(folder / "x.bin", bytes, Sync::with_folder);
+    load_torch_file(folder / "x.bin");
+  };
+  const Damage counts = damage(whole, 3, load);
+  EXPECT_GE(counts.refused, 150);  // nearly every byte is a number, which a CRC covers
+  // The bytes that describe: flips in the pickle and in the directory of the zip file, not hidden behind the CRC.
+  const size_t begin = whole.find("\x80\x02}q"), size = 5596;
+  const std::string program = whole.substr(begin, size);
+  const Damage flips = damage(program, 4, [&](const std::string& bytes) {
+    unpickle_tensors({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, "x.bin",
+                     [](const PickledStorage& storage) {
+                       if (storage.count > 4096) fail(Exit::data, "x.bin: no such storage");
+                       Tensor bytes({storage.count * size_of(storage.dtype)}, DType::u8, Device::cpu);
+                       std::memset(bytes.raw(), 0, size_t(bytes.bytes()));
+                       return bytes;
+                     });
+  });
+  EXPECT_GT(flips.refused, 50);
+  EXPECT_GT(flips.read, 0);
+  const std::string rest = whole.substr(whole.size() - 5000);
+  damage(rest, 6, [&](const std::string& bytes) { load(whole.substr(0, whole.size() - 5000) + bytes); });
+}
+
+}  // namespace
+}  // namespace vlm2vec
