@@ -16,6 +16,7 @@ const std::vector<Command>& commands() {
       {"eval", "Rank every query's candidates and report Precision@1 as the paper does.", run_eval},
       {"embed", "Turn lines of text and pictures into unit vectors.", run_embed},
       {"tokenize", "Show the token ids of a text, or of every line of a file.", run_tokenize},
+      {"image", "Decode and resize pictures to the bytes that a model sees.", run_image},
       {"selftest", "Check gradients, GradCache, the loss and batch-invariance on this machine, in seconds.",
        run_selftest},
       {"version", "Print version, build and libraries.", run_version},

@@ -17,6 +17,7 @@ Exit run_init(const Command& command, const Arguments& arguments);
 Exit run_train(const Command& command, const Arguments& arguments);
 Exit run_eval(const Command& command, const Arguments& arguments);
 Exit run_embed(const Command& command, const Arguments& arguments);
+Exit run_image(const Command& command, const Arguments& arguments);
 Exit run_tokenize(const Command& command, const Arguments& arguments);
 Exit run_selftest(const Command& command, const Arguments& arguments);
 Exit run_version(const Command& command, const Arguments& arguments);

@@ -1,11 +1,12 @@
-#include <bit>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
+#include "mmeb/options.h"
 #include "mmeb/progress.h"
 #include "tensor/io/files.h"
 #include "tensor/io/json_lines.h"
+#include "tensor/io/npy.h"
 #include "vlm/encoder.h"
 
 namespace vlm2vec {
@@ -34,25 +35,10 @@ std::vector<EncoderInput> read_inputs(const fs::path& file, const fs::path& imag
   return rows;
 }
 
-// NumPy's format 1.0: magic, version, u16 length of the header, the header padded so that the numbers start at a
-// multiple of 64 bytes.
-void write_npy(const fs::path& file, const Tensor& x) {
-  static_assert(std::endian::native == std::endian::little);
-  std::string header =
-      sentence("{'descr': '<f4', 'fortran_order': False, 'shape': (", x.dim(0), ", ", x.dim(1), "), }");
-  header.resize((header.size() + 11 + 63) / 64 * 64 - 10, ' ');
-  header.back() = '\n';
-  write_atomically(file, [&](std::ostream& out) {
-    out.write("\x93NUMPY\x01\x00", 8).put(char(header.size() & 255)).put(char(header.size() >> 8));
-    out << header;
-    out.write(reinterpret_cast<const char*>(x.data<float>()), x.bytes());
-  });
-}
-
 }  // namespace
 
 Exit run_embed(const Command& command, const Arguments& arguments) {
-  std::string model_name, adapter, input, image_dir, output;
+  std::string model_name, adapter, input, image_dir, image_resolution, output;
   int64_t batch_size = 32, resize_min_pixels = 0, resize_max_pixels = 0;
   Device device;
   bool use_dora = true, quiet = false, json = false;
@@ -65,6 +51,7 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
   line("image_dir", image_dir, "joined before relative picture paths (default: the folder of the input)");
   line("output", output, "NumPy file to write: f32 [lines, dimensions], rows of length 1");
   line("batch_size", batch_size, "lines embedded at a time; results do not depend on it");
+  line("image_resolution", image_resolution, image_resolution_help);
   line("resize_min_pixels", resize_min_pixels,
        "smaller pictures are enlarged to this area (0: preprocessor_config.json)");
   line("resize_max_pixels", resize_max_pixels,
@@ -81,12 +68,16 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
   const std::vector<EncoderInput> rows =
       read_inputs(input, image_dir.empty() ? fs::path(input).parent_path() : fs::path(image_dir));
   const auto encoder =
-      load_encoder(model_name, {.device = device, .min_pixels = resize_min_pixels, .max_pixels = resize_max_pixels});
+      load_encoder(model_name, {.device = device,
+                                .min_pixels = resize_min_pixels,
+                                .max_pixels = resize_max_pixels,
+                                .image_resolution = image_resolution});
   if (!adapter.empty()) load_adapter(*encoder, adapter, !use_dora, nullptr, DType::f32, device, encoder->notes);
   if (!quiet)
     for (const std::string& note : encoder->notes) std::cerr << note << '\n';
   Progress progress("embed", int64_t(rows.size()), quiet);
   write_npy(output, embed(*encoder, rows, batch_size, [&](int64_t done) { progress.update(done); }));
+  progress.note(encoder->flaw_note());
   if (json)
     std::cout << nlohmann::ordered_json{{"rows", rows.size()},
                                         {"dimensions", encoder->dim()},

@@ -147,8 +147,10 @@ Summary evaluate(const EvalOptions& o, Device device, bool quiet) {
   usage(!o.dataset_name.empty(), "eval: --dataset_name is missing: the folder of test sets");
   usage(!o.encode_output_path.empty(), "eval: --encode_output_path is missing: where scores and predictions go");
   usage(o.per_device_eval_batch_size > 0, "eval: --per_device_eval_batch_size must be positive");
-  const auto encoder = load_encoder(
-      o.model_name, {.device = device, .min_pixels = o.resize_min_pixels, .max_pixels = o.resize_max_pixels});
+  const auto encoder = load_encoder(o.model_name, {.device = device,
+                                                   .min_pixels = o.resize_min_pixels,
+                                                   .max_pixels = o.resize_max_pixels,
+                                                   .image_resolution = o.image_resolution});
   if (!o.adapter.empty()) {
     load_adapter(*encoder, o.adapter, !o.use_dora, nullptr, DType::f32, device, encoder->notes);
   }
@@ -165,7 +167,9 @@ Summary evaluate(const EvalOptions& o, Device device, bool quiet) {
     progress.update(++sets, name);
     return embeddings;
   };
-  return evaluate(data, embed_set, o.encode_output_path);
+  const Summary summary = evaluate(data, embed_set, o.encode_output_path);
+  progress.note(encoder->flaw_note());
+  return summary;
 }
 
 }  // namespace vlm2vec

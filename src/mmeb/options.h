@@ -7,8 +7,13 @@
 
 namespace vlm2vec {
 
+constexpr const char* image_resolution_help =
+    "VLM2Vec V1's route: pictures are resized in the file's own mode to 1344x1344 (high), 672x672 (mid) or 128x128 "
+    "(low), "
+    "or, with another word, to 1344x1344 where a side is longer, before all else (none: V2's route, RGB first)";
+
 struct TrainOptions {
-  std::string model_name, dataset_name, train_file, image_dir, output_dir, batches, adapter;
+  std::string model_name, dataset_name, train_file, image_dir, image_resolution, output_dir, batches, adapter;
   std::vector<std::string> subset_name;
   int64_t num_sample_per_subset = 0, resize_min_pixels = 0, resize_max_pixels = 0;
   int64_t max_steps = 2000, per_device_train_batch_size = 128, gc_q_chunk_size = 0, gc_p_chunk_size = 0;
@@ -36,6 +41,7 @@ struct TrainOptions {
     visit("num_sample_per_subset", num_sample_per_subset, "only the first N rows of each set (0: all)");
     visit("train_file", train_file, "one file of training rows (JSON lines) instead of a folder");
     visit("image_dir", image_dir, "joined before the rows' picture paths (default: the folder of the rows)");
+    visit("image_resolution", image_resolution, image_resolution_help);
     visit("resize_min_pixels", resize_min_pixels,
           "smaller pictures are enlarged to this area (0: preprocessor_config.json)");
     visit("resize_max_pixels", resize_max_pixels,
@@ -73,7 +79,7 @@ struct TrainOptions {
 };
 
 struct EvalOptions {
-  std::string model_name, adapter, dataset_name, image_dir, encode_output_path;
+  std::string model_name, adapter, dataset_name, image_dir, image_resolution, encode_output_path;
   std::vector<std::string> subset_name;
   int64_t per_device_eval_batch_size = 32, resize_min_pixels = 0, resize_max_pixels = 0;
   bool use_dora = true;
@@ -86,6 +92,7 @@ struct EvalOptions {
     visit("dataset_name", dataset_name, "folder of test sets, one sub-folder each (MMEB-eval)");
     visit("subset_name", subset_name, "only these sets of the folder");
     visit("image_dir", image_dir, "joined before the rows' picture paths (default: dataset_name)");
+    visit("image_resolution", image_resolution, image_resolution_help);
     visit("resize_min_pixels", resize_min_pixels,
           "smaller pictures are enlarged to this area (0: preprocessor_config.json)");
     visit("resize_max_pixels", resize_max_pixels,

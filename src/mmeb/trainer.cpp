@@ -57,8 +57,10 @@ void check_options(const TrainOptions& o) {
 TrainedModel load_model(TrainOptions& o, const std::optional<FoundCheckpoint>& checkpoint, Device device,
                         std::vector<std::string>& notes) {
   const bool adapters = o.lora || !o.adapter.empty();
-  const EncoderOptions encoder_options{
-      .device = device, .min_pixels = o.resize_min_pixels, .max_pixels = o.resize_max_pixels};
+  const EncoderOptions encoder_options{.device = device,
+                                       .min_pixels = o.resize_min_pixels,
+                                       .max_pixels = o.resize_max_pixels,
+                                       .image_resolution = o.image_resolution};
   TrainedModel model{
       load_encoder(checkpoint && !adapters ? checkpoint->folder : fs::path(o.model_name), encoder_options),
       {},
@@ -209,9 +211,10 @@ TrainResult train(TrainOptions o, Device device, bool quiet) {
     progress.update(step, details);
     result.interrupted = interrupted() && step < o.max_steps;
     if (result.interrupted || (o.save_steps > 0 && step % o.save_steps == 0)) save(step);
-    if (result.interrupted) return result;
+    if (result.interrupted) break;
   }
-  save_model(model, o.output_dir);
+  progress.note(model.encoder->flaw_note());
+  if (!result.interrupted) save_model(model, o.output_dir);
   return result;
 }
 

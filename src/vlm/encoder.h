@@ -37,6 +37,9 @@ struct Encoder : Module {
   // as they were when the model was loaded.
   virtual void write_configuration(const std::filesystem::path& folder) const = 0;
 
+  // For the user: one line about the pictures that were read in spite of a flaw; empty: there were none.
+  virtual std::string flaw_note() const = 0;
+
   std::vector<std::string> notes;  // for the user: what of the checkpoint is not used, and why
   DropoutState dropout;
   Trace trace;  // empty: none
@@ -46,6 +49,7 @@ struct EncoderOptions {
   Device device = Device::cpu;
   bool f64 = false;                        // everything in double precision, for tests
   int64_t min_pixels = 0, max_pixels = 0;  // bounds of a picture's area; 0: those of preprocessor_config.json
+  std::string image_resolution = "";       // VLM2Vec V1's high, mid, low or another word; empty: V2's route
   bool load_weights = true;                // false: the parameters are left for the caller to fill
 };
 

@@ -61,6 +61,7 @@ Qwen2Vl::Qwen2Vl(const std::filesystem::path& folder, const EncoderOptions& opti
   if (processor_.min_pixels > processor_.max_pixels)
     fail(Exit::usage, "pictures would need at least ", processor_.min_pixels, " and at most ", processor_.max_pixels,
          " pixels");
+  processor_.image_resolution = options.image_resolution;
   processor_.temporal_patch_size = 1;  // one frame of a still picture; PatchEmbed adds the slices of the weight instead
   image_token_ = tokenizer_.token(config_.image_token_id);
   for (const char* name : {"config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json",
