@@ -19,6 +19,7 @@ const std::vector<Command>& commands() {
       {"parity", "Compare every stage with a reference implementation's and write a certificate.", run_parity},
       {"merge", "Write a checkpoint with an adapter merged into its weights.", run_merge},
       {"tokenize", "Show the token ids of a text, or of every line of a file.", run_tokenize},
+      {"image", "Decode and resize pictures to the bytes that a model sees.", run_image},
       {"selftest", "Check gradients, GradCache, the loss and batch-invariance on this machine, in seconds.",
        run_selftest},
       {"version", "Print version, build and libraries.", run_version},

@@ -20,6 +20,7 @@ Exit run_embed(const Command& command, const Arguments& arguments);
 Exit run_explain(const Command& command, const Arguments& arguments);
 Exit run_parity(const Command& command, const Arguments& arguments);
 Exit run_merge(const Command& command, const Arguments& arguments);
+Exit run_image(const Command& command, const Arguments& arguments);
 Exit run_tokenize(const Command& command, const Arguments& arguments);
 Exit run_selftest(const Command& command, const Arguments& arguments);
 Exit run_version(const Command& command, const Arguments& arguments);

@@ -1,4 +1,3 @@
-#include <bit>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
@@ -7,6 +6,7 @@
 #include "mmeb/progress.h"
 #include "tensor/io/files.h"
 #include "tensor/io/json_lines.h"
+#include "tensor/io/npy.h"
 #include "vlm/prompt.h"
 
 namespace vlm2vec {
@@ -38,21 +38,6 @@ std::vector<EncoderInput> read_inputs(const fs::path& file, const fs::path& imag
     rows.push_back(std::move(input));
   });
   return rows;
-}
-
-// NumPy's format 1.0: magic, version, u16 length of the header, the header padded so that the numbers start at a
-// multiple of 64 bytes.
-void write_npy(const fs::path& file, const Tensor& x) {
-  static_assert(std::endian::native == std::endian::little);
-  std::string header =
-      sentence("{'descr': '<f4', 'fortran_order': False, 'shape': (", x.dim(0), ", ", x.dim(1), "), }");
-  header.resize((header.size() + 11 + 63) / 64 * 64 - 10, ' ');
-  header.back() = '\n';
-  write_atomically(file, [&](std::ostream& out) {
-    out.write("\x93NUMPY\x01\x00", 8).put(char(header.size() & 255)).put(char(header.size() >> 8));
-    out << header;
-    out.write(reinterpret_cast<const char*>(x.data<float>()), x.bytes());
-  });
 }
 
 }  // namespace
@@ -90,6 +75,7 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
       input, image_dir.empty() ? fs::path(input).parent_path() : fs::path(image_dir), prompt, encoder->image_token());
   Progress progress("embed", int64_t(rows.size()), quiet);
   write_npy(output, embed(*encoder, rows, batch_size, [&](int64_t done) { progress.update(done); }));
+  progress.note(encoder->flaw_note());
   if (fs::is_regular_file(output))  // not a pipe or a device
     write_json(output + ".json", {{"model_name", model.model_name},
                                   {"adapter", model.adapter},

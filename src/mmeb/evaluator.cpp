@@ -160,7 +160,9 @@ Summary evaluate(const EvalOptions& o, Device device, bool quiet) {
     progress.update(++sets, name);
     return embeddings;
   };
-  return evaluate(data, embed_set, o.encode_output_path);
+  const Summary summary = evaluate(data, embed_set, o.encode_output_path);
+  progress.note(encoder->flaw_note());
+  return summary;
 }
 
 }  // namespace vlm2vec

@@ -17,7 +17,8 @@ EncoderOptions encoder_options(const ModelOptions& o, Device device) {
           .bf16 = o.precision == "bf16",
           .min_pixels = o.resize_min_pixels,
           .max_pixels = o.resize_max_pixels,
-          .max_len = o.max_len};
+          .max_len = o.max_len,
+          .image_resolution = o.image_resolution};
 }
 
 std::unique_ptr<Encoder> load_model(const ModelOptions& o, Device device, bool quiet) {

@@ -24,7 +24,7 @@ struct AdapterArguments {
 
 // Which model, and how it reads a row.
 struct ModelOptions : AdapterArguments {
-  std::string model_name, precision = "f32";
+  std::string model_name, precision = "f32", image_resolution;
   int64_t max_len = 0, resize_min_pixels = 0, resize_max_pixels = 0;
 
   template <class Visit>
@@ -33,6 +33,9 @@ struct ModelOptions : AdapterArguments {
     AdapterArguments::fields(visit);
     visit("precision", precision, "of products with weights: f32, or bf16 with sums in f32");
     visit("max_len", max_len, "tokens of a row, pictures included; text beyond is cut off (0: no limit)");
+    visit("image_resolution", image_resolution,
+          "VLM2Vec V1's route: pictures are resized in the file's own mode to 1344x1344 (high), 672x672 (mid), 128x128 "
+          "(low) or, with another word, to 1344x1344 where a side is longer, before all else (none: V2's, RGB first)");
     visit("resize_min_pixels", resize_min_pixels,
           "smaller pictures are enlarged to this area (0: preprocessor_config.json)");
     visit("resize_max_pixels", resize_max_pixels,

@@ -211,9 +211,10 @@ TrainResult train(TrainOptions o, Device device, bool quiet) {
     progress.update(step, details);
     result.interrupted = interrupted() && step < o.max_steps;
     if (result.interrupted || (o.save_steps > 0 && step % o.save_steps == 0)) save(step);
-    if (result.interrupted) return result;
+    if (result.interrupted) break;
   }
-  save_model(model, o.output_dir);
+  progress.note(model.encoder->flaw_note());
+  if (!result.interrupted) save_model(model, o.output_dir);
   return result;
 }
 

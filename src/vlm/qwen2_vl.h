@@ -104,6 +104,7 @@ class Qwen2Vl : public Encoder {
   const std::string& image_token() const override { return image_token_; }
   void set_gradient_checkpointing(bool on) override;
   void write_configuration(const std::filesystem::path& folder) const override;
+  std::string flaw_note() const override { return images_.flaws(); }
 
  private:
   std::vector<int32_t> tokens_of(const EncoderInput& row, std::span<const Grid> grids) const;

@@ -51,6 +51,7 @@ Qwen2Vl::Qwen2Vl(const std::filesystem::path& folder, const EncoderOptions& opti
   if (processor_.min_pixels > processor_.max_pixels)
     fail(Exit::usage, "pictures would need at least ", processor_.min_pixels, " and at most ", processor_.max_pixels,
          " pixels");
+  processor_.image_resolution = options.image_resolution;
   processor_.temporal_patch_size = 1;  // one frame of a still picture; PatchEmbed adds the slices of the weight instead
   if (config_.image_token_id >= tokenizer_.vocab_size() || !tokenizer_.is_added(config_.image_token_id))
     fail(Exit::data, folder.string(), ": image_token_id is ", config_.image_token_id,

@@ -1,7 +1,5 @@
 // PNG through libpng. libpng reports errors by longjmp, so everything with a destructor lives outside the functions
 // that call it (decode_rows, encode_rows), and those hold plain values only.
-#include "vlm/png.h"
-
 #include <png.h>
 #include <zlib.h>
 
@@ -10,21 +8,20 @@
 #include <cstring>
 
 #include "tensor/error.h"
+#include "vlm/image/decoders.h"
 
 namespace vlm2vec {
 namespace {
 
-constexpr size_t header_size = 33;             // signature (8), IHDR: length, name (4 + 4), fields (13), CRC (4)
-constexpr uint64_t most_pixels = 178'956'970;  // Pillow refuses larger pictures as decompression bombs
-constexpr uint64_t best_compression = 1032;    // deflate cannot expand one byte to more
+constexpr size_t header_size = 33;           // signature (8), IHDR: length, name (4 + 4), fields (13), CRC (4)
+constexpr uint64_t best_compression = 1032;  // deflate cannot expand one byte to more
 
 // What one call of libpng reads or writes, and its last words.
 struct Job {
   std::span<const uint8_t> input = {};
   std::string output = {};
   size_t position = 0;
-  Image image = {};
-  std::vector<uint8_t> wide_rows = {};  // 16-bit gray as stored: big-endian pairs
+  Picture picture = {};
   std::vector<uint8_t*> rows = {};
   char fault[200] = "";
 };
@@ -61,35 +58,74 @@ void check_header(std::span<const uint8_t> bytes, const std::string& name) {
   if (std::memcmp(ihdr, "IHDR", 4) != 0 || crc32(0, ihdr, 17) != big_endian(ihdr + 17))
     fail(Exit::data, name, ": the PNG header is damaged (no IHDR, or its check sum is wrong)");
   const uint64_t width = big_endian(ihdr + 4), height = big_endian(ihdr + 8);
-  if (width * height > most_pixels)
-    fail(Exit::data, name, ": ", width, "x", height, " pixels; pictures of more than ", most_pixels, " are refused");
+  check_size(width, height, name);
   const uint64_t least_bits = ihdr[12];  // bits of a sample; a pixel has at least one sample
   if (width * height * least_bits / 8 > best_compression * bytes.size())
     fail(Exit::data, name, ": ", width, "x", height, " pixels cannot be packed into ", bytes.size(),
          " bytes; the file is cut");
 }
 
-// Allocates the picture once libpng has read the header, and asks for the samples that `Image` promises.
+// What a lenient reader does not notice; Pillow checks no sums behind the header, nor the end.
+std::string flaw_of(std::span<const uint8_t> bytes) {
+  for (size_t at = 8;;) {
+    if (bytes.size() - at < 12) return "the PNG ends before its end mark";
+    const size_t length = big_endian(&bytes[at]);
+    if (length > bytes.size() - at - 12) return "the PNG ends within a chunk";
+    const uint8_t* kind = &bytes[at + 4];
+    if (crc32(0, kind, uInt(length + 4)) != big_endian(kind + 4 + length)) return "a check sum of the PNG is wrong";
+    at += length + 12;
+    if (std::memcmp(kind, "IEND", 4) == 0) return at < bytes.size() ? bytes_follow(bytes.size() - at) : "";
+  }
+}
+
+// Allocates the picture once libpng has read the header, and asks for the samples that `Picture` promises.
 void prepare_rows(png_structp png, png_infop info, Job& job) {
   const int width = png_get_image_width(png, info), height = png_get_image_height(png, info);
   const int depth = png_get_bit_depth(png, info), colour = png_get_color_type(png, info);
-  const bool transparent = png_get_valid(png, info, PNG_INFO_tRNS);
-  int channels = png_get_channels(png, info);
+  const int channels = png_get_channels(png, info);
+  Picture& picture = job.picture;
+  constexpr Mode mode_of[] = {Mode::gray, Mode::gray_alpha, Mode::rgb, Mode::rgba};
+  picture.mode = mode_of[channels - 1];
   if (colour == PNG_COLOR_TYPE_PALETTE) {
-    png_set_palette_to_rgb(png);  // with tRNS to RGBA
-    channels = transparent ? 4 : 3;
+    picture.mode = Mode::palette;
+    png_set_packing(png);  // a byte an index
+    png_colorp colours = nullptr;
+    png_bytep alpha = nullptr;
+    int count = 0, alphas = 0;
+    png_get_PLTE(png, info, &colours, &count);
+    png_get_tRNS(png, info, &alpha, &alphas, nullptr);
+    picture.palette.assign(4 * 256, 0);
+    for (int i = 0; i < count; ++i) {
+      uint8_t* entry = &picture.palette[4 * size_t(i)];
+      entry[0] = colours[i].red, entry[1] = colours[i].green, entry[2] = colours[i].blue;
+      entry[3] = i < alphas ? alpha[i] : 255;
+    }
+  } else if (depth < 8) {
+    if (depth == 1) picture.mode = Mode::bilevel;
+    png_set_expand_gray_1_2_4_to_8(png);
+  } else if (depth == 16) {
+    if (channels == 1) picture.mode = Mode::gray16;
+    else png_set_strip_16(png);
   }
-  if (colour == PNG_COLOR_TYPE_GRAY && depth < 8) png_set_expand_gray_1_2_4_to_8(png);
-  const bool wide_gray = colour == PNG_COLOR_TYPE_GRAY && depth == 16;
-  if (depth == 16 && !wide_gray) png_set_strip_16(png);
   png_set_interlace_handling(png);
 
-  job.image = Image(width, height, channels);
-  if (wide_gray) job.wide_rows.resize(size_t(width) * height * 2);
-  uint8_t* first = wide_gray ? job.wide_rows.data() : job.image.pixels.data();
-  const size_t row_bytes = size_t(width) * (wide_gray ? 2 : channels);
+  const bool wide = picture.mode == Mode::gray16;
+  picture.samples = Image(width, height, wide ? 0 : channels);
+  if (wide) picture.wide.resize(size_t(width) * height);
+  uint8_t* first = wide ? reinterpret_cast<uint8_t*>(picture.wide.data()) : picture.samples.pixels.data();
+  const size_t row_bytes = size_t(width) * (wide ? sizeof(int32_t) : channels);
   job.rows.resize(height);
   for (int y = 0; y < height; ++y) job.rows[y] = first + y * row_bytes;
+}
+
+// 16-bit samples lie as big-endian pairs at the front of their row's memory; from its end on, each gets its own place.
+void widen_rows(Job& job) {
+  const int width = job.picture.samples.width;
+  for (size_t y = 0; y < job.rows.size(); ++y) {
+    const uint8_t* row = job.rows[y];
+    int32_t* to = &job.picture.wide[y * width];
+    for (int x = width - 1; x >= 0; --x) to[x] = row[2 * x] << 8 | row[2 * x + 1];
+  }
 }
 
 bool decode_rows(Job& job) {
@@ -100,6 +136,8 @@ bool decode_rows(Job& job) {
     return false;
   }
   png_set_read_fn(png, &job, on_read);
+  png_set_user_limits(png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);  // check_size has its own
+  png_set_crc_action(png, PNG_CRC_ERROR_QUIT, PNG_CRC_ERROR_QUIT);
   png_read_info(png, info);
   png_set_crc_action(png, PNG_CRC_QUIET_USE, PNG_CRC_QUIET_USE);  // Pillow does not check the pixels' CRC either
   prepare_rows(png, info, job);
@@ -119,8 +157,9 @@ bool encode_rows(Job& job) {
   }
   png_set_write_fn(png, &job, on_write, on_flush);
   png_set_compression_level(png, 3);
-  png_set_IHDR(png, info, job.image.width, job.image.height, 8, colour_of[job.image.channels], PNG_INTERLACE_NONE,
-               PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+  png_set_IHDR(png, info, job.picture.samples.width, job.picture.samples.height, 8,
+               colour_of[job.picture.samples.channels], PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
+               PNG_FILTER_TYPE_DEFAULT);
   png_write_info(png, info);
   png_write_image(png, job.rows.data());
   png_write_end(png, nullptr);
@@ -130,22 +169,20 @@ bool encode_rows(Job& job) {
 
 }  // namespace
 
-bool is_png(std::span<const uint8_t> bytes) { return bytes.size() >= 8 && png_sig_cmp(bytes.data(), 0, 8) == 0; }
-
-Image decode_png(std::span<const uint8_t> bytes, const std::string& name) {
+Picture decode_png(Bytes bytes, const std::string& name) {
   check_header(bytes, name);
   Job job{.input = bytes};
   if (!decode_rows(job)) fail(Exit::data, name, ": damaged PNG: ", job.fault);
-  for (size_t i = 0; i < job.wide_rows.size(); i += 2)
-    job.image.pixels[i / 2] = job.wide_rows[i] ? 255 : job.wide_rows[i + 1];  // min(v, 255)
-  return std::move(job.image);
+  if (job.picture.mode == Mode::gray16) widen_rows(job);
+  job.picture.flaw = flaw_of(bytes);
+  return std::move(job.picture);
 }
 
 std::string encode_png(const Image& image) {
   CHECK(image.width > 0 && image.height > 0 && image.channels >= 1 && image.channels <= 4, "encode_png: ", image.width,
         "x", image.height, "x", image.channels, " samples; expected a picture of 1 to 4 channels");
-  Job job{.image = image};
-  for (int y = 0; y < image.height; ++y) job.rows.push_back(job.image.at(y, 0));
+  Job job{.picture = {.samples = image}};
+  for (int y = 0; y < image.height; ++y) job.rows.push_back(job.picture.samples.at(y, 0));
   CHECK(encode_rows(job), "encode_png: ", job.fault);
   return std::move(job.output);
 }
