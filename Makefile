@@ -1,5 +1,6 @@
 # The front door: `make` builds ./vlm2vec, `make demo` shows what it does, `make test` checks it. CMake and Ninja do the work.
-PACKAGES = g++ cmake ninja-build libcli11-dev nlohmann-json3-dev libpng-dev zlib1g-dev libutf8proc-dev libzip-dev libpcre2-dev libgtest-dev \
+PACKAGES = g++ cmake ninja-build libcli11-dev nlohmann-json3-dev libpng-dev libjpeg-dev libwebp-dev zlib1g-dev \
+           libzip-dev libpcre2-dev libutf8proc-dev libgtest-dev \
            fonts-noto-color-emoji unicode-data
 JOBS ?= $(shell nproc)
 
@@ -36,7 +37,7 @@ demo: vlm2vec
 
 test: vlm2vec
 	@cmake --build build -j $(JOBS)
-	@ctest --test-dir build -j $(JOBS) --output-on-failure
+	@ctest --test-dir build --progress -j $(JOBS) --output-on-failure
 
 # The demonstration with three seeds and its controls, against their limits: one table.
 test-slow: vlm2vec
@@ -52,7 +53,7 @@ test-golden: vlm2vec
 test-asan: deps
 	@test -f build-asan/build.ninja || cmake -S . -B build-asan -G Ninja -DVLM2VEC_SANITIZE=ON >/dev/null
 	@cmake --build build-asan -j $(JOBS)
-	@ctest --test-dir build-asan -j $(JOBS) --output-on-failure
+	@ctest --test-dir build-asan --progress -j $(JOBS) --output-on-failure
 
 # Compiles the kernels for an A100 and an H100 and prints registers and spills; needs nvcc 12 or later, no GPU.
 kernels:

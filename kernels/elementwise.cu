@@ -151,7 +151,7 @@ void fill(const Tensor& y, double value) {
 }
 
 void cast(const Tensor& x, const Tensor& y) {
-  dispatch_float(x.dtype(), [&]<class From>() {
+  dispatch_stored(x.dtype(), [&]<class From>() {
     dispatch_float(y.dtype(), [&]<class To>() { for_each(x.numel(), Cast<From, To>{x.data<From>(), y.data<To>()}); });
   });
 }

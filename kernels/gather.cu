@@ -35,7 +35,7 @@ __global__ void set_rows_kernel(const int32_t* rows, const T* source, T* y, int 
 }  // namespace
 
 void gather_rows(const Tensor& table, const Tensor& ids, const Tensor& y) {
-  dispatch_float(table.dtype(), [&]<class From>() {
+  dispatch_stored(table.dtype(), [&]<class From>() {
     dispatch_float(y.dtype(), [&]<class To>() {
       launch(unsigned(ids.numel()), threads, 0, gather_rows_kernel<From, To>, table.data<From>(), ids.data<int32_t>(),
              y.data<To>(), y.columns());

@@ -75,7 +75,7 @@ KERNEL(scatter_add_rows, const Tensor& dy, const Tensor& ids, const Tensor& dtab
 KERNEL(replace_rows, const Tensor& x, const Tensor& rows, const Tensor& source, const Tensor& y)  // y = x but y[rows[i]] = source[i]
 KERNEL(clear_rows, const Tensor& x, const Tensor& rows, const Tensor& y)               // y = x but y[rows[i]] = 0
 
-// ---- matmul.cu: c = op(a)·op(b) + bias; a, c f32 or f64, b may be bf16 beside f32 ----------------------------------------
+// ---- matmul.cu: c = op(a)·op(b) + bias; c f32 or f64, a too or (beside f32) bf16 together with b, or b alone bf16 ----------------------------------------
 KERNEL(matmul, const Tensor& a, const Tensor& b, const Tensor& bias, MatmulOptions options, const Tensor& c)
 
 // ---- norm.cu: rows of x; statistics (mean, rstd, norm) have acc type, one per row ---------------------------------------

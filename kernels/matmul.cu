@@ -1,5 +1,5 @@
 // c = op(a)·op(b) (+ bias on every row) (+ c), op being nothing or the transpose. All matrices lie row-major; op(a) is
-// [m, k], op(b) [k, n]. Both levels add the k products of one output one after another: the bits depend on k alone.
+// [m, k], op(b) [k, n]. Factors may be bf16, sums and c are f32 then. Both levels add the k products of one output one after another: the bits depend on k alone.
 #include "kernels/cuda.h"
 #include "kernels/kernels.h"
 #include "tensor/tensor.h"
@@ -25,8 +25,8 @@ __device__ void store(T* c, const T* bias, bool accumulate, int64_t i, int64_t j
 }
 
 // Level 1, the definition: one thread per output; every product reads both factors from global memory.
-template <class T, class B>
-__global__ void matmul_naive_kernel(Operand<T> a, Operand<B> b, const T* bias, bool accumulate, T* c, int64_t m,
+template <class T, class A, class B>
+__global__ void matmul_naive_kernel(Operand<A> a, Operand<B> b, const T* bias, bool accumulate, T* c, int64_t m,
                                     int64_t n, int64_t k) {
   const int64_t e = int64_t(blockIdx.x) * blockDim.x + threadIdx.x, i = e / n, j = e % n;
   if (i >= m) return;
@@ -42,17 +42,17 @@ constexpr int tile = 32, step = 16, side = 4, lanes = tile / side, threads = lan
 
 // to[l][i] = op(x)(i0 + i, l0 + l), zero beyond the edge. Neighbouring threads read neighbouring addresses, whichever
 // way x lies; the odd pitch keeps their writes in different banks.
-template <class A, class T>
-__device__ void load_tile(A (&to)[step][tile + 1], Operand<T> x, int64_t i0, int64_t l0) {
+template <class T, class X>
+__device__ void load_tile(T (&to)[step][tile + 1], Operand<X> x, int64_t i0, int64_t l0) {
   for (int e = threadIdx.x; e < tile * step; e += threads) {
     const int i = x.transposed ? e % tile : e / step, l = x.transposed ? e / tile : e % step;
     const bool inside = x.transposed ? l0 + l < x.rows && i0 + i < x.columns : i0 + i < x.rows && l0 + l < x.columns;
-    to[l][i] = inside ? x(i0 + i, l0 + l) : A(0);
+    to[l][i] = inside ? x(i0 + i, l0 + l) : T(0);
   }
 }
 
-template <class T, class B>
-__global__ void matmul_tiled_kernel(Operand<T> a, Operand<B> b, const T* bias, bool accumulate, T* c, int64_t m,
+template <class T, class A, class B>
+__global__ void matmul_tiled_kernel(Operand<A> a, Operand<B> b, const T* bias, bool accumulate, T* c, int64_t m,
                                     int64_t n, int64_t k) {
   SHARED(T, a_tile, [step][tile + 1]);
   SHARED(T, b_tile, [step][tile + 1]);
@@ -80,14 +80,16 @@ __global__ void matmul_tiled_kernel(Operand<T> a, Operand<B> b, const T* bias, b
 template <class Body>
 void dispatch_matmul(const Tensor& a, const Tensor& b, const Tensor& bias, MatmulOptions o, const Tensor& c,
                      Body body) {
-  auto run = [&]<class T, class B>(T, B) {
-    body(Operand<T>{a.data<T>(), a.rows(), a.columns(), o.transpose_a},
+  auto run = [&]<class T, class A, class B>(T, A, B) {
+    body(Operand<A>{a.data<A>(), a.rows(), a.columns(), o.transpose_a},
          Operand<B>{b.data<B>(), b.rows(), b.columns(), o.transpose_b}, bias ? bias.data<T>() : nullptr, c.data<T>(),
          c.rows(), c.columns(), o.transpose_a ? a.rows() : a.columns());
   };
-  if (a.dtype() == DType::f64) run(double(), double());
-  else if (b.dtype() == DType::bf16) run(float(), bf16());
-  else run(float(), float());
+  if (a.dtype() == DType::f64) run(double(), double(), double());
+  else if (a.dtype() == DType::bf16) run(float(), bf16(), bf16());
+  else if (b.dtype() == DType::bf16) run(float(), float(), bf16());
+  else if (b.dtype() == DType::f16) run(float(), float(), f16());
+  else run(float(), float(), float());
 }
 
 }  // namespace
@@ -95,8 +97,8 @@ void dispatch_matmul(const Tensor& a, const Tensor& b, const Tensor& bias, Matmu
 void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, MatmulOptions options, const Tensor& c) {
   dispatch_matmul(
       a, b, bias, options, c,
-      [&]<class T, class B>(Operand<T> a, Operand<B> b, const T* bias, T* c, int64_t m, int64_t n, int64_t k) {
-        launch(dim3(blocks(m, tile), blocks(n, tile)), threads, 0, matmul_tiled_kernel<T, B>, a, b, bias,
+      [&]<class T, class A, class B>(Operand<A> a, Operand<B> b, const T* bias, T* c, int64_t m, int64_t n, int64_t k) {
+        launch(dim3(blocks(m, tile), blocks(n, tile)), threads, 0, matmul_tiled_kernel<T, A, B>, a, b, bias,
                options.accumulate, c, m, n, k);
       });
 }
@@ -105,8 +107,8 @@ void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, MatmulOptions 
 void matmul_naive(const Tensor& a, const Tensor& b, const Tensor& bias, MatmulOptions options, const Tensor& c) {
   dispatch_matmul(
       a, b, bias, options, c,
-      [&]<class T, class B>(Operand<T> a, Operand<B> b, const T* bias, T* c, int64_t m, int64_t n, int64_t k) {
-        launch(blocks(m * n, 256), 256, 0, matmul_naive_kernel<T, B>, a, b, bias, options.accumulate, c, m, n, k);
+      [&]<class T, class A, class B>(Operand<A> a, Operand<B> b, const T* bias, T* c, int64_t m, int64_t n, int64_t k) {
+        launch(blocks(m * n, 256), 256, 0, matmul_naive_kernel<T, A, B>, a, b, bias, options.accumulate, c, m, n, k);
       });
 }
 

@@ -290,6 +290,23 @@ TEST_P(AutogradOp, equals_its_composition) {
 
 INSTANTIATE_TEST_SUITE_P(, AutogradOp, testing::ValuesIn(formulas()), [](const auto& info) { return info.param.name; });
 
+// With bf16 products the value and all gradients are those of f32 products of rounded factors.
+TEST(Linear, rounds_the_factors_of_bf16_products) {
+  const auto f32 = [](const Tensor& x) { return x.to(DType::f32); };
+  const auto rounded = [](const Tensor& x) { return x.to(DType::bf16).to(DType::f32); };
+  const Tensor x = f32(normal({7, 40}, 1)), w = f32(normal({9, 40}, 2)), b = f32(normal({9}, 3)),
+               dy = f32(normal({7, 9}, 4));
+  const auto run = [&](const Tensor& x, const Tensor& w, const Tensor& dy, bool bf16_products) {
+    const Var vx = Var::leaf(x), vw = Var::leaf(w);
+    const Var y = linear(vx, vw, b, bf16_products);
+    y.backward(dy);
+    return std::vector<Tensor>{y.value(), vx.grad(), vw.grad()};
+  };
+  const auto narrow = run(x, w, dy, true), wide = run(rounded(x), rounded(w), rounded(dy), false);
+  for (size_t i = 0; i < narrow.size(); ++i) EXPECT_EQ(to_vector<float>(narrow[i]), to_vector<float>(wide[i])) << i;
+  EXPECT_NE(to_vector<float>(narrow[0]), to_vector<float>(run(x, w, dy, false)[0]));
+}
+
 // The check itself can fail.
 TEST(Gradcheck, notices_a_wrong_formula) {
   const auto wrong = [](const Vars& v) {

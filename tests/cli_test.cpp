@@ -386,5 +386,55 @@ TEST_F(Cli, TrainsAppliesAndMergesAnAdapter) {
   EXPECT_EQ(run("merge --model_name model --adapter adapter --allow_partial_adapter --output_dir train").code, 2);
 }
 
+TEST_F(Cli, EmbedBuildsPromptsAndSaysHow) {
+  make_model();
+  write("stored.jsonl", "{\"text\": \"<|image_1|>\\nName it. thing\\n\", \"image\": \"train/p1.png\"}\n");
+  write("parts.jsonl", "{\"instruction\": \"Name it.\", \"text\": \"thing\", \"image\": \"train/p1.png\"}\n");
+  const auto embedded = [&](const std::string& options) {
+    const Result r = run("embed --model_name model --output e.npy --quiet " + options);
+    EXPECT_EQ(r.code, 0) << r.err;
+    return read_text(folder_ / "e.npy");
+  };
+  const std::string stored = embedded("--input stored.jsonl --prompt vlm2vec-v1");
+  EXPECT_EQ(embedded("--input parts.jsonl --prompt vlm2vec-v1"), stored);
+  EXPECT_NE(embedded("--input parts.jsonl --prompt vlm2vec-v2"), stored);
+  EXPECT_EQ(read_json(folder_ / "e.npy.json").at("prompt"), "vlm2vec-v2");
+  EXPECT_NE(embedded("--input stored.jsonl --prompt vlm2vec-v1 --precision bf16"), stored);
+  EXPECT_EQ(read_json(folder_ / "e.npy.json").at("precision"), "bf16");
+  const Result raw = run("embed --model_name model --input parts.jsonl --output f.npy");
+  EXPECT_EQ(raw.code, 3);
+  EXPECT_TRUE(has(raw.err, "parts.jsonl:1: has an instruction, but the prompt is raw")) << raw.err;
+  EXPECT_EQ(run("embed --model_name model --input parts.jsonl --output f.npy --prompt v3").code, 2);
+  EXPECT_EQ(run("embed --model_name model --input parts.jsonl --output f.npy --precision f16").code, 2);
+}
+
+TEST_F(Cli, ExplainsAndCertifiesEveryStage) {
+  make_model();
+  const Result table =
+      run("explain --model_name model --text '<|image_pad|> Name it.' --image train/p1.png --dump one.safetensors");
+  ASSERT_EQ(table.code, 0) << table.err;
+  for (const char* stage : {"input_ids", "pixel_values", "vision_merger", "hidden_layer_0", "embedding"})
+    EXPECT_TRUE(has(table.out, stage)) << table.out;
+  EXPECT_EQ(load_safetensors(folder_ / "one.safetensors").at("embedding").numel(), 16);
+
+  fs::create_directories(folder_ / "reference");
+  fs::rename(folder_ / "one.safetensors", folder_ / "reference/one.safetensors");
+  fs::copy_file(folder_ / "train/p1.png", folder_ / "reference/p1.png");
+  write("reference/cases.json",
+        "[{\"name\": \"one\", \"text\": \"<|image_pad|> Name it.\", \"images\": [\"p1.png\"]}]");
+  const std::string parity = "parity --model_name model --reference reference ";
+  const Result same = run(parity);
+  EXPECT_EQ(same.code, 0) << same.out << same.err;
+  const auto certificate = read_json(folder_ / "reference/parity.json");
+  EXPECT_EQ(certificate.at("ok"), true);
+  EXPECT_EQ(certificate.at("maximum_error").at("embedding"), 0);
+  EXPECT_EQ(certificate.at("files").at("model.safetensors").get<std::string>().size(), 64u);
+
+  const Result narrow = run(parity + "--precision bf16 --output other.json");
+  EXPECT_EQ(narrow.code, 1);
+  EXPECT_TRUE(has(narrow.out, "DIVERGES at vision_block_0")) << narrow.out;
+  EXPECT_EQ(read_json(folder_ / "other.json").at("cases")[0].at("first_divergence"), "vision_block_0");
+}
+
 }  // namespace
 }  // namespace vlm2vec

@@ -1,8 +1,7 @@
-// Where the reference data lies, and what of it this program cannot do yet.
+// Where the reference data lies.
 #pragma once
 #include <cstdlib>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <string>
 
 namespace vlm2vec {
@@ -22,14 +21,5 @@ inline std::filesystem::path golden(const std::filesystem::path& file) {
     if (!std::filesystem::is_directory(golden(""))) FAIL() << golden("") << ": no such folder"; \
     GTEST_SKIP() << "not run: " << folder << " is not in " << golden("").string();      \
   }
-
-// What the program cannot do yet, with the reason; empty: it can. Cases of qwen2_vl/cases.json, pictures of pixels/.
-inline std::string cannot_run(const nlohmann::json& test_case) {
-  if (test_case.value("route", "") == "v1") return "resizing in the file's own mode (--image_resolution)";
-  for (const auto& image : test_case.value("images", nlohmann::json::array()))
-    if (image.get<std::string>().ends_with(".jpg")) return "JPEG files";
-  return "";
-}
-inline std::string cannot_decode(const std::string& format) { return format == "PNG" ? "" : format + " files"; }
 
 }  // namespace vlm2vec

@@ -27,9 +27,11 @@ void check(const Case& t, bool transpose_a, bool transpose_b, bool bias, bool ac
                         " ", name_of(t.b)));
   const Tensor a = random(transpose_a ? Shape{t.k, t.m} : Shape{t.m, t.k}, t.a, 1);
   const Tensor b = random(transpose_b ? Shape{t.n, t.k} : Shape{t.k, t.n}, t.b, 2);
-  const Tensor row = bias ? random({t.n}, t.a, 3) : Tensor();
+  const DType sum_type = acc_of(t.a);
+  const Tensor row = bias ? random({t.n}, sum_type, 3) : Tensor();
   const Shape shape{t.m, t.n};
-  const Tensor c = accumulate ? random(shape, t.a, 4) : unwritten(shape, t.a), naive = tensor(shape, t.a, numbers(c));
+  const Tensor c = accumulate ? random(shape, sum_type, 4) : unwritten(shape, sum_type),
+               naive = tensor(shape, sum_type, numbers(c));
 
   Numbers want = accumulate ? numbers(c) : Numbers(size_t(t.m * t.n));
   const Numbers left = transpose_a ? transposed(numbers(a), t.k, t.m) : numbers(a);
@@ -49,7 +51,7 @@ void check(const Case& t, bool transpose_a, bool transpose_b, bool bias, bool ac
 TEST(KernelsMatmul, EveryLayout) {
   in_every_schedule([] {
     for (const Case& t : {Case{5, 7, 3, DType::f64, DType::f64}, Case{33, 35, 50, DType::f64, DType::f64},
-                          Case{37, 20, 18, DType::f32, DType::f32}, Case{20, 70, 33, DType::f32, DType::bf16}})
+                          Case{37, 20, 18, DType::f32, DType::f32}, Case{20, 70, 33, DType::f32, DType::bf16}, Case{35, 33, 17, DType::bf16, DType::bf16}})
       for (bool transpose_a : {false, true})
         for (bool transpose_b : {false, true})
           for (bool bias : {false, true}) check(t, transpose_a, transpose_b, bias, bias == transpose_a);

@@ -5,7 +5,7 @@
 #include "mini_fixture.h"
 #include "mmeb/mini/emoji_font.h"
 #include "mmeb/mini/emoji_names.h"
-#include "mmeb/mini/sha256.h"
+#include "tensor/io/sha256.h"
 #include "mmeb/mini/tasks.h"
 
 namespace vlm2vec::mini {
@@ -29,10 +29,9 @@ TEST_F(MiniFont, FindsPictures) {
   const EmojiFont font(read_source(Sources().font, ""), "font");
   EXPECT_EQ(font.glyph(0x1F431), 541);
   EXPECT_EQ(font.png(0x1F431).size(), 1895u);
-  const Image cat = decode_image(font.png(0x1F431), "cat");
+  const Image cat = to_rgba(decode_picture(font.png(0x1F431), "cat"));
   EXPECT_EQ(cat.width, 136);
   EXPECT_EQ(cat.height, 128);
-  EXPECT_EQ(cat.channels, 4);
   EXPECT_EQ(font.glyph(0x4E00), 0);
   EXPECT_TRUE(contains(message_of(Exit::data, [&] { font.png(0x4E00); }), "no picture of U+4E00"));
 }

@@ -251,7 +251,8 @@ inline std::vector<OpCase> op_cases() {
                          const int64_t n = m + 3;
                          return Results{matmul(a, d.normal(shape(tb, k, n)), ta, tb),
                                         matmul(a, d.normal(shape(tb, k, n)), ta, tb, d.normal({n})),
-                                        matmul(a, d.frozen(shape(tb, k, n)), ta, tb, d.normal({n}))};
+                                        matmul(a, d.frozen(shape(tb, k, n)), ta, tb, d.normal({n})),
+                                        matmul(d.frozen(shape(ta, m, k)), d.frozen(shape(tb, k, n)), ta, tb)};
                        }});
       cases.push_back({name + "_to", [=](Draw& d, int64_t m, int64_t k) {
                          const Tensor c = d.normal({m, m + 3});

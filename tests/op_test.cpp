@@ -148,7 +148,7 @@ TEST(OpErrors, name_the_op_and_what_came) {
   expect_error("the inner dimensions 3 and 2 differ", [&] { matmul(a, b); });
   expect_error("matmul: the bias is f32[2, 4]", [&] { matmul(a, a, false, true, b); });
   expect_error("add: on the CPU expected f32, got bf16[2, 3]", [&] { add(half, half); });
-  expect_error("bf16[2, 3]", [&] { matmul(half, half, false, true); });
+  expect_error("expected one type, or f32 and bf16", [&] { matmul(half, a, false, true); });
   expect_error("gather_rows: number 1 asks for row 2 of f32[2, 3]", [&] {
     gather_rows(a, from_vector(std::vector<int32_t>{0, 2}, {2}));
   });

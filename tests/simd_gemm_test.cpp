@@ -26,15 +26,18 @@ Floats normal(int64_t n, uint64_t seed) {
 // A product of random matrices; rows of all three are longer than needed.
 struct Problem {
   Floats a, b, c, bias, start;
-  std::vector<uint16_t> b_bf16;
+  std::vector<uint16_t> a_bf16, b_bf16;
   GemmTask task;
-  Problem(int64_t m, int64_t n, int64_t k, bool ta, bool tb, bool bf16_b, bool accumulate, bool with_bias) {
+  Problem(int64_t m, int64_t n, int64_t k, bool ta, bool tb, bool bf16_b, bool accumulate, bool with_bias,
+          bool bf16_a = false) {
     const int64_t sa = (ta ? m : k) + 3, sb = (tb ? k : n) + 5, sc = n + 2;
     a = normal((ta ? k : m) * sa, 1), b = normal((tb ? n : k) * sb, 2), start = normal(m * sc + 64, 3),
     bias = normal(n, 4);
-    for (float& x : b) b_bf16.push_back(bf16(x).bits);
-    if (bf16_b)
-      for (size_t i = 0; i < b.size(); ++i) b[i] = std::bit_cast<float>(uint32_t(b_bf16[i]) << 16);
+    const auto round = [](Floats& x, std::vector<uint16_t>& bits) {
+      for (float& v : x) bits.push_back(bf16(v).bits), v = bf16(v);
+    };
+    if (bf16_a) round(a, a_bf16);
+    if (bf16_b) round(b, b_bf16);
     for (int64_t i = 0; i < int64_t(start.size()); ++i)
       if (i >= m * sc || i % sc >= n) start[i] = guard;
     c = start;
@@ -49,9 +52,11 @@ struct Problem {
             .c_stride = sc,
             .transpose_a = ta,
             .transpose_b = tb,
+            .a_is_bf16 = bf16_a,
             .b_is_bf16 = bf16_b,
             .accumulate = accumulate,
             .bias = with_bias ? bias.data() : nullptr};
+    if (bf16_a) task.a = a_bf16.data();
     if (bf16_b) task.b = b_bf16.data();
   }
   void expect_right() const {
@@ -94,8 +99,8 @@ TEST_P(GemmTest, EqualsPlainLoops) {
                          {5, 97, 515},
                          {340, 9, 5},
                          {2, 1540, 1}})
-    for (int flags = 0; flags < 32; ++flags) {
-      Problem p(m, n, k, flags & 1, flags & 2, flags & 4, flags & 8, flags & 16);
+    for (int flags = 0; flags < 64; ++flags) {
+      Problem p(m, n, k, flags & 1, flags & 2, flags & 4, flags & 8, flags & 16, flags & 32);
       table.gemm(p.task, 0, m, 0, n);
       p.expect_right();
     }
@@ -127,7 +132,8 @@ TEST_P(GemmTest, SameBitsAloneAndInABatch) {
         for (int64_t width : {int64_t(1), int64_t(17), n}) {
           Floats row(p.start.begin() + i * p.task.c_stride, p.start.begin() + i * p.task.c_stride + n);
           GemmTask one = p.task;
-          one.m = 1, one.n = width, one.c = row.data() + n - width, one.a += ta ? i : i * one.a_stride;
+          one.m = 1, one.n = width, one.c = row.data() + n - width;
+          one.a = p.a.data() + (ta ? i : i * one.a_stride);
           one.b = p.b.data() + (tb ? (n - width) * one.b_stride : n - width);
           one.bias = p.bias.data() + n - width;
           table.gemm(one, 0, 1, 0, width);
@@ -154,12 +160,12 @@ TEST_P(GemmTest, SameBitsForAnyNumberOfThreads) {
   set_threads(before);
 }
 
-TEST_P(GemmTest, Bf16WeightsGiveTheBitsOfTheSameF32Weights) {
-  for (int flags = 0; flags < 4; ++flags) {
-    Problem p(45, 77, 290, flags & 1, flags & 2, true, false, false);
+TEST_P(GemmTest, Bf16FactorsGiveTheBitsOfTheSameF32Factors) {
+  for (int flags = 0; flags < 8; ++flags) {
+    Problem p(45, 77, 290, flags & 1, flags & 2, true, false, false, flags & 4);
     Floats other(p.c.size(), guard);
     GemmTask f32 = p.task;
-    f32.b = p.b.data(), f32.b_is_bf16 = false, f32.c = other.data();
+    f32.a = p.a.data(), f32.a_is_bf16 = false, f32.b = p.b.data(), f32.b_is_bf16 = false, f32.c = other.data();
     table.gemm(p.task, 0, 45, 0, 77);
     table.gemm(f32, 0, 45, 0, 77);
     for (int64_t i = 0; i < 45; ++i)

@@ -12,6 +12,7 @@
 #include "mmeb/evaluator.h"
 #include "nn/peft.h"
 #include "tensor/io/files.h"
+#include "tensor/io/safetensors.h"
 #include "tensor/parallel.h"
 #include "tiny_model.h"
 #include "vlm/qwen2_vl.h"
@@ -97,6 +98,27 @@ TEST_F(Trainer, learns) {
   EXPECT_LT(lines.back()["loss"].get<double>(), 0.6 * lines.front()["loss"].get<double>());
   EXPECT_EQ(json::parse(file("learns/config.json"))["torch_dtype"], "float32");
   EXPECT_EQ(load_encoder(folder_.path() / "learns")->dim(), 16);
+}
+
+// Small updates are not lost: the weights that are kept have more digits than those that are multiplied.
+TEST_F(Trainer, learns_with_bf16_products_and_keeps_f32_weights) {
+  TrainOptions o = options("bf16"), again = options("again");
+  o.max_steps = again.max_steps = 80;
+  o.precision = again.precision = "bf16";
+  train(o, Device::cpu, true);
+  const auto lines = log("bf16");
+  EXPECT_LT(lines.back()["loss"].get<double>(), 0.6 * lines.front()["loss"].get<double>());
+  int64_t finer = 0, all = 0;
+  for (const auto& [name, tensor] : load_safetensors(folder_.path() / "bf16/model.safetensors"))
+    for (const float x : to_vector<float>(tensor)) finer += x != float(bf16(x)), ++all;
+  EXPECT_GT(finer, all / 2);
+
+  again.save_steps = 50;
+  train(again, Device::cpu, true);
+  fs::remove(folder_.path() / "again/model.safetensors");
+  again.resume_from = "auto";
+  train(again, Device::cpu, true);
+  EXPECT_EQ(file("again/model.safetensors"), file("bf16/model.safetensors"));
 }
 
 // With a model and batches so large that threads share the work: a matmul from 1.5 Mflop on, other ops from 2^14

@@ -87,11 +87,14 @@ Var matmul(const Var& a, const Var& b) {
                  {b, [=](const Tensor& dy) { return matmul(A, dy, true, false); }}});
 }
 
-Var linear(const Var& x, const Var& weight, const Var& bias) {
-  const Tensor X = x.value(), W = weight.value();
+Var linear(const Var& x, const Var& weight, const Var& bias, bool bf16_products) {
+  const auto factor = [narrow = bf16_products && x.value().dtype() == DType::f32](const Tensor& t) {
+    return narrow ? t.to(DType::bf16) : t;
+  };
+  const Tensor X = factor(x.value()), W = factor(weight.value());
   return record("linear", matmul(X, W, false, true, bias.value()),
-                {{x, [=](const Tensor& dy) { return matmul(dy, W); }},
-                 {weight, [=](const Tensor& dy, const Tensor& dw) { matmul_to(dy, X, true, false, dw); }},
+                {{x, [=](const Tensor& dy) { return matmul(factor(dy), W); }},
+                 {weight, [=](const Tensor& dy, const Tensor& dw) { matmul_to(factor(dy), X, true, false, dw); }},
                  {bias, [](const Tensor& dy, const Tensor& db) { column_sums_to(dy, db); }}});
 }
 

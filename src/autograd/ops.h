@@ -23,7 +23,9 @@ Var replace_rows(const Var& x, const Tensor& rows, const Var& source);  // pictu
 Var concat_rows(const std::vector<Var>& parts);
 
 Var matmul(const Var& a, const Var& b);
-Var linear(const Var& x, const Var& weight, const Var& bias = {});  // x Wᵀ + b, W [out, in]
+// x Wᵀ + b, W [out, in]. bf16_products: the factors of this product and of those of its gradients are rounded to bf16,
+// sums stay f32 (f64 stays f64).
+Var linear(const Var& x, const Var& weight, const Var& bias = {}, bool bf16_products = false);
 
 Var rms_norm(const Var& x, const Var& w, double eps);                  // Zhang and Sennrich 2019
 Var layer_norm(const Var& x, const Var& w, const Var& b, double eps);  // Ba et al. 2016

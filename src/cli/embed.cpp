@@ -1,28 +1,30 @@
-#include <bit>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
-#include "cli/adapter_arguments.h"
 #include "cli/commands.h"
+#include "mmeb/model.h"
 #include "mmeb/progress.h"
 #include "tensor/io/files.h"
 #include "tensor/io/json_lines.h"
-#include "vlm/encoder.h"
+#include "tensor/io/npy.h"
+#include "vlm/prompt.h"
 
 namespace vlm2vec {
 namespace {
 
 namespace fs = std::filesystem;
 
-// {"text": prompt, "image": path or [paths]}; one of the two may be absent. A picture that is not there is said now,
-// not hours later.
-std::vector<EncoderInput> read_inputs(const fs::path& file, const fs::path& image_dir) {
+// {"text", "instruction", "image": path or [paths]}, not all absent. A picture that is not there is said now, not hours
+// later.
+std::vector<EncoderInput> read_inputs(const fs::path& file, const fs::path& image_dir, const std::string& prompt,
+                                      const std::string& image_token) {
   std::vector<EncoderInput> rows;
   read_json_lines(file, [&](const nlohmann::json& row) {
-    const bool text = row.contains("text");
+    const bool text = row.contains("text"), instruction = row.contains("instruction");
     const bool image = row.contains("image") && !row["image"].is_null() && row["image"] != "";
-    if (!text && !image) fail(Exit::data, "has neither text nor image");
-    EncoderInput input{text ? text_field(row, "text") : "", {}};
+    if (!text && !image && !instruction) fail(Exit::data, "has neither text nor image");
+    EncoderInput input;
+    input.row = sentence("row ", rows.size() + 1, " of ", file.string());
     std::vector<std::string> names;
     if (image && row["image"].is_array()) names = text_list_field(row, "image");
     else if (image) names = {text_field(row, "image")};
@@ -30,46 +32,34 @@ std::vector<EncoderInput> read_inputs(const fs::path& file, const fs::path& imag
       input.images.push_back(image_dir / name);
       if (!fs::exists(input.images.back())) fail(Exit::data, input.images.back().string(), ": no such picture");
     }
+    const PromptParts parts{instruction ? text_field(row, "instruction") : "", text ? text_field(row, "text") : "",
+                            names.size()};
+    input.text = build_prompt(prompt, parts, image_token);
     rows.push_back(std::move(input));
   });
   return rows;
 }
 
-// NumPy's format 1.0: magic, version, u16 length of the header, the header padded so that the numbers start at a
-// multiple of 64 bytes.
-void write_npy(const fs::path& file, const Tensor& x) {
-  static_assert(std::endian::native == std::endian::little);
-  std::string header =
-      sentence("{'descr': '<f4', 'fortran_order': False, 'shape': (", x.dim(0), ", ", x.dim(1), "), }");
-  header.resize((header.size() + 11 + 63) / 64 * 64 - 10, ' ');
-  header.back() = '\n';
-  write_atomically(file, [&](std::ostream& out) {
-    out.write("\x93NUMPY\x01\x00", 8).put(char(header.size() & 255)).put(char(header.size() >> 8));
-    out << header;
-    out.write(reinterpret_cast<const char*>(x.data<float>()), x.bytes());
-  });
-}
-
 }  // namespace
 
 Exit run_embed(const Command& command, const Arguments& arguments) {
-  std::string model_name, input, image_dir, output;
-  int64_t batch_size = 32, resize_min_pixels = 0, resize_max_pixels = 0;
+  ModelOptions model;
+  std::string input, image_dir, output, prompt = "raw";
+  int64_t batch_size = 32;
   Device device;
-  AdapterArguments adapter;
   bool quiet = false, json = false;
   CommandLine line(command.name, command.purpose,
                    "embed --model_name runs/demo/model --input rows.jsonl --output rows.npy");
-  line("model_name", model_name, "folder of the checkpoint (Hugging Face layout)");
-  adapter.options(line);
-  line("input", input, "lines {\"text\": ..., \"image\": path or [paths]}; the text has one image token per picture");
+  model.fields(line);
+  line("input", input, "lines {\"text\": ..., \"image\": path or [paths], \"instruction\": ...}");
+  line("prompt", prompt,
+       "raw: the text is the prompt, with an image token for each picture; vlm2vec-v1, vlm2vec-v2: built as the "
+       "official "
+       "code does");
   line("image_dir", image_dir, "joined before relative picture paths (default: the folder of the input)");
-  line("output", output, "NumPy file to write: f32 [lines, dimensions], rows of length 1");
+  line("output", output,
+       "NumPy file to write: f32 [lines, dimensions], rows of length 1; FILE.json beside it says how");
   line("batch_size", batch_size, "lines embedded at a time; results do not depend on it");
-  line("resize_min_pixels", resize_min_pixels,
-       "smaller pictures are enlarged to this area (0: preprocessor_config.json)");
-  line("resize_max_pixels", resize_max_pixels,
-       "larger pictures are reduced to this area (0: preprocessor_config.json)");
   line.require({"model_name", "input", "output"});
   line.threads();
   line.device(device);
@@ -79,18 +69,24 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
 
   if (batch_size < 1) fail(Exit::usage, "embed: --batch_size: got ", batch_size, ", expected at least 1");
   check_output_file(output, input);
-  const std::vector<EncoderInput> rows =
-      read_inputs(input, image_dir.empty() ? fs::path(input).parent_path() : fs::path(image_dir));
-  const auto encoder =
-      load_encoder(model_name, {.device = device, .min_pixels = resize_min_pixels, .max_pixels = resize_max_pixels});
-  if (!adapter.folder.empty()) load_adapter(*encoder, adapter.folder, adapter.how, nullptr, encoder->notes);
-  if (!quiet)
-    for (const std::string& note : encoder->notes) std::cerr << note << '\n';
+  build_prompt(prompt, {}, "");  // a wrong style is said before the model is loaded
+  const auto encoder = load_model(model, device, quiet);
+  const std::vector<EncoderInput> rows = read_inputs(
+      input, image_dir.empty() ? fs::path(input).parent_path() : fs::path(image_dir), prompt, encoder->image_token());
   Progress progress("embed", int64_t(rows.size()), quiet);
   write_npy(output, embed(*encoder, rows, batch_size, [&](int64_t done) { progress.update(done); }));
+  progress.note(encoder->flaw_note());
+  if (fs::is_regular_file(output))  // not a pipe or a device
+    write_json(output + ".json", {{"model_name", model.model_name},
+                                  {"adapter", model.adapter},
+                                  {"precision", model.precision},
+                                  {"prompt", prompt},
+                                  {"rows", rows.size()},
+                                  {"dimensions", encoder->dim()}});
   if (json)
     std::cout << nlohmann::ordered_json{{"rows", rows.size()},
                                         {"dimensions", encoder->dim()},
+                                        {"precision", model.precision},
                                         {"seconds", progress.seconds()},
                                         {"output", output}}
               << '\n';

@@ -24,8 +24,8 @@ std::vector<std::string> training_texts(const fs::path& dataset, const std::stri
 }
 
 void copy_tokenizer(const fs::path& from, const fs::path& to) {
-  if (!fs::exists(from / "tokenizer.json"))
-    fail(Exit::data, (from / "tokenizer.json").string(), ": no such file; --tokenizer names its folder");
+  if (!fs::exists(from / "tokenizer.json") && !fs::exists(from / "vocab.json"))
+    fail(Exit::data, from.string(), ": has neither tokenizer.json nor vocab.json; --tokenizer names their folder");
   for (const char* name : {"tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "chat_template.json"})
     if (fs::exists(from / name)) fs::copy_file(from / name, to / name);
 }
@@ -45,7 +45,7 @@ void learn_tokenizer(const fs::path& dataset, const Qwen2VlConfig& config, const
 // The configuration as given, but for the type of the weights.
 void write_config(const fs::path& from, const fs::path& to, const std::string& dtype) {
   auto config = nlohmann::ordered_json::parse(read_text(from));
-  config["torch_dtype"] = dtype == "bf16" ? "bfloat16" : "float32";
+  config[config.contains("dtype") ? "dtype" : "torch_dtype"] = dtype == "bf16" ? "bfloat16" : "float32";
   write_text(to, config.dump(2) + "\n");
 }
 
@@ -62,7 +62,7 @@ Exit run_init(const Command& command, const Arguments& arguments) {
       "--max_pixels 9216 --output_dir runs/demo/init");
   line("config", config_file, "config.json of the model, Hugging Face's Qwen2-VL");
   line("output_dir", output_dir, "folder to write; one that exists is replaced");
-  line("tokenizer", tokenizer, "folder whose tokenizer.json is copied");
+  line("tokenizer", tokenizer, "folder whose tokenizer files are copied");
   line("train_tokenizer", train_tokenizer,
        "folder of training sets; a byte-level BPE tokenizer is learned from their texts");
   line("min_pixels", processor.min_pixels, "smaller pictures are enlarged to this area");
@@ -96,9 +96,15 @@ Exit run_init(const Command& command, const Arguments& arguments) {
     else copy_tokenizer(tokenizer, folder);
     processor.save(folder);
     const auto encoder = load_encoder(folder, {.load_weights = false});
-    initialise(*encoder, config.initializer_range, seed, dtype == "bf16" ? DType::bf16 : DType::f32, Device::cpu);
-    for (const Parameter* p : encoder->parameters()) parameters += p->value().numel();
-    save_safetensors(folder / "model.safetensors", state_dict(*encoder));
+    const DType stored = dtype == "bf16" ? DType::bf16 : DType::f32;
+    std::map<std::string, LazyTensor> weights;  // one at a time is in memory
+    encoder->each_parameter([&](Parameter& p) {
+      parameters += numel(p.shape());
+      weights[p.path()] = {p.shape(), stored, [&, stored] {
+                             return initial_value(p, config.initializer_range, seed, stored, Device::cpu);
+                           }};
+    });
+    save_safetensors(folder / "model.safetensors", weights);
   });
   if (!quiet) std::cerr << output_dir << ": " << parameters << " parameters in " << dtype << "\n";
   if (json)

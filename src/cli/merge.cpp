@@ -3,8 +3,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "cli/adapter_arguments.h"
 #include "cli/commands.h"
+#include "mmeb/model.h"
 #include "nn/state.h"
 #include "tensor/io/files.h"
 #include "vlm/encoder.h"
@@ -47,7 +47,7 @@ Exit run_merge(const Command& command, const Arguments& arguments) {
   bool quiet = false, json = false;
   CommandLine line(command.name, command.purpose, "merge --model_name MODEL --adapter ADAPTER --output_dir MERGED");
   line("model_name", model_name, "folder of the checkpoint (Hugging Face layout)");
-  adapter.options(line);
+  adapter.fields(line);
   line("output_dir", output_dir, "folder to write; a checkpoint that is there is replaced");
   line.require({"model_name", "adapter", "output_dir"});
   line.threads();
@@ -59,7 +59,7 @@ Exit run_merge(const Command& command, const Arguments& arguments) {
   if (fs::equivalent(model_name, output_dir, ignored))
     fail(Exit::usage, "merge: --output_dir is the folder of the model itself, ", model_name, "; choose another");
   const auto encoder = load_encoder(model_name);  // checks everything that is copied below
-  const AttachedLora lora = load_adapter(*encoder, adapter.folder, adapter.how, nullptr, encoder->notes);
+  const AttachedLora lora = load_adapter(*encoder, adapter.adapter, adapter_options(adapter), nullptr, encoder->notes);
   const std::set<std::string> weights = weight_files(model_name);
   std::set<std::string> replaceable = kConfiguration;
   replaceable.insert(weights.begin(), weights.end());

@@ -19,12 +19,16 @@ Ids encode(const Tokenizer& tokenizer, const std::string& text, int64_t max_len)
   return ids;
 }
 
-void print_text(const Tokenizer& tokenizer, const Ids& ids, bool json) {
+// The prompt as it was tokenised, quoted as JSON quotes it; then its ids and pieces.
+void print_text(const Tokenizer& tokenizer, const std::string& prompt, const Ids& ids, bool json) {
   Json pieces = Json::array();
   for (const int32_t id : ids) pieces.push_back(tokenizer.token(id));
-  if (json) std::cout << Json{{"ids", ids}, {"pieces", pieces}} << '\n';
-  else
-    for (size_t i = 0; i < ids.size(); ++i) std::cout << ids[i] << '\t' << pieces[i].get<std::string>() << '\n';
+  if (json) {
+    std::cout << Json{{"prompt", prompt}, {"ids", ids}, {"pieces", pieces}} << '\n';
+    return;
+  }
+  std::cout << "prompt\t" << Json(prompt) << '\n';
+  for (size_t i = 0; i < ids.size(); ++i) std::cout << ids[i] << '\t' << pieces[i].get<std::string>() << '\n';
 }
 
 void print_file(const Tokenizer& tokenizer, const std::string& file, int64_t max_len) {
@@ -45,9 +49,9 @@ Exit run_tokenize(const Command& command, const Arguments& arguments) {
   bool json = false;
   CommandLine line(command.name, command.purpose,
                    "tokenize --model_name runs/demo/init --text \"Find a similar image.\"");
-  line("model_name", model_name, "folder with tokenizer.json");
+  line("model_name", model_name, "folder with tokenizer.json, or vocab.json, merges.txt and tokenizer_config.json");
   line("input", input, "file with lines {\"text\": ...}; prints lines {\"ids\": [...]}");
-  line("text", text, "a text; prints an id and its piece per line, bytes as in GPT-2's alphabet");
+  line("text", text, "a text; prints it quoted, then an id and its piece per line, bytes as in GPT-2's alphabet");
   line("max_len", max_len, "keep the first N ids of a text (0: all)");
   line.require({"model_name"});
   line.threads();
@@ -58,7 +62,7 @@ Exit run_tokenize(const Command& command, const Arguments& arguments) {
   if (max_len < 0) fail(Exit::usage, "tokenize: --max_len: got ", max_len, ", expected 0 or more");
   const Tokenizer tokenizer = Tokenizer::load(model_name);
   if (text.empty()) print_file(tokenizer, input, max_len);
-  else print_text(tokenizer, encode(tokenizer, text, max_len), json);
+  else print_text(tokenizer, text, encode(tokenizer, text, max_len), json);
   return Exit::ok;
 }
 

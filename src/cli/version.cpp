@@ -1,13 +1,20 @@
 #include <png.h>
 #include <utf8proc.h>
+#include <webp/decode.h>
 #include <zlib.h>
 
 #include <CLI/Version.hpp>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include <jconfig.h>  // of libjpeg-turbo
+
 #include "cli/commands.h"
 #include "tensor/cpu/simd/simd.h"
+
+#define AS_TEXT(x) #x
+#define VALUE_AS_TEXT(x) AS_TEXT(x)
+#define LIBJPEG_VERSION VALUE_AS_TEXT(LIBJPEG_TURBO_VERSION)
 
 namespace vlm2vec {
 
@@ -17,6 +24,7 @@ Exit run_version(const Command& command, const Arguments& arguments) {
   line.json(json);
   if (!line.parse(arguments)) return Exit::ok;
 
+  const int webp = WebPGetDecoderVersion();
   std::vector<std::string> found;
   for (const Simd* isa : available_isas()) found.push_back(isa->name);
   const nlohmann::ordered_json version = {
@@ -27,6 +35,8 @@ Exit run_version(const Command& command, const Arguments& arguments) {
       {"instruction_set", isa_name()},
       {"libraries",
        {{"libpng", png_get_libpng_ver(nullptr)},
+        {"libjpeg-turbo", LIBJPEG_VERSION},
+        {"libwebp", sentence(webp >> 16, ".", webp >> 8 & 255, ".", webp & 255)},
         {"zlib", zlibVersion()},
         {"utf8proc", utf8proc_version()},
         {"nlohmann-json",

@@ -5,14 +5,13 @@
 
 #include "tensor/io/files.h"
 #include "tensor/io/json_lines.h"
+#include "vlm/prompt.h"
 
 namespace vlm2vec {
 namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
-
-constexpr std::string_view kStoredToken = "<|image_1|>";
 
 }  // namespace
 
@@ -65,9 +64,7 @@ std::vector<TrainSet> read_train_folder(const fs::path& folder, const std::vecto
 }
 
 EncoderInput encoder_input(const Side& side, const std::string& image_token, const fs::path& image_dir, uint64_t key) {
-  EncoderInput input{side.text, {}, key};
-  for (size_t at = 0; (at = input.text.find(kStoredToken, at)) != std::string::npos; at += image_token.size())
-    input.text.replace(at, kStoredToken.size(), image_token);
+  EncoderInput input{replace_stored_tokens(side.text, image_token), {}, key};
   if (!side.image.empty()) input.images.push_back(image_dir / side.image);
   return input;
 }

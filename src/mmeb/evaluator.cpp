@@ -4,8 +4,8 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "mmeb/model.h"
 #include "mmeb/progress.h"
-#include "nn/peft.h"
 #include "tensor/io/files.h"
 
 namespace vlm2vec {
@@ -17,20 +17,22 @@ using Json = nlohmann::ordered_json;
 // Numbers sides as they come; equal sides share a number.
 class Distinct {
  public:
-  int32_t number(const Side& side) {
-    const auto [at, is_new] = numbers_.emplace(side, int32_t(sides_.size()));
-    if (is_new) sides_.push_back(side);
+  explicit Distinct(const EvaluationData& data, std::string set) : data_(data), set_(std::move(set)) {}
+  int32_t number(const Side& side, size_t row) {
+    const auto [at, is_new] = numbers_.emplace(side, int32_t(inputs_.size()));
+    if (is_new) {
+      inputs_.push_back(encoder_input(side, data_.image_token, data_.image_dir));
+      inputs_.back().row = sentence("row ", row + 1, " of ", set_);
+    }
     return at->second;
   }
-  std::vector<EncoderInput> inputs(const EvaluationData& data) const {
-    std::vector<EncoderInput> inputs;
-    for (const Side& side : sides_) inputs.push_back(encoder_input(side, data.image_token, data.image_dir));
-    return inputs;
-  }
+  const std::vector<EncoderInput>& inputs() const { return inputs_; }
 
  private:
+  const EvaluationData& data_;
+  const std::string set_;
   std::map<Side, int32_t> numbers_;
-  std::vector<Side> sides_;
+  std::vector<EncoderInput> inputs_;
 };
 
 float dot(const float* a, const float* b, int64_t n) {
@@ -48,18 +50,18 @@ const Task& task_of(const std::string& set, const std::vector<Task>& tasks) {
 SetScore evaluate_set(const std::string& name, const EvaluationData& data, const EmbedFunction& embed,
                       const fs::path& output) {
   const std::vector<EvalRow> rows = read_eval_rows(data.dataset / name / "test.jsonl");
-  Distinct distinct;
+  Distinct distinct(data, name);
   std::vector<int32_t> queries;
   std::vector<std::vector<int32_t>> candidates;
   SetScore score;
   score.name = name;
-  for (const EvalRow& row : rows) {
-    queries.push_back(distinct.number(row.query));
+  for (size_t i = 0; i < rows.size(); ++i) {
+    queries.push_back(distinct.number(rows[i].query, i));
     candidates.emplace_back();
-    for (const Side& side : row.candidates) candidates.back().push_back(distinct.number(side));
-    score.chance += 100.0 / double(row.candidates.size()) / double(rows.size());
+    for (const Side& side : rows[i].candidates) candidates.back().push_back(distinct.number(side, i));
+    score.chance += 100.0 / double(rows[i].candidates.size()) / double(rows.size());
   }
-  const Ranking ranking = rank(embed(distinct.inputs(data), name), queries, candidates);
+  const Ranking ranking = rank(embed(distinct.inputs(), name), queries, candidates);
   score.rows = int64_t(rows.size());
   score.ties = ranking.ties;
   for (const int32_t best : ranking.best) score.correct += best == 0;
@@ -118,8 +120,8 @@ Summary summarise(std::vector<SetScore> scores, const std::vector<Task>& tasks, 
   };
   std::sort(scores.begin(), scores.end(),
             [&](const SetScore& a, const SetScore& b) { return &task_of(a.name, tasks) < &task_of(b.name, tasks); });
-  return {mean("overall"), mean("IND"),       mean("OOD"),       mean("classification"),
-          mean("vqa"),     mean("retrieval"), mean("grounding"), std::move(scores)};
+  return {mean("overall"),   mean("IND"),       mean("OOD"), mean("classification"), mean("vqa"), mean("retrieval"),
+          mean("grounding"), std::move(scores), {}};
 }
 
 Summary chance_summary(const Summary& summary, const std::vector<Task>& tasks) {
@@ -135,7 +137,8 @@ Summary evaluate(const EvaluationData& data, const EmbedFunction& embed, const f
   std::vector<SetScore> scores;
   if (!output.empty()) fs::create_directories(output);
   for (const std::string& name : names) scores.push_back(evaluate_set(name, data, embed, output));
-  const Summary summary = summarise(std::move(scores), tasks);
+  Summary summary = summarise(std::move(scores), tasks);
+  summary.precision = data.precision;
   if (!output.empty()) write_text(output / "summary.json", summary_json(summary));
   return summary;
 }
@@ -144,18 +147,10 @@ Summary evaluate(const EvalOptions& o, Device device, bool quiet) {
   const auto usage = [](bool ok, const char* sentence) {
     if (!ok) fail(Exit::usage, sentence);
   };
-  usage(!o.model_name.empty(), "eval: --model_name is missing: the folder of the checkpoint");
-  usage(!o.dataset_name.empty(), "eval: --dataset_name is missing: the folder of test sets");
-  usage(!o.encode_output_path.empty(), "eval: --encode_output_path is missing: where scores and predictions go");
   usage(o.per_device_eval_batch_size > 0, "eval: --per_device_eval_batch_size must be positive");
-  const auto encoder = load_encoder(
-      o.model_name, {.device = device, .min_pixels = o.resize_min_pixels, .max_pixels = o.resize_max_pixels});
-  if (!o.adapter.empty())
-    load_adapter(*encoder, o.adapter, {o.use_dora, o.allow_partial_adapter, o.adapter_norms}, nullptr, encoder->notes);
-  if (!quiet)
-    for (const std::string& note : encoder->notes) std::fprintf(stderr, "%s\n", note.c_str());
+  const auto encoder = load_model(o, device, quiet);
   const EvaluationData data{o.dataset_name, o.image_dir.empty() ? o.dataset_name : o.image_dir, o.subset_name,
-                            encoder->image_token()};
+                            encoder->image_token(), o.precision};
   Progress progress("eval", int64_t(list_subsets(data.dataset, "test.jsonl", data.subsets).size()), quiet);
   int64_t sets = 0;
   const auto embed_set = [&](const std::vector<EncoderInput>& inputs, const std::string& name) {
@@ -165,7 +160,9 @@ Summary evaluate(const EvalOptions& o, Device device, bool quiet) {
     progress.update(++sets, name);
     return embeddings;
   };
-  return evaluate(data, embed_set, o.encode_output_path);
+  const Summary summary = evaluate(data, embed_set, o.encode_output_path);
+  progress.note(encoder->flaw_note());
+  return summary;
 }
 
 }  // namespace vlm2vec

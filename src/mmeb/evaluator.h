@@ -31,7 +31,8 @@ struct SetScore {
 // Means over data sets, percent; −1 where no set belongs to the group.
 struct Summary {
   double overall = -1, ind = -1, ood = -1, classification = -1, vqa = -1, retrieval = -1, grounding = -1;
-  std::vector<SetScore> sets;  // in the order of the task table
+  std::vector<SetScore> sets;     // in the order of the task table
+  std::string precision = "f32";  // of the products that made the embeddings
 };
 Summary summarise(std::vector<SetScore> scores, const std::vector<Task>& tasks,
                   double SetScore::*value = &SetScore::accuracy);
@@ -42,7 +43,7 @@ using EmbedFunction = std::function<Tensor(const std::vector<EncoderInput>& inpu
 struct EvaluationData {
   std::filesystem::path dataset, image_dir;
   std::vector<std::string> subsets;  // empty: all
-  std::string image_token;
+  std::string image_token, precision = "f32";
 };
 // Evaluates every set; writes {set}_score.json, {set}_pred.jsonl and summary.json to `output` unless that is empty.
 Summary evaluate(const EvaluationData& data, const EmbedFunction& embed, const std::filesystem::path& output);

@@ -1,4 +1,5 @@
-// Ctrl-C (SIGINT) and SIGTERM as a question that long work asks between its steps, to save or to clean up before it ends.
+// Ctrl-C (SIGINT) and SIGTERM as a question that long work asks between its steps, to save or to clean up before it
+// ends.
 #pragma once
 #include <csignal>
 

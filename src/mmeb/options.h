@@ -1,5 +1,5 @@
-// Every option of `train` and `eval`, once: the command line, --help, the printout and the JSON of a run are made from
-// these lists. Names are those of the official scripts.
+// Every option of `train` and `eval`, and what they share with `embed`, `explain` and `parity`, once: the command line,
+// --help, the printout and the JSON of a run are made from these lists. Names are those of the official scripts.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -7,10 +7,46 @@
 
 namespace vlm2vec {
 
-struct TrainOptions {
-  std::string model_name, dataset_name, train_file, image_dir, output_dir, batches, adapter;
+// An adapter, and how much of it is wanted.
+struct AdapterArguments {
+  std::string adapter;
+  bool use_dora = true, allow_partial_adapter = false, adapter_norms = false;
+
+  template <class Visit>
+  void fields(Visit&& visit) {
+    visit("adapter", adapter,
+          "PEFT folder to apply (LoRA or DoRA); train goes on from it, with its own rank, alpha, dropout and layers");
+    visit("use_dora", use_dora, "False: LoRA, also from the adapter of a DoRA folder, without its magnitude vectors");
+    visit("allow_partial_adapter", allow_partial_adapter, "use what of the adapter matches layers of the model");
+    visit("adapter_norms", adapter_norms, "print the norm of each module's change s*BA");
+  }
+};
+
+// Which model, and how it reads a row.
+struct ModelOptions : AdapterArguments {
+  std::string model_name, precision = "f32", image_resolution;
+  int64_t max_len = 0, resize_min_pixels = 0, resize_max_pixels = 0;
+
+  template <class Visit>
+  void fields(Visit&& visit) {
+    visit("model_name", model_name, "folder of the checkpoint (Hugging Face layout)");
+    AdapterArguments::fields(visit);
+    visit("precision", precision, "of products with weights: f32, or bf16 with sums in f32");
+    visit("max_len", max_len, "tokens of a row, pictures included; text beyond is cut off (0: no limit)");
+    visit("image_resolution", image_resolution,
+          "VLM2Vec V1's route: pictures are resized in the file's own mode to 1344x1344 (high), 672x672 (mid), 128x128 "
+          "(low) or, with another word, to 1344x1344 where a side is longer, before all else (none: V2's, RGB first)");
+    visit("resize_min_pixels", resize_min_pixels,
+          "smaller pictures are enlarged to this area (0: preprocessor_config.json)");
+    visit("resize_max_pixels", resize_max_pixels,
+          "larger pictures are reduced to this area (0: preprocessor_config.json)");
+  }
+};
+
+struct TrainOptions : ModelOptions {
+  std::string dataset_name, train_file, image_dir, output_dir, batches;
   std::vector<std::string> subset_name;
-  int64_t num_sample_per_subset = 0, resize_min_pixels = 0, resize_max_pixels = 0;
+  int64_t num_sample_per_subset = 0;
   int64_t max_steps = 2000, per_device_train_batch_size = 128, gc_q_chunk_size = 0, gc_p_chunk_size = 0;
   double temperature = 0.02;
   double learning_rate = 2e-5, weight_decay = 0, adam_beta1 = 0.9, adam_beta2 = 0.999, adam_epsilon = 1e-8,
@@ -18,7 +54,7 @@ struct TrainOptions {
   std::string lr_scheduler_type = "linear";
   int64_t warmup_steps = 0;
   double warmup_ratio = 0;
-  bool lora = false, use_dora = true, allow_partial_adapter = false, adapter_norms = false;
+  bool lora = false;
   int64_t lora_r = 16;
   double lora_alpha = 64, lora_dropout = 0.1;
   std::vector<std::string> lora_target_modules = {"qkv_proj", "o_proj",   "gate_up_proj", "down_proj", "k_proj",
@@ -30,21 +66,13 @@ struct TrainOptions {
 
   template <class Visit>
   void fields(Visit&& visit) {
-    visit("model_name", model_name, "folder of the checkpoint to train (Hugging Face layout)");
+    ModelOptions::fields(visit);
     visit("dataset_name", dataset_name, "folder of training sets, one sub-folder each (MMEB-train)");
     visit("subset_name", subset_name, "only these sets of the folder");
     visit("num_sample_per_subset", num_sample_per_subset, "only the first N rows of each set (0: all)");
     visit("train_file", train_file, "one file of training rows (JSON lines) instead of a folder");
     visit("image_dir", image_dir, "joined before the rows' picture paths (default: the folder of the rows)");
-    visit("resize_min_pixels", resize_min_pixels,
-          "smaller pictures are enlarged to this area (0: preprocessor_config.json)");
-    visit("resize_max_pixels", resize_max_pixels,
-          "larger pictures are reduced to this area (0: preprocessor_config.json)");
     visit("output_dir", output_dir, "where the trained model, log.jsonl and checkpoints go");
-    visit("adapter", adapter,
-          "continue from this PEFT folder (LoRA or DoRA), with its own rank, alpha, dropout and layers");
-    visit("allow_partial_adapter", allow_partial_adapter, "use what of the adapter matches layers of the model");
-    visit("adapter_norms", adapter_norms, "print the norm of each change s*BA of the adapter");
     visit("max_steps", max_steps, "training steps");
     visit("per_device_train_batch_size", per_device_train_batch_size, "pairs per step");
     visit("gc_q_chunk_size", gc_q_chunk_size, "GradCache: queries embedded at a time (0: all at once)");
@@ -63,7 +91,6 @@ struct TrainOptions {
     visit("adam_epsilon", adam_epsilon, "AdamW");
     visit("max_grad_norm", max_grad_norm, "gradients are scaled down to this norm (0: never)");
     visit("lora", lora, "train LoRA adapters on frozen weights");
-    visit("use_dora", use_dora, "train DoRA; False: LoRA, also from the adapter of a DoRA folder");
     visit("lora_r", lora_r, "rank");
     visit("lora_alpha", lora_alpha, "the adapter's output is scaled by alpha / r");
     visit("lora_dropout", lora_dropout, "dropout before the adapter");
@@ -75,26 +102,17 @@ struct TrainOptions {
   }
 };
 
-struct EvalOptions {
-  std::string model_name, adapter, dataset_name, image_dir, encode_output_path;
+struct EvalOptions : ModelOptions {
+  std::string dataset_name, image_dir, encode_output_path;
   std::vector<std::string> subset_name;
-  int64_t per_device_eval_batch_size = 32, resize_min_pixels = 0, resize_max_pixels = 0;
-  bool use_dora = true, allow_partial_adapter = false, adapter_norms = false;
+  int64_t per_device_eval_batch_size = 32;
 
   template <class Visit>
   void fields(Visit&& visit) {
-    visit("model_name", model_name, "folder of the checkpoint (Hugging Face layout)");
-    visit("adapter", adapter, "PEFT folder (LoRA or DoRA) to apply");
-    visit("use_dora", use_dora, "False reads a DoRA adapter as LoRA, without its magnitude vectors");
-    visit("allow_partial_adapter", allow_partial_adapter, "apply what of the adapter matches layers of the model");
-    visit("adapter_norms", adapter_norms, "print the norm of each change s*BA of the adapter");
+    ModelOptions::fields(visit);
     visit("dataset_name", dataset_name, "folder of test sets, one sub-folder each (MMEB-eval)");
     visit("subset_name", subset_name, "only these sets of the folder");
     visit("image_dir", image_dir, "joined before the rows' picture paths (default: dataset_name)");
-    visit("resize_min_pixels", resize_min_pixels,
-          "smaller pictures are enlarged to this area (0: preprocessor_config.json)");
-    visit("resize_max_pixels", resize_max_pixels,
-          "larger pictures are reduced to this area (0: preprocessor_config.json)");
     visit("encode_output_path", encode_output_path, "where scores, predictions and summary.json go");
     visit("per_device_eval_batch_size", per_device_eval_batch_size,
           "inputs embedded at a time; scores do not depend on it");

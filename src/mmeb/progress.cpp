@@ -31,6 +31,13 @@ Progress::~Progress() {
   if (terminal_ && !quiet_ && drawn_) std::fputs("\n", stderr);
 }
 
+void Progress::note(const std::string& line) {
+  if (quiet_ || line.empty()) return;
+  if (terminal_ && drawn_) std::fputs("\n", stderr);
+  drawn_ = false;
+  std::fprintf(stderr, "%s\n", line.c_str());
+}
+
 double Progress::seconds() const {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
 }

@@ -14,6 +14,7 @@ class Progress {
   ~Progress();
   // done of total; `details` (loss, rates, …) stand behind the bar.
   void update(int64_t done, const std::string& details = "");
+  void note(const std::string& line);  // on a line of its own, unless it is empty
   double seconds() const;
 
  private:

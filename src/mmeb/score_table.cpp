@@ -47,20 +47,25 @@ std::string summary_json(const Summary& summary) {
     sets[s.name] = {
         {"accuracy", s.accuracy}, {"chance", s.chance}, {"correct", s.correct}, {"rows", s.rows}, {"ties", s.ties}};
   json["datasets"] = sets;
+  json["precision"] = summary.precision;
   return json.dump(2) + "\n";
 }
 
 Summary read_summary(const std::filesystem::path& folder, const std::vector<Task>& tasks) {
   const auto file = folder / "summary.json";
   std::vector<SetScore> scores;
+  std::string precision;
   try {
     const nlohmann::json content = read_json(file);
+    precision = content.at("precision");
     for (const auto& [name, s] : content.at("datasets").items())
       scores.push_back({name, s.at("accuracy"), s.at("chance"), s.at("correct"), s.at("rows"), s.at("ties")});
   } catch (const nlohmann::json::exception& e) {
     fail(Exit::data, file.string(), ": not a summary of an evaluation (", e.what(), ")");
   }
-  return summarise(std::move(scores), tasks);
+  Summary summary = summarise(std::move(scores), tasks);
+  summary.precision = precision;
+  return summary;
 }
 
 std::string score_table(const std::vector<std::pair<std::string, Summary>>& columns, const std::vector<Task>& tasks) {

@@ -10,6 +10,7 @@
 #include "mmeb/checkpoint.h"
 #include "mmeb/grad_cache.h"
 #include "mmeb/interrupt.h"
+#include "mmeb/model.h"
 #include "mmeb/progress.h"
 #include "mmeb/training_rows.h"
 #include "nn/optim.h"
@@ -25,14 +26,13 @@ void check_options(const TrainOptions& o) {
   const auto usage = [](bool ok, const auto&... parts) {
     if (!ok) fail(Exit::usage, parts...);
   };
-  usage(!o.model_name.empty(), "train: --model_name is missing: the folder of the checkpoint to train");
-  usage(!o.output_dir.empty(), "train: --output_dir is missing: where the trained model goes");
   usage(o.dataset_name.empty() != o.train_file.empty(),
         "train: one of --dataset_name and --train_file is needed, and not both");
   usage(o.batches.empty() || !o.train_file.empty(),
         "train: --batches numbers the rows of one file; it needs --train_file");
-  usage(o.per_device_train_batch_size > 0 && o.max_steps > 0,
-        "train: --per_device_train_batch_size and --max_steps must be positive");
+  usage(o.per_device_train_batch_size > 0, "train: --per_device_train_batch_size ", o.per_device_train_batch_size,
+        ", expected 1 or more");
+  usage(o.max_steps > 0, "train: --max_steps ", o.max_steps, ", expected 1 or more");
   usage(o.temperature > 0, "train: --temperature ", o.temperature, ", expected a positive number");
   usage(o.gc_q_chunk_size >= 0 && o.gc_p_chunk_size >= 0 && o.save_steps >= 0 && o.warmup_steps >= 0,
         "train: chunk sizes, --save_steps and --warmup_steps cannot be negative");
@@ -45,8 +45,7 @@ void check_options(const TrainOptions& o) {
         "train: --learning_rate, --weight_decay and --max_grad_norm cannot be negative");
   usage(0 <= o.adam_beta1 && o.adam_beta1 < 1 && 0 <= o.adam_beta2 && o.adam_beta2 < 1 && o.adam_epsilon > 0,
         "train: expected --adam_beta1 and --adam_beta2 from 0 to below 1 and a positive --adam_epsilon");
-  usage(o.num_sample_per_subset >= 0 && o.resize_min_pixels >= 0 && o.resize_max_pixels >= 0,
-        "train: --num_sample_per_subset and the --resize bounds cannot be negative");
+  usage(o.num_sample_per_subset >= 0, "train: --num_sample_per_subset cannot be negative");
   std::error_code ignored;
   usage(!fs::equivalent(o.model_name, o.output_dir, ignored), "train: --output_dir is the folder of the model itself, ",
         o.model_name, "; choose another");
@@ -56,10 +55,8 @@ void check_options(const TrainOptions& o) {
 TrainedModel load_model(TrainOptions& o, const std::optional<FoundCheckpoint>& checkpoint, Device device,
                         std::vector<std::string>& notes) {
   const bool adapters = o.lora || !o.adapter.empty();
-  const EncoderOptions encoder_options{
-      .device = device, .min_pixels = o.resize_min_pixels, .max_pixels = o.resize_max_pixels};
   TrainedModel model{
-      load_encoder(checkpoint && !adapters ? checkpoint->folder : fs::path(o.model_name), encoder_options),
+      load_encoder(checkpoint && !adapters ? checkpoint->folder : fs::path(o.model_name), encoder_options(o, device)),
       {},
       o.model_name};
   Encoder& encoder = *model.encoder;
@@ -68,8 +65,7 @@ TrainedModel load_model(TrainOptions& o, const std::optional<FoundCheckpoint>& c
   if (!adapters) return model;
   const fs::path folder = checkpoint ? checkpoint->folder : fs::path(o.adapter);
   if (!folder.empty()) {
-    model.lora = load_adapter(encoder, folder, {o.use_dora, o.allow_partial_adapter, o.adapter_norms}, &encoder.dropout,
-                              notes);
+    model.lora = load_adapter(encoder, folder, adapter_options(o), &encoder.dropout, notes);
     const LoraConfig& own = model.lora->config;  // the folder's configuration holds, and the record says so
     o.lora_r = own.rank, o.lora_alpha = own.alpha, o.lora_dropout = own.dropout,
     o.lora_target_modules = own.target_pattern.empty() ? own.target_modules : std::vector{own.target_pattern},
@@ -116,10 +112,10 @@ std::string to_line(const StepLog& log) {
 }
 
 // The share of queries whose best target is their own, or equal to it in text and picture.
-double accuracy(const std::vector<const TrainRow*>& rows, const std::vector<int32_t>& best) {
+double accuracy(const TrainingRows& rows, const std::vector<RowId>& batch, const std::vector<int32_t>& best) {
   size_t right = 0;
-  for (size_t i = 0; i < rows.size(); ++i) right += rows[size_t(best[i])]->positive == rows[i]->positive;
-  return double(right) / double(rows.size());
+  for (size_t i = 0; i < batch.size(); ++i) right += rows[batch[size_t(best[i])]].positive == rows[batch[i]].positive;
+  return double(right) / double(batch.size());
 }
 
 // Embeds, differentiates, clips and updates. Nothing of the parameters has changed if it throws.
@@ -128,11 +124,13 @@ StepLog train_step(int64_t step, TrainingRows& rows, const TrainedModel& model, 
   const auto start = std::chrono::steady_clock::now();
   reset_peak_bytes();
   Encoder& encoder = *model.encoder;
-  const std::vector<const TrainRow*> batch = rows.next();
+  const std::vector<RowId> batch = rows.next();
   std::vector<EncoderInput> queries, targets;
   for (size_t i = 0; i < batch.size(); ++i) {
-    queries.push_back(encoder_input(batch[i]->query, encoder.image_token(), rows.image_dir(), 2 * i));
-    targets.push_back(encoder_input(batch[i]->positive, encoder.image_token(), rows.image_dir(), 2 * i + 1));
+    const TrainRow& row = rows[batch[i]];
+    queries.push_back(encoder_input(row.query, encoder.image_token(), rows.image_dir(), 2 * i));
+    targets.push_back(encoder_input(row.positive, encoder.image_token(), rows.image_dir(), 2 * i + 1));
+    queries.back().row = targets.back().row = rows.name_of(batch[i]);
   }
   encoder.dropout.active = model.lora && model.lora->config.dropout > 0;
   encoder.dropout.seed = mix(o.seed, uint64_t(step));
@@ -152,7 +150,7 @@ StepLog train_step(int64_t step, TrainingRows& rows, const TrainedModel& model, 
       o.learning_rate * Schedule{parse_schedule(o.lr_scheduler_type), warmup, o.max_steps}.factor(step - 1);
   optimiser.step(log.learning_rate, gradient.scale);
   if (model.lora) model.lora->update();
-  log.in_batch_accuracy = accuracy(batch, result.best);
+  log.in_batch_accuracy = accuracy(rows, batch, result.best);
   log.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   log.peak_bytes = memory_statistics().peak_bytes;
   return log;
@@ -180,6 +178,7 @@ TrainResult train(TrainOptions o, Device device, bool quiet) {
   std::ofstream log_stream(log_file, std::ios::app);
   if (!quiet) {
     for (const std::string& note : notes) std::fprintf(stderr, "%s\n", note.c_str());
+    if (const std::string note = rows.note(); !note.empty()) std::fprintf(stderr, "%s\n", note.c_str());
     const std::string from = first ? sentence(", going on after step ", first) : "";
     std::fprintf(stderr, "train: %s, %lld of %lld parameters trained%s\n", rows.summary().c_str(),
                  count(parameters.parameters()), count(model.encoder->parameters()), from.c_str());
@@ -212,9 +211,10 @@ TrainResult train(TrainOptions o, Device device, bool quiet) {
     progress.update(step, details);
     result.interrupted = interrupted() && step < o.max_steps;
     if (result.interrupted || (o.save_steps > 0 && step % o.save_steps == 0)) save(step);
-    if (result.interrupted) return result;
+    if (result.interrupted) break;
   }
-  save_model(model, o.output_dir);
+  progress.note(model.encoder->flaw_note());
+  if (!result.interrupted) save_model(model, o.output_dir);
   return result;
 }
 

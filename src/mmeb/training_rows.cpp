@@ -12,7 +12,7 @@ namespace fs = std::filesystem;
 
 }  // namespace
 
-TrainingRows::TrainingRows(const TrainOptions& o) {
+TrainingRows::TrainingRows(const TrainOptions& o) : steps_(o.max_steps), batch_size_(o.per_device_train_batch_size) {
   if (!o.train_file.empty()) {
     sets_.push_back({o.train_file, read_train_rows(o.train_file, o.num_sample_per_subset)});
     image_dir_ = fs::path(o.train_file).parent_path();
@@ -22,7 +22,7 @@ TrainingRows::TrainingRows(const TrainOptions& o) {
   }
   if (!o.image_dir.empty()) image_dir_ = o.image_dir;
   std::vector<int64_t> sizes;
-  for (const TrainSet& set : sets_) sizes.push_back(int64_t(set.rows.size()));
+  for (const TrainSet& set : sets_) sizes.push_back(int64_t(set.rows.size())), row_count_ += sizes.back();
   if (o.batches.empty()) sampler_.emplace(sizes, o.per_device_train_batch_size, o.seed);
   else read_batches(o);
 }
@@ -54,19 +54,27 @@ void TrainingRows::check_pictures() const {
                " names this picture (--image_dir is joined before it)");
 }
 
-std::vector<const TrainRow*> TrainingRows::next() {
-  std::vector<const TrainRow*> rows;
-  if (sampler_)
-    for (const RowId id : sampler_->next()) rows.push_back(&sets_[size_t(id.set)].rows[size_t(id.row)]);
-  else
-    for (const int64_t row : batches_[position_++]) rows.push_back(&sets_[0].rows[size_t(row)]);
+std::vector<RowId> TrainingRows::next() {
+  if (sampler_) return sampler_->next();
+  std::vector<RowId> rows;
+  for (const int64_t row : batches_[position_++]) rows.push_back({0, int32_t(row)});
   return rows;
 }
 
+std::string TrainingRows::name_of(RowId id) const {
+  return sentence("row ", id.row + 1, " of ", sets_[size_t(id.set)].name);
+}
+
 std::string TrainingRows::summary() const {
-  size_t rows = 0;
-  for (const TrainSet& set : sets_) rows += set.rows.size();
-  return sentence(rows, " rows of ", sets_.size(), sets_.size() == 1 ? " set" : " sets");
+  const std::string pairs = batches_.empty() ? sentence(batch_size_, " pairs") : "the pairs that --batches names";
+  return sentence(row_count_, " rows of ", sets_.size(), sets_.size() == 1 ? " set, " : " sets, ", steps_,
+                  steps_ == 1 ? " step of " : " steps of ", pairs);
+}
+
+std::string TrainingRows::note() const {
+  if (!batches_.empty() || batch_size_ <= row_count_) return "";
+  return sentence("train: a batch of ", batch_size_, " pairs repeats some of the ", row_count_,
+                  " rows, and equal rows are each other's wrong answers; lower --per_device_train_batch_size");
 }
 
 uint64_t TrainingRows::fingerprint() const {

@@ -43,9 +43,9 @@ Var Dora::operator()(const Linear& layer, const Var& x) {
   const Var factors = multiply(lora_magnitude_vector, Var(inverse_norms_));
   if (!drops()) {
     const Var bias = layer.bias ? static_cast<const Var&>(*layer.bias) : Var();
-    return scale_columns(linear(x, layer.weight) + low_rank(x), factors, bias);
+    return scale_columns(linear(x, layer.weight, {}, layer.bf16_products()) + low_rank(x), factors, bias);
   }
-  const Var rest = dropped(x), base_of_rest = linear(rest, layer.weight);
+  const Var rest = dropped(x), base_of_rest = linear(rest, layer.weight, {}, layer.bf16_products());
   return layer.plain(x) + scale_columns(base_of_rest + low_rank(rest), factors) + scale(base_of_rest, -1);
 }
 

@@ -19,7 +19,8 @@ Parameter::operator const Var&() const {
   return var_;
 }
 
-Module::Module(Module* parent, std::string name) : parent_(parent), name_(std::move(name)) {
+Module::Module(Module* parent, std::string name)
+    : parent_(parent), name_(std::move(name)), bf16_products_(parent->bf16_products_) {
   parent->children_.push_back(this);
 }
 
@@ -42,6 +43,10 @@ void Module::each_parameter(const std::function<void(Parameter&)>& visit) {
   each_module([&](Module& m) {
     for (Parameter* p : m.parameters_) visit(*p);
   });
+}
+
+void Module::use_bf16_products() {
+  each_module([](Module& m) { m.bf16_products_ = true; });
 }
 
 std::vector<Parameter*> Module::parameters() {

@@ -48,12 +48,17 @@ class Module {
   void each_parameter(const std::function<void(Parameter&)>& visit);
   std::vector<Parameter*> parameters();
 
+  // Products with weights round both factors to bf16, here and in all children, also those to come (--precision bf16).
+  void use_bf16_products();
+  bool bf16_products() const { return bf16_products_; }
+
  private:
   friend class Parameter;
   Module* parent_ = nullptr;
   std::string name_;
   std::vector<Module*> children_;
   std::vector<Parameter*> parameters_;
+  bool bf16_products_ = false;
 };
 
 // Children "0", "1", … of one type, each built with the same arguments.

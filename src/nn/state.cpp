@@ -4,6 +4,7 @@
 #include <functional>
 #include <set>
 
+#include "tensor/parallel.h"
 #include "tensor/random.h"
 
 namespace vlm2vec {
@@ -72,17 +73,24 @@ std::vector<std::string> load_parameters(Module& module, const NamedTensors& sto
 }
 
 Tensor normal_tensor(const Shape& shape, double std, uint64_t seed, DType dtype, Device device) {
-  Random random(seed);
-  std::vector<float> values(size_t(numel(shape)));
-  for (float& value : values) value = float(std * random.normal());
-  return from_vector(values, shape).to(dtype).to(device);
+  Tensor values(shape, dtype, Device::cpu);
+  dispatch_float(dtype, [&]<class T>() {
+    T* const to = values.data<T>();
+    parallel_for(values.numel(), 1 << 12, [&](int64_t begin, int64_t end) {
+      Random random(seed, 2 * uint64_t(begin));  // a normal number takes two words
+      for (int64_t i = begin; i < end; ++i) to[i] = T(float(std * random.normal()));
+    });
+  });
+  return values.to(device);
+}
+
+Tensor initial_value(const Parameter& p, double std, uint64_t seed, DType dtype, Device device) {
+  if (p.is_matrix()) return normal_tensor(p.shape(), std, mix(seed, hash(p.path())), dtype, device);
+  return full(p.shape(), p.path().ends_with("bias") ? 0 : 1, dtype, device);
 }
 
 void initialise(Module& module, double std, uint64_t seed, DType dtype, Device device) {
-  module.each_parameter([&](Parameter& p) {
-    if (p.is_matrix()) p.set(normal_tensor(p.shape(), std, mix(seed, hash(p.path())), dtype, device));
-    else p.set(full(p.shape(), p.path().ends_with("bias") ? 0 : 1, dtype, device));
-  });
+  module.each_parameter([&](Parameter& p) { p.set(initial_value(p, std, seed, dtype, device)); });
 }
 
 NamedTensors state_dict(Module& module) {

@@ -16,7 +16,7 @@ std::string canonical_name(std::string name);
 
 struct LoadOptions {
   Device device = Device::cpu;
-  // None: matrices keep the type they are stored in (f32 or bf16), vectors become f32. Else everything becomes this
+  // None: matrices keep the type they are stored in (f32, bf16 or f16), vectors become f32. Else everything becomes this
   // type.
   std::optional<DType> dtype;
   std::vector<std::string> ignored;  // stored tensors that this family does not use, e.g. "lm_head.weight"
@@ -30,6 +30,7 @@ std::vector<std::string> load_parameters(Module& module, const NamedTensors& sto
 // Numbers for a model from scratch, as Hugging Face initialises: matrices N(0, std²), biases 0, norm weights 1. Each
 // parameter has its own stream, keyed by seed and name.
 void initialise(Module& module, double std, uint64_t seed, DType dtype, Device device);
+Tensor initial_value(const Parameter& p, double std, uint64_t seed, DType dtype, Device device);
 // N(0, std²), a stream of its own.
 Tensor normal_tensor(const Shape& shape, double std, uint64_t seed, DType dtype, Device device);
 

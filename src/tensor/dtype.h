@@ -13,7 +13,7 @@
 
 namespace vlm2vec {
 
-enum class DType : uint8_t { f32, bf16, f64, i32, i64, u8 };
+enum class DType : uint8_t { f32, bf16, f64, i32, i64, u8, f16 };
 
 // The upper half of a float: 8 exponent bits, 7 of fraction. Rounds to nearest, ties to even.
 struct bf16 {
@@ -26,6 +26,20 @@ struct bf16 {
   }
   HOST_DEVICE explicit bf16(double x) : bf16(float(x)) {}
   HOST_DEVICE operator float() const { return std::bit_cast<float>(uint32_t(bits) << 16); }
+};
+
+// IEEE 754 binary16: 5 exponent bits, 10 of fraction. Stored weights only: they are read, nothing is computed in it.
+struct f16 {
+  uint16_t bits;
+  HOST_DEVICE operator float() const {
+    const uint32_t sign = uint32_t(bits & 0x8000u) << 16, magnitude = bits & 0x7FFFu;
+    if (magnitude < 0x0400u) {  // m·2^-24, exactly; a float in no need of denormals
+      const float value = float(magnitude) * 0x1p-24f;
+      return sign ? -value : value;
+    }
+    const uint32_t rebias = magnitude >= 0x7C00u ? 2 * (127 - 15) : 127 - 15;  // infinity and NaN stay what they are
+    return std::bit_cast<float>(sign | ((magnitude << 13) + (rebias << 23)));
+  }
 };
 
 template <class T>
@@ -46,6 +60,8 @@ inline constexpr DType dtype_of<float> = DType::f32;
 template <>
 inline constexpr DType dtype_of<bf16> = DType::bf16;
 template <>
+inline constexpr DType dtype_of<f16> = DType::f16;
+template <>
 inline constexpr DType dtype_of<double> = DType::f64;
 template <>
 inline constexpr DType dtype_of<int32_t> = DType::i32;
@@ -61,6 +77,7 @@ constexpr int64_t size_of(DType t) {
     case DType::i32:
       return 4;
     case DType::bf16:
+    case DType::f16:
       return 2;
     case DType::u8:
       return 1;
@@ -68,14 +85,15 @@ constexpr int64_t size_of(DType t) {
   return 0;
 }
 constexpr const char* name_of(DType t) {
-  constexpr const char* names[] = {"f32", "bf16", "f64", "i32", "i64", "u8"};
+  constexpr const char* names[] = {"f32", "bf16", "f64", "i32", "i64", "u8", "f16"};
   return names[int(t)];
 }
-constexpr bool is_float(DType t) { return t == DType::f32 || t == DType::bf16 || t == DType::f64; }
+constexpr bool is_float(DType t) { return t == DType::f32 || t == DType::bf16 || t == DType::f64 || t == DType::f16; }
 // What sums over numbers of this type are stored in.
 constexpr DType acc_of(DType t) { return t == DType::f64 ? DType::f64 : DType::f32; }
 
-// dispatch_float(x.dtype(), [&]<class T>() { … }) runs the body with T = float, bf16 or double.
+// dispatch_float(x.dtype(), [&]<class T>() { … }) runs the body with T = float, bf16 or double; dispatch_stored with
+// f16 as well.
 template <class F>
 void dispatch_float(DType t, F&& f) {
   switch (t) {
@@ -86,8 +104,13 @@ void dispatch_float(DType t, F&& f) {
     case DType::f64:
       return f.template operator()<double>();
     default:
-      fail(Exit::failed, "expected a tensor of floats, got ", name_of(t));
+      fail(Exit::failed, "expected a tensor of floats to compute with, got ", name_of(t));
   }
+}
+template <class F>
+void dispatch_stored(DType t, F&& f) {
+  if (t == DType::f16) return f.template operator()<f16>();
+  dispatch_float(t, f);
 }
 
 }  // namespace vlm2vec

@@ -133,14 +133,14 @@ Shape matmul_shape(const Tensor& a, const Tensor& b, bool transpose_a, bool tran
   const int64_t n = transpose_b ? b.rows() : b.columns(), kb = transpose_b ? b.columns() : b.rows();
   CHECK(ka == kb, "matmul: a is ", a, transpose_a ? " transposed" : "", ", b is ", b, transpose_b ? " transposed" : "",
         "; the inner dimensions ", ka, " and ", kb, " differ");
-  CHECK(a.dtype() == b.dtype() || (a.dtype() == DType::f32 && b.dtype() == DType::bf16), "matmul: ", a, " and ", b,
-        "; expected one type, or f32 and bf16");
+  CHECK(a.dtype() == b.dtype() || (a.dtype() == DType::f32 && (b.dtype() == DType::bf16 || b.dtype() == DType::f16)),
+        "matmul: ", a, " and ", b, "; expected one type, or f32 and bf16 or f16");
   return {m, n};
 }
 }  // namespace
 
 Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose_b, const Tensor& bias) {
-  Tensor c(matmul_shape(a, b, transpose_a, transpose_b), a.dtype(), a.device());
+  Tensor c(matmul_shape(a, b, transpose_a, transpose_b), acc_of(a.dtype()), a.device());
   if (bias) check_columns("matmul", "the bias", bias, c);
   kernel::matmul(a, b, bias, {transpose_a, transpose_b, false}, c);
   return c;

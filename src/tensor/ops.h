@@ -24,7 +24,7 @@ Tensor dropout(const Tensor& x, const Tensor& row_keys, double p, uint64_t seed)
 void column_sums_to(const Tensor& x, const Tensor& sums);
 double sum_of_squares(const Tensor& x);
 
-// table [rows, d], ids i32 [n] → [n, d]; a bf16 table gives f32 rows.
+// table [rows, d], ids i32 [n] → [n, d]; a bf16 or f16 table gives f32 rows.
 Tensor gather_rows(const Tensor& table, const Tensor& ids);
 void scatter_add_rows_to(const Tensor& dy, const Tensor& ids, const Tensor& dtable);
 Tensor replace_rows(const Tensor& x, const Tensor& rows, const Tensor& source);

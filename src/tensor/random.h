@@ -44,10 +44,11 @@ inline uint64_t mix(uint64_t a, uint64_t b) {
 // A sequential reader of one stream, for the host: uniform integers, shuffles, normal numbers.
 class Random {
  public:
-  explicit Random(uint64_t seed) : philox_(seed) {}
+  explicit Random(uint64_t seed, uint64_t position = 0)
+      : philox_(seed), position_(position), block_(philox_(position / 4)) {}
   uint32_t word() {
-    const Philox::Block block = philox_(position_ / 4);
-    return block.word[position_++ % 4];
+    if (position_ % 4 == 0) block_ = philox_(position_ / 4);
+    return block_.word[position_++ % 4];
   }
   uint32_t below(uint32_t n) {  // unbiased (Lemire 2019)
     uint64_t m = uint64_t(word()) * n;
@@ -66,7 +67,8 @@ class Random {
 
  private:
   Philox philox_;
-  uint64_t position_ = 0;
+  uint64_t position_;    // words taken
+  Philox::Block block_;  // that the next word is in, unless it begins one
 };
 
 }  // namespace vlm2vec

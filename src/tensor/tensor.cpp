@@ -135,7 +135,7 @@ std::vector<T> to_vector(const Tensor& x) {
       copy.template operator()<int64_t>();
       break;
     default:
-      dispatch_float(x.dtype(), copy);
+      dispatch_stored(x.dtype(), copy);
   }
   return values;
 }

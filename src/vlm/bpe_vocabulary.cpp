@@ -1,10 +1,11 @@
 // tokenizer.json: {added_tokens, normalizer, pre_tokenizer, model: {vocab: {token: id}, merges}, ...}; a merge is "a b"
-// in older files and ["a", "b"] in newer ones.
+// in older files and ["a", "b"] in newer ones. The two large parts never become JSON values: they are collected while
+// the text is parsed.
 #include "vlm/bpe_vocabulary.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <string_view>
-#include <unordered_map>
 
 #include "tensor/error.h"
 #include "tensor/io/files.h"
@@ -15,28 +16,126 @@ namespace {
 
 using nlohmann::json;
 using nlohmann::ordered_json;
+using Event = json::parse_event_t;
+
+// As the files list them.
+struct Parts {
+  struct Entry {
+    std::string token;
+    uint64_t id;
+  };
+  struct Pair {
+    std::string left, right;
+  };
+  std::vector<Entry> vocab, added;
+  std::vector<Pair> merges;
+};
+
+// A token as an error shows it: quoted, and on one line whatever bytes it has.
+std::string shown(std::string_view token) { return json(token).dump(-1, ' ', false, json::error_handler_t::replace); }
+
+Parts::Pair split_merge(std::string_view line) {
+  const size_t blank = line.find(' ');
+  if (blank == line.npos) fail(Exit::data, "merge ", shown(line), " has no blank between two tokens");
+  return {std::string(line.substr(0, blank)), std::string(line.substr(blank + 1))};
+}
+
+// Takes the dictionary at `vocab_path` and the list at `merges_path` out of what is parsed.
+class Collector {
+ public:
+  using Path = std::vector<std::string>;
+  Collector(Parts& parts, Path vocab_path, Path merges_path)
+      : parts_(parts), vocab_path_(std::move(vocab_path)), merges_path_(std::move(merges_path)) {}
+
+  // Returns whether `value` is to be kept. Depth: how many objects and lists are around it.
+  bool operator()(int depth, Event event, json& value) {
+    if (inside_ == &vocab_path_ && !(event == Event::object_end && depth == inside_depth_)) return vocab(event, value);
+    if (inside_ == &merges_path_ && !(event == Event::array_end && depth == inside_depth_))
+      return merges(depth, event, value);
+    inside_ = nullptr;
+    if (event == Event::key) {
+      path_.resize(size_t(depth));
+      path_.back() = value.get<std::string>();
+    } else if (event == Event::object_start && is_at(vocab_path_, depth)) {
+      inside_ = &vocab_path_, inside_depth_ = depth;
+    } else if (event == Event::array_start && is_at(merges_path_, depth)) {
+      inside_ = &merges_path_, inside_depth_ = depth;
+    }
+    return true;
+  }
+
+ private:
+  bool is_at(const Path& path, int depth) const {
+    return size_t(depth) == path.size() && std::equal(path.begin(), path.end(), path_.begin());
+  }
+
+  bool vocab(Event event, json& value) {
+    if (event == Event::key) {
+      token_ = std::move(value.get_ref<std::string&>());
+      return false;  // the object stays empty
+    }
+    if (event != Event::value || !value.is_number_unsigned())
+      fail(Exit::data, "the id of token ", shown(token_), " is no number");
+    parts_.vocab.push_back({std::move(token_), value.get<uint64_t>()});
+    return true;
+  }
+
+  bool merges(int depth, Event event, json& value) {
+    const bool in_pair = depth == inside_depth_ + 2;
+    if (event == Event::array_start && !in_pair) {
+      pair_.clear();
+      return true;
+    }
+    if (event == Event::array_end && pair_.size() == 2) {
+      parts_.merges.push_back({std::move(pair_[0]), std::move(pair_[1])});
+      return false;
+    }
+    if (event != Event::value || !value.is_string() || (in_pair && pair_.size() == 2))
+      fail(Exit::data, "merge ", parts_.merges.size(), " is neither \"a b\" nor [\"a\", \"b\"]");
+    std::string& text = value.get_ref<std::string&>();
+    if (in_pair) pair_.push_back(std::move(text));
+    else if (!text.starts_with("#version")) parts_.merges.push_back(split_merge(text));
+    return false;
+  }
+
+  Parts& parts_;
+  Path path_;  // of the value that is parsed
+  const Path vocab_path_, merges_path_, *inside_ = nullptr;
+  int inside_depth_ = 0;
+  std::string token_;
+  std::vector<std::string> pair_;
+};
+
+json parse(const std::filesystem::path& file, Collector collector) {
+  const auto mapped = MappedFile::open(file);
+  try {
+    return json::parse(mapped->bytes().begin(), mapped->bytes().end(), std::ref(collector));
+  } catch (const json::parse_error& e) {
+    fail(Exit::data, "not valid JSON near byte ", e.byte, "; is the file complete?");
+  }
+}
 
 // A field that is there and not null.
 bool is_set(const json& object, const char* field) { return object.contains(field) && !object[field].is_null(); }
 
 std::string type_of(const json& part) { return part.is_null() ? "null" : part.at("type").get<std::string>(); }
 
-template <class... Parts>
-[[noreturn]] void refuse(const Parts&... parts) {
-  fail(Exit::data, parts..., "; this program reads byte-level BPE as in Qwen2");
+template <class... Text>
+[[noreturn]] void refuse(const Text&... text) {
+  fail(Exit::data, text..., "; this program reads byte-level BPE as in Qwen2");
 }
 
 bool asks_for_nfc(const json& normalizer) {
-  if (!normalizer.is_null() && type_of(normalizer) != "NFC") refuse("the normalizer is ", type_of(normalizer));
+  if (!normalizer.is_null() && type_of(normalizer) != "NFC") refuse("the normalizer is ", shown(type_of(normalizer)));
   return !normalizer.is_null();
 }
 
 void check_pre_tokenizer(const json& part) {
-  if (type_of(part) != "Sequence") refuse("the pre_tokenizer is ", type_of(part));
+  if (type_of(part) != "Sequence") refuse("the pre_tokenizer is ", shown(type_of(part)));
   const json& steps = part.at("pretokenizers");
-  if (steps.size() != 2 || type_of(steps[0]) != "Split" || type_of(steps[1]) != "ByteLevel") {
+  if (steps.size() != 2 || type_of(steps.at(0)) != "Split" || type_of(steps.at(1)) != "ByteLevel") {
     std::string names;
-    for (const json& step : steps) names += " " + type_of(step);
+    for (const json& step : steps) names += " " + shown(type_of(step));
     refuse("the pre_tokenizer's steps are", names);
   }
   const json &split = steps[0], &bytes = steps[1];
@@ -49,7 +148,7 @@ void check_pre_tokenizer(const json& part) {
 
 // Only options that can change the ids: an unknown token or byte_fallback cannot, since every byte has a token.
 void check_model(const json& model) {
-  if (type_of(model) != "BPE") refuse("the model is ", type_of(model));
+  if (type_of(model) != "BPE") refuse("the model is ", shown(type_of(model)));
   if (is_set(model, "dropout") && model["dropout"] != 0) refuse("the model has dropout ", model["dropout"]);
   for (const char* affix : {"continuing_subword_prefix", "end_of_word_suffix"})
     if (is_set(model, affix) && model[affix] != "") refuse("the model has ", affix, " ", model[affix]);
@@ -57,76 +156,129 @@ void check_model(const json& model) {
 }
 
 void check_post_processor(const json& part) {
-  if (!part.is_null() && type_of(part) != "ByteLevel") refuse("the post_processor is ", type_of(part));
+  if (!part.is_null() && type_of(part) != "ByteLevel") refuse("the post_processor is ", shown(type_of(part)));
 }
 
-void place(BpeVocabulary& vocabulary, const std::string& token, int64_t id) {
-  constexpr int64_t most = 1 << 24;  // a wrong id must not become an allocation
-  if (id < 0 || id >= most) fail(Exit::data, "token ", json(token), " has id ", id);
-  if (id >= int64_t(vocabulary.tokens.size())) vocabulary.tokens.resize(id + 1);
-  std::string& slot = vocabulary.tokens[id];
-  if (!slot.empty() && slot != token) fail(Exit::data, "tokens ", json(slot), " and ", json(token), " have id ", id);
-  slot = token;
+void add_token(Parts& parts, const json& token, const json& id) {
+  const std::string text = token.at("content");
+  for (const char* option : {"single_word", "lstrip", "rstrip", "normalized"})
+    if (token.value(option, false)) refuse("added token ", shown(text), " has ", option);
+  if (!id.is_number_unsigned()) fail(Exit::data, "the id of token ", shown(text), " is no number");
+  parts.added.push_back({text, id});
 }
 
-void read_added_tokens(BpeVocabulary& vocabulary, const json& list) {
-  for (const json& token : list) {
-    const std::string text = token.at("content");
-    if (text.empty()) fail(Exit::data, "an added token is empty");
-    for (const char* option : {"single_word", "lstrip", "rstrip", "normalized"})
-      if (token.value(option, false)) refuse("added token ", json(text), " has ", option);
-    const int64_t id = token.at("id");
-    place(vocabulary, text, id);
-    vocabulary.added.push_back({text, int32_t(id)});
-  }
-}
-
-void read_merges(BpeVocabulary& vocabulary, const json& vocab, const json& list) {
-  std::unordered_map<std::string_view, int32_t> ids;
-  ids.reserve(vocab.size());
-  for (const auto& [token, id] : vocab.items()) ids.emplace(token, id.get<int32_t>());
-  const auto id_of = [&](std::string_view token) {
-    const auto found = ids.find(token);
-    if (found == ids.end()) fail(Exit::data, "a merge needs the token ", json(token), ", which the vocabulary lacks");
-    return found->second;
+// Gives every token its place and the merges their ids.
+BpeVocabulary assemble(Parts parts, bool nfc) {
+  BpeVocabulary vocabulary;
+  vocabulary.nfc = nfc;
+  const uint64_t count = parts.vocab.size() + parts.added.size();
+  const auto place = [&](std::string token, uint64_t id) {
+    if (token.empty()) fail(Exit::data, "the token of id ", id, " is empty");
+    if (id > 2 * count + 1000)  // a wrong id must not become an allocation
+      fail(Exit::data, "token ", shown(token), " has id ", id, ", but there are only ", count, " tokens");
+    if (id >= vocabulary.tokens.size()) vocabulary.tokens.resize(std::max(id + 1, count));
+    std::string& slot = vocabulary.tokens[id];
+    if (!slot.empty() && slot != token)
+      fail(Exit::data, "tokens ", shown(slot), " and ", shown(token), " have id ", id);
+    slot = std::move(token);
   };
+  for (Parts::Entry& entry : parts.vocab) place(std::move(entry.token), entry.id);
+  for (Parts::Entry& entry : parts.added) {
+    place(entry.token, entry.id);
+    vocabulary.added.push_back({std::move(entry.token), int32_t(entry.id)});
+  }
+  while (!vocabulary.tokens.empty() && vocabulary.tokens.back().empty()) vocabulary.tokens.pop_back();
+
+  const TokenIndex index(vocabulary.tokens);
+  const auto id_of = [&](std::string_view token) {
+    const int32_t id = index.find(vocabulary.tokens, token);
+    if (id == HashIndex::none)
+      fail(Exit::data, "a merge needs the token ", shown(token), ", which the vocabulary lacks");
+    return id;
+  };
+  vocabulary.merges.reserve(parts.merges.size());
   std::string merged;
-  for (const json& merge : list) {
-    std::string_view left, right;
-    if (merge.is_string()) {
-      const std::string_view line = merge.get_ref<const std::string&>();
-      if (line.starts_with("#version")) continue;
-      const size_t blank = line.find(' ');
-      if (blank == line.npos) fail(Exit::data, "merge ", merge, " has no blank between two tokens");
-      left = line.substr(0, blank), right = line.substr(blank + 1);
-    } else {
-      left = merge.at(0).get_ref<const std::string&>(), right = merge.at(1).get_ref<const std::string&>();
-    }
+  for (const auto& [left, right] : parts.merges) {
     merged.assign(left).append(right);
     vocabulary.merges.push_back({id_of(left), id_of(right), id_of(merged)});
   }
+  return vocabulary;
 }
 
-}  // namespace
+// Errors that do not name their file get its name.
+template <class Read>
+auto read_file(const std::filesystem::path& file, Read read) {
+  try {
+    return read();
+  } catch (const json::exception& error) {
+    fail(Exit::data, file.string(), ": is no file of a tokenizer: ", error.what());
+  } catch (const Error& error) {
+    if (std::string_view(error.what()).starts_with(file.string())) throw;
+    fail(error.code, file.string(), ": ", error.what());
+  }
+}
 
 BpeVocabulary read_tokenizer_json(const std::filesystem::path& file) {
-  const json root = read_json(file);
-  try {
+  return read_file(file, [&] {
+    Parts parts;
+    const json root = parse(file, Collector(parts, {"model", "vocab"}, {"model", "merges"}));
     const json& model = root.at("model");
     check_model(model);
     check_pre_tokenizer(root.at("pre_tokenizer"));
     check_post_processor(root.at("post_processor"));
-    BpeVocabulary vocabulary;
-    vocabulary.nfc = asks_for_nfc(root.at("normalizer"));
-    for (const auto& [token, id] : model.at("vocab").items()) place(vocabulary, token, id);
-    read_merges(vocabulary, model["vocab"], model.at("merges"));
-    read_added_tokens(vocabulary, root.at("added_tokens"));
-    return vocabulary;
-  } catch (const json::exception& error) {
-    fail(Exit::data, file.string(), ": is not a tokenizer.json: ", error.what());
-  } catch (const Error& error) {
-    fail(error.code, file.string(), ": ", error.what());
+    for (const char* part : {"vocab", "merges"}) model.at(part);  // collected above
+    for (const json& token : root.at("added_tokens")) add_token(parts, token, token.at("id"));
+    return assemble(std::move(parts), asks_for_nfc(root.at("normalizer")));
+  });
+}
+
+// transformers' Qwen2Tokenizer: the text is always brought to NFC.
+BpeVocabulary read_vocab_and_merges(const std::filesystem::path& folder) {
+  Parts parts;
+  const auto vocab = folder / "vocab.json", merges = folder / "merges.txt", config = folder / "tokenizer_config.json";
+  read_file(vocab, [&] {
+    if (!parse(vocab, Collector(parts, {}, {"none"})).is_object()) fail(Exit::data, "is no dictionary of tokens");
+  });
+  read_file(merges, [&] {
+    const std::string text = read_text(merges);
+    std::string_view rest = text;
+    for (bool first = true; !rest.empty(); first = false) {
+      std::string_view line = rest.substr(0, rest.find('\n'));
+      rest.remove_prefix(std::min(rest.size(), line.size() + 1));
+      line = line.substr(0, line.find_last_not_of(" \t\r") + 1);
+      if (!line.empty() && !(first && line.starts_with("#version"))) parts.merges.push_back(split_merge(line));
+    }
+  });
+  read_file(config, [&] {
+    const json root = read_json(config);
+    const std::string kind = root.at("tokenizer_class");
+    if (kind != "Qwen2Tokenizer" && kind != "Qwen2TokenizerFast") refuse("tokenizer_class is ", shown(kind));
+    if (root.value("add_prefix_space", false)) refuse("add_prefix_space is true");
+    for (const auto& [id, token] : root.at("added_tokens_decoder").items()) add_token(parts, token, json::parse(id));
+  });
+  return read_file(merges, [&] { return assemble(std::move(parts), true); });
+}
+
+}  // namespace
+
+TokenIndex::TokenIndex(const std::vector<std::string>& tokens) : index_(tokens.size()) {
+  for (size_t id = 0; id < tokens.size(); ++id) {
+    if (tokens[id].empty()) continue;
+    const int32_t other = find(tokens, tokens[id]);
+    if (other != HashIndex::none) fail(Exit::data, "token ", shown(tokens[id]), " has two ids, ", other, " and ", id);
+    index_.insert(std::hash<std::string_view>()(tokens[id]), int32_t(id), [](int32_t) { return false; });
   }
+}
+
+int32_t TokenIndex::find(const std::vector<std::string>& tokens, std::string_view text) const {
+  return index_.find(std::hash<std::string_view>()(text), [&](int32_t id) { return tokens[size_t(id)] == text; });
+}
+
+BpeVocabulary read_vocabulary(const std::filesystem::path& folder) {
+  if (std::filesystem::exists(folder / "tokenizer.json")) return read_tokenizer_json(folder / "tokenizer.json");
+  if (std::filesystem::exists(folder / "vocab.json")) return read_vocab_and_merges(folder);
+  fail(Exit::data, folder.string(),
+       ": has neither tokenizer.json nor vocab.json, merges.txt and tokenizer_config.json");
 }
 
 void write_tokenizer_json(const std::filesystem::path& file, const BpeVocabulary& vocabulary) {

@@ -1,9 +1,13 @@
-// What a byte-level BPE tokenizer consists of, and its file format: Hugging Face's tokenizer.json as Qwen2 has it.
+// What a byte-level BPE tokenizer consists of, and its file formats: Hugging Face's tokenizer.json as Qwen2 has it, and
+// the three files that came before it.
 #pragma once
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
+
+#include "vlm/hash_index.h"
 
 namespace vlm2vec {
 
@@ -21,8 +25,20 @@ struct BpeVocabulary {
   bool nfc = true;                  // whether text is brought to Normalization Form C
 };
 
-// What the file asks for is either in a BpeVocabulary or refused by name. Errors: Exit::data, naming the file.
-BpeVocabulary read_tokenizer_json(const std::filesystem::path& file);
+// Spelling -> id, of tokens that the caller keeps. Exit::data if two ids have the same spelling.
+class TokenIndex {
+ public:
+  explicit TokenIndex(const std::vector<std::string>& tokens);
+  int32_t find(const std::vector<std::string>& tokens, std::string_view text) const;  // HashIndex::none if absent
+
+ private:
+  HashIndex index_;
+};
+
+// What the files ask for is either in a BpeVocabulary or refused by name. Errors: Exit::data, naming the file.
+// A model folder's tokenizer.json, or, where there is none, vocab.json {token: id}, merges.txt (a line per merge) and
+// tokenizer_config.json (for its added_tokens_decoder).
+BpeVocabulary read_vocabulary(const std::filesystem::path& folder);
 
 void write_tokenizer_json(const std::filesystem::path& file, const BpeVocabulary& vocabulary);
 

@@ -16,7 +16,8 @@ namespace vlm2vec {
 struct EncoderInput {
   std::string text;
   std::vector<std::filesystem::path> images;
-  uint64_t key = 0;  // who this row is, for dropout: the same key, the same mask, in whatever batch
+  uint64_t key = 0;      // who this row is, for dropout: the same key, the same mask, in whatever batch
+  std::string row = {};  // where it comes from, for error messages: "row 12 of Scene_t2i"
 };
 
 // The text and pixels of some rows, packed; its content is the backbone's own affair.
@@ -24,7 +25,8 @@ struct Batch {
   virtual ~Batch() = default;
 };
 
-// Called with every stage's name and value while a model runs; the names are those of `explain --dump`.
+// Called with every stage's name and value while a model runs, from input_ids to embedding; the names are those of
+// `explain --dump`. A traced model computes all rows of all layers.
 using Trace = std::function<void(const std::string& stage, const Tensor& value)>;
 
 struct Encoder : Module {
@@ -37,6 +39,9 @@ struct Encoder : Module {
   // as they were when the model was loaded.
   virtual void write_configuration(const std::filesystem::path& folder) const = 0;
 
+  // For the user: one line about the pictures that were read in spite of a flaw; empty: there were none.
+  virtual std::string flaw_note() const = 0;
+
   std::vector<std::string> notes;  // for the user: what of the checkpoint is not used, and why
   DropoutState dropout;
   Trace trace;  // empty: none
@@ -45,11 +50,14 @@ struct Encoder : Module {
 struct EncoderOptions {
   Device device = Device::cpu;
   bool f64 = false;                        // everything in double precision, for tests
+  bool bf16 = false;                       // products with weights in bf16, sums in f32
   int64_t min_pixels = 0, max_pixels = 0;  // bounds of a picture's area; 0: those of preprocessor_config.json
+  int64_t max_len = 0;                     // tokens of a row, pictures included; what is beyond is cut off; 0: no limit
+  std::string image_resolution = "";       // VLM2Vec V1's high, mid, low or another word; empty: V2's route
   bool load_weights = true;                // false: the parameters are left for the caller to fill
 };
 
-// The backbone of a Hugging Face folder, by the model_type of its config.json.
+// The backbone of a Hugging Face folder. Qwen2-VL is the only one; others are refused by the model_type of config.json.
 std::unique_ptr<Encoder> load_encoder(const std::filesystem::path& folder, const EncoderOptions& options = {});
 
 // Embeds rows without tape, `batch_size` at a time → f32 [rows, dim] on the host. Batches of any size give the same

@@ -1,5 +1,7 @@
 #include "vlm/image_cache.h"
 
+#include "tensor/error.h"
+
 namespace vlm2vec {
 
 std::shared_ptr<const Image> ImageCache::get(const std::filesystem::path& path, const ProcessorConfig& config) {
@@ -8,8 +10,11 @@ std::shared_ptr<const Image> ImageCache::get(const std::filesystem::path& path, 
     std::lock_guard guard(lock_);
     if (const auto found = images_.find(name); found != images_.end()) return found->second;
   }
-  auto image = std::make_shared<const Image>(resize_for_model(read_image(path), config));
+  Picture picture = read_picture(path);
+  const std::string flaw = std::move(picture.flaw);
+  const auto image = std::make_shared<const Image>(resize_for_model(std::move(picture), config));
   std::lock_guard guard(lock_);
+  if (!flaw.empty()) flaws_.emplace(name, flaw);
   if (!images_.emplace(name, image).second) return image;
   order_.push_back(name);
   bytes_ += int64_t(image->pixels.size());
@@ -20,6 +25,14 @@ std::shared_ptr<const Image> ImageCache::get(const std::filesystem::path& path, 
     order_.pop_front();
   }
   return image;
+}
+
+std::string ImageCache::flaws() const {
+  std::lock_guard guard(lock_);
+  if (flaws_.empty()) return "";
+  const auto& [name, flaw] = *flaws_.begin();
+  if (flaws_.size() == 1) return sentence("1 picture was read in spite of a flaw: ", name, ": ", flaw);
+  return sentence(flaws_.size(), " pictures were read in spite of flaws; the first by name: ", name, ": ", flaw);
 }
 
 }  // namespace vlm2vec

@@ -1,6 +1,7 @@
 // Pictures as the model sees them (RGB, resized), kept as bytes up to a limit; the oldest go first.
 #pragma once
 #include <deque>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -15,11 +16,14 @@ class ImageCache {
   explicit ImageCache(int64_t limit_bytes) : limit_(limit_bytes) {}
   // Reads and resizes the picture unless it is here already. Safe to call from several threads.
   std::shared_ptr<const Image> get(const std::filesystem::path& path, const ProcessorConfig& config);
+  // In one line, how many of the pictures so far had a flaw, and which; empty: none had.
+  std::string flaws() const;
 
  private:
-  std::mutex lock_;
+  mutable std::mutex lock_;
   std::unordered_map<std::string, std::shared_ptr<const Image>> images_;
   std::deque<std::string> order_;
+  std::map<std::string, std::string> flaws_;  // by the file's name
   int64_t limit_, bytes_ = 0;
 };
 

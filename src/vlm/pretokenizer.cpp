@@ -107,6 +107,34 @@ const Character* match(const Character* c, const Character* end) {
   return blanks == end || blanks - c == 1 ? blanks : blanks - 1;  // 6, 7
 }
 
+// Characters with a combining class or a decomposition that Unicode has since version 10; what lies between two of a
+// range is not assigned or has neither.
+bool is_too_new(int32_t code) {
+  struct Range {
+    int32_t first, last;
+  };
+  static constexpr Range ranges[] = {{0x07FD, 0x07FD},   {0x0898, 0x089F},   {0x08CA, 0x08D3},   {0x09FE, 0x09FE},
+                                     {0x0C3C, 0x0C3C},   {0x0D3B, 0x0D3C},   {0x0EBA, 0x0EBA},   {0x1715, 0x1715},
+                                     {0x1ABF, 0x1ACE},   {0x1DF6, 0x1DFA},   {0xA82C, 0xA82C},   {0x10D24, 0x10D27},
+                                     {0x10EAB, 0x10EAC}, {0x10EFD, 0x10EFF}, {0x10F46, 0x10F85}, {0x11070, 0x11070},
+                                     {0x1133B, 0x1133B}, {0x1145E, 0x1145E}, {0x11839, 0x1183A}, {0x11938, 0x11943},
+                                     {0x119E0, 0x119E0}, {0x11A34, 0x11A47}, {0x11A99, 0x11A99}, {0x11D42, 0x11D45},
+                                     {0x11D97, 0x11D97}, {0x11F41, 0x11F42}, {0x16FF0, 0x16FF1}, {0x1E08F, 0x1E08F},
+                                     {0x1E130, 0x1E136}, {0x1E2AE, 0x1E2EF}, {0x1E4EC, 0x1E4EF}};
+  const auto next = std::ranges::upper_bound(ranges, code, {}, &Range::first);
+  return next != std::begin(ranges) && code <= std::prev(next)->last;
+}
+
+void append_composed(std::string& normal, std::string_view text) {
+  if (text.empty()) return;
+  utf8proc_uint8_t* composed = nullptr;
+  const auto size = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), utf8proc_ssize_t(text.size()),
+                                 &composed, utf8proc_option_t(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+  const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(composed, &std::free);
+  if (size < 0) fail(Exit::data, "text cannot be normalised: ", utf8proc_errmsg(size));
+  normal.append(reinterpret_cast<const char*>(composed), size_t(size));
+}
+
 }  // namespace
 
 std::vector<std::string_view> split_words(std::string_view text) {
@@ -124,12 +152,22 @@ std::vector<std::string_view> split_words(std::string_view text) {
 std::string normalize_nfc(std::string_view text) {
   const auto combining = [](char byte) { return uint8_t(byte) >= 0xCC; };  // nothing below U+0300 is ever changed
   if (std::none_of(text.begin(), text.end(), combining)) return std::string(text);
-  utf8proc_uint8_t* composed = nullptr;
-  const auto size = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), text.size(), &composed,
-                                 utf8proc_option_t(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
-  const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(composed, &std::free);
-  if (size < 0) fail(Exit::data, "text cannot be normalised: ", utf8proc_errmsg(size), "; is it UTF-8?");
-  return {reinterpret_cast<const char*>(composed), size_t(size)};
+  const auto* bytes = reinterpret_cast<const utf8proc_uint8_t*>(text.data());
+  std::string normal;
+  size_t begin = 0;  // of what is still to be normalised
+  for (size_t i = 0; i < text.size();) {
+    int32_t code = 0;
+    const utf8proc_ssize_t length = utf8proc_iterate(bytes + i, utf8proc_ssize_t(text.size() - i), &code);
+    if (length <= 0) not_utf8(i);
+    if (is_too_new(code)) {
+      append_composed(normal, text.substr(begin, i - begin));
+      normal += text.substr(i, size_t(length));
+      begin = i + size_t(length);
+    }
+    i += size_t(length);
+  }
+  append_composed(normal, text.substr(begin));
+  return normal;
 }
 
 const std::array<std::string, 256>& byte_alphabet() {

@@ -9,7 +9,8 @@
 
 namespace vlm2vec {
 
-// Unicode Normalization Form C.
+// Normalization Form C of Unicode 9.0, which is that of Hugging Face's tokenizers: characters that came later stand for
+// themselves, and nothing is reordered or composed across them.
 std::string normalize_nfc(std::string_view text);
 
 // The words of `text`, in order and without gaps: the leftmost-first matches of qwen2_split_pattern.

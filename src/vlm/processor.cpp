@@ -48,6 +48,15 @@ std::array<float, 256> levels_of(double mean, double std) {
   return levels;
 }
 
+Picture resize_like_v1(Picture picture, const std::string& resolution) {
+  const Size size = picture.samples.size();
+  int side = resolution == "high" ? 1344 : resolution == "mid" ? 672 : resolution == "low" ? 128 : 0;
+  if (side == 0 && std::max(size.width, size.height) > 1344) side = 1344;
+  if (side == 0) return picture;
+  // The default of Pillow 10.4, which V1 pins: what has a number of bits in its mode's name (I;16) gets nearest.
+  return resize(picture, {side, side}, picture.mode == Mode::gray16 ? Filter::nearest : Filter::bicubic);
+}
+
 }  // namespace
 
 ProcessorConfig ProcessorConfig::load(const std::filesystem::path& model_dir) {
@@ -97,13 +106,15 @@ Size smart_resize(Size size, const ProcessorConfig& config) {
   return nearest;
 }
 
-Image resize_for_model(const Image& image, const ProcessorConfig& config) {
-  Image rgb = to_rgb(image);
-  // VLM2Vec's data reader, written for patches of 14: a picture with a side below 28 becomes 56x56 before all else.
-  if (config.factor() == 28 && std::min(rgb.width, rgb.height) < 28) rgb = resize_bicubic(rgb, 56, 56);
-  const Size size = smart_resize({rgb.width, rgb.height}, config);
-  if (size == Size{rgb.width, rgb.height}) return rgb;
-  return resize_bicubic(rgb, size.width, size.height);
+Image resize_for_model(Picture picture, const ProcessorConfig& config) {
+  const bool v1 = !config.image_resolution.empty();
+  if (v1) picture = resize_like_v1(std::move(picture), config.image_resolution);
+  Image rgb = to_rgb(std::move(picture));
+  // V2's rule was written for patches of 14.
+  if (!v1 && config.factor() == 28 && std::min(rgb.width, rgb.height) < 28)
+    rgb = resize(rgb, {56, 56}, Filter::bicubic);
+  const Size size = smart_resize(rgb.size(), config);
+  return size == rgb.size() ? rgb : resize(rgb, size, Filter::bicubic);
 }
 
 Grid grid_of(const Image& resized, const ProcessorConfig& config) {

@@ -31,7 +31,7 @@ Var PatchEmbed::operator()(const Var& patches) const {
     const Var slice = gather_rows(by_frame, from_vector(rows, {slices}, weight.value().device()));
     sum = frame == 0 ? slice : sum + slice;
   }
-  return linear(patches, view(sum, {s[0], s[1] * s[3] * s[4]}));
+  return linear(patches, view(sum, {s[0], s[1] * s[3] * s[4]}), {}, bf16_products());
 }
 
 VisionAttention::VisionAttention(Module* parent, std::string name, const VisionConfig& c)
@@ -99,6 +99,7 @@ Var VisionTower::operator()(const PatchRows& rows, DropoutState& dropout, const 
 Var Qwen2Vl::operator()(const Batch& any_batch) {
   const auto& batch = static_cast<const Qwen2VlBatch&>(any_batch);
   const Trace& trace = this->trace;
+  if (trace) trace_inputs(batch);
   Var x = model.embed_tokens(batch.ids);
   if (batch.vision.patches) x = replace_rows(x, batch.image_rows, visual(batch.vision, dropout, trace));
   if (trace) trace("hidden_embed", x.value());
@@ -118,6 +119,21 @@ Var Qwen2Vl::operator()(const Batch& any_batch) {
   x = l2_normalize(model.norm(x));
   if (trace) trace("embedding", x.value());
   return x;
+}
+
+void Qwen2Vl::trace_inputs(const Qwen2VlBatch& batch) const {
+  trace("input_ids", batch.ids);
+  trace("position_ids", batch.position_ids);
+  if (!batch.vision.patches) return;
+  trace("image_grid_thw", batch.grids);
+  // The reference's layout: each channel's frames one after another, a still picture's being equal.
+  const int64_t frames = config_.vision.temporal_patch_size, channels = 3;
+  std::vector<int32_t> rows;
+  for (int64_t i = 0; i < batch.vision.patches.rows() * channels; ++i)
+    rows.insert(rows.end(), size_t(frames), int32_t(i));
+  const Tensor by_channel = batch.vision.patches.view({-1, batch.vision.patches.columns() / channels});
+  trace("pixel_values", gather_rows(by_channel, from_vector(rows, {int64_t(rows.size())}, by_channel.device()))
+                            .view({batch.vision.patches.rows(), -1}));
 }
 
 void Qwen2Vl::set_gradient_checkpointing(bool on) { gradient_checkpointing_ = visual.gradient_checkpointing = on; }

@@ -104,14 +104,18 @@ class Qwen2Vl : public Encoder {
   const std::string& image_token() const override { return image_token_; }
   void set_gradient_checkpointing(bool on) override;
   void write_configuration(const std::filesystem::path& folder) const override;
+  std::string flaw_note() const override { return images_.flaws(); }
 
  private:
+  std::vector<int32_t> tokens_of(const EncoderInput& row, std::span<const Grid> grids) const;
+  void trace_inputs(const Qwen2VlBatch& batch) const;
   Qwen2VlConfig config_;
   ProcessorConfig processor_;
   Tokenizer tokenizer_;
   std::string image_token_;
   Device device_;
   DType dtype_;  // of activations
+  int64_t max_len_;
   bool gradient_checkpointing_ = false;
   ImageCache images_;
   std::vector<std::pair<std::string, std::string>> configuration_;  // files: name and content

@@ -22,22 +22,11 @@ Tensor vector_tensor(const std::vector<T>& values, Device device) {
   return from_vector(values, {int64_t(values.size())}, device);
 }
 
-// Each image token becomes as many as its picture has merged patches. Without pictures the token stays what it is.
-std::vector<int32_t> expand_images(const std::vector<int32_t>& ids, std::span<const Grid> grids, int32_t image_token,
-                                   int merge_size, const std::string& text, const std::string& image_token_text) {
-  const auto count = std::count(ids.begin(), ids.end(), image_token);
-  if (grids.empty() || size_t(count) == grids.size()) {
-    std::vector<int32_t> expanded;
-    size_t image = 0;
-    for (int32_t id : ids)
-      expanded.insert(expanded.end(),
-                      id == image_token && !grids.empty() ? size_t(grids[image++].tokens(merge_size)) : 1, id);
-    return expanded;
-  }
-  std::string shown = text.substr(0, 80);  // on one line
-  for (size_t at = 0; (at = shown.find('\n', at)) != std::string::npos; at += 2) shown.replace(at, 1, "\\n");
-  fail(Exit::data, "the text \"", shown, "\" has ", count, " image tokens (\"", image_token_text,
-       "\", in MMEB's rows <|image_1|>) for ", grids.size(), " pictures; every picture needs one");
+// A prompt's beginning, on one line.
+std::string shown(const std::string& text) {
+  std::string line = text.substr(0, 80);
+  for (size_t at = 0; (at = line.find('\n', at)) != std::string::npos; at += 2) line.replace(at, 1, "\\n");
+  return line;
 }
 
 }  // namespace
@@ -48,29 +37,63 @@ Qwen2Vl::Qwen2Vl(const std::filesystem::path& folder, const EncoderOptions& opti
       tokenizer_(Tokenizer::load(folder)),
       device_(options.device),
       dtype_(options.f64 ? DType::f64 : DType::f32),
+      max_len_(options.max_len),
       images_(kImageCacheBytes) {
   if (processor_.patch_size != config_.vision.patch_size || processor_.merge_size != config_.vision.spatial_merge_size)
     fail(Exit::data, folder.string(), ": preprocessor_config.json has patches of ", processor_.patch_size,
          " merged by ", processor_.merge_size, ", config.json ", config_.vision.patch_size, " by ",
          config_.vision.spatial_merge_size);
   if (tokenizer_.vocab_size() > config_.text.vocab_size)
-    fail(Exit::data, folder.string(), ": tokenizer.json has ", tokenizer_.vocab_size(),
+    fail(Exit::data, folder.string(), ": the tokenizer has ", tokenizer_.vocab_size(),
          " tokens, config.json a vocabulary of ", config_.text.vocab_size);
   if (options.min_pixels > 0) processor_.min_pixels = options.min_pixels;
   if (options.max_pixels > 0) processor_.max_pixels = options.max_pixels;
   if (processor_.min_pixels > processor_.max_pixels)
     fail(Exit::usage, "pictures would need at least ", processor_.min_pixels, " and at most ", processor_.max_pixels,
          " pixels");
+  processor_.image_resolution = options.image_resolution;
   processor_.temporal_patch_size = 1;  // one frame of a still picture; PatchEmbed adds the slices of the weight instead
+  if (config_.image_token_id >= tokenizer_.vocab_size() || !tokenizer_.is_added(config_.image_token_id))
+    fail(Exit::data, folder.string(), ": image_token_id is ", config_.image_token_id,
+         " in config.json, but the tokenizer has no added token of that id; do the two belong together?");
   image_token_ = tokenizer_.token(config_.image_token_id);
   for (const char* name : {"config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json",
                            "vocab.json", "merges.txt", "chat_template.json", "generation_config.json"})
     if (std::filesystem::exists(folder / name)) configuration_.emplace_back(name, read_text(folder / name));
+  if (options.bf16) use_bf16_products();
   if (!options.load_weights) return;
   const std::optional<DType> dtype = options.f64 ? std::optional(DType::f64) : std::nullopt;
   for (const std::string& name :
        load_parameters(*this, load_checkpoint(folder), {device_, dtype, {"lm_head.weight"}}, folder.string()))
     notes.push_back(name + " is not used: embeddings need no language-model head");
+}
+
+// Each image token becomes as many as its picture has merged patches; without pictures it stays what it is. Text beyond
+// max_len is cut off, a picture never.
+std::vector<int32_t> Qwen2Vl::tokens_of(const EncoderInput& row, std::span<const Grid> grids) const {
+  const std::vector<int32_t> ids = tokenizer_.encode(row.text);
+  const std::string name = row.row.empty() ? "" : row.row + ": ";
+  const auto count = std::count(ids.begin(), ids.end(), config_.image_token_id);
+  if (!grids.empty() && size_t(count) != grids.size())
+    fail(Exit::data, name, "the text \"", shown(row.text), "\" has ", count, " image tokens (\"", image_token_,
+         "\", in MMEB's rows <|image_1|>) for ", grids.size(), " pictures; every picture needs one");
+  std::vector<int32_t> tokens;
+  size_t image = 0;
+  for (const int32_t id : ids) {
+    const bool picture = id == config_.image_token_id && !grids.empty();
+    const size_t begin = tokens.size();
+    tokens.insert(tokens.end(), picture ? size_t(grids[image].tokens(processor_.merge_size)) : 1, id);
+    if (picture && max_len_ > 0 && int64_t(tokens.size()) > max_len_) {
+      const Grid& g = grids[image];
+      fail(Exit::data, name, "--max_len ", max_len_, " would cut through picture ", image + 1, ", whose grid of ", g.t,
+           "x", g.h, "x", g.w, " patches makes tokens ", begin + 1, " to ", tokens.size(), "; give --max_len ",
+           tokens.size(), " or more, or smaller pictures (--resize_max_pixels)");
+    }
+    image += picture;
+  }
+  if (tokens.empty()) fail(Exit::data, name, "has neither text nor picture; nothing can stand for its embedding");
+  if (max_len_ > 0 && int64_t(tokens.size()) > max_len_) tokens.resize(size_t(max_len_));
+  return tokens;
 }
 
 std::unique_ptr<Batch> Qwen2Vl::prepare(std::span<const EncoderInput> rows) {
@@ -92,9 +115,7 @@ std::unique_ptr<Batch> Qwen2Vl::prepare(std::span<const EncoderInput> rows) {
   for (const EncoderInput& row : rows) {
     const std::span<const Grid> own = rest.first(row.images.size());
     rest = rest.subspan(row.images.size());
-    const std::vector<int32_t> expanded =
-        expand_images(tokenizer_.encode(row.text), own, config_.image_token_id, merge, row.text, image_token_);
-    if (expanded.empty()) fail(Exit::data, "a row has neither text nor picture; nothing can stand for its embedding");
+    const std::vector<int32_t> expanded = tokens_of(row, own);
     const std::vector<int32_t> place =
         mrope_positions(expanded, own, config_.vision_start_token_id, config_.image_token_id, merge);
     const size_t n = expanded.size();

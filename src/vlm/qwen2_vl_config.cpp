@@ -1,4 +1,5 @@
 // config.json of Qwen2-VL: read, and refused where it asks for what this program does not know.
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "tensor/io/files.h"
@@ -6,72 +7,125 @@
 
 namespace vlm2vec {
 
-Qwen2VlConfig Qwen2VlConfig::load(const std::filesystem::path& file) {
-  const nlohmann::json root = read_json(file);
+namespace {
+
+using nlohmann::json;
+
+// A whole number from 1 to `most`: what the program allocates and loops over. Without `otherwise` it must be there.
+int64_t size_field(const json& object, const char* key, int64_t most, int64_t otherwise = 0) {
+  if (otherwise > 0 && !object.contains(key)) return otherwise;
+  const json& value = object.at(key);
+  if (!value.is_number_unsigned() || value < 1 || value > most)
+    fail(Exit::data, key, " is ", value, ", expected a whole number from 1 to ", most);
+  return value;
+}
+
+double positive(const json& object, const char* key) {
+  const json& value = object.at(key);
+  if (!value.is_number() || !(value > 0)) fail(Exit::data, key, " is ", value, ", expected a positive number");
+  return value;
+}
+
+bool is_set(const json& object, const char* key) { return object.contains(key) && !object[key].is_null(); }
+
+// Other families are refused by their names.
+void check_family(const json& config) {
+  const auto type = config.is_object() ? config.find("model_type") : config.end();
+  if (type == config.end() || !type->is_string())
+    fail(Exit::data, "has no model_type; is this the config.json of a Hugging Face model?");
+  if (*type == "qwen2_vl") return;
+  static const std::map<std::string, std::string> others = {{"qwen2_5_vl", "Qwen2.5-VL"},
+                                                            {"qwen3_vl", "Qwen3-VL"},
+                                                            {"qwen2", "Qwen2, which sees no pictures"},
+                                                            {"llava_next", "LLaVA-NeXT"},
+                                                            {"llava", "LLaVA-1.5"},
+                                                            {"phi3_v", "Phi-3-vision or Phi-3.5-vision"},
+                                                            {"blip-2", "BLIP-2"},
+                                                            {"clip", "CLIP"},
+                                                            {"siglip", "SigLIP"},
+                                                            {"llava_onevision", "LLaVA-OneVision"}};
+  const auto other = others.find(*type);
+  fail(Exit::data, "model_type is ", *type, other == others.end() ? "" : ": this is " + other->second,
+       "; this program runs Qwen2-VL (qwen2_vl)");
+}
+
+Qwen2VlConfig parse(const json& root) {
+  constexpr int64_t most_layers = 1000, most_heads = 1 << 12, most_width = 1 << 20, most_tokens = 1 << 24;
   Qwen2VlConfig c;
-  try {
-    const std::string type = root.value("model_type", "");
-    if (type != "qwen2_vl")
-      fail(Exit::data, file.string(), ": model_type is \"", type, "\"; this program knows qwen2_vl");
-    const nlohmann::json& text = root.contains("text_config") ? root.at("text_config") : root;
-    const nlohmann::json& vision = root.at("vision_config");
-    const auto either = [&](const char* key) { return root.contains(key) ? root.at(key) : text.at(key); };
-    DecoderConfig& d = c.text;
-    d.vocab_size = text.at("vocab_size"), d.hidden_size = text.at("hidden_size"),
-    d.intermediate_size = text.at("intermediate_size");
-    d.num_hidden_layers = text.at("num_hidden_layers"), d.num_attention_heads = text.at("num_attention_heads");
-    d.num_key_value_heads = text.at("num_key_value_heads");
-    if (d.num_attention_heads < 1) fail(Exit::data, file.string(), ": num_attention_heads is ", d.num_attention_heads);
-    d.head_dim = text.value("head_dim", int(d.hidden_size / d.num_attention_heads));
-    d.rms_norm_eps = text.at("rms_norm_eps");
-    if (text.value("hidden_act", "silu") != "silu")
-      fail(Exit::data, file.string(), ": hidden_act is ", text["hidden_act"].dump(), ", expected silu");
-    if (text.value("use_sliding_window", false))
-      fail(Exit::data, file.string(), ": use_sliding_window is true, which this program does not know");
-    const nlohmann::json& rope = text.contains("rope_scaling") ? text.at("rope_scaling") : text.at("rope_parameters");
-    d.rope_theta = text.contains("rope_theta") ? text.at("rope_theta") : rope.at("rope_theta");
-    c.mrope_section = rope.at("mrope_section").get<std::vector<int>>();
-    const std::string rope_type = rope.value("rope_type", rope.value("type", "mrope"));
-    if (rope_type != "mrope" && rope_type != "default")
-      fail(Exit::data, file.string(), ": the rotary embedding is of type \"", rope_type,
-           "\", expected mrope or default");
-    c.image_token_id = either("image_token_id");
-    c.vision_start_token_id = root.value("vision_start_token_id", text.value("vision_start_token_id", -1));
-    c.initializer_range = text.value("initializer_range", 0.02);
-    VisionConfig& v = c.vision;
-    v.depth = vision.at("depth"), v.embed_dim = vision.at("embed_dim"), v.num_heads = vision.at("num_heads");
-    v.hidden_size = vision.at("hidden_size"), v.patch_size = vision.value("patch_size", 14);
-    v.mlp_hidden = int64_t(vision.value("mlp_ratio", 4.0) * double(v.embed_dim));
-    v.spatial_merge_size = vision.value("spatial_merge_size", 2),
-    v.temporal_patch_size = vision.value("temporal_patch_size", 2);
-    if (vision.value("hidden_act", "quick_gelu") != "quick_gelu")
-      fail(Exit::data, file.string(), ": vision hidden_act is ", vision["hidden_act"].dump(), ", expected quick_gelu");
-  } catch (const nlohmann::json::exception& e) {
-    fail(Exit::data, file.string(), ": a field is missing or of the wrong type (", e.what(), ")");
-  }
-  const DecoderConfig& d = c.text;
-  const VisionConfig& v = c.vision;
-  const auto expect = [&](bool ok, const std::string& what) {
-    if (!ok) fail(Exit::data, file.string(), ": ", what);
+  check_family(root);
+  const json& text = root.contains("text_config") ? root.at("text_config") : root;
+  const json& vision = root.at("vision_config");
+  const auto token = [&](const char* key) {
+    const json& from = root.contains(key) ? root : text;
+    if (!is_set(from, key)) return -1;
+    return from[key] == 0 ? 0 : int(size_field(from, key, most_tokens));
   };
-  expect(d.hidden_size > 0 && d.num_hidden_layers > 0 && d.vocab_size > 0 && d.intermediate_size > 0 && d.head_dim > 0,
-         "sizes must be positive");
-  expect(d.num_key_value_heads > 0 && d.num_attention_heads % d.num_key_value_heads == 0,
-         "num_attention_heads must be a multiple of num_key_value_heads");
-  expect(v.depth > 0 && v.num_heads > 0 && v.embed_dim % (4 * v.num_heads) == 0,
-         "the vision head size must be a multiple of 4");
-  expect(v.hidden_size == d.hidden_size, "vision_config.hidden_size (what the merger puts out) must equal hidden_size");
-  expect(v.temporal_patch_size == 2 && v.spatial_merge_size >= 1 && v.patch_size >= 1,
-         "temporal_patch_size must be 2, patch and merge sizes positive");
-  int sections = 0;
-  for (int s : c.mrope_section) {
-    expect(s >= 0, "mrope_section has a negative number");
-    sections += s;
+  DecoderConfig& d = c.text;
+  d.vocab_size = size_field(text, "vocab_size", most_tokens);
+  d.hidden_size = size_field(text, "hidden_size", most_width);
+  d.intermediate_size = size_field(text, "intermediate_size", most_width);
+  d.num_hidden_layers = int(size_field(text, "num_hidden_layers", most_layers));
+  d.num_attention_heads = int(size_field(text, "num_attention_heads", most_heads));
+  d.num_key_value_heads = int(size_field(text, "num_key_value_heads", most_heads));
+  d.head_dim =
+      int(is_set(text, "head_dim") ? size_field(text, "head_dim", most_width) : d.hidden_size / d.num_attention_heads);
+  d.rms_norm_eps = positive(text, "rms_norm_eps");
+  if (text.value("hidden_act", "silu") != "silu")
+    fail(Exit::data, "hidden_act is ", text["hidden_act"], ", expected silu");
+  if (text.value("use_sliding_window", false))
+    fail(Exit::data, "use_sliding_window is true, which this program does not know");
+  const json& rope = is_set(text, "rope_scaling") ? text.at("rope_scaling") : text.at("rope_parameters");
+  d.rope_theta = positive(text.contains("rope_theta") ? text : rope, "rope_theta");
+  for (const json& section : rope.at("mrope_section").get_ref<const json::array_t&>()) {
+    if (!section.is_number_unsigned() || section > most_width || c.mrope_section.size() == 3)
+      fail(Exit::data, "mrope_section is ", rope["mrope_section"], ", expected three whole numbers");
+    c.mrope_section.push_back(section);
   }
-  expect(c.mrope_section.size() == 3 && 2 * sections == d.head_dim,
-         "mrope_section must be three numbers that add up to half the head size");
+  const std::string rope_type = rope.value("rope_type", rope.value("type", "mrope"));
+  if (rope_type != "mrope" && rope_type != "default")
+    fail(Exit::data, "the rotary embedding is of type ", json(rope_type), ", expected mrope or default");
+  c.image_token_id = token("image_token_id");
+  c.vision_start_token_id = token("vision_start_token_id");
+  c.initializer_range = is_set(text, "initializer_range") ? positive(text, "initializer_range") : 0.02;
+  VisionConfig& v = c.vision;
+  v.depth = int(size_field(vision, "depth", most_layers));
+  v.embed_dim = size_field(vision, "embed_dim", most_width);
+  v.num_heads = int(size_field(vision, "num_heads", most_heads));
+  v.hidden_size = size_field(vision, "hidden_size", most_width);
+  v.patch_size = int(size_field(vision, "patch_size", 1024, 14));
+  v.spatial_merge_size = int(size_field(vision, "spatial_merge_size", 64, 2));
+  v.temporal_patch_size = int(size_field(vision, "temporal_patch_size", 64, 2));
+  v.mlp_hidden = int64_t((vision.contains("mlp_ratio") ? positive(vision, "mlp_ratio") : 4.0) * double(v.embed_dim));
+  if (vision.value("hidden_act", "quick_gelu") != "quick_gelu")
+    fail(Exit::data, "vision hidden_act is ", vision["hidden_act"], ", expected quick_gelu");
+
+  const auto expect = [](bool ok, const char* what) {
+    if (!ok) fail(Exit::data, what);
+  };
+  expect(d.head_dim > 0 && d.num_attention_heads % d.num_key_value_heads == 0,
+         "num_attention_heads must be a multiple of num_key_value_heads, hidden_size at least as large");
+  expect(v.embed_dim % (4 * v.num_heads) == 0, "the vision head size must be a multiple of 4");
+  expect(v.mlp_hidden > 0 && v.mlp_hidden <= most_width, "mlp_ratio times embed_dim is out of bounds");
+  expect(v.hidden_size == d.hidden_size, "vision_config.hidden_size (what the merger puts out) must equal hidden_size");
+  expect(v.temporal_patch_size == 2, "temporal_patch_size must be 2");
+  expect(
+      c.mrope_section.size() == 3 && 2 * (c.mrope_section[0] + c.mrope_section[1] + c.mrope_section[2]) == d.head_dim,
+      "mrope_section must be three numbers that add up to half the head size");
   expect(c.image_token_id >= 0 && c.image_token_id < d.vocab_size, "image_token_id must lie in the vocabulary");
   return c;
+}
+
+}  // namespace
+
+Qwen2VlConfig Qwen2VlConfig::load(const std::filesystem::path& file) {
+  const json root = read_json(file);
+  try {
+    return parse(root);
+  } catch (const json::exception& e) {
+    fail(Exit::data, file.string(), ": a field is missing or of the wrong type (", e.what(), ")");
+  } catch (const Error& e) {
+    fail(e.code, file.string(), ": ", e.what());
+  }
 }
 
 }  // namespace vlm2vec

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <functional>
-#include <queue>
 
 #include "tensor/error.h"
 #include "vlm/pretokenizer.h"
@@ -14,17 +13,34 @@ namespace {
 
 uint64_t pair_key(int32_t left, int32_t right) { return uint64_t(left) << 32 | uint32_t(right); }
 
+struct Symbol {
+  int32_t id, previous, next;
+};
+
+struct Candidate {
+  int32_t rank, position, left, right;
+  bool operator>(const Candidate& other) const {  // lowest rank first, then leftmost
+    return rank != other.rank ? rank > other.rank : position > other.position;
+  }
+};
+
 }  // namespace
 
-Tokenizer Tokenizer::load(const std::filesystem::path& model_dir) {
-  return Tokenizer(read_tokenizer_json(model_dir / "tokenizer.json"));
-}
+struct Tokenizer::Workspace {
+  std::vector<Symbol> symbols;
+  std::vector<Candidate> heap;
+};
 
-Tokenizer::Tokenizer(BpeVocabulary vocabulary) : vocabulary_(std::move(vocabulary)) {
+Tokenizer Tokenizer::load(const std::filesystem::path& model_dir) { return Tokenizer(read_vocabulary(model_dir)); }
+
+Tokenizer::Tokenizer(BpeVocabulary vocabulary)
+    : vocabulary_(std::move(vocabulary)), index_(vocabulary_.tokens), merges_(vocabulary_.merges.size()) {
   std::ranges::stable_sort(vocabulary_.added, std::greater{}, [](const auto& token) { return token.text.size(); });
-  merges_.reserve(vocabulary_.merges.size());
+  for (const auto& token : vocabulary_.added) begins_added_[uint8_t(token.text[0])] = true;
   for (int32_t rank = 0; const auto& [left, right, merged] : vocabulary_.merges)
-    merges_[pair_key(left, right)] = {rank++, merged};
+    merges_.insert(pair_key(left, right), rank++, [&, l = left, r = right](int32_t other) {
+      return vocabulary_.merges[size_t(other)].left == l && vocabulary_.merges[size_t(other)].right == r;
+    });
   for (int byte = 0; byte < 256; ++byte) {
     const std::optional<int32_t> id = id_of(byte_alphabet()[byte]);
     if (!id) fail(Exit::data, "tokenizer: the vocabulary has no token for byte ", byte, "; is it a byte-level one?");
@@ -38,17 +54,23 @@ const std::string& Tokenizer::token(int32_t id) const {
 }
 
 std::optional<int32_t> Tokenizer::id_of(std::string_view token) const {
-  const auto found = std::ranges::find(vocabulary_.tokens, token);
-  if (token.empty() || found == vocabulary_.tokens.end()) return std::nullopt;
-  return int32_t(found - vocabulary_.tokens.begin());
+  const int32_t id = index_.find(vocabulary_.tokens, token);
+  return id == HashIndex::none ? std::nullopt : std::optional(id);
 }
 
-const Tokenizer::Ranked* Tokenizer::find_merge(int32_t left, int32_t right) const {
-  const auto found = merges_.find(pair_key(left, right));
-  return found == merges_.end() ? nullptr : &found->second;
+bool Tokenizer::is_added(int32_t id) const {
+  return std::ranges::find(vocabulary_.added, id, &BpeVocabulary::AddedToken::id) != vocabulary_.added.end();
+}
+
+int32_t Tokenizer::find_merge(int32_t left, int32_t right) const {
+  return merges_.find(pair_key(left, right), [&](int32_t rank) {
+    const BpeVocabulary::Merge& merge = vocabulary_.merges[size_t(rank)];
+    return merge.left == left && merge.right == right;
+  });
 }
 
 const BpeVocabulary::AddedToken* Tokenizer::added_token_at(std::string_view text) const {
+  if (!begins_added_[uint8_t(text[0])]) return nullptr;
   for (const auto& token : vocabulary_.added)
     if (text.starts_with(token.text)) return &token;
   return nullptr;
@@ -56,12 +78,10 @@ const BpeVocabulary::AddedToken* Tokenizer::added_token_at(std::string_view text
 
 std::vector<int32_t> Tokenizer::encode(std::string_view text) const {
   std::vector<int32_t> ids;
+  Workspace workspace;
   const auto append_piece = [&](std::string_view piece) {  // without added tokens
     const std::string normal = vocabulary_.nfc ? normalize_nfc(piece) : std::string(piece);
-    for (const std::string_view word : split_words(normal)) {
-      const std::vector<int32_t> tokens = encode_word(word);
-      ids.insert(ids.end(), tokens.begin(), tokens.end());
-    }
+    for (const std::string_view word : split_words(normal)) encode_word(word, workspace, ids);
   };
   size_t begin = 0;
   for (size_t i = 0; i < text.size();) {
@@ -78,42 +98,34 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text) const {
   return ids;
 }
 
-std::vector<int32_t> Tokenizer::encode_word(std::string_view word) const {
-  struct Symbol {
-    int32_t id, previous, next;
-  };
-  struct Candidate {
-    int32_t rank, position, left, right, merged;
-    bool operator>(const Candidate& other) const {  // lowest rank first, then leftmost
-      return rank != other.rank ? rank > other.rank : position > other.position;
-    }
-  };
+void Tokenizer::encode_word(std::string_view word, Workspace& workspace, std::vector<int32_t>& ids) const {
+  auto& [symbols, heap] = workspace;
   const int size = int(word.size());
-  std::vector<Symbol> symbols(size);
+  symbols.resize(size_t(size));
   for (int i = 0; i < size; ++i) symbols[i] = {byte_ids_[uint8_t(word[i])], i - 1, i + 1};
-  std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> heap;
   const auto propose = [&](int i) {
     const int j = symbols[i].next;
     if (j == size) return;
-    if (const Ranked* merge = find_merge(symbols[i].id, symbols[j].id))
-      heap.push({merge->rank, i, symbols[i].id, symbols[j].id, merge->merged});
+    const int32_t rank = find_merge(symbols[i].id, symbols[j].id);
+    if (rank == HashIndex::none) return;
+    heap.push_back({rank, i, symbols[i].id, symbols[j].id});
+    std::ranges::push_heap(heap, std::greater{});
   };
   for (int i = 0; i < size; ++i) propose(i);
   while (!heap.empty()) {
-    const Candidate best = heap.top();
-    heap.pop();
+    std::ranges::pop_heap(heap, std::greater{});
+    const Candidate best = heap.back();
+    heap.pop_back();
     Symbol& left = symbols[best.position];
     if (left.id != best.left || left.next == size || symbols[left.next].id != best.right) continue;  // merged since
     constexpr int32_t gone = -1;
     symbols[left.next].id = gone;
-    left = {best.merged, left.previous, symbols[left.next].next};
+    left = {vocabulary_.merges[size_t(best.rank)].merged, left.previous, symbols[left.next].next};
     if (left.next != size) symbols[left.next].previous = best.position;
     propose(best.position);
     if (left.previous >= 0) propose(left.previous);
   }
-  std::vector<int32_t> ids;
   for (int i = 0; i < size; i = symbols[i].next) ids.push_back(symbols[i].id);
-  return ids;
 }
 
 }  // namespace vlm2vec

@@ -1,4 +1,4 @@
-// Byte-level byte-pair encoding as in Qwen2, from a Hugging Face tokenizer.json.
+// Byte-level byte-pair encoding as in Qwen2, from the tokenizer files of a Hugging Face folder.
 //   text -> pieces between added tokens -> NFC -> words (pretokenizer.h) -> bytes -> merges by rank
 // Sennrich et al. 2016; bytes as in GPT-2 (Radford et al. 2019).
 #pragma once
@@ -8,7 +8,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "vlm/bpe_vocabulary.h"
@@ -17,7 +16,8 @@ namespace vlm2vec {
 
 class Tokenizer {
  public:
-  static Tokenizer load(const std::filesystem::path& model_dir);  // reads tokenizer.json
+  // Reads tokenizer.json, or vocab.json, merges.txt and tokenizer_config.json.
+  static Tokenizer load(const std::filesystem::path& model_dir);
   explicit Tokenizer(BpeVocabulary vocabulary);
 
   // Added tokens are found in `text` wherever they are spelled out; nothing is put before or after. `text` is UTF-8.
@@ -26,18 +26,19 @@ class Tokenizer {
   int vocab_size() const { return int(vocabulary_.tokens.size()); }  // largest id + 1
   const std::string& token(int32_t id) const;                        // as the file spells it: bytes in GPT-2's alphabet
   std::optional<int32_t> id_of(std::string_view token) const;
+  bool is_added(int32_t id) const;
 
  private:
-  struct Ranked {
-    int32_t rank, merged;
-  };
-  const Ranked* find_merge(int32_t left, int32_t right) const;
+  struct Workspace;                                       // of merging, kept from word to word
+  int32_t find_merge(int32_t left, int32_t right) const;  // its rank, or HashIndex::none
   const BpeVocabulary::AddedToken* added_token_at(std::string_view text) const;
-  std::vector<int32_t> encode_word(std::string_view word) const;
+  void encode_word(std::string_view word, Workspace& workspace, std::vector<int32_t>& ids) const;
 
-  BpeVocabulary vocabulary_;                     // with the longest added token first
-  std::unordered_map<uint64_t, Ranked> merges_;  // pair of ids -> what it becomes
-  std::array<int32_t, 256> byte_ids_;            // byte -> id of its token
+  BpeVocabulary vocabulary_;                 // with the longest added token first
+  TokenIndex index_;                         // of its tokens
+  HashIndex merges_;                         // pair of ids -> rank
+  std::array<int32_t, 256> byte_ids_;        // byte -> id of its token
+  std::array<bool, 256> begins_added_ = {};  // whether an added token begins with this byte
 };
 
 }  // namespace vlm2vec

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "mmeb/mini/drawing.h"
-#include "mmeb/mini/sha256.h"
+#include "tensor/io/sha256.h"
 
 namespace vlm2vec::mini {
 

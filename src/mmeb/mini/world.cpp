@@ -7,7 +7,7 @@
 
 #include "mmeb/mini/emoji_font.h"
 #include "mmeb/mini/emoji_names.h"
-#include "mmeb/mini/sha256.h"
+#include "tensor/io/sha256.h"
 #include "tensor/error.h"
 
 namespace vlm2vec::mini {
@@ -73,26 +73,20 @@ const std::array<const char*, 9> unseen_things = {
     "herb",  "stuffed flatbread", "popcorn",  "chocolate bar", "chopsticks",
     "ferry", "mountain cableway", "softball", "cricket game"};
 
-// Any picture as RGBA, centred on a transparent square.
+// An RGBA picture, centred on a transparent square.
 Image padded_square(const Image& image) {
   const int side = std::max(image.width, image.height), top = (side - image.height) / 2,
             left = (side - image.width) / 2;
-  const bool gray = image.channels <= 2, alpha = image.channels % 2 == 0;
   Image square(side, side, 4);  // transparent black
-  for (int y = 0; y < image.height; ++y)
-    for (int x = 0; x < image.width; ++x) {
-      const uint8_t* from = image.at(y, x);
-      uint8_t* to = square.at(top + y, left + x);
-      for (int c = 0; c < 3; ++c) to[c] = from[gray ? 0 : c];
-      to[3] = alpha ? from[image.channels - 1] : 255;
-    }
+  for (int y = 0; y < image.height; ++y) std::copy_n(image.at(y, 0), 4 * size_t(image.width), square.at(top + y, left));
   return square;
 }
 
 std::array<Image, 3> sprites(const Image& image) {
   const Image square = padded_square(image);
   std::array<Image, 3> sizes;
-  for (size_t i = 0; i < sizes.size(); ++i) sizes[i] = resize_bicubic(square, sprite_sizes[i], sprite_sizes[i]);
+  for (size_t i = 0; i < sizes.size(); ++i)
+    sizes[i] = resize(square, {sprite_sizes[i], sprite_sizes[i]}, Filter::bicubic);
   return sizes;
 }
 
@@ -127,8 +121,8 @@ World::World(const Sources& sources) {
       fail(Exit::data, sources.names.string(), ": has no emoji \"", unicode_name,
            "\" of one code point; expected Unicode 15 or newer");
     const char32_t code_point = found->second.code_points[0];
-    pictures.push_back(
-        {name, found->second.kind, sprites(decode_image(font.png(code_point), sources.font.string() + ": " + name))});
+    pictures.push_back({name, found->second.kind,
+                        sprites(to_rgba(decode_picture(font.png(code_point), sources.font.string() + ": " + name)))});
     return int(pictures.size()) - 1;
   };
   std::set<std::string> all_kinds;
@@ -169,9 +163,9 @@ void World::add_stamps(const std::filesystem::path& folder) {
     const std::string bytes = read_source(path, "tuxpaint-stamps-default");
     digests += hex(sha256(bytes));
     stamps.push_back(int(pictures.size()));
-    pictures.push_back(
-        {name, "",
-         sprites(decode_image(std::span(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()), path))});
+    pictures.push_back({name, "",
+                        sprites(to_rgba(decode_picture(
+                            std::span(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()), path)))});
   }
   read.push_back({folder.string(), "tuxpaint-stamps-default", hex(sha256(digests))});
 }

@@ -29,12 +29,13 @@ void cast(const Tensor& x, const Tensor& y) {
     const float* from = x.data<float>();
     uint16_t* const to = static_cast<uint16_t*>(y.raw());
     each(x, [&](int64_t n, int64_t i) { simd().narrow(n, from + i, to + i); });
-  } else if (x.dtype() == DType::bf16 && y.dtype() == DType::f32) {
+  } else if ((x.dtype() == DType::bf16 || x.dtype() == DType::f16) && y.dtype() == DType::f32) {
+    const auto widen = x.dtype() == DType::f16 ? simd().widen_f16 : simd().widen;
     const uint16_t* from = static_cast<const uint16_t*>(x.raw());
     float* const to = y.data<float>();
-    each(x, [&](int64_t n, int64_t i) { simd().widen(n, from + i, to + i); });
+    each(x, [&](int64_t n, int64_t i) { widen(n, from + i, to + i); });
   } else {
-    dispatch_float(x.dtype(), [&]<class From>() {
+    dispatch_stored(x.dtype(), [&]<class From>() {
       dispatch_float(y.dtype(), [&]<class To>() {
         const From* from = x.data<From>();
         To* const to = y.data<To>();

@@ -54,12 +54,13 @@ void gather_rows(const Tensor& table, const Tensor& ids, const Tensor& y) {
   const int32_t* numbers = row_numbers("gather_rows", ids, table);
   const int64_t d = table.columns();
   float* const to = f32("gather_rows", y);
-  const bool narrow = table.dtype() == DType::bf16;
+  const bool narrow = table.dtype() == DType::bf16 || table.dtype() == DType::f16;
+  const auto widen = table.dtype() == DType::f16 ? simd().widen_f16 : simd().widen;
   const auto* half = static_cast<const uint16_t*>(table.raw());
   const float* from = narrow ? nullptr : f32("gather_rows", table);
   parallel_rows(ids.numel(), d, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
-      if (narrow) simd().widen(d, half + numbers[i] * d, to + i * d);
+      if (narrow) widen(d, half + numbers[i] * d, to + i * d);
       else std::copy_n(from + numbers[i] * d, d, to + i * d);
   });
 }

@@ -26,6 +26,8 @@ nlohmann::json read_json(const fs::path& path) {
     return nlohmann::json::parse(file->bytes().begin(), file->bytes().end());
   } catch (const nlohmann::json::parse_error& e) {
     fail(Exit::data, path.string(), ": not valid JSON near byte ", e.byte, "; is the file complete?");
+  } catch (const nlohmann::json::exception& e) {  // a number that no type can hold
+    fail(Exit::data, path.string(), ": not valid JSON: ", e.what());
   }
 }
 

@@ -27,6 +27,8 @@ json parse_object(std::string_view line) {
   } catch (const json::parse_error& e) {
     if (!is_utf8(line)) fail(Exit::data, "is not UTF-8 near byte ", e.byte, " of the line; convert the file");
     fail(Exit::data, "is not valid JSON near byte ", e.byte, " of the line");
+  } catch (const json::exception& e) {  // a number that no type can hold
+    fail(Exit::data, "is not valid JSON: ", e.what());
   }
 }
 

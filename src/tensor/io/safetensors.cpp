@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -21,7 +22,8 @@ struct Entry {
 };
 
 const std::map<std::string, DType> kTypes = {{"F32", DType::f32}, {"BF16", DType::bf16}, {"F64", DType::f64},
-                                             {"I32", DType::i32}, {"I64", DType::i64},   {"U8", DType::u8}};
+                                             {"F16", DType::f16}, {"I32", DType::i32},   {"I64", DType::i64},
+                                             {"U8", DType::u8}};
 
 std::string type_name(DType t) {
   for (const auto& [name, type] : kTypes)
@@ -29,46 +31,85 @@ std::string type_name(DType t) {
   return "";
 }
 
-// nlohmann keeps the last of two equal keys; a checkpoint must not have them.
-json parse_header(std::string_view text, const std::string& file) {
-  std::set<std::string> seen;
-  const auto callback = [&](int depth, json::parse_event_t event, json& value) {
-    if (depth == 1 && event == json::parse_event_t::key && !seen.insert(value.get<std::string>()).second)
-      fail(Exit::data, file, ": the tensor ", value.get<std::string>(), " is listed twice");
-    return true;
+using Event = json::parse_event_t;
+
+// JSON in which no object has a key twice: nlohmann would keep the last. `keep` sees every event (depth: how many
+// objects and lists are around) and says whether the value is kept. `place` begins every error.
+json parse(const std::string& place, std::string_view text,
+           const std::function<bool(int depth, Event event, json& value)>& keep) {
+  std::vector<std::set<std::string>> seen;  // in each object around
+  const auto see = [&](int depth, Event event, json& value) {
+    if (event == Event::object_start) seen.emplace_back();
+    if (event == Event::key && !seen.back().insert(value.get<std::string>()).second)
+      fail(Exit::data, place, " has the key ", value.dump(), " twice");
+    if (event == Event::object_end) seen.pop_back();
+    return keep(depth, event, value);
   };
   try {
-    json header = json::parse(text, callback);
-    if (!header.is_object()) fail(Exit::data, file, ": the header is not a JSON object");
-    return header;
+    return json::parse(text, see);
   } catch (const json::parse_error& e) {
-    fail(Exit::data, file, ": the header is not valid JSON near byte ", e.byte, "; is this a safetensors file?");
+    fail(Exit::data, place, " is not valid JSON near byte ", e.byte, "; is the file complete?");
+  } catch (const json::exception& e) {  // a number that no type can hold
+    fail(Exit::data, place, " cannot be read: ", e.what());
   }
+}
+
+[[noreturn]] void refuse_entry(const std::string& name, const std::string& file) {
+  fail(Exit::data, file, ": the entry of ", name, " is not {dtype, shape, data_offsets}");
 }
 
 Entry parse_entry(const std::string& name, const json& value, const std::string& file) {
   try {
     const auto natural = [](const json& v) { return v.get_ref<const uint64_t&>(); };  // an error for −1 and for 1.5
-    Entry e{name, DType::f32, {}, natural(value.at("data_offsets").at(0)), natural(value.at("data_offsets").at(1))};
+    const json& offsets = value.at("data_offsets");
+    Entry e{name, DType::f32, {}, natural(offsets.at(0)), natural(offsets.at(1))};
     const std::string type = value.at("dtype").get<std::string>();
     const auto known = kTypes.find(type);
     if (known == kTypes.end())
-      fail(Exit::data, file, ": ", name, " has type ", type, "; this program reads F32, BF16, F64, I32, I64 and U8");
+      fail(Exit::data, file, ": ", name, " has type ", type,
+           "; this program reads F32, BF16, F16, F64, I32, I64 and U8");
     e.dtype = known->second;
     uint64_t size = uint64_t(size_of(e.dtype));
+    constexpr uint64_t most = uint64_t(1) << 50;
     for (const json& d : value.at("shape").get_ref<const json::array_t&>()) {
       const uint64_t n = natural(d);
-      if (n > 0 && size > (uint64_t(1) << 50) / n)
+      if (n > most || size > most / std::max<uint64_t>(n, 1))
         fail(Exit::data, file, ": ", name, " has an impossible shape ", value.at("shape").dump());
       e.shape.push_back(int64_t(n));
       size *= n;
     }
+    if (value.size() != 3 || offsets.size() != 2) refuse_entry(name, file);
     if (e.end < e.begin || e.end - e.begin != size)
       fail(Exit::data, file, ": ", name, " has ", int64_t(e.end - e.begin), " bytes, its shape and type need ", size);
     return e;
   } catch (const json::exception&) {
-    fail(Exit::data, file, ": the entry of ", name, " is not {dtype, shape, data_offsets}");
+    refuse_entry(name, file);
   }
+}
+
+// Of what is parsed, only the entry at hand is kept: a header takes memory in proportion to its tensors.
+std::vector<Entry> parse_header(std::string_view text, const std::string& file) {
+  if (!text.starts_with('{')) fail(Exit::data, file, ": the header does not begin with {; is this a safetensors file?");
+  std::vector<Entry> entries;
+  std::string name;
+  int numbers = 0;  // in the lists of this entry
+  parse(file + ": the header", text, [&](int depth, Event event, json& value) {
+    if (event == Event::key && depth == 1) name = value.get<std::string>(), numbers = 0;
+    const bool container = event == Event::object_start || event == Event::array_start;
+    if ((depth == 1 && (event == Event::value || event == Event::array_start)) || (depth > 2 && container) ||
+        (depth == 3 && ++numbers > 64))
+      refuse_entry(name, file);
+    if (event != Event::object_end || depth != 1) return true;
+    if (name != "__metadata__") {
+      entries.push_back(parse_entry(name, value, file));
+    } else {
+      for (const auto& [key, text] : value.items())
+        if (!text.is_string())
+          fail(Exit::data, file, ": ", key, " of __metadata__ is ", text.dump(), ", expected a text");
+    }
+    return false;
+  });
+  return entries;
 }
 
 }  // namespace
@@ -83,11 +124,7 @@ NamedTensors load_safetensors(const std::filesystem::path& path) {
   if (length > kHeaderLimit || length > bytes.size() - 8)
     fail(Exit::data, path.string(), ": the header claims ", length, " bytes (the file has ", bytes.size(),
          ", the limit is ", kHeaderLimit, "); is this a complete safetensors file?");
-  const json header = parse_header({reinterpret_cast<const char*>(bytes.data()) + 8, length}, path.string());
-
-  std::vector<Entry> entries;
-  for (const auto& [name, value] : header.items())
-    if (name != "__metadata__") entries.push_back(parse_entry(name, value, path.string()));
+  std::vector<Entry> entries = parse_header({reinterpret_cast<const char*>(bytes.data()) + 8, length}, path.string());
   std::sort(entries.begin(), entries.end(),
             [](const Entry& a, const Entry& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
   const uint8_t* data = bytes.data() + 8 + length;
@@ -148,22 +185,27 @@ NamedTensors load_checkpoint(const std::filesystem::path& folder) {
   if (std::filesystem::exists(single)) return load_safetensors(single);
   if (!std::filesystem::exists(index))
     fail(Exit::data, folder.string(), ": neither model.safetensors nor model.safetensors.index.json is there");
-  const json content = read_json(index);
+  const json content = parse(index.string() + ":", read_text(index), [](int, Event, json&) { return true; });
   const json* map = content.is_object() && content.contains("weight_map") ? &content["weight_map"] : nullptr;
   if (!map || !map->is_object()) fail(Exit::data, index.string(), ": has no weight_map; expected {tensor: file}");
-  std::map<std::string, NamedTensors> shards;
-  NamedTensors tensors;
+  std::set<std::string> files;
   for (const auto& [name, value] : map->items()) {
     const std::string file = value.is_string() ? value.get<std::string>() : "";
-    if (file.empty() || file.find('/') != std::string::npos)
+    if (file.empty() || file.find_first_of(std::string_view("/\0", 2)) != std::string::npos)
       fail(Exit::data, index.string(), ": ", name, " is in ", value.dump(), ", expected a file of this folder");
-    auto shard = shards.find(file);
-    if (shard == shards.end()) shard = shards.emplace(file, load_safetensors(folder / file)).first;
-    const auto found = shard->second.find(name);
-    if (found == shard->second.end())
-      fail(Exit::data, (folder / file).string(), ": ", name, " is missing, which the index says is here");
-    tensors.emplace(name, found->second);
+    files.insert(file);
   }
+  NamedTensors tensors;
+  for (const std::string& file : files)
+    for (auto& [name, tensor] : load_safetensors(folder / file)) {
+      if (const auto said = map->find(name); said == map->end() || *said != file)
+        fail(Exit::data, (folder / file).string(), ": ", name, " is here, which the index does not say");
+      tensors.emplace(name, tensor);
+    }
+  for (const auto& [name, value] : map->items())
+    if (!tensors.contains(name))
+      fail(Exit::data, (folder / value.get<std::string>()).string(), ": ", name,
+           " is missing, which the index says is here");
   return tensors;
 }
 

@@ -33,6 +33,7 @@ const Simd table = {
     .multiply = multiply,
     .scale = scale,
     .widen = widen,
+    .widen_f16 = widen_f16,
     .narrow = narrow,
     .adamw = adamw,
     .exp = exp,

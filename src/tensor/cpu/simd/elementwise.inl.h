@@ -13,6 +13,9 @@ void scale(int64_t n, float factor, const float* x, float* y) {
 void widen(int64_t n, const uint16_t* x, float* y) {
   for_lanes(n, [=](int64_t i, auto part) { store(y + i, load(x + i, part), part); });
 }
+void widen_f16(int64_t n, const uint16_t* x, float* y) {
+  for_lanes(n, [=](int64_t i, auto part) { store(y + i, load((const Half*)x + i, part), part); });
+}
 void narrow(int64_t n, const float* x, uint16_t* y) {
   for_lanes(n, [=](int64_t i, auto part) { store(y + i, load(x + i, part), part); });
 }

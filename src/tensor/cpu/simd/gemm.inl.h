@@ -78,7 +78,9 @@ void pack_b(const GemmTask& g, int64_t k0, int64_t k, int64_t n0, int64_t n1, fl
 
 // Panels of A's rows from `first` on for k in [k0, k0 + k), each with the slack that pack_rows asks for.
 INLINE int64_t room_for_panel(int64_t k) { return MR * k + W; }
+template <class T>
 void pack_a(const GemmTask& g, int64_t k0, int64_t k, int64_t first, const Panels& panels, float* to) {
+  const T* a = (const T*)g.a;
   const int64_t chunk = g.transpose_a ? packed_rows : k;
   for (int64_t i = 0; i < k; i += chunk) {
     int64_t m = first;
@@ -86,8 +88,8 @@ void pack_a(const GemmTask& g, int64_t k0, int64_t k, int64_t first, const Panel
       const int rows = panels.rows(p);
       float* const panel = to + p * room_for_panel(k) + i * rows;
       if (g.transpose_a)
-        pack_columns(g.a + (k0 + i) * g.a_stride + m, g.a_stride, rows, smaller(chunk, k - i), panel, rows);
-      else pack_rows(g.a + m * g.a_stride + k0, g.a_stride, rows, k, panel, rows);
+        pack_columns(a + (k0 + i) * g.a_stride + m, g.a_stride, rows, smaller(chunk, k - i), panel, rows);
+      else pack_rows(a + m * g.a_stride + k0, g.a_stride, rows, k, panel, rows);
       m += rows;
     }
   }
@@ -95,10 +97,10 @@ void pack_a(const GemmTask& g, int64_t k0, int64_t k, int64_t first, const Panel
 
 void gemm(const GemmTask& g, int64_t m0, int64_t m1, int64_t n0, int64_t n1) {
   if (m0 >= m1 || n0 >= n1) return;
-  // What cannot be read as it lies: a B to be turned or widened, and rows so far apart that they get into each other's
+  // What cannot be read as it lies: an operand to be widened, a B to be turned, and rows so far apart that they get into each other's
   // way in the cache.
-  const bool pack_a_first = n1 - n0 >= pack_above || (g.transpose_a ? g.a_stride > 1024 : g.a_stride % 256 == 0);
-  const bool pack_b_first = m1 - m0 >= pack_above || g.transpose_b || g.b_is_bf16 || g.b_stride > 1024;
+  const bool pack_a_first = n1 - n0 >= pack_above || g.a_is_bf16 || (g.transpose_a ? g.a_stride > 1024 : g.a_stride % 256 == 0);
+  const bool pack_b_first = m1 - m0 >= pack_above || g.transpose_b || g.b_is_bf16 || g.b_is_f16 || g.b_stride > 1024;
   // k = 0 makes one empty block, which writes the bias.
   const int64_t kc = g.k > 0 ? count_of(g.k, count_of(g.k, KC)) : 1, k_blocks = g.k > 0 ? count_of(g.k, kc) : 1;
   const int64_t m_blocks = count_of(m1 - m0, MC), panels_size = (MC / MR + 1) * room_for_panel(KC);
@@ -109,11 +111,13 @@ void gemm(const GemmTask& g, int64_t m0, int64_t m1, int64_t n0, int64_t n1) {
     for (int64_t k_block = 0; k_block < k_blocks; ++k_block) {
       const int64_t k0 = k_block * kc, k = smaller(kc, g.k - k0);
       if (pack_b_first && g.b_is_bf16) pack_b<uint16_t>(g, k0, k, n, n + nc, packed_b);
-      if (pack_b_first && !g.b_is_bf16) pack_b<float>(g, k0, k, n, n + nc, packed_b);
+      if (pack_b_first && g.b_is_f16) pack_b<Half>(g, k0, k, n, n + nc, packed_b);
+      if (pack_b_first && !g.b_is_bf16 && !g.b_is_f16) pack_b<float>(g, k0, k, n, n + nc, packed_b);
       for (int64_t m_block = 0; m_block < m_blocks; ++m_block) {
         const int64_t first = m0 + (m1 - m0) * m_block / m_blocks, last = m0 + (m1 - m0) * (m_block + 1) / m_blocks;
         const Panels panels(last - first);
-        if (pack_a_first) pack_a(g, k0, k, first, panels, packed_a);
+        if (pack_a_first && g.a_is_bf16) pack_a<uint16_t>(g, k0, k, first, panels, packed_a);
+        if (pack_a_first && !g.a_is_bf16) pack_a<float>(g, k0, k, first, panels, packed_a);
         for (int64_t j = 0; j < nc; j += NR) {
           const int64_t columns = smaller(NR, nc - j);
           Tile t{};
@@ -126,8 +130,8 @@ void gemm(const GemmTask& g, int64_t m0, int64_t m1, int64_t n0, int64_t n1) {
             const int64_t rows = panels.rows(p);
             t.c = g.c + m * g.c_stride + n + j;
             t.a = pack_a_first    ? packed_a + p * room_for_panel(k)
-                  : g.transpose_a ? g.a + k0 * g.a_stride + m
-                                  : g.a + m * g.a_stride + k0;
+                  : g.transpose_a ? (const float*)g.a + k0 * g.a_stride + m
+                                  : (const float*)g.a + m * g.a_stride + k0;
             t.a_step = pack_a_first ? rows : g.a_stride;
             if (pack_a_first || g.transpose_a) run_tile<false>(k, rows, columns, t);
             else run_tile<true>(k, rows, columns, t);

@@ -12,14 +12,15 @@ namespace vlm2vec {
 // C[m, n] = op(A)[m, k] · op(B)[k, n] + bias[n], or C += … if accumulate.
 struct GemmTask {
   int64_t m, n, k;
-  const float* a;  // [m, k], or [k, m] if transpose_a
+  const void* a;  // [m, k], or [k, m] if transpose_a
   int64_t a_stride;
   const void* b;  // [k, n], or [n, k] if transpose_b: a Linear's weight
   int64_t b_stride;
   float* c;
   int64_t c_stride;
   bool transpose_a = false, transpose_b = false;
-  bool b_is_bf16 = false;  // B holds uint16_t, the upper halves of floats
+  bool a_is_bf16 = false, b_is_bf16 = false;  // uint16_t, the upper halves of floats
+  bool b_is_f16 = false;                      // B holds uint16_t, IEEE halves
   bool accumulate = false;
   const float* bias = nullptr;  // [n] or none
 };
@@ -61,6 +62,7 @@ struct Simd {
   void (*multiply)(int64_t n, const float* x, const float* y, float* z);  // z = x·y
   void (*scale)(int64_t n, float factor, const float* x, float* y);       // y = factor·x
   void (*widen)(int64_t n, const uint16_t* x, float* y);                  // bf16 → f32
+  void (*widen_f16)(int64_t n, const uint16_t* x, float* y);              // f16 → f32
   void (*narrow)(int64_t n, const float* x, uint16_t* y);                 // f32 → bf16, to nearest, ties to even
   void (*adamw)(int64_t n, float* p, const float* g, float* m, float* v, const AdamWRates& rates);
 

@@ -77,6 +77,23 @@ INLINE void store(uint16_t* p, V x, Part part) {
   for (int i = 0; i < part.n; ++i) p[i] = h[i];
 }
 
+// f16: 5 exponent bits, 10 of fraction. A denormal is m·2^-24: exact, and computed without denormal floats.
+struct Half {
+  uint16_t bits;
+};
+INLINE V from_half(H h) {
+  const U x = __builtin_convertvector(h, U), magnitude = x & 0x7FFFu, sign = (x & 0x8000u) << 16;
+  const U normal = (magnitude << 13) + (magnitude >= 0x7C00u ? (U{} + 224u) << 23 : (U{} + 112u) << 23);
+  const V denormal = __builtin_convertvector((I)magnitude, V) * 0x1p-24f;
+  return (V)((magnitude < 0x0400u ? (U)denormal : normal) | sign);
+}
+INLINE V load(const Half* p, Whole = {}) { return from_half(*(const UnalignedH*)p); }
+INLINE V load(const Half* p, Part part) {
+  H h = {};
+  for (int i = 0; i < part.n; ++i) h[i] = p[i].bits;
+  return from_half(h);
+}
+
 INLINE V max(V a, V b) { return a > b ? a : b; }
 INLINE V abs(V x) { return from_bits(bits(x) & 0x7FFFFFFF); }
 

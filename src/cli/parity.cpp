@@ -1,0 +1,95 @@
+#include "vlm/parity.h"
+
+#include <cstdio>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.h"
+#include "mmeb/model.h"
+#include "tensor/cpu/simd/simd.h"
+#include "tensor/io/files.h"
+#include "tensor/io/sha256.h"
+
+namespace vlm2vec {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+// SHA-256 of the files that make a model what it is.
+Json hashes(const fs::path& folder) {
+  Json list = Json::object();
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(folder))
+    if (const std::string type = entry.path().extension();
+        type == ".safetensors" || type == ".json" || type == ".txt" || type == ".bin")
+      files.push_back(entry.path());
+  std::sort(files.begin(), files.end());
+  for (const fs::path& file : files) {
+    const auto bytes = MappedFile::open(file);
+    list[file.filename().string()] =
+        hex(sha256({reinterpret_cast<const char*>(bytes->bytes().data()), bytes->bytes().size()}));
+  }
+  return list;
+}
+
+Json certificate(const ModelOptions& model, const std::vector<CaseParity>& cases) {
+  Json json = {{"model", model.model_name},
+               {"precision", model.precision},
+               {"instruction_set", isa_name()},
+               {"ok", std::none_of(cases.begin(), cases.end(), [](const CaseParity& c) { return c.divergence(); })},
+               {"files", hashes(model.model_name)}};
+  if (!model.adapter.empty()) json["adapter"] = {{"folder", model.adapter}, {"files", hashes(model.adapter)}};
+  Json& worst = json["maximum_error"] = Json::object();
+  Json& list = json["cases"] = Json::array();
+  for (const CaseParity& c : cases) {
+    const StageParity* first = c.divergence();
+    list.push_back({{"name", c.name}, {"first_divergence", first ? Json(first->stage) : Json(nullptr)}});
+    for (const StageParity& s : c.stages) {
+      list.back()["stages"][s.stage] = {{"error", s.error}, {"limit", s.limit}};
+      worst[s.stage] = std::max(worst.value(s.stage, 0.0), s.error);
+    }
+  }
+  return json;
+}
+
+void print_case(const CaseParity& c) {
+  const StageParity *first = c.divergence(), &shown = first ? *first : c.stages.back();
+  std::printf("%-28s %3zu stages  %s %-16s %.3g (limit %.3g)\n", c.name.c_str(), c.stages.size(),
+              first ? "DIVERGES at" : "equal up to", shown.stage.c_str(), shown.error, shown.limit);
+}
+
+}  // namespace
+
+Exit run_parity(const Command& command, const Arguments& arguments) {
+  ModelOptions model;
+  std::string reference, output;
+  Device device;
+  bool quiet = false, json = false;
+  CommandLine line(command.name, command.purpose, "parity --model_name Qwen2-VL-2B-Instruct --reference dumps");
+  model.fields(line);
+  line("reference", reference,
+       "folder with cases.json and a NAME.safetensors for each case (tests/interop/dump.py makes one)");
+  line("output", output, "the certificate to write (default: parity.json in the reference folder)");
+  line.require({"model_name", "reference"});
+  line.threads();
+  line.device(device);
+  line.quiet(quiet);
+  line.json(json);
+  if (!line.parse(arguments)) return Exit::ok;
+
+  if (output.empty()) output = fs::path(reference) / "parity.json";
+  if (!fs::is_directory(reference))
+    fail(Exit::data, reference, ": no such folder; --reference names the dumps' folder");
+  check_output_file(output, "");
+  const auto encoder = load_model(model, device, quiet);
+  const auto cases = compare_with_reference(*encoder, reference, [&](const CaseParity& c) {
+    if (!quiet && !json) print_case(c);
+  });
+  const Json result = certificate(model, cases);
+  write_text(output, result.dump(2) + "\n");
+  if (json) std::cout << result << '\n';
+  return result.at("ok").get<bool>() ? Exit::ok : Exit::failed;
+}
+
+}  // namespace vlm2vec

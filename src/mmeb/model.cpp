@@ -1,0 +1,32 @@
+#include "mmeb/model.h"
+
+#include <cstdio>
+
+namespace vlm2vec {
+
+AdapterOptions adapter_options(const AdapterArguments& a) {
+  return {a.use_dora, a.allow_partial_adapter, a.adapter_norms};
+}
+
+EncoderOptions encoder_options(const ModelOptions& o, Device device) {
+  if (o.precision != "f32" && o.precision != "bf16")
+    fail(Exit::usage, "--precision: got \"", o.precision, "\", expected f32 or bf16");
+  if (o.max_len < 0 || o.resize_min_pixels < 0 || o.resize_max_pixels < 0)
+    fail(Exit::usage, "--max_len, --resize_min_pixels and --resize_max_pixels cannot be negative");
+  return {.device = device,
+          .bf16 = o.precision == "bf16",
+          .min_pixels = o.resize_min_pixels,
+          .max_pixels = o.resize_max_pixels,
+          .max_len = o.max_len,
+          .image_resolution = o.image_resolution};
+}
+
+std::unique_ptr<Encoder> load_model(const ModelOptions& o, Device device, bool quiet) {
+  auto encoder = load_encoder(o.model_name, encoder_options(o, device));
+  if (!o.adapter.empty()) load_adapter(*encoder, o.adapter, adapter_options(o), nullptr, encoder->notes);
+  if (!quiet)
+    for (const std::string& note : encoder->notes) std::fprintf(stderr, "%s\n", note.c_str());
+  return encoder;
+}
+
+}  // namespace vlm2vec

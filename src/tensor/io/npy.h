@@ -1,0 +1,12 @@
+// NumPy's file format, for arrays that other programs read.
+#pragma once
+#include <filesystem>
+
+#include "tensor/tensor.h"
+
+namespace vlm2vec {
+
+// Format 1.0, C order; f32, f64, i32, i64 or u8, of any shape, on the host. Written atomically.
+void write_npy(const std::filesystem::path& file, const Tensor& x);
+
+}  // namespace vlm2vec

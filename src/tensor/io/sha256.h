@@ -1,0 +1,15 @@
+// SHA-256 (FIPS 180-4): finds equal pictures, names exact weights, and lets anyone check files with sha256sum.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace vlm2vec {
+
+using Digest = std::array<uint8_t, 32>;
+
+Digest sha256(std::string_view bytes);
+std::string hex(const Digest& digest);  // 64 lower-case digits, as sha256sum prints them
+
+}  // namespace vlm2vec

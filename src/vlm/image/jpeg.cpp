@@ -1,0 +1,131 @@
+// JPEG through libjpeg-turbo with its default settings (JDCT_ISLOW, fancy upsampling), which are Pillow's. As Pillow
+// feeds it, the library suspends where the bytes end: a picture whose last rows need bytes that are missing is refused,
+// corrupt data within are decoded with warnings. libjpeg reports errors by longjmp, so the lambdas that call it hold
+// plain values only.
+#include <algorithm>
+#include <csetjmp>
+#include <cstdio>
+
+#include <jpeglib.h>
+
+#include "tensor/error.h"
+#include "vlm/image/decoders.h"
+
+namespace vlm2vec {
+namespace {
+
+constexpr int most_scans = 1000;  // a progressive file has about ten; each costs a pass over the whole picture
+
+struct Job {
+  jpeg_decompress_struct jpeg{};
+  jpeg_error_mgr errors{};
+  jpeg_source_mgr source{};
+  jpeg_progress_mgr progress{};
+  jmp_buf escape;
+  char fault[JMSG_LENGTH_MAX] = "", warning[JMSG_LENGTH_MAX] = "";
+  ~Job() { jpeg_destroy_decompress(&jpeg); }
+};
+
+Job& job_of(j_common_ptr jpeg) { return *static_cast<Job*>(jpeg->client_data); }
+
+void on_error(j_common_ptr jpeg) {
+  Job& job = job_of(jpeg);
+  jpeg->err->format_message(jpeg, job.fault);
+  longjmp(job.escape, 1);
+}
+
+void on_first_warning(j_common_ptr jpeg) { jpeg->err->format_message(jpeg, job_of(jpeg).warning); }
+
+void on_progress(j_common_ptr jpeg) {
+  if (reinterpret_cast<j_decompress_ptr>(jpeg)->input_scan_number <= most_scans) return;
+  std::snprintf(job_of(jpeg).fault, JMSG_LENGTH_MAX, "more than %d scans", most_scans);
+  longjmp(job_of(jpeg).escape, 1);
+}
+
+void nothing(j_decompress_ptr) {}
+boolean suspend(j_decompress_ptr) { return FALSE; }
+
+void skip(j_decompress_ptr jpeg, long count) {
+  const size_t step = std::min(size_t(std::max(count, 0L)), jpeg->src->bytes_in_buffer);
+  jpeg->src->next_input_byte += step;
+  jpeg->src->bytes_in_buffer -= step;
+}
+
+// False if the library found an error; its sentence is job.fault then.
+template <class Call>
+bool attempt(Job& job, Call call) {
+  if (setjmp(job.escape)) return false;
+  call();
+  return true;
+}
+
+void open(Job& job, Bytes bytes) {
+  job.jpeg.err = jpeg_std_error(&job.errors);
+  job.jpeg.client_data = &job;
+  job.errors.error_exit = on_error;
+  job.errors.output_message = on_first_warning;
+  jpeg_create_decompress(&job.jpeg);
+  job.progress.progress_monitor = on_progress;
+  job.jpeg.progress = &job.progress;
+  job.source = {bytes.data(), bytes.size(), nothing, suspend, skip, jpeg_resync_to_restart, nothing};
+  job.jpeg.src = &job.source;
+}
+
+// The standard's example tables (ITU T.81, annex K) are assumed, as in frames of Motion JPEG.
+bool lacks_huffman_tables(const jpeg_decompress_struct& jpeg) {
+  return !jpeg.arith_code && !jpeg.dc_huff_tbl_ptrs[0] && !jpeg.dc_huff_tbl_ptrs[1] && !jpeg.ac_huff_tbl_ptrs[0];
+}
+
+Mode mode_of(int components, const std::string& name) {
+  if (components == 1) return Mode::gray;
+  if (components == 3) return Mode::rgb;
+  if (components == 4) return Mode::cmyk;
+  fail(Exit::data, name, ": a JPEG of ", components, " components; expected 1, 3 or 4");
+}
+
+}  // namespace
+
+Picture decode_jpeg(Bytes bytes, const std::string& name) {
+  Job job;
+  jpeg_decompress_struct& jpeg = job.jpeg;
+  const auto check = [&](bool ok) {
+    if (!ok) fail(Exit::data, name, ": damaged JPEG: ", job.fault);
+  };
+  const auto need = [&](bool enough) {
+    if (!enough)
+      fail(Exit::data, name, ": the JPEG ends after ", bytes.size(), " bytes, within the picture; it is cut");
+  };
+  int status = JPEG_HEADER_TABLES_ONLY;
+  check(attempt(job, [&] {
+    open(job, bytes);
+    while (status == JPEG_HEADER_TABLES_ONLY) status = jpeg_read_header(&job.jpeg, FALSE);
+  }));
+  need(status != JPEG_SUSPENDED);
+  check_size(jpeg.image_width, jpeg.image_height, name);
+
+  Picture picture;
+  picture.mode = mode_of(jpeg.num_components, name);
+  jpeg.out_color_space = picture.mode == Mode::gray ? JCS_GRAYSCALE : picture.mode == Mode::rgb ? JCS_RGB : JCS_CMYK;
+  if (lacks_huffman_tables(jpeg)) picture.flaw = "the JPEG has no Huffman tables; the standard's were assumed";
+  boolean started = FALSE, finished = FALSE;
+  check(attempt(job, [&] { started = jpeg_start_decompress(&job.jpeg); }));
+  need(started);
+  Image& samples = picture.samples = Image(int(jpeg.output_width), int(jpeg.output_height), jpeg.num_components);
+  check(attempt(job, [&] {
+    while (job.jpeg.output_scanline < job.jpeg.output_height) {
+      JSAMPROW row = samples.at(int(job.jpeg.output_scanline), 0);
+      if (jpeg_read_scanlines(&job.jpeg, &row, 1) != 1) break;
+    }
+  }));
+  need(jpeg.output_scanline == jpeg.output_height);
+  check(attempt(job, [&] { finished = jpeg_finish_decompress(&job.jpeg); }));
+
+  if (job.errors.num_warnings > 0) picture.flaw = sentence("damaged JPEG: ", job.warning);
+  else if (!finished) picture.flaw = "the JPEG has no end marker";
+  else if (job.source.bytes_in_buffer > 0) picture.flaw = bytes_follow(job.source.bytes_in_buffer);
+  if (picture.mode == Mode::cmyk)  // Adobe stores light instead of ink, and Pillow takes every file for Adobe's
+    for (uint8_t& sample : samples.pixels) sample = uint8_t(255 - sample);
+  return picture;
+}
+
+}  // namespace vlm2vec

@@ -1,0 +1,34 @@
+// Does a model compute here what it computes elsewhere? Every stage against a reference implementation's.
+#pragma once
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "vlm/encoder.h"
+
+namespace vlm2vec {
+
+// The largest deviation of a stage and what is allowed:
+//   ids, positions, grids   how many differ                                       0
+//   pixel_values            max |a - b|                                           3e-7
+//   embedding               max |a - b|                                           5e-6
+//   all others              max |a - b| / max(1, max |b|), b being the reference  1e-4
+struct StageParity {
+  std::string stage;
+  double error, limit;
+  bool ok() const { return error <= limit; }  // not a number: no
+};
+
+struct CaseParity {
+  std::string name;
+  std::vector<StageParity> stages;        // in the model's order, those that the reference has
+  const StageParity* divergence() const;  // the first stage beyond its limit; null: none
+};
+
+// A reference folder holds cases.json, [{"name", "text": the prompt, "images": [file, …]}], pictures relative to it,
+// and for each case NAME.safetensors with stages by their names in stages.h. Errors: Exit::data for anything else.
+std::vector<CaseParity> compare_with_reference(Encoder& encoder, const std::filesystem::path& reference,
+                                               const std::function<void(const CaseParity&)>& done = {});
+
+}  // namespace vlm2vec
