@@ -75,7 +75,8 @@ class Collector {
       return false;  // the object stays empty
     }
     if (event != Event::value || !value.is_number_unsigned())
-      fail(Exit::data, "the id of token ", shown(token_), " is no number");
+      fail(Exit::data, "token ", shown(token_), " has id ", event == Event::value ? value.dump() : "{…} or […]",
+           ", expected a whole number");
     parts_.vocab.push_back({std::move(token_), value.get<uint64_t>()});
     return true;
   }
@@ -163,7 +164,7 @@ void add_token(Parts& parts, const json& token, const json& id) {
   const std::string text = token.at("content");
   for (const char* option : {"single_word", "lstrip", "rstrip", "normalized"})
     if (token.value(option, false)) refuse("added token ", shown(text), " has ", option);
-  if (!id.is_number_unsigned()) fail(Exit::data, "the id of token ", shown(text), " is no number");
+  if (!id.is_number_unsigned()) fail(Exit::data, "token ", shown(text), " has id ", id, ", expected a whole number");
   parts.added.push_back({text, id});
 }
 

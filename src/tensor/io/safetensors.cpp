@@ -146,8 +146,8 @@ NamedTensors load_safetensors(const std::filesystem::path& path) {
   return tensors;
 }
 
-void save_safetensors(const std::filesystem::path& path, const std::map<std::string, LazyTensor>& tensors,
-                      const std::map<std::string, std::string>& metadata) {
+void stream_safetensors(const std::filesystem::path& path, const std::map<std::string, LazyTensor>& tensors,
+                        const std::map<std::string, std::string>& metadata) {
   nlohmann::ordered_json header;
   if (!metadata.empty()) header["__metadata__"] = metadata;
   uint64_t offset = 0;
@@ -175,7 +175,7 @@ void save_safetensors(const std::filesystem::path& path, const NamedTensors& ten
                       const std::map<std::string, std::string>& metadata) {
   std::map<std::string, LazyTensor> lazy;
   for (const auto& [name, t] : tensors) lazy[name] = {t.shape(), t.dtype(), [t = t] { return t; }};
-  save_safetensors(path, lazy, metadata);
+  stream_safetensors(path, lazy, metadata);
 }
 
 NamedTensors load_checkpoint(const std::filesystem::path& folder) {

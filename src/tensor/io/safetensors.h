@@ -26,8 +26,8 @@ struct LazyTensor {
   DType dtype;
   std::function<Tensor()> make;
 };
-void save_safetensors(const std::filesystem::path& path, const std::map<std::string, LazyTensor>& tensors,
-                      const std::map<std::string, std::string>& metadata = {{"format", "pt"}});
+void stream_safetensors(const std::filesystem::path& path, const std::map<std::string, LazyTensor>& tensors,
+                        const std::map<std::string, std::string>& metadata = {{"format", "pt"}});
 
 // The tensors of a Hugging Face folder: model.safetensors, or the shards that model.safetensors.index.json lists,
 // which must hold what the index says and nothing else.
