@@ -65,8 +65,10 @@ TEST(TokenizerFiles, OldFilesAreRefusedByName) {
   refused("merges.txt: No such file");
   std::filesystem::remove(folder / "tokenizer_config.json");
   refused("tokenizer_config.json: No such file");
-  write_text(folder / "vocab.json", "[1]");
-  refused("vocab.json: is no dictionary of tokens");
+  for (const char* nonsense : {"[1]", "[[{\"a\": 0}]]", "7"}) {
+    write_text(folder / "vocab.json", nonsense);
+    refused("vocab.json: is no dictionary of tokens");
+  }
   write_text(folder / "vocab.json", R"({"a": "b"})");
   refused("vocab.json: token \"a\" has id \"b\", expected a whole number");
   write_text(folder / "vocab.json", R"({"a": 0, "b": 0})");

@@ -141,8 +141,10 @@ TEST(Tokenizer, RefusesOtherKinds) {
            {"/added_tokens/3/rstrip", true, "rstrip"},
            {"/added_tokens/3/id", 5, "have id 5"}})
     EXPECT_NE(refusal(pointer, value).find(name), std::string::npos) << pointer << ": " << refusal(pointer, value);
-  write_text(folder / "tokenizer.json", "{}");
-  EXPECT_THROW(Tokenizer::load(folder.path()), Error);
+  for (const char* nonsense : {"{}", "[[[1]]]", "[{\"vocab\": {}}]", "{\"model\": [[\"a b\"]]}", "1", ""}) {
+    write_text(folder / "tokenizer.json", nonsense);
+    EXPECT_THROW(Tokenizer::load(folder.path()), Error) << nonsense;
+  }
   EXPECT_THROW(Tokenizer::load(folder / "missing"), Error);
 }
 

@@ -65,9 +65,7 @@ class Collector {
   }
 
  private:
-  bool is_at(const Path& path, int depth) const {
-    return size_t(depth) == path.size() && std::equal(path.begin(), path.end(), path_.begin());
-  }
+  bool is_at(const Path& path, int depth) const { return size_t(depth) == path.size() && path_ == path; }
 
   bool vocab(Event event, json& value) {
     if (event == Event::key) {
@@ -100,7 +98,7 @@ class Collector {
   }
 
   Parts& parts_;
-  Path path_;  // of the value that is parsed
+  Path path_;  // of the value that is parsed: keys from the root on, "" for a list
   const Path vocab_path_, merges_path_, *inside_ = nullptr;
   int inside_depth_ = 0;
   std::string token_;
