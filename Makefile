@@ -60,11 +60,12 @@ kernels:
 	@PATH="$$PATH:/usr/local/cuda/bin"; command -v nvcc >/dev/null || \
 	  { echo "make kernels: nvcc is not here; install the CUDA toolkit, 12 or later" >&2; exit 2; }; kernels/ptxas.sh
 
-# Speed of products and attention with one thread, then of training on the demonstration's data with one thread and all.
+# Speed of products, attention and the tokenizer with one thread, then of training on the demonstration, with one and all.
 bench: vlm2vec
 	@cmake --build build -j $(JOBS) --target bench
 	build/gemm_bench
 	build/attention_bench
+	build/tokenizer_bench tests/golden/tokenizers/qwen2
 	@test -d $(DEMO)/init || { echo "make bench: $(DEMO)/init is not there; run make demo first" >&2; exit 2; }
 	@for threads in 1 $(JOBS); do printf '%s threads: ' $$threads; \
 	  ./vlm2vec train --model_name $(DEMO)/init --dataset_name $(DEMO)/data/MMEB-train --output_dir $(DEMO)/bench \

@@ -12,7 +12,7 @@ constexpr bool allocations_are_counted =
     true;
 #endif
 
-int64_t peak_allocated();    // most bytes allocated at a time since …
+int64_t peak_allocated();     // most bytes allocated at a time since …
 void reset_peak_allocated();  // … this call, beyond those of that moment
 
 }  // namespace vlm2vec

@@ -277,6 +277,8 @@ TEST_F(Cli, TokenizePrintsIdsAndPieces) {
   EXPECT_EQ(Json::parse(second).at("ids").back(), 1);
   const Json text = Json::parse(run("tokenize --model_name model --text thing --json").out);
   EXPECT_EQ(text.at("ids"), Json::parse(first).at("ids"));
+  const std::string prompt = run("tokenize --model_name model --text 'Name \"it\".'").out;
+  EXPECT_EQ(prompt.substr(0, prompt.find('\n')), R"(prompt	"Name \"it\".")");
   EXPECT_EQ(Json::parse(run("tokenize --model_name=model --text='Name it.' --max_len 2 --json").out).at("ids").size(),
             2u);
   write("bad.jsonl", "{\"text\": \"thing\"}\n{\"txet\": 1}\n");

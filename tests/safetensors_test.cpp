@@ -85,6 +85,18 @@ TEST_F(Safetensors, writes_what_it_reads) {
   EXPECT_EQ(nlohmann::json::parse(bytes.substr(8, length)).at("__metadata__").at("format"), "pt");
 }
 
+TEST_F(Safetensors, writes_tensors_made_one_by_one) {
+  const Tensor x = from_vector(std::vector<float>{1, 2, 3}, {3}), y = x.to(DType::bf16);
+  const auto lazy = [](const Tensor& t) { return LazyTensor{t.shape(), t.dtype(), [t] { return t; }}; };
+  save_safetensors(folder_ / "at_once", {{"x", x}, {"y", y}});
+  stream_safetensors(folder_ / "one_by_one", {{"x", lazy(x)}, {"y", lazy(y)}});
+  EXPECT_EQ(read_text(folder_ / "at_once"), read_text(folder_ / "one_by_one"));
+  expect_error("x: became f32[3], announced as f32[2]", [&] {
+    stream_safetensors(folder_ / "wrong", {{"x", {{2}, DType::f32, [x] { return x; }}}});
+  });
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "wrong"));
+}
+
 TEST_F(Safetensors, keeps_the_file_for_as_long_as_a_tensor_lives) {
   const auto path = write(kTwo, kData);
   const Tensor a = load_safetensors(path).at("a");
@@ -102,11 +114,25 @@ TEST_F(Safetensors, names_the_damage) {
   expect_damage("the header claims 1000 bytes (the file has", kTwo, kData, 1000);
   expect_damage("the header claims 9223372036854775807 bytes", kTwo, kData, INT64_MAX);
   expect_damage("the header is not valid JSON near byte", kTwo, kData, int64_t(kTwo.size()) - 1);
-  expect_damage("the header is not valid JSON", "<html>", "");
-  expect_damage("the header is not valid JSON", std::string(100000, '['), "");
-  expect_damage("the header is not a JSON object", "[1, 2]", "");
+  expect_damage("the header does not begin with {; is this a safetensors file?", "<html>", "");
+  expect_damage("the header does not begin with {", "[1, 2]", "");
+  const auto large = write("{}", "", 100'000'001);
+  std::filesystem::resize_file(large, 100'000'009);  // a hole: takes no room
+  expect_error(Exit::data, "the header claims 100000001 bytes (the file has 100000009, the limit is 100000000)",
+               [&] { load_safetensors(large); });
+  expect_damage("the entry of a is not", R"({"a":)" + std::string(100000, '['), "");
+  expect_damage("the entry of a is not", R"({"a":{"dtype":)" + std::string(100000, '['), "");
+  expect_damage("the entry of a is not", R"({"a":{"shape":[{"b":1}]}})", "");
+  std::string ones = "1";
+  for (int i = 0; i < 100; ++i) ones += ",1";
+  expect_damage("the entry of a is not", R"({"a":{"dtype":"U8","shape":[)" + ones + R"(],"data_offsets":[0,1]}})", "x");
+  expect_damage("the header cannot be read", R"({"a":{"dtype":"U8","shape":[1e999],"data_offsets":[0,1]}})", "x");
+  expect_damage("format of __metadata__ is 1, expected a text", R"({"__metadata__":{"format":1}})", "");
+  expect_damage("the entry of __metadata__ is not", R"({"__metadata__":"pt"})", "");
+  expect_damage("the header has the key \"dtype\" twice",
+                R"({"a":{"dtype":"U8","dtype":"U8","shape":[1],"data_offsets":[0,1]}})", "x");
   expect_damage(
-      "the tensor a is listed twice",
+      "the header has the key \"a\" twice",
       R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})",
       "x");
   // Entries
@@ -114,11 +140,16 @@ TEST_F(Safetensors, names_the_damage) {
        {"", R"("dtype":"U8","shape":[1])", R"("dtype":"U8","shape":1,"data_offsets":[0,1])",
         R"("dtype":8,"shape":[1],"data_offsets":[0,1])", R"("dtype":"U8","shape":[1],"data_offsets":[0])",
         R"("dtype":"U8","shape":[-1],"data_offsets":[0,1])", R"("dtype":"U8","shape":[1.5],"data_offsets":[0,1])",
-        R"("dtype":"U8","shape":[0,-1],"data_offsets":[0,0])", R"("dtype":"U8","shape":[1],"data_offsets":[-1,0])"})
+        R"("dtype":"U8","shape":[0,-1],"data_offsets":[0,0])", R"("dtype":"U8","shape":[1],"data_offsets":[0,1,2])",
+        R"("dtype":"U8","shape":[1],"data_offsets":[0,1],"more":1)",
+        R"("dtype":"U8","shape":[1],"data_offsets":[-1,0])"})
     expect_damage("the entry of w is not {dtype, shape, data_offsets}", entry(fields), "x");
   expect_damage("the entry of w is not", R"({"w":[1]})", "");
-  expect_damage("w has type F16; this program reads F32", entry(R"("dtype":"F16","shape":[1],"data_offsets":[0,2])"),
-                "xx");
+  for (const std::string type : {"I8", "I16", "BOOL", "F8_E4M3", "F8_E5M2", "Q4"})
+    expect_damage("w has type " + type + "; this program reads F32",
+                  entry(R"("dtype":")" + type + R"(","shape":[1],"data_offsets":[0,1])"), "x");
+  expect_damage("w has an impossible shape [0,18446744073709551615]",
+                entry(R"("dtype":"U8","shape":[0,18446744073709551615],"data_offsets":[0,0])"), "");
   expect_damage("w has an impossible shape [4294967296,4294967296]",
                 entry(R"("dtype":"U8","shape":[4294967296,4294967296],"data_offsets":[0,1])"), "x");
   expect_damage("w has 3 bytes, its shape and type need 4", entry(R"("dtype":"F32","shape":[1],"data_offsets":[0,3])"),
@@ -169,6 +200,17 @@ TEST_F(Safetensors, checkpoints_are_one_file_or_shards_with_an_index) {
                [&] { load_checkpoint(path); });
   index(R"({"weight_map":{"a":"3.safetensors"}})");
   expect_error(Exit::data, "3.safetensors: No such file", [&] { load_checkpoint(path); });
+  index(R"({"weight_map":{"a":"1.safetensors","a":"2.safetensors","b":"2.safetensors"}})");
+  expect_error(Exit::data, "has the key \"a\" twice", [&] { load_checkpoint(path); });
+  save_safetensors(path / "2.safetensors", {{"b", two}, {"c", two}});
+  index(R"({"weight_map":{"a":"1.safetensors","b":"2.safetensors"}})");
+  expect_error(Exit::data, "2.safetensors: c is here, which the index does not say", [&] { load_checkpoint(path); });
+  index(R"({"weight_map":{"a":7}})");
+  expect_error(Exit::data, "a is in 7, expected a file of this folder", [&] { load_checkpoint(path); });
+  index(R"({"weight_map":{"a":".."}})");
+  expect_error(Exit::data, "not a file", [&] { load_checkpoint(path); });
+  index(R"({"weight_map":{"a":"1.safetensors\u0000"}})");
+  expect_error(Exit::data, "expected a file of this folder", [&] { load_checkpoint(path); });
   index("[]");
   expect_error(Exit::data, "has no weight_map", [&] { load_checkpoint(path); });
   index("{");

@@ -106,6 +106,29 @@ TEST_P(GemmTest, EqualsPlainLoops) {
     }
 }
 
+// B in f16: every product has the bits that it has with the same numbers in f32.
+TEST_P(GemmTest, F16WeightsAreWidenedOnly) {
+  for (bool transpose_b : {false, true})
+    for (auto [m, n, k] : {std::array<int64_t, 3>{1, 1, 1}, {3, 33, 17}, {29, 70, 257}, {250, 97, 40}}) {
+      Problem wide(m, n, k, false, transpose_b, false, true, true);
+      std::vector<uint16_t> half(wide.b.size());
+      Random random(7);
+      for (size_t i = 0; i < half.size(); ++i) {
+        half[i] = uint16_t(random.below(0x4000) | random.below(2) << 15);  // |x| < 2, denormals among them
+        wide.b[i] = f16{half[i]};
+      }
+      Problem narrow = wide;
+      wide.task.c = wide.c.data(), wide.task.a = wide.a.data(), wide.task.b = wide.b.data();
+      narrow.task.c = narrow.c.data(), narrow.task.a = narrow.a.data(), narrow.task.b = half.data();
+      wide.task.bias = narrow.task.bias = wide.bias.data();
+      narrow.task.b_is_f16 = true;
+      table.gemm(wide.task, 0, m, 0, n);
+      table.gemm(narrow.task, 0, m, 0, n);
+      ASSERT_EQ(wide.c, narrow.c);
+      wide.expect_right();
+    }
+}
+
 TEST_P(GemmTest, RangesTouchTheirPartOnly) {
   Problem p(50, 70, 40, false, true, false, false, true), whole = p;
   p.task.c = p.c.data(), p.task.a = p.a.data(), p.task.b = p.b.data(), p.task.bias = p.bias.data();

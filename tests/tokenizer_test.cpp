@@ -130,7 +130,7 @@ TEST(Tokenizer, RefusesOtherKinds) {
            {"/model/merges/0", "a zz\u00FF", "vocabulary lacks"},
            {"/model/vocab/!", -1, "id -1"},
            {"/model/vocab/!", 5, "have id 5"},
-           {"/model/vocab", json::object(), "vocabulary lacks"},
+           {"/model/vocab", json::object(), "there are only 14 tokens"},
            {"/normalizer/type", "NFKC", "NFKC"},
            {"/pre_tokenizer/type", "Metaspace", "Metaspace"},
            {"/pre_tokenizer/pretokenizers/0/type", "Digits", "Digits"},
@@ -141,8 +141,10 @@ TEST(Tokenizer, RefusesOtherKinds) {
            {"/added_tokens/3/rstrip", true, "rstrip"},
            {"/added_tokens/3/id", 5, "have id 5"}})
     EXPECT_NE(refusal(pointer, value).find(name), std::string::npos) << pointer << ": " << refusal(pointer, value);
-  write_text(folder / "tokenizer.json", "{}");
-  EXPECT_THROW(Tokenizer::load(folder.path()), Error);
+  for (const char* nonsense : {"{}", "[[[1]]]", "[{\"vocab\": {}}]", "{\"model\": [[\"a b\"]]}", "1", ""}) {
+    write_text(folder / "tokenizer.json", nonsense);
+    EXPECT_THROW(Tokenizer::load(folder.path()), Error) << nonsense;
+  }
   EXPECT_THROW(Tokenizer::load(folder / "missing"), Error);
 }
 

@@ -104,7 +104,7 @@ Exit run_init(const Command& command, const Arguments& arguments) {
                              return initial_value(p, config.initializer_range, seed, stored, Device::cpu);
                            }};
     });
-    save_safetensors(folder / "model.safetensors", weights);
+    stream_safetensors(folder / "model.safetensors", weights);
   });
   if (!quiet) std::cerr << output_dir << ": " << parameters << " parameters in " << dtype << "\n";
   if (json)

@@ -65,9 +65,7 @@ class Collector {
   }
 
  private:
-  bool is_at(const Path& path, int depth) const {
-    return size_t(depth) == path.size() && std::equal(path.begin(), path.end(), path_.begin());
-  }
+  bool is_at(const Path& path, int depth) const { return size_t(depth) == path.size() && path_ == path; }
 
   bool vocab(Event event, json& value) {
     if (event == Event::key) {
@@ -75,7 +73,8 @@ class Collector {
       return false;  // the object stays empty
     }
     if (event != Event::value || !value.is_number_unsigned())
-      fail(Exit::data, "the id of token ", shown(token_), " is no number");
+      fail(Exit::data, "token ", shown(token_), " has id ", event == Event::value ? value.dump() : "{…} or […]",
+           ", expected a whole number");
     parts_.vocab.push_back({std::move(token_), value.get<uint64_t>()});
     return true;
   }
@@ -99,7 +98,7 @@ class Collector {
   }
 
   Parts& parts_;
-  Path path_;  // of the value that is parsed
+  Path path_;  // of the value that is parsed: keys from the root on, "" for a list
   const Path vocab_path_, merges_path_, *inside_ = nullptr;
   int inside_depth_ = 0;
   std::string token_;
@@ -163,7 +162,7 @@ void add_token(Parts& parts, const json& token, const json& id) {
   const std::string text = token.at("content");
   for (const char* option : {"single_word", "lstrip", "rstrip", "normalized"})
     if (token.value(option, false)) refuse("added token ", shown(text), " has ", option);
-  if (!id.is_number_unsigned()) fail(Exit::data, "the id of token ", shown(text), " is no number");
+  if (!id.is_number_unsigned()) fail(Exit::data, "token ", shown(text), " has id ", id, ", expected a whole number");
   parts.added.push_back({text, id});
 }
 

@@ -107,8 +107,8 @@ const Character* match(const Character* c, const Character* end) {
   return blanks == end || blanks - c == 1 ? blanks : blanks - 1;  // 6, 7
 }
 
-// Characters with a combining class or a decomposition that Unicode has since version 10; what lies between two of a
-// range is not assigned or has neither.
+// Characters that Unicode has since version 10 and that have a combining class or are part of a composition; what else
+// lies in a range came as late.
 bool is_too_new(int32_t code) {
   struct Range {
     int32_t first, last;
@@ -117,7 +117,7 @@ bool is_too_new(int32_t code) {
                                      {0x0C3C, 0x0C3C},   {0x0D3B, 0x0D3C},   {0x0EBA, 0x0EBA},   {0x1715, 0x1715},
                                      {0x1ABF, 0x1ACE},   {0x1DF6, 0x1DFA},   {0xA82C, 0xA82C},   {0x10D24, 0x10D27},
                                      {0x10EAB, 0x10EAC}, {0x10EFD, 0x10EFF}, {0x10F46, 0x10F85}, {0x11070, 0x11070},
-                                     {0x1133B, 0x1133B}, {0x1145E, 0x1145E}, {0x11839, 0x1183A}, {0x11938, 0x11943},
+                                     {0x1133B, 0x1133B}, {0x1145E, 0x1145E}, {0x11839, 0x1183A}, {0x11930, 0x11943},
                                      {0x119E0, 0x119E0}, {0x11A34, 0x11A47}, {0x11A99, 0x11A99}, {0x11D42, 0x11D45},
                                      {0x11D97, 0x11D97}, {0x11F41, 0x11F42}, {0x16FF0, 0x16FF1}, {0x1E08F, 0x1E08F},
                                      {0x1E130, 0x1E136}, {0x1E2AE, 0x1E2EF}, {0x1E4EC, 0x1E4EF}};

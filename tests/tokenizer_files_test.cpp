@@ -1,0 +1,102 @@
+// The tokenizer of the real models, from each of its file formats.
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "expect_error.h"
+#include "golden.h"
+#include "temporary_folder.h"
+#include "tensor/io/json_lines.h"
+#include "tokenizer_files.h"
+#include "vlm/pretokenizer.h"
+#include "vlm/tokenizer.h"
+
+namespace vlm2vec {
+namespace {
+
+using nlohmann::json;
+
+int differing(const Tokenizer& tokenizer, const std::filesystem::path& cases) {
+  int count = 0, different = 0;
+  read_json_lines(cases, [&](const json& example) {
+    const std::string text = example.at("text");
+    const bool equal = tokenizer.encode(text) == example.at("ids").get<std::vector<int32_t>>();
+    if (!equal && ++different <= 5) ADD_FAILURE() << example.dump();
+    ++count;
+  });
+  EXPECT_GE(count, 600);
+  return different;
+}
+
+TEST(TokenizerGolden, GivesTheReferenceIdsOfQwen2FromEitherFormat) {
+  NEEDS_GOLDEN("tokenizers/qwen2")
+  const auto folder = golden("tokenizers/qwen2");
+  const Tokenizer one_file = Tokenizer::load(folder);
+  EXPECT_EQ(one_file.vocab_size(), 151657);
+  EXPECT_EQ(one_file.id_of("<|image_pad|>"), 151655);
+  EXPECT_TRUE(one_file.is_added(151655));
+  EXPECT_FALSE(one_file.is_added(64));
+  EXPECT_EQ(differing(one_file, folder / "cases.jsonl"), 0);
+  const TemporaryFolder split("tokenizer-files");
+  split_tokenizer(folder / "tokenizer.json", split.path());
+  const Tokenizer three_files = Tokenizer::load(split.path());
+  EXPECT_EQ(three_files.vocab_size(), 151657);
+  EXPECT_EQ(differing(three_files, folder / "cases.jsonl"), 0);
+}
+
+TEST(TokenizerGolden, GivesTheReferenceIdsOfTinyFromVocabularyAndMerges) {
+  NEEDS_GOLDEN("qwen2_vl")
+  const TemporaryFolder split("tokenizer-files");
+  split_tokenizer(golden("qwen2_vl/tiny/tokenizer.json"), split.path());
+  const Tokenizer tokenizer = Tokenizer::load(split.path());
+  for (const json& example : read_json(golden("qwen2_vl/tokenizer_cases.json")))
+    EXPECT_EQ(tokenizer.encode(std::string(example["text"])), std::vector<int32_t>(example["ids"])) << example["text"];
+}
+
+TEST(TokenizerFiles, OldFilesAreRefusedByName) {
+  const TemporaryFolder folder("tokenizer-files");
+  const auto refused = [&](const std::string& sentence) {
+    expect_error(Exit::data, sentence, [&] { Tokenizer::load(folder.path()); });
+    split_tokenizer(golden("qwen2_vl/tiny/tokenizer.json"), folder.path());
+  };
+  refused("has neither tokenizer.json nor vocab.json");
+  Tokenizer::load(folder.path());
+  std::filesystem::remove(folder / "merges.txt");
+  refused("merges.txt: No such file");
+  std::filesystem::remove(folder / "tokenizer_config.json");
+  refused("tokenizer_config.json: No such file");
+  for (const char* nonsense : {"[1]", "[[{\"a\": 0}]]", "7"}) {
+    write_text(folder / "vocab.json", nonsense);
+    refused("vocab.json: is no dictionary of tokens");
+  }
+  write_text(folder / "vocab.json", R"({"a": "b"})");
+  refused("vocab.json: token \"a\" has id \"b\", expected a whole number");
+  write_text(folder / "vocab.json", R"({"a": 0, "b": 0})");
+  refused("tokens \"a\" and \"b\" have id 0");
+  write_text(folder / "vocab.json", R"({"a": 16000000})");
+  refused("token \"a\" has id 16000000, but there are only 15 tokens");
+  write_text(folder / "vocab.json", R"({"!": 1800,)" + read_text(folder / "vocab.json").substr(1));
+  refused("token \"!\" has two ids, ");
+  write_text(folder / "merges.txt", "#version: 0.2\r\nab\r\n");
+  refused("merges.txt: merge \"ab\" has no blank");
+  json config = read_json(folder / "tokenizer_config.json");
+  config["tokenizer_class"] = "LlamaTokenizer";
+  write_json(folder / "tokenizer_config.json", config);
+  refused("tokenizer_class is \"LlamaTokenizer\"");
+  config["tokenizer_class"] = "Qwen2Tokenizer";
+  config["added_tokens_decoder"]["1756"]["lstrip"] = true;
+  write_json(folder / "tokenizer_config.json", config);
+  refused("\"<|endoftext|>\" has lstrip");
+}
+
+// Pairs of tokenizers 0.21.4: marks that Unicode 9.0 knows change places, later ones (U+1AC2, U+11A34) do not.
+TEST(NormalizeNfc, IsThatOfTheReferencesUnicode) {
+  EXPECT_EQ(normalize_nfc("b\u0301\u0323"), "\u1E05\u0301");
+  EXPECT_EQ(normalize_nfc("\u1AC2\u031B"), "\u1AC2\u031B");
+  EXPECT_EQ(normalize_nfc("\u302B\U00011A34"), "\u302B\U00011A34");
+  EXPECT_EQ(normalize_nfc("e\u0301\u1AC2e\u0301"), "\u00E9\u1AC2\u00E9");
+  EXPECT_EQ(normalize_nfc("\U00011935\U00011930"), "\U00011935\U00011930");  // composes since Unicode 13
+}
+
+}  // namespace
+}  // namespace vlm2vec
