@@ -116,6 +116,21 @@ TEST(Image, FlawsSayWhatIsWrong) {
   EXPECT_NE(flaw("jpg_stray_marker.jpg").find("damaged JPEG: Corrupt JPEG data"), std::string::npos);
 }
 
+// A scan costs a pass over the whole picture, and its bytes may be few.
+TEST(Jpeg, FilesOfScansAreRefused) {
+  const std::string whole = read_text(golden("pixels/files/jpg_420_q30_progressive.jpg"));
+  const size_t last = whole.rfind("\xFF\xDA");
+  std::string many = whole.substr(0, last);
+  for (int i = 0; i < 600; ++i) many += whole.substr(last, whole.size() - 2 - last);
+  many += "\xFF\xD9";
+  try {
+    decode_picture({reinterpret_cast<const uint8_t*>(many.data()), many.size()}, "scans.jpg");
+    ADD_FAILURE() << "was read";
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(), "scans.jpg: damaged JPEG: more than 500 scans");
+  }
+}
+
 // A BMP whose 8-bit samples are given as runs: 3 x 2 pixels, a stretch with its padding, a jump and a run.
 TEST(Bmp, RunLengthsAreDecoded) {
   std::string file("BM\0\0\0\0\0\0\0\0\0\0\0\0\x28\0\0\0\3\0\0\0\2\0\0\0\1\0\x08\0\1\0\0\0", 34);
