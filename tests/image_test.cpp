@@ -153,6 +153,26 @@ TEST(Pnm, NumbersMayHaveComments) {
   EXPECT_EQ(picture.wide, (std::vector<int32_t>{32768, 0}));  // 150 / 300 65535, half to even
 }
 
+// What is cut behind the last pixel's bits loads: the check sum of the pixels (4 bytes), that of the chunk and the end.
+TEST(Png, EveryTruncationIsHandled) {
+  const std::string whole = read_text(golden("pixels/files/png_interlaced_3x2.png"));
+  const auto decode = [&](size_t size) {
+    return decode_picture({reinterpret_cast<const uint8_t*>(whole.data()), size}, "cut");
+  };
+  const Image expected = decode(whole.size()).samples;
+  size_t first_read = whole.size();
+  for (size_t size = whole.size(); size-- > 0;) try {
+      const Picture picture = decode(size);
+      EXPECT_EQ(picture.samples, expected) << size;
+      EXPECT_NE(picture.flaw, "") << size;
+      EXPECT_EQ(first_read, size + 1);
+      first_read = size;
+    } catch (const Error&) {
+    }
+  EXPECT_LE(first_read, whole.size() - 12 - 4 - 4);
+  EXPECT_GE(first_read, whole.size() - 12 - 4 - 4 - 3);
+}
+
 TEST(Png, WrittenFilesReadBackAndAreEqualForEqualPictures) {
   const TemporaryFolder folder("png");
   for (const int channels : {1, 2, 3, 4}) {

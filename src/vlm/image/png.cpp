@@ -24,12 +24,14 @@ struct Job {
   Picture picture = {};
   std::vector<uint8_t*> rows = {};
   char fault[200] = "";
-  bool cut = false, complete = false;  // the input ended early; but not before the last row was there
+  bool cut = false, complete = false;  // the input ended early; all rows were there before the fault
 };
 
 void on_error(png_structp png, png_const_charp message) {
   Job& job = *static_cast<Job*>(png_get_error_ptr(png));
   std::strncpy(job.fault, message, sizeof(job.fault) - 1);
+  const bool last_pass_done = png_get_current_pass_number(png) == PNG_INTERLACE_ADAM7_PASSES;
+  job.complete = !job.rows.empty() && (last_pass_done || png_get_current_row_number(png) == job.rows.size());
   longjmp(png_jmpbuf(png), 1);
 }
 
@@ -39,9 +41,7 @@ void on_warning(png_structp, png_const_charp) {}
 void on_read(png_structp png, png_bytep to, size_t count) {
   Job& job = *static_cast<Job*>(png_get_io_ptr(png));
   if (count > job.input.size() - job.position) {
-    const bool interlaced_end = png_get_current_pass_number(png) == PNG_INTERLACE_ADAM7_PASSES;
     job.cut = true;
-    job.complete = !job.rows.empty() && (interlaced_end || png_get_current_row_number(png) == job.rows.size());
     png_error(png, "the file ends too early");
   }
   std::memcpy(to, job.input.data() + job.position, count);
@@ -187,7 +187,7 @@ Picture decode_png(Bytes bytes, const std::string& name) {
   }
   if (!decoded) fail(Exit::data, name, ": damaged PNG: ", job.fault);
   if (job.picture.mode == Mode::gray16) widen_rows(job);
-  job.picture.flaw = flaw_of(bytes);
+  job.picture.flaw = *job.fault ? sentence("damaged PNG: ", job.fault) : flaw_of(bytes);
   return std::move(job.picture);
 }
 
