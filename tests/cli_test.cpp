@@ -321,6 +321,70 @@ TEST_F(Cli, EmbedWritesUnitVectorsWhateverTheBatch) {
   EXPECT_TRUE(has(nothing.err, "bad.jsonl:2: has neither text nor image")) << nothing.err;
 }
 
+// A picture that is black on its left and white on its right half, with a flaw: bytes follow its end.
+TEST_F(Cli, ImageDecodesAndResizes) {
+  Image halves(4, 2, 1);
+  for (int y = 0; y < 2; ++y) halves.at(y, 2)[0] = halves.at(y, 3)[0] = 255;
+  write_png(folder_ / "halves.png", halves);
+  write("halves.png", read_text(folder_ / "halves.png") + "?");
+  write("black.pbm", "P1 1 1 1");
+
+  const Result one = run("image halves.png --output a.npy --json");
+  EXPECT_EQ(one.code, 0) << one.err;
+  EXPECT_EQ(one.err, "halves.png: 1 byte follows the end of the picture\n");
+  EXPECT_EQ(Json::parse(one.out).at("pictures")[0].at("width"), 4);
+  const std::string npy = read_text(folder_ / "a.npy");
+  EXPECT_TRUE(has(npy, "'descr': '|u1', 'fortran_order': False, 'shape': (2, 4, 3), }"));
+  EXPECT_EQ(npy.substr(128),
+            std::string(6, '\0') + std::string(6, '\xFF') + std::string(6, '\0') + std::string(6, '\xFF'));
+
+  ASSERT_EQ(run("image --resize 2x1 halves.png --filter=box --output b.png --quiet").code, 0);
+  EXPECT_EQ(read_rgb(folder_ / "b.png").pixels, (std::vector<uint8_t>{0, 0, 0, 255, 255, 255}));
+  ASSERT_EQ(run("image halves.png black.pbm --output all --resize 3x1 --filter nearest --quiet").code, 0);
+  EXPECT_EQ(read_text(folder_ / "all/black.pbm.npy").substr(128), std::string(9, '\0'));
+  EXPECT_EQ(read_text(folder_ / "all/halves.png.npy").size(), 128 + 9u);
+
+  EXPECT_TRUE(has(run("image --output a.npy").err, "FILE... is missing"));
+  EXPECT_TRUE(has(run("image black.pbm --output a.jpg").err, "ends in .npy or .png"));
+  EXPECT_TRUE(has(run("image black.pbm --output a.npy --resize 3").err, "expected WIDTHxHEIGHT"));
+  EXPECT_TRUE(has(run("image black.pbm --output a.npy --resize 3x3 --filter soft").err, "no filter \"soft\""));
+  EXPECT_EQ(run("image black.pbm --output a.npy --own_mode").code, 2);
+  EXPECT_EQ(run("image black.pbm all/../black.pbm --output all").code, 2);
+  const Result text = run("image config.txt --output a.npy", "echo no picture >config.txt; ");
+  EXPECT_EQ(text.code, 3);
+  EXPECT_TRUE(has(text.err, "config.txt: is no picture of a known format"));
+}
+
+TEST_F(Cli, ImageResolutionIsV1AndFlawsAreCounted) {
+  make_model();
+  for (const char* name : {"p1.png", "p2.png"}) {
+    const std::string picture = read_text(folder_ / "train" / name);
+    write(std::string("train/") + name, picture + "?"), write(std::string("test/") + name, picture + "?");
+  }
+  write("rows.jsonl",
+        "{\"text\": \"<|image_pad|>\", \"image\": \"train/p1.png\"}\n"
+        "{\"text\": \"<|image_pad|><|image_pad|>\", \"image\": [\"train/p1.png\", \"train/p2.png\"]}\n");
+  const std::string embed = "embed --model_name model --input rows.jsonl --output ";
+  const std::string note = "2 pictures were read in spite of flaws; the first by name: train/p1.png: 1 byte follows";
+  const Result plain = run(embed + "a.npy");
+  ASSERT_EQ(plain.code, 0) << plain.err;
+  EXPECT_TRUE(has(plain.err, note)) << plain.err;
+  ASSERT_EQ(run(embed + "b.npy --image_resolution low --quiet").code, 0);
+  ASSERT_EQ(run(embed + "c.npy --image_resolution small --quiet").code, 0);  // no side is above 1344
+  EXPECT_NE(read_text(folder_ / "a.npy"), read_text(folder_ / "b.npy"));
+  EXPECT_EQ(read_text(folder_ / "a.npy"), read_text(folder_ / "c.npy"));
+
+  const Result train =
+      run("train --model_name model --dataset_name train --per_device_train_batch_size 5 --max_steps 1 "
+          "--image_resolution low --output_dir out");
+  EXPECT_EQ(train.code, 0) << train.err;
+  EXPECT_TRUE(has(train.err, "2 pictures were read in spite of flaws")) << train.err;
+  const Result eval =
+      run("eval --model_name model --dataset_name test --encode_output_path scores --image_resolution low");
+  EXPECT_EQ(eval.code, 0) << eval.err;
+  EXPECT_TRUE(has(eval.err, "2 pictures were read in spite of flaws")) << eval.err;
+}
+
 TEST_F(Cli, TrainsAndEvaluates) {
   make_model();
   const std::string train = "train --model_name model --dataset_name train --per_device_train_batch_size 4 --quiet ";

@@ -116,6 +116,21 @@ TEST(Image, FlawsSayWhatIsWrong) {
   EXPECT_NE(flaw("jpg_stray_marker.jpg").find("damaged JPEG: Corrupt JPEG data"), std::string::npos);
 }
 
+// A scan costs a pass over the whole picture, and its bytes may be few.
+TEST(Jpeg, FilesOfScansAreRefused) {
+  const std::string whole = read_text(golden("pixels/files/jpg_420_q30_progressive.jpg"));
+  const size_t last = whole.rfind("\xFF\xDA");
+  std::string many = whole.substr(0, last);
+  for (int i = 0; i < 600; ++i) many += whole.substr(last, whole.size() - 2 - last);
+  many += "\xFF\xD9";
+  try {
+    decode_picture({reinterpret_cast<const uint8_t*>(many.data()), many.size()}, "scans.jpg");
+    ADD_FAILURE() << "was read";
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(), "scans.jpg: damaged JPEG: more than 500 scans");
+  }
+}
+
 // A BMP whose 8-bit samples are given as runs: 3 x 2 pixels, a stretch with its padding, a jump and a run.
 TEST(Bmp, RunLengthsAreDecoded) {
   std::string file("BM\0\0\0\0\0\0\0\0\0\0\0\0\x28\0\0\0\3\0\0\0\2\0\0\0\1\0\x08\0\1\0\0\0", 34);
@@ -136,6 +151,26 @@ TEST(Pnm, NumbersMayHaveComments) {
   EXPECT_THROW(decode(file), Error);  // 600 is beyond 300
   const Picture picture = decode(file.substr(0, file.size() - 3) + "0");
   EXPECT_EQ(picture.wide, (std::vector<int32_t>{32768, 0}));  // 150 / 300 65535, half to even
+}
+
+// What is cut behind the last pixel's bits loads: the check sum of the pixels (4 bytes), that of the chunk and the end.
+TEST(Png, EveryTruncationIsHandled) {
+  const std::string whole = read_text(golden("pixels/files/png_interlaced_3x2.png"));
+  const auto decode = [&](size_t size) {
+    return decode_picture({reinterpret_cast<const uint8_t*>(whole.data()), size}, "cut");
+  };
+  const Image expected = decode(whole.size()).samples;
+  size_t first_read = whole.size();
+  for (size_t size = whole.size(); size-- > 0;) try {
+      const Picture picture = decode(size);
+      EXPECT_EQ(picture.samples, expected) << size;
+      EXPECT_NE(picture.flaw, "") << size;
+      EXPECT_EQ(first_read, size + 1);
+      first_read = size;
+    } catch (const Error&) {
+    }
+  EXPECT_LE(first_read, whole.size() - 12 - 4 - 4);
+  EXPECT_GE(first_read, whole.size() - 12 - 4 - 4 - 3);
 }
 
 TEST(Png, WrittenFilesReadBackAndAreEqualForEqualPictures) {

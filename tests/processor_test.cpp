@@ -121,6 +121,19 @@ TEST(ProcessorGolden, NormalisesToTheOfficialBits) {
   EXPECT_GE(compared, 5);
 }
 
+// Pillow 10.4: Image.open(file).resize((128, 128)).convert("RGB"), where 128 is a multiple of the factor.
+TEST(ProcessorGolden, V1ResizesInTheFilesOwnMode) {
+  NEEDS_GOLDEN("own_mode")
+  ProcessorConfig config;
+  config.patch_size = 16, config.image_resolution = "low";
+  for (const char* name : {"png_gray16_low.png", "pgm_p5_16bit.pgm", "jpg_cmyk_adobe.jpg", "png_pal8_trns.png"}) {
+    const std::string stem = std::filesystem::path(name).stem();
+    EXPECT_EQ(resize_for_model(read_picture(golden("pixels/files") / name), config),
+              read_rgb(golden("own_mode/v1_low_" + stem + ".png")))
+        << name;
+  }
+}
+
 TEST(Processor, V1ResizesBeforeAllElse) {
   ProcessorConfig config;
   config.max_pixels = 12845056;

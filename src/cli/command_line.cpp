@@ -188,7 +188,7 @@ Arguments CommandLine::normalise(const Arguments& arguments) const {
 }
 
 bool CommandLine::parse(const Arguments& arguments) {
-  CLI::App app(purpose_, "vlm2vec " + command_);
+  CLI::App app(purpose_, "vlm2vec " + command_ + (words_ ? " " + words_name_ : ""));
   app.allow_extras()->footer((words_ ? words_name_ + ": " + words_help_ + "\n\n" : "") + "Example:\n  vlm2vec " +
                              example_);
   app.set_help_flag("--help,-h", "this page");

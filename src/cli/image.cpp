@@ -24,10 +24,10 @@ Size parse_size(const std::string& text) {
   if (separated) {
     const auto [rest, bad_height] = std::from_chars(x + 1, end, size.height);
     if (bad_height == std::errc() && rest == end && std::min(size.width, size.height) > 0 &&
-        int64_t(size.width) * size.height <= 178'956'970)
+        int64_t(size.width) * size.height <= most_pixels)
       return size;
   }
-  fail(Exit::usage, "image: --resize: got \"", text, "\", expected WIDTHxHEIGHT, of up to 178956970 pixels");
+  fail(Exit::usage, "image: --resize: got \"", text, "\", expected WIDTHxHEIGHT, of up to ", most_pixels, " pixels");
 }
 
 // Where each file's pixels go: --output itself for one, a folder with the files' names and .npy for several.

@@ -9,6 +9,8 @@
 
 namespace vlm2vec {
 
+constexpr int64_t most_pixels = 178'956'970;  // Pillow refuses larger pictures as decompression bombs
+
 struct Size {
   int width, height;
   bool operator==(const Size&) const = default;

@@ -30,7 +30,8 @@ const char* type_of(DType dtype) {
 void write_npy(const std::filesystem::path& file, const Tensor& x) {
   static_assert(std::endian::native == std::endian::little);
   std::string shape;
-  for (const int64_t side : x.shape()) shape += std::to_string(side) + ", ";
+  for (const int64_t side : x.shape()) shape += (shape.empty() ? "" : ", ") + std::to_string(side);
+  if (x.shape().size() == 1) shape += ',';
   std::string header =
       sentence("{'descr': '", type_of(x.dtype()), "', 'fortran_order': False, 'shape': (", shape, "), }");
   header.resize((header.size() + 11 + 63) / 64 * 64 - 10, ' ');

@@ -12,8 +12,6 @@
 namespace vlm2vec {
 namespace {
 
-constexpr uint64_t most_pixels = 178'956'970;  // Pillow refuses larger pictures as decompression bombs
-
 struct Format {
   const char* name;
   Picture (*decode)(Bytes bytes, const std::string& name);
@@ -109,7 +107,8 @@ Image convert(Picture picture, int channels) {
 
 void check_size(uint64_t width, uint64_t height, const std::string& name) {
   if (width == 0 || height == 0) fail(Exit::data, name, ": ", width, "x", height, " pixels; the header is damaged");
-  if (width > most_pixels || height > most_pixels || width * height > most_pixels)
+  constexpr uint64_t most = most_pixels;
+  if (width > most || height > most || width * height > most)
     fail(Exit::data, name, ": ", width, "x", height, " pixels; pictures of more than ", most_pixels, " are refused");
 }
 

@@ -14,7 +14,7 @@
 namespace vlm2vec {
 namespace {
 
-constexpr int most_scans = 1000;  // a progressive file has about ten; each costs a pass over the whole picture
+constexpr int most_scans = 500;  // a progressive file has about ten; each costs a pass over the whole picture
 
 struct Job {
   jpeg_decompress_struct jpeg{};

@@ -24,11 +24,14 @@ struct Job {
   Picture picture = {};
   std::vector<uint8_t*> rows = {};
   char fault[200] = "";
+  bool cut = false, complete = false;  // the input ended early; all rows were there before the fault
 };
 
 void on_error(png_structp png, png_const_charp message) {
   Job& job = *static_cast<Job*>(png_get_error_ptr(png));
   std::strncpy(job.fault, message, sizeof(job.fault) - 1);
+  const bool last_pass_done = png_get_current_pass_number(png) == PNG_INTERLACE_ADAM7_PASSES;
+  job.complete = !job.rows.empty() && (last_pass_done || png_get_current_row_number(png) == job.rows.size());
   longjmp(png_jmpbuf(png), 1);
 }
 
@@ -37,7 +40,10 @@ void on_warning(png_structp, png_const_charp) {}
 
 void on_read(png_structp png, png_bytep to, size_t count) {
   Job& job = *static_cast<Job*>(png_get_io_ptr(png));
-  if (count > job.input.size() - job.position) png_error(png, "the file ends too early");
+  if (count > job.input.size() - job.position) {
+    job.cut = true;
+    png_error(png, "the file ends too early");
+  }
   std::memcpy(to, job.input.data() + job.position, count);
   job.position += count;
 }
@@ -128,14 +134,16 @@ void widen_rows(Job& job) {
   }
 }
 
-bool decode_rows(Job& job) {
+// `step`: bytes of compressed pixels that are read at a time.
+bool decode_rows(Job& job, size_t step) {
   png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &job, on_error, on_warning);
   png_infop info = png ? png_create_info_struct(png) : nullptr;
   if (!info || setjmp(png_jmpbuf(png))) {
     png_destroy_read_struct(&png, &info, nullptr);
-    return false;
+    return job.complete;
   }
   png_set_read_fn(png, &job, on_read);
+  png_set_compression_buffer_size(png, step);
   png_set_user_limits(png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);  // check_size has its own
   png_set_crc_action(png, PNG_CRC_ERROR_QUIT, PNG_CRC_ERROR_QUIT);
   png_read_info(png, info);
@@ -172,9 +180,14 @@ bool encode_rows(Job& job) {
 Picture decode_png(Bytes bytes, const std::string& name) {
   check_header(bytes, name);
   Job job{.input = bytes};
-  if (!decode_rows(job)) fail(Exit::data, name, ": damaged PNG: ", job.fault);
+  bool decoded = decode_rows(job, 8192);
+  if (!decoded && job.cut) {  // byte by byte: are the pixels there, and only their check sum is not?
+    job = {.input = bytes};
+    decoded = decode_rows(job, 1);
+  }
+  if (!decoded) fail(Exit::data, name, ": damaged PNG: ", job.fault);
   if (job.picture.mode == Mode::gray16) widen_rows(job);
-  job.picture.flaw = flaw_of(bytes);
+  job.picture.flaw = *job.fault ? sentence("damaged PNG: ", job.fault) : flaw_of(bytes);
   return std::move(job.picture);
 }
 
