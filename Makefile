@@ -1,6 +1,6 @@
 # The front door: `make` builds ./vlm2vec, `make demo` shows what it does, `make test` checks it. CMake and Ninja do the work.
 PACKAGES = g++ cmake ninja-build libcli11-dev nlohmann-json3-dev libpng-dev zlib1g-dev libutf8proc-dev libgtest-dev \
-           fonts-noto-color-emoji unicode-data
+           libsnappy-dev libzstd-dev fonts-noto-color-emoji unicode-data
 JOBS ?= $(shell nproc)
 
 # The demonstration: where it goes, how long it trains, how many rows a data set has.

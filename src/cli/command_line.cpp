@@ -133,6 +133,10 @@ void CommandLine::require(const std::vector<std::string>& names) {
     if (std::find(names.begin(), names.end(), option.name) != names.end()) option.required = true;
 }
 
+void CommandLine::words(const std::string& name, std::vector<std::string>& values, const std::string& help) {
+  words_name_ = name, words_help_ = help, words_ = &values;
+}
+
 void CommandLine::threads() {
   const auto assign = [option = command_ + ": --threads"](const std::vector<std::string>& values) {
     const int n = parse_values<int>(values, option);
@@ -185,7 +189,8 @@ Arguments CommandLine::normalise(const Arguments& arguments) const {
 
 bool CommandLine::parse(const Arguments& arguments) {
   CLI::App app(purpose_, "vlm2vec " + command_);
-  app.allow_extras()->footer("Example:\n  vlm2vec " + example_);
+  app.allow_extras()->footer((words_ ? words_name_ + ": " + words_help_ + "\n\n" : "") + "Example:\n  vlm2vec " +
+                             example_);
   app.set_help_flag("--help,-h", "this page");
   app.get_formatter()->column_width(44);
   std::vector<CLI::Option*> parsed;
@@ -206,12 +211,17 @@ bool CommandLine::parse(const Arguments& arguments) {
     fail(Exit::usage, command_, ": ", e.what());
   }
   for (const std::string& extra : app.remaining()) {
+    if (words_ && !extra.starts_with("-")) {
+      words_->push_back(extra);
+      continue;
+    }
     if (!extra.starts_with("-"))
       fail(Exit::usage, command_, ": \"", extra, "\" belongs to no option; see vlm2vec ", command_, " --help");
     std::vector<std::string> names{"--help"};
     for (const Option& option : options_) names.push_back("--" + option.name);
     fail(Exit::usage, command_, ": there is no option ", extra, "; the nearest is ", nearest(extra, names));
   }
+  if (words_ && words_->empty()) fail(Exit::usage, command_, ": ", words_name_, " is missing: ", words_help_);
   for (size_t i = 0; i < options_.size(); ++i) {
     const Option& option = options_[i];
     const std::vector<std::string> values = parsed[i]->results();

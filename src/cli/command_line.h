@@ -21,6 +21,8 @@ class CommandLine {
   template <class T>
   void operator()(const std::string& name, T& value, const std::string& help);
   void require(const std::vector<std::string>& names);  // these options must be given
+  // Words that belong to no option, at least one; `name` and `help` are for --help.
+  void words(const std::string& name, std::vector<std::string>& values, const std::string& help);
 
   // The options that commands share, each for the commands on which it has an effect.
   void threads();
@@ -45,6 +47,8 @@ class CommandLine {
 
   std::string command_, purpose_, example_;
   std::vector<Option> options_;
+  std::string words_name_, words_help_;
+  std::vector<std::string>* words_ = nullptr;
 };
 
 // Of `words`, the one with the fewest letters inserted, removed or replaced (Levenshtein 1966).

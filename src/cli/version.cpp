@@ -1,6 +1,8 @@
 #include <png.h>
+#include <snappy.h>
 #include <utf8proc.h>
 #include <zlib.h>
+#include <zstd.h>
 
 #include <CLI/Version.hpp>
 #include <iostream>
@@ -28,6 +30,8 @@ Exit run_version(const Command& command, const Arguments& arguments) {
       {"libraries",
        {{"libpng", png_get_libpng_ver(nullptr)},
         {"zlib", zlibVersion()},
+        {"snappy", sentence(SNAPPY_MAJOR, ".", SNAPPY_MINOR, ".", SNAPPY_PATCHLEVEL)},
+        {"zstd", ZSTD_versionString()},
         {"utf8proc", utf8proc_version()},
         {"nlohmann-json",
          sentence(NLOHMANN_JSON_VERSION_MAJOR, ".", NLOHMANN_JSON_VERSION_MINOR, ".", NLOHMANN_JSON_VERSION_PATCH)},
