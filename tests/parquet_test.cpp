@@ -220,6 +220,17 @@ TEST_F(MadeParquet, OtherTypesAreRefusedByName) {
   refused(file({leaf("c", int32, required)}, int64, {1, 1, words({1, 1})}), "is of type INT64, the schema says INT32");
 }
 
+TEST_F(MadeParquet, NamesCannotBreakASentence) {
+  const Page page{1, 1, std::string(12, 'x')};
+  expect_error(Exit::data, "made.parquet: column a?b: is of type INT96",
+               [&] { read(file({leaf("a\nb", int96, required)}, int96, page)); });
+  expect_error(Exit::data, "made.parquet: the name of column 1 is not UTF-8",
+               [&] { read(file({leaf("\xFF", int32, required)}, int32, page)); });
+  expect_error(Exit::data, "made.parquet: there are two columns c", [&] {
+    read(file({leaf("c", int32, required), leaf("c", int32, required)}, int32, page, 2));
+  });
+}
+
 TEST_F(MadeParquet, ChecksumsAreChecked) {
   Page page{1, 1, words({5})};
   page.checksum = int32_t(crc32_z(0, reinterpret_cast<const uint8_t*>(page.body.data()), 4));
@@ -242,7 +253,9 @@ TEST_F(MadeParquet, ClaimsTakeNoMemory) {
   const std::string made =
       file({group("c", 1, optional, 3), group("list", 1, repeated), leaf("element", int32, optional)}, int32, nulls);
   expect_error(Exit::data, "column c.list.element: a row has more than 1048576 items", [&] { read(made); });
-  if (allocations_are_counted) { EXPECT_LT(peak_allocated(), 64 << 20); }
+  if (allocations_are_counted) {
+    EXPECT_LT(peak_allocated(), 64 << 20);
+  }
 }
 
 TEST_F(MadeParquet, RowsThatTheColumnsDoNotHaveAreRefused) {

@@ -12,24 +12,23 @@ namespace {
 
 using namespace parquet;
 using Json = nlohmann::ordered_json;
+using FieldReferences = std::vector<std::reference_wrapper<const Field>>;
 constexpr int64_t kMostItems = 1 << 20;  // in the lists of a row: run lengths may claim a billion nulls in five bytes
 
 // Puts rows together from the columns of one row group ("Dremel", section 4.3, but the levels are compared with the
 // schema instead of fed to an automaton).
 class Assembler {
  public:
-  Assembler(const Schema& schema, const RowGroup& group, const std::vector<const Field*>& fields)
+  Assembler(const Schema& schema, const RowGroup& group, const FieldReferences& fields)
       : schema_(schema), fields_(fields), columns_(schema.leaves.size()) {
-    for (const Field* field : fields)
-      for (size_t i = field->first_leaf; i < field->end_leaf; ++i)
+    for (const Field& field : fields)
+      for (size_t i = field.first_leaf; i < field.end_leaf; ++i)
         in_column(i, [&] { columns_[i] = std::make_unique<Column>(group.chunks[i], schema.leaves[i]); });
   }
 
   Json row() {
-    Json object = Json::object();
     items_ = 0;
-    for (const Field* field : fields_) append(object, field->name, value(*field, 0, 0));
-    return object;
+    return object_of(fields_, [&](const Field& field) { return value(field, 0, 0); });
   }
 
   void expect_end() {
@@ -49,10 +48,14 @@ class Assembler {
     }
   }
 
-  // Names are known to differ, so nobody need look for them.
-  static void append(Json& object, const std::string& name, Json&& value) {
-    auto& members = object.get_ref<Json::object_t&>();
-    static_cast<Json::object_t::Container&>(members).emplace_back(name, std::move(value));
+  // {name: value_of(field)} of each field. Their names are known to differ, so nobody need look for them.
+  template <class Fields, class ValueOf>
+  static Json object_of(const Fields& fields, ValueOf&& value_of) {
+    Json object = Json::object();
+    Json::object_t::Container& members = object.get_ref<Json::object_t&>();
+    members.reserve(fields.size());
+    for (const Field& field : fields) members.emplace_back(field.name, value_of(field));
+    return object;
   }
 
   // The value of `field`, whose columns stand at its first entry: there the repetition level is `repetition` and the
@@ -67,11 +70,8 @@ class Assembler {
       in_column(first, [&] { result = column.value(), column.next(); });
       return result;
     }
-    if (field.kind == Field::Kind::object) {
-      Json object = Json::object();
-      for (const Field& part : field.fields) append(object, part.name, value(part, field.definition, repetition));
-      return object;
-    }
+    if (field.kind == Field::Kind::object)
+      return object_of(field.fields, [&](const Field& part) { return value(part, field.definition, repetition); });
     Json list = Json::array();
     if (column.definition() < field.item_definition) return pass(field, repetition), list;
     do {
@@ -103,7 +103,7 @@ class Assembler {
   }
 
   const Schema& schema_;
-  const std::vector<const Field*>& fields_;
+  const FieldReferences& fields_;
   std::vector<std::unique_ptr<Column>> columns_;  // of the leaves that are read
   int64_t items_ = 0;                             // of the row's lists so far
 };
@@ -143,10 +143,10 @@ std::vector<std::string> ParquetFile::columns() const {
 }
 
 void ParquetFile::read(const std::function<void(const Json&)>& row, const Selection& selection) const {
-  std::vector<const Field*> fields;
+  FieldReferences fields;
   const std::vector<std::string>& wanted = selection.columns;
   for (const Field& field : content_->schema.root.fields)
-    if (wanted.empty() || std::find(wanted.begin(), wanted.end(), field.name) != wanted.end()) fields.push_back(&field);
+    if (wanted.empty() || std::find(wanted.begin(), wanted.end(), field.name) != wanted.end()) fields.push_back(field);
 
   const int64_t first = selection.first, rows = this->rows();
   const int64_t end = selection.count < 0 || selection.count > rows - first ? rows : first + selection.count;

@@ -51,7 +51,9 @@ class Builder {
 
   const SchemaElement& next() {
     if (position_ >= elements_.size()) fail(Exit::data, "the schema misses columns");
-    return elements_[position_++];
+    const SchemaElement& element = elements_[position_++];
+    if (!is_utf8(element.name)) fail(Exit::data, "the name of column ", position_ - 1, " is not UTF-8");
+    return element;
   }
   bool next_is_repeated() const {
     return position_ < elements_.size() && elements_[position_].repetition == Repetition::repeated;
@@ -70,7 +72,7 @@ class Builder {
     const Nested nested(depth_);
     const std::string below = depth_ == 1 ? "" : path + element.name + ".";  // the root's name is of no interest
     if (element.type) return value(element, definition, repetition, path);
-    if (element.children == 0) fail(Exit::data, "the column ", path + element.name, " has no fields");
+    if (element.children == 0) fail(Exit::data, "the column ", printable(path + element.name), " has no fields");
     const bool annotated = element.annotation == Annotation::list || element.annotation == Annotation::map;
     if (annotated && element.children == 1 && next_is_repeated())
       return annotated_list(element, definition, repetition, below);
@@ -79,7 +81,7 @@ class Builder {
     for (int64_t i = 0; i < element.children; ++i) {
       object.fields.push_back(field(definition, repetition, below));
       if (!names.insert(object.fields.back().name).second)
-        fail(Exit::data, "there are two columns ", below + object.fields.back().name);
+        fail(Exit::data, "there are two columns ", printable(below + object.fields.back().name));
     }
     object.end_leaf = schema_.leaves.size();
     return object;
@@ -107,7 +109,8 @@ class Builder {
     std::string type = name_of(*element.type);
     if (element.annotation == Annotation::other) type = element.annotation_name + " (" + type + ")";
     const size_t index = schema_.leaves.size();
-    schema_.leaves.push_back({path + element.name, *element.type, kind_of(element), type, definition, repetition});
+    schema_.leaves.push_back(
+        {printable(path + element.name), *element.type, kind_of(element), type, definition, repetition});
     return {Field::Kind::value, element.name, definition, 0, 0, {}, index, index + 1};
   }
 

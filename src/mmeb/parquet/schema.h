@@ -11,7 +11,7 @@ namespace vlm2vec::parquet {
 
 // A column with values.
 struct Leaf {
-  std::string path;  // "list.list.element"
+  std::string path;  // "list.list.element", for sentences
   Physical type = Physical::boolean;
   enum class Kind { boolean, int32, uint32, int64, uint64, float32, float64, text, refused } kind = Kind::boolean;
   std::string type_name;  // "TIMESTAMP (INT64)"
