@@ -212,6 +212,18 @@ TEST_F(Cli, VersionIsOneLineOfJson) {
   EXPECT_EQ(std::count(r.out.begin(), r.out.end(), '\n'), 1);
 }
 
+TEST_F(Cli, DataCatPrintsRowsInTheirOrderOfKeys) {
+  write("rows.jsonl", "{\"b\": \"é\", \"a\": null}\n\n{\"b\": 2.50}\n");
+  EXPECT_EQ(run("data cat rows.jsonl").out, "{\"b\":\"é\",\"a\":null}\n{\"b\":2.5}\n");
+  EXPECT_EQ(run("data cat rows.jsonl rows.jsonl --limit 1").out,
+            "{\"b\":\"é\",\"a\":null}\n{\"b\":\"é\",\"a\":null}\n");
+  EXPECT_EQ(run("data cat").code, 2);
+  write("rows.parquet", "PAR1, and no more");
+  const Result broken = run("data cat rows.parquet");
+  EXPECT_EQ(broken.code, 3);
+  EXPECT_NE(broken.err.find("rows.parquet: does not end with PAR1"), std::string::npos) << broken.err;
+}
+
 TEST_F(Cli, OutputsThatWouldDestroySomethingAreRefused) {
   make_model();
   write("rows.jsonl", "{\"text\": \"thing\"}\n");

@@ -19,7 +19,7 @@ class JsonLines : public testing::Test {
     write_text(file_, text);
     std::vector<std::string> texts;
     read_json_lines(
-        file_, [&](const nlohmann::json& row) { texts.push_back(text_field(row, "a")); }, limit);
+        file_, [&](const nlohmann::ordered_json& row) { texts.push_back(text_field(row, "a")); }, limit);
     return texts;
   }
   void refused(const std::string& text, const std::string& message) const {

@@ -11,6 +11,7 @@ const std::vector<Command>& commands() {
   static const std::vector<Command> list = {
       {"data mini", "Build the miniature MMEB, training and test sets, from pictures that Debian carries.",
        run_data_mini},
+      {"data cat", "Print the rows of a Parquet or JSON-lines file as JSON lines.", run_data_cat},
       {"init", "Write a checkpoint with random weights, to train from scratch.", run_init},
       {"train", "Train a vision-language model into an embedder (VLM2Vec: InfoNCE with GradCache).", run_train},
       {"eval", "Rank every query's candidates and report Precision@1 as the paper does.", run_eval},

@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 std::vector<EncoderInput> read_inputs(const fs::path& file, const fs::path& image_dir, const std::string& prompt,
                                       const std::string& image_token) {
   std::vector<EncoderInput> rows;
-  read_json_lines(file, [&](const nlohmann::json& row) {
+  read_json_lines(file, [&](const nlohmann::ordered_json& row) {
     const bool text = row.contains("text"), instruction = row.contains("instruction");
     const bool image = row.contains("image") && !row["image"].is_null() && row["image"] != "";
     if (!text && !image && !instruction) fail(Exit::data, "has neither text nor image");

@@ -33,7 +33,7 @@ void print_text(const Tokenizer& tokenizer, const std::string& prompt, const Ids
 
 void print_file(const Tokenizer& tokenizer, const std::string& file, int64_t max_len) {
   std::vector<std::string> texts;
-  read_json_lines(file, [&](const nlohmann::json& row) { texts.push_back(text_field(row, "text")); });
+  read_json_lines(file, [&](const Json& row) { texts.push_back(text_field(row, "text")); });
   std::vector<Ids> ids(texts.size());
   parallel_for(int64_t(texts.size()), 16, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) ids[size_t(i)] = encode(tokenizer, texts[size_t(i)], max_len);

@@ -1,7 +1,9 @@
 #include <png.h>
+#include <snappy.h>
 #include <utf8proc.h>
 #include <webp/decode.h>
 #include <zlib.h>
+#include <zstd.h>
 
 #include <CLI/Version.hpp>
 #include <iostream>
@@ -38,6 +40,8 @@ Exit run_version(const Command& command, const Arguments& arguments) {
         {"libjpeg-turbo", LIBJPEG_VERSION},
         {"libwebp", sentence(webp >> 16, ".", webp >> 8 & 255, ".", webp & 255)},
         {"zlib", zlibVersion()},
+        {"snappy", sentence(SNAPPY_MAJOR, ".", SNAPPY_MINOR, ".", SNAPPY_PATCHLEVEL)},
+        {"zstd", ZSTD_versionString()},
         {"utf8proc", utf8proc_version()},
         {"nlohmann-json",
          sentence(NLOHMANN_JSON_VERSION_MAJOR, ".", NLOHMANN_JSON_VERSION_MINOR, ".", NLOHMANN_JSON_VERSION_PATCH)},

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "mmeb/row_files.h"
 #include "tensor/io/files.h"
 #include "tensor/io/json_lines.h"
 #include "vlm/prompt.h"
@@ -12,22 +13,24 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
+using Row = nlohmann::ordered_json;
 
 }  // namespace
 
 std::vector<TrainRow> read_train_rows(const fs::path& file, int64_t limit) {
   std::vector<TrainRow> rows;
-  const auto add = [&](const json& row) {
+  const auto add = [&](const Row& row) {
     rows.push_back({{text_field(row, "qry"), text_field(row, "qry_image_path")},
                     {text_field(row, "pos_text"), text_field(row, "pos_image_path")}});
   };
-  read_json_lines(file, add, limit);
+  read_rows(file, {"qry", "qry_image_path", "pos_text", "pos_image_path"}, add, limit);
+  if (rows.empty()) fail(Exit::data, file.string(), ": has no rows");
   return rows;
 }
 
 std::vector<EvalRow> read_eval_rows(const fs::path& file) {
   std::vector<EvalRow> rows;
-  read_json_lines(file, [&](const json& row) {
+  read_rows(file, {"qry_text", "qry_img_path", "tgt_text", "tgt_img_path"}, [&](const Row& row) {
     const auto texts = text_list_field(row, "tgt_text"), images = text_list_field(row, "tgt_img_path");
     if (texts.size() != images.size() || texts.empty())
       fail(Exit::data, texts.size(), " target texts and ", images.size(),
@@ -35,6 +38,7 @@ std::vector<EvalRow> read_eval_rows(const fs::path& file) {
     rows.push_back({{text_field(row, "qry_text"), text_field(row, "qry_img_path")}, {}});
     for (size_t i = 0; i < texts.size(); ++i) rows.back().candidates.push_back({texts[i], images[i]});
   });
+  if (rows.empty()) fail(Exit::data, file.string(), ": has no rows");
   return rows;
 }
 
@@ -46,9 +50,9 @@ std::vector<std::string> list_subsets(const fs::path& folder, const std::string&
   if (!fs::is_directory(folder)) fail(Exit::data, folder.string(), ": no such folder");
   std::vector<std::string> found;
   for (const auto& entry : fs::directory_iterator(folder))
-    if (fs::exists(entry.path() / file)) found.push_back(entry.path().filename().string());
+    if (!row_files(entry.path() / file).empty()) found.push_back(entry.path().filename().string());
   std::sort(found.begin(), found.end());
-  if (found.empty()) fail(Exit::data, folder.string(), ": no subset folder with ", file, " in it");
+  if (found.empty()) fail(Exit::data, folder.string(), ": no subset folder with ", file, " or its Parquet files in it");
   for (const std::string& name : wanted)
     if (!std::binary_search(found.begin(), found.end(), name))
       fail(Exit::data, folder.string(), ": has no subset ", name, " with ", file);

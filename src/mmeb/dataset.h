@@ -1,4 +1,4 @@
-// MMEB's rows as JSON lines, in the folders of MMEB-train and MMEB-eval:
+// MMEB's rows as JSON lines or in Parquet files (row_files.h), in the folders of MMEB-train and MMEB-eval:
 //   training  <dataset>/<Set>/original.jsonl  {"qry", "qry_image_path", "pos_text", "pos_image_path"}
 //   test      <dataset>/<Set>/test.jsonl      {"qry_text", "qry_img_path", "tgt_text": […], "tgt_img_path": […]}, the
 //   positive first
@@ -32,11 +32,11 @@ struct TrainSet {
   std::vector<TrainRow> rows;
 };
 
-// Errors (Exit::data) name file and line. `limit` > 0 keeps the first rows only, as the official code does.
+// Errors (Exit::data) name file and row. `limit` > 0 keeps the first rows only, as the official code does.
 std::vector<TrainRow> read_train_rows(const std::filesystem::path& file, int64_t limit = 0);
 std::vector<EvalRow> read_eval_rows(const std::filesystem::path& file);
 
-// The subsets of a folder in alphabetical order, or those named.
+// The subsets of a folder in alphabetical order, or those named: the folders with rows for `file` (row_files.h).
 std::vector<TrainSet> read_train_folder(const std::filesystem::path& folder, const std::vector<std::string>& subsets,
                                         int64_t limit);
 std::vector<std::string> list_subsets(const std::filesystem::path& folder, const std::string& file,

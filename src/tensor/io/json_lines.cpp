@@ -9,7 +9,7 @@
 namespace vlm2vec {
 namespace {
 
-using nlohmann::json;
+using json = nlohmann::ordered_json;
 
 bool is_utf8(std::string_view text) {
   try {

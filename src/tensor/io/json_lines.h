@@ -9,14 +9,14 @@
 
 namespace vlm2vec {
 
-// Calls row(object) for each line, of the first `limit` rows if that is positive. Blank lines are no rows; lines may
-// end with CR LF. Errors (Exit::data), also those that row() throws, begin with file and line; a file without rows is
-// one.
-void read_json_lines(const std::filesystem::path& file, const std::function<void(const nlohmann::json& row)>& row,
-                     int64_t limit = 0);
+// Calls row(object), its keys in the line's order, for each line, of the first `limit` rows if that is positive. Blank
+// lines are no rows; lines may end with CR LF. Errors (Exit::data), also those that row() throws, begin with file and
+// line; a file without rows is one.
+void read_json_lines(const std::filesystem::path& file,
+                     const std::function<void(const nlohmann::ordered_json& row)>& row, int64_t limit = 0);
 
 // A field of a row; the error says what came: "qry_image_path is null, expected a string".
-std::string text_field(const nlohmann::json& row, const std::string& name);
-std::vector<std::string> text_list_field(const nlohmann::json& row, const std::string& name);
+std::string text_field(const nlohmann::ordered_json& row, const std::string& name);
+std::vector<std::string> text_list_field(const nlohmann::ordered_json& row, const std::string& name);
 
 }  // namespace vlm2vec

@@ -1,0 +1,23 @@
+// Rows wherever they lie: JSON lines, a Parquet file, or Parquet shards as the hub names them.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+namespace vlm2vec {
+
+// Where the rows of `file` are: the file itself, or if there is none and it is called Set/original.jsonl,
+// Set/original.parquet or the shards Set/original-00000-of-00002.parquet, …, in order. None of them: nothing.
+// Errors (Exit::data): shards that do not make one set.
+std::vector<std::filesystem::path> row_files(const std::filesystem::path& file);
+
+// Calls row(object) for each row in row_files(file), of the first `limit` rows if that is positive. Of a Parquet file
+// only `columns` are read, if any are named. Errors (Exit::data), also those that row() throws, begin with file and
+// row.
+void read_rows(const std::filesystem::path& file, const std::vector<std::string>& columns,
+               const std::function<void(const nlohmann::ordered_json& row)>& row, int64_t limit = 0);
+
+}  // namespace vlm2vec
