@@ -28,7 +28,7 @@ template <class From, class To>
 struct Cast {
   const From* x;
   To* y;
-  __device__ void operator()(int64_t i) const { y[i] = To(x[i]); }
+  __device__ void operator()(int64_t i) const { y[i] = convert<To>(x[i]); }
 };
 
 template <class T>
@@ -152,7 +152,7 @@ void fill(const Tensor& y, double value) {
 
 void cast(const Tensor& x, const Tensor& y) {
   dispatch_stored(x.dtype(), [&]<class From>() {
-    dispatch_float(y.dtype(), [&]<class To>() { for_each(x.numel(), Cast<From, To>{x.data<From>(), y.data<To>()}); });
+    dispatch_stored(y.dtype(), [&]<class To>() { for_each(x.numel(), Cast<From, To>{x.data<From>(), y.data<To>()}); });
   });
 }
 

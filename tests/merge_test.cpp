@@ -1,6 +1,7 @@
 // `merge`: the merged checkpoint does alone what base and adapter do together, and holds everything else as it was.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
@@ -82,6 +83,35 @@ TEST_F(MergeGolden, rounds_once_and_leaves_the_rest_alone) {
     if (entry.path().extension() != ".safetensors") {
       EXPECT_EQ(read_text(entry.path()), read_text(folder_ / "merged" / entry.path().filename())) << entry.path();
     }
+}
+
+TEST_F(MergeGolden, an_f16_base_stays_f16) {
+  NamedTensors narrow, wide;
+  for (const auto& [name, tensor] : load_safetensors(tiny() / "model.safetensors")) {
+    narrow.emplace(name, tensor.to(DType::f32).to(DType::f16));
+    wide.emplace(name, narrow.at(name).to(DType::f32));
+  }
+  ASSERT_EQ(merge(model("narrow", narrow), folder_ / "narrow-merged"), Exit::ok);
+  ASSERT_EQ(merge(model("wide", wide), folder_ / "wide-merged"), Exit::ok);
+  const NamedTensors exact = load_safetensors(folder_ / "wide-merged/model.safetensors");
+  for (const auto& [name, tensor] : load_safetensors(folder_ / "narrow-merged/model.safetensors")) {
+    ASSERT_EQ(tensor.dtype(), DType::f16);
+    EXPECT_EQ(to_vector<float>(tensor), to_vector<float>(exact.at(name).to(DType::f16))) << name;
+  }
+}
+
+TEST(F16, rounds_to_the_nearest_number_and_ties_to_even) {
+  for (uint32_t bits = 0; bits < 0x7C00; ++bits) {  // up to infinity
+    const f16 below{uint16_t(bits)}, above{uint16_t(bits + 1)};
+    const float a = below, b = bits == 0x7BFF ? 65536.0f : float(above), middle = (a + b) / 2;
+    ASSERT_EQ(f16::nearest(a).bits, below.bits);
+    ASSERT_EQ(f16::nearest(-a).bits, below.bits | 0x8000);
+    ASSERT_EQ(f16::nearest(middle).bits, bits % 2 ? above.bits : below.bits) << bits;
+    ASSERT_EQ(f16::nearest(std::nextafter(middle, 0.0f)).bits, below.bits) << bits;
+    ASSERT_EQ(f16::nearest(std::nextafter(middle, b)).bits, above.bits) << bits;
+  }
+  EXPECT_EQ(f16::nearest(1e30f).bits, 0x7C00);
+  EXPECT_TRUE(std::isnan(float(f16::nearest(std::nanf("")))));
 }
 
 TEST_F(MergeGolden, keeps_shards_names_and_the_head) {

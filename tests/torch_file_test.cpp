@@ -85,7 +85,7 @@ TEST_F(TorchFile, reads_every_kind_of_float) {
   // 1, −2, the largest, the smallest normal, the smallest, −0, infinity
   const Tensor half = read(dictionary(tensor("HalfStorage", 7, 0, {7}, {1})),
                            bytes<uint16_t>({0x3C00, 0xC000, 0x7BFF, 0x0400, 0x0001, 0x8000, 0x7C00}));
-  EXPECT_EQ(half.dtype(), DType::f32);
+  EXPECT_EQ(half.dtype(), DType::f16);
   EXPECT_EQ(to_vector<float>(half),
             (std::vector<float>{1, -2, 65504, 0x1p-14f, 0x1p-24f, -0.0f, std::numeric_limits<float>::infinity()}));
 }

@@ -2,6 +2,7 @@
 #pragma once
 #include <bit>
 #include <cstdint>
+#include <type_traits>
 
 #include "tensor/error.h"
 
@@ -28,7 +29,7 @@ struct bf16 {
   HOST_DEVICE operator float() const { return std::bit_cast<float>(uint32_t(bits) << 16); }
 };
 
-// IEEE 754 binary16: 5 exponent bits, 10 of fraction. Stored weights only: they are read, nothing is computed in it.
+// IEEE 754 binary16: 5 exponent bits, 10 of fraction. Stored weights only: nothing is computed in it.
 struct f16 {
   uint16_t bits;
   HOST_DEVICE operator float() const {
@@ -40,7 +41,23 @@ struct f16 {
     const uint32_t rebias = magnitude >= 0x7C00u ? 2 * (127 - 15) : 127 - 15;  // infinity and NaN stay what they are
     return std::bit_cast<float>(sign | ((magnitude << 13) + (rebias << 23)));
   }
+  HOST_DEVICE static f16 nearest(float x) {  // ties to even
+    const uint32_t u = std::bit_cast<uint32_t>(x), sign = u >> 16 & 0x8000u, size = u & 0x7FFFFFFFu;
+    uint32_t half;
+    if (size > 0x7F800000u) half = 0x7E00u;                // NaN
+    else if (size >= 0x477FF000u) half = 0x7C00u;          // 65520 and more round to infinity
+    else if (size < 0x38800000u)                           // below 2^-14: a multiple of 2^-24, the last bit of 0.5 + …
+      half = std::bit_cast<uint32_t>(std::bit_cast<float>(size) + 0.5f) - 0x3F000000u;
+    else half = (size - (112u << 23) + 0xFFFu + (size >> 13 & 1u)) >> 13;
+    return {uint16_t(sign | half)};
+  }
 };
+// x in another format.
+template <class To, class From>
+HOST_DEVICE To convert(From x) {
+  if constexpr (std::is_same_v<To, f16>) return f16::nearest(float(x));
+  else return To(x);
+}
 
 template <class T>
 struct Accumulator {

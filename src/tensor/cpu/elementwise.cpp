@@ -36,11 +36,11 @@ void cast(const Tensor& x, const Tensor& y) {
     each(x, [&](int64_t n, int64_t i) { widen(n, from + i, to + i); });
   } else {
     dispatch_stored(x.dtype(), [&]<class From>() {
-      dispatch_float(y.dtype(), [&]<class To>() {
+      dispatch_stored(y.dtype(), [&]<class To>() {
         const From* from = x.data<From>();
         To* const to = y.data<To>();
         each(x, [&](int64_t n, int64_t i) {
-          std::transform(from + i, from + i + n, to + i, [](From v) { return To(v); });
+          std::transform(from + i, from + i + n, to + i, [](From v) { return convert<To>(v); });
         });
       });
     });

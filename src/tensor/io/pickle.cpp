@@ -1,7 +1,6 @@
 #include "tensor/io/pickle.h"
 
 #include <bit>
-#include <cmath>
 #include <cstring>
 #include <map>
 #include <variant>
@@ -26,14 +25,10 @@ struct Value : std::variant<Mark, bool, int64_t, std::string, Global, Tuple, Dic
   using variant::variant;
 };
 
-struct StorageType {
-  DType dtype;
-  bool half;
-};
-const std::map<std::string, StorageType> kStorages = {{"torch.FloatStorage", {DType::f32, false}},
-                                                      {"torch.BFloat16Storage", {DType::bf16, false}},
-                                                      {"torch.DoubleStorage", {DType::f64, false}},
-                                                      {"torch.HalfStorage", {DType::f32, true}}};
+const std::map<std::string, DType> kStorages = {{"torch.FloatStorage", DType::f32},
+                                                {"torch.BFloat16Storage", DType::bf16},
+                                                {"torch.DoubleStorage", DType::f64},
+                                                {"torch.HalfStorage", DType::f16}};
 constexpr const char* kRebuild = "torch._utils._rebuild_tensor_v2";
 constexpr const char* kOrderedDict = "collections.OrderedDict";
 
@@ -87,14 +82,6 @@ std::string instruction_name(uint8_t code) {
                                                        {0x98, "READONLY_BUFFER"}};
   const auto found = names.find(code);
   return found == names.end() ? "number " + std::to_string(int(code)) : found->second;
-}
-
-float half_to_float(uint16_t h) {  // IEEE 754 binary16: 1 sign, 5 exponent, 10 fraction bits
-  const int exponent = h >> 10 & 31, fraction = h & 1023;
-  const float size = exponent == 31  ? (fraction ? NAN : INFINITY)
-                     : exponent == 0 ? std::ldexp(float(fraction), -24)
-                                     : std::ldexp(float(1024 + fraction), exponent - 25);
-  return h >> 15 ? -size : size;
 }
 
 class Unpickler {
@@ -272,7 +259,7 @@ class Unpickler {
     const std::string type = as<Global>(place[1], "a storage type").name;
     const auto known = kStorages.find(type);
     if (known == kStorages.end()) refuse("has ", type, " where a type of numbers is expected");
-    const PickledStorage storage{as<std::string>(place[2], "a storage's key"), known->second.dtype, known->second.half,
+    const PickledStorage storage{as<std::string>(place[2], "a storage's key"), known->second,
                                  as<int64_t>(place[4], "a storage's size")};
     if (storage.count < 0) refuse("has a storage of ", storage.count, " numbers");
     push(storage);
@@ -312,7 +299,7 @@ class Unpickler {
              " numbers");
     auto found = storages_.find(storage.key);
     if (found == storages_.end()) found = storages_.emplace(storage.key, load_(storage)).first;
-    const int64_t width = storage.half ? 2 : size_of(storage.dtype);
+    const int64_t width = size_of(storage.dtype);
     if (found->second.bytes() != storage.count * width)
       refuse("wants ", storage.count * width, " bytes of storage ", printable(storage.key), ", which has ",
              found->second.bytes());
@@ -325,23 +312,16 @@ class Unpickler {
     bool contiguous = true;
     for (size_t i = shape.size(); i-- > 0; dense *= shape[i])
       contiguous = contiguous && (shape[i] == 1 || strides[i] == dense);
-    const int64_t width = storage.half ? 2 : size_of(storage.dtype);
+    const int64_t width = size_of(storage.dtype);
     const auto* from = static_cast<const uint8_t*>(bytes.raw()) + offset * width;
-    if (contiguous && !storage.half)
-      return Tensor::borrow(from, shape, storage.dtype, std::make_shared<const Tensor>(bytes));
+    if (contiguous) return Tensor::borrow(from, shape, storage.dtype, std::make_shared<const Tensor>(bytes));
     Tensor copy(shape, storage.dtype, Device::cpu);
     auto* to = static_cast<uint8_t*>(copy.raw());
     std::vector<int64_t> index(shape.size());
     for (int64_t i = 0; i < copy.numel(); ++i) {
       int64_t place = 0, rest = i;
       for (size_t d = shape.size(); d-- > 0; rest /= shape[d]) place += rest % shape[d] * strides[d];
-      if (storage.half) {
-        uint16_t half;
-        std::memcpy(&half, from + place * 2, 2);
-        copy.data<float>()[i] = half_to_float(half);
-      } else {
-        std::memcpy(to + i * width, from + place * width, size_t(width));
-      }
+      std::memcpy(to + i * width, from + place * width, size_t(width));
     }
     return copy;
   }

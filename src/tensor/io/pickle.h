@@ -10,16 +10,15 @@
 
 namespace vlm2vec {
 
-// Numbers that a pickle refers to: `count` of `dtype` (or half-precision floats), stored beside it under `key`.
+// Numbers that a pickle refers to: `count` of `dtype`, stored beside it under `key`.
 struct PickledStorage {
   std::string key;
   DType dtype;
-  bool half;
   int64_t count;
 };
 
-// {name: tensor}. `load` fetches a storage's bytes as u8. A half-precision tensor becomes f32; one that is not
-// contiguous (a transposed view) is copied. Errors (Exit::data) begin with `source`.
+// {name: tensor}. `load` fetches a storage's bytes as u8. A tensor that is not contiguous (a transposed view) is copied.
+// Errors (Exit::data) begin with `source`.
 NamedTensors unpickle_tensors(std::span<const uint8_t> pickle, const std::string& source,
                               const std::function<Tensor(const PickledStorage&)>& load);
 
