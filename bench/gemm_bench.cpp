@@ -99,7 +99,7 @@ int main(int argc, char** argv) {
                   .c_stride = p.n,
                   .transpose_a = p.ta,
                   .transpose_b = p.tb,
-                  .b_is_bf16 = p.bf16,
+                  .b_type = p.bf16 ? Stored::bf16 : Stored::f32,
                   .accumulate = p.ta};
     if (p.bf16) task.b = b_bf16.data();
     const double flops = 2.0 * double(p.m * p.n * p.k);

@@ -52,8 +52,8 @@ struct Problem {
             .c_stride = sc,
             .transpose_a = ta,
             .transpose_b = tb,
-            .a_is_bf16 = bf16_a,
-            .b_is_bf16 = bf16_b,
+            .a_type = bf16_a ? Stored::bf16 : Stored::f32,
+            .b_type = bf16_b ? Stored::bf16 : Stored::f32,
             .accumulate = accumulate,
             .bias = with_bias ? bias.data() : nullptr};
     if (bf16_a) task.a = a_bf16.data();
@@ -121,7 +121,7 @@ TEST_P(GemmTest, F16WeightsAreWidenedOnly) {
       wide.task.c = wide.c.data(), wide.task.a = wide.a.data(), wide.task.b = wide.b.data();
       narrow.task.c = narrow.c.data(), narrow.task.a = narrow.a.data(), narrow.task.b = half.data();
       wide.task.bias = narrow.task.bias = wide.bias.data();
-      narrow.task.b_is_f16 = true;
+      narrow.task.b_type = Stored::f16;
       table.gemm(wide.task, 0, m, 0, n);
       table.gemm(narrow.task, 0, m, 0, n);
       ASSERT_EQ(wide.c, narrow.c);
@@ -188,7 +188,7 @@ TEST_P(GemmTest, Bf16FactorsGiveTheBitsOfTheSameF32Factors) {
     Problem p(45, 77, 290, flags & 1, flags & 2, true, false, false, flags & 4);
     Floats other(p.c.size(), guard);
     GemmTask f32 = p.task;
-    f32.a = p.a.data(), f32.a_is_bf16 = false, f32.b = p.b.data(), f32.b_is_bf16 = false, f32.c = other.data();
+    f32.a = p.a.data(), f32.b = p.b.data(), f32.a_type = f32.b_type = Stored::f32, f32.c = other.data();
     table.gemm(p.task, 0, 45, 0, 77);
     table.gemm(f32, 0, 45, 0, 77);
     for (int64_t i = 0; i < 45; ++i)

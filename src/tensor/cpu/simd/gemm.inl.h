@@ -59,8 +59,7 @@ void pack_columns(const T* from, int64_t stride, int columns, int64_t k, float* 
 
 // Strips of columns [n0, n1) of B for k in [k0, k0 + k).
 template <class T>
-void pack_b(const GemmTask& g, int64_t k0, int64_t k, int64_t n0, int64_t n1, float* to) {
-  const T* b = (const T*)g.b;
+void pack_b(const T* b, const GemmTask& g, int64_t k0, int64_t k, int64_t n0, int64_t n1, float* to) {
   const int64_t chunk = g.transpose_b ? k : packed_rows;
   for (int64_t i = 0; i < k; i += chunk) {
     const int64_t some = smaller(chunk, k - i);
@@ -79,8 +78,7 @@ void pack_b(const GemmTask& g, int64_t k0, int64_t k, int64_t n0, int64_t n1, fl
 // Panels of A's rows from `first` on for k in [k0, k0 + k), each with the slack that pack_rows asks for.
 INLINE int64_t room_for_panel(int64_t k) { return MR * k + W; }
 template <class T>
-void pack_a(const GemmTask& g, int64_t k0, int64_t k, int64_t first, const Panels& panels, float* to) {
-  const T* a = (const T*)g.a;
+void pack_a(const T* a, const GemmTask& g, int64_t k0, int64_t k, int64_t first, const Panels& panels, float* to) {
   const int64_t chunk = g.transpose_a ? packed_rows : k;
   for (int64_t i = 0; i < k; i += chunk) {
     int64_t m = first;
@@ -95,12 +93,21 @@ void pack_a(const GemmTask& g, int64_t k0, int64_t k, int64_t first, const Panel
   }
 }
 
+// f(p) with p as a pointer to what lies there.
+template <class F>
+INLINE void as_stored(const void* p, Stored type, F f) {
+  if (type == Stored::bf16) f((const uint16_t*)p);
+  else if (type == Stored::f16) f((const Half*)p);
+  else f((const float*)p);
+}
+
 void gemm(const GemmTask& g, int64_t m0, int64_t m1, int64_t n0, int64_t n1) {
   if (m0 >= m1 || n0 >= n1) return;
-  // What cannot be read as it lies: an operand to be widened, a B to be turned, and rows so far apart that they get into each other's
-  // way in the cache.
-  const bool pack_a_first = n1 - n0 >= pack_above || g.a_is_bf16 || (g.transpose_a ? g.a_stride > 1024 : g.a_stride % 256 == 0);
-  const bool pack_b_first = m1 - m0 >= pack_above || g.transpose_b || g.b_is_bf16 || g.b_is_f16 || g.b_stride > 1024;
+  // What cannot be read as it lies: an operand to be widened, a B to be turned, and rows so far apart that they get
+  // into each other's way in the cache.
+  const bool pack_a_first =
+      n1 - n0 >= pack_above || g.a_type != Stored::f32 || (g.transpose_a ? g.a_stride > 1024 : g.a_stride % 256 == 0);
+  const bool pack_b_first = m1 - m0 >= pack_above || g.transpose_b || g.b_type != Stored::f32 || g.b_stride > 1024;
   // k = 0 makes one empty block, which writes the bias.
   const int64_t kc = g.k > 0 ? count_of(g.k, count_of(g.k, KC)) : 1, k_blocks = g.k > 0 ? count_of(g.k, kc) : 1;
   const int64_t m_blocks = count_of(m1 - m0, MC), panels_size = (MC / MR + 1) * room_for_panel(KC);
@@ -110,14 +117,11 @@ void gemm(const GemmTask& g, int64_t m0, int64_t m1, int64_t n0, int64_t n1) {
     const int64_t nc = smaller(NC, n1 - n);
     for (int64_t k_block = 0; k_block < k_blocks; ++k_block) {
       const int64_t k0 = k_block * kc, k = smaller(kc, g.k - k0);
-      if (pack_b_first && g.b_is_bf16) pack_b<uint16_t>(g, k0, k, n, n + nc, packed_b);
-      if (pack_b_first && g.b_is_f16) pack_b<Half>(g, k0, k, n, n + nc, packed_b);
-      if (pack_b_first && !g.b_is_bf16 && !g.b_is_f16) pack_b<float>(g, k0, k, n, n + nc, packed_b);
+      if (pack_b_first) as_stored(g.b, g.b_type, [&](auto b) { pack_b(b, g, k0, k, n, n + nc, packed_b); });
       for (int64_t m_block = 0; m_block < m_blocks; ++m_block) {
         const int64_t first = m0 + (m1 - m0) * m_block / m_blocks, last = m0 + (m1 - m0) * (m_block + 1) / m_blocks;
         const Panels panels(last - first);
-        if (pack_a_first && g.a_is_bf16) pack_a<uint16_t>(g, k0, k, first, panels, packed_a);
-        if (pack_a_first && !g.a_is_bf16) pack_a<float>(g, k0, k, first, panels, packed_a);
+        if (pack_a_first) as_stored(g.a, g.a_type, [&](auto a) { pack_a(a, g, k0, k, first, panels, packed_a); });
         for (int64_t j = 0; j < nc; j += NR) {
           const int64_t columns = smaller(NR, nc - j);
           Tile t{};

@@ -9,18 +9,20 @@
 
 namespace vlm2vec {
 
+// How a factor of a product lies in memory: bf16 and f16 are widened to f32 on the way.
+enum class Stored : uint8_t { f32, bf16, f16 };
+
 // C[m, n] = op(A)[m, k] · op(B)[k, n] + bias[n], or C += … if accumulate.
 struct GemmTask {
   int64_t m, n, k;
-  const void* a;  // [m, k], or [k, m] if transpose_a
+  const void* a;  // [m, k], or [k, m] if transpose_a; of a_type
   int64_t a_stride;
-  const void* b;  // [k, n], or [n, k] if transpose_b: a Linear's weight
+  const void* b;  // [k, n], or [n, k] if transpose_b: a Linear's weight; of b_type
   int64_t b_stride;
   float* c;
   int64_t c_stride;
   bool transpose_a = false, transpose_b = false;
-  bool a_is_bf16 = false, b_is_bf16 = false;  // uint16_t, the upper halves of floats
-  bool b_is_f16 = false;                      // B holds uint16_t, IEEE halves
+  Stored a_type = Stored::f32, b_type = Stored::f32;
   bool accumulate = false;
   const float* bias = nullptr;  // [n] or none
 };
