@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "expect_error.h"
 #include "kernels/emulator.h"
 #include "mmeb/evaluator.h"
 #include "nn/peft.h"
@@ -121,6 +122,17 @@ TEST_F(Trainer, learns_with_bf16_products_and_keeps_f32_weights) {
   EXPECT_EQ(file("again/model.safetensors"), file("bf16/model.safetensors"));
 }
 
+TEST_F(Trainer, keeps_adapters_and_full_models_apart) {
+  TrainOptions o = options("one"), adapter = lora("one");
+  o.max_steps = adapter.max_steps = 1;
+  train(o, Device::cpu, true);
+  expect_error(Exit::usage, "holds the full model of another run", [&] { train(adapter, Device::cpu, true); });
+  EXPECT_FALSE(fs::exists(folder_.path() / "one/adapter_model.safetensors"));
+  adapter.output_dir = folder_.path() / "two", o.output_dir = folder_.path() / "two";
+  train(adapter, Device::cpu, true);
+  expect_error(Exit::usage, "holds the adapter of another run", [&] { train(o, Device::cpu, true); });
+}
+
 // With a model and batches so large that threads share the work: a matmul from 1.5 Mflop on, other ops from 2^14
 // numbers on.
 TEST_F(Trainer, any_number_of_threads_gives_the_same_bits) {
@@ -167,7 +179,7 @@ TEST_F(Trainer, resumes_bit_for_bit) {
     const auto a = log("straight"), b = log("broken");
     ASSERT_EQ(a.size(), b.size());
     for (size_t i = 0; i < a.size(); ++i) EXPECT_EQ(a[i]["loss"], b[i]["loss"]) << "step " << i + 1;
-    fs::remove_all(folder_.path() / "broken");
+    for (const char* run : {"straight", "broken"}) fs::remove_all(folder_.path() / run);
   }
 }
 

@@ -76,6 +76,7 @@ Exit run_explain(const Command& command, const Arguments& arguments) {
   const auto encoder = load_model(model, device, quiet);
   EncoderInput input{build_prompt(prompt, {instruction, text, images.size()}, encoder->image_token()), {}};
   input.images.assign(images.begin(), images.end());
+  input.row = "explain";
   const std::vector<Stage> stages = stages_of(*encoder, input);
   if (!dump.empty()) {
     NamedTensors named;

@@ -49,6 +49,10 @@ void check_options(const TrainOptions& o) {
   std::error_code ignored;
   usage(!fs::equivalent(o.model_name, o.output_dir, ignored), "train: --output_dir is the folder of the model itself, ",
         o.model_name, "; choose another");
+  const bool adapters = o.lora || !o.adapter.empty();
+  const fs::path other = fs::path(o.output_dir) / (adapters ? "model.safetensors" : "adapter_model.safetensors");
+  usage(!fs::exists(other), "train: ", other.string(), " is there, so --output_dir holds the ",
+        adapters ? "full model" : "adapter", " of another run; choose another");
   parse_schedule(o.lr_scheduler_type);
 }
 
