@@ -97,7 +97,7 @@ TEST_F(Cli, EmbedWritesUnitVectorsWhateverTheBatch) {
   write("bad.jsonl", "\n{\"txet\": \"thing\"}\n");
   const Result nothing = run("embed --model_name model --input bad.jsonl --output d.npy --quiet");
   EXPECT_EQ(nothing.code, 3);
-  EXPECT_TRUE(has(nothing.err, "bad.jsonl:2: has neither text nor image")) << nothing.err;
+  EXPECT_TRUE(has(nothing.err, "bad.jsonl:2: has the unknown field txet")) << nothing.err;
 }
 
 // A picture that is black on its left and white on its right half, with a flaw: bytes follow its end.

@@ -88,6 +88,27 @@ TEST_F(Cli, WrongValuesSayWhatCameAndWhatWasExpected) {
   EXPECT_TRUE(has(missing.err, "--model_name is missing")) << missing.err;
 }
 
+TEST_F(Cli, OptionsThatWouldHaveNoEffectAreRefused) {
+  make_model();
+  write("rows.jsonl", "{\"text\": \"thing\"}\n");
+  const std::string train = "train --model_name model --dataset_name train --output_dir out --quiet ";
+  EXPECT_TRUE(has(run(train + "--lora_r 4").err, "mean nothing without --lora True"));
+  EXPECT_EQ(run(train + "--use_dora False").code, 2);
+  EXPECT_EQ(run("embed --model_name model --input rows.jsonl --output e.npy --adapter_norms").code, 2);
+  EXPECT_EQ(run("data cat rows.jsonl --columns text").code, 2);
+  EXPECT_EQ(run("image train/p1.png train/p2.png --output both.npy").code, 2);
+  EXPECT_EQ(run("explain --model_name model").code, 2);
+  EXPECT_FALSE(fs::exists(folder_ / "out") || fs::exists(folder_ / "e.npy") || fs::exists(folder_ / "both.npy"));
+}
+
+TEST_F(Cli, EvalLooksForEveryPictureFirst) {
+  make_model();
+  fs::remove(folder_ / "test/p1.png");
+  const Result r = run("eval --model_name model --dataset_name test --encode_output_path scores");
+  EXPECT_EQ(r.code, 3);
+  EXPECT_TRUE(has(r.err, "test/p1.png: no such file; row 2 of Set names this picture")) << r.err;
+}
+
 TEST_F(Cli, MissingAndBrokenDataAreExit3AndLeaveNothing) {
   EXPECT_EQ(run("tokenize --model_name nowhere --text x").code, 3);
   EXPECT_EQ(run("eval --model_name nowhere --dataset_name nowhere --encode_output_path out").code, 3);

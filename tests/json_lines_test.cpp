@@ -46,6 +46,18 @@ TEST_F(JsonLines, ErrorsNameFileLineAndWhatCame) {
   expect_error("b[1] is 5, expected a string", [] { text_list_field({{"b", {"x", 5}}}, "b"); });
 }
 
+TEST_F(JsonLines, DeeplyNestedListsAreRefusedAndNulledFieldsAreNotSet) {
+  const TemporaryFolder folder("json");
+  write_text(folder / "deep.json", "{\"a\": " + std::string(300000, '[') + std::string(300000, ']') + "}");
+  expect_error(Exit::data, "are nested deeper than 100", [&] { read_json(folder / "deep.json"); });
+  expect_error(Exit::data, "are nested deeper than 100",
+               [&] { read_json_lines(folder / "deep.json", [](const auto&) {}); });
+  write_text(folder / "text.json", "{\"a\": \"" + std::string(300, '[') + "\\\"[\"}");
+  EXPECT_EQ(read_json(folder / "text.json").at("a").get<std::string>().size(), 302u);
+  write_text(folder / "null.json", R"({"a": null, "b": {"c": null, "d": 1}, "e": [null]})");
+  EXPECT_EQ(read_settings(folder / "null.json"), nlohmann::json::parse(R"({"b": {"d": 1}, "e": [null]})"));
+}
+
 TEST_F(JsonLines, RowsOfADatasetNameTheirLine) {
   write_text(file_, "\n{\"qry_text\": \"\", \"qry_img_path\": \"\", \"tgt_text\": [\"x\"], \"tgt_img_path\": []}\n");
   expect_error(Exit::data, "rows.jsonl:2: 1 target texts and 0 target pictures", [&] { read_eval_rows(file_); });

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "expect_error.h"
@@ -62,6 +63,17 @@ TEST_F(Parity, names_the_first_stage_that_diverges) {
   EXPECT_EQ(first(), "position_ids");
 }
 
+// A channel of large numbers must not hide what happens in the others.
+TEST_F(Parity, measures_each_channel_by_its_own_scale) {
+  Tensor& state = reference_.at("hidden_layer_1");
+  for (int64_t row = 0; row < state.rows(); ++row) state.data<float>()[row * state.columns()] *= 1e6f;
+  state.data<float>()[1] += 0.5f;
+  const auto cases = compare();
+  const auto found = std::find_if(cases[0].stages.begin(), cases[0].stages.end(),
+                                  [](const StageParity& s) { return s.stage == "hidden_layer_1"; });
+  EXPECT_GT(found->error, 0.01);
+}
+
 TEST_F(Parity, allows_what_another_order_of_sums_gives) {
   move("embedding", 1e-6);
   move("hidden_layer_1", 1e-5);
@@ -76,7 +88,7 @@ TEST_F(Parity, refuses_a_reference_of_something_else) {
   reference_.emplace("hidden_layer_7", good);
   expect_error(Exit::data, "this model has no stage hidden_layer_7", [&] { compare(); });
   reference_.clear();
-  expect_error(Exit::data, "has no stage to compare", [&] { compare(); });
+  expect_error(Exit::data, "has no embedding to compare", [&] { compare(); });
   write_text(folder_ / "cases.json", "[]");
   expect_error(Exit::data, "has no case", [&] { compare(); });
 }

@@ -277,7 +277,10 @@ TEST(RowFiles, ShardsComeInOrderAndMustBeComplete) {
     return found;
   };
   shard("original-00001-of-00002.parquet", 2);
-  expect_error(Exit::data, "is one of 1 shards, their names say 2", [&] { rows(0); });
+  expect_error(Exit::data, "is no part of one complete set of shards", [&] { rows(0); });
+  shard("original-00001-of-00002-ab.parquet", 9);  // as many as their names say, but twice the same
+  expect_error(Exit::data, "is no part of one complete set of shards", [&] { rows(0); });
+  std::filesystem::remove(folder / "original-00001-of-00002-ab.parquet");
   shard("original-00000-of-00002.parquet", 1);
   shard("diverse_instruction-00000-of-00001.parquet", 3);
   EXPECT_EQ(rows(0), (Rows{R"({"c":1})", R"({"c":2})"}));

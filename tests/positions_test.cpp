@@ -56,6 +56,11 @@ TEST(MropePositions, GoOnAfterTheLargestOfAPicture) {
                                                                                      0, 1, 2, 3, 4, 5}));
 }
 
+TEST(MropePositions, JustCountWithoutPictures) {  // a text may hold the tokens of a picture that is not there
+  EXPECT_EQ(mrope_positions(std::vector<int32_t>{7, 1, 2, 7}, {}, 1, 2, 2),
+            (std::vector<int32_t>{0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3}));
+}
+
 TEST(MropePositions, CountPicturesOnlyAfterVisionStart) {
   const Grid grid{1, 2, 6};
   const std::vector<int32_t> bare = {image, image, image, 9}, apart = {start, 9, image, image, image};

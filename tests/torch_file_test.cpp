@@ -7,6 +7,7 @@
 
 #include <cstring>
 
+#include "allocations.h"
 #include "damage.h"
 #include "expect_error.h"
 #include "golden.h"
@@ -100,6 +101,21 @@ TEST_F(TorchFile, copies_views_that_are_not_contiguous) {
   EXPECT_EQ(view(5, {2, 2}, {0, 0}), (std::vector<float>{6, 6, 6, 6}));
   EXPECT_EQ(view(6, {0}, {1}), std::vector<float>{});
   EXPECT_EQ(view(2, {}, {}), std::vector<float>{3});
+}
+
+// A file of little must not become much: texts are kept once however often they are recalled, and the copies of views
+// have no more bytes than the storages.
+TEST_F(TorchFile, takes_no_more_memory_than_it_has) {
+  std::string recalls = std::string("X\0\0\2\0", 5) + std::string(2 << 16, 'a') + "q" + std::string(1, '\0');
+  for (int i = 0; i < 2000; ++i) recalls += std::string("h") + '\0';
+  reset_peak_allocated();
+  refused("the pickle has another value where a dictionary of tensors is expected", pickle(recalls));
+  if (allocations_are_counted) {
+    EXPECT_LT(peak_allocated(), 4 << 20);
+  }
+  const std::string turned = tensor("FloatStorage", 6, 0, {3, 2}, {1, 3});
+  refused("the pickle has more transposed views than its storages have bytes",
+          pickle("}(" + text("x") + turned + text("y") + turned + "u"));
 }
 
 TEST_F(TorchFile, refuses_programs) {

@@ -20,6 +20,9 @@ std::vector<EncoderInput> read_inputs(const fs::path& file, const fs::path& imag
                                       const std::string& image_token) {
   std::vector<EncoderInput> rows;
   read_json_lines(file, [&](const nlohmann::ordered_json& row) {
+    for (const auto& [key, value] : row.items())
+      if (key != "text" && key != "image" && key != "instruction" && key != "id")
+        fail(Exit::data, "has the unknown field ", key, "; expected text, image, instruction or id");
     const bool text = row.contains("text"), instruction = row.contains("instruction");
     const bool image = row.contains("image") && !row["image"].is_null() && row["image"] != "";
     if (!text && !image && !instruction) fail(Exit::data, "has neither text nor image");
@@ -38,6 +41,13 @@ std::vector<EncoderInput> read_inputs(const fs::path& file, const fs::path& imag
     rows.push_back(std::move(input));
   });
   return rows;
+}
+
+// How the vectors were made.
+nlohmann::json description(ModelOptions model, const std::string& prompt, size_t rows, int64_t dimensions) {
+  nlohmann::json how = {{"prompt", prompt}, {"rows", rows}, {"dimensions", dimensions}};
+  model.fields([&](const char* name, const auto& value, const char*) { how[name] = value; });
+  return how;
 }
 
 }  // namespace
@@ -77,12 +87,7 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
   write_npy(output, embed(*encoder, rows, batch_size, [&](int64_t done) { progress.update(done); }));
   progress.note(encoder->flaw_note());
   if (fs::is_regular_file(output))  // not a pipe or a device
-    write_json(output + ".json", {{"model_name", model.model_name},
-                                  {"adapter", model.adapter},
-                                  {"precision", model.precision},
-                                  {"prompt", prompt},
-                                  {"rows", rows.size()},
-                                  {"dimensions", encoder->dim()}});
+    write_json(output + ".json", description(model, prompt, rows.size(), encoder->dim()));
   if (json)
     std::cout << nlohmann::ordered_json{{"rows", rows.size()},
                                         {"dimensions", encoder->dim()},

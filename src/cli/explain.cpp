@@ -72,6 +72,8 @@ Exit run_explain(const Command& command, const Arguments& arguments) {
   line.json(json);
   if (!line.parse(arguments)) return Exit::ok;
 
+  if (text.empty() && instruction.empty() && images.empty())
+    fail(Exit::usage, "explain: --text, --image and --instruction are all missing; what should be explained?");
   if (!dump.empty()) check_output_file(dump, "");
   const auto encoder = load_model(model, device, quiet);
   EncoderInput input{build_prompt(prompt, {instruction, text, images.size()}, encoder->image_token()), {}};

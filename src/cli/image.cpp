@@ -38,6 +38,8 @@ std::vector<fs::path> outputs_of(const std::vector<std::string>& files, const fs
     check_output_file(output, files[0]);
     return {output};
   }
+  if (output.has_extension() || (fs::exists(output) && !fs::is_directory(output)))
+    fail(Exit::usage, "image: --output: got \"", output.string(), "\" for ", files.size(), " files, expected a folder");
   std::vector<fs::path> outputs;
   for (const std::string& file : files) outputs.push_back(output / (fs::path(file).filename().string() + ".npy"));
   if (std::set(outputs.begin(), outputs.end()).size() < outputs.size())

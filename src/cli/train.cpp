@@ -1,10 +1,28 @@
+#include <algorithm>
+#include <cctype>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 #include "cli/commands.h"
 #include "mmeb/trainer.h"
 
 namespace vlm2vec {
+
+namespace {
+
+// For a shell.
+std::string quoted(const std::string& word) {
+  const auto plain = [](unsigned char c) {
+    return std::isalnum(c) || std::string_view("_-./=,:+@%").find(char(c)) != std::string_view::npos;
+  };
+  if (!word.empty() && std::all_of(word.begin(), word.end(), plain)) return word;
+  std::string text = "'";
+  for (const char c : word) text += c == '\'' ? "'\\''" : std::string(1, c);
+  return text + "'";
+}
+
+}  // namespace
 
 Exit run_train(const Command& command, const Arguments& arguments) {
   TrainOptions options;
@@ -30,7 +48,7 @@ Exit run_train(const Command& command, const Arguments& arguments) {
               << '\n';
   if (!result.interrupted) return Exit::ok;
   std::cerr << "Stopped; a checkpoint is saved in " << options.output_dir << ". To go on:\n  vlm2vec train";
-  for (const std::string& word : arguments) std::cerr << (word.find(' ') == word.npos ? " " + word : " '" + word + "'");
+  for (const std::string& word : arguments) std::cerr << ' ' << quoted(word);
   std::cerr << (options.resume_from == "auto" ? "\n" : " --resume_from auto\n");
   return Exit::failed;
 }

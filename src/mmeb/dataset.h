@@ -1,7 +1,7 @@
 // MMEB's rows as JSON lines or in Parquet files (row_files.h), in the folders of MMEB-train and MMEB-eval:
 //   training  <dataset>/<Set>/original.jsonl  {"qry", "qry_image_path", "pos_text", "pos_image_path"}
-//   test      <dataset>/<Set>/test.jsonl      {"qry_text", "qry_img_path", "tgt_text": […], "tgt_img_path": […]}, the
-//   positive first
+//   test      <dataset>/<Set>/test.jsonl      {"qry_text", "qry_img_path", "tgt_text": […], "tgt_img_path": […]},
+//                                             the positive first
 // Picture paths are relative to the image folder; "" means no picture. In a text the token <|image_1|> stands for it.
 #pragma once
 #include <cstdint>

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "mmeb/model.h"
 #include "mmeb/progress.h"
 #include "tensor/io/files.h"
+#include "tensor/parallel.h"
 
 namespace vlm2vec {
 namespace {
@@ -35,16 +37,35 @@ class Distinct {
   std::vector<EncoderInput> inputs_;
 };
 
+// In eight partial sums: an order that is always the same, and that the processor can work on side by side.
 float dot(const float* a, const float* b, int64_t n) {
-  float sum = 0;
-  for (int64_t i = 0; i < n; ++i) sum += a[i] * b[i];
-  return sum;
+  float sum[8] = {};
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8)
+    for (int lane = 0; lane < 8; ++lane) sum[lane] += a[i + lane] * b[i + lane];
+  for (int lane = 0; i < n; ++i, ++lane) sum[lane] += a[i] * b[i];
+  return ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]));
 }
 
 const Task& task_of(const std::string& set, const std::vector<Task>& tasks) {
   for (const Task& task : tasks)
     if (task.name == set) return task;
   fail(Exit::data, "tasks.json does not know the set ", set, "; its meta-task and split are needed");
+}
+
+// Its rows can be read and its pictures are there.
+void check_set(const std::string& name, const EvaluationData& data) {
+  std::set<std::string> found;
+  const std::vector<EvalRow> rows = read_eval_rows(data.dataset / name / "test.jsonl");
+  const auto check = [&](const Side& side, size_t row) {
+    if (!side.image.empty() && found.insert(side.image).second && !fs::is_regular_file(data.image_dir / side.image))
+      fail(Exit::data, (data.image_dir / side.image).string(), ": no such file; row ", row + 1, " of ", name,
+           " names this picture (--image_dir is joined before it)");
+  };
+  for (size_t i = 0; i < rows.size(); ++i) {
+    check(rows[i].query, i);
+    for (const Side& candidate : rows[i].candidates) check(candidate, i);
+  }
 }
 
 SetScore evaluate_set(const std::string& name, const EvaluationData& data, const EmbedFunction& embed,
@@ -90,18 +111,24 @@ Ranking rank(const Tensor& embeddings, const std::vector<int32_t>& queries,
              const std::vector<std::vector<int32_t>>& candidates) {
   const int64_t d = embeddings.columns();
   const float* e = embeddings.data<float>();
-  Ranking ranking;
-  for (size_t row = 0; row < candidates.size(); ++row) {
-    int32_t best = 0, last_best = 0;
-    float best_score = 0;
-    for (size_t c = 0; c < candidates[row].size(); ++c) {
-      const float score = dot(e + queries[row] * d, e + candidates[row][c] * d, d);
-      if (c == 0 || score > best_score) best = last_best = int32_t(c), best_score = score;
-      else if (score == best_score) last_best = int32_t(c);
+  const int64_t rows = int64_t(candidates.size());
+  Ranking ranking{std::vector<int32_t>(size_t(rows)), 0};
+  std::vector<uint8_t> by_tie(static_cast<size_t>(rows));
+  parallel_for(rows, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const std::vector<int32_t>& list = candidates[size_t(row)];
+      int32_t best = 0, last_best = 0;
+      float best_score = 0;
+      for (size_t c = 0; c < list.size(); ++c) {
+        const float score = dot(e + queries[size_t(row)] * d, e + list[c] * d, d);
+        if (c == 0 || score > best_score) best = last_best = int32_t(c), best_score = score;
+        else if (score == best_score) last_best = int32_t(c);
+      }
+      ranking.best[size_t(row)] = best;
+      by_tie[size_t(row)] = best == 0 && last_best != 0;
     }
-    ranking.best.push_back(best);
-    ranking.ties += best == 0 && last_best != 0;
-  }
+  });
+  for (const uint8_t tie : by_tie) ranking.ties += tie;
   return ranking;
 }
 
@@ -126,14 +153,14 @@ Summary summarise(std::vector<SetScore> scores, const std::vector<Task>& tasks, 
 
 Summary chance_summary(const Summary& summary, const std::vector<Task>& tasks) {
   Summary chance = summarise(summary.sets, tasks, &SetScore::chance);
-  for (SetScore& set : chance.sets) set.accuracy = set.chance;
+  for (SetScore& set : chance.sets) set.accuracy = set.chance, set.ties = 0;
   return chance;
 }
 
 Summary evaluate(const EvaluationData& data, const EmbedFunction& embed, const fs::path& output) {
   const std::vector<Task> tasks = read_tasks(data.dataset);
   const std::vector<std::string> names = list_subsets(data.dataset, "test.jsonl", data.subsets);
-  for (const std::string& name : names) task_of(name, tasks);  // before hours of embedding
+  for (const std::string& name : names) task_of(name, tasks), check_set(name, data);  // before hours of embedding
   std::vector<SetScore> scores;
   if (!output.empty()) fs::create_directories(output);
   for (const std::string& name : names) scores.push_back(evaluate_set(name, data, embed, output));

@@ -22,6 +22,8 @@ EncoderOptions encoder_options(const ModelOptions& o, Device device) {
 }
 
 std::unique_ptr<Encoder> load_model(const ModelOptions& o, Device device, bool quiet) {
+  if (o.adapter.empty() && (!o.use_dora || o.allow_partial_adapter || o.adapter_norms))
+    fail(Exit::usage, "--use_dora, --allow_partial_adapter and --adapter_norms mean nothing without --adapter");
   auto encoder = load_encoder(o.model_name, encoder_options(o, device));
   if (!o.adapter.empty()) load_adapter(*encoder, o.adapter, adapter_options(o), nullptr, encoder->notes);
   if (!quiet)

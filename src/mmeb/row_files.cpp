@@ -19,19 +19,24 @@ std::vector<fs::path> row_files(const fs::path& file) {
   static const std::regex pattern("(.+)-([0-9]{5})-of-([0-9]{5})(-[0-9a-f]+)?\\.parquet");
   std::vector<fs::path> shards;
   std::error_code no_folder;
-  size_t count = 0;
-  for (const auto& entry : fs::directory_iterator(file.parent_path(), no_folder)) {
+  const fs::path folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
+  for (const auto& entry : fs::directory_iterator(folder, no_folder)) {
     const std::string name = entry.path().filename().string();
-    if (!name.starts_with(file.stem().string() + "-")) continue;
     std::smatch part;
-    if (!std::regex_match(name, part, pattern)) continue;
-    shards.push_back(entry.path());
-    count = std::max<size_t>(count, std::stoul(part[3]));
+    if (name.starts_with(file.stem().string() + "-") && std::regex_match(name, part, pattern))
+      shards.push_back(entry.path());
   }
   std::sort(shards.begin(), shards.end());
-  if (shards.size() != count)
-    fail(Exit::data, shards[0].string(), ": is one of ", shards.size(), " shards, their names say ", count,
-         "; keep one complete set of them in the folder");
+  std::string total, hash;
+  for (size_t i = 0; i < shards.size(); ++i) {
+    const std::string name = shards[i].filename().string();
+    std::smatch part;
+    std::regex_match(name, part, pattern);
+    if (i == 0) total = part[3], hash = part[4];
+    if (part[3] != total || part[4] != hash || std::stoul(part[2]) != i || std::stoul(total) != shards.size())
+      fail(Exit::data, shards[i].string(), ": is no part of one complete set of shards (00000-of-N to N-1-of-N); keep ",
+           "one such set in the folder");
+  }
   return shards;
 }
 

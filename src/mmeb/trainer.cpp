@@ -53,6 +53,14 @@ void check_options(const TrainOptions& o) {
   const fs::path other = fs::path(o.output_dir) / (adapters ? "model.safetensors" : "adapter_model.safetensors");
   usage(!fs::exists(other), "train: ", other.string(), " is there, so --output_dir holds the ",
         adapters ? "full model" : "adapter", " of another run; choose another");
+  const TrainOptions standard;
+  usage(
+      o.lora || !o.adapter.empty() ||
+          (o.lora_r == standard.lora_r && o.lora_alpha == standard.lora_alpha &&
+           o.lora_dropout == standard.lora_dropout && o.use_dora == standard.use_dora &&
+           o.lora_target_modules == standard.lora_target_modules),
+      "train: --lora_r, --lora_alpha, --lora_dropout, --lora_target_modules and --use_dora mean nothing without --lora "
+      "True");
   parse_schedule(o.lr_scheduler_type);
 }
 
@@ -75,9 +83,8 @@ TrainedModel load_model(TrainOptions& o, const std::optional<FoundCheckpoint>& c
     o.lora_target_modules = own.target_pattern.empty() ? own.target_modules : std::vector{own.target_pattern},
     o.use_dora = own.use_dora;
   } else {
-    model.lora =
-        attach_lora(encoder, {int(o.lora_r), o.lora_alpha, o.lora_dropout, o.lora_target_modules, o.use_dora},
-                    &encoder.dropout);
+    model.lora = attach_lora(encoder, {int(o.lora_r), o.lora_alpha, o.lora_dropout, o.lora_target_modules, o.use_dora},
+                             &encoder.dropout);
     model.lora->initialise(o.seed);
     if (const std::string note = model.lora->unmatched_note(); !note.empty()) notes.push_back(note);
   }
@@ -199,9 +206,11 @@ TrainResult train(TrainOptions o, Device device, bool quiet) {
     StepLog log;
     try {
       log = train_step(step, rows, model, parameters, optimiser, o);
-    } catch (
-        const Error&) {  // a picture that cannot be read, a loss that is no number: what was learned before is kept
-      if (result.steps > 0) save(step - 1);
+    } catch (...) {  // a picture that cannot be read, no memory, a loss that is no number: what was learned is kept
+      try {
+        if (result.steps > 0) save(step - 1);
+      } catch (...) {  // the first error is the one to tell
+      }
       throw;
     }
     log_stream << to_line(log) << std::endl;

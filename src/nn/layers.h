@@ -18,7 +18,7 @@ struct Linear : Module {
   Linear(Module* parent, std::string name, int64_t in, int64_t out, bool with_bias);
   ~Linear() override;
   Var operator()(const Var& x) const { return adapter ? (*adapter)(*this, x) : plain(x); }
-  Var plain(const Var& x) const { 
+  Var plain(const Var& x) const {
     return linear(x, weight, bias ? static_cast<const Var&>(*bias) : Var(), bf16_products());
   }
 

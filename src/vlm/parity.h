@@ -12,8 +12,8 @@ namespace vlm2vec {
 // The largest deviation of a stage and what is allowed:
 //   ids, positions, grids   how many differ                                       0
 //   pixel_values            max |a - b|                                           3e-7
-//   embedding               max |a - b|                                           5e-6
-//   all others              max |a - b| / max(1, max |b|), b being the reference  1e-4
+//   embedding               max |a - b|; every case must have it                   5e-6
+//   all others              max |a - b| / max(1, max |b| of the channel)          1e-4
 struct StageParity {
   std::string stage;
   double error, limit;

@@ -35,7 +35,8 @@ std::vector<int32_t> mrope_positions(std::span<const int32_t> ids, std::span<con
                                      int32_t image_token, int merge_size) {
   const int tokens = int(ids.size());
   size_t pictures = 0;
-  for (int n = 0; n + 1 < tokens; ++n) pictures += ids[n] == vision_start && ids[n + 1] == image_token;
+  for (int n = 0; n + 1 < tokens && !grids.empty(); ++n)
+    pictures += ids[n] == vision_start && ids[n + 1] == image_token;
   CHECK(pictures <= grids.size(), "mrope_positions: the text opens ", pictures, " pictures, but there are ",
         grids.size());
 

@@ -11,7 +11,7 @@ namespace vlm2vec {
 
 // Position ids [3, tokens] (time, row, column) of one sequence whose pictures have the given grids. Text counts on in
 // all three; a picture's tokens get their place in its grid, and what follows goes on after the largest. This is done
-// for as many pictures as there are vision_start tokens followed by an image token; without any, all just count.
+// for as many pictures as there are vision_start tokens followed by an image token; without any, or without pictures, all just count.
 std::vector<int32_t> mrope_positions(std::span<const int32_t> ids, std::span<const Grid> grids, int32_t vision_start,
                                      int32_t image_token, int merge_size);
 

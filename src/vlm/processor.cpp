@@ -36,6 +36,8 @@ ProcessorConfig parse(const json& file) {
   config.std = file.value("image_std", config.std);
   if (config.patch_size < 1 || config.temporal_patch_size < 1 || config.merge_size < 1)
     fail(Exit::data, "patch_size, temporal_patch_size and merge_size must be positive");
+  for (const double std : config.std)
+    if (!(std > 0)) fail(Exit::data, "image_std is ", json(config.std), ", expected three positive numbers");
   if (config.min_pixels < 1 || config.max_pixels < config.min_pixels)
     fail(Exit::data, "min_pixels ", config.min_pixels, " to max_pixels ", config.max_pixels, " is no range");
   return config;
@@ -61,7 +63,7 @@ Picture resize_like_v1(Picture picture, const std::string& resolution) {
 
 ProcessorConfig ProcessorConfig::load(const std::filesystem::path& model_dir) {
   const auto path = model_dir / "preprocessor_config.json";
-  const json config = read_json(path);
+  const json config = read_settings(path);
   try {
     return parse(config);
   } catch (const json::exception& error) {

@@ -118,7 +118,7 @@ Qwen2VlConfig parse(const json& root) {
 }  // namespace
 
 Qwen2VlConfig Qwen2VlConfig::load(const std::filesystem::path& file) {
-  const json root = read_json(file);
+  const json root = read_settings(file);
   try {
     return parse(root);
   } catch (const json::exception& e) {

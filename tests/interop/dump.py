@@ -32,6 +32,7 @@ for case in json.loads((cases_dir / "cases.json").read_text()):
     inputs, prompt = {}, case["text"]
     if case.get("images"):
         pictures = [Image.open(cases_dir / f).convert("RGB") for f in case["images"]]
+        pictures = [p.resize((56, 56)) if min(p.size) < 28 else p for p in pictures]  # as VLM2Vec does
         inputs = dict(processor(pictures, return_tensors="pt"))
         for t, h, w in inputs["image_grid_thw"].tolist():  # each token becomes as many as its picture has merged patches
             prompt = prompt.replace("<|image_pad|>", "\0" * (t * h * w // processor.merge_size**2), 1)

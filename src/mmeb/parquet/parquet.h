@@ -1,7 +1,6 @@
 // Parquet files, read row by row (https://parquet.apache.org/docs/file-format/), as MMEB, the `datasets` library,
 // pyarrow, Polars and Spark write them.
-//   Read:    pages V1 and V2, uncompressed or with snappy, gzip or zstd; PLAIN, dictionaries, RLE, BIT_PACKED levels
-//   and
+//   Read:    pages V1 and V2, uncompressed or with snappy, gzip or zstd; PLAIN, dictionaries, RLE, BIT_PACKED levels,
 //            all DELTA_* and BYTE_STREAM_SPLIT encodings; booleans, integers of up to 64 bits with and without sign,
 //            FLOAT, DOUBLE, texts; nulls; lists, structs and maps in each other, as deep as 30; checksums, where there
 //            are some.

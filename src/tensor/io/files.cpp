@@ -20,8 +20,27 @@ std::string read_text(const fs::path& path) {
   return std::string(reinterpret_cast<const char*>(file->bytes().data()), file->bytes().size());
 }
 
+void check_nesting(std::string_view json, const std::string& name) {
+  int depth = 0;
+  bool in_text = false;
+  for (size_t i = 0; i < json.size(); ++i) {
+    const char c = json[i];
+    if (in_text) {
+      if (c == '\\') ++i;
+      else if (c == '"') in_text = false;
+    } else if (c == '"') {
+      in_text = true;
+    } else if (c == '[' || c == '{') {
+      if (++depth > 100) fail(Exit::data, name, ": lists and objects are nested deeper than 100; is the file damaged?");
+    } else if (c == ']' || c == '}') {
+      --depth;
+    }
+  }
+}
+
 nlohmann::json read_json(const fs::path& path) {
   const auto file = MappedFile::open(path);
+  check_nesting({reinterpret_cast<const char*>(file->bytes().data()), file->bytes().size()}, path.string());
   try {
     return nlohmann::json::parse(file->bytes().begin(), file->bytes().end());
   } catch (const nlohmann::json::parse_error& e) {
@@ -29,6 +48,18 @@ nlohmann::json read_json(const fs::path& path) {
   } catch (const nlohmann::json::exception& e) {  // a number that no type can hold
     fail(Exit::data, path.string(), ": not valid JSON: ", e.what());
   }
+}
+
+nlohmann::json read_settings(const fs::path& path) {
+  nlohmann::json settings = read_json(path);
+  const std::function<void(nlohmann::json&)> drop_nulls = [&](nlohmann::json& value) {
+    if (!value.is_object()) return;
+    for (auto field = value.begin(); field != value.end();)
+      if (field->is_null()) field = value.erase(field);
+      else drop_nulls(*field++);
+  };
+  drop_nulls(settings);
+  return settings;
 }
 
 namespace {

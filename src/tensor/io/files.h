@@ -14,6 +14,11 @@ namespace vlm2vec {
 
 std::string read_text(const std::filesystem::path& path);
 nlohmann::json read_json(const std::filesystem::path& path);
+// The same without the fields that are null, which transformers writes for those that are not set.
+nlohmann::json read_settings(const std::filesystem::path& path);
+// Exit::data, beginning with `name`, for JSON nested deeper than 100 lists and objects: what walks it would overflow the
+// stack.
+void check_nesting(std::string_view json, const std::string& name);
 
 // When a written file is brought to the disk: many small files wait for the write_folder_atomically around them.
 enum class Sync { now, with_folder };

@@ -20,6 +20,7 @@ bool is_utf8(std::string_view text) {
 }
 
 json parse_object(std::string_view line) {
+  check_nesting(line, "the row");
   try {
     json row = json::parse(line);
     if (!row.is_object()) fail(Exit::data, "expected an object {...}, got ", row.type_name());

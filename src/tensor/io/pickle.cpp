@@ -21,7 +21,8 @@ struct Tuple {
   int depth;
 };
 using Dictionary = std::shared_ptr<NamedTensors>;
-struct Value : std::variant<Mark, bool, int64_t, std::string, Global, Tuple, Dictionary, PickledStorage, Tensor> {
+using Text = std::shared_ptr<const std::string>;  // recalled as often as a pickle likes, kept once
+struct Value : std::variant<Mark, bool, int64_t, Text, Global, Tuple, Dictionary, PickledStorage, Tensor> {
   using variant::variant;
 };
 
@@ -197,7 +198,7 @@ class Unpickler {
       case 0x8A:
         return push(long_integer());
       case 'X':
-        return push(text(natural(4)));
+        return push(std::make_shared<const std::string>(text(natural(4))));
       case 'q':
         return remember(natural(1));
       case 'r':
@@ -254,12 +255,12 @@ class Unpickler {
 
   // ("storage", type, key, device, count)
   void push_storage(const std::vector<Value>& place) {
-    if (place.size() != 5 || as<std::string>(place[0], "\"storage\"") != "storage")
+    if (place.size() != 5 || *as<Text>(place[0], "\"storage\"") != "storage")
       refuse("names a storage in a way that this program does not know");
     const std::string type = as<Global>(place[1], "a storage type").name;
     const auto known = kStorages.find(type);
     if (known == kStorages.end()) refuse("has ", type, " where a type of numbers is expected");
-    const PickledStorage storage{as<std::string>(place[2], "a storage's key"), known->second,
+    const PickledStorage storage{*as<Text>(place[2], "a storage's key"), known->second,
                                  as<int64_t>(place[4], "a storage's size")};
     if (storage.count < 0) refuse("has a storage of ", storage.count, " numbers");
     push(storage);
@@ -298,7 +299,10 @@ class Unpickler {
       refuse("has a tensor of shape ", to_string(shape), " that does not lie in its storage of ", storage.count,
              " numbers");
     auto found = storages_.find(storage.key);
-    if (found == storages_.end()) found = storages_.emplace(storage.key, load_(storage)).first;
+    if (found == storages_.end()) {
+      found = storages_.emplace(storage.key, load_(storage)).first;
+      room_for_copies_ += found->second.bytes();
+    }
     const int64_t width = size_of(storage.dtype);
     if (found->second.bytes() != storage.count * width)
       refuse("wants ", storage.count * width, " bytes of storage ", printable(storage.key), ", which has ",
@@ -306,8 +310,8 @@ class Unpickler {
     return view(found->second, storage, offset, shape, strides);
   }
 
-  static Tensor view(const Tensor& bytes, const PickledStorage& storage, int64_t offset, const Shape& shape,
-                     const Shape& strides) {
+  Tensor view(const Tensor& bytes, const PickledStorage& storage, int64_t offset, const Shape& shape,
+              const Shape& strides) {
     int64_t dense = 1;
     bool contiguous = true;
     for (size_t i = shape.size(); i-- > 0; dense *= shape[i])
@@ -315,9 +319,10 @@ class Unpickler {
     const int64_t width = size_of(storage.dtype);
     const auto* from = static_cast<const uint8_t*>(bytes.raw()) + offset * width;
     if (contiguous) return Tensor::borrow(from, shape, storage.dtype, std::make_shared<const Tensor>(bytes));
+    room_for_copies_ -= numel(shape) * width;
+    if (room_for_copies_ < 0) refuse("has more transposed views than its storages have bytes");
     Tensor copy(shape, storage.dtype, Device::cpu);
     auto* to = static_cast<uint8_t*>(copy.raw());
-    std::vector<int64_t> index(shape.size());
     for (int64_t i = 0; i < copy.numel(); ++i) {
       int64_t place = 0, rest = i;
       for (size_t d = shape.size(); d-- > 0; rest /= shape[d]) place += rest % shape[d] * strides[d];
@@ -330,7 +335,7 @@ class Unpickler {
     if (stack_.empty() || pairs.size() % 2) refuse("fills a dictionary that is not there; the file is damaged");
     const Dictionary dictionary = as<Dictionary>(stack_.back(), "a dictionary");
     for (size_t i = 0; i < pairs.size(); i += 2) {
-      const std::string name = as<std::string>(pairs[i], "a tensor's name");
+      const std::string& name = *as<Text>(pairs[i], "a tensor's name");
       if (!dictionary->emplace(name, as<Tensor>(pairs[i + 1], "a tensor")).second)
         refuse("holds ", printable(name), " twice");
     }
@@ -343,6 +348,7 @@ class Unpickler {
   std::vector<Value> stack_;
   std::map<uint32_t, Value> memo_;
   std::map<std::string, Tensor> storages_;
+  int64_t room_for_copies_ = 0;  // bytes: each storage may be copied once
 };
 
 }  // namespace

@@ -185,7 +185,9 @@ NamedTensors load_checkpoint(const std::filesystem::path& folder) {
   if (std::filesystem::exists(single)) return load_safetensors(single);
   if (!std::filesystem::exists(index))
     fail(Exit::data, folder.string(), ": neither model.safetensors nor model.safetensors.index.json is there");
-  const json content = parse(index.string() + ":", read_text(index), [](int, Event, json&) { return true; });
+  const std::string text = read_text(index);
+  check_nesting(text, index.string());
+  const json content = parse(index.string() + ":", text, [](int, Event, json&) { return true; });
   const json* map = content.is_object() && content.contains("weight_map") ? &content["weight_map"] : nullptr;
   if (!map || !map->is_object()) fail(Exit::data, index.string(), ": has no weight_map; expected {tensor: file}");
   std::set<std::string> files;

@@ -7,7 +7,7 @@
 
 namespace vlm2vec {
 
-// A dictionary of tensors; see pickle.h for what is read and what is refused. Needs no more memory than the file.
+// A dictionary of tensors; see pickle.h for what is read and what is refused. Needs at most twice the memory of the file.
 NamedTensors load_torch_file(const std::filesystem::path& path);
 
 }  // namespace vlm2vec

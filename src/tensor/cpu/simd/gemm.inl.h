@@ -2,8 +2,8 @@
 // block of A, MC × KC, in the second. An operand that is used often is packed, so that the innermost loop reads it
 // straight through; one that is used little is read as it lies.
 //
-//   packed A: [panel of at most MR rows][k][row of the panel]      packed B: [strip of NR columns][k][column of the
-//   strip]
+//   packed A: [panel of at most MR rows][k][row of the panel]
+//   packed B: [strip of NR columns][k][column of the strip]
 //
 // k is cut into equal blocks of at most KC; one C number is the sum over blocks of a tile's chain. So the order of its
 // terms depends on k alone.
