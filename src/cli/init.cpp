@@ -26,7 +26,8 @@ std::vector<std::string> training_texts(const fs::path& dataset, const std::stri
 void copy_tokenizer(const fs::path& from, const fs::path& to) {
   if (!fs::exists(from / "tokenizer.json") && !fs::exists(from / "vocab.json"))
     fail(Exit::data, from.string(), ": has neither tokenizer.json nor vocab.json; --tokenizer names their folder");
-  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "chat_template.json"})
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+                           "vocab.json", "merges.txt", "chat_template.json", "chat_template.jinja"})
     if (fs::exists(from / name)) fs::copy_file(from / name, to / name);
 }
 
@@ -85,10 +86,9 @@ Exit run_init(const Command& command, const Arguments& arguments) {
   processor.temporal_patch_size = config.vision.temporal_patch_size;
   processor.merge_size = config.vision.spatial_merge_size;
 
-  check_replaceable(output_dir,
-                    {"config.json", "preprocessor_config.json", "model.safetensors", "tokenizer.json",
-                     "tokenizer_config.json", "vocab.json", "merges.txt", "chat_template.json"},
-                    "a checkpoint with random weights");
+  std::set<std::string> replaceable = configuration_files();
+  replaceable.insert("model.safetensors");
+  check_replaceable(output_dir, replaceable, "a checkpoint with random weights");
   int64_t parameters = 0;
   write_folder_atomically(output_dir, [&](const fs::path& folder) {
     write_config(config_file, folder / "config.json", dtype);

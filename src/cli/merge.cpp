@@ -15,21 +15,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kIndex = "model.safetensors.index.json";
-// What a checkpoint has beside its weights.
-const std::set<std::string> kConfiguration = {"config.json",
-                                              "generation_config.json",
-                                              "preprocessor_config.json",
-                                              "video_preprocessor_config.json",
-                                              "tokenizer.json",
-                                              "tokenizer_config.json",
-                                              "processor_config.json",
-                                              "special_tokens_map.json",
-                                              "vocab.json",
-                                              "merges.txt",
-                                              "added_tokens.json",
-                                              "chat_template.json",
-                                              "chat_template.jinja"};
-
 // model.safetensors, or the shards of the index.
 std::set<std::string> weight_files(const fs::path& folder) {
   if (fs::exists(folder / "model.safetensors")) return {"model.safetensors"};
@@ -61,7 +46,7 @@ Exit run_merge(const Command& command, const Arguments& arguments) {
   const auto encoder = load_encoder(model_name);  // checks everything that is copied below
   const AttachedLora lora = load_adapter(*encoder, adapter.adapter, adapter_options(adapter), nullptr, encoder->notes);
   const std::set<std::string> weights = weight_files(model_name);
-  std::set<std::string> replaceable = kConfiguration;
+  std::set<std::string> replaceable = configuration_files();
   replaceable.insert(weights.begin(), weights.end());
   replaceable.insert({"model.safetensors", kIndex});
   check_replaceable(output_dir, replaceable, "a checkpoint");
@@ -69,7 +54,7 @@ Exit run_merge(const Command& command, const Arguments& arguments) {
   std::map<std::string, const Lora*> changed;
   for (const Lora* l : lora.adapters) changed.emplace(l->base.weight.path(), l);
   write_folder_atomically(output_dir, [&](const fs::path& folder) {
-    for (const std::string& name : kConfiguration)
+    for (const std::string& name : configuration_files())
       if (fs::exists(model_name / fs::path(name))) fs::copy_file(model_name / fs::path(name), folder / name);
     if (!weights.contains("model.safetensors")) fs::copy_file(model_name / fs::path(kIndex), folder / kIndex);
     for (const std::string& file : weights) {  // tensor by tensor: f32, rounded once to the type the base has

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -56,6 +57,9 @@ struct EncoderOptions {
   std::string image_resolution = "";       // VLM2Vec V1's high, mid, low or another word; empty: V2's route
   bool load_weights = true;                // false: the parameters are left for the caller to fill
 };
+
+// Names of the files that a Hugging Face folder may have beside its weights.
+const std::set<std::string>& configuration_files();
 
 // The backbone of a Hugging Face folder. Qwen2-VL is the only one; others are refused by the model_type of config.json.
 std::unique_ptr<Encoder> load_encoder(const std::filesystem::path& folder, const EncoderOptions& options = {});

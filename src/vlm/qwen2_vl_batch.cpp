@@ -57,8 +57,7 @@ Qwen2Vl::Qwen2Vl(const std::filesystem::path& folder, const EncoderOptions& opti
     fail(Exit::data, folder.string(), ": image_token_id is ", config_.image_token_id,
          " in config.json, but the tokenizer has no added token of that id; do the two belong together?");
   image_token_ = tokenizer_.token(config_.image_token_id);
-  for (const char* name : {"config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json",
-                           "vocab.json", "merges.txt", "chat_template.json", "generation_config.json"})
+  for (const std::string& name : configuration_files())
     if (std::filesystem::exists(folder / name)) configuration_.emplace_back(name, read_text(folder / name));
   if (options.bf16) use_bf16_products();
   if (!options.load_weights) return;
@@ -76,7 +75,8 @@ std::vector<int32_t> Qwen2Vl::tokens_of(const EncoderInput& row, std::span<const
   const auto count = std::count(ids.begin(), ids.end(), config_.image_token_id);
   if (!grids.empty() && size_t(count) != grids.size())
     fail(Exit::data, name, "the text \"", shown(row.text), "\" has ", count, " image tokens (\"", image_token_,
-         "\", in MMEB's rows <|image_1|>) for ", grids.size(), " pictures; every picture needs one");
+         "\"; in MMEB's rows and with --prompt vlm2vec-v1 <|image_1|>) and ", grids.size(),
+         grids.size() == 1 ? " picture" : " pictures", "; every picture needs one");
   std::vector<int32_t> tokens;
   size_t image = 0;
   for (const int32_t id : ids) {
