@@ -135,6 +135,12 @@ TEST_F(TorchFile, refuses_programs) {
 }
 
 TEST_F(TorchFile, refuses_nonsense) {
+  std::string huge = tensor("FloatStorage", 6, 0, {6}, {1});  // 2^62 + 4 numbers would be 16 bytes modulo 2^64
+  const std::string count = number(6) + "t";
+  const size_t at = huge.find(count);
+  ASSERT_NE(at, std::string::npos);
+  huge.replace(at, number(6).size(), std::string("\x8A\x08\x04\0\0\0\0\0\0\x40", 10));
+  refused("the pickle has a storage of 4611686018427387908 numbers", dictionary(huge));
   refused("the pickle ends in the middle of an instruction", "\x80\x02}X\xFF\xFF\xFF\xFF.");
   refused("the pickle takes a value where there is none", pickle("\x85"));
   refused("the pickle takes a value where there is none", pickle("t"));

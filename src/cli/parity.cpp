@@ -33,12 +33,12 @@ Json hashes(const fs::path& folder) {
   return list;
 }
 
-Json certificate(const ModelOptions& model, const std::vector<CaseParity>& cases) {
+Json certificate(ModelOptions model, const std::vector<CaseParity>& cases) {
   Json json = {{"model", model.model_name},
-               {"precision", model.precision},
                {"instruction_set", isa_name()},
                {"ok", std::none_of(cases.begin(), cases.end(), [](const CaseParity& c) { return c.divergence(); })},
                {"files", hashes(model.model_name)}};
+  model.fields([&](const char* name, const auto& value, const char*) { json["options"][name] = value; });
   if (!model.adapter.empty()) json["adapter"] = {{"folder", model.adapter}, {"files", hashes(model.adapter)}};
   Json& worst = json["maximum_error"] = Json::object();
   Json& list = json["cases"] = Json::array();

@@ -45,7 +45,8 @@ void save_model(const TrainedModel& model, const fs::path& folder) {
   }
   model.encoder->write_configuration(folder);
   Json config = Json::parse(read_text(folder / "config.json"));
-  config["torch_dtype"] = "float32";  // trained weights are kept so, whatever the checkpoint was stored in
+  // Trained weights are kept so, whatever the checkpoint was stored in; newer configurations say dtype.
+  config[config.contains("dtype") ? "dtype" : "torch_dtype"] = "float32";
   write_text(folder / "config.json", config.dump(2) + "\n");
   save_safetensors(folder / "model.safetensors", state_dict(*model.encoder));
 }

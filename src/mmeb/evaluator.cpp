@@ -7,6 +7,7 @@
 
 #include "mmeb/model.h"
 #include "mmeb/progress.h"
+#include "tensor/cpu/simd/simd.h"
 #include "tensor/io/files.h"
 #include "tensor/parallel.h"
 
@@ -36,16 +37,6 @@ class Distinct {
   std::map<Side, int32_t> numbers_;
   std::vector<EncoderInput> inputs_;
 };
-
-// In eight partial sums: an order that is always the same, and that the processor can work on side by side.
-float dot(const float* a, const float* b, int64_t n) {
-  float sum[8] = {};
-  int64_t i = 0;
-  for (; i + 8 <= n; i += 8)
-    for (int lane = 0; lane < 8; ++lane) sum[lane] += a[i + lane] * b[i + lane];
-  for (int lane = 0; i < n; ++i, ++lane) sum[lane] += a[i] * b[i];
-  return ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]));
-}
 
 const Task& task_of(const std::string& set, const std::vector<Task>& tasks) {
   for (const Task& task : tasks)
@@ -120,7 +111,7 @@ Ranking rank(const Tensor& embeddings, const std::vector<int32_t>& queries,
       int32_t best = 0, last_best = 0;
       float best_score = 0;
       for (size_t c = 0; c < list.size(); ++c) {
-        const float score = dot(e + queries[size_t(row)] * d, e + list[c] * d, d);
+        const float score = float(simd().dot(d, e + queries[size_t(row)] * d, e + list[c] * d));
         if (c == 0 || score > best_score) best = last_best = int32_t(c), best_score = score;
         else if (score == best_score) last_best = int32_t(c);
       }

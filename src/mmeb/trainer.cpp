@@ -61,6 +61,12 @@ void check_options(const TrainOptions& o) {
            o.lora_target_modules == standard.lora_target_modules),
       "train: --lora_r, --lora_alpha, --lora_dropout, --lora_target_modules and --use_dora mean nothing without --lora "
       "True");
+  usage(o.adapter.empty() ||
+            (o.lora_r == standard.lora_r && o.lora_alpha == standard.lora_alpha &&
+             o.lora_dropout == standard.lora_dropout && o.lora_target_modules == standard.lora_target_modules),
+        "train: --lora_r, --lora_alpha, --lora_dropout and --lora_target_modules are those of the --adapter's folder");
+  usage(!o.adapter.empty() || (!o.allow_partial_adapter && !o.adapter_norms),
+        "train: --allow_partial_adapter and --adapter_norms mean nothing without --adapter");
   parse_schedule(o.lr_scheduler_type);
 }
 
@@ -129,7 +135,8 @@ double accuracy(const TrainingRows& rows, const std::vector<RowId>& batch, const
   return double(right) / double(batch.size());
 }
 
-// Embeds, differentiates, clips and updates. Nothing of the parameters has changed if it throws.
+// Embeds, differentiates, clips and updates. If it throws, nothing has changed as long as the optimiser has not
+// stepped.
 StepLog train_step(int64_t step, TrainingRows& rows, const TrainedModel& model, const TrainedParameters& parameters,
                    AdamW& optimiser, const TrainOptions& o) {
   const auto start = std::chrono::steady_clock::now();
@@ -208,7 +215,7 @@ TrainResult train(TrainOptions o, Device device, bool quiet) {
       log = train_step(step, rows, model, parameters, optimiser, o);
     } catch (...) {  // a picture that cannot be read, no memory, a loss that is no number: what was learned is kept
       try {
-        if (result.steps > 0) save(step - 1);
+        if (result.steps > 0 && optimiser.steps() == step - 1) save(step - 1);
       } catch (...) {  // the first error is the one to tell
       }
       throw;

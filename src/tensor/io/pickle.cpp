@@ -262,7 +262,8 @@ class Unpickler {
     if (known == kStorages.end()) refuse("has ", type, " where a type of numbers is expected");
     const PickledStorage storage{*as<Text>(place[2], "a storage's key"), known->second,
                                  as<int64_t>(place[4], "a storage's size")};
-    if (storage.count < 0) refuse("has a storage of ", storage.count, " numbers");
+    if (storage.count < 0 || storage.count > int64_t(1) << 50) refuse("has a storage of ", storage.count, " numbers");
+    if (storage.key.size() > 64) refuse("has a storage whose key has ", storage.key.size(), " characters");
     push(storage);
   }
 
