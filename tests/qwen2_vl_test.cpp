@@ -117,11 +117,13 @@ class GoldenModel {
 TEST(Qwen2VlGolden, forward) {
   NEEDS_GOLDEN("qwen2_vl")
   const json cases = read_json(golden("qwen2_vl/cases.json"));
+  int checked = 0;
   for (const char* model : {"tiny", "mini"}) {
-    if (!cases.contains(model)) continue;
+    if (!cases.contains(model)) continue;  // the repository keeps one of the two
     GoldenModel reference(model);
-    for (const json& c : cases.at(model)) reference.check(c);
+    for (const json& c : cases.at(model)) reference.check(c), ++checked;
   }
+  EXPECT_GT(checked, 0);
 }
 
 // Rows embedded in one packed batch have the bits they have alone.
