@@ -149,7 +149,9 @@ TEST_F(Cli, ImageResolutionIsV1AndFlawsAreCounted) {
   ASSERT_EQ(plain.code, 0) << plain.err;
   EXPECT_TRUE(has(plain.err, note)) << plain.err;
   ASSERT_EQ(run(embed + "b.npy --image_resolution low --quiet").code, 0);
-  ASSERT_EQ(run(embed + "c.npy --image_resolution small --quiet").code, 0);  // no side is above 1344
+  const Result other = run(embed + "c.npy --image_resolution small");  // no side is above 1344
+  ASSERT_EQ(other.code, 0);
+  EXPECT_TRUE(has(other.err, "small is none of high, mid and low")) << other.err;
   EXPECT_NE(read_text(folder_ / "a.npy"), read_text(folder_ / "b.npy"));
   EXPECT_EQ(read_text(folder_ / "a.npy"), read_text(folder_ / "c.npy"));
 
@@ -162,6 +164,17 @@ TEST_F(Cli, ImageResolutionIsV1AndFlawsAreCounted) {
       run("eval --model_name model --dataset_name test --encode_output_path scores --image_resolution low");
   EXPECT_EQ(eval.code, 0) << eval.err;
   EXPECT_TRUE(has(eval.err, "2 pictures were read in spite of flaws")) << eval.err;
+
+  const Result no_token = run("explain --model_name model --image train/p1.png");
+  EXPECT_EQ(no_token.code, 2);
+  EXPECT_TRUE(has(no_token.err, "--prompt vlm2vec-v2 puts it there")) << no_token.err;
+  const Result model = run(embed + "d.npy --adapter model");
+  EXPECT_EQ(model.code, 3);
+  EXPECT_TRUE(has(model.err, "this is a whole model")) << model.err;
+  write("train/p2.png", "no picture");
+  const Result damaged = run(embed + "d.npy");
+  EXPECT_EQ(damaged.code, 3);
+  EXPECT_TRUE(has(damaged.err, "row 2 of rows.jsonl: train/p2.png: is no picture")) << damaged.err;
 }
 
 TEST_F(Cli, TrainsAndEvaluates) {

@@ -29,6 +29,9 @@ TEST_F(Cli, WithoutOrWithAnUnknownCommandListsTheCommands) {
   const Result help = run("--help");
   EXPECT_EQ(help.code, 0);
   EXPECT_TRUE(has(help.out, "Usage:"));
+  EXPECT_EQ(run("data --help").out, help.out);
+  EXPECT_TRUE(has(run("data cta").err, "no command \"data cta\"; the nearest is \"data cat\""));
+  EXPECT_EQ(run("--version").out, run("version").out);
 }
 
 TEST_F(Cli, HelpOfEveryCommandHasPurposeDefaultsAndAnExample) {

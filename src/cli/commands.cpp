@@ -40,11 +40,13 @@ std::string usage() {
 
 Exit run_command(const Arguments& words) {
   if (words.empty()) fail(Exit::usage, "no command was given\n\n", usage());
-  if (words[0] == "--help" || words[0] == "-h" || words[0] == "help") {
+  if (words[0] == "--version") return run_command({"version"});
+  const std::string one = words[0], two = words.size() > 1 ? one + " " + words[1] : one;
+  const std::string& asked = one == "data" && words.size() > 1 ? words[1] : one;
+  if (asked == "--help" || asked == "-h" || asked == "help") {
     std::cout << usage() << '\n';
     return Exit::ok;
   }
-  const std::string one = words[0], two = words.size() > 1 ? one + " " + words[1] : one;
   std::vector<std::string> names;
   for (const Command& command : commands()) {
     const bool of_two_words = command.name.find(' ') != std::string::npos;
@@ -52,8 +54,9 @@ Exit run_command(const Arguments& words) {
       return command.run(command, Arguments(words.begin() + 1 + of_two_words, words.end()));
     names.push_back(command.name);
   }
-  fail(Exit::usage, "there is no command \"", one, "\"; the nearest is \"", nearest(one == "data" ? two : one, names),
-       "\"\n\n", usage());
+  const std::string& unknown = one == "data" ? two : one;
+  fail(Exit::usage, "there is no command \"", unknown, "\"; the nearest is \"", nearest(unknown, names), "\"\n\n",
+       usage());
 }
 
 }  // namespace vlm2vec

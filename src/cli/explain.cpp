@@ -76,6 +76,9 @@ Exit run_explain(const Command& command, const Arguments& arguments) {
     fail(Exit::usage, "explain: --text, --image and --instruction are all missing; what should be explained?");
   if (!dump.empty()) check_output_file(dump, "");
   const auto encoder = load_model(model, device, quiet);
+  if (prompt == "raw" && !images.empty() && text.find(encoder->image_token()) == std::string::npos)
+    fail(Exit::usage, "explain: a raw --text needs ", encoder->image_token(),
+         " where its picture belongs; --prompt vlm2vec-v2 puts it there");
   EncoderInput input{build_prompt(prompt, {instruction, text, images.size()}, encoder->image_token()), {}};
   input.images.assign(images.begin(), images.end());
   input.row = "explain";

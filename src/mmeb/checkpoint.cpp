@@ -86,12 +86,13 @@ std::optional<FoundCheckpoint> find_checkpoint(TrainOptions options, uint64_t ro
     fail(Exit::data, file.string(), ": not the state of a training run");
   if (state.value("rows", uint64_t(0)) != rows_fingerprint)
     fail(Exit::data, file.string(),
-         ": the checkpoint was written with other training rows; start anew in another --output_dir");
+         ": the checkpoint was written with other training rows; start anew: delete the checkpoints or choose another "
+         "--output_dir");
   for (const auto& [name, value] : now.items())
     if (!may_differ(name) && nlohmann::json(value) != state["options"].value(name, nlohmann::json()))
       fail(Exit::data, file.string(), ": the checkpoint was written with --", name, " ",
            state["options"].value(name, nlohmann::json()).dump(), ", now it is ", value.dump(),
-           "; go on with the same options, or start anew in another --output_dir");
+           "; go on with the same options, or start anew: delete the checkpoints or choose another --output_dir");
   return found;
 }
 

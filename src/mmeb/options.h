@@ -33,9 +33,10 @@ struct ModelOptions : AdapterArguments {
     AdapterArguments::fields(visit);
     visit("precision", precision, "of products with weights: f32, or bf16 with sums in f32");
     visit("max_len", max_len, "tokens of a row, pictures included; text beyond is cut off (0: no limit)");
-    visit("image_resolution", image_resolution,
-          "VLM2Vec V1's route: pictures are resized in the file's own mode to 1344x1344 (high), 672x672 (mid), 128x128 "
-          "(low) or, with another word, to 1344x1344 where a side is longer, before all else (none: V2's, RGB first)");
+    visit(
+        "image_resolution", image_resolution,
+        "VLM2Vec V1's route: pictures are resized in the file's own mode to 1344x1344 (high), 672x672 (mid), 128x128 "
+        "(low) or, with another word, to 1344x1344 where a side is longer, before all else (absent: V2's, RGB first)");
     visit("resize_min_pixels", resize_min_pixels,
           "smaller pictures are enlarged to this area (0: preprocessor_config.json)");
     visit("resize_max_pixels", resize_max_pixels,

@@ -112,6 +112,9 @@ AttachedLora load_adapter(Module& model, const fs::path& folder, const AdapterOp
                           const DropoutState* dropout, std::vector<std::string>& notes) {
   if (!fs::is_directory(folder)) fail(Exit::data, folder.string(), ": no such folder; expected a PEFT adapter");
   const std::string config_file = folder / "adapter_config.json";
+  if (!fs::exists(config_file))
+    fail(Exit::data, folder.string(), ": has no adapter_config.json; expected a PEFT adapter",
+         fs::exists(folder / "config.json") ? ", but this is a whole model: name it with --model_name" : "");
   LoraConfig config = read_peft_config(config_file);
   const StoredAdapter stored = read_tensors(folder);
   config.nested_names = stored.nested_names;

@@ -22,6 +22,9 @@ Tensor vector_tensor(const std::vector<T>& values, Device device) {
   return from_vector(values, {int64_t(values.size())}, device);
 }
 
+// "row 12 of Scene_t2i: ", for error messages.
+std::string prefix(const EncoderInput& input) { return input.row.empty() ? "" : input.row + ": "; }
+
 // A prompt's beginning, on one line.
 std::string shown(const std::string& text) {
   std::string line = text.substr(0, 80);
@@ -52,6 +55,11 @@ Qwen2Vl::Qwen2Vl(const std::filesystem::path& folder, const EncoderOptions& opti
     fail(Exit::usage, "pictures would need at least ", processor_.min_pixels, " and at most ", processor_.max_pixels,
          " pixels");
   processor_.image_resolution = options.image_resolution;
+  const std::string& word = options.image_resolution;
+  if (!word.empty() && word != "high" && word != "mid" && word != "low")
+    notes.push_back(
+        "--image_resolution " + word +
+        " is none of high, mid and low: as in VLM2Vec V1, only pictures with a side above 1344 are resized");
   processor_.temporal_patch_size = 1;  // one frame of a still picture; PatchEmbed adds the slices of the weight instead
   if (config_.image_token_id >= tokenizer_.vocab_size() || !tokenizer_.is_added(config_.image_token_id))
     fail(Exit::data, folder.string(), ": image_token_id is ", config_.image_token_id,
@@ -71,7 +79,7 @@ Qwen2Vl::Qwen2Vl(const std::filesystem::path& folder, const EncoderOptions& opti
 // max_len is cut off, a picture never.
 std::vector<int32_t> Qwen2Vl::tokens_of(const EncoderInput& row, std::span<const Grid> grids) const {
   const std::vector<int32_t> ids = tokenizer_.encode(row.text);
-  const std::string name = row.row.empty() ? "" : row.row + ": ";
+  const std::string name = prefix(row);
   const auto count = std::count(ids.begin(), ids.end(), config_.image_token_id);
   if (!grids.empty() && size_t(count) != grids.size())
     fail(Exit::data, name, "the text \"", shown(row.text), "\" has ", count, " image tokens (\"", image_token_,
@@ -99,12 +107,23 @@ std::vector<int32_t> Qwen2Vl::tokens_of(const EncoderInput& row, std::span<const
 std::unique_ptr<Batch> Qwen2Vl::prepare(std::span<const EncoderInput> rows) {
   CHECK(!rows.empty(), "encoder: no rows to embed");
   const int merge = processor_.merge_size;
-  std::vector<const std::filesystem::path*> paths;
+  struct NamedPath {
+    const std::filesystem::path& path;
+    const EncoderInput& row;
+  };
+  std::vector<NamedPath> paths;
   for (const EncoderInput& row : rows)
-    for (const auto& path : row.images) paths.push_back(&path);
+    for (const auto& path : row.images) paths.push_back({path, row});
   std::vector<std::shared_ptr<const Image>> pictures(paths.size());
   parallel_for(int64_t(paths.size()), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) pictures[size_t(i)] = images_.get(*paths[size_t(i)], processor_);
+    for (int64_t i = begin; i < end; ++i) {
+      const auto& [path, row] = paths[size_t(i)];
+      try {
+        pictures[size_t(i)] = images_.get(path, processor_);
+      } catch (const Error& error) {
+        fail(error.code, prefix(row), error.what());
+      }
+    }
   });
   std::vector<Grid> grids;
   for (const auto& picture : pictures) grids.push_back(grid_of(*picture, processor_));
