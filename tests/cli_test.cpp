@@ -96,6 +96,8 @@ TEST_F(Cli, OptionsThatWouldHaveNoEffectAreRefused) {
   write("rows.jsonl", "{\"text\": \"thing\"}\n");
   const std::string train = "train --model_name model --dataset_name train --output_dir out --quiet ";
   EXPECT_TRUE(has(run(train + "--lora_r 4").err, "mean nothing without --lora True"));
+  const std::string batches = "train --model_name x --output_dir y --train_file z --batches b ";
+  EXPECT_TRUE(has(run(batches + "--per_device_train_batch_size 4").err, "means nothing beside --batches"));
   EXPECT_EQ(run(train + "--use_dora False").code, 2);
   EXPECT_EQ(run("embed --model_name model --input rows.jsonl --output e.npy --adapter_norms").code, 2);
   EXPECT_EQ(run("data cat rows.jsonl --columns text").code, 2);

@@ -34,7 +34,7 @@ TrainOptions golden_options(const json& description, const std::string& run, con
   o.model_name = golden("qwen2_vl/tiny"), o.train_file = training() / "train.jsonl", o.output_dir = output;
   o.batches = output.string() + "-batches.json";
   write_json(o.batches, description.at("batches"));
-  o.max_steps = int64_t(description.at("batches").size()), o.per_device_train_batch_size = 8;
+  o.max_steps = int64_t(description.at("batches").size());
   o.temperature = s.at("temperature"), o.warmup_steps = s.at("warmup_steps"), o.weight_decay = s.at("weight_decay");
   o.adam_beta1 = s.at("betas")[0], o.adam_beta2 = s.at("betas")[1], o.adam_epsilon = s.at("eps"),
   o.max_grad_norm = s.at("max_grad_norm");

@@ -54,17 +54,15 @@ void check_options(const TrainOptions& o) {
   usage(!fs::exists(other), "train: ", other.string(), " is there, so --output_dir holds the ",
         adapters ? "full model" : "adapter", " of another run; choose another");
   const TrainOptions standard;
-  usage(
-      o.lora || !o.adapter.empty() ||
-          (o.lora_r == standard.lora_r && o.lora_alpha == standard.lora_alpha &&
-           o.lora_dropout == standard.lora_dropout && o.use_dora == standard.use_dora &&
-           o.lora_target_modules == standard.lora_target_modules),
-      "train: --lora_r, --lora_alpha, --lora_dropout, --lora_target_modules and --use_dora mean nothing without --lora "
-      "True");
-  usage(o.adapter.empty() ||
-            (o.lora_r == standard.lora_r && o.lora_alpha == standard.lora_alpha &&
-             o.lora_dropout == standard.lora_dropout && o.lora_target_modules == standard.lora_target_modules),
+  const bool shaped = o.lora_r != standard.lora_r || o.lora_alpha != standard.lora_alpha ||
+                      o.lora_dropout != standard.lora_dropout || o.lora_target_modules != standard.lora_target_modules;
+  usage(adapters || !(shaped || o.use_dora != standard.use_dora),
+        "train: --lora_r, --lora_alpha, --lora_dropout, --lora_target_modules and --use_dora mean nothing without "
+        "--lora True");
+  usage(o.adapter.empty() || !shaped,
         "train: --lora_r, --lora_alpha, --lora_dropout and --lora_target_modules are those of the --adapter's folder");
+  usage(o.batches.empty() || o.per_device_train_batch_size == standard.per_device_train_batch_size,
+        "train: --per_device_train_batch_size means nothing beside --batches, which names each batch's rows");
   usage(!o.adapter.empty() || (!o.allow_partial_adapter && !o.adapter_norms),
         "train: --allow_partial_adapter and --adapter_norms mean nothing without --adapter");
   parse_schedule(o.lr_scheduler_type);
