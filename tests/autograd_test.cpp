@@ -151,8 +151,10 @@ std::vector<Formula> formulas() {
          const Var ones(full({3, 1}, 1, DType::f64, Device::cpu));
          return v[0] * matmul(ones, view(v[1], {1, 4})) + matmul(ones, view(v[2], {1, 4}));
        }},
-      {"scale_columns_without_bias", normals({{3, 4}, {4}}),
-       [](const Vars& v) { return scale_columns(v[0], v[1]); }, {}},
+      {"scale_columns_without_bias",
+       normals({{3, 4}, {4}}),
+       [](const Vars& v) { return scale_columns(v[0], v[1]); },
+       {}},
       {"silu", normals({{2, 9}}), [](const Vars& v) { return activate(v[0], Activation::silu); },
        [=](const Vars& v) { return sigmoid_product(v[0], 1); }},
       {"gelu", normals({{2, 9}}), [](const Vars& v) { return activate(v[0], Activation::gelu); },
@@ -316,10 +318,12 @@ TEST(Gradcheck, notices_a_wrong_formula) {
   EXPECT_GT(gradcheck(wrong, normals({{2, 3}})), 1e-5);
   const auto missing = [](const Vars& v) { return v[0] * v[1].detach(); };
   EXPECT_GT(gradcheck(missing, normals({{2, 3}, {2, 3}})), 0.5);
-  const auto nan = [](const Vars& v) {
-    return record("nan", v[0].value(), {{v[0], [](const Tensor& dy) { return scale(dy, NAN); }}});
-  };
-  EXPECT_GT(gradcheck(nan, normals({{2, 3}})), 1);
+  for (const float x : {NAN, INFINITY}) {
+    const auto broken = [x](const Vars& v) {
+      return record("broken", v[0].value(), {{v[0], [x](const Tensor& dy) { return scale(dy, x); }}});
+    };
+    EXPECT_GT(gradcheck(broken, normals({{2, 3}})), 1) << x;
+  }
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include "nn/peft.h"
 #include "nn/state.h"
 #include "temporary_folder.h"
+#include "tensor/deviation.h"
 #include "tensor/io/files.h"
 #include "tensor/io/safetensors.h"
 
@@ -64,9 +65,9 @@ class TrainingGolden : public testing::Test {
     int64_t steps = 0;
     for (std::string line; std::getline(log, line); ++steps) {
       const json ours = json::parse(line), &theirs = description.at("runs").at(run).at("steps").at(size_t(steps));
-      worst_loss = std::max(worst_loss, std::abs(ours.at("loss").get<double>() - theirs.at("loss").get<double>()));
+      worst_loss = worse(worst_loss, std::abs(ours.at("loss").get<double>() - theirs.at("loss").get<double>()));
       const double norm = theirs.at("grad_norm");
-      worst_norm = std::max(worst_norm, std::abs(ours.at("grad_norm").get<double>() - norm) / norm);
+      worst_norm = worse(worst_norm, std::abs(ours.at("grad_norm").get<double>() - norm) / norm);
       EXPECT_DOUBLE_EQ(ours.at("learning_rate").get<double>(), theirs.at("learning_rate").get<double>());
     }
     EXPECT_EQ(steps, 20);
@@ -90,7 +91,7 @@ class TrainingGolden : public testing::Test {
       const auto a = full ? stored_part(ours.at(name)) : to_vector<double>(ours.at(name)),
                  b = to_vector<double>(tensor);
       ASSERT_EQ(a.size(), b.size()) << name;
-      for (size_t i = 0; i < a.size(); ++i) worst = std::max(worst, std::abs(a[i] - b[i]));
+      for (size_t i = 0; i < a.size(); ++i) worst = worse(worst, std::abs(a[i] - b[i]));
     }
     EXPECT_LE(worst, limit) << run;
     RecordProperty(run + "_weights", sentence(worst));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "tensor/deviation.h"
 #include "tensor/random.h"
 
 namespace vlm2vec {
@@ -53,10 +54,10 @@ double gradcheck(const std::function<Var(const std::vector<Var>&)>& f, const std
       const double below = dot(f(constants).value(), w);
       x[i] = at;
       const double difference = (above - below) / (2 * step);
-      deviation = std::max(deviation, std::isfinite(tape[i]) ? std::abs(tape[i] - difference) : INFINITY);
+      deviation = worse(deviation, std::abs(tape[i] - difference));
       size = std::max({size, std::abs(tape[i]), std::abs(difference)});
     }
-    worst = std::max(worst, deviation / size);
+    worst = worse(worst, deviation / size);
   }
   return worst;
 }

@@ -11,6 +11,7 @@
 #include "nn/adapters.h"
 #include "nn/optim.h"
 #include "nn/state.h"
+#include "tensor/deviation.h"
 #include "tensor/io/files.h"
 #include "tensor/parallel.h"
 #include "tensor/random.h"
@@ -140,7 +141,7 @@ std::vector<Check> info_nce_checks(Device device) {
   for (const Tensor& gradient : {q.grad(), t.grad()}) {
     const std::vector<double> d = to_vector<double>(gradient);
     for (size_t i = 0; i < d.size(); ++i)
-      worst = std::max(worst, std::abs(d[i] - (basis[i] == 1 ? 1 / z - 1 : e / z) / (B * tau)));
+      worst = worse(worst, std::abs(d[i] - (basis[i] == 1 ? 1 / z - 1 : e / z) / (B * tau)));
   }
   return {
       {"InfoNCE, loss against log(1 + (B-1) exp(-1/tau))", std::abs(item(result.loss.value()) - std::log(z)), 1e-14},

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <nlohmann/json.hpp>
 
+#include "tensor/deviation.h"
 #include "tensor/io/files.h"
 #include "tensor/io/safetensors.h"
 #include "vlm/stages.h"
@@ -14,8 +14,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-double or_infinity(double x) { return std::isnan(x) ? std::numeric_limits<double>::infinity() : x; }
-
 int64_t count_different(const std::vector<double>& a, const std::vector<double>& b) {
   int64_t count = 0;
   for (size_t i = 0; i < a.size(); ++i) count += a[i] != b[i];
@@ -24,7 +22,7 @@ int64_t count_different(const std::vector<double>& a, const std::vector<double>&
 
 double largest_difference(const std::vector<double>& a, const std::vector<double>& b) {
   double largest = 0;
-  for (size_t i = 0; i < a.size(); ++i) largest = std::max(largest, or_infinity(std::abs(a[i] - b[i])));
+  for (size_t i = 0; i < a.size(); ++i) largest = worse(largest, std::abs(a[i] - b[i]));
   return largest;
 }
 
@@ -33,8 +31,7 @@ double largest_relative_difference(const std::vector<double>& a, const std::vect
   std::vector<double> scale(channels, 1.0);
   for (size_t i = 0; i < b.size(); ++i) scale[i % channels] = std::max(scale[i % channels], std::abs(b[i]));
   double largest = 0;
-  for (size_t i = 0; i < a.size(); ++i)
-    largest = std::max(largest, or_infinity(std::abs(a[i] - b[i]) / scale[i % channels]));
+  for (size_t i = 0; i < a.size(); ++i) largest = worse(largest, std::abs(a[i] - b[i]) / scale[i % channels]);
   return largest;
 }
 
