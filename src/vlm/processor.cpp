@@ -13,7 +13,7 @@ namespace {
 
 using nlohmann::json;
 
-ProcessorConfig parse(const json& file) {
+ProcessorConfig parse_processor(const json& file) {
   if (const std::string type = file.value("image_processor_type", "Qwen2VLImageProcessor");
       type != "Qwen2VLImageProcessor" && type != "Qwen2VLImageProcessorFast")
     fail(Exit::data, "image_processor_type is ", type, ", expected Qwen2VLImageProcessor");
@@ -65,7 +65,7 @@ ProcessorConfig ProcessorConfig::load(const std::filesystem::path& model_dir) {
   const auto path = model_dir / "preprocessor_config.json";
   const json config = read_settings(path);
   try {
-    return parse(config);
+    return parse_processor(config);
   } catch (const json::exception& error) {
     fail(Exit::data, path.string(), ": ", error.what());
   } catch (const Error& error) {

@@ -26,8 +26,6 @@ double positive(const json& object, const char* key) {
   return value;
 }
 
-bool is_set(const json& object, const char* key) { return object.contains(key) && !object[key].is_null(); }
-
 // Other families are refused by their names.
 void check_family(const json& config) {
   const auto type = config.is_object() ? config.find("model_type") : config.end();
@@ -49,7 +47,7 @@ void check_family(const json& config) {
        "; this program runs Qwen2-VL (qwen2_vl)");
 }
 
-Qwen2VlConfig parse(const json& root) {
+Qwen2VlConfig parse_model(const json& root) {
   constexpr int64_t most_layers = 1000, most_heads = 1 << 12, most_width = 1 << 20, most_tokens = 1 << 24;
   Qwen2VlConfig c;
   check_family(root);
@@ -57,7 +55,7 @@ Qwen2VlConfig parse(const json& root) {
   const json& vision = root.at("vision_config");
   const auto token = [&](const char* key) {
     const json& from = root.contains(key) ? root : text;
-    if (!is_set(from, key)) return -1;
+    if (!from.contains(key)) return -1;
     return from[key] == 0 ? 0 : int(size_field(from, key, most_tokens));
   };
   DecoderConfig& d = c.text;
@@ -68,13 +66,13 @@ Qwen2VlConfig parse(const json& root) {
   d.num_attention_heads = int(size_field(text, "num_attention_heads", most_heads));
   d.num_key_value_heads = int(size_field(text, "num_key_value_heads", most_heads));
   d.head_dim =
-      int(is_set(text, "head_dim") ? size_field(text, "head_dim", most_width) : d.hidden_size / d.num_attention_heads);
+      int(text.contains("head_dim") ? size_field(text, "head_dim", most_width) : d.hidden_size / d.num_attention_heads);
   d.rms_norm_eps = positive(text, "rms_norm_eps");
   if (text.value("hidden_act", "silu") != "silu")
     fail(Exit::data, "hidden_act is ", text["hidden_act"], ", expected silu");
   if (text.value("use_sliding_window", false))
     fail(Exit::data, "use_sliding_window is true, which this program does not know");
-  const json& rope = is_set(text, "rope_scaling") ? text.at("rope_scaling") : text.at("rope_parameters");
+  const json& rope = text.contains("rope_scaling") ? text.at("rope_scaling") : text.at("rope_parameters");
   d.rope_theta = positive(text.contains("rope_theta") ? text : rope, "rope_theta");
   for (const json& section : rope.at("mrope_section").get_ref<const json::array_t&>()) {
     if (!section.is_number_unsigned() || section > most_width || c.mrope_section.size() == 3)
@@ -86,7 +84,7 @@ Qwen2VlConfig parse(const json& root) {
     fail(Exit::data, "the rotary embedding is of type ", json(rope_type), ", expected mrope or default");
   c.image_token_id = token("image_token_id");
   c.vision_start_token_id = token("vision_start_token_id");
-  c.initializer_range = is_set(text, "initializer_range") ? positive(text, "initializer_range") : 0.02;
+  c.initializer_range = text.contains("initializer_range") ? positive(text, "initializer_range") : 0.02;
   VisionConfig& v = c.vision;
   v.depth = int(size_field(vision, "depth", most_layers));
   v.embed_dim = size_field(vision, "embed_dim", most_width);
@@ -120,7 +118,7 @@ Qwen2VlConfig parse(const json& root) {
 Qwen2VlConfig Qwen2VlConfig::load(const std::filesystem::path& file) {
   const json root = read_settings(file);
   try {
-    return parse(root);
+    return parse_model(root);
   } catch (const json::exception& e) {
     fail(Exit::data, file.string(), ": a field is missing or of the wrong type (", e.what(), ")");
   } catch (const Error& e) {

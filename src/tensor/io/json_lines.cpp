@@ -9,37 +9,37 @@
 namespace vlm2vec {
 namespace {
 
-using json = nlohmann::ordered_json;
+using Json = nlohmann::ordered_json;
 
 bool is_utf8(std::string_view text) {
   try {
-    return !json(text).dump().empty();
-  } catch (const json::type_error&) {  // nlohmann writes UTF-8 only
+    return !Json(text).dump().empty();
+  } catch (const Json::type_error&) {  // nlohmann writes UTF-8 only
     return false;
   }
 }
 
-json parse_object(std::string_view line) {
+Json parse_object(std::string_view line) {
   check_nesting(line, "the row");
   try {
-    json row = json::parse(line);
+    Json row = Json::parse(line);
     if (!row.is_object()) fail(Exit::data, "expected an object {...}, got ", row.type_name());
     return row;
-  } catch (const json::parse_error& e) {
+  } catch (const Json::parse_error& e) {
     if (!is_utf8(line)) fail(Exit::data, "is not UTF-8 near byte ", e.byte, " of the line; convert the file");
     fail(Exit::data, "is not valid JSON near byte ", e.byte, " of the line");
-  } catch (const json::exception& e) {  // a number that no type can hold
+  } catch (const Json::exception& e) {  // a number that no type can hold
     fail(Exit::data, "is not valid JSON: ", e.what());
   }
 }
 
-const json& field(const json& row, const std::string& name) {
+const Json& field(const Json& row, const std::string& name) {
   const auto found = row.find(name);
   if (found == row.end()) fail(Exit::data, name, " is missing");
   return *found;
 }
 
-[[noreturn]] void wrong_type(const std::string& name, const json& value, const char* expected) {
+[[noreturn]] void wrong_type(const std::string& name, const Json& value, const char* expected) {
   const bool is_short = value.is_null() || value.is_boolean() || value.is_number();
   fail(Exit::data, name, " is ", is_short ? value.dump() : sentence("of type ", value.type_name()), ", expected ",
        expected);
@@ -47,7 +47,7 @@ const json& field(const json& row, const std::string& name) {
 
 }  // namespace
 
-void read_json_lines(const std::filesystem::path& file, const std::function<void(const json&)>& row, int64_t limit) {
+void read_json_lines(const std::filesystem::path& file, const std::function<void(const Json&)>& row, int64_t limit) {
   const std::string content = read_text(file);
   const std::string_view text = content;
   int64_t number = 0, rows = 0;
@@ -66,17 +66,17 @@ void read_json_lines(const std::filesystem::path& file, const std::function<void
   if (rows == 0) fail(Exit::data, file.string(), ": has no rows");
 }
 
-std::string text_field(const json& row, const std::string& name) {
-  const json& value = field(row, name);
+std::string text_field(const Json& row, const std::string& name) {
+  const Json& value = field(row, name);
   if (!value.is_string()) wrong_type(name, value, "a string");
   return value.get<std::string>();
 }
 
-std::vector<std::string> text_list_field(const json& row, const std::string& name) {
-  const json& list = field(row, name);
+std::vector<std::string> text_list_field(const Json& row, const std::string& name) {
+  const Json& list = field(row, name);
   if (!list.is_array()) wrong_type(name, list, "a list of strings");
   std::vector<std::string> texts;
-  for (const json& value : list) {
+  for (const Json& value : list) {
     if (!value.is_string()) wrong_type(sentence(name, "[", texts.size(), "]"), value, "a string");
     texts.push_back(value.get<std::string>());
   }
