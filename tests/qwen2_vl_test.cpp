@@ -9,6 +9,7 @@
 
 #include "expect_error.h"
 #include "golden.h"
+#include "temporary_folder.h"
 #include "tensor/io/files.h"
 #include "tensor/io/safetensors.h"
 #include "vlm/stages.h"
@@ -167,6 +168,22 @@ TEST(Qwen2Vl, max_len_cuts_text_and_never_a_picture) {
                sentence("row 7 of Set: --max_len ", end - 1, " would cut through picture 1, whose grid of 1x"),
                [&] { tokens(end - 1, picture); });
   expect_error(Exit::data, sentence("give --max_len ", end, " or more"), [&] { tokens(1, picture); });
+}
+
+// A model trained with other bounds of its pictures' area is saved with them: who loads it sees what it was trained on.
+TEST(Qwen2Vl, keeps_the_bounds_of_its_pictures) {
+  const TemporaryFolder folder("bounds");
+  const ProcessorConfig before = ProcessorConfig::load(golden("qwen2_vl/tiny"));
+  const auto saved = [&](const EncoderOptions& options) {
+    load_encoder(golden("qwen2_vl/tiny"), options)->write_configuration(folder.path());
+    return ProcessorConfig::load(folder.path());
+  };
+  EXPECT_EQ(saved({}).max_pixels, before.max_pixels);
+  EXPECT_EQ(read_text(folder / "preprocessor_config.json"),
+            read_text(golden("qwen2_vl/tiny/preprocessor_config.json")));
+  const ProcessorConfig changed = saved({.max_pixels = 123456, .load_weights = false});
+  EXPECT_EQ(changed.min_pixels, before.min_pixels);
+  EXPECT_EQ(changed.max_pixels, 123456);
 }
 
 }  // namespace

@@ -25,24 +25,24 @@ DecoderLayer::DecoderLayer(Module* parent, std::string name, const DecoderConfig
       mlp{this, "mlp", c},
       shape_{c.num_attention_heads, c.num_key_value_heads, c.head_dim, true, 1 / std::sqrt(double(c.head_dim))} {}
 
-Var DecoderLayer::attend(const Var& normed_q, const Var& normed_k, const RopeTable& q_rope, const RopeTable& k_rope,
-                         const Tensor& cu_q, const Tensor& cu_k) const {
-  const Var q = rope(self_attn.q_proj(normed_q), q_rope, shape_.heads);
-  const Var k = rope(self_attn.k_proj(normed_k), k_rope, shape_.kv_heads);
-  const Var v = self_attn.v_proj(normed_k);
-  return self_attn.o_proj(attention(q, k, v, cu_q, cu_k, shape_));
-}
-
 Var DecoderLayer::operator()(const Var& x, const TokenRows& rows) const {
   const Var normed = input_layernorm(x);
-  const Var h = x + attend(normed, normed, rows.rope, rows.rope, rows.cu_seqlens, rows.cu_seqlens);
-  return h + mlp(post_attention_layernorm(h));
+  const Var k = rope(self_attn.k_proj(normed), rows.rope, shape_.kv_heads), v = self_attn.v_proj(normed);
+  return attend(x, normed, rows.rope, rows.cu_seqlens, k, v, rows.cu_seqlens);
 }
 
-Var DecoderLayer::last_rows(const Var& x, const TokenRows& rows) const {
+Var DecoderLayer::last_rows(const Var& x, const TokenRows& rows, const std::function<void()>& narrowed) const {
   const Var normed = input_layernorm(x);
-  const Var h = gather_rows(x, rows.last_rows) + attend(gather_rows(normed, rows.last_rows), normed, rows.last_rope,
-                                                        rows.rope, rows.one_each, rows.cu_seqlens);
+  const Var k = rope(self_attn.k_proj(normed), rows.rope, shape_.kv_heads), v = self_attn.v_proj(normed);
+  narrowed();
+  return attend(gather_rows(x, rows.last_rows), gather_rows(normed, rows.last_rows), rows.last_rope, rows.one_each, k,
+                v, rows.cu_seqlens);
+}
+
+Var DecoderLayer::attend(const Var& x, const Var& normed, const RopeTable& angles, const Tensor& cu_q, const Var& k,
+                         const Var& v, const Tensor& cu_k) const {
+  const Var q = rope(self_attn.q_proj(normed), angles, shape_.heads);
+  const Var h = x + self_attn.o_proj(attention(q, k, v, cu_q, cu_k, shape_));
   return h + mlp(post_attention_layernorm(h));
 }
 

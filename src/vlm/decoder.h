@@ -2,6 +2,8 @@
 // rotary positions and a SwiGLU MLP. Rows of all sequences lie packed one after another; cu_seqlens says where each
 // begins.
 #pragma once
+#include <functional>
+
 #include "nn/layers.h"
 
 namespace vlm2vec {
@@ -37,8 +39,9 @@ struct DecoderLayer : Module {
   DecoderLayer(Module* parent, std::string name, const DecoderConfig& config);
   Var operator()(const Var& x, const TokenRows& rows) const;
   // The same, only for the last row of each sequence: all that is needed of the last layer. Each row's result has the
-  // same bits as in operator(), as rows do not depend on each other but through k and v.
-  Var last_rows(const Var& x, const TokenRows& rows) const;
+  // same bits as in operator(), as rows do not depend on each other but through k and v. `narrowed` is called between
+  // the products of all rows and those of the last ones.
+  Var last_rows(const Var& x, const TokenRows& rows, const std::function<void()>& narrowed) const;
 
   RmsNorm input_layernorm;
   DecoderAttention self_attn;
@@ -46,8 +49,9 @@ struct DecoderLayer : Module {
   DecoderMlp mlp;
 
  private:
-  Var attend(const Var& normed_q, const Var& normed_k, const RopeTable& q_rope, const RopeTable& k_rope,
-             const Tensor& cu_q, const Tensor& cu_k) const;
+  // The rest of the layer for the rows x, given keys and values.
+  Var attend(const Var& x, const Var& normed, const RopeTable& angles, const Tensor& cu_q, const Var& k, const Var& v,
+             const Tensor& cu_k) const;
   AttentionShape shape_;
 };
 

@@ -37,7 +37,7 @@ struct Encoder : Module {
   virtual const std::string& image_token() const = 0;  // what stands for a picture in a prompt
   virtual void set_gradient_checkpointing(bool on) = 0;
   // Writes the files that make a folder of saved weights a complete checkpoint (configuration, tokenizer, processor),
-  // as they were when the model was loaded.
+  // as they were when the model was loaded, but with the bounds of a picture's area that EncoderOptions gave.
   virtual void write_configuration(const std::filesystem::path& folder) const = 0;
 
   // For the user: one line about the pictures that were read in spite of a flaw; empty: there were none.

@@ -103,19 +103,20 @@ Var Qwen2Vl::operator()(const Batch& any_batch) {
   Var x = model.embed_tokens(batch.ids);
   if (batch.vision.patches) x = replace_rows(x, batch.image_rows, visual(batch.vision, dropout, trace));
   if (trace) trace("hidden_embed", x.value());
-  // Of the last layer only each sequence's last row is needed, unless somebody looks, or dropout is keyed by all rows.
+  // Of the last layer only each sequence's last row is needed, unless somebody looks.
   const size_t last = model.layers.size() - 1;
-  const bool prune = !trace && !dropout.active;
   for (size_t i = 0; i <= last; ++i) {
-    const auto layer = [this, i, last, prune, rows = batch.tokens, keys = batch.token_keys](const Var& h) {
+    const auto layer = [this, rows = batch.tokens, keys = batch.token_keys, last_keys = batch.last_keys, i,
+                        prune = !trace && i == last](const Var& h) {  // may run again in the backward pass
       dropout.row_keys = keys;
-      return prune && i == last ? model.layers[i].last_rows(h, rows) : model.layers[i](h, rows);
+      if (!prune) return model.layers[i](h, rows);
+      return model.layers[i].last_rows(h, rows, [&] { dropout.row_keys = last_keys; });
     };
     x = run(gradient_checkpointing_, layer, x);
     if (trace) trace("hidden_layer_" + std::to_string(i), x.value());
   }
   if (trace) trace("hidden_final", model.norm(x).value());
-  if (!prune) x = gather_rows(x, batch.tokens.last_rows);
+  if (trace) x = gather_rows(x, batch.tokens.last_rows);
   x = l2_normalize(model.norm(x));
   if (trace) trace("embedding", x.value());
   return x;

@@ -90,6 +90,7 @@ struct Qwen2VlBatch : Batch {
   Tensor ids;  // i32 [tokens], image tokens expanded
   TokenRows tokens;
   Tensor token_keys;           // i64 [tokens], for dropout
+  Tensor last_keys;            // i64 [sequences], of their last tokens
   PatchRows vision;            // patches undefined if no row has a picture
   Tensor image_rows;           // i32: the token rows that the merged patches replace
   Tensor position_ids, grids;  // i32 [3, tokens], [pictures, 3], for those who look
@@ -109,6 +110,7 @@ class Qwen2Vl : public Encoder {
  private:
   std::vector<int32_t> tokens_of(const EncoderInput& row, std::span<const Grid> grids) const;
   void trace_inputs(const Qwen2VlBatch& batch) const;
+  void keep_bounds();
   Qwen2VlConfig config_;
   ProcessorConfig processor_;
   Tokenizer tokenizer_;

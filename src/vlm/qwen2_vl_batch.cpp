@@ -1,5 +1,6 @@
 // From prompts and picture files to packed rows: decoding, resizing, patches, tokens, positions.
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "nn/state.h"
 #include "tensor/io/files.h"
@@ -67,6 +68,7 @@ Qwen2Vl::Qwen2Vl(const std::filesystem::path& folder, const EncoderOptions& opti
   image_token_ = tokenizer_.token(config_.image_token_id);
   for (const std::string& name : configuration_files())
     if (std::filesystem::exists(folder / name)) configuration_.emplace_back(name, read_text(folder / name));
+  if (options.min_pixels > 0 || options.max_pixels > 0) keep_bounds();
   if (options.bf16) use_bf16_products();
   if (!options.load_weights) return;
   const std::optional<DType> dtype = options.f64 ? std::optional(DType::f64) : std::nullopt;
@@ -129,7 +131,7 @@ std::unique_ptr<Batch> Qwen2Vl::prepare(std::span<const EncoderInput> rows) {
   for (const auto& picture : pictures) grids.push_back(grid_of(*picture, processor_));
 
   std::vector<int32_t> ids, cu{0}, last, image_rows, one_each{0}, positions[3];
-  std::vector<int64_t> token_keys, patch_keys, merged_keys;
+  std::vector<int64_t> token_keys, last_keys, patch_keys, merged_keys;
   std::span<const Grid> rest(grids);
   for (const EncoderInput& row : rows) {
     const std::span<const Grid> own = rest.first(row.images.size());
@@ -152,6 +154,7 @@ std::unique_ptr<Batch> Qwen2Vl::prepare(std::span<const EncoderInput> rows) {
     }
     cu.push_back(int32_t(ids.size()));
     last.push_back(cu.back() - 1);
+    last_keys.push_back(token_keys.back());
     one_each.push_back(int32_t(one_each.size()));
   }
 
@@ -167,6 +170,7 @@ std::unique_ptr<Batch> Qwen2Vl::prepare(std::span<const EncoderInput> rows) {
   };
   batch->ids = vector_tensor(ids, device_);
   batch->token_keys = vector_tensor(token_keys, device_);
+  batch->last_keys = vector_tensor(last_keys, device_);
   batch->tokens = {vector_tensor(cu, device_), angles(place), vector_tensor(last, device_),
                    vector_tensor(one_each, device_), angles(last_place)};
   batch->position_ids = from_vector(place, {3, int64_t(ids.size())});
@@ -190,6 +194,18 @@ std::unique_ptr<Batch> Qwen2Vl::prepare(std::span<const EncoderInput> rows) {
   batch->image_rows = vector_tensor(image_rows, device_);
   batch->grids = from_vector(grid_rows, {int64_t(grids.size()), 3});
   return batch;
+}
+
+// The bounds that were asked for are those of the model that is saved.
+void Qwen2Vl::keep_bounds() {
+  for (auto& [name, content] : configuration_) {
+    if (name != "preprocessor_config.json") continue;
+    auto file = nlohmann::ordered_json::parse(content);
+    file["min_pixels"] = processor_.min_pixels, file["max_pixels"] = processor_.max_pixels;
+    if (file.contains("size") && file["size"].contains("shortest_edge"))
+      file["size"]["shortest_edge"] = processor_.min_pixels, file["size"]["longest_edge"] = processor_.max_pixels;
+    content = file.dump(2) + "\n";
+  }
 }
 
 void Qwen2Vl::write_configuration(const std::filesystem::path& folder) const {
