@@ -275,6 +275,15 @@ TEST_F(Cli, ExplainsAndCertifiesEveryStage) {
     EXPECT_TRUE(has(table.out, stage)) << table.out;
   EXPECT_EQ(load_safetensors(folder_ / "one.safetensors").at("embedding").numel(), 16);
 
+  const std::string scored = "explain --model_name model --text '<|image_pad|> Name it.' --image train/p1.png ";
+  const Result map = run(scored + "--target 'a cat' --heat_map map.png --json");
+  ASSERT_EQ(map.code, 0) << map.err;
+  const auto attribution = nlohmann::json::parse(map.out).at("attribution");
+  EXPECT_LE(std::abs(attribution.at("score").get<double>()), 1 + 1e-6);
+  EXPECT_EQ(attribution.at("pictures").size(), 1u);
+  EXPECT_GT(read_rgb(folder_ / "map.png").width, 0);
+  EXPECT_EQ(run(scored + "--heat_map map.png").code, 2);
+
   fs::create_directories(folder_ / "reference");
   fs::rename(folder_ / "one.safetensors", folder_ / "reference/one.safetensors");
   fs::copy_file(folder_ / "train/p1.png", folder_ / "reference/p1.png");

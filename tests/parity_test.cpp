@@ -22,8 +22,8 @@ class Parity : public testing::Test {
     std::filesystem::copy_file(golden("qwen2_vl/images/small.png"), folder_ / "small.png");
     write_json(folder_ / "cases.json",
                {{{"name", "one"}, {"text", "<|image_pad|> Name it."}, {"images", {"small.png"}}}});
-    for (const auto& [name, value] : stages_of(*encoder_, {"<|image_pad|> Name it.", {folder_ / "small.png"}}))
-      reference_.emplace(name, value);
+    for (const Stage& stage : stages_of(*encoder_, {"<|image_pad|> Name it.", {folder_ / "small.png"}}))
+      reference_.emplace(stage.name, stage.value);
   }
   std::vector<CaseParity> compare() {
     save_safetensors(folder_ / "one.safetensors", reference_);

@@ -2,6 +2,8 @@
 #include <cstdio>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <numeric>
+#include <optional>
 
 #include "cli/commands.h"
 #include "mmeb/model.h"
@@ -25,16 +27,36 @@ Moments moments(const Tensor& x) {
   return m;
 }
 
-void print_table(const std::string& prompt, const std::vector<Stage>& stages) {
-  std::printf("prompt %s\n%-18s %-18s %12s %12s\n", nlohmann::json(prompt).dump().c_str(), "stage", "shape", "mean",
-              "deviation");
-  for (const Stage& stage : stages) {
-    const Moments m = moments(stage.value);
-    std::printf("%-18s %-18s %12.5g %12.5g\n", stage.name.c_str(), sentence(stage.value).c_str(), m.mean, m.deviation);
-  }
+// 1.9 G, 812 k, 40
+std::string short_number(double x) {
+  const char* unit = x >= 1e12 ? " T" : x >= 1e9 ? " G" : x >= 1e6 ? " M" : x >= 1e3 ? " k" : "";
+  x /= x >= 1e12 ? 1e12 : x >= 1e9 ? 1e9 : x >= 1e6 ? 1e6 : x >= 1e3 ? 1e3 : 1;
+  char text[32];
+  std::snprintf(text, sizeof text, *unit && x < 10 ? "%.1f%s" : "%.0f%s", x, unit);
+  return text;
 }
 
-void print_json(const std::string& prompt, const std::vector<Stage>& stages) {
+void print_table(const std::string& prompt, const std::vector<Stage>& stages) {
+  std::printf("prompt %s\n\n%-18s %-17s %9s %9s %10s %9s %10s\n", nlohmann::json(prompt).dump().c_str(), "stage",
+              "shape", "mean", "deviation", "parameters", "FLOPs", "time");
+  double parameters = 0, flops = 0, seconds = 0;
+  std::string told;
+  for (const Stage& stage : stages) {
+    const StageNote& note = stage.note;
+    const std::string what = note.text == told ? "" : note.text;
+    if (!what.empty()) std::printf("\n  %s\n", what.c_str());
+    told = note.text;
+    const Moments m = moments(stage.value);
+    std::printf("%-18s %-17s %9.3g %9.3g %10s %9s %7.2f ms\n", stage.name.c_str(), sentence(stage.value).c_str(),
+                m.mean, m.deviation, note.parameters ? short_number(double(note.parameters)).c_str() : "",
+                note.flops > 0 ? short_number(note.flops).c_str() : "", stage.seconds * 1e3);
+    parameters += double(note.parameters), flops += note.flops, seconds += stage.seconds;
+  }
+  std::printf("%-56s %10s %9s %7.2f ms\n", "in all", short_number(parameters).c_str(), short_number(flops).c_str(),
+              seconds * 1e3);
+}
+
+nlohmann::ordered_json to_json(const std::vector<Stage>& stages) {
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   for (const Stage& stage : stages) {
     const Moments m = moments(stage.value);
@@ -42,29 +64,59 @@ void print_json(const std::string& prompt, const std::vector<Stage>& stages) {
                     {"shape", stage.value.shape()},
                     {"dtype", name_of(stage.value.dtype())},
                     {"mean", m.mean},
-                    {"deviation", m.deviation}});
+                    {"deviation", m.deviation},
+                    {"parameters", stage.note.parameters},
+                    {"flops", stage.note.flops},
+                    {"seconds", stage.seconds}});
   }
-  std::cout << nlohmann::ordered_json{{"prompt", prompt}, {"stages", list}} << '\n';
+  return list;
+}
+
+float sum(const std::vector<float>& shares) { return std::accumulate(shares.begin(), shares.end(), 0.0f); }
+
+void print_attribution(const Attribution& a) {
+  std::printf("\nscore %.4f; its shares, to first order:\n", a.score);
+  for (const auto& [piece, share] : a.words) std::printf("%+9.4f  %s\n", share, nlohmann::json(piece).dump().c_str());
+  for (size_t i = 0; i < a.pictures.size(); ++i)
+    std::printf("%+9.4f  picture %zu, %dx%d patches\n", sum(a.pictures[i].shares), i + 1, a.pictures[i].rows,
+                a.pictures[i].columns);
+}
+
+nlohmann::ordered_json to_json(const Attribution& a) {
+  nlohmann::ordered_json words = nlohmann::ordered_json::array(), pictures = nlohmann::ordered_json::array();
+  for (const auto& [piece, share] : a.words) words.push_back({{"piece", piece}, {"share", share}});
+  for (const PictureAttribution& p : a.pictures)
+    pictures.push_back({{"rows", p.rows}, {"columns", p.columns}, {"shares", p.shares}});
+  return {{"score", a.score}, {"words", words}, {"pictures", pictures}};
+}
+
+// map.png, and map-2.png, … for further pictures.
+std::filesystem::path numbered(const std::filesystem::path& file, size_t i) {
+  if (i == 0) return file;
+  return file.parent_path() / sentence(file.stem().string(), "-", i + 1, file.extension().string());
 }
 
 }  // namespace
 
 Exit run_explain(const Command& command, const Arguments& arguments) {
   ModelOptions model;
-  std::string text, instruction, prompt = "raw", dump;
-  std::vector<std::string> images;
+  std::string text, instruction, prompt = "raw", dump, target, map;
+  std::vector<std::string> images, target_images;
   Device device;
   bool quiet = false, json = false;
   CommandLine line(
       command.name, command.purpose,
       "explain --model_name runs/demo/model --prompt vlm2vec-v2 --instruction \"Name the object.\" --image "
-      "runs/demo/data/MMEB-eval/images/EmojiNet/0.png");
+      "runs/demo/data/MMEB-eval/images/EmojiNet/0.png --target cat --heat_map map.png");
   model.fields(line);
   line("text", text, "the text of the input");
   line("image", images, "its pictures");
   line("instruction", instruction, "what to do with it (not in a raw prompt)");
   line("prompt", prompt, "raw: the text is the prompt; vlm2vec-v1, vlm2vec-v2: built as the official code does");
   line("dump", dump, "safetensors file to write: every stage in full, f32 or i64");
+  line("target", target, "the text of a second input: prints the score of the two, and what of the first carries it");
+  line("target_image", target_images, "pictures of the second input");
+  line("heat_map", map, "PNG to write: the picture, red where it speaks for the score, blue where against");
   line.require({"model_name"});
   line.threads();
   line.device(device);
@@ -74,22 +126,44 @@ Exit run_explain(const Command& command, const Arguments& arguments) {
 
   if (text.empty() && instruction.empty() && images.empty())
     fail(Exit::usage, "explain: --text, --image and --instruction are all missing; what should be explained?");
-  if (!dump.empty()) check_output_file(dump, "");
+  const bool compares = !target.empty() || !target_images.empty();
+  if (!map.empty() && (!compares || images.empty()))
+    fail(Exit::usage, "explain: --heat_map shows what of an --image carries its score with a --target; give both");
+  if (!map.empty() && std::filesystem::path(map).extension() != ".png")
+    fail(Exit::usage, "explain: --heat_map: got \"", map, "\", expected a name that ends in .png");
+  for (const std::string& file : {dump, map})
+    if (!file.empty()) check_output_file(file, "");
   const auto encoder = load_model(model, device, quiet);
-  if (prompt == "raw" && !images.empty() && text.find(encoder->image_token()) == std::string::npos)
-    fail(Exit::usage, "explain: a raw --text needs ", encoder->image_token(),
-         " where its picture belongs; --prompt vlm2vec-v2 puts it there");
-  EncoderInput input{build_prompt(prompt, {instruction, text, images.size()}, encoder->image_token()), {}};
-  input.images.assign(images.begin(), images.end());
-  input.row = "explain";
+  const auto input_of = [&](const PromptParts& parts, const std::vector<std::string>& pictures, const char* name) {
+    if (prompt == "raw" && !pictures.empty() && parts.text.find(encoder->image_token()) == std::string::npos)
+      fail(Exit::usage, "explain: a raw ", name, " needs ", encoder->image_token(),
+           " where its picture belongs; --prompt vlm2vec-v2 puts it there");
+    EncoderInput input{build_prompt(prompt, parts, encoder->image_token()), {}, 0, "explain"};
+    input.images.assign(pictures.begin(), pictures.end());
+    return input;
+  };
+  const EncoderInput input = input_of({instruction, text, images.size()}, images, "--text");
+  std::optional<Attribution> attribution;
+  if (compares) {
+    const EncoderInput second = input_of({"", target, target_images.size()}, target_images, "--target");
+    attribution = encoder->attribute(input, embed(*encoder, {&second, 1}, 1));
+  }
   const std::vector<Stage> stages = stages_of(*encoder, input);
   if (!dump.empty()) {
     NamedTensors named;
     for (const Stage& stage : stages) named.emplace(stage.name, stage.value);
     save_safetensors(dump, named, {{"precision", model.precision}, {"prompt", input.text}});
   }
-  if (json) print_json(input.text, stages);
-  else if (!quiet) print_table(input.text, stages);
+  if (!map.empty())
+    for (size_t i = 0; i < images.size(); ++i) write_png(numbered(map, i), heat_map(attribution->pictures[i]));
+  if (json) {
+    nlohmann::ordered_json all{{"prompt", input.text}, {"stages", to_json(stages)}};
+    if (attribution) all["attribution"] = to_json(*attribution);
+    std::cout << all << '\n';
+  } else if (!quiet) {
+    print_table(input.text, stages);
+    if (attribution) print_attribution(*attribution);
+  }
   return Exit::ok;
 }
 

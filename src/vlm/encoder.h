@@ -10,6 +10,7 @@
 
 #include "nn/lora.h"
 #include "nn/module.h"
+#include "vlm/image.h"
 
 namespace vlm2vec {
 
@@ -30,12 +31,37 @@ struct Batch {
 // `explain --dump`. A traced model computes all rows of all layers.
 using Trace = std::function<void(const std::string& stage, const Tensor& value)>;
 
+// What a stage does, in words, and what it costs for the rows of a batch.
+struct StageNote {
+  std::string text;
+  int64_t parameters = 0;
+  double flops = 0;  // of products and attention, a multiplication and an addition counting 2
+};
+
+// How a picture's patches share in a score, row by row.
+struct PictureAttribution {
+  Image image;  // as the model sees it
+  int rows = 0, columns = 0;
+  std::vector<float> shares;  // [rows, columns]
+};
+// What carries the score y·t of an input's embedding y: to first order, each number x of the input has the share
+// x·dy/dx·t (gradient times input: Shrikumar et al. 2016). A word's numbers are its token's embedding, a patch's its
+// normalised pixels.
+struct Attribution {
+  double score = 0;
+  std::vector<std::pair<std::string, float>> words;  // tokens, but those that stand for a picture, and their shares
+  std::vector<PictureAttribution> pictures;
+};
+
 struct Encoder : Module {
   virtual std::unique_ptr<Batch> prepare(std::span<const EncoderInput> rows) = 0;
   virtual Var operator()(const Batch& batch) = 0;  // [rows, dim], normalised
   virtual int64_t dim() const = 0;
   virtual const std::string& image_token() const = 0;  // what stands for a picture in a prompt
   virtual void set_gradient_checkpointing(bool on) = 0;
+  virtual StageNote describe(const std::string& stage, const Batch& batch) = 0;  // of those that `trace` sees
+  // target: f32 [dim], on the host.
+  virtual Attribution attribute(const EncoderInput& row, const Tensor& target) = 0;
   // Writes the files that make a folder of saved weights a complete checkpoint (configuration, tokenizer, processor),
   // as they were when the model was loaded, but with the bounds of a picture's area that EncoderOptions gave.
   virtual void write_configuration(const std::filesystem::path& folder) const = 0;

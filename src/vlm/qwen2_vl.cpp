@@ -80,8 +80,8 @@ VisionTower::VisionTower(Module* parent, std::string name, const VisionConfig& c
       blocks{this, "blocks", c.depth, c},
       merger{this, "merger", c} {}
 
-Var VisionTower::operator()(const PatchRows& rows, DropoutState& dropout, const Trace& trace) {
-  Var x = patch_embed(rows.patches);
+Var VisionTower::operator()(const Var& patches, const PatchRows& rows, DropoutState& dropout, const Trace& trace) {
+  Var x = patch_embed(patches);
   for (size_t i = 0; i < blocks.size(); ++i) {
     const auto block = [this, i, rows, &dropout](const Var& h) {  // may run again in the backward pass
       dropout.row_keys = rows.keys;
@@ -98,10 +98,13 @@ Var VisionTower::operator()(const PatchRows& rows, DropoutState& dropout, const 
 
 Var Qwen2Vl::operator()(const Batch& any_batch) {
   const auto& batch = static_cast<const Qwen2VlBatch&>(any_batch);
-  const Trace& trace = this->trace;
   if (trace) trace_inputs(batch);
-  Var x = model.embed_tokens(batch.ids);
-  if (batch.vision.patches) x = replace_rows(x, batch.image_rows, visual(batch.vision, dropout, trace));
+  return forward(batch, model.embed_tokens(batch.ids), batch.vision.patches);
+}
+
+Var Qwen2Vl::forward(const Qwen2VlBatch& batch, const Var& words, const Var& patches) {
+  Var x = words;
+  if (batch.vision.patches) x = replace_rows(x, batch.image_rows, visual(patches, batch.vision, dropout, trace));
   if (trace) trace("hidden_embed", x.value());
   // Of the last layer only each sequence's last row is needed, unless somebody looks.
   const size_t last = model.layers.size() - 1;

@@ -79,7 +79,7 @@ struct PatchMerger : Module {
 
 struct VisionTower : Module {
   VisionTower(Module* parent, std::string name, const VisionConfig& config);
-  Var operator()(const PatchRows& rows, DropoutState& dropout, const Trace& trace);
+  Var operator()(const Var& patches, const PatchRows& rows, DropoutState& dropout, const Trace& trace);
   bool gradient_checkpointing = false;
   PatchEmbed patch_embed;
   ModuleList<VisionBlock> blocks;
@@ -104,11 +104,15 @@ class Qwen2Vl : public Encoder {
   int64_t dim() const override { return config_.text.hidden_size; }
   const std::string& image_token() const override { return image_token_; }
   void set_gradient_checkpointing(bool on) override;
+  StageNote describe(const std::string& stage, const Batch& batch) override;
+  Attribution attribute(const EncoderInput& row, const Tensor& target) override;
   void write_configuration(const std::filesystem::path& folder) const override;
   std::string flaw_note() const override { return images_.flaws(); }
 
  private:
   std::vector<int32_t> tokens_of(const EncoderInput& row, std::span<const Grid> grids) const;
+  // words: [tokens, hidden], before pictures take their places; patches: as in batch.vision.
+  Var forward(const Qwen2VlBatch& batch, const Var& words, const Var& patches);
   void trace_inputs(const Qwen2VlBatch& batch) const;
   void keep_bounds();
   Qwen2VlConfig config_;

@@ -1,5 +1,9 @@
 #include "vlm/stages.h"
 
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
 namespace vlm2vec {
 namespace {
 
@@ -11,11 +15,18 @@ Tensor on_host(const Tensor& x) {
 }  // namespace
 
 std::vector<Stage> stages_of(Encoder& encoder, const EncoderInput& input) {
+  using Clock = std::chrono::steady_clock;
   const NoGrad no_grad;
   std::vector<Stage> stages;
-  encoder.trace = [&](const std::string& name, const Tensor& value) { stages.push_back({name, on_host(value)}); };
+  Clock::time_point before = Clock::now();
   try {
-    encoder(*encoder.prepare({&input, 1}));
+    const auto batch = encoder.prepare({&input, 1});
+    encoder.trace = [&](const std::string& name, const Tensor& value) {
+      const double seconds = std::chrono::duration<double>(Clock::now() - before).count();
+      stages.push_back({name, on_host(value), encoder.describe(name, *batch), seconds});
+      before = Clock::now();
+    };
+    encoder(*batch);
   } catch (...) {
     encoder.trace = nullptr;
     throw;
@@ -24,6 +35,23 @@ std::vector<Stage> stages_of(Encoder& encoder, const EncoderInput& input) {
   Tensor& embedding = stages.back().value;
   embedding = embedding.view({embedding.numel()});
   return stages;
+}
+
+Image heat_map(const PictureAttribution& picture) {
+  Image map = picture.image;
+  float largest = 1e-30f;
+  for (const float share : picture.shares) largest = std::max(largest, std::abs(share));
+  for (int y = 0; y < map.height; ++y)
+    for (int x = 0; x < map.width; ++x) {
+      const size_t patch =
+          size_t(y * picture.rows / map.height) * size_t(picture.columns) + size_t(x * picture.columns / map.width);
+      const float share = picture.shares[patch] / largest, strength = 0.75f * std::sqrt(std::abs(share));
+      uint8_t* rgb = map.at(y, x);
+      const float gray = 0.299f * float(rgb[0]) + 0.587f * float(rgb[1]) + 0.114f * float(rgb[2]);
+      const float colour[3] = {share > 0 ? 230.0f : 30.0f, 50.0f, share > 0 ? 30.0f : 230.0f};
+      for (int c = 0; c < 3; ++c) rgb[c] = uint8_t(std::lround(gray * (1 - strength) + colour[c] * strength));
+    }
+  return map;
 }
 
 }  // namespace vlm2vec

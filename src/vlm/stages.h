@@ -1,4 +1,4 @@
-// A look inside a model: every stage of one input on its way through it.
+// A look inside a model: every stage of one input on its way through it, and a picture of what carries a score.
 #pragma once
 #include <string>
 #include <vector>
@@ -13,7 +13,12 @@ namespace vlm2vec {
 struct Stage {
   std::string name;
   Tensor value;
+  StageNote note;
+  double seconds = 0;  // input_ids: of all that comes before the first layer, decoding and resizing above all
 };
 std::vector<Stage> stages_of(Encoder& encoder, const EncoderInput& input);
+
+// The picture in gray, with what speaks for the score in red and what speaks against it in blue.
+Image heat_map(const PictureAttribution& picture);
 
 }  // namespace vlm2vec
