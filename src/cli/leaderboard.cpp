@@ -25,6 +25,8 @@ Exit run_leaderboard(const Command& command, const Arguments& arguments) {
   if (!line.parse(arguments)) return Exit::ok;
 
   if (folders.size() != 1) fail(Exit::usage, "leaderboard: got ", folders.size(), " folders, expected one");
+  if (entry.embedding_dimension < 0 || entry.max_length_tokens < 0)
+    fail(Exit::usage, "leaderboard: --embedding_dimension and --max_length_tokens cannot be negative");
   const nlohmann::ordered_json report = leaderboard_json(folders[0], entry);
   write_text(output, report.dump(4) + "\n");
   nlohmann::ordered_json counts;

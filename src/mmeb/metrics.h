@@ -4,7 +4,8 @@
 //   precision  H_k / k                              ndcg_exponential  the same of 2^{r_i} − 1
 //   recall     H_k / |L|, 1 without labels          map               Σ_{i≤k, hit} (hits up to i) / i / min(|L|, k)
 //   f1         their harmonic mean                  mrr               1 / rank of the first hit within k, else 0
-// A name that a ranking repeats counts once in precision, recall and hit, each time in map and nDCG.
+// A name that a ranking repeats counts once in precision, recall and hit, but each time in map and nDCG, which can then
+// exceed 1 (as they do in the official files where candidates repeat the right one).
 #pragma once
 #include <string>
 #include <utility>

@@ -1,11 +1,13 @@
 #include "mmeb/retrieval.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "mmeb/evaluation_files.h"
 #include "mmeb/model.h"
+#include "mmeb/parquet/parquet.h"
 #include "mmeb/progress.h"
 #include "mmeb/row_files.h"
 #include "tensor/io/files.h"
@@ -50,7 +52,10 @@ RecallScore evaluate_direction(const std::string& name, const Tensor& embeddings
 std::vector<EvalRow> read_captioned_pictures(const fs::path& file) {
   std::vector<EvalRow> rows;
   std::set<std::string> seen;
-  read_rows(file, {}, [&](const Json& row) {
+  std::string path = "filename";  // where a Parquet file has that, its "image" is the picture itself
+  for (const fs::path& part : row_files(file))
+    if (part.extension() == ".parquet" && !std::ranges::count(ParquetFile::open(part).columns(), path)) path = "image";
+  read_rows(file, {path, "caption"}, [&](const Json& row) {
     const std::string image = text_field(row, row.contains("filename") ? "filename" : "image");
     const std::vector<std::string> captions = text_list_field(row, "caption");
     if (image.empty() || captions.empty()) fail(Exit::data, "has no picture or no caption");
