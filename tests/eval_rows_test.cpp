@@ -1,12 +1,12 @@
 // Both published layouts of test rows give the same texts, and the names by which VLM2Vec V2 tells candidates apart.
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "expect_error.h"
 #include "mmeb/registry.h"
 #include "temporary_folder.h"
-#include "tensor/io/files.h"
 
 namespace vlm2vec {
 namespace {
@@ -16,7 +16,7 @@ using nlohmann::json;
 std::vector<EvalRow> rows_of(const std::string& set, const json& row) {
   const TemporaryFolder folder("rows");
   std::filesystem::create_directories(folder / set);
-  write_text(folder / set / "test.jsonl", row.dump() + "\n");
+  std::ofstream(folder / set / "test.jsonl") << row.dump() << "\n";
   return read_eval_rows(folder / set / "test.jsonl");
 }
 

@@ -112,8 +112,10 @@ TEST(Registry, GoldenAggregates) {
     if (!aggregate.contains(table)) continue;  // the paper's row is in one collection only
     const json& expected = aggregate.at(table == "scores" ? "means" : "paper_llava_hr_means");
     const auto means = means_of(aggregate.at(table));
-    for (const auto& [key, value] : expected.items())
-      EXPECT_NEAR(means.at(key), value.get<double>(), 1e-13 * 100), ++compared;
+    for (const auto& [key, value] : expected.items()) {
+      EXPECT_NEAR(means.at(key), value.get<double>(), 1e-13 * 100) << table << " " << key;
+      ++compared;
+    }
   }
   EXPECT_GE(compared, 7);
 }

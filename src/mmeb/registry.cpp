@@ -63,6 +63,14 @@ const std::vector<Ablation>& published_ablations() {
   return ablations;
 }
 
+std::vector<PublishedRecall> published_flickr30k() {
+  std::vector<PublishedRecall> list;
+  const auto content = nlohmann::json::parse(kPublishedJson);
+  for (const auto& r : content.at("flickr30k"))
+    list.push_back({r.at("model"), r.at("source"), r.at("i2t"), r.at("t2i")});
+  return list;
+}
+
 std::vector<std::pair<std::string, std::vector<std::string>>> leaderboard_sets() {
   std::vector<std::pair<std::string, std::vector<std::string>>> groups = {{"image", {}}};
   for (const RegisteredSet& set : registered_sets()) groups[0].second.push_back(set.name);

@@ -43,6 +43,13 @@ struct Ablation {
 };
 const std::vector<Ablation>& published_ablations();
 
+// Zero-shot recall at 1, 5 and 10 on Flickr30K's test set, percent: 1000 pictures with 5 captions each.
+struct PublishedRecall {
+  std::string model, source;
+  std::vector<double> i2t, t2i;
+};
+std::vector<PublishedRecall> published_flickr30k();
+
 // The sets of the leaderboard's file by group, in its order: "image" (the 36), "video", "visdoc".
 std::vector<std::pair<std::string, std::vector<std::string>>> leaderboard_sets();
 

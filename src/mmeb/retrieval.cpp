@@ -9,6 +9,7 @@
 #include "mmeb/model.h"
 #include "mmeb/parquet/parquet.h"
 #include "mmeb/progress.h"
+#include "mmeb/registry.h"
 #include "mmeb/row_files.h"
 #include "tensor/io/files.h"
 #include "tensor/io/json_lines.h"
@@ -115,15 +116,21 @@ std::vector<RecallScore> evaluate_retrieval(const EvalOptions& o, Device device,
 }
 
 std::string recall_table(const std::vector<RecallScore>& scores) {
-  std::string table = "Recall, %                            @1      @5     @10\n";
-  table += std::string(55, '-') + "\n";
-  for (const RecallScore& score : scores) {
+  const auto line = [](std::string title, const auto& recall, const std::string& note) {
     char cells[64];
-    std::snprintf(cells, sizeof cells, "%8.1f%8.1f%8.1f", score.recall[0], score.recall[1], score.recall[2]);
-    std::string title = score.name;
-    title.resize(std::max(title.size(), size_t(31)), ' ');
-    table += title + cells + sentence("   of ", score.queries, " queries, ", score.candidates, " candidates\n");
-  }
+    std::snprintf(cells, sizeof cells, "%8.1f%8.1f%8.1f", recall[0], recall[1], recall[2]);
+    title.resize(std::max(title.size(), size_t(36)), ' ');
+    return title + cells + "   " + note + "\n";
+  };
+  std::string table = "Recall, %                                 @1      @5     @10\n" + std::string(60, '-') + "\n";
+  for (const RecallScore& score : scores)
+    table +=
+        line(score.name, score.recall, sentence("of ", score.queries, " queries, ", score.candidates, " candidates"));
+  if (scores.size() != 2 || scores[0].queries != 1000 || scores[0].candidates != 5000) return table;
+  table += "Published on Flickr30K, which also has 1000 pictures with 5 captions each:\n";
+  for (const PublishedRecall& published : published_flickr30k())
+    table += line(published.model + " i2t", published.i2t, published.source) +
+             line(published.model + " t2i", published.t2i, published.source);
   return table;
 }
 
