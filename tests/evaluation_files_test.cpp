@@ -46,7 +46,7 @@ EvaluatedSet golden_set(const std::string& name, const NamedTensors& vectors, co
     for (const Side& side : row.candidates) candidates.back().push_back(target_numbers.at(side));
   }
   const int64_t n = int64_t(sides.size());
-  const Tensor embeddings = Tensor::borrow(values.data(), {n, int64_t(values.size()) / n}, DType::f32, nullptr).clone();
+  const Tensor embeddings = from_vector(values, {n, int64_t(values.size()) / n});
   return rank_set(name, rows, std::move(sides), embeddings, std::move(queries), std::move(candidates));
 }
 
@@ -97,8 +97,7 @@ TEST(EvaluationFiles, info_and_vectors) {
   const std::vector<Side> sides = {{"q", "q.png"}, {"a", ""}, {"b", ""}};
   const std::vector<EvalRow> rows = {{sides[0], {sides[2], sides[1], sides[2]}, {"b", "a", "b"}},
                                      {sides[1], {sides[1]}, {"a"}}};
-  const float values[] = {1, 0, 0, 1, 1, 0};
-  const Tensor embeddings = Tensor::borrow(values, {3, 2}, DType::f32, nullptr).clone();
+  const Tensor embeddings = from_vector<float>({1, 0, 0, 1, 1, 0}, {3, 2});
   const EvaluatedSet set = rank_set("S", rows, sides, embeddings, {0, 1}, {{2, 1, 2}, {1}});
   EXPECT_TRUE(set.results[0].correct && set.results[0].tie && !set.results[1].tie);
   write_set_files(folder.path(), set, true);
