@@ -33,7 +33,8 @@ struct TrainSet {
   std::vector<TrainRow> rows;
 };
 
-// Errors (Exit::data) name file and row. `limit` > 0 keeps the first rows only, as the official code does.
+// Errors (Exit::data) name file and row. `limit` > 0 keeps the first rows only, as the official code does. The name of
+// a test file's folder is the set's.
 std::vector<TrainRow> read_train_rows(const std::filesystem::path& file, int64_t limit = 0);
 std::vector<EvalRow> read_eval_rows(const std::filesystem::path& file);
 
