@@ -15,6 +15,7 @@ const std::vector<Command>& commands() {
       {"init", "Write a checkpoint with random weights, to train from scratch.", run_init},
       {"train", "Train a vision-language model into an embedder (VLM2Vec: InfoNCE with GradCache).", run_train},
       {"eval", "Rank every query's candidates and report Precision@1 as the paper does.", run_eval},
+      {"leaderboard", "Write the file that MMEB's leaderboard takes, from the scores of eval.", run_leaderboard},
       {"embed", "Turn lines of text and pictures into unit vectors.", run_embed},
       {"explain", "Show every stage of one input on its way through a model, and save them.", run_explain},
       {"parity", "Compare every stage with a reference implementation's and write a certificate.", run_parity},
@@ -31,7 +32,7 @@ const std::vector<Command>& commands() {
 std::string usage() {
   std::ostringstream text;
   text << "Usage: vlm2vec COMMAND [OPTIONS]\n\nCommands:\n" << std::left;
-  for (const Command& command : commands()) text << "  " << std::setw(11) << command.name << command.purpose << '\n';
+  for (const Command& command : commands()) text << "  " << std::setw(13) << command.name << command.purpose << '\n';
   text << "\nvlm2vec COMMAND --help shows a command's options and an example.";
   return text.str();
 }

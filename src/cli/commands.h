@@ -17,6 +17,7 @@ Exit run_data_mini(const Command& command, const Arguments& arguments);
 Exit run_init(const Command& command, const Arguments& arguments);
 Exit run_train(const Command& command, const Arguments& arguments);
 Exit run_eval(const Command& command, const Arguments& arguments);
+Exit run_leaderboard(const Command& command, const Arguments& arguments);
 Exit run_embed(const Command& command, const Arguments& arguments);
 Exit run_explain(const Command& command, const Arguments& arguments);
 Exit run_parity(const Command& command, const Arguments& arguments);

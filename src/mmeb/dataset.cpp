@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "mmeb/registry.h"
 #include "mmeb/row_files.h"
 #include "tensor/io/files.h"
 #include "tensor/io/json_lines.h"
@@ -24,20 +25,6 @@ std::vector<TrainRow> read_train_rows(const fs::path& file, int64_t limit) {
                     {text_field(row, "pos_text"), text_field(row, "pos_image_path")}});
   };
   read_rows(file, {"qry", "qry_image_path", "pos_text", "pos_image_path"}, add, limit);
-  if (rows.empty()) fail(Exit::data, file.string(), ": has no rows");
-  return rows;
-}
-
-std::vector<EvalRow> read_eval_rows(const fs::path& file) {
-  std::vector<EvalRow> rows;
-  read_rows(file, {"qry_text", "qry_img_path", "tgt_text", "tgt_img_path"}, [&](const Row& row) {
-    const auto texts = text_list_field(row, "tgt_text"), images = text_list_field(row, "tgt_img_path");
-    if (texts.size() != images.size() || texts.empty())
-      fail(Exit::data, texts.size(), " target texts and ", images.size(),
-           " target pictures; expected two lists of one length, at least 1");
-    rows.push_back({{text_field(row, "qry_text"), text_field(row, "qry_img_path")}, {}});
-    for (size_t i = 0; i < texts.size(); ++i) rows.back().candidates.push_back({texts[i], images[i]});
-  });
   if (rows.empty()) fail(Exit::data, file.string(), ": has no rows");
   return rows;
 }
@@ -78,8 +65,7 @@ std::vector<Task> read_tasks(const fs::path& folder) {
   const fs::path clean = normal.has_filename() ? normal : normal.parent_path();
   fs::path file = clean / "tasks.json";
   if (!fs::exists(file)) file = clean.parent_path() / "tasks.json";
-  if (!fs::exists(file))
-    fail(Exit::data, folder.string(), ": no tasks.json here or one folder up; it says each set's meta-task and split");
+  if (!fs::exists(file)) return registered_tasks();
   std::vector<Task> tasks;
   try {
     const json content = read_json(file);

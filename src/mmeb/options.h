@@ -104,17 +104,24 @@ struct TrainOptions : ModelOptions {
 };
 
 struct EvalOptions : ModelOptions {
-  std::string dataset_name, image_dir, encode_output_path;
+  std::string dataset_name, retrieval_file, image_dir, encode_output_path;
   std::vector<std::string> subset_name;
   int64_t per_device_eval_batch_size = 32;
+  bool save_embeddings = true;
 
   template <class Visit>
   void fields(Visit&& visit) {
     ModelOptions::fields(visit);
     visit("dataset_name", dataset_name, "folder of test sets, one sub-folder each (MMEB-eval)");
     visit("subset_name", subset_name, "only these sets of the folder");
-    visit("image_dir", image_dir, "joined before the rows' picture paths (default: dataset_name)");
-    visit("encode_output_path", encode_output_path, "where scores, predictions and summary.json go");
+    visit("retrieval_file", retrieval_file,
+          "instead of a folder: rows {\"filename\": picture, \"caption\": [texts]}, as Flickr30K has them, for recall "
+          "both "
+          "ways among all of them");
+    visit("image_dir", image_dir,
+          "joined before the rows' picture paths (default: dataset_name, or the folder of retrieval_file)");
+    visit("encode_output_path", encode_output_path, "where scores, predictions, embeddings and summary.json go");
+    visit("save_embeddings", save_embeddings, "write the vectors of each set too: {set}_qry.npy, {set}_tgt.npy");
     visit("per_device_eval_batch_size", per_device_eval_batch_size,
           "inputs embedded at a time; scores do not depend on it");
   }
