@@ -15,6 +15,7 @@ const std::vector<Command>& commands() {
       {"init", "Write a checkpoint with random weights, to train from scratch.", run_init},
       {"train", "Train a vision-language model into an embedder (VLM2Vec: InfoNCE with GradCache).", run_train},
       {"eval", "Rank every query's candidates and report Precision@1 as the paper does.", run_eval},
+      {"compare", "Show where two evaluations differ, and whether more than by chance.", run_compare},
       {"embed", "Turn lines of text and pictures into unit vectors.", run_embed},
       {"explain", "Show every stage of one input on its way through a model, and save them.", run_explain},
       {"parity", "Compare every stage with a reference implementation's and write a certificate.", run_parity},

@@ -125,8 +125,8 @@ Ranking rank(const Tensor& embeddings, const std::vector<int32_t>& queries,
 
 Summary summarise(std::vector<SetScore> scores, const std::vector<Task>& tasks, double SetScore::*value) {
   std::map<std::string, std::pair<double, int>> groups;  // sum and number of sets
-  for (const SetScore& score : scores) {
-    const Task& task = task_of(score.name, tasks);
+  for (SetScore& score : scores) {
+    const Task& task = score.task = task_of(score.name, tasks);
     if (task.optional) continue;
     for (const std::string& group : {std::string("overall"), task.split, task.meta_task}) {
       groups[group].first += score.*value;

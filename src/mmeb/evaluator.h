@@ -26,6 +26,7 @@ struct SetScore {
   std::string name;
   double accuracy = 0, chance = 0;  // percent; chance: the mean of 1 / candidates
   int64_t correct = 0, rows = 0, ties = 0;
+  Task task = {};  // set by summarise()
 };
 
 // Means over data sets, percent; −1 where no set belongs to the group.
