@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "mmeb/embedding_cache.h"
 #include "mmeb/model.h"
 #include "mmeb/progress.h"
 #include "tensor/cpu/simd/simd.h"
@@ -167,19 +168,20 @@ Summary evaluate(const EvalOptions& o, Device device, bool quiet) {
   };
   usage(o.per_device_eval_batch_size > 0, "eval: --per_device_eval_batch_size must be positive");
   const auto encoder = load_model(o, device, quiet);
+  const auto cache = open_embedding_cache(o.embedding_cache, o, device, *encoder);
   const EvaluationData data{o.dataset_name, o.image_dir.empty() ? o.dataset_name : o.image_dir, o.subset_name,
                             encoder->image_token(), o.precision};
   Progress progress("eval", int64_t(list_subsets(data.dataset, "test.jsonl", data.subsets).size()), quiet);
   int64_t sets = 0;
   const auto embed_set = [&](const std::vector<EncoderInput>& inputs, const std::string& name) {
-    const Tensor embeddings = embed(*encoder, inputs, o.per_device_eval_batch_size, [&](int64_t done) {
-      progress.update(sets, sentence(name, " ", done, "/", inputs.size()));
-    });
+    const auto update = [&](int64_t done) { progress.update(sets, sentence(name, " ", done, "/", inputs.size())); };
+    const Tensor embeddings = embed(*encoder, inputs, o.per_device_eval_batch_size, update, cache.get());
     progress.update(++sets, name);
     return embeddings;
   };
   const Summary summary = evaluate(data, embed_set, o.encode_output_path);
   progress.note(encoder->flaw_note());
+  if (cache) progress.note(cache->note());
   return summary;
 }
 
