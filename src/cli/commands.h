@@ -12,6 +12,7 @@ struct Command {
   Exit (*run)(const Command& command, const Arguments& arguments);
 };
 
+Exit run_compare(const Command& command, const Arguments& arguments);
 Exit run_data_cat(const Command& command, const Arguments& arguments);
 Exit run_data_mini(const Command& command, const Arguments& arguments);
 Exit run_init(const Command& command, const Arguments& arguments);

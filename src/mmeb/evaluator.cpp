@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "mmeb/embedding_cache.h"
 #include "mmeb/evaluation_files.h"
 #include "mmeb/model.h"
 #include "mmeb/progress.h"
@@ -49,8 +50,8 @@ SetScore evaluate_set(const std::string& name, const EvaluationData& data, const
 
 Summary summarise(std::vector<SetScore> scores, const std::vector<Task>& tasks, double SetScore::*value) {
   std::map<std::string, std::pair<double, int>> groups;  // sum and number of sets
-  for (const SetScore& score : scores) {
-    const Task& task = task_of(score.name, tasks);
+  for (SetScore& score : scores) {
+    const Task& task = score.task = task_of(score.name, tasks);
     if (task.optional) continue;
     for (const std::string& group : {std::string("overall"), task.split, task.meta_task}) {
       groups[group].first += score.*value;
@@ -89,20 +90,21 @@ Summary evaluate(const EvaluationData& data, const EmbedFunction& embed, const f
 
 Summary evaluate(const EvalOptions& o, Device device, bool quiet) {
   const auto encoder = load_model(o, device, quiet);
+  const auto cache = open_embedding_cache(o.embedding_cache, o, device, *encoder);
   const EvaluationData data{o.dataset_name, o.image_dir.empty() ? o.dataset_name : o.image_dir,
                             o.subset_name,  encoder->image_token(),
                             o.precision,    o.save_embeddings};
   Progress progress("eval", int64_t(list_subsets(data.dataset, "test.jsonl", data.subsets).size()), quiet);
   int64_t sets = 0;
   const auto embed_set = [&](const std::vector<EncoderInput>& inputs, const std::string& name) {
-    const Tensor embeddings = embed(*encoder, inputs, o.per_device_eval_batch_size, [&](int64_t done) {
-      progress.update(sets, sentence(name, " ", done, "/", inputs.size()));
-    });
+    const auto update = [&](int64_t done) { progress.update(sets, sentence(name, " ", done, "/", inputs.size())); };
+    const Tensor embeddings = embed(*encoder, inputs, o.per_device_eval_batch_size, update, cache.get());
     progress.update(++sets, name);
     return embeddings;
   };
   const Summary summary = evaluate(data, embed_set, o.encode_output_path);
   progress.note(encoder->flaw_note());
+  if (cache) progress.note(cache->note());
   return summary;
 }
 

@@ -16,6 +16,7 @@ struct SetScore {
   double accuracy = 0, chance = 0;  // percent; chance: the mean of 1 / candidates
   int64_t correct = 0, rows = 0, ties = 0;
   std::vector<RowResult> results;  // of each row; not kept in summary.json
+  Task task = {};                  // set by summarise()
 };
 
 // Means over data sets, percent; −1 where no set belongs to the group.

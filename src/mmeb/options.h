@@ -104,7 +104,7 @@ struct TrainOptions : ModelOptions {
 };
 
 struct EvalOptions : ModelOptions {
-  std::string dataset_name, retrieval_file, image_dir, encode_output_path;
+  std::string dataset_name, retrieval_file, image_dir, encode_output_path, embedding_cache;
   std::vector<std::string> subset_name;
   int64_t per_device_eval_batch_size = 32;
   bool save_embeddings = true;
@@ -124,6 +124,9 @@ struct EvalOptions : ModelOptions {
     visit("save_embeddings", save_embeddings, "write the vectors of each set too: {set}_qry.npy, {set}_tgt.npy");
     visit("per_device_eval_batch_size", per_device_eval_batch_size,
           "inputs embedded at a time; scores do not depend on it");
+    visit(
+        "embedding_cache", embedding_cache,
+        "folder that keeps vectors for later: those of the same model, options, text and pictures are not made again");
   }
 };
 
