@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "mmeb/model.h"
 #include "mmeb/progress.h"
@@ -44,18 +43,12 @@ const Task& task_of(const std::string& set, const std::vector<Task>& tasks) {
   fail(Exit::data, "tasks.json does not know the set ", set, "; its meta-task and split are needed");
 }
 
-// Its rows can be read and its pictures are there.
-void check_set(const std::string& name, const EvaluationData& data) {
-  std::set<std::string> found;
+// Its rows can be read; are its pictures there?
+void check_set(const std::string& name, const EvaluationData& data, PictureCheck& pictures) {
   const std::vector<EvalRow> rows = read_eval_rows(data.dataset / name / "test.jsonl");
-  const auto check = [&](const Side& side, size_t row) {
-    if (!side.image.empty() && found.insert(side.image).second && !fs::is_regular_file(data.image_dir / side.image))
-      fail(Exit::data, (data.image_dir / side.image).string(), ": no such file; row ", row + 1, " of ", name,
-           " names this picture (--image_dir is joined before it)");
-  };
   for (size_t i = 0; i < rows.size(); ++i) {
-    check(rows[i].query, i);
-    for (const Side& candidate : rows[i].candidates) check(candidate, i);
+    pictures.add(rows[i].query.image, i, name);
+    for (const Side& candidate : rows[i].candidates) pictures.add(candidate.image, i, name);
   }
 }
 
@@ -151,7 +144,9 @@ Summary chance_summary(const Summary& summary, const std::vector<Task>& tasks) {
 Summary evaluate(const EvaluationData& data, const EmbedFunction& embed, const fs::path& output) {
   const std::vector<Task> tasks = read_tasks(data.dataset);
   const std::vector<std::string> names = list_subsets(data.dataset, "test.jsonl", data.subsets);
-  for (const std::string& name : names) task_of(name, tasks), check_set(name, data);  // before hours of embedding
+  PictureCheck pictures(data.image_dir);
+  for (const std::string& name : names) task_of(name, tasks), check_set(name, data, pictures);
+  pictures.require_all();  // before hours of embedding
   std::vector<SetScore> scores;
   if (!output.empty()) fs::create_directories(output);
   for (const std::string& name : names) scores.push_back(evaluate_set(name, data, embed, output));
@@ -167,7 +162,7 @@ Summary evaluate(const EvalOptions& o, Device device, bool quiet) {
   };
   usage(o.per_device_eval_batch_size > 0, "eval: --per_device_eval_batch_size must be positive");
   const auto encoder = load_model(o, device, quiet);
-  const EvaluationData data{o.dataset_name, o.image_dir.empty() ? o.dataset_name : o.image_dir, o.subset_name,
+  const EvaluationData data{o.dataset_name, fs::path(o.image_dir.empty() ? o.dataset_name : o.image_dir), o.subset_name,
                             encoder->image_token(), o.precision};
   Progress progress("eval", int64_t(list_subsets(data.dataset, "test.jsonl", data.subsets).size()), quiet);
   int64_t sets = 0;

@@ -41,7 +41,8 @@ Summary summarise(std::vector<SetScore> scores, const std::vector<Task>& tasks,
 using EmbedFunction = std::function<Tensor(const std::vector<EncoderInput>& inputs, const std::string& set)>;
 
 struct EvaluationData {
-  std::filesystem::path dataset, image_dir;
+  std::filesystem::path dataset;
+  Pictures image_dir;
   std::vector<std::string> subsets;  // empty: all
   std::string image_token, precision = "f32";
 };
