@@ -59,26 +59,25 @@ void ArchiveFile::CloseZip::operator()(zip_t* archive) const { zip_discard(archi
 ArchiveFile::ArchiveFile(const fs::path& path) : file_(path.string()) {
   const auto mapped = MappedFile::open(path);
   const auto bytes = mapped->bytes();
+  file_size_ = bytes.size();
   if (bytes.size() > 1 && bytes[0] == 0x1F && bytes[1] == 0x8B)
     fail(Exit::data, file_, ": is compressed as a whole (gzip), so that no member can be read alone; gunzip it to a ",
          ".tar file, or unpack it");
-  mapped_ = mapped;
-  if (path.extension() == ".tar") index_ = index_tar(bytes, file_);
+  if (path.extension() == ".tar") mapped_ = mapped, index_ = index_tar(bytes, file_);
   else open_zip();
   top_ = common_top(index_);
 }
 
 void ArchiveFile::open_zip() {
-  // From the mapped bytes: libzip asks the system about a file once for every member, which takes most of the time.
-  const auto bytes = mapped_->bytes();
-  zip_error_t error;
-  zip_error_init(&error);
-  zip_source_t* source = zip_source_buffer_create(bytes.data(), bytes.size(), 0, &error);
-  if (source) zip_.reset(zip_open_from_source(source, ZIP_RDONLY, &error));
-  if (source && !zip_) zip_source_free(source);
-  const std::string reason = zip_ ? "" : zip_error_strerror(&error);
-  zip_error_fini(&error);
-  if (!zip_) fail(Exit::data, file_, ": is no zip file that can be read (", reason, "); is the download complete?");
+  int code = 0;
+  zip_.reset(zip_open(file_.c_str(), ZIP_RDONLY, &code));
+  if (!zip_) {
+    zip_error_t error;
+    zip_error_init_with_code(&error, code);
+    const std::string reason = zip_error_strerror(&error);
+    zip_error_fini(&error);
+    fail(Exit::data, file_, ": is no zip file that can be read (", reason, "); is the download complete?");
+  }
   const zip_int64_t count = zip_get_num_entries(zip_.get(), 0);
   for (zip_int64_t i = 0; i < count; ++i) {
     const char* stored = zip_get_name(zip_.get(), zip_uint64_t(i), ZIP_FL_ENC_RAW);
@@ -128,9 +127,8 @@ FileBytes ArchiveFile::read_zip(const std::string& member, uint64_t number, uint
          ", which libzip does not read; unpack the archive");
   if (about.size > most)
     fail(Exit::data, name, ": claims ", about.size, " bytes; at most ", most, " are read; is the archive damaged?");
-  if (about.comp_size > mapped_->bytes().size())
-    fail(Exit::data, name, ": claims ", about.comp_size, " bytes of a file that has ", mapped_->bytes().size(),
-         "; it is damaged");
+  if (about.comp_size > file_size_)
+    fail(Exit::data, name, ": claims ", about.comp_size, " bytes of a file that has ", file_size_, "; it is damaged");
   const std::unique_ptr<zip_file_t, CloseMember> file(zip_fopen_index(zip_.get(), number, 0));
   if (!file) fail(Exit::data, name, ": cannot be read (", zip_strerror(zip_.get()), "); the archive is damaged");
   // Memory grows with what really comes, not with what is claimed.

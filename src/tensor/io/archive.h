@@ -55,8 +55,9 @@ class ArchiveFile {
   FileBytes read_zip(const std::string& member, uint64_t number, uint64_t most) const;
 
   std::string file_, top_;
+  uint64_t file_size_ = 0;
   ArchiveIndex index_;
-  std::shared_ptr<const MappedFile> mapped_;
+  std::shared_ptr<const MappedFile> mapped_;  // a tar's bytes
   std::unique_ptr<zip, CloseZip> zip_;
   mutable std::mutex lock_;  // of zip_, which one thread uses at a time
 };
