@@ -19,7 +19,7 @@ std::vector<std::string> training_texts(const fs::path& dataset, const std::stri
   std::vector<std::string> texts;
   for (const TrainSet& set : read_train_folder(dataset, {}, 0))
     for (const TrainRow& row : set.rows)
-      for (const Side& side : {row.query, row.positive}) texts.push_back(encoder_input(side, image_token, "").text);
+      for (const Side& side : {row.query, row.positive}) texts.push_back(encoder_input(side, image_token, {}).text);
   return texts;
 }
 

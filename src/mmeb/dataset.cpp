@@ -54,9 +54,9 @@ std::vector<TrainSet> read_train_folder(const fs::path& folder, const std::vecto
   return sets;
 }
 
-EncoderInput encoder_input(const Side& side, const std::string& image_token, const fs::path& image_dir, uint64_t key) {
+EncoderInput encoder_input(const Side& side, const std::string& image_token, const Pictures& image_dir, uint64_t key) {
   EncoderInput input{replace_stored_tokens(side.text, image_token), {}, key};
-  if (!side.image.empty()) input.images.push_back(image_dir / side.image);
+  if (!side.image.empty()) input.images.push_back(image_dir.locate(side.image));
   return input;
 }
 

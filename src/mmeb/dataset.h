@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "mmeb/pictures.h"
 #include "vlm/encoder.h"
 
 namespace vlm2vec {
@@ -44,9 +45,8 @@ std::vector<TrainSet> read_train_folder(const std::filesystem::path& folder, con
 std::vector<std::string> list_subsets(const std::filesystem::path& folder, const std::string& file,
                                       const std::vector<std::string>& wanted);
 
-// What the encoder sees of a side: the backbone's image token in the place of <|image_1|>, the full path of the
-// picture.
-EncoderInput encoder_input(const Side& side, const std::string& image_token, const std::filesystem::path& image_dir,
+// What the encoder sees of a side: the backbone's image token in the place of <|image_1|>, where the picture lies.
+EncoderInput encoder_input(const Side& side, const std::string& image_token, const Pictures& image_dir,
                            uint64_t key = 0);
 
 // Whose score counts where.

@@ -1,12 +1,8 @@
 #include "mmeb/evaluation_inputs.h"
 
-#include <set>
-
 #include "tensor/error.h"
 
 namespace vlm2vec {
-
-namespace fs = std::filesystem;
 
 int32_t DistinctInputs::number(const Side& side, size_t row) {
   const auto [at, is_new] = numbers_.emplace(side, int32_t(inputs_.size()));
@@ -18,16 +14,10 @@ int32_t DistinctInputs::number(const Side& side, size_t row) {
   return at->second;
 }
 
-void check_set(const std::string& name, const std::vector<EvalRow>& rows, const EvaluationData& data) {
-  std::set<std::string> found;
-  const auto check = [&](const Side& side, size_t row) {
-    if (!side.image.empty() && found.insert(side.image).second && !fs::is_regular_file(data.image_dir / side.image))
-      fail(Exit::data, (data.image_dir / side.image).string(), ": no such file; row ", row + 1, " of ", name,
-           " names this picture (--image_dir is joined before it)");
-  };
+void check_set(const std::string& name, const std::vector<EvalRow>& rows, PictureCheck& pictures) {
   for (size_t i = 0; i < rows.size(); ++i) {
-    check(rows[i].query, i);
-    for (const Side& candidate : rows[i].candidates) check(candidate, i);
+    pictures.add(rows[i].query.image, i, name);
+    for (const Side& candidate : rows[i].candidates) pictures.add(candidate.image, i, name);
   }
 }
 

@@ -11,7 +11,8 @@
 namespace vlm2vec {
 
 struct EvaluationData {
-  std::filesystem::path dataset, image_dir;
+  std::filesystem::path dataset;
+  Pictures image_dir;
   std::vector<std::string> subsets;  // empty: all
   std::string image_token, precision = "f32";
   bool save_embeddings = true;
@@ -36,7 +37,7 @@ class DistinctInputs {
   std::vector<Side> sides_;
 };
 
-// The pictures of a set's rows are there. Errors (Exit::data) name the picture and the row.
-void check_set(const std::string& name, const std::vector<EvalRow>& rows, const EvaluationData& data);
+// Looks for the pictures of a set's rows.
+void check_set(const std::string& name, const std::vector<EvalRow>& rows, PictureCheck& pictures);
 
 }  // namespace vlm2vec

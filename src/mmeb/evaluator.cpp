@@ -77,8 +77,10 @@ Summary evaluate(const EvaluationData& data, const EmbedFunction& embed, const f
   const std::vector<Task> tasks = read_tasks(data.dataset);
   const std::vector<std::string> names = list_subsets(data.dataset, "test.jsonl", data.subsets);
   for (const std::string& name : names) task_of(name, tasks);  // before hours of embedding: all sets are known, …
-  for (const std::string& name : names)                        // … can be read, and have their pictures
-    check_set(name, read_eval_rows(data.dataset / name / "test.jsonl"), data);
+  PictureCheck pictures(data.image_dir);
+  for (const std::string& name : names)  // … can be read, and have their pictures
+    check_set(name, read_eval_rows(data.dataset / name / "test.jsonl"), pictures);
+  pictures.require_all();
   std::vector<SetScore> scores;
   if (!output.empty()) fs::create_directories(output);
   for (const std::string& name : names) scores.push_back(evaluate_set(name, data, embed, output));
@@ -91,7 +93,7 @@ Summary evaluate(const EvaluationData& data, const EmbedFunction& embed, const f
 Summary evaluate(const EvalOptions& o, Device device, bool quiet) {
   const auto encoder = load_model(o, device, quiet);
   const auto cache = open_embedding_cache(o.embedding_cache, o, device, *encoder);
-  const EvaluationData data{o.dataset_name, o.image_dir.empty() ? o.dataset_name : o.image_dir,
+  const EvaluationData data{o.dataset_name, fs::path(o.image_dir.empty() ? o.dataset_name : o.image_dir),
                             o.subset_name,  encoder->image_token(),
                             o.precision,    o.save_embeddings};
   Progress progress("eval", int64_t(list_subsets(data.dataset, "test.jsonl", data.subsets).size()), quiet);

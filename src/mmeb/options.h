@@ -72,7 +72,10 @@ struct TrainOptions : ModelOptions {
     visit("subset_name", subset_name, "only these sets of the folder");
     visit("num_sample_per_subset", num_sample_per_subset, "only the first N rows of each set (0: all)");
     visit("train_file", train_file, "one file of training rows (JSON lines) instead of a folder");
-    visit("image_dir", image_dir, "joined before the rows' picture paths (default: the folder of the rows)");
+    visit("image_dir", image_dir,
+          "joined before the rows' picture paths, or a zip or tar file; zips and tars in it, its images_zip and its "
+          "images "
+          "are read in place (default: the folder of the rows)");
     visit("output_dir", output_dir, "where the trained model, log.jsonl and checkpoints go");
     visit("max_steps", max_steps, "training steps");
     visit("per_device_train_batch_size", per_device_train_batch_size, "pairs per step");
@@ -116,10 +119,10 @@ struct EvalOptions : ModelOptions {
     visit("subset_name", subset_name, "only these sets of the folder");
     visit("retrieval_file", retrieval_file,
           "instead of a folder: rows {\"filename\": picture, \"caption\": [texts]}, as Flickr30K has them, for recall "
-          "both "
-          "ways among all of them");
+          "both ways among all of them");
     visit("image_dir", image_dir,
-          "joined before the rows' picture paths (default: dataset_name, or the folder of retrieval_file)");
+          "joined before the rows' picture paths, or a zip or tar file; zips and tars in it, its images_zip and its "
+          "images are read in place (default: dataset_name, or the folder of retrieval_file)");
     visit("encode_output_path", encode_output_path, "where scores, predictions, embeddings and summary.json go");
     visit("save_embeddings", save_embeddings, "write the vectors of each set too: {set}_qry.npy, {set}_tgt.npy");
     visit("per_device_eval_batch_size", per_device_eval_batch_size,

@@ -72,7 +72,9 @@ std::vector<RecallScore> evaluate_retrieval(const fs::path& file, const Evaluati
   const std::string name = file.stem().string();
   const std::vector<EvalRow> rows = read_captioned_pictures(file);
   if (rows.empty()) fail(Exit::data, file.string(), ": has no rows");
-  check_set(name, rows, data);
+  PictureCheck check(data.image_dir);
+  check_set(name, rows, check);
+  check.require_all();
   DistinctInputs distinct(data, name);
   std::vector<int32_t> pictures, captions;
   std::vector<std::string> picture_names, caption_names;
@@ -101,7 +103,7 @@ std::vector<RecallScore> evaluate_retrieval(const EvalOptions& o, Device device,
   read_captioned_pictures(file);  // before the model is loaded
   const auto encoder = load_model(o, device, quiet);
   EvaluationData data;
-  data.image_dir = o.image_dir.empty() ? file.parent_path() : fs::path(o.image_dir);
+  data.image_dir = Pictures(o.image_dir.empty() ? file.parent_path() : fs::path(o.image_dir));
   data.image_token = encoder->image_token();
   data.save_embeddings = o.save_embeddings;
   Progress progress("eval", 1, quiet);

@@ -1,7 +1,6 @@
 #include "mmeb/training_rows.h"
 
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "tensor/io/files.h"
 
@@ -18,9 +17,9 @@ TrainingRows::TrainingRows(const TrainOptions& o) : steps_(o.max_steps), batch_s
     image_dir_ = fs::path(o.train_file).parent_path();
   } else {
     sets_ = read_train_folder(o.dataset_name, o.subset_name, o.num_sample_per_subset);
-    image_dir_ = o.dataset_name;
+    image_dir_ = fs::path(o.dataset_name);
   }
-  if (!o.image_dir.empty()) image_dir_ = o.image_dir;
+  if (!o.image_dir.empty()) image_dir_ = fs::path(o.image_dir);
   std::vector<int64_t> sizes;
   for (const TrainSet& set : sets_) sizes.push_back(int64_t(set.rows.size())), row_count_ += sizes.back();
   if (o.batches.empty()) sampler_.emplace(sizes, o.per_device_train_batch_size, o.seed);
@@ -45,13 +44,11 @@ void TrainingRows::read_batches(const TrainOptions& o) {
 }
 
 void TrainingRows::check_pictures() const {
-  std::set<std::string> found;
+  PictureCheck check(image_dir_);
   for (const TrainSet& set : sets_)
     for (size_t i = 0; i < set.rows.size(); ++i)
-      for (const Side* side : {&set.rows[i].query, &set.rows[i].positive})
-        if (!side->image.empty() && found.insert(side->image).second && !fs::is_regular_file(image_dir_ / side->image))
-          fail(Exit::data, (image_dir_ / side->image).string(), ": no such file; row ", i + 1, " of ", set.name,
-               " names this picture (--image_dir is joined before it)");
+      for (const Side* side : {&set.rows[i].query, &set.rows[i].positive}) check.add(side->image, i, set.name);
+  check.require_all();
 }
 
 std::vector<RowId> TrainingRows::next() {

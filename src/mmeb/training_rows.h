@@ -18,7 +18,7 @@ class TrainingRows {
   std::vector<RowId> next();  // the rows of the next step
   const TrainRow& operator[](RowId id) const { return sets_[size_t(id.set)].rows[size_t(id.row)]; }
   std::string name_of(RowId id) const;  // "row 12 of Scene_t2i"
-  const std::filesystem::path& image_dir() const { return image_dir_; }
+  const Pictures& image_dir() const { return image_dir_; }
   std::string summary() const;   // "27500 rows of 11 sets, 2000 steps of 128 pairs"
   std::string note() const;      // for the user, if a batch cannot but repeat rows; else empty
   uint64_t fingerprint() const;  // of all texts and picture paths, in order (FNV-1a)
@@ -28,7 +28,7 @@ class TrainingRows {
   std::vector<TrainSet> sets_;
   std::vector<std::vector<int64_t>> batches_;
   std::optional<Sampler> sampler_;
-  std::filesystem::path image_dir_;
+  Pictures image_dir_;
   int64_t steps_, batch_size_, row_count_ = 0;
   size_t position_ = 0;
 };
