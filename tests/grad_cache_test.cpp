@@ -19,7 +19,7 @@ struct Setting {
 };
 
 std::vector<double> gradients(const TemporaryFolder& folder, const Setting& s, const TinyPairs& pairs, int64_t chunk,
-                              bool checkpointing = false) {
+                              bool checkpointing = false, const Matching& matching = {}) {
   const auto encoder = load_encoder(folder.path(), {.f64 = s.f64});
   std::vector<Parameter*> trained = encoder->parameters();
   AttachedLora lora;
@@ -36,7 +36,7 @@ std::vector<double> gradients(const TemporaryFolder& folder, const Setting& s, c
   encoder->set_gradient_checkpointing(checkpointing);
   const TrainedParameters parameters(trained);
   contrastive_step(*encoder, pairs.queries, pairs.targets,
-                   {.temperature = 0.2, .query_chunk = chunk, .target_chunk = chunk});
+                   {.temperature = 0.2, .query_chunk = chunk, .target_chunk = chunk, .matching = matching});
   return to_vector<double>(parameters.gradients());
 }
 
@@ -69,6 +69,26 @@ INSTANTIATE_TEST_SUITE_P(, GradCache,
                                                                 : "full") +
                                   (info.param.f64 ? "_f64" : "_f32");
                          });
+
+// Seven targets more than queries are hard negatives of all; with groups some targets do not count.
+TEST(GradCacheNegatives, equal_the_whole_batch) {
+  const TemporaryFolder folder("negatives");
+  write_tiny_model(folder.path());
+  TinyPairs pairs = tiny_pairs(folder.path(), 20);
+  pairs.queries.resize(13);
+  std::vector<int32_t> labels(13), groups(20);
+  for (size_t i = 0; i < 13; ++i) labels[i] = int32_t(i);
+  for (size_t i = 0; i < 20; ++i) groups[i] = int32_t(i % 6);
+  const Matching own{from_vector(labels, {13}), {}}, masked{own.labels, from_vector(groups, {20})};
+  const Setting f64{false, true, 1e-12};
+  for (const Matching& matching : {own, masked}) {
+    const auto plain = gradients(folder, f64, pairs, 0, false, matching);
+    for (const int64_t chunk : {1, 3, 8})
+      EXPECT_LE(relative_l2(gradients(folder, f64, pairs, chunk, false, matching), plain), f64.limit) << chunk;
+  }
+  EXPECT_GT(relative_l2(gradients(folder, f64, pairs, 0, false, masked), gradients(folder, f64, pairs, 0, false, own)),
+            1e-3);
+}
 
 // The dropout of a row is its own: another seed draws other masks.
 TEST(GradCacheDropout, follows_the_seed) {
