@@ -85,7 +85,8 @@ __global__ void infonce_kernel(const T* q, const T* t, int64_t queries, int64_t 
 // `first` on, as rows of a strip.
 template <class T>
 __global__ void infonce_ds_kernel(const T* dloss, const T* q, const T* t, const T* lse, int64_t first, int64_t rows,
-                                  int64_t queries, int64_t targets, int64_t d, Matching matching, T inverse_tau, T* ds) {
+                                  int64_t queries, int64_t targets, int64_t d, Matching matching, T inverse_tau,
+                                  T* ds) {
   const int64_t i0 = first + int64_t(blockIdx.x) * side, j0 = int64_t(blockIdx.y) * side;
   const int64_t i = i0 + threadIdx.y, j = j0 + threadIdx.x;
   const T s = score(q, t, i0, j0, queries, targets, d, inverse_tau);
@@ -99,8 +100,8 @@ Matching matching_of(const Tensor& labels, const Tensor& groups) {
 }
 
 template <class T>
-void run_forward(const Tensor& q, const Tensor& t, const Tensor& labels, const Tensor& groups, double inverse_tau, const Tensor& loss, const Tensor& lse,
-                 const Tensor& best) {
+void run_forward(const Tensor& q, const Tensor& t, const Tensor& labels, const Tensor& groups, double inverse_tau,
+                 const Tensor& loss, const Tensor& lse, const Tensor& best) {
   launch(blocks(q.rows(), side), dim3(side, side), 0, infonce_kernel<T>, q.data<T>(), t.data<T>(), q.rows(), t.rows(),
          q.columns(), matching_of(labels, groups), inverse_tau, loss.data<T>(), lse.data<T>(), best.data<int32_t>());
 }
@@ -108,15 +109,14 @@ void run_forward(const Tensor& q, const Tensor& t, const Tensor& labels, const T
 // Strip by strip: dq = ds t,   dt += dsᵀ q
 template <class T>
 void run_backward(const Tensor& dloss, const Tensor& q, const Tensor& t, const Tensor& labels, const Tensor& groups,
-                  const Tensor& lse, double inverse_tau,
-                  const Tensor& dq, const Tensor& dt) {
+                  const Tensor& lse, double inverse_tau, const Tensor& dq, const Tensor& dt) {
   const Tensor strip({std::min<int64_t>(strip_rows, q.rows()), t.rows()}, q.dtype(), q.device());
   for (int64_t first = 0; first < q.rows(); first += strip_rows) {
     const int64_t rows = std::min<int64_t>(strip_rows, q.rows() - first);
     const Tensor ds = strip.rows(0, rows);
     launch(dim3(blocks(rows, side), blocks(t.rows(), side)), dim3(side, side), 0, infonce_ds_kernel<T>, dloss.data<T>(),
-           q.data<T>(), t.data<T>(), lse.data<T>(), first, rows, q.rows(), t.rows(), q.columns(), matching_of(labels, groups), inverse_tau,
-           ds.data<T>());
+           q.data<T>(), t.data<T>(), lse.data<T>(), first, rows, q.rows(), t.rows(), q.columns(),
+           matching_of(labels, groups), inverse_tau, ds.data<T>());
     matmul(ds, t, Tensor(), {}, dq.rows(first, first + rows));
     matmul(ds, q.rows(first, first + rows), Tensor(), {.transpose_a = true, .accumulate = first > 0}, dt);
   }
@@ -124,14 +124,13 @@ void run_backward(const Tensor& dloss, const Tensor& q, const Tensor& t, const T
 
 }  // namespace
 
-void infonce(const Tensor& q, const Tensor& t, const Tensor& labels, const Tensor& groups, double inverse_tau, const Tensor& loss, const Tensor& lse,
-             const Tensor& best) {
+void infonce(const Tensor& q, const Tensor& t, const Tensor& labels, const Tensor& groups, double inverse_tau,
+             const Tensor& loss, const Tensor& lse, const Tensor& best) {
   const auto run = q.dtype() == DType::f64 ? run_forward<double> : run_forward<float>;
   run(q, t, labels, groups, inverse_tau, loss, lse, best);
 }
 void infonce_backward(const Tensor& dloss, const Tensor& q, const Tensor& t, const Tensor& labels, const Tensor& groups,
-                      const Tensor& lse, double inverse_tau,
-                      const Tensor& dq, const Tensor& dt) {
+                      const Tensor& lse, double inverse_tau, const Tensor& dq, const Tensor& dt) {
   const auto run = q.dtype() == DType::f64 ? run_backward<double> : run_backward<float>;
   run(dloss, q, t, labels, groups, lse, inverse_tau, dq, dt);
 }

@@ -118,7 +118,8 @@ TEST(KernelsLoss, NaNIsNotLost) {
   const Tensor best({1}, DType::i32, Device::emu);
   emu::cross_entropy(x, integers({5}), loss, lse);
   EXPECT_TRUE(std::isnan(numbers(lse)[0]));
-  emu::infonce(tensor({1, 1}, DType::f32, {1}), tensor({20, 1}, DType::f32, values), integers({0}), {}, 1, loss, lse, best);
+  emu::infonce(tensor({1, 1}, DType::f32, {1}), tensor({20, 1}, DType::f32, values), integers({0}), {}, 1, loss, lse,
+               best);
   EXPECT_TRUE(std::isnan(numbers(lse)[0]));
 }
 

@@ -60,7 +60,8 @@ TEST(SamplerGolden, interleaves_as_the_official_code_through_its_library) {
     if (!name.ends_with("_library")) continue;
     const Interleaving how{trace.at("weights"), golden.at("sub_batch"), name.find("first_exhausted") != name.npos};
     Batches expected = batches_of(trace.at("batches"));
-    expected.insert(expected.end(), expected.begin(), expected.end());  // the next pass is the same
+    const Batches pass = expected;  // the next one is the same
+    expected.insert(expected.end(), pass.begin(), pass.end());
     EXPECT_EQ(take(interleaved_sampler(sizes, how, golden.at("batch"), 42), expected.size()), expected) << name;
     // What fills no batch is dropped: in batches of one row, nothing is.
     const Batches rows = take(interleaved_sampler(sizes, how, 1, 42), trace.at("rows").size());

@@ -144,8 +144,8 @@ TEST_F(Trainer, any_number_of_threads_gives_the_same_bits) {
   for (const bool query : {true, false}) {
     std::vector<EncoderInput> inputs;
     for (size_t i = 0; i < rows.size(); ++i)
-      inputs.push_back(encoder_input(query ? rows[i].query : rows[i].positives[0], encoder->image_token(),
-                                     folder_.path() / "data"));
+      inputs.push_back(
+          encoder_input(query ? rows[i].query : rows[i].positives[0], encoder->image_token(), folder_.path() / "data"));
     const int64_t tokens = static_cast<const Qwen2VlBatch&>(*encoder->prepare(inputs)).ids.numel();
     EXPECT_GT(2.0 * double(tokens) * hidden * hidden, 1.5e6);
     EXPECT_GT(tokens * hidden, 1 << 14);
@@ -222,8 +222,10 @@ TEST_F(Trainer, resumes_bit_for_bit_with_each_sampling) {
 TEST_F(Trainer, masks_duplicates_and_logs_their_share) {
   std::string rows;
   for (int i = 0; i < 4; ++i)
-    rows += json{{"qry", "what " + std::to_string(i)}, {"qry_image_path", ""}, {"pos_text", "Yes"},
-                 {"pos_image_path", ""}}.dump() + "\n";
+    rows +=
+        json{{"qry", "what " + std::to_string(i)}, {"qry_image_path", ""}, {"pos_text", "Yes"}, {"pos_image_path", ""}}
+            .dump() +
+        "\n";
   write_text(folder_ / "yes.jsonl", rows);
   for (const bool mask : {false, true}) {
     TrainOptions o = options(mask ? "masked" : "plain");

@@ -24,8 +24,7 @@ const std::set<std::string> kWithoutMeaning = {"data_mode", "dataset_path", "glo
 
 std::string list_of(const Words& words) {
   std::string text;
-  for (size_t i = 0; i < words.size(); ++i)
-    text += (i == 0 ? "" : i + 1 == words.size() ? " or " : ", ") + words[i];
+  for (size_t i = 0; i < words.size(); ++i) text += (i == 0 ? "" : i + 1 == words.size() ? " or " : ", ") + words[i];
   return text;
 }
 

@@ -8,7 +8,7 @@ namespace vlm2vec {
 class NumpyRandom {
  public:
   explicit NumpyRandom(uint64_t seed);
-  uint64_t bits();  // as Generator.bit_generator.random_raw()
+  uint64_t bits();                                             // as Generator.bit_generator.random_raw()
   double uniform() { return double(bits() >> 11) * 0x1p-53; }  // in [0, 1), as Generator.random()
 
  private:

@@ -46,7 +46,7 @@ struct ModelOptions : AdapterArguments {
 
 struct TrainOptions : ModelOptions {
   std::string dataset_name, dataset_split = "original", dataset_config, data_basedir, train_file, image_dir, output_dir,
-      batches;
+                            batches;
   std::vector<std::string> subset_name;
   int64_t num_sample_per_subset = 0, num_hardneg = 0;
   bool mask_duplicates = false;
@@ -80,9 +80,10 @@ struct TrainOptions : ModelOptions {
     visit("data_basedir", data_basedir, "joined before relative folders in dataset_config");
     visit("train_file", train_file, "one file of training rows (JSON lines) instead of a folder");
     visit("image_dir", image_dir, "joined before the rows' picture paths (default: the folder of the rows)");
-    visit("sampling", sampling,
-          "order of rows: shuffled (VLM2Vec V1: all rows as one), interleaved (V2: blocks of one set) or balanced (each "
-          "row of a set drawn uniformly); default: interleaved with dataset_config, else shuffled");
+    visit(
+        "sampling", sampling,
+        "order of rows: shuffled (VLM2Vec V1: all rows as one), interleaved (V2: blocks of one set) or balanced (each "
+        "row of a set drawn uniformly); default: interleaved with dataset_config, else shuffled");
     visit("interleave_stopping_strategy", interleave_stopping_strategy,
           "an interleaved pass ends when all sets are spent (all_exhausted) or with the first (first_exhausted)");
     visit("homogeneous_batch_size_per_device", homogeneous_batch_size_per_device,

@@ -55,7 +55,7 @@ class Interleaver {
     spent_ = 0, left_in_block_ = 0;
   }
   bool at_end() const { return spent_ == spent_at_end_; }
-  RowId next() {  // not at the end
+  RowId next() {                                                       // not at the end
     while (left_in_block_ == 0 || positions_[set_] == sizes_[set_]) {  // of a spent set no block goes on
       set_ = size_t(std::upper_bound(ends_.begin(), ends_.end(), random_.uniform()) - ends_.begin());
       left_in_block_ = block_;

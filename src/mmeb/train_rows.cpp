@@ -50,7 +50,9 @@ std::string_view TrainRows::text(uint32_t at) const {
 }
 
 TrainRow TrainRows::operator[](size_t i) const {
-  const auto side = [&](size_t s) { return Side{std::string(text(sides_[s].text)), std::string(text(sides_[s].image))}; };
+  const auto side = [&](size_t s) {
+    return Side{std::string(text(sides_[s].text)), std::string(text(sides_[s].image))};
+  };
   const size_t first = rows_[i].first_side, negatives = first + 1 + rows_[i].positives;
   TrainRow row{side(first), {}, {}};
   for (size_t s = first + 1; s < negatives; ++s) row.positives.push_back(side(s));

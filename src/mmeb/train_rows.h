@@ -1,6 +1,6 @@
 // The rows of a training set in little memory: each distinct string once, one behind the other in blocks of a megabyte,
-// and numbers that say where. A million rows of MMEB (instructions, class names and pictures repeat) take about the space of their
-// questions and captions.
+// and numbers that say where. A million rows of MMEB (instructions, class names and pictures repeat) take about the
+// space of their questions and captions.
 #pragma once
 #include <cstdint>
 #include <functional>

@@ -36,7 +36,8 @@ int64_t block_of(const TrainOptions& o) {
   const double rows = size > 1 ? size : size * double(o.per_device_train_batch_size);
   if (rows < 1 || (size > 1 && rows != std::floor(rows)) || rows > 1e15)
     fail(Exit::usage, "train: --homogeneous_batch_size_per_device ", size, " with batches of ",
-         o.per_device_train_batch_size, "; expected a whole number of rows, or a share of the batch of one row or more");
+         o.per_device_train_batch_size,
+         "; expected a whole number of rows, or a share of the batch of one row or more");
   return int64_t(rows);
 }
 
@@ -92,7 +93,8 @@ void check_row_options(const TrainOptions& o) {
   usage(!o.dataset_name.empty() + !o.train_file.empty() + !o.dataset_config.empty() == 1,
         "one of --dataset_name, --dataset_config and --train_file is needed, and only one");
   usage(o.batches.empty() || !o.train_file.empty(), "--batches numbers the rows of one file; it needs --train_file");
-  usage(o.train_file.empty() || o.subset_name.empty(), "--subset_name picks sets of a folder; --train_file is one file");
+  usage(o.train_file.empty() || o.subset_name.empty(),
+        "--subset_name picks sets of a folder; --train_file is one file");
   usage(!o.dataset_name.empty() || o.dataset_split == standard.dataset_split,
         "--dataset_split picks the rows of a folder's sets; it needs --dataset_name");
   usage(o.dataset_split.find('/') == std::string::npos && !o.dataset_split.empty(), "--dataset_split ", o.dataset_split,
@@ -103,7 +105,8 @@ void check_row_options(const TrainOptions& o) {
   usage(!o.dataset_config.empty() || o.data_basedir.empty(), "--data_basedir means nothing without --dataset_config");
   usage(o.sampling.empty() || o.sampling == "shuffled" || o.sampling == "interleaved" || o.sampling == "balanced",
         "--sampling ", o.sampling, ", expected shuffled, interleaved or balanced");
-  usage(o.batches.empty() || o.sampling.empty(), "--sampling means nothing beside --batches, which names each batch's rows");
+  usage(o.batches.empty() || o.sampling.empty(),
+        "--sampling means nothing beside --batches, which names each batch's rows");
   usage(o.interleave_stopping_strategy == "all_exhausted" || o.interleave_stopping_strategy == "first_exhausted",
         "--interleave_stopping_strategy ", o.interleave_stopping_strategy,
         ", expected all_exhausted or first_exhausted");

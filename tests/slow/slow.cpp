@@ -238,8 +238,7 @@ void grad_cache(const Demonstration& demo) {
               std::sqrt(difference / size), 1e-5);
     }
   }
-  const TrainRows grids =
-      read_train_rows(demo.train_data() / "GridQA/original.jsonl", 1);  // a 64×64 picture
+  const TrainRows grids = read_train_rows(demo.train_data() / "GridQA/original.jsonl", 1);  // a 64×64 picture
   queries.assign(512, encoder_input(grids[0].query, "<|image_pad|>", demo.train_data()));
   targets = queries;
   const double small = double(gradients(8, 64).second), large = double(gradients(8, 512).second);

@@ -15,7 +15,7 @@ namespace {
 void leave_out(const Tensor& labels, const Tensor& groups, int64_t i, float* s) {
   if (!groups.defined()) return;
   const int32_t *group = groups.data<int32_t>(), label = labels.data<int32_t>()[i];
-  for (int64_t j = 0; j < groups.rows(); ++j)
+  for (int64_t j = 0; j < groups.numel(); ++j)
     if (group[j] == group[label] && j != label) s[j] = -INFINITY;
 }
 
@@ -42,8 +42,8 @@ void each_strip(const Tensor& q, const Tensor& t, double inverse_tau, F&& f, G&&
 
 }  // namespace
 
-void infonce(const Tensor& q, const Tensor& t, const Tensor& labels, const Tensor& groups, double inverse_tau, const Tensor& loss, const Tensor& lse,
-             const Tensor& best) {
+void infonce(const Tensor& q, const Tensor& t, const Tensor& labels, const Tensor& groups, double inverse_tau,
+             const Tensor& loss, const Tensor& lse, const Tensor& best) {
   const int64_t n = t.rows();
   float *const losses = f32("infonce", loss), *const sums = f32("infonce", lse);
   int32_t* const winners = best.data<int32_t>();
@@ -60,8 +60,7 @@ void infonce(const Tensor& q, const Tensor& t, const Tensor& labels, const Tenso
 }
 
 void infonce_backward(const Tensor& dloss, const Tensor& q, const Tensor& t, const Tensor& labels, const Tensor& groups,
-                      const Tensor& lse, double inverse_tau,
-                      const Tensor& dq, const Tensor& dt) {
+                      const Tensor& lse, double inverse_tau, const Tensor& dq, const Tensor& dt) {
   const int64_t n = t.rows();
   const float *dl = f32("infonce_backward", dloss), *sums = f32("infonce_backward", lse);
   const auto differentiate = [&](int64_t i, float* s) {
