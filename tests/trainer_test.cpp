@@ -243,6 +243,7 @@ TEST_F(Trainer, masks_duplicates_and_logs_their_share) {
   o.max_steps = 1;
   train(o, Device::cpu, true);
   EXPECT_EQ(log("none")[0]["duplicates"], 0.0);
+  EXPECT_EQ(json::parse(file("none/training_options.json"))["sampling"], "shuffled");
 }
 
 TEST_F(Trainer, saves_at_ctrl_c_and_goes_on_bit_for_bit) {

@@ -25,6 +25,7 @@ TEST(TrainRows, are_what_was_added) {
   for (const TrainRow& row : rows) stored.add(row);
   stored.finish();
   ASSERT_EQ(stored.size(), rows.size());
+  EXPECT_EQ(stored.negatives(), 3u);
   for (size_t i = 0; i < rows.size(); ++i) {
     EXPECT_EQ(stored[i].query, rows[i].query);
     EXPECT_EQ(stored[i].positives, rows[i].positives);
@@ -164,6 +165,8 @@ TEST_F(Rows, of_a_configuration_have_pictures_in_their_own_folders) {
   expect_error(Exit::data, "two/p.png: no such file; row 1 of B names this picture", [&] { rows.check_pictures(); });
   o.sampling = "shuffled";
   EXPECT_NE(TrainingRows(o).note().find("weights of --dataset_config mean nothing"), std::string::npos);
+  o.num_hardneg = 1;
+  EXPECT_NE(TrainingRows(o).note().find("no row has negatives"), std::string::npos);
   write({row({{"qry_image_path", "other.png"}})}, "data/A/original.jsonl");
   EXPECT_NE(TrainingRows(o).fingerprint(), rows.fingerprint());
 }

@@ -13,7 +13,7 @@ namespace vlm2vec {
 struct ContrastiveOptions {
   double temperature = 0.02;
   int64_t query_chunk = 0, target_chunk = 0;  // rows embedded at a time; 0: the whole side at once
-  Matching matching = {};                     // which target is whose; by default target i is query i's
+  Matching matching = {};                     // of the gathered rows: which target is whose
   Comm comm = {};
 };
 

@@ -49,6 +49,12 @@ std::string_view TrainRows::text(uint32_t at) const {
   return {place + sizeof length, length};
 }
 
+size_t TrainRows::negatives() const {
+  size_t others = 0;  // queries and positives
+  for (const StoredRow& row : rows_) others += 1 + row.positives;
+  return sides_.size() - others;
+}
+
 TrainRow TrainRows::operator[](size_t i) const {
   const auto side = [&](size_t s) {
     return Side{std::string(text(sides_[s].text)), std::string(text(sides_[s].image))};

@@ -30,6 +30,7 @@ class TrainRows {
   void finish();  // after the last row: forgets what only adding needs
 
   size_t size() const { return rows_.size(); }
+  size_t negatives() const;  // of all rows
   TrainRow operator[](size_t i) const;
   // f(picture, row) once for each picture, with the first row that names it.
   void each_picture(const std::function<void(const std::string& picture, size_t row)>& f) const;

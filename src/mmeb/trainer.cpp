@@ -158,6 +158,7 @@ StepLog train_step(int64_t step, TrainingRows& rows, const TrainedModel& model, 
 
 TrainResult train(TrainOptions o, Device device, bool quiet) {
   check_options(o);
+  o.sampling = sampling_of(o);
   const TrainOptions given = o;  // what a resumed run must be given again
   TrainingRows rows(o);
   rows.check_pictures();

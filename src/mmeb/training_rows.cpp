@@ -11,12 +11,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string sampling_of(const TrainOptions& o) {
-  if (!o.batches.empty()) return "";
-  if (!o.sampling.empty()) return o.sampling;
-  return o.dataset_config.empty() ? "shuffled" : "interleaved";
-}
-
 // Where the rows are that a folder or a file gives.
 std::vector<TrainSource> sources_of(const TrainOptions& o) {
   std::vector<TrainSource> sources;
@@ -85,6 +79,12 @@ class Fingerprint {
 
 }  // namespace
 
+std::string sampling_of(const TrainOptions& o) {
+  if (!o.batches.empty()) return "";
+  if (!o.sampling.empty()) return o.sampling;
+  return o.dataset_config.empty() ? "shuffled" : "interleaved";
+}
+
 void check_row_options(const TrainOptions& o) {
   const TrainOptions standard;
   const auto usage = [](bool ok, const auto&... parts) {
@@ -119,7 +119,10 @@ void check_row_options(const TrainOptions& o) {
 }
 
 TrainingRows::TrainingRows(const TrainOptions& o)
-    : sampling_(sampling_of(o)), steps_(o.max_steps), batch_size_(o.per_device_train_batch_size) {
+    : sampling_(sampling_of(o)),
+      steps_(o.max_steps),
+      batch_size_(o.per_device_train_batch_size),
+      num_hardneg_(o.num_hardneg) {
   DatasetConfig<TrainSource> config;
   if (o.dataset_config.empty()) config.sources = sources_of(o);
   else config = read_train_config(o.dataset_config, o.data_basedir);
@@ -168,7 +171,11 @@ std::string TrainingRows::note() const {
   std::vector<std::string> notes;
   if (!config_note_.empty()) notes.push_back(config_note_);
   bool weighted = false;
-  for (const TrainSet& set : sets_) weighted |= set.source.weight != sets_[0].source.weight;
+  size_t negatives = 0;
+  for (const TrainSet& set : sets_)
+    weighted |= set.source.weight != sets_[0].source.weight, negatives += set.rows.negatives();
+  if (num_hardneg_ > 0 && negatives == 0)
+    notes.push_back(sentence("train: --num_hardneg ", num_hardneg_, ", but no row has negatives"));
   if (weighted && sampling_ != "interleaved")
     notes.push_back("train: the weights of --dataset_config mean nothing with --sampling " + sampling_);
   if (sampling_ == "balanced" && batch_size_ > row_count_)

@@ -9,6 +9,9 @@ namespace vlm2vec {
 // Exit::usage for options of rows and sampling that contradict each other or would have no effect.
 void check_row_options(const TrainOptions& options);
 
+// The --sampling that is given, or what the default comes to; empty with --batches.
+std::string sampling_of(const TrainOptions& options);
+
 class TrainingRows {
  public:
   // Reads the rows that `options` name. Errors: Exit::data, naming file and row.
@@ -29,8 +32,8 @@ class TrainingRows {
   std::vector<TrainSet> sets_;
   std::vector<std::vector<int64_t>> batches_;  // of --batches
   Sampler sampler_;
-  std::string sampling_, config_note_;  // sampling_ is empty with --batches
-  int64_t steps_, batch_size_, row_count_ = 0;
+  std::string sampling_, config_note_;
+  int64_t steps_, batch_size_, num_hardneg_, row_count_ = 0;
 };
 
 }  // namespace vlm2vec

@@ -5,7 +5,8 @@ of the real one (instructions that repeat, questions and captions that do not, s
     /usr/bin/time -v ./vlm2vec train --model_name runs/demo/init --dataset_name OUT --output_dir /tmp/full \
         --max_steps 1 --per_device_train_batch_size 8
 
-The line "train: … rows of 20 sets" says how long reading took; time's "Maximum resident set size" how much memory.
+"Elapsed" is the time and "Maximum resident set size" the memory of all; with a --model_name that is not there, train
+stops when it has read the rows, and both are of the rows alone.
 """
 
 import pathlib
