@@ -49,7 +49,7 @@ TEST_F(Config, of_training_is_read) {
   EXPECT_EQ(second.image_dir, "/abs");
   EXPECT_EQ(second.limit, 0);
   EXPECT_EQ(second.weight, 1);
-  EXPECT_NE(config.note.find("c.yaml: keys that change nothing for these sets: num_frames or num_rows"),
+  EXPECT_NE(config.note.find("c.yaml: keys that change nothing for these sets: num_frames and num_rows"),
             std::string::npos)
       << config.note;
   EXPECT_EQ(train("A: {dataset_parser: mmeb, dataset_name: d, subset_name: A}\n").note, "");

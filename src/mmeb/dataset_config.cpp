@@ -22,9 +22,9 @@ using Words = std::vector<std::string>;
 const std::set<std::string> kWithoutMeaning = {"data_mode", "dataset_path", "global_dataset_name", "num_frames",
                                                "num_rows"};
 
-std::string list_of(const Words& words) {
+std::string list_of(const Words& words, const char* last = " or ") {
   std::string text;
-  for (size_t i = 0; i < words.size(); ++i) text += (i == 0 ? "" : i + 1 == words.size() ? " or " : ", ") + words[i];
+  for (size_t i = 0; i < words.size(); ++i) text += (i == 0 ? "" : i + 1 == words.size() ? last : ", ") + words[i];
   return text;
 }
 
@@ -125,7 +125,7 @@ DatasetConfig<Source> read_config(const fs::path& file, const Words& parsers, co
   }
   if (!without_meaning.empty())
     config.note = sentence(file.string(), ": keys that change nothing for these sets: ",
-                           list_of({without_meaning.begin(), without_meaning.end()}));
+                           list_of({without_meaning.begin(), without_meaning.end()}, " and "));
   return config;
 }
 
