@@ -99,7 +99,7 @@ TEST(Subsets, are_named_once) {
   }
   EXPECT_EQ(list_subsets(folder.path(), "test.jsonl", {"B", "A"}).size(), 2u);
   expect_error(Exit::usage, "twice", [&] { list_subsets(folder.path(), "test.jsonl", {"A", "B", "A"}); });
-  expect_error(Exit::usage, "twice", [&] { read_train_folder(folder.path(), {"B", "B"}, 0); });
+  expect_error(Exit::usage, "twice", [&] { train_folder(folder.path(), {"B", "B"}); });
 }
 
 // Comparisons with NaN are false, so the first candidate, the right one, would always win.

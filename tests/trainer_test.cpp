@@ -141,10 +141,11 @@ TEST_F(Trainer, any_number_of_threads_gives_the_same_bits) {
   write_rows(folder_.path() / "data", pairs);
   const auto rows = read_train_rows(folder_.path() / "data/A/original.jsonl");
   const auto encoder = load_encoder(folder_.path() / "model");
-  for (Side TrainRow::*side : {&TrainRow::query, &TrainRow::positive}) {
+  for (const bool query : {true, false}) {
     std::vector<EncoderInput> inputs;
-    for (const TrainRow& row : rows)
-      inputs.push_back(encoder_input(row.*side, encoder->image_token(), folder_.path() / "data"));
+    for (size_t i = 0; i < rows.size(); ++i)
+      inputs.push_back(
+          encoder_input(query ? rows[i].query : rows[i].positives[0], encoder->image_token(), folder_.path() / "data"));
     const int64_t tokens = static_cast<const Qwen2VlBatch&>(*encoder->prepare(inputs)).ids.numel();
     EXPECT_GT(2.0 * double(tokens) * hidden * hidden, 1.5e6);
     EXPECT_GT(tokens * hidden, 1 << 14);
@@ -181,6 +182,68 @@ TEST_F(Trainer, resumes_bit_for_bit) {
     for (size_t i = 0; i < a.size(); ++i) EXPECT_EQ(a[i]["loss"], b[i]["loss"]) << "step " << i + 1;
     for (const char* run : {"straight", "broken"}) fs::remove_all(folder_.path() / run);
   }
+}
+
+// Whatever draws the rows, with negatives and several positives, in batches that do not divide an epoch.
+TEST_F(Trainer, resumes_bit_for_bit_with_each_sampling) {
+  for (const char* set : {"A", "B"}) {
+    const fs::path rows = folder_ / "data" / set / "original.jsonl";
+    std::istringstream lines(read_text(rows));
+    std::string text;
+    for (std::string line; std::getline(lines, line);) {
+      json row = json::parse(line);
+      row["pos_text"] = {row["pos_text"], "something " + row["pos_text"].get<std::string>()};
+      row["pos_image_path"] = {"", ""};
+      row["neg_text"] = {"no thing", "nothing", "not this"}, row["neg_image_path"] = {"", "", ""};
+      text += row.dump() + "\n";
+    }
+    write_text(rows, text);
+  }
+  for (const std::string sampling : {"shuffled", "interleaved", "balanced"}) {
+    const auto make = [&](const std::string& name) {
+      TrainOptions o = options(name);
+      o.sampling = sampling, o.per_device_train_batch_size = 5, o.num_hardneg = 2, o.mask_duplicates = true;
+      o.homogeneous_batch_size_per_device = sampling == "interleaved" ? 2 : 0;
+      return o;
+    };
+    train(make("straight"), Device::cpu, true);
+    TrainOptions o = make("broken");
+    o.save_steps = 7;
+    train(o, Device::cpu, true);
+    fs::remove(folder_ / "broken/model.safetensors");
+    o.resume_from = "auto";
+    EXPECT_EQ(train(o, Device::cpu, true).steps, 5);
+    EXPECT_EQ(file("straight/model.safetensors"), file("broken/model.safetensors")) << sampling;
+    for (const char* run : {"straight", "broken"}) fs::remove_all(folder_ / run);
+  }
+}
+
+// Rows of one answer only: all targets are equal, and a query's softmax has nothing but its own once they are masked.
+TEST_F(Trainer, masks_duplicates_and_logs_their_share) {
+  std::string rows;
+  for (int i = 0; i < 4; ++i)
+    rows +=
+        json{{"qry", "what " + std::to_string(i)}, {"qry_image_path", ""}, {"pos_text", "Yes"}, {"pos_image_path", ""}}
+            .dump() +
+        "\n";
+  write_text(folder_ / "yes.jsonl", rows);
+  for (const bool mask : {false, true}) {
+    TrainOptions o = options(mask ? "masked" : "plain");
+    o.dataset_name = "", o.train_file = folder_ / "yes.jsonl", o.max_steps = 1, o.per_device_train_batch_size = 4;
+    o.mask_duplicates = mask;
+    train(o, Device::cpu, true);
+  }
+  EXPECT_NEAR(log("plain")[0]["loss"].get<double>(), std::log(4.0), 1e-5);
+  EXPECT_NEAR(log("masked")[0]["loss"].get<double>(), 0, 1e-6);
+  for (const char* run : {"plain", "masked"}) {
+    EXPECT_EQ(log(run)[0]["duplicates"], 1.0);
+    EXPECT_EQ(log(run)[0]["in_batch_accuracy"], 1.0);
+  }
+  TrainOptions o = options("none");
+  o.max_steps = 1;
+  train(o, Device::cpu, true);
+  EXPECT_EQ(log("none")[0]["duplicates"], 0.0);
+  EXPECT_EQ(json::parse(file("none/training_options.json"))["sampling"], "shuffled");
 }
 
 TEST_F(Trainer, saves_at_ctrl_c_and_goes_on_bit_for_bit) {

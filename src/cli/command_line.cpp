@@ -7,10 +7,11 @@
 #include <charconv>
 #include <cmath>
 #include <iostream>
-#include <numeric>
+#include <map>
 #include <type_traits>
 
 #include "tensor/error.h"
+#include "tensor/nearest.h"
 #include "tensor/parallel.h"
 
 namespace vlm2vec {
@@ -86,27 +87,11 @@ T parse_values(const std::vector<std::string>& values, const std::string& option
   }
 }
 
-size_t distance(const std::string& a, const std::string& b) {
-  std::vector<size_t> row(b.size() + 1);  // edits from the letters of a so far to each beginning of b
-  std::iota(row.begin(), row.end(), size_t(0));
-  for (size_t i = 0; i < a.size(); ++i) {
-    size_t diagonal = row[0]++;
-    for (size_t j = 0; j < b.size(); ++j) {
-      const size_t replaced = diagonal + (a[i] != b[j]);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({replaced, row[j] + 1, row[j + 1] + 1});
-    }
-  }
-  return row.back();
-}
+// Names that official scripts once had.
+const std::map<std::string, std::string> kOldNames = {{"interleave_batch_size", "homogeneous_batch_size_per_device"},
+                                                      {"split_name", "dataset_split"}};
 
 }  // namespace
-
-std::string nearest(const std::string& word, const std::vector<std::string>& words) {
-  return *std::min_element(words.begin(), words.end(), [&](const std::string& a, const std::string& b) {
-    return distance(word, a) < distance(word, b);
-  });
-}
 
 CommandLine::CommandLine(std::string command, std::string purpose, std::string example)
     : command_(std::move(command)), purpose_(std::move(purpose)), example_(std::move(example)) {}
@@ -164,11 +149,12 @@ const CommandLine::Option* CommandLine::find(const std::string& name) const {
   return nullptr;
 }
 
-// "--max-steps" → "--max_steps" if there is such an option; anything else stays.
+// "--max-steps" → "--max_steps" if there is such an option, under this or an old name; anything else stays.
 std::string CommandLine::spelling_of(const std::string& argument) const {
   if (!argument.starts_with("--")) return argument;
   std::string name = argument.substr(2);
   std::replace(name.begin(), name.end(), '-', '_');
+  if (const auto old = kOldNames.find(name); old != kOldNames.end()) name = old->second;
   return find(name) ? "--" + name : argument;
 }
 

@@ -51,7 +51,4 @@ class CommandLine {
   std::vector<std::string>* words_ = nullptr;
 };
 
-// Of `words`, the one with the fewest letters inserted, removed or replaced (Levenshtein 1966).
-std::string nearest(const std::string& word, const std::vector<std::string>& words);
-
 }  // namespace vlm2vec

@@ -1,4 +1,5 @@
 #include "cli/commands.h"
+#include "tensor/nearest.h"
 
 #include <iomanip>
 #include <iostream>

@@ -44,8 +44,11 @@ std::vector<EvalRow> read_data_rows(const DataSet& set, int64_t limit) {
     return rows;
   }
   std::vector<EvalRow> rows;
-  for (TrainRow& row : read_train_rows(set.file, limit))
-    rows.push_back({std::move(row.query), {std::move(row.positive)}});
+  const TrainRows train = read_train_rows(set.file, limit);
+  for (size_t i = 0; i < train.size(); ++i) {
+    TrainRow row = train[i];
+    rows.push_back({std::move(row.query), std::move(row.positives), {}});
+  }
   return rows;
 }
 

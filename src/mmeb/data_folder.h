@@ -1,5 +1,5 @@
 // A folder of training or test sets as the `data` commands see it: every row is a query and its candidates, of which a
-// training row has one, the positive.
+// training row has its positives.
 #pragma once
 #include <optional>
 

@@ -7,8 +7,10 @@
 
 #include "mmeb/model_hash.h"
 #include "tensor/cpu/simd/simd.h"
+#include "tensor/io/archive.h"
 #include "tensor/io/files.h"
 #include "tensor/parallel.h"
+#include "vlm/image.h"
 
 namespace vlm2vec {
 namespace {
@@ -18,10 +20,9 @@ namespace fs = std::filesystem;
 // To be raised whenever the program begins to compute other vectors from the same model, options and input.
 constexpr int kEmbeddingVersion = 1;
 
-// The one place where pictures are read for their keys.
 Digest picture_digest(const fs::path& path) {
-  const auto file = MappedFile::open(path);
-  return sha256({reinterpret_cast<const char*>(file->bytes().data()), file->bytes().size()});
+  const FileBytes file = read_file_or_member(path, most_picture_bytes);
+  return sha256({reinterpret_cast<const char*>(file.bytes.data()), file.bytes.size()});
 }
 
 fs::path vector_file(const fs::path& folder, ModelOptions options, Device device) {

@@ -54,7 +54,7 @@ struct EmbeddedSide {
 ContrastiveResult contrastive_step(Encoder& encoder, Rows queries, Rows targets, const ContrastiveOptions& options) {
   EmbeddedSide q(encoder, queries, options.query_chunk, options.comm),
       t(encoder, targets, options.target_chunk, options.comm);
-  const InfoNceResult loss = info_nce(q.gathered, t.gathered, options.temperature);
+  const InfoNceResult loss = info_nce(q.gathered, t.gathered, options.temperature, options.matching);
   loss.loss.backward();
   q.backward(encoder, options.comm);
   t.backward(encoder, options.comm);

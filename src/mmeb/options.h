@@ -45,9 +45,13 @@ struct ModelOptions : AdapterArguments {
 };
 
 struct TrainOptions : ModelOptions {
-  std::string dataset_name, train_file, image_dir, output_dir, batches;
+  std::string dataset_name, dataset_split = "original", dataset_config, data_basedir, train_file, image_dir, output_dir,
+                            batches;
   std::vector<std::string> subset_name;
-  int64_t num_sample_per_subset = 0;
+  int64_t num_sample_per_subset = 0, num_hardneg = 0;
+  bool mask_duplicates = false;
+  std::string sampling, interleave_stopping_strategy = "all_exhausted";
+  double homogeneous_batch_size_per_device = 0;
   int64_t max_steps = 2000, per_device_train_batch_size = 128, gc_q_chunk_size = 0, gc_p_chunk_size = 0;
   double temperature = 0.02;
   double learning_rate = 2e-5, weight_decay = 0, adam_beta1 = 0.9, adam_beta2 = 0.999, adam_epsilon = 1e-8,
@@ -70,12 +74,25 @@ struct TrainOptions : ModelOptions {
     ModelOptions::fields(visit);
     visit("dataset_name", dataset_name, "folder of training sets, one sub-folder each (MMEB-train)");
     visit("subset_name", subset_name, "only these sets of the folder");
+    visit("dataset_split", dataset_split, "which rows of each set: original or diverse_instruction");
     visit("num_sample_per_subset", num_sample_per_subset, "only the first N rows of each set (0: all)");
+    visit("dataset_config", dataset_config, "official YAML file that names the sets, instead of a folder");
+    visit("data_basedir", data_basedir, "joined before relative folders in dataset_config");
     visit("train_file", train_file, "one file of training rows (JSON lines) instead of a folder");
     visit("image_dir", image_dir,
           "joined before the rows' picture paths, or a zip or tar file; zips and tars in it, its images_zip and its "
-          "images "
-          "are read in place (default: the folder of the rows)");
+          "images are read in place (default: the folder of the rows)");
+    visit(
+        "sampling", sampling,
+        "order of rows: shuffled (VLM2Vec V1: all rows as one), interleaved (V2: blocks of one set) or balanced (each "
+        "row of a set drawn uniformly); default: interleaved with dataset_config, else shuffled");
+    visit("interleave_stopping_strategy", interleave_stopping_strategy,
+          "an interleaved pass ends when all sets are spent (all_exhausted) or with the first (first_exhausted)");
+    visit("homogeneous_batch_size_per_device", homogeneous_batch_size_per_device,
+          "interleaved: rows of a block, up to 1 as a share of the batch (0: every row is drawn by itself)");
+    visit("num_hardneg", num_hardneg, "up to N of each row's own negatives are further targets for the whole batch");
+    visit("mask_duplicates", mask_duplicates,
+          "a target equal to a query's own, in text and picture, is not its wrong answer");
     visit("output_dir", output_dir, "where the trained model, log.jsonl and checkpoints go");
     visit("max_steps", max_steps, "training steps");
     visit("per_device_train_batch_size", per_device_train_batch_size, "pairs per step");

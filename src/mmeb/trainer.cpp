@@ -12,7 +12,7 @@
 #include "mmeb/interrupt.h"
 #include "mmeb/model.h"
 #include "mmeb/progress.h"
-#include "mmeb/training_rows.h"
+#include "mmeb/training_batch.h"
 #include "nn/optim.h"
 #include "nn/peft.h"
 #include "tensor/io/files.h"
@@ -26,10 +26,7 @@ void check_options(const TrainOptions& o) {
   const auto usage = [](bool ok, const auto&... parts) {
     if (!ok) fail(Exit::usage, parts...);
   };
-  usage(o.dataset_name.empty() != o.train_file.empty(),
-        "train: one of --dataset_name and --train_file is needed, and not both");
-  usage(o.batches.empty() || !o.train_file.empty(),
-        "train: --batches numbers the rows of one file; it needs --train_file");
+  check_row_options(o);
   usage(o.per_device_train_batch_size > 0, "train: --per_device_train_batch_size ", o.per_device_train_batch_size,
         ", expected 1 or more");
   usage(o.max_steps > 0, "train: --max_steps ", o.max_steps, ", expected 1 or more");
@@ -39,13 +36,10 @@ void check_options(const TrainOptions& o) {
   usage(0 <= o.warmup_ratio && o.warmup_ratio <= 1, "train: --warmup_ratio ", o.warmup_ratio, ", expected 0 to 1");
   usage(0 <= o.lora_dropout && o.lora_dropout < 1 && o.lora_r > 0,
         "train: expected --lora_dropout from 0 to below 1 and a positive --lora_r");
-  usage(o.train_file.empty() || o.subset_name.empty(),
-        "train: --subset_name picks sets of a folder; --train_file is one file");
   usage(o.learning_rate >= 0 && o.weight_decay >= 0 && o.max_grad_norm >= 0,
         "train: --learning_rate, --weight_decay and --max_grad_norm cannot be negative");
   usage(0 <= o.adam_beta1 && o.adam_beta1 < 1 && 0 <= o.adam_beta2 && o.adam_beta2 < 1 && o.adam_epsilon > 0,
         "train: expected --adam_beta1 and --adam_beta2 from 0 to below 1 and a positive --adam_epsilon");
-  usage(o.num_sample_per_subset >= 0, "train: --num_sample_per_subset cannot be negative");
   std::error_code ignored;
   usage(!fs::equivalent(o.model_name, o.output_dir, ignored), "train: --output_dir is the folder of the model itself, ",
         o.model_name, "; choose another");
@@ -121,38 +115,26 @@ std::string to_line(const StepLog& log) {
                                 {"grad_norm", log.grad_norm},
                                 {"learning_rate", log.learning_rate},
                                 {"in_batch_accuracy", log.in_batch_accuracy},
+                                {"duplicates", log.duplicates},
                                 {"seconds", log.seconds},
                                 {"peak_bytes", log.peak_bytes}}
       .dump();
 }
 
-// The share of queries whose best target is their own, or equal to it in text and picture.
-double accuracy(const TrainingRows& rows, const std::vector<RowId>& batch, const std::vector<int32_t>& best) {
-  size_t right = 0;
-  for (size_t i = 0; i < batch.size(); ++i) right += rows[batch[size_t(best[i])]].positive == rows[batch[i]].positive;
-  return double(right) / double(batch.size());
-}
-
 // Embeds, differentiates, clips and updates. If it throws, nothing has changed as long as the optimiser has not
 // stepped.
 StepLog train_step(int64_t step, TrainingRows& rows, const TrainedModel& model, const TrainedParameters& parameters,
-                   AdamW& optimiser, const TrainOptions& o) {
+                   AdamW& optimiser, const TrainOptions& o, Device device) {
   const auto start = std::chrono::steady_clock::now();
   reset_peak_bytes();
   Encoder& encoder = *model.encoder;
-  const std::vector<RowId> batch = rows.next();
-  std::vector<EncoderInput> queries, targets;
-  for (size_t i = 0; i < batch.size(); ++i) {
-    const TrainRow& row = rows[batch[i]];
-    queries.push_back(encoder_input(row.query, encoder.image_token(), rows.image_dir(), 2 * i));
-    targets.push_back(encoder_input(row.positive, encoder.image_token(), rows.image_dir(), 2 * i + 1));
-    queries.back().row = targets.back().row = rows.name_of(batch[i]);
-  }
+  const TrainingBatch batch = make_batch(rows, rows.next(), encoder.image_token(),
+                                         {o.num_hardneg, o.mask_duplicates, mix(o.seed, uint64_t(step))}, device);
   encoder.dropout.active = model.lora && model.lora->config.dropout > 0;
   encoder.dropout.seed = mix(o.seed, uint64_t(step));
   parameters.clear_gradients();
-  const ContrastiveOptions contrastive{o.temperature, o.gc_q_chunk_size, o.gc_p_chunk_size, {}};
-  const ContrastiveResult result = contrastive_step(encoder, queries, targets, contrastive);
+  const ContrastiveOptions contrastive{o.temperature, o.gc_q_chunk_size, o.gc_p_chunk_size, batch.matching};
+  const ContrastiveResult result = contrastive_step(encoder, batch.queries, batch.targets, contrastive);
   contrastive.comm.all_reduce(parameters.gradients());
   const GradientNorm gradient = clip_gradients(parameters.gradients(), o.max_grad_norm);
   if (!std::isfinite(result.loss) || !std::isfinite(gradient.norm))
@@ -161,12 +143,12 @@ StepLog train_step(int64_t step, TrainingRows& rows, const TrainedModel& model, 
 
   const int64_t warmup = o.warmup_steps > 0 ? o.warmup_steps : int64_t(std::ceil(o.warmup_ratio * double(o.max_steps)));
   StepLog log;
-  log.step = step, log.pairs = int64_t(batch.size()), log.loss = result.loss, log.grad_norm = gradient.norm;
+  log.step = step, log.pairs = int64_t(batch.queries.size()), log.loss = result.loss, log.grad_norm = gradient.norm;
   log.learning_rate =
       o.learning_rate * Schedule{parse_schedule(o.lr_scheduler_type), warmup, o.max_steps}.factor(step - 1);
   optimiser.step(log.learning_rate, gradient.scale);
   if (model.lora) model.lora->update();
-  log.in_batch_accuracy = accuracy(rows, batch, result.best);
+  log.in_batch_accuracy = batch.accuracy(result.best), log.duplicates = batch.duplicates;
   log.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   log.peak_bytes = memory_statistics().peak_bytes;
   return log;
@@ -176,6 +158,7 @@ StepLog train_step(int64_t step, TrainingRows& rows, const TrainedModel& model, 
 
 TrainResult train(TrainOptions o, Device device, bool quiet) {
   check_options(o);
+  o.sampling = sampling_of(o);
   const TrainOptions given = o;  // what a resumed run must be given again
   TrainingRows rows(o);
   rows.check_pictures();
@@ -210,7 +193,7 @@ TrainResult train(TrainOptions o, Device device, bool quiet) {
   for (int64_t step = first + 1; step <= o.max_steps; ++step) {
     StepLog log;
     try {
-      log = train_step(step, rows, model, parameters, optimiser, o);
+      log = train_step(step, rows, model, parameters, optimiser, o, device);
     } catch (...) {  // a picture that cannot be read, no memory, a loss that is no number: what was learned is kept
       try {
         if (result.steps > 0 && optimiser.steps() == step - 1) save(step - 1);
@@ -224,8 +207,8 @@ TrainResult train(TrainOptions o, Device device, bool quiet) {
     result.pairs += log.pairs;
     result.pairs_per_second = double(result.pairs) / progress.seconds();
     char details[160];
-    std::snprintf(details, sizeof details, "loss %.4f  acc %.2f  lr %.2e  %.0f pairs/s", log.loss,
-                  log.in_batch_accuracy, log.learning_rate, result.pairs_per_second);
+    std::snprintf(details, sizeof details, "loss %.4f  acc %.2f  duplicates %.2f  lr %.2e  %.0f pairs/s", log.loss,
+                  log.in_batch_accuracy, log.duplicates, log.learning_rate, result.pairs_per_second);
     progress.update(step, details);
     result.interrupted = interrupted() && step < o.max_steps;
     if (result.interrupted || (o.save_steps > 0 && step % o.save_steps == 0)) save(step);

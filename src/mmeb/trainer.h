@@ -13,6 +13,7 @@ struct StepLog {
   int64_t pairs = 0;
   double loss = 0, grad_norm = 0;  // the norm before clipping
   double learning_rate = 0, in_batch_accuracy = 0, seconds = 0;
+  double duplicates = 0;   // share of queries whose target is in the batch again: false negatives
   int64_t peak_bytes = 0;  // most bytes in tensors during the step
 };
 
