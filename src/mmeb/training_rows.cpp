@@ -1,5 +1,6 @@
 #include "mmeb/training_rows.h"
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -10,9 +11,22 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr int64_t kStandardSteps = 2000;  // of the official V1 recipe
+
+int64_t parts(int64_t whole, int64_t part) { return (whole + part - 1) / part; }
+
+// As Hugging Face counts: the last batch of an epoch and its last step may be smaller.
+int64_t steps_of(const TrainOptions& o, int64_t rows) {
+  if (o.max_steps > 0) return o.max_steps;
+  if (o.num_train_epochs == 0) return kStandardSteps;
+  const int64_t each = parts(parts(rows, o.per_device_train_batch_size), o.gradient_accumulation_steps);
+  return int64_t(std::ceil(o.num_train_epochs * double(each)));
+}
+
 }  // namespace
 
-TrainingRows::TrainingRows(const TrainOptions& o) : steps_(o.max_steps), batch_size_(o.per_device_train_batch_size) {
+TrainingRows::TrainingRows(const TrainOptions& o)
+    : batch_size_(o.per_device_train_batch_size), accumulation_(o.gradient_accumulation_steps) {
   if (!o.train_file.empty()) {
     sets_.push_back({o.train_file, read_train_rows(o.train_file, o.num_sample_per_subset)});
     image_dir_ = fs::path(o.train_file).parent_path();
@@ -23,6 +37,7 @@ TrainingRows::TrainingRows(const TrainOptions& o) : steps_(o.max_steps), batch_s
   if (!o.image_dir.empty()) image_dir_ = o.image_dir;
   std::vector<int64_t> sizes;
   for (const TrainSet& set : sets_) sizes.push_back(int64_t(set.rows.size())), row_count_ += sizes.back();
+  steps_ = steps_of(o, row_count_);
   if (o.batches.empty()) sampler_.emplace(sizes, o.per_device_train_batch_size, o.seed);
   else read_batches(o);
 }
@@ -40,8 +55,10 @@ void TrainingRows::read_batches(const TrainOptions& o) {
       if (row < 0 || row >= rows)
         fail(Exit::data, o.batches, ": row ", row, " of a file with ", rows, " rows (numbers start at 0)");
   }
-  if (int64_t(batches_.size()) < o.max_steps)
-    fail(Exit::usage, "train: --max_steps ", o.max_steps, ", but ", o.batches, " has ", batches_.size(), " batches");
+  if (int64_t(batches_.size()) < steps_ * accumulation_)
+    fail(Exit::usage, "train: ", steps_, steps_ == 1 ? " step" : " steps", " of ", accumulation_,
+         accumulation_ == 1 ? " batch" : " batches", ", but ", o.batches, " has ", batches_.size(),
+         "; lower --max_steps");
 }
 
 void TrainingRows::check_pictures() const {
@@ -61,12 +78,21 @@ std::vector<RowId> TrainingRows::next() {
   return rows;
 }
 
+int64_t TrainingRows::epochs() const {
+  int64_t pairs = batches_.empty() ? steps_ * accumulation_ * batch_size_ : 0;
+  for (size_t i = 0; i < batches_.size() && int64_t(i) < steps_ * accumulation_; ++i)
+    pairs += int64_t(batches_[i].size());
+  return parts(pairs, row_count_);
+}
+
 std::string TrainingRows::name_of(RowId id) const {
   return sentence("row ", id.row + 1, " of ", sets_[size_t(id.set)].name);
 }
 
 std::string TrainingRows::summary() const {
-  const std::string pairs = batches_.empty() ? sentence(batch_size_, " pairs") : "the pairs that --batches names";
+  const std::string times = accumulation_ > 1 ? sentence(accumulation_, " times ") : "";
+  const std::string pairs =
+      batches_.empty() ? sentence(times, batch_size_, " pairs") : "the pairs that --batches names";
   return sentence(row_count_, " rows of ", sets_.size(), sets_.size() == 1 ? " set, " : " sets, ", steps_,
                   steps_ == 1 ? " step of " : " steps of ", pairs);
 }
