@@ -32,7 +32,9 @@ struct ModelOptions : AdapterArguments {
     visit("model_name", model_name, "folder of the checkpoint (Hugging Face layout)");
     AdapterArguments::fields(visit);
     visit("precision", precision,
-          "of products with weights: f32, or bf16 with sums in f32 (train: weights then are bf16 with f32 masters)");
+          "of products with weights: f32, or bf16 with sums in f32; a model that is trained whole then has bf16 "
+          "weights, too, "
+          "with f32 masters in its checkpoints");
     visit("max_len", max_len, "tokens of a row, pictures included; text beyond is cut off (0: no limit)");
     visit(
         "image_resolution", image_resolution,
@@ -115,7 +117,7 @@ struct TrainOptions : ModelOptions {
           "every N steps trainer_state.json and TensorBoard get the mean loss since, and a log a line of progress");
     visit("report_to", report_to, "tensorboard (event files in logging_dir) or none");
     visit("logging_dir", logging_dir, "of event files (default: output_dir/runs/run_name)");
-    visit("run_name", run_name, "of event files (default: the last part of output_dir)");
+    visit("run_name", run_name, "kept in training_options.json; of event files (default: the last part of output_dir)");
     visit("resume_from", resume_from, "auto (the latest checkpoint in output_dir, if any), none, or a step");
     visit("seed", seed, "of the order of rows, new adapters and dropout");
   }

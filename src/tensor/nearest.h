@@ -1,4 +1,4 @@
-// The word that was probably meant.
+// What somebody probably meant, for messages about names that are not known.
 #pragma once
 #include <string>
 #include <vector>
