@@ -1,6 +1,7 @@
 #include "mmeb/checkpoint.h"
 
 #include <algorithm>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "nn/peft.h"
@@ -41,7 +42,7 @@ bool may_differ(const std::string& name) {
 Tensor narrowed(const Tensor& t) {
   if (t.dtype() != DType::f32) return t;
   const Tensor narrow = t.to(DType::bf16);
-  return to_vector<float>(narrow) == to_vector<float>(t) ? narrow : t;
+  return std::memcmp(narrow.to(DType::f32).raw(), t.raw(), size_t(t.bytes())) == 0 ? narrow : t;
 }
 
 std::vector<int64_t> checkpoints_of(const fs::path& output_dir) {

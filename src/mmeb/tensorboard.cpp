@@ -32,7 +32,9 @@ std::string float_field(int number, double value) {
 }
 std::string time_field(double seconds) { return char(8 * 1 + 1) + little_endian(std::bit_cast<uint64_t>(seconds), 8); }
 
-double now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
+double seconds_since_1970() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
 
 std::string masked_crc(std::string_view bytes) {  // so that CRCs of data that holds CRCs are no weaker
   const uint32_t crc = crc32c(bytes);
@@ -67,12 +69,14 @@ TensorBoard::TensorBoard(const std::filesystem::path& folder) {
   if (error) fail(Exit::resources, folder.string(), ": ", error.message());
   char host[256] = "localhost";
   gethostname(host, sizeof host - 1);
-  file_ = folder / sentence("events.out.tfevents.", int64_t(now()), ".", host, ".", getpid(), ".0");
+  file_ = folder / sentence("events.out.tfevents.", int64_t(seconds_since_1970()), ".", host, ".", getpid(), ".0");
   stream_.open(file_, std::ios::binary | std::ios::app);
-  write(time_field(now()) + bytes_field(3, "brain.Event:2"));
+  write(time_field(seconds_since_1970()) + bytes_field(3, "brain.Event:2"));
 }
 
-void TensorBoard::add(int64_t step, const Scalars& scalars) { write(tensorboard_event(now(), step, scalars)); }
+void TensorBoard::add(int64_t step, const Scalars& scalars) {
+  write(tensorboard_event(seconds_since_1970(), step, scalars));
+}
 
 void TensorBoard::write(const std::string& event) {
   stream_ << tensorboard_record(event) << std::flush;
