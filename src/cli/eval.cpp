@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
+#include "cli/official_options.h"
 #include "mmeb/evaluator.h"
 
 namespace vlm2vec {
@@ -22,6 +23,7 @@ Exit run_eval(const Command& command, const Arguments& arguments) {
   line.device(device);
   line.quiet(quiet);
   line.json(json);
+  official_options(line, options);
   if (!line.parse(arguments)) return Exit::ok;
 
   const auto title = [](const fs::path& folder) { return (folder / "").parent_path().filename().string(); };
