@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
+#include "cli/official_options.h"
 #include "mmeb/evaluator.h"
 #include "mmeb/retrieval.h"
 
@@ -36,6 +37,7 @@ Exit run_eval(const Command& command, const Arguments& arguments) {
   line.device(device);
   line.quiet(quiet);
   line.json(json);
+  official_options(line, options);
   if (!line.parse(arguments)) return Exit::ok;
 
   if (options.per_device_eval_batch_size < 1) fail(Exit::usage, "eval: --per_device_eval_batch_size must be positive");

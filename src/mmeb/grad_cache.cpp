@@ -44,6 +44,8 @@ struct EmbeddedSide {
       row += int64_t(chunks[i].size());
       Var embedding = std::move(embeddings[i]);
       if (!embedding.requires_grad()) embedding = embed(encoder, chunks[i]);
+      if (!embedding.requires_grad())
+        continue;  // rows that meet no trained parameter: texts, of a trained vision tower
       embedding.backward(gathered.grad().rows(begin, row));
     }
   }

@@ -31,7 +31,10 @@ struct ModelOptions : AdapterArguments {
   void fields(Visit&& visit) {
     visit("model_name", model_name, "folder of the checkpoint (Hugging Face layout)");
     AdapterArguments::fields(visit);
-    visit("precision", precision, "of products with weights: f32, or bf16 with sums in f32");
+    visit("precision", precision,
+          "of products with weights: f32, or bf16 with sums in f32; a model that is trained whole then has bf16 "
+          "weights, too, "
+          "with f32 masters in its checkpoints");
     visit("max_len", max_len, "tokens of a row, pictures included; text beyond is cut off (0: no limit)");
     visit(
         "image_resolution", image_resolution,
@@ -52,7 +55,9 @@ struct TrainOptions : ModelOptions {
   bool mask_duplicates = false;
   std::string sampling, interleave_stopping_strategy = "all_exhausted";
   double homogeneous_batch_size_per_device = 0;
-  int64_t max_steps = 2000, per_device_train_batch_size = 128, gc_q_chunk_size = 0, gc_p_chunk_size = 0;
+  int64_t max_steps = 0, per_device_train_batch_size = 128, gc_q_chunk_size = 0, gc_p_chunk_size = 0;
+  double num_train_epochs = 0;
+  int64_t gradient_accumulation_steps = 1;
   double temperature = 0.02;
   double learning_rate = 2e-5, weight_decay = 0, adam_beta1 = 0.9, adam_beta2 = 0.999, adam_epsilon = 1e-8,
          max_grad_norm = 1;
@@ -64,8 +69,10 @@ struct TrainOptions : ModelOptions {
   double lora_alpha = 64, lora_dropout = 0.1;
   std::vector<std::string> lora_target_modules = {"qkv_proj", "o_proj",   "gate_up_proj", "down_proj", "k_proj",
                                                   "q_proj",   "out_proj", "v_proj",       "gate_proj", "up_proj"};
-  bool gradient_checkpointing = false;
-  int64_t save_steps = 0;
+  bool gradient_checkpointing = false, image_encoder_freeze = false;
+  std::vector<std::string> freeze;
+  int64_t save_steps = 0, save_total_limit = 0, logging_steps = 1;
+  std::string report_to = "none", logging_dir, run_name;
   std::string resume_from = "none";
   uint64_t seed = 42;
 
@@ -94,8 +101,12 @@ struct TrainOptions : ModelOptions {
     visit("mask_duplicates", mask_duplicates,
           "a target equal to a query's own, in text and picture, is not its wrong answer");
     visit("output_dir", output_dir, "where the trained model, log.jsonl and checkpoints go");
-    visit("max_steps", max_steps, "training steps");
-    visit("per_device_train_batch_size", per_device_train_batch_size, "pairs per step");
+    visit("max_steps", max_steps, "training steps (0: what --num_train_epochs comes to, or 2000 without it)");
+    visit("num_train_epochs", num_train_epochs, "in place of --max_steps: how often every row is seen");
+    visit("per_device_train_batch_size", per_device_train_batch_size, "pairs per step, each other's negatives");
+    visit("gradient_accumulation_steps", gradient_accumulation_steps,
+          "batches per step, whose mean gradient is taken; adds no negatives (a larger batch in GradCache's chunks "
+          "does)");
     visit("gc_q_chunk_size", gc_q_chunk_size, "GradCache: queries embedded at a time (0: all at once)");
     visit("gc_p_chunk_size", gc_p_chunk_size, "GradCache: targets embedded at a time (0: all at once)");
     visit("batches", batches,
@@ -117,7 +128,16 @@ struct TrainOptions : ModelOptions {
     visit("lora_dropout", lora_dropout, "dropout before the adapter");
     visit("lora_target_modules", lora_target_modules, "names of the layers that get an adapter");
     visit("gradient_checkpointing", gradient_checkpointing, "keep one activation per layer, compute the others again");
+    visit("image_encoder_freeze", image_encoder_freeze, "do not train the image encoder: --freeze visual");
+    visit("freeze", freeze,
+          "do not train parameters whose Hugging Face names begin so: model.embed_tokens visual.blocks.0");
     visit("save_steps", save_steps, "a checkpoint every N steps (0: only when interrupted)");
+    visit("save_total_limit", save_total_limit, "keep the latest N checkpoints (0: all)");
+    visit("logging_steps", logging_steps,
+          "every N steps trainer_state.json and TensorBoard get the mean loss since, and a log a line of progress");
+    visit("report_to", report_to, "tensorboard (event files in logging_dir) or none");
+    visit("logging_dir", logging_dir, "of event files (default: output_dir/runs/run_name)");
+    visit("run_name", run_name, "kept in training_options.json; of event files (default: the last part of output_dir)");
     visit("resume_from", resume_from, "auto (the latest checkpoint in output_dir, if any), none, or a step");
     visit("seed", seed, "of the order of rows, new adapters and dropout");
   }

@@ -12,6 +12,19 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr int64_t kStandardSteps = 2000;  // of the official V1 recipe
+
+int64_t parts(int64_t whole, int64_t part) { return (whole + part - 1) / part; }
+
+// The last batch of an epoch may be smaller, as Hugging Face counts. A step may have batches of two epochs, where
+// Hugging Face ends it with the epoch.
+int64_t steps_of(const TrainOptions& o, int64_t rows) {
+  if (o.max_steps > 0) return o.max_steps;
+  if (o.num_train_epochs == 0) return kStandardSteps;
+  const double batches = o.num_train_epochs * double(parts(rows, o.per_device_train_batch_size));
+  return int64_t(std::ceil(batches / double(o.gradient_accumulation_steps)));
+}
+
 // Where the rows are that a folder or a file gives.
 std::vector<TrainSource> sources_of(const TrainOptions& o) {
   std::vector<TrainSource> sources;
@@ -50,8 +63,10 @@ std::vector<std::vector<int64_t>> read_batches(const TrainOptions& o, int64_t ro
       if (row < 0 || row >= rows)
         fail(Exit::data, o.batches, ": row ", row, " of a file with ", rows, " rows (numbers start at 0)");
   }
-  if (int64_t(batches.size()) < o.max_steps)
-    fail(Exit::usage, "train: --max_steps ", o.max_steps, ", but ", o.batches, " has ", batches.size(), " batches");
+  const int64_t steps = steps_of(o, rows), each = o.gradient_accumulation_steps;
+  if (int64_t(batches.size()) < steps * each)
+    fail(Exit::usage, "train: ", steps, steps == 1 ? " step" : " steps", " of ", each,
+         each == 1 ? " batch" : " batches", ", but ", o.batches, " has ", batches.size(), "; lower --max_steps");
   return batches;
 }
 
@@ -121,9 +136,10 @@ void check_row_options(const TrainOptions& o) {
 
 TrainingRows::TrainingRows(const TrainOptions& o)
     : sampling_(sampling_of(o)),
-      steps_(o.max_steps),
       batch_size_(o.per_device_train_batch_size),
-      num_hardneg_(o.num_hardneg) {
+      accumulation_(o.gradient_accumulation_steps),
+      num_hardneg_(o.num_hardneg),
+      num_train_epochs_(o.num_train_epochs) {
   DatasetConfig<TrainSource> config;
   if (o.dataset_config.empty()) config.sources = sources_of(o);
   else config = read_train_config(o.dataset_config, o.data_basedir);
@@ -135,6 +151,7 @@ TrainingRows::TrainingRows(const TrainOptions& o)
     sizes.push_back(int64_t(set.rows.size())), row_count_ += sizes.back();
     interleaving.weights.push_back(set.source.weight);
   }
+  steps_ = steps_of(o, row_count_);
   if (sampling_.empty()) {
     batches_ = read_batches(o, row_count_);
     sampler_ = listed_sampler(batches_);
@@ -156,12 +173,23 @@ void TrainingRows::check_pictures() const {
   for (const auto& [folder, check] : checks) check.require_all();
 }
 
+int64_t TrainingRows::epochs() const {
+  if (num_train_epochs_ > 0) return int64_t(std::ceil(num_train_epochs_));
+  const int64_t drawn = steps_ * accumulation_;
+  if (batches_.empty()) return parts(drawn, parts(row_count_, batch_size_));
+  int64_t pairs = 0;
+  for (int64_t i = 0; i < drawn; ++i) pairs += int64_t(batches_[size_t(i)].size());
+  return parts(pairs, row_count_);
+}
+
 std::string TrainingRows::name_of(RowId id) const {
   return sentence("row ", id.row + 1, " of ", sets_[size_t(id.set)].source.name);
 }
 
 std::string TrainingRows::summary() const {
-  const std::string pairs = sampling_.empty() ? "the pairs that --batches names" : sentence(batch_size_, " pairs"),
+  const std::string times = accumulation_ > 1 ? sentence(accumulation_, " times ") : "",
+                    pairs =
+                        sampling_.empty() ? "the pairs that --batches names" : sentence(times, batch_size_, " pairs"),
                     order = sampling_.empty() ? "" : sampling_ + ", ";
   return sentence(row_count_, " rows of ", sets_.size(), sets_.size() == 1 ? " set, " : " sets, ", order, steps_,
                   steps_ == 1 ? " step of " : " steps of ", pairs);

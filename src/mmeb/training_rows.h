@@ -19,7 +19,9 @@ class TrainingRows {
   // Every picture is looked for before the first step, not met in the last one.
   void check_pictures() const;
 
-  std::vector<RowId> next() { return sampler_(); }  // the rows of the next step
+  std::vector<RowId> next() { return sampler_(); }  // the rows of the next batch
+  int64_t steps() const { return steps_; }  // of the whole run: --max_steps, or what --num_train_epochs comes to
+  int64_t epochs() const;                   // that steps() begin
   TrainRow operator[](RowId id) const { return sets_[size_t(id.set)].rows[size_t(id.row)]; }
   std::string name_of(RowId id) const;  // "row 12 of Scene_t2i"
   const Pictures& pictures(RowId id) const { return sets_[size_t(id.set)].pictures; }
@@ -32,8 +34,9 @@ class TrainingRows {
   std::vector<TrainSet> sets_;
   std::vector<std::vector<int64_t>> batches_;  // of --batches
   Sampler sampler_;
-  std::string sampling_, config_note_;
-  int64_t steps_, batch_size_, num_hardneg_, row_count_ = 0;
+  std::string sampling_, config_note_;  // sampling_ is empty with --batches
+  int64_t steps_ = 0, batch_size_, accumulation_, num_hardneg_, row_count_ = 0;
+  double num_train_epochs_;
 };
 
 }  // namespace vlm2vec
