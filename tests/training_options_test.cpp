@@ -70,18 +70,22 @@ TEST_F(Accumulation, of_equal_batches_is_one_batch_and_adds_no_negatives) {
 }
 
 TEST_F(TrainingOptions, epochs_count_rows) {  // of 24
-  const std::tuple<double, int64_t, int64_t, int64_t, double> cases[] = {
-      {1, 6, 1, 4, 1}, {1.5, 6, 1, 6, 1.5}, {2, 5, 1, 10, 50 / 24.0}, {2, 6, 3, 4, 3}};
-  for (const auto& [epochs, batch, accumulation, steps, end] : cases) {
+  struct Case {
+    double epochs;
+    int64_t batch, accumulation, steps, begun;
+    double seen;
+  };
+  for (const auto& [epochs, batch, accumulation, steps, begun, seen] :
+       {Case{1, 6, 1, 4, 1, 1}, Case{1.5, 6, 1, 6, 2, 1.5}, Case{2, 5, 1, 10, 2, 2.04}, Case{2, 6, 3, 3, 2, 2.25}}) {
     TrainOptions o = options("epochs");
     o.max_steps = 0, o.num_train_epochs = epochs, o.per_device_train_batch_size = batch;
     o.gradient_accumulation_steps = accumulation;
     const TrainingRows rows(o);
     EXPECT_EQ(rows.steps(), steps) << epochs;
-    EXPECT_EQ(rows.epochs(), int64_t(std::ceil(end))) << epochs;
+    EXPECT_EQ(rows.epochs(), begun) << epochs;
     train(o, Device::cpu, true);
     EXPECT_EQ(int64_t(log("epochs").size()), steps);
-    EXPECT_DOUBLE_EQ(log("epochs").back()["epoch"].get<double>(), end);
+    EXPECT_NEAR(log("epochs").back()["epoch"].get<double>(), seen, 0.05);
     EXPECT_EQ(json::parse(file("epochs/training_options.json"))["max_steps"], steps);
   }
   TrainOptions o = options("epochs");

@@ -15,18 +15,21 @@ constexpr int64_t kStandardSteps = 2000;  // of the official V1 recipe
 
 int64_t parts(int64_t whole, int64_t part) { return (whole + part - 1) / part; }
 
-// As Hugging Face counts: the last batch of an epoch and its last step may be smaller.
+// The last batch of an epoch may be smaller, as Hugging Face counts. A step may have batches of two epochs, where
+// Hugging Face ends it with the epoch.
 int64_t steps_of(const TrainOptions& o, int64_t rows) {
   if (o.max_steps > 0) return o.max_steps;
   if (o.num_train_epochs == 0) return kStandardSteps;
-  const int64_t each = parts(parts(rows, o.per_device_train_batch_size), o.gradient_accumulation_steps);
-  return int64_t(std::ceil(o.num_train_epochs * double(each)));
+  const double batches = o.num_train_epochs * double(parts(rows, o.per_device_train_batch_size));
+  return int64_t(std::ceil(batches / double(o.gradient_accumulation_steps)));
 }
 
 }  // namespace
 
 TrainingRows::TrainingRows(const TrainOptions& o)
-    : batch_size_(o.per_device_train_batch_size), accumulation_(o.gradient_accumulation_steps) {
+    : batch_size_(o.per_device_train_batch_size),
+      accumulation_(o.gradient_accumulation_steps),
+      num_train_epochs_(o.num_train_epochs) {
   if (!o.train_file.empty()) {
     sets_.push_back({o.train_file, read_train_rows(o.train_file, o.num_sample_per_subset)});
     image_dir_ = fs::path(o.train_file).parent_path();
@@ -79,9 +82,11 @@ std::vector<RowId> TrainingRows::next() {
 }
 
 int64_t TrainingRows::epochs() const {
-  int64_t pairs = batches_.empty() ? steps_ * accumulation_ * batch_size_ : 0;
-  for (size_t i = 0; i < batches_.size() && int64_t(i) < steps_ * accumulation_; ++i)
-    pairs += int64_t(batches_[i].size());
+  if (num_train_epochs_ > 0) return int64_t(std::ceil(num_train_epochs_));
+  const int64_t drawn = steps_ * accumulation_;
+  if (batches_.empty()) return parts(drawn, parts(row_count_, batch_size_));
+  int64_t pairs = 0;
+  for (int64_t i = 0; i < drawn; ++i) pairs += int64_t(batches_[size_t(i)].size());
   return parts(pairs, row_count_);
 }
 

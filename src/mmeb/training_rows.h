@@ -18,7 +18,7 @@ class TrainingRows {
   std::vector<RowId> next();                // the rows of the next batch
   int64_t steps() const { return steps_; }  // of the whole run: --max_steps, or what --num_train_epochs comes to
   int64_t count() const { return row_count_; }
-  int64_t epochs() const;  // that steps() begin
+  int64_t epochs() const;  // that steps() begin; num_train_epochs of trainer_state.json
   const TrainRow& operator[](RowId id) const { return sets_[size_t(id.set)].rows[size_t(id.row)]; }
   std::string name_of(RowId id) const;  // "row 12 of Scene_t2i"
   const std::filesystem::path& image_dir() const { return image_dir_; }
@@ -33,6 +33,7 @@ class TrainingRows {
   std::optional<Sampler> sampler_;
   std::filesystem::path image_dir_;
   int64_t steps_ = 0, batch_size_, accumulation_, row_count_ = 0;
+  double num_train_epochs_;
   size_t position_ = 0;
 };
 
