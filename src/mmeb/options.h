@@ -74,8 +74,7 @@ struct TrainOptions : ModelOptions {
     visit("train_file", train_file, "one file of training rows (JSON lines) instead of a folder");
     visit("image_dir", image_dir,
           "joined before the rows' picture paths, or a zip or tar file; zips and tars in it, its images_zip and its "
-          "images "
-          "are read in place (default: the folder of the rows)");
+          "images are read in place (default: the folder of the rows)");
     visit("output_dir", output_dir, "where the trained model, log.jsonl and checkpoints go");
     visit("max_steps", max_steps, "training steps");
     visit("per_device_train_batch_size", per_device_train_batch_size, "pairs per step");
@@ -118,8 +117,7 @@ struct EvalOptions : ModelOptions {
     visit("subset_name", subset_name, "only these sets of the folder");
     visit("image_dir", image_dir,
           "joined before the rows' picture paths, or a zip or tar file; zips and tars in it, its images_zip and its "
-          "images "
-          "are read in place (default: dataset_name)");
+          "images are read in place (default: dataset_name)");
     visit("encode_output_path", encode_output_path, "where scores, predictions and summary.json go");
     visit("per_device_eval_batch_size", per_device_eval_batch_size,
           "inputs embedded at a time; scores do not depend on it");
