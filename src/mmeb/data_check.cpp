@@ -1,5 +1,7 @@
 #include "mmeb/data_check.h"
 
+#include <algorithm>
+
 #include "tensor/error.h"
 #include "tensor/parallel.h"
 #include "vlm/image.h"

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <tuple>
 
 #include "mmeb/row_files.h"
 #include "tensor/error.h"

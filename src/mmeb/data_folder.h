@@ -31,7 +31,7 @@ std::vector<EvalRow> read_data_rows(const DataSet& set, int64_t limit = 0);
 // The first column to the left, the others to the right, two blanks between; the first row is the heading.
 std::string text_table(const std::vector<std::vector<std::string>>& rows);
 std::string percent(double share);  // 0.5 → "50.0 %"
-// "images/OK-VQA" in one line of at most `most` bytes, cut between characters, as part of a sentence.
+// `text` in one line, after `most` bytes or a few more cut between characters.
 std::string one_line(const std::string& text, size_t most = 80);
 
 }  // namespace vlm2vec

@@ -38,8 +38,11 @@ std::string folder_named_by(const fs::path& archive) { return "/" + archive.stem
 
 std::optional<std::string> member_for(const ArchiveFile& archive, const std::string& path) {
   const std::string inner = path.starts_with(kStoredFolder) ? path.substr(kStoredFolder.size()) : path;
-  for (const std::string& name : {path, inner, archive.top() + "/" + path, archive.top() + "/" + inner})
-    if (archive.contains(name)) return name;
+  if (archive.contains(path)) return path;
+  if (archive.contains(inner)) return inner;
+  if (archive.top().empty()) return {};
+  for (const std::string* name : {&path, &inner})
+    if (const std::string below = archive.top() + "/" + *name; archive.contains(below)) return below;
   return {};
 }
 

@@ -1,5 +1,6 @@
 #include "tensor/io/archive.h"
 
+#include <sys/mman.h>
 #include <zip.h>
 
 #include <algorithm>
@@ -63,8 +64,15 @@ ArchiveFile::ArchiveFile(const fs::path& path) : file_(path.string()) {
   if (bytes.size() > 1 && bytes[0] == 0x1F && bytes[1] == 0x8B)
     fail(Exit::data, file_, ": is compressed as a whole (gzip), so that no member can be read alone; gunzip it to a ",
          ".tar file, or unpack it");
-  if (path.extension() == ".tar") mapped_ = mapped, index_ = index_tar(bytes, file_);
-  else open_zip();
+  if (path.extension() == ".tar") {
+    // Headers lie far apart: the system need not read ahead what is between them.
+    void* const begin = const_cast<uint8_t*>(bytes.data());
+    madvise(begin, bytes.size(), MADV_RANDOM);
+    mapped_ = mapped, index_ = index_tar(bytes, file_);
+    madvise(begin, bytes.size(), MADV_NORMAL);
+  } else {
+    open_zip();
+  }
   top_ = common_top(index_);
 }
 
