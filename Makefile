@@ -1,6 +1,6 @@
 # The front door: `make` builds ./vlm2vec, `make demo` shows what it does, `make test` checks it. CMake and Ninja do the work.
 PACKAGES = g++ cmake ninja-build libcli11-dev nlohmann-json3-dev libpng-dev libjpeg-dev libwebp-dev zlib1g-dev \
-           libzip-dev libpcre2-dev libutf8proc-dev libsnappy-dev libzstd-dev \
+           libzip-dev libpcre2-dev libutf8proc-dev libsnappy-dev libzstd-dev libyaml-cpp-dev \
            libgtest-dev fonts-noto-color-emoji unicode-data
 JOBS ?= $(shell nproc)
 
@@ -10,7 +10,7 @@ STEPS ?= 2000
 TRAIN_ROWS ?= 2500
 TEST_ROWS ?= 150
 SEED ?= 42
-RECIPE = --per_device_train_batch_size 128 --temperature 0.05 --learning_rate 3e-3 --lr_scheduler_type linear \
+RECIPE = --sampling balanced --per_device_train_batch_size 128 --temperature 0.05 --learning_rate 3e-3 --lr_scheduler_type linear \
          --warmup_ratio 0.05 --weight_decay 0.01 --adam_beta1 0.9 --adam_beta2 0.98 --max_grad_norm 1
 
 .PHONY: vlm2vec deps demo test test-slow test-golden test-asan kernels bench clean

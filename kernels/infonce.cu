@@ -1,5 +1,6 @@
-// InfoNCE over in-batch targets (van den Oord et al. 2018): of N targets, query i of B shall find number i·(N/B).
-//   s_ij = q_i·t_j / τ,   loss_i = lse_i − s_i,label(i),   lse_i = log Σ_j exp(s_ij)
+// InfoNCE over in-batch targets (van den Oord et al. 2018): of N targets, query i of B shall find number label(i).
+//   s_ij = q_i·t_j / τ,   loss_i = lse_i − s_i,label(i),   lse_i = log Σ_j exp(s_ij) over the targets j that count:
+// without groups all, with groups label(i) and those of other groups than its own.
 // The B × N scores never exist at once: the forward keeps one running sum per query, the backward a strip of 256 rows.
 #include "kernels/cuda.h"
 #include "kernels/kernels.h"
@@ -31,6 +32,14 @@ __device__ T score(const T* q, const T* t, int64_t i0, int64_t j0, int64_t queri
   return dot * inverse_tau;
 }
 
+// Which targets there are for each query.
+struct Matching {
+  const int32_t *labels, *groups;  // groups may be null
+  __device__ bool counts(int64_t i, int64_t j) const {
+    return !groups || j == labels[i] || groups[j] != groups[labels[i]];
+  }
+};
+
 // What is known of some of a query's scores: the greatest, where it was first, and Σ exp(score − greatest).
 template <class T>
 struct Running {
@@ -47,20 +56,21 @@ struct Running {
 
 // loss, lse and best (the first target of the highest score).  One block per 16 queries; all targets pass by.
 template <class T>
-__global__ void infonce_kernel(const T* q, const T* t, int64_t queries, int64_t targets, int64_t d, T inverse_tau,
-                               T* loss, T* lse, int32_t* best) {
+__global__ void infonce_kernel(const T* q, const T* t, int64_t queries, int64_t targets, int64_t d, Matching matching,
+                               T inverse_tau, T* loss, T* lse, int32_t* best) {
   SHARED(T, top, [side][side]);
   SHARED(T, sum, [side][side]);
   SHARED(int32_t, first, [side][side]);
   SHARED(T, right, [side]);
   const int x = threadIdx.x, y = threadIdx.y;
-  const int64_t i0 = int64_t(blockIdx.x) * side, i = i0 + y, label = i * (targets / queries);
+  const int64_t i0 = int64_t(blockIdx.x) * side, i = i0 + y;
   Running<T> mine;  // of the targets x, x + 16, …
   for (int64_t j0 = 0; j0 < targets; j0 += side) {
     const T s = score(q, t, i0, j0, queries, targets, d, inverse_tau);
     const int64_t j = j0 + x;
-    if (j < targets) mine.add({s, 1, int32_t(j)});
-    if (j == label) right[y] = s;
+    if (i >= queries || j >= targets) continue;
+    if (matching.counts(i, j)) mine.add({s, 1, int32_t(j)});
+    if (j == matching.labels[i]) right[y] = s;
   }
   top[y][x] = mine.top, sum[y][x] = mine.sum, first[y][x] = mine.best;
   __syncthreads();
@@ -71,36 +81,42 @@ __global__ void infonce_kernel(const T* q, const T* t, int64_t queries, int64_t 
   best[i] = mine.best;
 }
 
-// ds_ij = dloss_i / τ · (exp(s_ij − lse_i) − [j = label(i)]) for the queries from `first` on, as rows of a strip.
+// ds_ij = dloss_i / τ · (exp(s_ij − lse_i) − [j = label(i)]), or 0 where j does not count for i, for the queries from
+// `first` on, as rows of a strip.
 template <class T>
 __global__ void infonce_ds_kernel(const T* dloss, const T* q, const T* t, const T* lse, int64_t first, int64_t rows,
-                                  int64_t queries, int64_t targets, int64_t d, T inverse_tau, T* ds) {
+                                  int64_t queries, int64_t targets, int64_t d, Matching matching, T inverse_tau,
+                                  T* ds) {
   const int64_t i0 = first + int64_t(blockIdx.x) * side, j0 = int64_t(blockIdx.y) * side;
   const int64_t i = i0 + threadIdx.y, j = j0 + threadIdx.x;
   const T s = score(q, t, i0, j0, queries, targets, d, inverse_tau);
   if (i >= first + rows || j >= targets) return;
-  const T p = exp(s - lse[i]);
-  ds[(i - first) * targets + j] = dloss[i] * inverse_tau * (p - T(j == i * (targets / queries)));
+  const T p = matching.counts(i, j) ? exp(s - lse[i]) : T(0);
+  ds[(i - first) * targets + j] = dloss[i] * inverse_tau * (p - T(j == matching.labels[i]));
+}
+
+Matching matching_of(const Tensor& labels, const Tensor& groups) {
+  return {labels.data<int32_t>(), groups.defined() ? groups.data<int32_t>() : nullptr};
 }
 
 template <class T>
-void run_forward(const Tensor& q, const Tensor& t, double inverse_tau, const Tensor& loss, const Tensor& lse,
-                 const Tensor& best) {
+void run_forward(const Tensor& q, const Tensor& t, const Tensor& labels, const Tensor& groups, double inverse_tau,
+                 const Tensor& loss, const Tensor& lse, const Tensor& best) {
   launch(blocks(q.rows(), side), dim3(side, side), 0, infonce_kernel<T>, q.data<T>(), t.data<T>(), q.rows(), t.rows(),
-         q.columns(), inverse_tau, loss.data<T>(), lse.data<T>(), best.data<int32_t>());
+         q.columns(), matching_of(labels, groups), inverse_tau, loss.data<T>(), lse.data<T>(), best.data<int32_t>());
 }
 
 // Strip by strip: dq = ds t,   dt += dsᵀ q
 template <class T>
-void run_backward(const Tensor& dloss, const Tensor& q, const Tensor& t, const Tensor& lse, double inverse_tau,
-                  const Tensor& dq, const Tensor& dt) {
+void run_backward(const Tensor& dloss, const Tensor& q, const Tensor& t, const Tensor& labels, const Tensor& groups,
+                  const Tensor& lse, double inverse_tau, const Tensor& dq, const Tensor& dt) {
   const Tensor strip({std::min<int64_t>(strip_rows, q.rows()), t.rows()}, q.dtype(), q.device());
   for (int64_t first = 0; first < q.rows(); first += strip_rows) {
     const int64_t rows = std::min<int64_t>(strip_rows, q.rows() - first);
     const Tensor ds = strip.rows(0, rows);
     launch(dim3(blocks(rows, side), blocks(t.rows(), side)), dim3(side, side), 0, infonce_ds_kernel<T>, dloss.data<T>(),
-           q.data<T>(), t.data<T>(), lse.data<T>(), first, rows, q.rows(), t.rows(), q.columns(), inverse_tau,
-           ds.data<T>());
+           q.data<T>(), t.data<T>(), lse.data<T>(), first, rows, q.rows(), t.rows(), q.columns(),
+           matching_of(labels, groups), inverse_tau, ds.data<T>());
     matmul(ds, t, Tensor(), {}, dq.rows(first, first + rows));
     matmul(ds, q.rows(first, first + rows), Tensor(), {.transpose_a = true, .accumulate = first > 0}, dt);
   }
@@ -108,15 +124,15 @@ void run_backward(const Tensor& dloss, const Tensor& q, const Tensor& t, const T
 
 }  // namespace
 
-void infonce(const Tensor& q, const Tensor& t, double inverse_tau, const Tensor& loss, const Tensor& lse,
-             const Tensor& best) {
+void infonce(const Tensor& q, const Tensor& t, const Tensor& labels, const Tensor& groups, double inverse_tau,
+             const Tensor& loss, const Tensor& lse, const Tensor& best) {
   const auto run = q.dtype() == DType::f64 ? run_forward<double> : run_forward<float>;
-  run(q, t, inverse_tau, loss, lse, best);
+  run(q, t, labels, groups, inverse_tau, loss, lse, best);
 }
-void infonce_backward(const Tensor& dloss, const Tensor& q, const Tensor& t, const Tensor& lse, double inverse_tau,
-                      const Tensor& dq, const Tensor& dt) {
+void infonce_backward(const Tensor& dloss, const Tensor& q, const Tensor& t, const Tensor& labels, const Tensor& groups,
+                      const Tensor& lse, double inverse_tau, const Tensor& dq, const Tensor& dt) {
   const auto run = q.dtype() == DType::f64 ? run_backward<double> : run_backward<float>;
-  run(dloss, q, t, lse, inverse_tau, dq, dt);
+  run(dloss, q, t, labels, groups, lse, inverse_tau, dq, dt);
 }
 
 }  // namespace vlm2vec::BACKEND

@@ -101,10 +101,11 @@ KERNEL(attention_backward, const Tensor& d_o, const Tensor& q, const Tensor& k, 
 KERNEL(cross_entropy, const Tensor& x, const Tensor& targets, const Tensor& loss, const Tensor& lse)
 KERNEL(cross_entropy_dx, const Tensor& dloss, const Tensor& x, const Tensor& targets, const Tensor& lse, const Tensor& dx)
 
-// ---- infonce.cu: scores s = inverse_tau · q tᵀ in strips; query i of B belongs to target i·(N/B) of N ---------------------
-// loss[i] = lse_i − s_ii; best[i] (i32): the first index among the targets of highest score.
-KERNEL(infonce, const Tensor& q, const Tensor& t, double inverse_tau, const Tensor& loss, const Tensor& lse, const Tensor& best)
-KERNEL(infonce_backward, const Tensor& dloss, const Tensor& q, const Tensor& t, const Tensor& lse, double inverse_tau, const Tensor& dq, const Tensor& dt)
+// ---- infonce.cu: scores s = inverse_tau · q tᵀ in strips; query i belongs to target labels[i] (i32) ------------------------
+// groups: i32 for each target, or an empty tensor. A target of the label's group, other than it, does not count for query i.
+// loss[i] = lse_i − s_i,label(i); best[i] (i32): the first index among the targets of highest score that count.
+KERNEL(infonce, const Tensor& q, const Tensor& t, const Tensor& labels, const Tensor& groups, double inverse_tau, const Tensor& loss, const Tensor& lse, const Tensor& best)
+KERNEL(infonce_backward, const Tensor& dloss, const Tensor& q, const Tensor& t, const Tensor& labels, const Tensor& groups, const Tensor& lse, double inverse_tau, const Tensor& dq, const Tensor& dt)
 
 // ---- adamw.cu: p, m, v updated in place (Loshchilov and Hutter 2019, in torch's order of operations) ----------------------
 KERNEL(adamw, const Tensor& p, const Tensor& g, const Tensor& m, const Tensor& v, AdamWStep step)

@@ -257,6 +257,18 @@ std::vector<Formula> formulas() {
        [](const Vars& v) {
          return mean(cross_entropy(scale(linear(v[0], v[1]), 2), integers({0, 2, 4})));
        }},
+      // Query 0 belongs to target 1 and query 1 to target 3; of group 7 only target 1 counts for query 0.
+      {"info_nce_of_groups", normals({{2, 4}, {5, 4}}),
+       [=](const Vars& v) {
+         return info_nce(v[0], v[1], 0.5, {integers({1, 3}), integers({7, 7, 0, 2, 7})}).loss;
+       },
+       [=](const Vars& v) {
+         const auto loss = [&](int32_t query, const std::vector<int32_t>& targets, int32_t label) {
+           const Var scores = linear(gather_rows(v[0], integers({query})), gather_rows(v[1], integers(targets)));
+           return cross_entropy(scale(scores, 2), integers({label}));
+         };
+         return mean(concat_rows({loss(0, {1, 2, 3}, 0), loss(1, {0, 1, 2, 3, 4}, 3)}));
+       }},
       {"checkpoint", normals({{3, 5}, {4, 5}}),
        [](const Vars& v) {
          return checkpoint([w = v[1]](const Var& x) { return activate(linear(x, w), Activation::silu); }, v[0] * v[0]);

@@ -79,6 +79,8 @@ TEST_F(Cli, WrongValuesSayWhatCameAndWhatWasExpected) {
       {"--device tpu", "tpu"},
       {"--temperature -1", "--temperature"},
       {"--max_steps", "--max_steps"},
+      {"--interleave_batch_size 4", "--homogeneous_batch_size_per_device mean nothing without --sampling"},
+      {"--split_name a/b", "--dataset_split a/b, expected a name"},
   };
   for (const auto& [option, message] : cases) {
     const Result r = run(train + option);

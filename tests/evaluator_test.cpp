@@ -15,9 +15,17 @@ using nlohmann::json;
 
 TEST(Rank, first_among_equals_wins) {
   const Tensor embeddings = from_vector<float>({1, 0, 1, 0, 0, 1, 0.5f, 0.5f}, {4, 2});
-  const Ranking r = rank(embeddings, {0, 0, 2, 2}, {{0, 1, 2}, {3, 0, 1}, {0, 1, 2}, {2, 3}});
-  EXPECT_EQ(r.best, (std::vector<int32_t>{0, 1, 2, 0}));
-  EXPECT_EQ(r.ties, 1);  // row 0: its positive ties with candidate 1
+  const std::vector<std::vector<int32_t>> candidates = {{0, 1, 2}, {3, 0, 1}, {0, 1, 2}, {2, 3}};
+  const auto rows = rank(embeddings, {0, 0, 2, 2}, candidates);
+  std::vector<int32_t> best, ranks;
+  for (const RowResult& row : rows) best.push_back(row.best), ranks.push_back(row.rank);
+  EXPECT_EQ(best, (std::vector<int32_t>{0, 1, 2, 0}));
+  EXPECT_EQ(ranks, (std::vector<int32_t>{1, 3, 2, 1}));
+  EXPECT_TRUE(rows[0].correct && rows[0].tie);  // its positive ties with candidate 1
+  EXPECT_TRUE(!rows[1].correct && !rows[1].tie && rows[3].correct && !rows[3].tie);
+  EXPECT_EQ(rows[3].candidates, 2);
+  EXPECT_EQ(rank_lists(embeddings, {0, 0, 2, 2}, candidates, Score::dot)[2], (std::vector<int32_t>{2, 0, 1}));
+  EXPECT_EQ(rank_lists(embeddings, {0, 0, 2, 2}, candidates, Score::dot, 2)[1], (std::vector<int32_t>{1, 2}));
 }
 
 TEST(Summary, groups_and_optional_sets) {
@@ -71,6 +79,10 @@ TEST(Evaluate, writes_what_it_promises) {
              summary = read_json(folder.path() / "out/summary.json");
   EXPECT_EQ(score["num_correct"], 2);
   EXPECT_EQ(score["num_pred"], 3);
+  EXPECT_NEAR(score["acc"].get<double>(), 2.0 / 3, 1e-12);
+  EXPECT_NEAR(score["hit@1"].get<double>(), 2.0 / 3, 1e-12);
+  ASSERT_EQ(s.sets[0].results.size(), 3u);
+  EXPECT_EQ(s.sets[0].results[1].rank, 2);
   EXPECT_TRUE(summary["vqa"].is_null());
   EXPECT_NEAR(summary["retrieval"].get<double>(), 66.6667, 1e-3);
   const std::string predictions = read_text(folder.path() / "out/Set_pred.jsonl");
@@ -87,7 +99,7 @@ TEST(Subsets, are_named_once) {
   }
   EXPECT_EQ(list_subsets(folder.path(), "test.jsonl", {"B", "A"}).size(), 2u);
   expect_error(Exit::usage, "twice", [&] { list_subsets(folder.path(), "test.jsonl", {"A", "B", "A"}); });
-  expect_error(Exit::usage, "twice", [&] { read_train_folder(folder.path(), {"B", "B"}, 0); });
+  expect_error(Exit::usage, "twice", [&] { train_folder(folder.path(), {"B", "B"}); });
 }
 
 // Comparisons with NaN are false, so the first candidate, the right one, would always win.

@@ -19,7 +19,7 @@ struct Setting {
 };
 
 std::vector<double> gradients(const TemporaryFolder& folder, const Setting& s, const TinyPairs& pairs, int64_t chunk,
-                              bool checkpointing = false) {
+                              bool checkpointing = false, const Matching& matching = {}) {
   const auto encoder = load_encoder(folder.path(), {.f64 = s.f64});
   std::vector<Parameter*> trained = encoder->parameters();
   AttachedLora lora;
@@ -36,7 +36,7 @@ std::vector<double> gradients(const TemporaryFolder& folder, const Setting& s, c
   encoder->set_gradient_checkpointing(checkpointing);
   const TrainedParameters parameters(trained);
   contrastive_step(*encoder, pairs.queries, pairs.targets,
-                   {.temperature = 0.2, .query_chunk = chunk, .target_chunk = chunk});
+                   {.temperature = 0.2, .query_chunk = chunk, .target_chunk = chunk, .matching = matching});
   return to_vector<double>(parameters.gradients());
 }
 
@@ -69,6 +69,26 @@ INSTANTIATE_TEST_SUITE_P(, GradCache,
                                                                 : "full") +
                                   (info.param.f64 ? "_f64" : "_f32");
                          });
+
+// Three targets more than queries are hard negatives of all; with groups some targets do not count.
+TEST(GradCacheNegatives, equal_the_whole_batch) {
+  const TemporaryFolder folder("negatives");
+  write_tiny_model(folder.path());
+  TinyPairs pairs = tiny_pairs(folder.path(), 7);
+  pairs.queries.resize(4);
+  const Tensor labels = from_vector(std::vector<int32_t>{0, 1, 2, 3}, {4}),
+               groups = from_vector(std::vector<int32_t>{0, 1, 0, 3, 1, 5, 0}, {7});
+  const Setting f64{false, true, 1e-12};
+  std::vector<std::vector<double>> plain;
+  for (const Matching& matching : {Matching{labels, {}}, Matching{labels, groups}}) {
+    plain.push_back(gradients(folder, f64, pairs, 0, false, matching));
+    for (const int64_t chunk : {1, 3})
+      EXPECT_LE(relative_l2(gradients(folder, f64, pairs, chunk, false, matching), plain.back()), f64.limit) << chunk;
+  }
+  EXPECT_GT(relative_l2(plain[0], plain[1]), 1e-3);  // the groups matter
+  pairs.targets.resize(4);
+  EXPECT_GT(relative_l2(gradients(folder, f64, pairs, 0), plain[0]), 1e-3);  // and so do the negatives
+}
 
 // The dropout of a row is its own: another seed draws other masks.
 TEST(GradCacheDropout, follows_the_seed) {

@@ -59,7 +59,7 @@ TEST(KernelsInfoNce, ForwardAndBackward) {
           const auto forward = [&](const Numbers& q, const Numbers& t) {
             return cross_entropy(scores(q, t, size_t(k.d), inverse_tau), size_t(k.targets), labels);
           };
-          emu::infonce(q, t, inverse_tau, loss, lse, best);
+          emu::infonce(q, t, integers(labels), {}, inverse_tau, loss, lse, best);
           expect_close(numbers(loss), forward(numbers(q), numbers(t)), 10 * tolerance(dtype), "loss");
           const Numbers s = scores(numbers(q), numbers(t), size_t(k.d), inverse_tau);
           for (int64_t i = 0; i < k.queries; ++i) {
@@ -67,7 +67,7 @@ TEST(KernelsInfoNce, ForwardAndBackward) {
             EXPECT_EQ(best.data<int32_t>()[i], std::max_element(row, row + k.targets) - row);
           }
           const Tensor dq = unwritten_like(q), dt = unwritten_like(t);
-          emu::infonce_backward(dloss, q, t, lse, inverse_tau, dq, dt);
+          emu::infonce_backward(dloss, q, t, integers(labels), {}, lse, inverse_tau, dq, dt);
           const Numbers q_ = numbers(q), t_ = numbers(t), d_ = numbers(dloss);
           const double limit = dtype == DType::f64 ? 1e-7 : 1e-4;
           expect_close(numbers(dq), differences([&](const Numbers& q) { return forward(q, t_); }, q_, d_), limit, "dq");
@@ -83,7 +83,7 @@ TEST(KernelsInfoNce, BestIsTheFirstOfEqualScores) {
     const Tensor q = tensor({1, 1}, DType::f32, {2}), t = tensor({40, 1}, DType::f32, targets);
     const Tensor loss = unwritten({1}, DType::f32), lse = unwritten({1}, DType::f32),
                  best({1}, DType::i32, Device::emu);
-    emu::infonce(q, t, 1, loss, lse, best);
+    emu::infonce(q, t, integers({0}), {}, 1, loss, lse, best);
     EXPECT_EQ(best.data<int32_t>()[0], 1);
   });
 }
@@ -94,8 +94,10 @@ TEST(KernelsInfoNce, StripsJoin) {  // 300 queries are two strips: rows of both,
                dloss = random({n}, DType::f64, 21);
   const Tensor loss = unwritten({n}, DType::f64), lse = unwritten({n}, DType::f64), best({n}, DType::i32, Device::emu);
   const Tensor dq = unwritten_like(q), dt = unwritten_like(t);
-  emu::infonce(q, t, 1, loss, lse, best);
-  emu::infonce_backward(dloss, q, t, lse, 1, dq, dt);
+  std::vector<int32_t> own(static_cast<size_t>(n));
+  std::iota(own.begin(), own.end(), 0);
+  emu::infonce(q, t, integers(own), {}, 1, loss, lse, best);
+  emu::infonce_backward(dloss, q, t, integers(own), {}, lse, 1, dq, dt);
   const Numbers s = scores(numbers(q), numbers(t), 2, 1), q_ = numbers(q), t_ = numbers(t), lse_ = numbers(lse);
   Numbers want_q(size_t(2 * n)), want_t(size_t(2 * n));
   for (size_t i = 0; i < size_t(n); ++i)
@@ -116,7 +118,8 @@ TEST(KernelsLoss, NaNIsNotLost) {
   const Tensor best({1}, DType::i32, Device::emu);
   emu::cross_entropy(x, integers({5}), loss, lse);
   EXPECT_TRUE(std::isnan(numbers(lse)[0]));
-  emu::infonce(tensor({1, 1}, DType::f32, {1}), tensor({20, 1}, DType::f32, values), 1, loss, lse, best);
+  emu::infonce(tensor({1, 1}, DType::f32, {1}), tensor({20, 1}, DType::f32, values), integers({0}), {}, 1, loss, lse,
+               best);
   EXPECT_TRUE(std::isnan(numbers(lse)[0]));
 }
 

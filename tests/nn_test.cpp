@@ -245,12 +245,51 @@ TEST(TrainedParameters, are_views_of_one_buffer) {
   EXPECT_THROW(TrainedParameters({}), Error);
 }
 
+// 18 bytes for each number with AdamW's moments: 2 of the weight, 4 each of master, gradient and two moments.
+TEST(TrainedParameters, in_bf16_are_the_rounding_of_their_masters) {
+  Model model;
+  initialise(model, 0.5, 7, DType::f32, Device::cpu);
+  Linear& up = model.layers[0].up;
+  const auto before = to_vector<float>(up.weight.value());
+  const int64_t bytes = memory_statistics().live_bytes, stored = up.weight.value().bytes() + up.bias->value().bytes();
+  TrainedParameters trained({&up.weight, up.bias.get()}, true);
+  AdamW optimiser(trained, {});
+  const int64_t n = trained.values().numel(), weights = up.weight.value().bytes() + up.bias->value().bytes();
+  EXPECT_EQ(memory_statistics().live_bytes - bytes, 16 * n + weights - stored);
+  EXPECT_EQ(up.weight.value().dtype(), DType::bf16);
+  EXPECT_EQ(up.weight.value().bytes(), 2 * up.weight.value().numel());
+  EXPECT_EQ(up.bias->value().dtype(), DType::f32);
+  const auto expect_rounded = [&] {
+    for (size_t i = 0; i < 2; ++i) {
+      const auto used = to_vector<float>(trained.parameters()[i]->value()), flat = to_vector<float>(trained.values());
+      for (size_t j = 0; j < used.size(); ++j) EXPECT_EQ(used[j], float(bf16(flat[size_t(trained.offset(i)) + j])));
+    }
+  };
+  EXPECT_EQ(to_vector<float>(trained.values())[3], before[3]);
+  expect_rounded();
+  mean(up(Var(normal_tensor({3, 4}, 1, 1, DType::f32, Device::cpu)))).backward();
+  const Tensor gradient = static_cast<const Var&>(up.weight).grad();
+  EXPECT_EQ(gradient.dtype(), DType::f32);
+  EXPECT_GT(sum_of_squares(gradient), 0);
+  optimiser.step(1e-4, 1);  // less than bf16 can show of most weights
+  EXPECT_NE(to_vector<float>(trained.values())[3], before[3]);
+  expect_rounded();
+  const Tensor masters = scale(trained.values(), 2);
+  trained.restore_masters(masters);
+  EXPECT_EQ(to_vector<float>(trained.values()), to_vector<float>(masters));
+  expect_rounded();
+}
+
 TEST(Clipping, is_torchs) {
   const Tensor g = from_vector(std::vector<double>{3, 0, -4}, {3});
   EXPECT_DOUBLE_EQ(clip_gradients(g, 10).norm, 5);
   EXPECT_DOUBLE_EQ(clip_gradients(g, 10).scale, 1);
   EXPECT_DOUBLE_EQ(clip_gradients(g, 2).scale, 2 / (5 + 1e-6));
   EXPECT_DOUBLE_EQ(clip_gradients(g, 0).scale, 1);  // off
+  // The mean of 4 gradients whose sum is g
+  EXPECT_DOUBLE_EQ(clip_gradients(g, 10, 0.25).norm, 1.25);
+  EXPECT_DOUBLE_EQ(clip_gradients(g, 10, 0.25).scale, 0.25);
+  EXPECT_DOUBLE_EQ(clip_gradients(g, 1, 0.25).scale, 0.25 / (1.25 + 1e-6));
 }
 
 // transformers/optimization.py: get_{linear,cosine,constant}_schedule_with_warmup.

@@ -219,6 +219,14 @@ inline std::vector<OpCase> op_cases() {
          const auto [loss, lse, best] = infonce(d.normal({r, c}), d.normal({2 * r, c}), 0.3);
          return Results{loss, lse, best};
        }},
+      {"infonce_of_groups",
+       [](Draw& d, int64_t r, int64_t c) {
+         const Tensor q = d.normal({r, c}), t = d.normal({2 * r, c});
+         const Matching matching{d.ids(r, 2 * r), d.ids(2 * r, 3)};
+         const auto [loss, lse, best] = infonce(q, t, 0.3, matching);
+         const auto [dq, dt] = infonce_backward(d.normal({r}), q, t, lse, 0.3, matching);
+         return Results{loss, lse, best, dq, dt};
+       }},
       {"infonce_backward",
        [](Draw& d, int64_t r, int64_t c) {
          const Tensor q = d.normal({r, c}), t = d.normal({2 * r, c});

@@ -132,6 +132,29 @@ TEST(InfoNce, takes_the_first_of_equal_scores) {
   }
 }
 
+// Scores in a basis are 1 at the own target and 0 elsewhere: of the four wrong answers of query 0 two are masked.
+TEST(InfoNce, leaves_out_the_others_of_a_group) {
+  for (const Device device : {Device::cpu, Device::emu}) {
+    const Tensor q = from_vector(std::vector<float>{1, 0}, {1, 2}, device),
+                 t = from_vector(std::vector<float>{1, 0, 0, 1, 1, 0, 1, 0, 0, 1}, {5, 2}, device);
+    const Matching matching{from_vector(std::vector<int32_t>{2}, {1}, device),
+                            from_vector(std::vector<int32_t>{5, 1, 5, 5, 0}, {5}, device)};
+    const InfoNce r = infonce(q, t, 1, matching);
+    const double z = std::exp(1) + 2;
+    EXPECT_NEAR(item(r.loss), std::log(z) - 1, 1e-6) << name_of(device);
+    EXPECT_EQ(to_vector<int32_t>(r.best), std::vector<int32_t>{2});
+    const auto [dq, dt] = infonce_backward(from_vector(std::vector<float>{1}, {1}, device), q, t, r.lse, 1, matching);
+    const double own = std::exp(1) / z - 1, other = 1 / z;
+    const std::vector<double> d = {0, 0, other, 0, own, 0, 0, 0, other, 0};
+    for (size_t i = 0; i < d.size(); ++i) EXPECT_NEAR(to_vector<float>(dt)[i], d[i], 1e-6) << i;
+  }
+  Draw draw(Device::cpu, DType::f32);
+  const Tensor a = draw.normal({2, 3});
+  expect_error("infonce: 1 labels of 2 queries", [&] {
+    infonce(a, a, 1, {from_vector(std::vector<int32_t>{0}, {1}), {}});
+  });
+}
+
 TEST(InfoNce, survives_more_queries_than_a_strip) {  // 64 on the CPU, 256 in the kernel
   expect_agreement([](Draw& draw) {
     const Tensor q = draw.normal({130, 9}), t = draw.normal({130, 9});

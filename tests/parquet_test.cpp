@@ -89,7 +89,7 @@ TEST(GoldenParquet, TrainingAndTestFilesEqualTheirJsonTwins) {
         const auto rows = read_train_rows(file), expected = read_train_rows(twin);
         ASSERT_EQ(rows.size(), expected.size());
         for (size_t i = 0; i < rows.size(); ++i)
-          EXPECT_TRUE(rows[i].query == expected[i].query && rows[i].positive == expected[i].positive) << file << i;
+          EXPECT_TRUE(rows[i].query == expected[i].query && rows[i].positives == expected[i].positives) << file << i;
       } else {
         const auto rows = read_eval_rows(file), expected = read_eval_rows(twin);
         ASSERT_EQ(rows.size(), expected.size());
@@ -107,7 +107,9 @@ TEST(GoldenParquet, SubsetsAreFoundAsTheHubNamesThem) {
   const auto names = list_subsets(train, "original.jsonl", {});
   EXPECT_EQ(names, list_subsets(golden("mmeb/MMEB-eval"), "test.jsonl", {}));
   EXPECT_EQ(std::count(names.begin(), names.end(), "images"), 0);
-  const auto sets = read_train_folder(train, {"VOC2007"}, 5);
+  auto sources = train_folder(train, {"VOC2007"});
+  sources.at(0).limit = 5;
+  const auto sets = read_train_sets(sources);
   ASSERT_EQ(sets.size(), 1u);
   EXPECT_EQ(sets[0].rows.size(), 5u);
   EXPECT_EQ(read_eval_rows(golden("mmeb/MMEB-eval/VOC2007/test.jsonl")).size(),

@@ -5,7 +5,6 @@
 
 #include <csignal>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "expect_error.h"
@@ -15,34 +14,11 @@
 #include "tensor/io/files.h"
 #include "tensor/io/safetensors.h"
 #include "tensor/parallel.h"
-#include "tiny_model.h"
+#include "trainer_fixture.h"
 #include "vlm/qwen2_vl.h"
 
 namespace vlm2vec {
 namespace {
-
-using nlohmann::json;
-namespace fs = std::filesystem;
-
-// Two sets of n pairs as MMEB stores them.
-void write_rows(const fs::path& folder, int n = 12) {
-  fs::create_directories(folder / "images");
-  for (const char* set : {"A", "B"}) {
-    std::string rows;
-    for (int i = 0; i < n; ++i) {
-      const std::string picture = std::string("images/") + set + std::to_string(i) + ".png";
-      write_png(folder / picture, plain_image(16, 16, uint8_t(20 * i + (*set == 'A' ? 0 : 10))));
-      rows += json{{"qry", "<|image_1|>\nwhat is this?\n"},
-                   {"qry_image_path", picture},
-                   {"pos_text", std::string(set) + " thing " + std::to_string(i)},
-                   {"pos_image_path", ""}}
-                  .dump() +
-              "\n";
-    }
-    fs::create_directories(folder / set);
-    write_text(folder / set / "original.jsonl", rows);
-  }
-}
 
 // A test set of one row for the pictures of write_rows.
 void write_test_rows(const fs::path& folder) {
@@ -55,40 +31,6 @@ void write_test_rows(const fs::path& folder) {
   write_text(folder / "A/test.jsonl", row.dump() + "\n");
 }
 
-class Trainer : public testing::Test {
- protected:
-  Trainer() : folder_("trainer") {
-    write_tiny_model(folder_.path() / "model");
-    write_rows(folder_.path() / "data");
-  }
-  TrainOptions options(const std::string& output) {
-    TrainOptions o;
-    o.model_name = folder_.path() / "model", o.dataset_name = folder_.path() / "data",
-    o.output_dir = folder_.path() / output;
-    o.max_steps = 12, o.per_device_train_batch_size = 6, o.temperature = 0.1, o.learning_rate = 5e-3,
-    o.warmup_steps = 2;
-    return o;
-  }
-  TrainOptions lora(const std::string& output) {
-    TrainOptions o = options(output);
-    o.lora = true, o.use_dora = false, o.lora_dropout = 0.2, o.gc_q_chunk_size = 2, o.gc_p_chunk_size = 3;
-    return o;
-  }
-  TrainOptions dora(const std::string& output) {
-    TrainOptions o = lora(output);
-    o.use_dora = true;
-    return o;
-  }
-  std::string file(const std::string& path) { return read_text(folder_.path() / path); }
-  std::vector<json> log(const std::string& run) {
-    std::vector<json> lines;
-    std::istringstream text(file(run + "/log.jsonl"));
-    for (std::string line; std::getline(text, line);) lines.push_back(json::parse(line));
-    return lines;
-  }
-  TemporaryFolder folder_;
-};
-
 TEST_F(Trainer, learns) {
   TrainOptions o = options("learns");
   o.max_steps = 80;
@@ -99,27 +41,6 @@ TEST_F(Trainer, learns) {
   EXPECT_LT(lines.back()["loss"].get<double>(), 0.6 * lines.front()["loss"].get<double>());
   EXPECT_EQ(json::parse(file("learns/config.json"))["torch_dtype"], "float32");
   EXPECT_EQ(load_encoder(folder_.path() / "learns")->dim(), 16);
-}
-
-// Small updates are not lost: the weights that are kept have more digits than those that are multiplied.
-TEST_F(Trainer, learns_with_bf16_products_and_keeps_f32_weights) {
-  TrainOptions o = options("bf16"), again = options("again");
-  o.max_steps = again.max_steps = 80;
-  o.precision = again.precision = "bf16";
-  train(o, Device::cpu, true);
-  const auto lines = log("bf16");
-  EXPECT_LT(lines.back()["loss"].get<double>(), 0.6 * lines.front()["loss"].get<double>());
-  int64_t finer = 0, all = 0;
-  for (const auto& [name, tensor] : load_safetensors(folder_.path() / "bf16/model.safetensors"))
-    for (const float x : to_vector<float>(tensor)) finer += x != float(bf16(x)), ++all;
-  EXPECT_GT(finer, all / 2);
-
-  again.save_steps = 50;
-  train(again, Device::cpu, true);
-  fs::remove(folder_.path() / "again/model.safetensors");
-  again.resume_from = "auto";
-  train(again, Device::cpu, true);
-  EXPECT_EQ(file("again/model.safetensors"), file("bf16/model.safetensors"));
 }
 
 TEST_F(Trainer, keeps_adapters_and_full_models_apart) {
@@ -141,10 +62,11 @@ TEST_F(Trainer, any_number_of_threads_gives_the_same_bits) {
   write_rows(folder_.path() / "data", pairs);
   const auto rows = read_train_rows(folder_.path() / "data/A/original.jsonl");
   const auto encoder = load_encoder(folder_.path() / "model");
-  for (Side TrainRow::*side : {&TrainRow::query, &TrainRow::positive}) {
+  for (const bool query : {true, false}) {
     std::vector<EncoderInput> inputs;
-    for (const TrainRow& row : rows)
-      inputs.push_back(encoder_input(row.*side, encoder->image_token(), folder_.path() / "data"));
+    for (size_t i = 0; i < rows.size(); ++i)
+      inputs.push_back(
+          encoder_input(query ? rows[i].query : rows[i].positives[0], encoder->image_token(), folder_.path() / "data"));
     const int64_t tokens = static_cast<const Qwen2VlBatch&>(*encoder->prepare(inputs)).ids.numel();
     EXPECT_GT(2.0 * double(tokens) * hidden * hidden, 1.5e6);
     EXPECT_GT(tokens * hidden, 1 << 14);
@@ -181,6 +103,68 @@ TEST_F(Trainer, resumes_bit_for_bit) {
     for (size_t i = 0; i < a.size(); ++i) EXPECT_EQ(a[i]["loss"], b[i]["loss"]) << "step " << i + 1;
     for (const char* run : {"straight", "broken"}) fs::remove_all(folder_.path() / run);
   }
+}
+
+// Whatever draws the rows, with negatives and several positives, in batches that do not divide an epoch.
+TEST_F(Trainer, resumes_bit_for_bit_with_each_sampling) {
+  for (const char* set : {"A", "B"}) {
+    const fs::path rows = folder_ / "data" / set / "original.jsonl";
+    std::istringstream lines(read_text(rows));
+    std::string text;
+    for (std::string line; std::getline(lines, line);) {
+      json row = json::parse(line);
+      row["pos_text"] = {row["pos_text"], "something " + row["pos_text"].get<std::string>()};
+      row["pos_image_path"] = {"", ""};
+      row["neg_text"] = {"no thing", "nothing", "not this"}, row["neg_image_path"] = {"", "", ""};
+      text += row.dump() + "\n";
+    }
+    write_text(rows, text);
+  }
+  for (const std::string sampling : {"shuffled", "interleaved", "balanced"}) {
+    const auto make = [&](const std::string& name) {
+      TrainOptions o = options(name);
+      o.sampling = sampling, o.per_device_train_batch_size = 5, o.num_hardneg = 2, o.mask_duplicates = true;
+      o.homogeneous_batch_size_per_device = sampling == "interleaved" ? 2 : 0;
+      return o;
+    };
+    train(make("straight"), Device::cpu, true);
+    TrainOptions o = make("broken");
+    o.save_steps = 7;
+    train(o, Device::cpu, true);
+    fs::remove(folder_ / "broken/model.safetensors");
+    o.resume_from = "auto";
+    EXPECT_EQ(train(o, Device::cpu, true).steps, 5);
+    EXPECT_EQ(file("straight/model.safetensors"), file("broken/model.safetensors")) << sampling;
+    for (const char* run : {"straight", "broken"}) fs::remove_all(folder_ / run);
+  }
+}
+
+// Rows of one answer only: all targets are equal, and a query's softmax has nothing but its own once they are masked.
+TEST_F(Trainer, masks_duplicates_and_logs_their_share) {
+  std::string rows;
+  for (int i = 0; i < 4; ++i)
+    rows +=
+        json{{"qry", "what " + std::to_string(i)}, {"qry_image_path", ""}, {"pos_text", "Yes"}, {"pos_image_path", ""}}
+            .dump() +
+        "\n";
+  write_text(folder_ / "yes.jsonl", rows);
+  for (const bool mask : {false, true}) {
+    TrainOptions o = options(mask ? "masked" : "plain");
+    o.dataset_name = "", o.train_file = folder_ / "yes.jsonl", o.max_steps = 1, o.per_device_train_batch_size = 4;
+    o.mask_duplicates = mask;
+    train(o, Device::cpu, true);
+  }
+  EXPECT_NEAR(log("plain")[0]["loss"].get<double>(), std::log(4.0), 1e-5);
+  EXPECT_NEAR(log("masked")[0]["loss"].get<double>(), 0, 1e-6);
+  for (const char* run : {"plain", "masked"}) {
+    EXPECT_EQ(log(run)[0]["duplicates"], 1.0);
+    EXPECT_EQ(log(run)[0]["in_batch_accuracy"], 1.0);
+  }
+  TrainOptions o = options("none");
+  o.max_steps = 1;
+  train(o, Device::cpu, true);
+  EXPECT_EQ(log("none")[0]["duplicates"], 0.0);
+  EXPECT_EQ(json::parse(file("none/training_options.json"))["sampling"], "shuffled");
 }
 
 TEST_F(Trainer, saves_at_ctrl_c_and_goes_on_bit_for_bit) {

@@ -112,7 +112,7 @@ std::map<std::string, Tensor> first_gradients(Encoder& encoder, const TrainedPar
   std::vector<EncoderInput> queries, targets;
   for (const int64_t row : description.at("batches")[0].get<std::vector<int64_t>>()) {
     queries.push_back(encoder_input(rows[size_t(row)].query, encoder.image_token(), training()));
-    targets.push_back(encoder_input(rows[size_t(row)].positive, encoder.image_token(), training()));
+    targets.push_back(encoder_input(rows[size_t(row)].positives[0], encoder.image_token(), training()));
   }
   contrastive_step(encoder, queries, targets, {.temperature = 0.02});
   std::map<std::string, Tensor> gradients;

@@ -166,13 +166,13 @@ Var cross_entropy(const Var& logits, const Tensor& targets) {
                 {{logits, [=](const Tensor& dy) { return cross_entropy_dx(dy, X, targets, lse); }}});
 }
 
-InfoNceResult info_nce(const Var& queries, const Var& targets, double tau) {
+InfoNceResult info_nce(const Var& queries, const Var& targets, double tau, const Matching& matching) {
   const Tensor Q = queries.value(), T = targets.value();
-  const InfoNce forward = infonce(Q, T, 1 / tau);
+  const InfoNce forward = infonce(Q, T, 1 / tau, matching);
   const Tensor lse = forward.lse;
   const Var per_query = record("infonce", {forward.loss}, {queries, targets},
                                [=](const std::vector<Tensor>& dys, const std::vector<bool>&) {
-                                 auto [dq, dt] = infonce_backward(dys[0], Q, T, lse, 1 / tau);
+                                 auto [dq, dt] = infonce_backward(dys[0], Q, T, lse, 1 / tau, matching);
                                  return std::vector<Tensor>{std::move(dq), std::move(dt)};
                                })[0];
   return {mean(per_query), forward.best};

@@ -40,12 +40,13 @@ Var attention(const Var& packed, const Tensor& cu_seqlens, const AttentionShape&
 Var mean(const Var& x);                                       // of all elements, [1]
 Var cross_entropy(const Var& logits, const Tensor& targets);  // per row
 
-// InfoNCE, query → target (van den Oord et al. 2018; VLM2Vec eq. 1 without hard negatives): the mean over queries of
-// −log softmax(q·t / tau) at the query's own target, which is row i·(N/B) of the N targets.
+// InfoNCE, query → target (van den Oord et al. 2018; VLM2Vec eq. 1): the mean over queries of −log softmax(q·t / tau)
+// at the query's own target; `matching` says which it is and what of the others counts (tensor/ops.h). Targets that
+// belong to no query are hard negatives.
 struct InfoNceResult {
   Var loss;     // [1]
   Tensor best;  // i32 [B]: the target each query scores highest, the first among equals
 };
-InfoNceResult info_nce(const Var& queries, const Var& targets, double tau);
+InfoNceResult info_nce(const Var& queries, const Var& targets, double tau, const Matching& matching = {});
 
 }  // namespace vlm2vec

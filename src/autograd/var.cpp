@@ -24,7 +24,7 @@ struct Node {
   };
   struct Output {
     Shape shape;
-    DType dtype;
+    DType dtype;  // of the gradient
     Device device;
     Tensor grad;  // what has arrived so far
   };
@@ -39,7 +39,8 @@ struct Node {
   explicit Node(const char* op) : op(op) { ++nodes; }
   ~Node() { --nodes; }
 
-  void add_output(const Tensor& y) { outputs.push_back({y.shape(), y.dtype(), y.device(), {}}); }
+  // The gradient of a bf16 value is f32.
+  void add_output(const Tensor& y) { outputs.push_back({y.shape(), acc_of(y.dtype()), y.device(), {}}); }
 
   // Adds into whichever of the two nobody else holds; a parameter's gradient always takes the sum.
   void accumulate(int output, Tensor g) {

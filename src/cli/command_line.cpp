@@ -7,10 +7,10 @@
 #include <charconv>
 #include <cmath>
 #include <iostream>
-#include <numeric>
 #include <type_traits>
 
 #include "tensor/error.h"
+#include "tensor/nearest.h"
 #include "tensor/parallel.h"
 
 namespace vlm2vec {
@@ -47,8 +47,7 @@ std::string text_of(const T& value) {
 }
 
 bool parse_bool(const std::string& text, const std::string& option) {
-  std::string lower = text;
-  for (char& c : lower) c = char(std::tolower(static_cast<unsigned char>(c)));
+  const std::string lower = lower_case(text);
   if (lower == "true" || lower == "1" || lower == "yes" || lower == kNoValue) return true;
   if (lower == "false" || lower == "0" || lower == "no") return false;
   fail(Exit::usage, option, ": got \"", text, "\", expected True or False");
@@ -86,26 +85,11 @@ T parse_values(const std::vector<std::string>& values, const std::string& option
   }
 }
 
-size_t distance(const std::string& a, const std::string& b) {
-  std::vector<size_t> row(b.size() + 1);  // edits from the letters of a so far to each beginning of b
-  std::iota(row.begin(), row.end(), size_t(0));
-  for (size_t i = 0; i < a.size(); ++i) {
-    size_t diagonal = row[0]++;
-    for (size_t j = 0; j < b.size(); ++j) {
-      const size_t replaced = diagonal + (a[i] != b[j]);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({replaced, row[j] + 1, row[j + 1] + 1});
-    }
-  }
-  return row.back();
-}
-
 }  // namespace
 
-std::string nearest(const std::string& word, const std::vector<std::string>& words) {
-  return *std::min_element(words.begin(), words.end(), [&](const std::string& a, const std::string& b) {
-    return distance(word, a) < distance(word, b);
-  });
+std::string lower_case(std::string text) {
+  for (char& c : text) c = char(std::tolower(static_cast<unsigned char>(c)));
+  return text;
 }
 
 CommandLine::CommandLine(std::string command, std::string purpose, std::string example)
@@ -155,7 +139,10 @@ void CommandLine::device(Device& device) {
       {"device", "NAME", "cpu, emu (the GPU kernels, emulated: slow) or cuda", name_of(device), 1, 1, assign});
 }
 
-void CommandLine::quiet(bool& quiet) { (*this)("quiet", quiet, "no progress and no summary"); }
+void CommandLine::quiet(bool& quiet) {
+  (*this)("quiet", quiet, "no progress and no summary");
+  quiet_ = &quiet;
+}
 void CommandLine::json(bool& json) { (*this)("json", json, "print the result as one line of JSON"); }
 
 const CommandLine::Option* CommandLine::find(const std::string& name) const {
@@ -164,12 +151,12 @@ const CommandLine::Option* CommandLine::find(const std::string& name) const {
   return nullptr;
 }
 
-// "--max-steps" → "--max_steps" if there is such an option; anything else stays.
+// "--max-steps" → "--max_steps" if there is such an option, under this or an old name; anything else stays.
 std::string CommandLine::spelling_of(const std::string& argument) const {
   if (!argument.starts_with("--")) return argument;
   std::string name = argument.substr(2);
   std::replace(name.begin(), name.end(), '-', '_');
-  return find(name) ? "--" + name : argument;
+  return find(name) || aliases_.contains(name) ? "--" + name : argument;
 }
 
 // Official spellings, and "--name=value" in two parts, so that an empty value is a value.
@@ -184,20 +171,22 @@ Arguments CommandLine::normalise(const Arguments& arguments) const {
     if (flag && flag->least == 0 && result.back() == kNoValue)
       fail(Exit::usage, command_, ": ", argument, ": expected True or False behind the =");
   }
-  return result;
+  return resolve_aliases(result);
 }
 
 bool CommandLine::parse(const Arguments& arguments) {
   CLI::App app(purpose_, "vlm2vec " + command_ + (words_ ? " " + words_name_ : ""));
-  app.allow_extras()->footer((words_ ? words_name_ + ": " + words_help_ + "\n\n" : "") + "Example:\n  vlm2vec " +
-                             example_);
+  app.allow_extras()->footer((words_ ? words_name_ + ": " + words_help_ + "\n\n" : "") + foreign_names() +
+                             "Example:\n  vlm2vec " + example_);
   app.set_help_flag("--help,-h", "this page");
   app.get_formatter()->column_width(44);
   std::vector<CLI::Option*> parsed;
   for (const Option& option : options_) {
     const std::string help = option.help + " [" + (option.required ? "required" : option.standard) + "]";
     parsed.push_back(app.add_option("--" + option.name, help)->type_name(option.kind));
-    if (option.most < 0) parsed.back()->expected(-1)->take_all();
+    if (option.foreign)
+      parsed.back()->expected(0, CLI::detail::expected_max_vector_size)->allow_extra_args()->take_all()->group("");
+    else if (option.most < 0) parsed.back()->expected(-1)->take_all();
     else parsed.back()->expected(option.least, option.most)->take_all();
   }
   Arguments reversed = normalise(arguments);
@@ -219,6 +208,7 @@ bool CommandLine::parse(const Arguments& arguments) {
       fail(Exit::usage, command_, ": \"", extra, "\" belongs to no option; see vlm2vec ", command_, " --help");
     std::vector<std::string> names{"--help"};
     for (const Option& option : options_) names.push_back("--" + option.name);
+    for (const auto& [name, alias] : aliases_) names.push_back("--" + name);
     fail(Exit::usage, command_, ": there is no option ", extra, "; the nearest is ", nearest(extra, names));
   }
   if (words_ && words_->empty()) fail(Exit::usage, command_, ": ", words_name_, " is missing: ", words_help_);
@@ -232,6 +222,7 @@ bool CommandLine::parse(const Arguments& arguments) {
         fail(Exit::usage, command_, ": --", option.name, " has no value: the option ", value, " follows");
     if (!values.empty()) option.assign(values);
   }
+  for (const std::string& note : notes_) say(note);
   return true;
 }
 

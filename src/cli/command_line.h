@@ -2,14 +2,17 @@
 //   --max_steps 10, --max_steps=10, --max-steps 10; --lora, --lora True, --lora=false; --subset_name A B or A,B
 #pragma once
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
+#include "tensor/nearest.h"
 #include "tensor/storage.h"
 
 namespace vlm2vec {
 
 using Arguments = std::vector<std::string>;
+std::string lower_case(std::string text);  // ASCII
 
 class CommandLine {
  public:
@@ -23,6 +26,15 @@ class CommandLine {
   void require(const std::vector<std::string>& names);  // these options must be given
   // Words that belong to no option, at least one; `name` and `help` are for --help.
   void words(const std::string& name, std::vector<std::string>& values, const std::string& help);
+
+  // Options of other programs, so that their command lines work. They take any number of values and set nothing; --help
+  // names them in one paragraph. judge(value) throws for a value that would change the result. The values are as
+  // written; "true" where there is none.
+  void judged(const std::string& name, std::function<void(const std::string& value)> judge);
+  void no_meaning(const std::string& name, const std::string& reason);  // said in one line on stderr, unless quiet
+  // Another name of `option`. With `values`, another spelling of its values too: "--bf16 True" is "--precision bf16".
+  void alias(const std::string& name, const std::string& option, std::map<std::string, std::string> values = {});
+  void say(const std::string& line) const;  // on stderr, unless quiet: to be called after parse
 
   // The options that commands share, each for the commands on which it has an effect.
   void threads();
@@ -39,19 +51,25 @@ class CommandLine {
     std::string name, kind, help, standard;  // standard: the default as text
     int least, most;                         // values, -1: any number
     std::function<void(const std::vector<std::string>& values)> assign;
-    bool required = false;
+    bool required = false, foreign = false;
+  };
+  struct Alias {
+    std::string option;
+    std::map<std::string, std::string> values;
   };
   const Option* find(const std::string& name) const;
   std::string spelling_of(const std::string& argument) const;
   Arguments normalise(const Arguments& arguments) const;
+  Arguments resolve_aliases(const Arguments& arguments) const;
+  std::string foreign_names() const;
 
   std::string command_, purpose_, example_;
   std::vector<Option> options_;
+  std::map<std::string, Alias> aliases_;
+  std::vector<std::string> notes_;  // to be said when everything is parsed
+  const bool* quiet_ = nullptr;
   std::string words_name_, words_help_;
   std::vector<std::string>* words_ = nullptr;
 };
-
-// Of `words`, the one with the fewest letters inserted, removed or replaced (Levenshtein 1966).
-std::string nearest(const std::string& word, const std::vector<std::string>& words);
 
 }  // namespace vlm2vec

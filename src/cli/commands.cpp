@@ -1,4 +1,5 @@
 #include "cli/commands.h"
+#include "tensor/nearest.h"
 
 #include <iomanip>
 #include <iostream>
@@ -12,9 +13,15 @@ const std::vector<Command>& commands() {
       {"data mini", "Build the miniature MMEB, training and test sets, from pictures that Debian carries.",
        run_data_mini},
       {"data cat", "Print the rows of a Parquet or JSON-lines file as JSON lines.", run_data_cat},
+      {"data check", "Say what is missing or wrong in data sets: rows, pictures, image tokens.", run_data_check},
+      {"data stats", "Count rows, pictures, lengths and equal targets of data sets.", run_data_stats},
+      {"data preview", "Write rows with their pictures as one HTML page.", run_data_preview},
+      {"data leaks", "Find the texts, pairs and pictures that two data sets share, near pictures too.", run_data_leaks},
       {"init", "Write a checkpoint with random weights, to train from scratch.", run_init},
       {"train", "Train a vision-language model into an embedder (VLM2Vec: InfoNCE with GradCache).", run_train},
       {"eval", "Rank every query's candidates and report Precision@1 as the paper does.", run_eval},
+      {"leaderboard", "Write the file that MMEB's leaderboard takes, from the scores of eval.", run_leaderboard},
+      {"compare", "Show where two evaluations differ, and whether more than by chance.", run_compare},
       {"embed", "Turn lines of text and pictures into unit vectors.", run_embed},
       {"explain", "Show every stage of one input on its way through a model, and save them.", run_explain},
       {"parity", "Compare every stage with a reference implementation's and write a certificate.", run_parity},
@@ -31,7 +38,7 @@ const std::vector<Command>& commands() {
 std::string usage() {
   std::ostringstream text;
   text << "Usage: vlm2vec COMMAND [OPTIONS]\n\nCommands:\n" << std::left;
-  for (const Command& command : commands()) text << "  " << std::setw(11) << command.name << command.purpose << '\n';
+  for (const Command& command : commands()) text << "  " << std::setw(13) << command.name << command.purpose << '\n';
   text << "\nvlm2vec COMMAND --help shows a command's options and an example.";
   return text.str();
 }

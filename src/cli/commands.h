@@ -12,11 +12,17 @@ struct Command {
   Exit (*run)(const Command& command, const Arguments& arguments);
 };
 
+Exit run_compare(const Command& command, const Arguments& arguments);
 Exit run_data_cat(const Command& command, const Arguments& arguments);
+Exit run_data_check(const Command& command, const Arguments& arguments);
+Exit run_data_leaks(const Command& command, const Arguments& arguments);
 Exit run_data_mini(const Command& command, const Arguments& arguments);
+Exit run_data_preview(const Command& command, const Arguments& arguments);
+Exit run_data_stats(const Command& command, const Arguments& arguments);
 Exit run_init(const Command& command, const Arguments& arguments);
 Exit run_train(const Command& command, const Arguments& arguments);
 Exit run_eval(const Command& command, const Arguments& arguments);
+Exit run_leaderboard(const Command& command, const Arguments& arguments);
 Exit run_embed(const Command& command, const Arguments& arguments);
 Exit run_explain(const Command& command, const Arguments& arguments);
 Exit run_parity(const Command& command, const Arguments& arguments);

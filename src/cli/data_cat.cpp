@@ -5,6 +5,7 @@
 #include "cli/commands.h"
 #include "mmeb/parquet/parquet.h"
 #include "mmeb/row_files.h"
+#include "tensor/nearest.h"
 
 namespace vlm2vec {
 namespace {

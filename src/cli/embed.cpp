@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
+#include "mmeb/embedding_cache.h"
 #include "mmeb/model.h"
 #include "mmeb/progress.h"
 #include "tensor/io/files.h"
@@ -54,7 +55,7 @@ nlohmann::json description(ModelOptions model, const std::string& prompt, size_t
 
 Exit run_embed(const Command& command, const Arguments& arguments) {
   ModelOptions model;
-  std::string input, image_dir, output, prompt = "raw";
+  std::string input, image_dir, output, embedding_cache, prompt = "raw";
   int64_t batch_size = 32;
   Device device;
   bool quiet = false, json = false;
@@ -70,6 +71,8 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
   line("output", output,
        "NumPy file to write: f32 [lines, dimensions], rows of length 1; FILE.json beside it says how");
   line("batch_size", batch_size, "lines embedded at a time; results do not depend on it");
+  line("embedding_cache", embedding_cache,
+       "folder that keeps vectors for later: those of the same model, options, text and pictures are not made again");
   line.require({"model_name", "input", "output"});
   line.threads();
   line.device(device);
@@ -84,8 +87,11 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
   const std::vector<EncoderInput> rows = read_inputs(
       input, image_dir.empty() ? fs::path(input).parent_path() : fs::path(image_dir), prompt, encoder->image_token());
   Progress progress("embed", int64_t(rows.size()), quiet);
-  write_npy(output, embed(*encoder, rows, batch_size, [&](int64_t done) { progress.update(done); }));
+  const auto cache = open_embedding_cache(embedding_cache, model, device, *encoder);
+  write_npy(output, embed(
+                        *encoder, rows, batch_size, [&](int64_t done) { progress.update(done); }, cache.get()));
   progress.note(encoder->flaw_note());
+  if (cache) progress.note(cache->note());
   if (fs::is_regular_file(output))  // not a pipe or a device
     write_json(output + ".json", description(model, prompt, rows.size(), encoder->dim()));
   if (json)

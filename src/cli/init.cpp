@@ -17,9 +17,12 @@ namespace fs = std::filesystem;
 // Every text of the training rows, queries and positives, with the token that stands for a picture in a prompt.
 std::vector<std::string> training_texts(const fs::path& dataset, const std::string& image_token) {
   std::vector<std::string> texts;
-  for (const TrainSet& set : read_train_folder(dataset, {}, 0))
-    for (const TrainRow& row : set.rows)
-      for (const Side& side : {row.query, row.positive}) texts.push_back(encoder_input(side, image_token, "").text);
+  for (const TrainSet& set : read_train_sets(train_folder(dataset)))
+    for (size_t i = 0; i < set.rows.size(); ++i) {
+      const TrainRow row = set.rows[i];
+      texts.push_back(encoder_input(row.query, image_token, {}).text);
+      for (const Side& side : row.positives) texts.push_back(encoder_input(side, image_token, {}).text);
+    }
   return texts;
 }
 

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "cli/commands.h"
+#include "cli/official_options.h"
 #include "mmeb/trainer.h"
 
 namespace vlm2vec {
@@ -37,7 +38,12 @@ Exit run_train(const Command& command, const Arguments& arguments) {
   line.device(device);
   line.quiet(quiet);
   line.json(json);
+  official_options(line, options);
   if (!line.parse(arguments)) return Exit::ok;
+  if (options.report_to == "wandb") {
+    line.say("train: --report_to wandb has no meaning here: nothing is sent over a network");
+    options.report_to = "none";
+  }
 
   const TrainResult result = train(options, device, quiet);
   if (json)

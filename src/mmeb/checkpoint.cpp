@@ -1,5 +1,7 @@
 #include "mmeb/checkpoint.h"
 
+#include <algorithm>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "nn/peft.h"
@@ -31,7 +33,29 @@ int64_t step_of(const std::string& name) {
 
 // Options that may differ between the run that wrote a checkpoint and the one that goes on: where, not what.
 bool may_differ(const std::string& name) {
-  return name == "output_dir" || name == "resume_from" || name == "save_steps";
+  static const std::set<std::string> names = {"output_dir",    "resume_from", "save_steps",  "save_total_limit",
+                                              "logging_steps", "report_to",   "logging_dir", "run_name"};
+  return names.contains(name);
+}
+
+// Without loss: a vector that was rounded to bf16 is computed with in f32.
+Tensor narrowed(const Tensor& t) {
+  if (t.dtype() != DType::f32) return t;
+  const Tensor narrow = t.to(DType::bf16);
+  return std::memcmp(narrow.to(DType::f32).raw(), t.raw(), size_t(t.bytes())) == 0 ? narrow : t;
+}
+
+std::vector<int64_t> checkpoints_of(const fs::path& output_dir) {
+  std::vector<int64_t> steps;
+  if (fs::is_directory(output_dir))
+    for (const auto& entry : fs::directory_iterator(output_dir))
+      if (const int64_t step = step_of(entry.path().filename().string()); step >= 0) steps.push_back(step);
+  std::sort(steps.begin(), steps.end());
+  return steps;
+}
+
+fs::path checkpoint_folder(const fs::path& output_dir, int64_t step) {
+  return output_dir / (std::string(kPrefix) + std::to_string(step));
 }
 
 }  // namespace
@@ -44,33 +68,43 @@ void save_model(const TrainedModel& model, const fs::path& folder) {
     return;
   }
   model.encoder->write_configuration(folder);
+  NamedTensors weights = state_dict(*model.encoder);
+  if (model.bf16_storage)
+    for (auto& [name, weight] : weights) weight = narrowed(weight);
+  const bool all_bf16 =
+      std::all_of(weights.begin(), weights.end(), [](const auto& w) { return w.second.dtype() == DType::bf16; });
   Json config = Json::parse(read_text(folder / "config.json"));
   // Trained weights are kept so, whatever the checkpoint was stored in; newer configurations say dtype.
-  config[config.contains("dtype") ? "dtype" : "torch_dtype"] = "float32";
+  config[config.contains("dtype") ? "dtype" : "torch_dtype"] = all_bf16 ? "bfloat16" : "float32";
   write_text(folder / "config.json", config.dump(2) + "\n");
-  save_safetensors(folder / "model.safetensors", state_dict(*model.encoder));
+  save_safetensors(folder / "model.safetensors", weights);
 }
 
-void save_checkpoint(const fs::path& output_dir, int64_t step, const TrainedModel& model, const AdamW& optimiser,
-                     TrainOptions options, uint64_t rows_fingerprint) {
-  write_folder_atomically(output_dir / (std::string(kPrefix) + std::to_string(step)), [&](const fs::path& folder) {
+void save_checkpoint(TrainOptions options, int64_t step, const TrainedModel& model, const AdamW& optimiser,
+                     const std::string& trainer_state, uint64_t rows_fingerprint) {
+  const fs::path output_dir = options.output_dir;
+  write_folder_atomically(checkpoint_folder(output_dir, step), [&](const fs::path& folder) {
     save_model(model, folder);
-    save_safetensors(folder / "optimizer.safetensors",
-                     {{"exp_avg", optimiser.first_moment()}, {"exp_avg_sq", optimiser.second_moment()}});
-    write_text(
-        folder / "training_state.json",
-        Json{{"step", step}, {"rows", rows_fingerprint}, {"options", to_json(std::move(options))}}.dump(2) + "\n");
+    NamedTensors state = {{"exp_avg", optimiser.first_moment()}, {"exp_avg_sq", optimiser.second_moment()}};
+    if (model.bf16_storage) state["master"] = optimiser.parameters().values();
+    save_safetensors(folder / "optimizer.safetensors", state);
+    write_text(folder / "trainer_state.json", trainer_state);
+    write_text(folder / "training_state.json",
+               Json{{"step", step}, {"rows", rows_fingerprint}, {"options", to_json(options)}}.dump(2) + "\n");
   });
+  if (options.save_total_limit == 0) return;
+  std::vector<int64_t> steps = checkpoints_of(output_dir);
+  std::erase_if(steps, [&](int64_t other) { return other > step; });
+  for (size_t i = 0; i + size_t(options.save_total_limit) < steps.size(); ++i)
+    fs::remove_all(checkpoint_folder(output_dir, steps[i]));
 }
 
 std::optional<FoundCheckpoint> find_checkpoint(TrainOptions options, uint64_t rows_fingerprint) {
   const std::string wanted = options.resume_from;
   const fs::path output_dir = options.output_dir;
+  const std::vector<int64_t> steps = checkpoints_of(output_dir);
   FoundCheckpoint found;
-  found.step = -1;
-  if (fs::is_directory(output_dir))
-    for (const auto& entry : fs::directory_iterator(output_dir))
-      found.step = std::max(found.step, step_of(entry.path().filename().string()));
+  found.step = steps.empty() ? -1 : steps.back();
   if (wanted == "none" && found.step >= 0)
     fail(
         Exit::usage, options.output_dir, ": has checkpoint-", found.step,
@@ -78,7 +112,7 @@ std::optional<FoundCheckpoint> find_checkpoint(TrainOptions options, uint64_t ro
   if (wanted == "none" || (wanted == "auto" && found.step < 0)) return std::nullopt;
   if (wanted != "auto") found.step = step_of(std::string(kPrefix) + wanted);
   if (found.step < 0) fail(Exit::usage, "--resume_from ", wanted, ": expected auto, none or the number of a step");
-  found.folder = output_dir / (std::string(kPrefix) + std::to_string(found.step));
+  found.folder = checkpoint_folder(output_dir, found.step);
   const fs::path file = found.folder / "training_state.json";
   const nlohmann::json state = read_json(file);
   const Json now = to_json(std::move(options));
@@ -96,12 +130,16 @@ std::optional<FoundCheckpoint> find_checkpoint(TrainOptions options, uint64_t ro
   return found;
 }
 
-void restore_optimiser(const FoundCheckpoint& checkpoint, AdamW& optimiser) {
+void restore_optimiser(const FoundCheckpoint& checkpoint, AdamW& optimiser, TrainedParameters& parameters) {
   const fs::path file = checkpoint.folder / "optimizer.safetensors";
   const NamedTensors moments = load_safetensors(file);
   if (!moments.contains("exp_avg") || !moments.contains("exp_avg_sq"))
     fail(Exit::data, file.string(), ": expected exp_avg and exp_avg_sq");
   optimiser.restore(moments.at("exp_avg"), moments.at("exp_avg_sq"), checkpoint.step);
+  if (!parameters.bf16_storage()) return;
+  if (!moments.contains("master"))
+    fail(Exit::data, file.string(), ": expected master, the f32 weights behind bf16 ones");
+  parameters.restore_masters(moments.at("master"));
 }
 
 }  // namespace vlm2vec

@@ -1,11 +1,14 @@
 #include "mmeb/dataset.h"
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 
+#include "mmeb/registry.h"
 #include "mmeb/row_files.h"
 #include "tensor/io/files.h"
 #include "tensor/io/json_lines.h"
+#include "tensor/parallel.h"
 #include "vlm/prompt.h"
 
 namespace vlm2vec {
@@ -15,31 +18,64 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using Row = nlohmann::ordered_json;
 
+// The sides in two columns: of two strings one, of two lists (of one length) each.
+std::vector<Side> sides(const Row& row, const char* text, const char* image) {
+  if (const auto found = row.find(text); found == row.end() || !found->is_array())
+    return {{text_field(row, text), text_field(row, image)}};
+  const auto texts = text_list_field(row, text), images = text_list_field(row, image);
+  if (texts.size() != images.size())
+    fail(Exit::data, text, " has ", texts.size(), " items and ", image, " ", images.size(),
+         "; expected two lists of one length");
+  std::vector<Side> sides;
+  for (size_t i = 0; i < texts.size(); ++i) sides.push_back({texts[i], images[i]});
+  return sides;
+}
+
+std::vector<Side> negative_sides(const Row& row) {
+  const auto given = [&](const char* name) { return row.contains(name) && !row[name].is_null(); };
+  if (!given("neg_text") && !given("neg_image_path")) return {};
+  std::vector<Side> all;
+  if (given("neg_text") && given("neg_image_path")) {
+    all = sides(row, "neg_text", "neg_image_path");
+  } else {  // one column alone: the other is as if it were full of ""
+    const bool has_text = given("neg_text");
+    const char* name = has_text ? "neg_text" : "neg_image_path";
+    const auto values = row[name].is_array() ? text_list_field(row, name) : std::vector{text_field(row, name)};
+    for (const std::string& value : values) all.push_back(has_text ? Side{value, ""} : Side{"", value});
+  }
+  std::erase_if(all, [](const Side& side) { return side.empty(); });
+  return all;
+}
+
 }  // namespace
 
-std::vector<TrainRow> read_train_rows(const fs::path& file, int64_t limit) {
-  std::vector<TrainRow> rows;
+TrainRows read_train_rows(const fs::path& file, int64_t limit, bool negatives) {
+  std::vector<std::string> columns = {"qry", "qry_image_path", "pos_text", "pos_image_path"};
+  if (negatives) columns.insert(columns.end(), {"neg_text", "neg_image_path"});
+  TrainRows rows;
   const auto add = [&](const Row& row) {
-    rows.push_back({{text_field(row, "qry"), text_field(row, "qry_image_path")},
-                    {text_field(row, "pos_text"), text_field(row, "pos_image_path")}});
+    const TrainRow train{{text_field(row, "qry"), text_field(row, "qry_image_path")},
+                         sides(row, "pos_text", "pos_image_path"),
+                         negatives ? negative_sides(row) : std::vector<Side>()};
+    if (train.positives.empty()) fail(Exit::data, "pos_text is an empty list; expected at least one positive");
+    rows.add(train);
   };
-  read_rows(file, {"qry", "qry_image_path", "pos_text", "pos_image_path"}, add, limit);
-  if (rows.empty()) fail(Exit::data, file.string(), ": has no rows");
+  read_rows(file, columns, add, limit);
+  if (rows.size() == 0) fail(Exit::data, file.string(), ": has no rows");
+  rows.finish();
   return rows;
 }
 
-std::vector<EvalRow> read_eval_rows(const fs::path& file) {
-  std::vector<EvalRow> rows;
-  read_rows(file, {"qry_text", "qry_img_path", "tgt_text", "tgt_img_path"}, [&](const Row& row) {
-    const auto texts = text_list_field(row, "tgt_text"), images = text_list_field(row, "tgt_img_path");
-    if (texts.size() != images.size() || texts.empty())
-      fail(Exit::data, texts.size(), " target texts and ", images.size(),
-           " target pictures; expected two lists of one length, at least 1");
-    rows.push_back({{text_field(row, "qry_text"), text_field(row, "qry_img_path")}, {}});
-    for (size_t i = 0; i < texts.size(); ++i) rows.back().candidates.push_back({texts[i], images[i]});
+std::vector<TrainSet> read_train_sets(const std::vector<TrainSource>& sources, bool negatives) {
+  std::map<fs::path, Pictures> pictures;  // sets of one folder share what is found out about its archives
+  for (const TrainSource& source : sources) pictures.try_emplace(source.image_dir, source.image_dir);
+  std::vector<TrainSet> sets(sources.size());
+  parallel_for(int64_t(sources.size()), 1, [&](int64_t begin, int64_t end) {
+    for (size_t i = size_t(begin); i < size_t(end); ++i)
+      sets[i] = {sources[i], read_train_rows(sources[i].file, sources[i].limit, negatives),
+                 pictures.at(sources[i].image_dir)};
   });
-  if (rows.empty()) fail(Exit::data, file.string(), ": has no rows");
-  return rows;
+  return sets;
 }
 
 std::vector<std::string> list_subsets(const fs::path& folder, const std::string& file,
@@ -59,17 +95,17 @@ std::vector<std::string> list_subsets(const fs::path& folder, const std::string&
   return wanted.empty() ? found : wanted;
 }
 
-std::vector<TrainSet> read_train_folder(const fs::path& folder, const std::vector<std::string>& subsets,
-                                        int64_t limit) {
-  std::vector<TrainSet> sets;
-  for (const std::string& name : list_subsets(folder, "original.jsonl", subsets))
-    sets.push_back({name, read_train_rows(folder / name / "original.jsonl", limit)});
-  return sets;
+std::vector<TrainSource> train_folder(const fs::path& folder, const std::vector<std::string>& subsets,
+                                      const std::string& split) {
+  std::vector<TrainSource> sources;
+  for (const std::string& name : list_subsets(folder, split + ".jsonl", subsets))
+    sources.push_back({name, folder / name / (split + ".jsonl"), folder});
+  return sources;
 }
 
-EncoderInput encoder_input(const Side& side, const std::string& image_token, const fs::path& image_dir, uint64_t key) {
+EncoderInput encoder_input(const Side& side, const std::string& image_token, const Pictures& image_dir, uint64_t key) {
   EncoderInput input{replace_stored_tokens(side.text, image_token), {}, key};
-  if (!side.image.empty()) input.images.push_back(image_dir / side.image);
+  if (!side.image.empty()) input.images.push_back(image_dir.locate(side.image));
   return input;
 }
 
@@ -78,8 +114,7 @@ std::vector<Task> read_tasks(const fs::path& folder) {
   const fs::path clean = normal.has_filename() ? normal : normal.parent_path();
   fs::path file = clean / "tasks.json";
   if (!fs::exists(file)) file = clean.parent_path() / "tasks.json";
-  if (!fs::exists(file))
-    fail(Exit::data, folder.string(), ": no tasks.json here or one folder up; it says each set's meta-task and split");
+  if (!fs::exists(file)) return registered_tasks();
   std::vector<Task> tasks;
   try {
     const json content = read_json(file);

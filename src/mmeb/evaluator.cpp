@@ -2,67 +2,29 @@
 
 #include <algorithm>
 #include <map>
-#include <nlohmann/json.hpp>
-#include <set>
 
+#include "mmeb/embedding_cache.h"
+#include "mmeb/evaluation_files.h"
 #include "mmeb/model.h"
 #include "mmeb/progress.h"
-#include "tensor/cpu/simd/simd.h"
 #include "tensor/io/files.h"
-#include "tensor/parallel.h"
 
 namespace vlm2vec {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
-
-// Numbers sides as they come; equal sides share a number.
-class Distinct {
- public:
-  explicit Distinct(const EvaluationData& data, std::string set) : data_(data), set_(std::move(set)) {}
-  int32_t number(const Side& side, size_t row) {
-    const auto [at, is_new] = numbers_.emplace(side, int32_t(inputs_.size()));
-    if (is_new) {
-      inputs_.push_back(encoder_input(side, data_.image_token, data_.image_dir));
-      inputs_.back().row = sentence("row ", row + 1, " of ", set_);
-    }
-    return at->second;
-  }
-  const std::vector<EncoderInput>& inputs() const { return inputs_; }
-
- private:
-  const EvaluationData& data_;
-  const std::string set_;
-  std::map<Side, int32_t> numbers_;
-  std::vector<EncoderInput> inputs_;
-};
 
 const Task& task_of(const std::string& set, const std::vector<Task>& tasks) {
   for (const Task& task : tasks)
     if (task.name == set) return task;
-  fail(Exit::data, "tasks.json does not know the set ", set, "; its meta-task and split are needed");
-}
-
-// Its rows can be read and its pictures are there.
-void check_set(const std::string& name, const EvaluationData& data) {
-  std::set<std::string> found;
-  const std::vector<EvalRow> rows = read_eval_rows(data.dataset / name / "test.jsonl");
-  const auto check = [&](const Side& side, size_t row) {
-    if (!side.image.empty() && found.insert(side.image).second && !fs::is_regular_file(data.image_dir / side.image))
-      fail(Exit::data, (data.image_dir / side.image).string(), ": no such file; row ", row + 1, " of ", name,
-           " names this picture (--image_dir is joined before it)");
-  };
-  for (size_t i = 0; i < rows.size(); ++i) {
-    check(rows[i].query, i);
-    for (const Side& candidate : rows[i].candidates) check(candidate, i);
-  }
+  fail(Exit::data, set,
+       ": this set is neither in tasks.json nor one of MMEB's 36; write its meta-task and split there");
 }
 
 SetScore evaluate_set(const std::string& name, const EvaluationData& data, const EmbedFunction& embed,
                       const fs::path& output) {
-  const std::vector<EvalRow> rows = read_eval_rows(data.dataset / name / "test.jsonl");
-  Distinct distinct(data, name);
+  std::vector<EvalRow> rows = read_eval_rows(data.dataset / name / "test.jsonl");
+  DistinctInputs distinct(data, name);
   std::vector<int32_t> queries;
   std::vector<std::vector<int32_t>> candidates;
   SetScore score;
@@ -73,60 +35,23 @@ SetScore evaluate_set(const std::string& name, const EvaluationData& data, const
     for (const Side& side : rows[i].candidates) candidates.back().push_back(distinct.number(side, i));
     score.chance += 100.0 / double(rows[i].candidates.size()) / double(rows.size());
   }
-  const Ranking ranking = rank(embed(distinct.inputs(), name), queries, candidates);
-  score.rows = int64_t(rows.size());
-  score.ties = ranking.ties;
-  for (const int32_t best : ranking.best) score.correct += best == 0;
+  Tensor embeddings = embed(distinct.inputs(), name);
+  const EvaluatedSet set =
+      rank_set(name, std::move(rows), distinct.sides(), std::move(embeddings), queries, candidates);
+  score.rows = int64_t(set.rows.size());
+  for (const RowResult& result : set.results) score.correct += result.correct, score.ties += result.tie;
   score.accuracy = 100.0 * double(score.correct) / double(score.rows);
-  if (output.empty()) return score;
-  write_text(output / (name + "_score.json"), Json{{"acc", score.accuracy / 100},
-                                                   {"num_correct", score.correct},
-                                                   {"num_pred", score.rows},
-                                                   {"num_ties", score.ties}}
-                                                      .dump() +
-                                                  "\n");
-  write_atomically(output / (name + "_pred.jsonl"), [&](std::ostream& out) {
-    for (size_t i = 0; i < rows.size(); ++i) {
-      const Side& predicted = rows[i].candidates[size_t(ranking.best[i])];
-      out << Json{{"row", i}, {"prediction", ranking.best[i]}, {"text", predicted.text}, {"image", predicted.image}}
-                 .dump()
-          << "\n";
-    }
-  });
+  score.results = set.results;
+  if (!output.empty()) write_set_files(output, set, data.save_embeddings);
   return score;
 }
 
 }  // namespace
 
-Ranking rank(const Tensor& embeddings, const std::vector<int32_t>& queries,
-             const std::vector<std::vector<int32_t>>& candidates) {
-  const int64_t d = embeddings.columns();
-  const float* e = embeddings.data<float>();
-  const int64_t rows = int64_t(candidates.size());
-  Ranking ranking{std::vector<int32_t>(size_t(rows)), 0};
-  std::vector<uint8_t> by_tie(static_cast<size_t>(rows));
-  parallel_for(rows, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      const std::vector<int32_t>& list = candidates[size_t(row)];
-      int32_t best = 0, last_best = 0;
-      float best_score = 0;
-      for (size_t c = 0; c < list.size(); ++c) {
-        const float score = float(simd().dot(d, e + queries[size_t(row)] * d, e + list[c] * d));
-        if (c == 0 || score > best_score) best = last_best = int32_t(c), best_score = score;
-        else if (score == best_score) last_best = int32_t(c);
-      }
-      ranking.best[size_t(row)] = best;
-      by_tie[size_t(row)] = best == 0 && last_best != 0;
-    }
-  });
-  for (const uint8_t tie : by_tie) ranking.ties += tie;
-  return ranking;
-}
-
 Summary summarise(std::vector<SetScore> scores, const std::vector<Task>& tasks, double SetScore::*value) {
   std::map<std::string, std::pair<double, int>> groups;  // sum and number of sets
-  for (const SetScore& score : scores) {
-    const Task& task = task_of(score.name, tasks);
+  for (SetScore& score : scores) {
+    const Task& task = score.task = task_of(score.name, tasks);
     if (task.optional) continue;
     for (const std::string& group : {std::string("overall"), task.split, task.meta_task}) {
       groups[group].first += score.*value;
@@ -151,7 +76,11 @@ Summary chance_summary(const Summary& summary, const std::vector<Task>& tasks) {
 Summary evaluate(const EvaluationData& data, const EmbedFunction& embed, const fs::path& output) {
   const std::vector<Task> tasks = read_tasks(data.dataset);
   const std::vector<std::string> names = list_subsets(data.dataset, "test.jsonl", data.subsets);
-  for (const std::string& name : names) task_of(name, tasks), check_set(name, data);  // before hours of embedding
+  for (const std::string& name : names) task_of(name, tasks);  // before hours of embedding: all sets are known, …
+  PictureCheck pictures(data.image_dir);
+  for (const std::string& name : names)  // … can be read, and have their pictures
+    check_set(name, read_eval_rows(data.dataset / name / "test.jsonl"), pictures);
+  pictures.require_all();
   std::vector<SetScore> scores;
   if (!output.empty()) fs::create_directories(output);
   for (const std::string& name : names) scores.push_back(evaluate_set(name, data, embed, output));
@@ -162,24 +91,22 @@ Summary evaluate(const EvaluationData& data, const EmbedFunction& embed, const f
 }
 
 Summary evaluate(const EvalOptions& o, Device device, bool quiet) {
-  const auto usage = [](bool ok, const char* sentence) {
-    if (!ok) fail(Exit::usage, sentence);
-  };
-  usage(o.per_device_eval_batch_size > 0, "eval: --per_device_eval_batch_size must be positive");
   const auto encoder = load_model(o, device, quiet);
-  const EvaluationData data{o.dataset_name, o.image_dir.empty() ? o.dataset_name : o.image_dir, o.subset_name,
-                            encoder->image_token(), o.precision};
+  const auto cache = open_embedding_cache(o.embedding_cache, o, device, *encoder);
+  const EvaluationData data{o.dataset_name, fs::path(o.image_dir.empty() ? o.dataset_name : o.image_dir),
+                            o.subset_name,  encoder->image_token(),
+                            o.precision,    o.save_embeddings};
   Progress progress("eval", int64_t(list_subsets(data.dataset, "test.jsonl", data.subsets).size()), quiet);
   int64_t sets = 0;
   const auto embed_set = [&](const std::vector<EncoderInput>& inputs, const std::string& name) {
-    const Tensor embeddings = embed(*encoder, inputs, o.per_device_eval_batch_size, [&](int64_t done) {
-      progress.update(sets, sentence(name, " ", done, "/", inputs.size()));
-    });
+    const auto update = [&](int64_t done) { progress.update(sets, sentence(name, " ", done, "/", inputs.size())); };
+    const Tensor embeddings = embed(*encoder, inputs, o.per_device_eval_batch_size, update, cache.get());
     progress.update(++sets, name);
     return embeddings;
   };
   const Summary summary = evaluate(data, embed_set, o.encode_output_path);
   progress.note(encoder->flaw_note());
+  if (cache) progress.note(cache->note());
   return summary;
 }
 

@@ -1,31 +1,22 @@
 // Precision@1 as MMEB measures it: every row's query against the row's own candidates, of which the first is right.
-// Each distinct input of a set is embedded once. The highest score wins, the first among equals.
+// Each distinct input of a set is embedded once.
 #pragma once
 #include <filesystem>
-#include <functional>
-#include <map>
 #include <string>
 #include <vector>
 
-#include "mmeb/dataset.h"
+#include "mmeb/evaluation_inputs.h"
 #include "mmeb/options.h"
+#include "mmeb/ranking.h"
 
 namespace vlm2vec {
-
-// The winner of each row, and how many rows are right only because the first among equal scores wins.
-struct Ranking {
-  std::vector<int32_t> best;
-  int64_t ties = 0;
-};
-// embeddings [n, d], of which row i's query is queries[i] and its candidates are candidates[i]. Scores are dot products
-// in f32 with sums in a fixed order, so equal vectors tie exactly.
-Ranking rank(const Tensor& embeddings, const std::vector<int32_t>& queries,
-             const std::vector<std::vector<int32_t>>& candidates);
 
 struct SetScore {
   std::string name;
   double accuracy = 0, chance = 0;  // percent; chance: the mean of 1 / candidates
   int64_t correct = 0, rows = 0, ties = 0;
+  std::vector<RowResult> results;  // of each row; not kept in summary.json
+  Task task = {};                  // set by summarise()
 };
 
 // Means over data sets, percent; −1 where no set belongs to the group.
@@ -37,15 +28,7 @@ struct Summary {
 Summary summarise(std::vector<SetScore> scores, const std::vector<Task>& tasks,
                   double SetScore::*value = &SetScore::accuracy);
 
-// Embeds the distinct inputs of a set → [n, d]; what the evaluator needs of a model.
-using EmbedFunction = std::function<Tensor(const std::vector<EncoderInput>& inputs, const std::string& set)>;
-
-struct EvaluationData {
-  std::filesystem::path dataset, image_dir;
-  std::vector<std::string> subsets;  // empty: all
-  std::string image_token, precision = "f32";
-};
-// Evaluates every set; writes {set}_score.json, {set}_pred.jsonl and summary.json to `output` unless that is empty.
+// Evaluates every set; writes its files (evaluation_files.h) and summary.json to `output` unless that is empty.
 Summary evaluate(const EvaluationData& data, const EmbedFunction& embed, const std::filesystem::path& output);
 
 // The `eval` command: loads the model, evaluates, reports progress on stderr.
@@ -53,6 +36,9 @@ Summary evaluate(const EvalOptions& options, Device device, bool quiet);
 
 // A table like the paper's: a row per group and data set; several summaries side by side under their titles.
 std::string score_table(const std::vector<std::pair<std::string, Summary>>& columns, const std::vector<Task>& tasks);
+// The same sets beside published results: means of each model over the sets of MMEB that were evaluated, and which were
+// not. Averages that are published without their sets stand there only when all 36 were. Empty: no set is MMEB's.
+std::string published_table(const Summary& ours, const std::string& title);
 std::string summary_json(const Summary& summary);  // the content of summary.json
 Summary read_summary(const std::filesystem::path& folder, const std::vector<Task>& tasks);  // of an earlier evaluation
 Summary chance_summary(const Summary& summary, const std::vector<Task>& tasks);

@@ -44,6 +44,8 @@ struct EmbeddedSide {
       row += int64_t(chunks[i].size());
       Var embedding = std::move(embeddings[i]);
       if (!embedding.requires_grad()) embedding = embed(encoder, chunks[i]);
+      if (!embedding.requires_grad())
+        continue;  // rows that meet no trained parameter: texts, of a trained vision tower
       embedding.backward(gathered.grad().rows(begin, row));
     }
   }
@@ -54,7 +56,7 @@ struct EmbeddedSide {
 ContrastiveResult contrastive_step(Encoder& encoder, Rows queries, Rows targets, const ContrastiveOptions& options) {
   EmbeddedSide q(encoder, queries, options.query_chunk, options.comm),
       t(encoder, targets, options.target_chunk, options.comm);
-  const InfoNceResult loss = info_nce(q.gathered, t.gathered, options.temperature);
+  const InfoNceResult loss = info_nce(q.gathered, t.gathered, options.temperature, options.matching);
   loss.loss.backward();
   q.backward(encoder, options.comm);
   t.backward(encoder, options.comm);

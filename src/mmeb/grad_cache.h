@@ -13,6 +13,7 @@ namespace vlm2vec {
 struct ContrastiveOptions {
   double temperature = 0.02;
   int64_t query_chunk = 0, target_chunk = 0;  // rows embedded at a time; 0: the whole side at once
+  Matching matching = {};                     // of the gathered rows: which target is whose
   Comm comm = {};
 };
 
@@ -21,7 +22,8 @@ struct ContrastiveResult {
   std::vector<int32_t> best;  // per query: the target it scores highest, the first among equals
 };
 
-// Adds d loss / d parameter to the gradients of the trained parameters.
+// Adds d loss / d parameter to the gradients of the trained parameters. Targets beyond the queries' own are hard
+// negatives of all queries: the paper's formula has them, the official code reads them and does not use them.
 ContrastiveResult contrastive_step(Encoder& encoder, std::span<const EncoderInput> queries,
                                    std::span<const EncoderInput> targets, const ContrastiveOptions& options);
 

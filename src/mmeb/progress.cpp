@@ -18,10 +18,11 @@ int terminal_width() {
 
 }  // namespace
 
-Progress::Progress(std::string title, int64_t total, bool quiet, int64_t start)
+Progress::Progress(std::string title, int64_t total, bool quiet, int64_t start, int64_t every)
     : title_(std::move(title)),
       total_(total),
       first_(start),
+      every_(every),
       quiet_(quiet),
       terminal_(isatty(STDERR_FILENO)),
       start_(std::chrono::steady_clock::now()),
@@ -47,6 +48,7 @@ void Progress::update(int64_t done, const std::string& details) {
   const auto now = std::chrono::steady_clock::now();
   const double since = std::chrono::duration<double>(now - last_drawn_).count();
   if (done < total_ && since < (terminal_ ? kRedrawSeconds : kLineSeconds)) return;
+  if (done < total_ && !terminal_ && done % every_ != 0) return;
   last_drawn_ = now;
   draw(done, details);
 }

@@ -9,8 +9,9 @@ namespace vlm2vec {
 
 class Progress {
  public:
-  // start: how many are done already, when a run goes on.
-  Progress(std::string title, int64_t total, bool quiet, int64_t start = 0);
+  // start: how many are done already, when a run goes on. every: plain lines come only at its multiples, and at most
+  // every ten seconds.
+  Progress(std::string title, int64_t total, bool quiet, int64_t start = 0, int64_t every = 1);
   ~Progress();
   // done of total; `details` (loss, rates, …) stand behind the bar.
   void update(int64_t done, const std::string& details = "");
@@ -20,7 +21,7 @@ class Progress {
  private:
   void draw(int64_t done, const std::string& details);
   std::string title_;
-  int64_t total_, first_;
+  int64_t total_, first_, every_;
   bool quiet_, terminal_, drawn_ = false;
   std::chrono::steady_clock::time_point start_, last_drawn_;
 };

@@ -1,10 +1,13 @@
-// Which rows a training step sees. Each place of a batch draws a data set uniformly, then that set's next row; every
-// set is reshuffled when it is used up. The order follows from the seed alone, so a resumed run replays it.
+// Which rows a training step sees. The order follows from the seed alone: a resumed run replays it up to its step.
+//   shuffled     VLM2Vec V1: all sets as one list of rows, a seeded uniform permutation of it for each epoch; the last
+//                batch of an epoch may be short.
+//   interleaved  VLM2Vec V2: a set is drawn by weight and gives a block of its next rows, in the file's order.
+//   balanced     Each place of a batch draws a set uniformly, then that set's next row; every set is reshuffled when it
+//                is used up.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <vector>
-
-#include "tensor/random.h"
 
 namespace vlm2vec {
 
@@ -13,22 +16,24 @@ struct RowId {
   auto operator<=>(const RowId&) const = default;
 };
 
-class Sampler {
- public:
-  Sampler(std::vector<int64_t> set_sizes, int64_t batch_size, uint64_t seed);
-  std::vector<RowId> next();  // the rows of the next step
+using Sampler = std::function<std::vector<RowId>()>;  // gives the rows of the next step, at least one
 
- private:
-  int32_t next_row(int32_t set);
-  struct Stream {
-    std::vector<int32_t> order;
-    size_t position = 0;
-    uint64_t epoch = 0;
-  };
-  std::vector<Stream> streams_;
-  int64_t batch_size_;
-  uint64_t seed_;
-  Random sets_;
+Sampler shuffled_sampler(const std::vector<int64_t>& set_sizes, int64_t batch_size, uint64_t seed);
+Sampler balanced_sampler(const std::vector<int64_t>& set_sizes, int64_t batch_size, uint64_t seed);
+
+// Sets are drawn with NumPy's default_rng(seed).choice(p = weights / their sum). What has given its last row is spent:
+// further draws of it are skipped (so does the official code through the datasets library: a pass gives every row
+// once). The pass ends when all sets are spent (or with `first_exhausted` the first); rows that fill no batch are
+// dropped, and the next pass is the same as the first.
+// With several ranks the official code splits by whole shards where it can, so that a rank's block grows with the
+// number of ranks, and with several loader processes, so do runs of one set over batches. What is stated is done here:
+// `block` rows of one set on each device.
+struct Interleaving {
+  std::vector<double> weights;
+  int64_t block = 1;
+  bool first_exhausted = false;
 };
+Sampler interleaved_sampler(const std::vector<int64_t>& set_sizes, const Interleaving& interleaving, int64_t batch_size,
+                            uint64_t seed);
 
 }  // namespace vlm2vec

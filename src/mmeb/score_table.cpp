@@ -44,8 +44,10 @@ std::string summary_json(const Summary& summary) {
     if (!json.contains(g.key)) json[g.key] = number(summary.*g.score);
   Json sets = Json::object();
   for (const SetScore& s : summary.sets)
-    sets[s.name] = {
-        {"accuracy", s.accuracy}, {"chance", s.chance}, {"correct", s.correct}, {"rows", s.rows}, {"ties", s.ties}};
+    sets[s.name] = {{"accuracy", s.accuracy}, {"chance", s.chance},
+                    {"correct", s.correct},   {"rows", s.rows},
+                    {"ties", s.ties},         {"meta_task", s.task.meta_task},
+                    {"split", s.task.split},  {"optional", s.task.optional}};
   json["datasets"] = sets;
   json["precision"] = summary.precision;
   return json.dump(2) + "\n";

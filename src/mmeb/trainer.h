@@ -10,9 +10,11 @@ namespace vlm2vec {
 // One line of log.jsonl.
 struct StepLog {
   int64_t step = 0;  // from 1
+  double epoch = 0;  // pairs so far / rows
   int64_t pairs = 0;
   double loss = 0, grad_norm = 0;  // the norm before clipping
   double learning_rate = 0, in_batch_accuracy = 0, seconds = 0;
+  double duplicates = 0;   // share of queries whose target is in the batch again: false negatives
   int64_t peak_bytes = 0;  // most bytes in tensors during the step
 };
 
@@ -22,8 +24,8 @@ struct TrainResult {
   double pairs_per_second = 0;
 };
 
-// Trains as `options` say and writes output_dir: the model (or adapter), log.jsonl, training_options.json and
-// checkpoints. A signal to stop is obeyed after the step it comes in, with a checkpoint.
+// Trains as `options` say and writes output_dir: the model (or adapter), log.jsonl, trainer_state.json,
+// training_options.json and checkpoints. A signal to stop is obeyed after the step it comes in, with a checkpoint.
 TrainResult train(TrainOptions options, Device device, bool quiet);
 
 }  // namespace vlm2vec

@@ -18,7 +18,8 @@ constexpr int64_t kAlignment = 16;  // elements: every parameter starts on a cac
 
 }  // namespace
 
-TrainedParameters::TrainedParameters(std::vector<Parameter*> parameters) : parameters_(std::move(parameters)) {
+TrainedParameters::TrainedParameters(std::vector<Parameter*> parameters, bool bf16_storage)
+    : parameters_(std::move(parameters)), bf16_storage_(bf16_storage) {
   CHECK(!parameters_.empty(), "training: no parameter is to be trained");
   int64_t total = 0;
   for (const Parameter* p : parameters_) {
@@ -35,8 +36,26 @@ TrainedParameters::TrainedParameters(std::vector<Parameter*> parameters) : param
     const int64_t begin = offsets_[i], end = begin + numel(p.shape());
     const Tensor value = slice(values_, begin, end, p.shape());
     add_to(p.value().to(dtype), value);
-    p.set(value, slice(gradients_, begin, end, p.shape()));
+    const Tensor kept = bf16_storage_ ? Tensor(p.shape(), p.is_matrix() ? DType::bf16 : DType::f32, device) : value;
+    p.set(kept, slice(gradients_, begin, end, p.shape()));
   }
+  round_to_storage();
+}
+
+void TrainedParameters::round_to_storage() const {
+  if (!bf16_storage_) return;
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    const Parameter& p = *parameters_[i];
+    const Tensor master = slice(values_, offsets_[i], offsets_[i] + numel(p.shape()), p.shape());
+    kernel::cast(p.is_matrix() ? master : master.to(DType::bf16), p.value());
+  }
+}
+
+void TrainedParameters::restore_masters(const Tensor& masters) {
+  CHECK(bf16_storage_ && masters.shape() == values_.shape(), "optimiser: masters ", masters, " for parameters of ",
+        values_);
+  values_ = masters.clone();
+  round_to_storage();
 }
 
 void TrainedParameters::clear_gradients() const { kernel::fill(gradients_, 0); }
@@ -69,6 +88,7 @@ void AdamW::step(double learning_rate, double gradient_scale) {
     kernel::adamw(parameters_.values().rows(begin, end), parameters_.gradients().rows(begin, end), m_.rows(begin, end),
                   v_.rows(begin, end), step);
   }
+  parameters_.round_to_storage();
 }
 
 void AdamW::restore(const Tensor& first_moment, const Tensor& second_moment, int64_t steps) {
@@ -79,10 +99,10 @@ void AdamW::restore(const Tensor& first_moment, const Tensor& second_moment, int
   steps_ = steps;
 }
 
-GradientNorm clip_gradients(const Tensor& gradients, double max_norm) {
-  const double norm = std::sqrt(sum_of_squares(gradients));
+GradientNorm clip_gradients(const Tensor& gradients, double max_norm, double factor) {
+  const double norm = std::sqrt(sum_of_squares(gradients)) * factor;
   const double scale = max_norm > 0 ? std::min(1.0, max_norm / (norm + 1e-6)) : 1.0;
-  return {norm, scale};
+  return {norm, scale * factor};
 }
 
 double Schedule::factor(int64_t step) const {

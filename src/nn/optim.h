@@ -10,19 +10,25 @@ namespace vlm2vec {
 // The parameters that are trained, moved into one buffer (f32, or f64 where they are f64) with a gradient buffer of the
 // same layout; each parameter becomes a leaf whose value and gradient are views. Clipping, AdamW and an all-reduce over
 // devices work on the buffers.
+// With bf16_storage the buffer holds f32 masters, and the model computes with and saves their rounding: matrices in
+// bf16 tensors of their own, vectors in f32 ones. Bytes for each number: 8, with bf16_storage 10; AdamW adds 8.
 class TrainedParameters {
  public:
-  explicit TrainedParameters(std::vector<Parameter*> parameters);
+  explicit TrainedParameters(std::vector<Parameter*> parameters, bool bf16_storage = false);
   const std::vector<Parameter*>& parameters() const { return parameters_; }
   const Tensor& values() const { return values_; }
   const Tensor& gradients() const { return gradients_; }
   int64_t offset(size_t i) const { return offsets_[i]; }  // of parameter i; offset(n) is the total
+  bool bf16_storage() const { return bf16_storage_; }
   void clear_gradients() const;
+  void round_to_storage() const;                // after values() have changed
+  void restore_masters(const Tensor& masters);  // with bf16_storage
 
  private:
   std::vector<Parameter*> parameters_;
   std::vector<int64_t> offsets_;
   Tensor values_, gradients_;
+  bool bf16_storage_;
 };
 
 struct AdamWOptions {
@@ -36,6 +42,7 @@ class AdamW {
   // One step with the gradients times gradient_scale.
   void step(double learning_rate, double gradient_scale);
   int64_t steps() const { return steps_; }
+  const TrainedParameters& parameters() const { return parameters_; }
   const Tensor& first_moment() const { return m_; }
   const Tensor& second_moment() const { return v_; }
   void restore(const Tensor& first_moment, const Tensor& second_moment, int64_t steps);
@@ -47,12 +54,12 @@ class AdamW {
   int64_t steps_ = 0;
 };
 
-// √Σ g² over all gradients, and the factor that brings it down to max_norm (1 if it is below; torch's clip_grad_norm_:
-// max_norm / (norm + 1e-6)).
+// √Σ g² over all gradients times `factor`, and what to multiply them by: factor, and less where the norm is above
+// max_norm (torch's clip_grad_norm_: max_norm / (norm + 1e-6)). A factor of 1/k makes a mean of k summed gradients.
 struct GradientNorm {
   double norm, scale;
 };
-GradientNorm clip_gradients(const Tensor& gradients, double max_norm);
+GradientNorm clip_gradients(const Tensor& gradients, double max_norm, double factor = 1);
 
 // Hugging Face's schedules: the factor on the learning rate in step `step` (from 0). Warm-up rises from 0, so the first
 // step of a run with warm-up changes nothing; `constant` knows no warm-up.

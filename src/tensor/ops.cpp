@@ -272,18 +272,34 @@ Tensor cross_entropy_dx(const Tensor& dloss, const Tensor& x, const Tensor& targ
   return dx;
 }
 
-InfoNce infonce(const Tensor& q, const Tensor& t, double inverse_tau) {
-  CHECK(q.columns() == t.columns() && q.rows() > 0 && t.rows() % q.rows() == 0 && q.dtype() == t.dtype(),
+namespace {
+
+// The labels that `matching` gives or implies.
+Tensor labels_of(const Tensor& q, const Tensor& t, const Matching& matching) {
+  if (matching.labels.defined()) return matching.labels;
+  std::vector<int32_t> labels;
+  for (int64_t i = 0; i < q.rows(); ++i) labels.push_back(int32_t(i * (t.rows() / q.rows())));
+  return from_vector(labels, {q.rows()}, q.device());
+}
+}  // namespace
+
+InfoNce infonce(const Tensor& q, const Tensor& t, double inverse_tau, const Matching& matching) {
+  const bool labelled = matching.labels.defined();
+  CHECK(q.columns() == t.columns() && q.rows() > 0 && (labelled || t.rows() % q.rows() == 0) && q.dtype() == t.dtype(),
         "infonce: ", q.rows(), " queries of ", q.columns(), " and ", t.rows(), " targets of ", t.columns(),
         "; the targets must be a multiple of the queries, of one width and type");
+  CHECK(!labelled || matching.labels.numel() == q.rows(), "infonce: ", matching.labels.numel(), " labels of ", q.rows(),
+        " queries");
+  CHECK(!matching.groups.defined() || matching.groups.numel() == t.rows(), "infonce: ", matching.groups.numel(),
+        " groups of ", t.rows(), " targets");
   InfoNce r{row_statistic(q), row_statistic(q), Tensor({q.rows()}, DType::i32, q.device())};
-  kernel::infonce(q, t, inverse_tau, r.loss, r.lse, r.best);
+  kernel::infonce(q, t, labels_of(q, t, matching), matching.groups, inverse_tau, r.loss, r.lse, r.best);
   return r;
 }
 std::pair<Tensor, Tensor> infonce_backward(const Tensor& dloss, const Tensor& q, const Tensor& t, const Tensor& lse,
-                                           double inverse_tau) {
+                                           double inverse_tau, const Matching& matching) {
   Tensor dq = empty_like(q), dt = empty_like(t);
-  kernel::infonce_backward(dloss, q, t, lse, inverse_tau, dq, dt);
+  kernel::infonce_backward(dloss, q, t, labels_of(q, t, matching), matching.groups, lse, inverse_tau, dq, dt);
   return {dq, dt};
 }
 

@@ -80,8 +80,13 @@ Tensor cross_entropy_dx(const Tensor& dloss, const Tensor& x, const Tensor& targ
 struct InfoNce {
   Tensor loss, lse, best;
 };  // per query
-InfoNce infonce(const Tensor& q, const Tensor& t, double inverse_tau);
+// Query i belongs to target labels[i], without labels to i·(N/B) of the N targets. With groups, of the targets that are
+// in the label's group only the label itself counts.
+struct Matching {
+  Tensor labels, groups;  // i32 [B] and i32 [N], or undefined
+};
+InfoNce infonce(const Tensor& q, const Tensor& t, double inverse_tau, const Matching& matching = {});
 std::pair<Tensor, Tensor> infonce_backward(const Tensor& dloss, const Tensor& q, const Tensor& t, const Tensor& lse,
-                                           double inverse_tau);
+                                           double inverse_tau, const Matching& matching = {});
 
 }  // namespace vlm2vec

@@ -9,7 +9,8 @@
 
 namespace vlm2vec {
 
-constexpr int64_t most_pixels = 178'956'970;  // Pillow refuses larger pictures as decompression bombs
+constexpr int64_t most_pixels = 178'956'970;             // Pillow refuses larger pictures as decompression bombs
+constexpr int64_t most_picture_bytes = 4 * most_pixels;  // of a member of an archive
 
 struct Size {
   int width, height;
@@ -47,7 +48,8 @@ struct Picture {
 // byte unless there is but gray. What Pillow opens in spite of damage is opened with the same samples and a flaw.
 // Limits are checked before memory is taken. `name` stands in errors: Exit::data, naming the file and its fault.
 Picture decode_picture(std::span<const uint8_t> bytes, const std::string& name);
-Picture read_picture(const std::filesystem::path& path);  // a name that promises another format is a flaw, too
+// Of a file or of an archive's member (tensor/io/archive.h). A name that promises another format is a flaw, too.
+Picture read_picture(const std::filesystem::path& path);
 
 // As Pillow's convert("RGB"): gray is repeated, wide gray clipped at 255, alpha dropped without compositing.
 Image to_rgb(Picture picture);

@@ -133,13 +133,13 @@ void random_embeddings(const Demonstration& demo) {
 void permuted_targets(const Demonstration& demo) {
   const fs::path permuted = demo.path("permuted");
   for (const std::string& name : list_subsets(demo.train_data(), "original.jsonl", {})) {
-    std::vector<TrainRow> rows = read_train_rows(demo.train_data() / name / "original.jsonl");
+    const TrainRows rows = read_train_rows(demo.train_data() / name / "original.jsonl");
     std::vector<size_t> order(rows.size());
     for (size_t i = 0; i < order.size(); ++i) order[i] = i;
     Random(11).shuffle(order);
     std::string text;
     for (size_t i = 0; i < rows.size(); ++i) {
-      const Side &query = rows[i].query, &target = rows[order[i]].positive;
+      const Side query = rows[i].query, target = rows[order[i]].positives[0];
       text += json{{"qry", query.text},
                    {"qry_image_path", query.image},
                    {"pos_text", target.text},
@@ -161,9 +161,10 @@ std::string content(const Side& side, const fs::path& folder) {
 
 void no_pair_in_train_and_test(const Demonstration& demo) {
   std::set<std::pair<std::string, std::string>> train;
-  for (const TrainSet& set : read_train_folder(demo.train_data(), {}, 0))
-    for (const TrainRow& row : set.rows)
-      train.emplace(content(row.query, demo.train_data()), content(row.positive, demo.train_data()));
+  for (const TrainSet& set : read_train_sets(train_folder(demo.train_data())))
+    for (size_t i = 0; i < set.rows.size(); ++i)
+      train.emplace(content(set.rows[i].query, demo.train_data()),
+                    content(set.rows[i].positives[0], demo.train_data()));
   int64_t shared = 0;
   for (const std::string& name : list_subsets(demo.test_data(), "test.jsonl", {}))
     for (const EvalRow& row : read_eval_rows(demo.test_data() / name / "test.jsonl"))
@@ -215,12 +216,15 @@ void grad_cache(const Demonstration& demo) {
                      {0.05, chunk, chunk});
     return std::pair(to_vector<double>(parameters.gradients()), memory_statistics().peak_bytes);
   };
-  for (const TrainSet& set : read_train_folder(demo.train_data(), {}, 6))
-    for (const TrainRow& row : set.rows) {
+  for (const TrainSource& source : train_folder(demo.train_data())) {
+    const TrainRows rows = read_train_rows(source.file, 6);
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const TrainRow row = rows[i];
       const uint64_t key = 2 * queries.size();
       queries.push_back(encoder_input(row.query, "<|image_pad|>", demo.train_data(), key));
-      targets.push_back(encoder_input(row.positive, "<|image_pad|>", demo.train_data(), key + 1));
+      targets.push_back(encoder_input(row.positives[0], "<|image_pad|>", demo.train_data(), key + 1));
     }
+  }
   const int64_t n = int64_t(queries.size());
   for (const bool lora : {false, true}) {
     const auto plain = gradients(0, n, lora).first;
@@ -234,8 +238,7 @@ void grad_cache(const Demonstration& demo) {
               std::sqrt(difference / size), 1e-5);
     }
   }
-  const std::vector<TrainRow> grids =
-      read_train_rows(demo.train_data() / "GridQA/original.jsonl", 1);  // a 64×64 picture
+  const TrainRows grids = read_train_rows(demo.train_data() / "GridQA/original.jsonl", 1);  // a 64×64 picture
   queries.assign(512, encoder_input(grids[0].query, "<|image_pad|>", demo.train_data()));
   targets = queries;
   const double small = double(gradients(8, 64).second), large = double(gradients(8, 512).second);

@@ -1,5 +1,6 @@
 // InfoNCE (van den Oord et al. 2018) in strips of queries: [strip, N] scores exist at a time, never [B, N].
 //   s = q tᵀ / τ,   loss_i = lse_i − s_i,label(i),   ds = (softmax(s) − onehot)·dloss / τ,   dq = ds·t,   dt = dsᵀ·q
+// A target that does not count for a query (kernels.h) has the score −∞.
 #include <algorithm>
 #include <cmath>
 
@@ -9,6 +10,14 @@
 
 namespace vlm2vec::cpu {
 namespace {
+
+// The scores s[0 … n) of query i where its targets do not count become −∞.
+void leave_out(const Tensor& labels, const Tensor& groups, int64_t i, float* s) {
+  if (!groups.defined()) return;
+  const int32_t *group = groups.data<int32_t>(), label = labels.data<int32_t>()[i];
+  for (int64_t j = 0; j < groups.numel(); ++j)
+    if (group[j] == group[label] && j != label) s[j] = -INFINITY;
+}
 
 // f(query, its scores) for every query; after each strip, done(its queries, the first's number, its scores).
 template <class F, class G>
@@ -33,29 +42,31 @@ void each_strip(const Tensor& q, const Tensor& t, double inverse_tau, F&& f, G&&
 
 }  // namespace
 
-void infonce(const Tensor& q, const Tensor& t, double inverse_tau, const Tensor& loss, const Tensor& lse,
-             const Tensor& best) {
-  const int64_t n = t.rows(), spacing = n / q.rows();
+void infonce(const Tensor& q, const Tensor& t, const Tensor& labels, const Tensor& groups, double inverse_tau,
+             const Tensor& loss, const Tensor& lse, const Tensor& best) {
+  const int64_t n = t.rows();
   float *const losses = f32("infonce", loss), *const sums = f32("infonce", lse);
   int32_t* const winners = best.data<int32_t>();
-  const auto finish = [&](int64_t i, const float* s) {
+  const auto finish = [&](int64_t i, float* s) {
+    leave_out(labels, groups, i, s);
     const float top = simd().max(n, s);
     const double sum = top + std::log(simd().sum_exp(n, s, top));
     const int64_t winner = std::find(s, s + n, top) - s;
     sums[i] = float(sum);
-    losses[i] = float(sum - s[i * spacing]);
+    losses[i] = float(sum - s[labels.data<int32_t>()[i]]);
     winners[i] = int32_t(winner < n ? winner : 0);  // NaN equals nothing
   };
   each_strip(q, t, inverse_tau, finish, [](const Tensor&, int64_t, const Tensor&) {});
 }
 
-void infonce_backward(const Tensor& dloss, const Tensor& q, const Tensor& t, const Tensor& lse, double inverse_tau,
-                      const Tensor& dq, const Tensor& dt) {
-  const int64_t n = t.rows(), spacing = n / q.rows();
+void infonce_backward(const Tensor& dloss, const Tensor& q, const Tensor& t, const Tensor& labels, const Tensor& groups,
+                      const Tensor& lse, double inverse_tau, const Tensor& dq, const Tensor& dt) {
+  const int64_t n = t.rows();
   const float *dl = f32("infonce_backward", dloss), *sums = f32("infonce_backward", lse);
   const auto differentiate = [&](int64_t i, float* s) {
+    leave_out(labels, groups, i, s);
     simd().exp(n, s, sums[i], s);
-    s[i * spacing] -= 1;
+    s[labels.data<int32_t>()[i]] -= 1;
     simd().scale(n, float(dl[i] * inverse_tau), s, s);
   };
   each_strip(q, t, inverse_tau, differentiate, [&](const Tensor& queries, int64_t first, const Tensor& ds) {

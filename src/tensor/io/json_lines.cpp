@@ -47,7 +47,8 @@ const Json& field(const Json& row, const std::string& name) {
 
 }  // namespace
 
-void read_json_lines(const std::filesystem::path& file, const std::function<void(const Json&)>& row, int64_t limit) {
+void read_json_lines(const std::filesystem::path& file, const std::function<void(const Json&)>& row, int64_t limit,
+                     std::string (*shorten)(std::string_view line)) {
   const std::string content = read_text(file);
   const std::string_view text = content;
   int64_t number = 0, rows = 0;
@@ -57,7 +58,7 @@ void read_json_lines(const std::filesystem::path& file, const std::function<void
     ++number;
     if (line.find_first_not_of(" \t\r") == line.npos) continue;
     try {
-      row(parse_object(line));
+      row(parse_object(shorten ? shorten(line) : line));
     } catch (const Error& e) {
       fail(e.code, file.string(), ":", number, ": ", e.what());
     }

@@ -5,15 +5,17 @@
 #include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace vlm2vec {
 
 // Calls row(object), its keys in the line's order, for each line, of the first `limit` rows if that is positive. Blank
 // lines are no rows; lines may end with CR LF. Errors (Exit::data), also those that row() throws, begin with file and
-// line; a file without rows is one.
+// line; a file without rows is one. `shorten` may take out of a long line what row() does not need before it is parsed.
 void read_json_lines(const std::filesystem::path& file,
-                     const std::function<void(const nlohmann::ordered_json& row)>& row, int64_t limit = 0);
+                     const std::function<void(const nlohmann::ordered_json& row)>& row, int64_t limit = 0,
+                     std::string (*shorten)(std::string_view line) = nullptr);
 
 // A field of a row; the error says what came: "qry_image_path is null, expected a string".
 std::string text_field(const nlohmann::ordered_json& row, const std::string& name);

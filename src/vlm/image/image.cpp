@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "tensor/error.h"
+#include "tensor/io/archive.h"
 #include "tensor/io/files.h"
 #include "vlm/image/decoders.h"
 
@@ -119,9 +120,9 @@ Picture decode_picture(std::span<const uint8_t> bytes, const std::string& name) 
 }
 
 Picture read_picture(const std::filesystem::path& path) {
-  const auto file = MappedFile::open(path);
-  Picture picture = decode_picture(file->bytes(), path.string());
-  if (picture.flaw.empty()) picture.flaw = misnamed(path, *format_of(file->bytes()));
+  const FileBytes file = read_file_or_member(path, most_picture_bytes);
+  Picture picture = decode_picture(file.bytes, path.string());
+  if (picture.flaw.empty()) picture.flaw = misnamed(path, *format_of(file.bytes));
   return picture;
 }
 

@@ -1,0 +1,25 @@
+#include <iostream>
+
+#include "cli/commands.h"
+#include "mmeb/comparison.h"
+
+namespace vlm2vec {
+
+Exit run_compare(const Command& command, const Arguments& arguments) {
+  std::vector<std::string> folders;
+  uint64_t seed = 42;
+  bool json = false;
+  CommandLine line(command.name, command.purpose, "compare runs/demo/untrained runs/demo/trained");
+  line.words("A B", folders, "two folders that eval wrote (--encode_output_path), of the same rows");
+  line("seed", seed, "of the resampled rows that give the intervals");
+  line.threads();
+  line.json(json);
+  if (!line.parse(arguments)) return Exit::ok;
+  if (folders.size() != 2) fail(Exit::usage, "compare: got ", folders.size(), " folders, expected 2");
+  const Comparison comparison = compare_evaluations(folders[0], folders[1], seed);
+  if (json) std::cout << comparison_json(comparison) << '\n';
+  else std::cout << comparison_table(comparison);
+  return Exit::ok;
+}
+
+}  // namespace vlm2vec

@@ -1,0 +1,52 @@
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.h"
+#include "mmeb/data_check.h"
+
+namespace vlm2vec {
+
+Exit run_data_check(const Command& command, const Arguments& arguments) {
+  std::vector<std::string> folders, subsets;
+  std::string image_dir;
+  bool decode = false, json = false;
+  CommandLine line(command.name, command.purpose, "data check MMEB-train MMEB-eval --decode True");
+  line.words("FOLDER...", folders, "folders of training or test sets");
+  line("image_dir", image_dir, "as in train and eval (default: the folder)");
+  line("subset_name", subsets, "only these sets");
+  line("decode", decode, "decode every picture, too");
+  line.threads();
+  line.json(json);
+  if (!line.parse(arguments)) return Exit::ok;
+
+  std::vector<std::vector<std::string>> table = {
+      {"set", "kind", "rows", "pictures", "missing", "undecodable", "flawed", "token, no picture", "faults"}};
+  std::vector<std::string> problems;
+  nlohmann::ordered_json result = {{"sets", nlohmann::ordered_json::array()}};
+  for (const DataFolder& folder : open_data_folders(folders, image_dir, subsets))
+    for (const DataSet& set : folder.sets) {
+      const SetCheck c = check_data_set(set, folder.pictures, decode);
+      const auto decoded = [&](int64_t count) { return decode ? sentence(count) : "-"; };
+      table.push_back({c.name, c.test ? "test" : "train", sentence(c.rows), sentence(c.pictures), sentence(c.missing),
+                       decoded(c.broken), decoded(c.flawed), sentence(c.without_picture), sentence(c.problems.size())});
+      problems.insert(problems.end(), c.problems.begin(), c.problems.end());
+      nlohmann::ordered_json entry = {{"name", c.name},
+                                      {"kind", c.test ? "test" : "train"},
+                                      {"rows", c.rows},
+                                      {"pictures", c.pictures},
+                                      {"missing", c.missing},
+                                      {"tokens_without_picture", c.without_picture},
+                                      {"pictures_without_token", c.without_token},
+                                      {"empty_prompts", c.empty},
+                                      {"problems", c.problems}};
+      if (decode) entry["undecodable"] = c.broken, entry["flawed"] = c.flawed;
+      result["sets"].push_back(entry);
+    }
+  if (json) std::cout << result << '\n';
+  else std::cout << text_table(table) << (problems.empty() ? "nothing is missing\n" : "");
+  std::cout.flush();
+  for (const std::string& problem : problems) std::cerr << problem << '\n';
+  return problems.empty() ? Exit::ok : Exit::data;
+}
+
+}  // namespace vlm2vec

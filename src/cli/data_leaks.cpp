@@ -1,0 +1,38 @@
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.h"
+#include "mmeb/data_leaks.h"
+
+namespace vlm2vec {
+
+Exit run_data_leaks(const Command& command, const Arguments& arguments) {
+  std::vector<std::string> folders, image_dirs;
+  int64_t distance = 4;
+  bool fails = false, quiet = false, json = false;
+  CommandLine line(command.name, command.purpose, "data leaks MMEB-train MMEB-eval");
+  line.words("A B", folders, "two folders of training or test sets");
+  line("image_dir", image_dirs, "as in train and eval, of A and of B, or one for both (default: the folders)");
+  line("distance", distance, "pictures are near if at most so many of 64 bits of their hashes differ, 0 to 15");
+  line("fail", fails, "exit with 1 if pairs or pictures are shared");
+  line.threads();
+  line.quiet(quiet);
+  line.json(json);
+  if (!line.parse(arguments)) return Exit::ok;
+
+  if (folders.size() != 2) fail(Exit::usage, "data leaks: got ", folders.size(), " folders, expected two, A and B");
+  if (image_dirs.size() > 2)
+    fail(Exit::usage, "data leaks: --image_dir: got ", image_dirs.size(), ", expected one or two");
+  if (distance < 0 || distance > 15) fail(Exit::usage, "data leaks: --distance: got ", distance, ", expected 0 to 15");
+  const auto image_dir = [&](size_t i) {
+    return image_dirs.empty() ? "" : image_dirs[std::min(i, image_dirs.size() - 1)];
+  };
+  const DataFolder a = open_data_folder(folders[0], image_dir(0), {}),
+                   b = open_data_folder(folders[1], image_dir(1), {});
+  const LeakReport report = find_leaks(a, b, int(distance), quiet);
+  if (json) std::cout << leaks_json(report) << '\n';
+  else std::cout << leaks_table(report);
+  return fails && report.leaks() ? Exit::failed : Exit::ok;
+}
+
+}  // namespace vlm2vec

@@ -1,0 +1,157 @@
+#include "cli/official_options.h"
+
+#include <algorithm>
+#include <set>
+#include <sstream>
+
+namespace vlm2vec {
+namespace {
+
+std::vector<std::string> words_of(const std::string& text) {
+  std::istringstream stream(text);
+  return {std::istream_iterator<std::string>(stream), {}};
+}
+
+// Options that change nothing, whatever their value.
+struct NoMeaning {
+  const char *names, *reason;
+};
+constexpr NoMeaning kNoMeaning[] = {
+    {"local_rank ddp_backend ddp_timeout ddp_find_unused_parameters ddp_bucket_cap_mb ddp_broadcast_buffers",
+     "there is one process"},
+    {"dataloader_num_workers dataloader_pin_memory dataloader_persistent_workers dataloader_prefetch_factor",
+     "rows are prepared on all --threads"},
+    {"remove_unused_columns", "a row has no columns that are not used"},
+    {"save_safetensors", "weights are always saved as safetensors"},
+    {"full_determinism", "every run is deterministic"},
+    {"project_name hub_model_id hub_strategy hub_token hub_private_repo", "nothing is sent over a network"},
+    {"num_crops", "Qwen2-VL has no crops"},
+    {"image_decay_factor", "it is for videos"},
+    {"embedding_type", "the official code does not read it"},
+    {"uigraph_diff uigraph_rand uimask_ratio uimask_rand lm_skip_layer vis_skip_layer",
+     "it belongs to token selection, which is not done"},
+    {"disable_tqdm log_level log_level_replica log_on_each_node", "--quiet decides what is printed"},
+    {"bf16_full_eval fp16_full_eval fp16_backend fp16_opt_level half_precision_backend tf32",
+     "--precision decides how products are computed"},
+};
+constexpr NoMeaning kNoMeaningInTraining[] = {
+    {"do_train do_eval do_predict eval_steps eval_delay per_device_eval_batch_size eval_accumulation_steps",
+     "train trains and evaluates nothing"},
+    {"overwrite_output_dir", "the checkpoints of an earlier run are never overwritten"},
+    {"gradient_checkpointing_kwargs", "activations are always computed again exactly"},
+    {"logging_nan_inf_filter", "a loss that is no number ends the run"},
+    {"torch_empty_cache_steps skip_memory_metrics", "memory is this program's own affair"},
+    {"label_names prediction_loss_only length_column_name", "rows have no labels"},
+};
+constexpr NoMeaning kNoMeaningInEvaluation[] = {
+    {"lora", "what an --adapter is stands in its folder"},
+    {"output_dir", "everything goes to --encode_output_path"},
+    {"temperature", "the order of candidates does not depend on it"},
+};
+
+// Options with values that agree with what is done here (in lower case; none: no value does). All others are refused.
+struct Agreed {
+  const char *name, *values, *reason;
+};
+constexpr Agreed kAgreed[] = {
+    {"pooling", "last eos", "the embedding is the last token's state"},
+    {"normalize", "true", "embeddings are unit vectors"},
+    {"model_backbone", "qwen2_vl", "Qwen2-VL is the backbone that this program knows"},
+    {"model_type", "qwen2_vl", "Qwen2-VL is the backbone that this program knows"},
+    {"uigraph_use", "false", "tokens are not selected"},
+    {"fp16", "false", "there is --precision f32 and bf16"},
+    {"push_to_hub", "false", "nothing is sent over a network"},
+    {"torch_compile", "false", "there is nothing to compile"},
+    {"use_liger_kernel", "false", "the kernels are this program's own"},
+};
+constexpr Agreed kAgreedInTraining[] = {
+    {"checkpoint_path", "", "go on from an adapter with --adapter, from a checkpoint with --resume_from"},
+    {"resume_from_checkpoint", "", "name the step, --resume_from 20, or the latest, --resume_from auto"},
+    {"deepspeed", "", "there is one process"},
+    {"fsdp", "", "there is one process"},
+    {"fsdp_config", "", "there is one process"},
+    {"optim", "adamw_torch adamw_torch_fused", "the optimiser is AdamW"},
+    {"adafactor", "false", "the optimiser is AdamW"},
+    {"optim_args", "", "the optimiser is AdamW, with --adam_beta1, --adam_beta2 and --adam_epsilon"},
+    {"lr_scheduler_kwargs", "", "schedules have no further arguments"},
+    {"label_smoothing_factor", "0 0.0", "InfoNCE is not smoothed"},
+    {"neftune_noise_alpha", "", "no noise is added to embeddings"},
+    {"data_seed", "", "the order of rows follows from --seed"},
+    {"dataloader_drop_last", "false", "the sampling decides about the last batch of an epoch"},
+    {"group_by_length", "false", "rows are not sorted by length"},
+    {"auto_find_batch_size", "false", "a batch is what --per_device_train_batch_size says; chunks save memory"},
+    {"ignore_data_skip", "false", "a resumed run sees the rows it would have seen"},
+    {"save_only_model", "false", "a checkpoint can always be resumed"},
+    {"save_strategy", "steps", "checkpoints come every --save_steps"},
+    {"logging_strategy", "steps", "lines come every --logging_steps"},
+    {"logging_first_step", "false", "--logging_steps 1 shows every step, and log.jsonl always does"},
+    {"eval_strategy", "no", "evaluate afterwards, with eval"},
+    {"evaluation_strategy", "no", "evaluate afterwards, with eval"},
+    {"load_best_model_at_end", "false", "nothing is evaluated while training"},
+    {"include_num_input_tokens_seen", "false", "tokens are not counted"},
+};
+constexpr Agreed kAgreedInEvaluation[] = {
+    {"dataset_split", "test", "a test set is test.jsonl or test-*.parquet"},
+};
+
+template <size_t n>
+void declare(CommandLine& line, const NoMeaning (&table)[n]) {
+  for (const NoMeaning& row : table)
+    for (const std::string& name : words_of(row.names)) line.no_meaning(name, row.reason);
+}
+
+template <size_t n>
+void declare(CommandLine& line, const Agreed (&table)[n]) {
+  for (const Agreed& row : table)
+    line.judged(row.name, [row](const std::string& value) {
+      const std::vector<std::string> values = words_of(row.values);
+      if (std::find(values.begin(), values.end(), lower_case(value)) != values.end()) return;
+      std::string expected;
+      for (const std::string& word : values) expected += (expected.empty() ? ", expected " : " or ") + word;
+      fail(Exit::usage, "--", row.name, ": got \"", value, "\"", expected, "; ", row.reason);
+    });
+}
+
+void shared_options(CommandLine& line, const ModelOptions& o) {
+  declare(line, kNoMeaning);
+  declare(line, kAgreed);
+  line.alias("bf16", "precision", {{"true", "bf16"}, {"false", "f32"}});
+  line.judged("processor_name", [&o](const std::string& value) {
+    if (value != o.model_name)
+      fail(Exit::usage, "--processor_name: got \"", value, "\"; the processor is that of --model_name");
+  });
+  // V2: False is V1's route of --image_resolution; True leaves it without effect.
+  line.judged("resize_use_processor", [&o](const std::string& value) {
+    const std::string agreed = o.image_resolution.empty() ? "true" : "false";
+    if (lower_case(value) != agreed)
+      fail(Exit::usage, "--resize_use_processor: got \"", value, "\", expected ", agreed,
+           ", because --image_resolution is ", o.image_resolution.empty() ? "not given" : "given");
+  });
+}
+
+}  // namespace
+
+void official_options(CommandLine& line, const TrainOptions& o) {
+  shared_options(line, o);
+  line.alias("interleave_batch_size", "homogeneous_batch_size_per_device");  // older names
+  line.alias("split_name", "dataset_split");
+  declare(line, kNoMeaningInTraining);
+  declare(line, kAgreedInTraining);
+  line.judged("grad_cache", [&o](const std::string& value) {
+    const std::string word = lower_case(value);
+    if (word != "true" && word != "false")
+      fail(Exit::usage, "--grad_cache: got \"", value, "\", expected True or False");
+    if (word == "false" && (o.gc_q_chunk_size > 0 || o.gc_p_chunk_size > 0))
+      fail(Exit::usage,
+           "--grad_cache: got False beside --gc_q_chunk_size or --gc_p_chunk_size, which turn GradCache on");
+  });
+}
+
+void official_options(CommandLine& line, const EvalOptions& o) {
+  shared_options(line, o);
+  declare(line, kNoMeaningInEvaluation);
+  declare(line, kAgreedInEvaluation);
+  line.alias("checkpoint_path", "adapter");
+}
+
+}  // namespace vlm2vec

@@ -1,0 +1,175 @@
+#include "tensor/io/archive.h"
+
+#include <sys/mman.h>
+#include <zip.h>
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <vector>
+
+#include "tensor/error.h"
+#include "tensor/io/files.h"
+#include "tensor/io/tar.h"
+
+namespace vlm2vec {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct CloseMember {
+  void operator()(zip_file_t* member) const { zip_fclose(member); }
+};
+
+// The first folder of every name, if it is the same in all.
+std::string common_top(const ArchiveIndex& index) {
+  std::string top;
+  for (const auto& [name, member] : index) {
+    const std::string first = name.substr(0, name.find('/'));
+    if (first.size() == name.size() || (!top.empty() && first != top)) return "";
+    top = first;
+  }
+  return top;
+}
+
+// The archive on the way of `path`, and the member that the rest names.
+struct MemberPath {
+  fs::path archive;
+  std::string member;
+};
+std::optional<MemberPath> split_member_path(const fs::path& path) {
+  const std::string text = path.lexically_normal().generic_string();
+  for (size_t slash = 0; (slash = text.find('/', slash + 1)) != text.npos;) {
+    const std::string before = text.substr(0, slash);
+    if ((before.ends_with(".zip") || before.ends_with(".tar")) && fs::is_regular_file(before))
+      return MemberPath{before, text.substr(slash + 1)};
+  }
+  return {};
+}
+
+}  // namespace
+
+bool is_junk(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  return path.compare(slash == path.npos ? 0 : slash + 1, 2, "._") == 0 || path.starts_with("__MACOSX/") ||
+         path.find("/__MACOSX/") != path.npos;
+}
+
+void ArchiveFile::CloseZip::operator()(zip_t* archive) const { zip_discard(archive); }
+
+ArchiveFile::ArchiveFile(const fs::path& path) : file_(path.string()) {
+  const auto mapped = MappedFile::open(path);
+  const auto bytes = mapped->bytes();
+  file_size_ = bytes.size();
+  if (bytes.size() > 1 && bytes[0] == 0x1F && bytes[1] == 0x8B)
+    fail(Exit::data, file_, ": is compressed as a whole (gzip), so that no member can be read alone; gunzip it to a ",
+         ".tar file, or unpack it");
+  if (path.extension() == ".tar") {
+    // Headers lie far apart: the system need not read ahead what is between them.
+    void* const begin = const_cast<uint8_t*>(bytes.data());
+    madvise(begin, bytes.size(), MADV_RANDOM);
+    mapped_ = mapped, index_ = index_tar(bytes, file_);
+    madvise(begin, bytes.size(), MADV_NORMAL);
+  } else {
+    open_zip();
+  }
+  top_ = common_top(index_);
+}
+
+void ArchiveFile::open_zip() {
+  int code = 0;
+  zip_.reset(zip_open(file_.c_str(), ZIP_RDONLY, &code));
+  if (!zip_) {
+    zip_error_t error;
+    zip_error_init_with_code(&error, code);
+    const std::string reason = zip_error_strerror(&error);
+    zip_error_fini(&error);
+    fail(Exit::data, file_, ": is no zip file that can be read (", reason, "); is the download complete?");
+  }
+  const zip_int64_t count = zip_get_num_entries(zip_.get(), 0);
+  for (zip_int64_t i = 0; i < count; ++i) {
+    const char* stored = zip_get_name(zip_.get(), zip_uint64_t(i), ZIP_FL_ENC_RAW);
+    if (!stored) fail(Exit::data, file_, ": member ", i + 1, " has no name; the file is damaged");
+    const std::string name = member_name(stored);
+    if (!is_junk(name) && !name.ends_with('/')) index_[name] = {uint64_t(i)};
+  }
+}
+
+std::shared_ptr<const ArchiveFile> ArchiveFile::open(const fs::path& path) {
+  struct Opened {
+    fs::file_time_type changed;
+    uint64_t size;
+    std::shared_ptr<const ArchiveFile> file;
+  };
+  static std::mutex lock;
+  static std::map<std::string, Opened> all;
+  std::error_code missing;  // the constructor says it in a sentence
+  const auto changed = fs::last_write_time(path, missing);
+  const uint64_t size = fs::file_size(path, missing);
+  std::lock_guard guard(lock);
+  Opened& opened = all[path.string()];
+  if (!opened.file || opened.changed != changed || opened.size != size)
+    opened = {changed, size, std::make_shared<const ArchiveFile>(path)};
+  return opened.file;
+}
+
+FileBytes ArchiveFile::read(const std::string& member, uint64_t most) const {
+  const auto found = index_.find(member);
+  if (found == index_.end()) fail(Exit::data, file_, ": has no member ", member);
+  if (zip_) return read_zip(member, found->second.at, most);
+  if (found->second.size > most)
+    fail(Exit::data, file_, "/", member, ": has ", found->second.size, " bytes; at most ", most, " are read");
+  return {mapped_->bytes().subspan(found->second.at, found->second.size), mapped_};
+}
+
+FileBytes ArchiveFile::read_zip(const std::string& member, uint64_t number, uint64_t most) const {
+  const std::string name = file_ + "/" + member;
+  std::lock_guard guard(lock_);
+  zip_stat_t about;
+  zip_stat_init(&about);
+  if (zip_stat_index(zip_.get(), number, 0, &about) != 0) fail(Exit::data, name, ": cannot be read; it is damaged");
+  if (about.encryption_method != ZIP_EM_NONE)
+    fail(Exit::data, name, ": is encrypted; unpack the archive with its password");
+  if (!zip_compression_method_supported(about.comp_method, 0))
+    fail(Exit::data, name, ": is compressed by method ", about.comp_method,
+         ", which libzip does not read; unpack the archive");
+  if (about.size > most)
+    fail(Exit::data, name, ": claims ", about.size, " bytes; at most ", most, " are read; is the archive damaged?");
+  if (about.comp_size > file_size_)
+    fail(Exit::data, name, ": claims ", about.comp_size, " bytes of a file that has ", file_size_, "; it is damaged");
+  const std::unique_ptr<zip_file_t, CloseMember> file(zip_fopen_index(zip_.get(), number, 0));
+  if (!file) fail(Exit::data, name, ": cannot be read (", zip_strerror(zip_.get()), "); the archive is damaged");
+  // Memory grows with what really comes, not with what is claimed.
+  const auto bytes = std::make_shared<std::vector<uint8_t>>();
+  uint64_t filled = 0;
+  zip_int64_t count = 1;
+  for (uint64_t room = std::max<uint64_t>(about.comp_size, 1 << 16); filled < about.size && count > 0; room *= 2) {
+    bytes->resize(std::min<uint64_t>(room, about.size));
+    while (filled < bytes->size() &&
+           (count = zip_fread(file.get(), bytes->data() + filled, bytes->size() - filled)) > 0)
+      filled += uint64_t(count);
+  }
+  char end;
+  if (filled == about.size) count = zip_fread(file.get(), &end, 1);  // where the CRC is checked
+  if (count > 0) fail(Exit::data, name, ": has more bytes than the ", about.size, " it claims; the archive is damaged");
+  if (count < 0 || filled < about.size)
+    fail(Exit::data, name, ": cannot be read (", count < 0 ? zip_file_strerror(file.get()) : "it ends early",
+         "); the archive is damaged");
+  return {*bytes, bytes};
+}
+
+bool is_file_or_member(const fs::path& path) {
+  std::error_code unreadable;
+  if (fs::is_regular_file(path, unreadable)) return true;
+  const auto inside = split_member_path(path);
+  return inside && ArchiveFile::open(inside->archive)->contains(inside->member);
+}
+
+FileBytes read_file_or_member(const fs::path& path, uint64_t most) {
+  if (const auto inside = split_member_path(path))
+    return ArchiveFile::open(inside->archive)->read(inside->member, most);
+  const auto file = MappedFile::open(path);
+  return {file->bytes(), file};
+}
+
+}  // namespace vlm2vec

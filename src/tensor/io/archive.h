@@ -1,0 +1,70 @@
+// Members of zip and tar files, read where they lie: nothing is unpacked. A path that goes on behind an archive's name,
+// images_zip/OK-VQA.zip/OK-VQA/Train/x.jpg, names a member.
+//   zip  libzip; stored, deflated and what else the library inflates; zip64. Of equal names the last one in the
+//        directory counts, as with `unzip -o`.
+//   tar  plain: ustar, pax (path, size, linkpath), GNU long names, hard links. Only its headers are touched.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <unordered_map>
+
+struct zip;
+
+namespace vlm2vec {
+
+class MappedFile;
+
+// Bytes of a file or a member, and what keeps them in memory.
+struct FileBytes {
+  std::span<const uint8_t> bytes;
+  std::shared_ptr<const void> owner;
+};
+
+// Where a member's bytes begin, and how many they are; of a zip only the member's number.
+struct ArchiveMember {
+  uint64_t at = 0, size = 0;
+};
+using ArchiveIndex = std::unordered_map<std::string, ArchiveMember>;
+
+// What macOS leaves beside the files it packs: ._name, and all of __MACOSX/. Never taken for a picture.
+bool is_junk(const std::string& path);
+
+class ArchiveFile {
+ public:
+  // Reads the directory. Errors (Exit::data): damaged, incomplete, or compressed as a whole (.tar.gz).
+  explicit ArchiveFile(const std::filesystem::path& path);
+  // The same, kept open for the next call unless the file has changed since.
+  static std::shared_ptr<const ArchiveFile> open(const std::filesystem::path& path);
+
+  bool contains(const std::string& member) const { return index_.contains(member); }
+  size_t members() const { return index_.size(); }
+  const std::string& top() const { return top_; }  // the one folder in which all members lie; empty: there is none
+  // From any thread. Errors (Exit::data): no such member, encrypted, a compression that libzip lacks, damaged, or a
+  // claim of more than `most` bytes, which is refused before memory is taken.
+  FileBytes read(const std::string& member, uint64_t most) const;
+
+ private:
+  struct CloseZip {
+    void operator()(zip* archive) const;
+  };
+  void open_zip();
+  FileBytes read_zip(const std::string& member, uint64_t number, uint64_t most) const;
+
+  std::string file_, top_;
+  uint64_t file_size_ = 0;
+  ArchiveIndex index_;
+  std::shared_ptr<const MappedFile> mapped_;  // a tar's bytes
+  std::unique_ptr<zip, CloseZip> zip_;
+  mutable std::mutex lock_;  // of zip_, which one thread uses at a time
+};
+
+// A file, or a member of an archive that lies on the way.
+bool is_file_or_member(const std::filesystem::path& path);
+// Its bytes; of a member at most `most`. Errors: Exit::data.
+FileBytes read_file_or_member(const std::filesystem::path& path, uint64_t most);
+
+}  // namespace vlm2vec

@@ -1,0 +1,242 @@
+// data check, stats, preview and leaks: what they find in small sets, and what they print and return.
+#include <gtest/gtest.h>
+
+#include "archive_writer.h"
+#include "cli_fixture.h"
+#include "expect_error.h"
+#include "golden.h"
+#include "mmeb/data_check.h"
+#include "mmeb/data_leaks.h"
+#include "mmeb/data_preview.h"
+#include "mmeb/data_stats.h"
+#include "tensor/random.h"
+#include "vlm/picture_hash.h"
+
+namespace vlm2vec {
+namespace {
+
+// A smooth picture with noise: no two seeds look alike.
+Image some_picture(uint64_t seed, int side = 96) {
+  Random random(seed);
+  Image coarse(6, 6, 3);
+  for (uint8_t& p : coarse.pixels) p = uint8_t(random.below(256));
+  return resize(coarse, {side, side}, Filter::bicubic);
+}
+
+Json train_row(const std::string& query, const std::string& image, const std::string& positive,
+               const std::string& positive_image = "") {
+  return {{"qry", query}, {"qry_image_path", image}, {"pos_text", positive}, {"pos_image_path", positive_image}};
+}
+
+class Data : public Cli {
+ protected:
+  void write_rows(const std::string& file, const std::vector<Json>& rows) const {
+    std::string text;
+    for (const Json& row : rows) text += row.dump() + "\n";
+    write(file, text);
+  }
+};
+
+TEST_F(Data, CheckFindsEveryFault) {
+  write_rows("good/A/original.jsonl", {train_row("<|image_1|> x", "p.png", "a"), train_row("<|image_1|> y", "", "b")});
+  write_png(folder_ / "good/p.png", some_picture(1));
+  const Result good = run("data check good --decode True");
+  EXPECT_EQ(good.code, 0) << good.err;
+  EXPECT_TRUE(has(good.out, "nothing is missing")) << good.out;
+
+  fs::copy(folder_ / "good", folder_ / "bad", fs::copy_options::recursive);
+  write_rows("bad/B/original.jsonl",
+             {train_row("<|image_1|> x", "broken.png", "a"), train_row("no token", "p.png", "b"),
+              train_row("<|image_1|>", "none.png", "c"), train_row("", "", "<|image_1|><|image_2|>", "p.png")});
+  write("bad/broken.png", read_text(folder_ / "bad/p.png").substr(0, 60));
+  write("bad/T/test.jsonl", R"({"qry_text": "q", "qry_img_path": "", "tgt_text": ["a", "b"], "tgt_img_path": [""]})");
+  const Result bad = run("data check bad --decode True --json");
+  EXPECT_EQ(bad.code, 3);
+  const Json sets = Json::parse(bad.out).at("sets");
+  ASSERT_EQ(sets.size(), 3u);
+  EXPECT_EQ(sets[0].at("problems").size(), 0u);
+  EXPECT_EQ(sets[0].at("tokens_without_picture"), 1);
+  const Json& b = sets[1];
+  EXPECT_EQ(b.at("rows"), 4);
+  EXPECT_EQ(b.at("pictures"), 3);
+  EXPECT_EQ(b.at("missing"), 1);
+  EXPECT_EQ(b.at("undecodable"), 1);
+  EXPECT_EQ(b.at("pictures_without_token"), 2);  // "no token", and two tokens for one picture
+  EXPECT_EQ(b.at("empty_prompts"), 1);
+  EXPECT_EQ(b.at("problems").size(), 4u);
+  EXPECT_TRUE(has(bad.err, "bad/none.png: no such file; row 3 of B")) << bad.err;
+  EXPECT_TRUE(has(bad.err, "row 4 (query)")) << bad.err;
+  EXPECT_TRUE(has(bad.err, "2 target texts and 1 target pictures")) << bad.err;
+  EXPECT_EQ(run("data check bad --subset_name A").code, 0);
+  EXPECT_EQ(run("data check bad --subset_name C").code, 2);
+  EXPECT_EQ(run("data check nowhere").code, 3);
+}
+
+TEST_F(Data, AZipIsTrainedFromAsItLies) {
+  make_model();
+  const Result plain =
+      run("train --model_name model --dataset_name train --output_dir a --max_steps 2 "
+          "--per_device_train_batch_size 4 --quiet");
+  ASSERT_EQ(plain.code, 0) << plain.err;
+  Members members;
+  for (const auto& entry : fs::directory_iterator(folder_ / "train"))
+    if (entry.is_regular_file()) members.push_back({entry.path().filename().string(), read_text(entry.path())});
+  write_zip(folder_ / "pictures.zip", members);
+  for (const auto& [name, content] : members) fs::remove(folder_ / "train" / name);
+  EXPECT_EQ(run("data check train").code, 3);
+  EXPECT_EQ(run("data check train --image_dir pictures.zip --decode True").code, 0);
+  const Result zipped =
+      run("train --model_name model --dataset_name train --output_dir b --max_steps 2 --image_dir "
+          "pictures.zip --per_device_train_batch_size 4 --quiet");
+  ASSERT_EQ(zipped.code, 0) << zipped.err;
+  EXPECT_EQ(read_text(folder_ / "a/model.safetensors"), read_text(folder_ / "b/model.safetensors"));
+  const Result scored =
+      run("eval --model_name a --dataset_name test --image_dir pictures.zip --encode_output_path s "
+          "--quiet");
+  EXPECT_EQ(scored.code, 0) << scored.err;
+}
+
+TEST_F(Data, StatsCount) {
+  write_rows("d/A/original.jsonl", {train_row("aäb", "p.png", "x"), train_row("aäb", "p.png", "x"),
+                                    train_row("abcd", "", "y", "q.png"), train_row("", "p.png", "z")});
+  const SetStats s = stats_of(open_data_folder(folder_ / "d", "", {}).sets[0]);
+  EXPECT_EQ(s.rows, 4);
+  EXPECT_EQ(s.queries, 3);
+  EXPECT_EQ(s.positives, 3);
+  EXPECT_EQ(s.pictures, 2);
+  EXPECT_DOUBLE_EQ(s.with_query_picture, 0.75);
+  EXPECT_DOUBLE_EQ(s.with_positive_picture, 0.25);
+  EXPECT_EQ(s.duplicates, 2);
+  EXPECT_EQ(s.query_length.low, 0);
+  EXPECT_EQ(s.query_length.median, 3);
+  EXPECT_EQ(s.query_length.most, 4);
+  EXPECT_EQ(s.candidates.most, 1);
+  EXPECT_EQ(Json::parse(run("data stats d --json").out).at("sets")[0].at("rows_with_shared_positive"), 2);
+  EXPECT_TRUE(has(run("data stats d").out, "50.0 %"));
+  std::vector<int64_t> hundred(100);
+  for (int64_t i = 0; i < 100; ++i) hundred[size_t(i)] = 100 - i;
+  const Quantiles q = quantiles(hundred);
+  EXPECT_EQ((std::vector{q.low, q.median, q.high, q.most}), (std::vector<int64_t>{5, 50, 95, 100}));
+}
+
+TEST_F(Data, PreviewShowsPicturesAndEscapesTexts) {
+  write_rows("d/A/original.jsonl", {train_row("<|image_1|>\n<script>alert('1')</script> & \"x\"", "p.png", "a"),
+                                    train_row("second", "none<b>.png", "b"), train_row("third", "", "c")});
+  write_png(folder_ / "d/p.png", some_picture(1, 600));
+  const Result r = run("data preview d --output page.html --limit 2");
+  ASSERT_EQ(r.code, 0) << r.err;
+  const std::string page = read_text(folder_ / "page.html");
+  EXPECT_TRUE(has(page, "&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt; &amp; &quot;x&quot;"));
+  EXPECT_FALSE(has(page, "<script"));
+  EXPECT_FALSE(has(page, "none<b>"));
+  EXPECT_TRUE(has(page, "missing"));
+  EXPECT_TRUE(has(page, "second"));
+  EXPECT_FALSE(has(page, "third"));
+  EXPECT_TRUE(has(page, "width=\"240\" height=\"240\" alt=\"\" src=\"data:image/webp;base64,UklGR"));  // "RIFF"
+  EXPECT_LT(page.size(), 20000u);
+  EXPECT_EQ(run("data preview d --output nowhere/page.html").code, 4);
+}
+
+TEST(Base64, IsThatOfRfc4648) {
+  const auto encoded = [](std::string_view text) {
+    return base64({reinterpret_cast<const uint8_t*>(text.data()), text.size()});
+  };
+  EXPECT_EQ(encoded(""), "");
+  EXPECT_EQ(encoded("f"), "Zg==");
+  EXPECT_EQ(encoded("fo"), "Zm8=");
+  EXPECT_EQ(encoded("foo"), "Zm9v");
+  EXPECT_EQ(encoded("foobar\xFF\xFE"), "Zm9vYmFy//4=");
+}
+
+// A's picture comes back in B as another file with the same pixels, scaled and darkened, and not at all.
+TEST_F(Data, LeaksAreFound) {
+  fs::create_directories(folder_ / "a"), fs::create_directories(folder_ / "b");
+  const Image first = some_picture(1), second = some_picture(2);
+  write_png(folder_ / "a/one.png", first), write_png(folder_ / "a/two.png", second);
+  write_png(folder_ / "a/grey.png", Image(8, 8, 3));
+  std::string ppm = "P6 96 96 255\n";  // the same pixels in another format
+  ppm.append(first.pixels.begin(), first.pixels.end());
+  write("b/same.ppm", ppm);
+  Image near = resize(second, {70, 80}, Filter::bilinear);
+  for (uint8_t& p : near.pixels) p = uint8_t(p * 9 / 10);
+  write_png(folder_ / "b/near.png", near), write_png(folder_ / "b/other.png", some_picture(3));
+  write_png(folder_ / "b/grey.png", Image(9, 9, 3));  // has no structure, so is like none
+  write_rows("a/A/original.jsonl",
+             {train_row("<|image_1|> q", "one.png", "cat"), train_row("<|image_1|>", "two.png", "dog"),
+              train_row("<|image_1|>", "grey.png", "?")});
+  write_rows("b/B/original.jsonl",
+             {train_row("<|image_1|> r", "other.png", "cat"), train_row("<|image_1|> q", "same.ppm", "cat"),
+              train_row("<|image_1|> q", "near.png", "cow"), train_row("s", "none.png", "owl"),
+              train_row("<|image_1|> r", "grey.png", "!")});
+  const Result r = run("data leaks a b --json --quiet");
+  ASSERT_EQ(r.code, 0) << r.err;
+  const Json leaks = Json::parse(r.out);
+  const auto counts = [&](const char* kind) {
+    return std::vector<int>{leaks.at(kind).at("in_a"), leaks.at(kind).at("in_b"), leaks.at(kind).at("shared")};
+  };
+  EXPECT_EQ(counts("query_texts"), (std::vector{2, 3, 1}));
+  EXPECT_EQ(counts("positive_texts"), (std::vector{3, 4, 1}));
+  EXPECT_EQ(counts("pairs"), (std::vector{3, 4, 1}));  // the pair with none.png cannot be compared
+  EXPECT_EQ(counts("equal_pictures"), (std::vector{3, 4, 1}));
+  EXPECT_EQ(counts("near_pictures"), (std::vector{2, 3, 1}));
+  const Json equal = leaks.at("equal_pictures").at("first")[0], alike = leaks.at("near_pictures").at("first")[0];
+  EXPECT_EQ(equal.at("what"), "same.ppm");
+  EXPECT_EQ(equal.at("a"), "row 1 of A (query)");
+  EXPECT_EQ(equal.at("b"), "row 2 of B (query)");
+  EXPECT_EQ(alike.at("what"), "near.png");
+  EXPECT_EQ(leaks.at("unreadable_pictures"), 1);
+  EXPECT_TRUE(leaks.at("leaks"));
+  EXPECT_TRUE(has(run("data leaks a b --quiet").out, "row 2 of A (query), B row 3 of B (query)"));
+  EXPECT_EQ(run("data leaks a b --fail True --quiet").code, 1);
+  fs::remove_all(folder_ / "b/B");
+  write_rows("b/C/original.jsonl", {train_row("t", "other.png", "cat")});
+  EXPECT_EQ(run("data leaks a b --fail True --quiet").code, 0);  // a word that labels share is no leak
+  EXPECT_EQ(run("data leaks a").code, 2);
+  EXPECT_EQ(run("data leaks a b --distance 16").code, 2);
+}
+
+// The index finds what a look at every hash finds.
+TEST(NearIndex, EqualsALookAtEveryHash) {
+  Random random(5);
+  const auto number = [&] { return uint64_t(random.below(0xFFFFFFFF)) << 32 | random.below(0xFFFFFFFF); };
+  std::vector<uint64_t> hashes;
+  for (int i = 0; i < 300; ++i) hashes.push_back(number());
+  for (const int distance : {0, 1, 4, 15}) {
+    const NearIndex index(hashes, distance);
+    int found = 0;
+    for (int i = 0; i < 300; ++i) {
+      uint64_t wanted = hashes[size_t(i)];
+      for (uint32_t flips = random.below(uint32_t(distance) + 3); flips > 0; --flips)
+        wanted ^= uint64_t(1) << random.below(64);
+      std::optional<size_t> expected;
+      for (size_t h = 0; h < hashes.size(); ++h)
+        if (hamming(hashes[h], wanted) <= distance &&
+            (!expected || hamming(hashes[h], wanted) < hamming(hashes[*expected], wanted)))
+          expected = h;
+      EXPECT_EQ(index.nearest(wanted), expected);
+      found += expected.has_value();
+    }
+    EXPECT_GT(found, 50);
+    EXPECT_LT(found, 300);
+  }
+}
+
+// JPEG's compression leaves photographs near; different photographs are far.
+TEST(PerceptualHash, BearsCompressionAndScale) {
+  std::vector<uint64_t> hashes;
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    const Image picture = some_picture(seed, 200);
+    const uint64_t hash = perceptual_hash(picture).value();
+    Image noisy = resize(picture, {120, 150}, Filter::bicubic);
+    Random random(seed);
+    for (uint8_t& p : noisy.pixels) p = uint8_t(std::clamp(int(p) + int(random.below(13)) - 6, 0, 255));
+    EXPECT_LE(hamming(hash, perceptual_hash(noisy).value()), 4) << seed;
+    for (const uint64_t other : hashes) EXPECT_GT(hamming(hash, other), 12) << seed;
+    hashes.push_back(hash);
+  }
+  EXPECT_FALSE(perceptual_hash(Image(50, 40, 3)));
+  EXPECT_NE(pixel_digest(Image(2, 3, 3)), pixel_digest(Image(3, 2, 3)));
+}
+
+}  // namespace
+}  // namespace vlm2vec

@@ -1,0 +1,127 @@
+// The files of an evaluated set, against those of the official evaluations on the same vectors.
+#include "mmeb/evaluation_files.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "golden.h"
+#include "temporary_folder.h"
+#include "tensor/io/files.h"
+#include "tensor/io/json_lines.h"
+#include "tensor/io/safetensors.h"
+
+namespace vlm2vec {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+std::vector<json> lines_of(const fs::path& file) {
+  std::vector<json> rows;
+  read_json_lines(file, [&](const nlohmann::ordered_json& row) { rows.push_back(json::parse(row.dump())); });
+  return rows;
+}
+
+// A golden set with its golden vectors, ranked.
+EvaluatedSet golden_set(const std::string& name, const NamedTensors& vectors, const json& index) {
+  const std::vector<EvalRow> rows = read_eval_rows(golden("mmeb/MMEB-eval") / name / "test.jsonl");
+  std::vector<Side> sides;
+  std::map<Side, int32_t> query_numbers, target_numbers;
+  std::vector<float> values;
+  for (const bool targets : {false, true}) {
+    const std::string part = targets ? "tgt" : "qry";
+    for (const json& pair : index.at(name).at(part)) {
+      sides.push_back({pair.at(0), pair.at(1)});
+      (targets ? target_numbers : query_numbers)[sides.back()] = int32_t(sides.size() - 1);
+    }
+    const Tensor& e = vectors.at(name + "/" + part);
+    values.insert(values.end(), e.data<float>(), e.data<float>() + e.numel());
+  }
+  std::vector<int32_t> queries;
+  std::vector<std::vector<int32_t>> candidates;
+  for (const EvalRow& row : rows) {
+    queries.push_back(query_numbers.at(row.query));
+    candidates.emplace_back();
+    for (const Side& side : row.candidates) candidates.back().push_back(target_numbers.at(side));
+  }
+  const int64_t n = int64_t(sides.size());
+  const Tensor embeddings = from_vector(values, {n, int64_t(values.size()) / n});
+  return rank_set(name, rows, std::move(sides), embeddings, std::move(queries), std::move(candidates));
+}
+
+std::vector<int32_t> winners(const std::vector<RowResult>& results) {
+  std::vector<int32_t> best;
+  for (const RowResult& result : results) best.push_back(result.best);
+  return best;
+}
+
+// Integer vectors: every dot product is exact, so ties are real. Unit vectors of normal numbers ("gauss"): the official
+// winner may be a later copy of the same vector (its matrix product gives copies different last bits); ours is the
+// first.
+TEST(EvaluationFiles, GoldenScoresAndPredictions) {
+  NEEDS_GOLDEN("mmeb/scores");
+  const TemporaryFolder folder("scores");
+  size_t sets = 0, compared = 0;
+  for (const std::string kind : {"integer", "gauss"}) {
+    const fs::path from = golden("mmeb/scores") / kind;
+    const NamedTensors vectors = load_safetensors(from / "embeddings.safetensors");
+    const json index = read_json(from / "index.json"), scores = read_json(from / "scores.json");
+    const std::string expected = kind == "integer" ? "pred" : "pred_first_of_equal_vectors";
+    for (const auto& [name, golden_score] : scores.items()) {
+      SCOPED_TRACE(kind + " " + name);
+      const EvaluatedSet set = golden_set(name, vectors, index);
+      const auto by_dot = rank(set.embeddings, set.queries, set.candidates, Score::dot);
+      EXPECT_EQ(winners(by_dot), golden_score.at("v1").at(expected).get<std::vector<int32_t>>());
+      EXPECT_EQ(winners(set.results), golden_score.at("v1_normalize").at(expected).get<std::vector<int32_t>>());
+
+      write_set_files(folder.path(), set, false);
+      EXPECT_EQ(read_text(folder / (name + "_pred.txt")), read_text(from / (name + "_pred.txt")));
+      EXPECT_EQ(lines_of(folder / (name + "_pred.jsonl")), lines_of(from / (name + "_pred.jsonl")));
+      const json score = read_json(folder / (name + "_score.json"));
+      for (const auto& [key, value] : golden_score.at("v2_stable_argsort").items()) {
+        EXPECT_NEAR(score.at(key).get<double>(), value.get<double>(), 1e-12) << key;
+        ++compared;
+      }
+      const json& v1 = golden_score.at("v1_normalize");
+      EXPECT_EQ(score.at("acc"), v1.at(kind == "integer" ? "acc" : "acc_first_of_equal_vectors"));
+      ++sets;
+    }
+  }
+  EXPECT_GE(sets, 2u);
+  EXPECT_EQ(compared, sets * 26);
+}
+
+TEST(EvaluationFiles, info_and_vectors) {
+  const TemporaryFolder folder("files");
+  const std::vector<Side> sides = {{"q", "q.png"}, {"a", ""}, {"b", ""}};
+  const std::vector<EvalRow> rows = {{sides[0], {sides[2], sides[1], sides[2]}, {"b", "a", "b"}},
+                                     {sides[1], {sides[1]}, {"a"}}};
+  const Tensor embeddings = from_vector<float>({1, 0, 0, 1, 1, 0}, {3, 2});
+  const EvaluatedSet set = rank_set("S", rows, sides, embeddings, {0, 1}, {{2, 1, 2}, {1}});
+  EXPECT_TRUE(set.results[0].correct && set.results[0].tie && !set.results[1].tie);
+  write_set_files(folder.path(), set, true);
+  const auto info = lines_of(folder / "S_info.jsonl"), targets = lines_of(folder / "S_tgt_ids.jsonl");
+  EXPECT_EQ(info.at(0), json::parse(R"({"cand_names": ["b", "a", "b"], "label_name": "b"})"));
+  EXPECT_EQ(lines_of(folder / "S_qry_ids.jsonl").at(0), json::parse(R"({"text": "q", "img_path": "q.png"})"));
+  ASSERT_EQ(targets.size(), 2u);
+  EXPECT_EQ(targets[0].at("text"), "b");
+  const std::string npy = read_text(folder / "S_tgt.npy");
+  EXPECT_NE(npy.find("'shape': (2, 2)"), npy.npos);
+  float stored[4];
+  std::memcpy(stored, npy.data() + npy.size() - sizeof stored, sizeof stored);
+  EXPECT_EQ(std::vector<float>(stored, stored + 4), (std::vector<float>{1, 0, 0, 1}));
+  EXPECT_EQ(read_json(folder / "S_score.json").at("num_ties"), 1);
+}
+
+// What Python 3's repr prints.
+TEST(EvaluationFiles, python_literals) {
+  EXPECT_EQ(python_literal("a\nb\t\\"), R"('a\nb\t\\')");
+  EXPECT_EQ(python_literal("it's"), R"("it's")");
+  EXPECT_EQ(python_literal(R"("it's")"), R"('"it\'s"')");
+  EXPECT_EQ(python_literal("é 图 👩"), "'é 图 👩'");
+  EXPECT_EQ(python_literal("\x01\x7f\u00a0\u200b\u2028\U000e0001"), R"('\x01\x7f\xa0\u200b\u2028\U000e0001')");
+}
+
+}  // namespace
+}  // namespace vlm2vec

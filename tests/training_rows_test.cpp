@@ -1,0 +1,238 @@
+// Rows of a run: stored compactly, with negatives and several positives, drawn for a batch the same way again.
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "expect_error.h"
+#include "mmeb/training_batch.h"
+#include "temporary_folder.h"
+#include "tensor/io/files.h"
+
+namespace vlm2vec {
+namespace {
+
+using nlohmann::json;
+namespace fs = std::filesystem;
+
+TEST(TrainRows, are_what_was_added) {
+  const std::vector<TrainRow> rows = {{{"q", "a.png"}, {{"p", ""}}, {}},
+                                      {{"q", "b.png"}, {{"p", ""}, {"", "a.png"}}, {{"n", "c.png"}, {"", "b.png"}}},
+                                      {{"", ""}, {{std::string("\0x", 2), ""}}, {{"q", ""}}},
+                                      {{std::string(3 << 20, 'x'), ""}, {{std::string((1 << 20) - 5, 'y'), ""}}, {}},
+                                      {{"", ""}, {{std::string(3 << 20, 'x'), ""}}, {}}};
+  TrainRows stored;
+  for (const TrainRow& row : rows) stored.add(row);
+  stored.finish();
+  ASSERT_EQ(stored.size(), rows.size());
+  EXPECT_EQ(stored.negatives(), 3u);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    EXPECT_EQ(stored[i].query, rows[i].query);
+    EXPECT_EQ(stored[i].positives, rows[i].positives);
+    EXPECT_EQ(stored[i].negatives, rows[i].negatives);
+  }
+  std::vector<std::pair<std::string, size_t>> pictures;
+  stored.each_picture([&](const std::string& picture, size_t row) { pictures.emplace_back(picture, row); });
+  EXPECT_EQ(pictures, (std::vector<std::pair<std::string, size_t>>{{"a.png", 0}, {"b.png", 1}, {"c.png", 1}}));
+}
+
+class Rows : public testing::Test {
+ protected:
+  static json row(const json& more = {}) {
+    json row = {{"qry", "q"}, {"qry_image_path", ""}, {"pos_text", "p"}, {"pos_image_path", ""}};
+    if (more.is_object()) row.update(more);
+    return row;
+  }
+  fs::path write(const std::vector<json>& rows, const std::string& name = "rows.jsonl") {
+    std::string text;
+    for (const json& row : rows) text += row.dump() + "\n";
+    fs::create_directories((folder_ / name).parent_path());
+    write_text(folder_ / name, text);
+    return folder_ / name;
+  }
+  TrainOptions options(const fs::path& file) {
+    TrainOptions o;
+    o.train_file = file, o.max_steps = 3, o.per_device_train_batch_size = 4;
+    return o;
+  }
+  const TemporaryFolder folder_{"rows"};
+};
+
+TEST_F(Rows, have_negatives_and_positives_as_texts_or_lists) {
+  const auto file = write({row(), row({{"neg_text", ""}, {"neg_image_path", ""}}), row({{"neg_text", nullptr}}),
+                           row({{"neg_text", "n"}, {"neg_image_path", "n.png"}}), row({{"neg_text", "alone"}}),
+                           row({{"neg_image_path", {"x.png", "y.png"}}}),
+                           row({{"neg_text", {"a", "", "c"}}, {"neg_image_path", {"", "", "c.png"}}}),
+                           row({{"pos_text", {"p1", "p2"}}, {"pos_image_path", {"", "2.png"}}})});
+  const TrainRows rows = read_train_rows(file, 0, true);
+  const std::vector<std::vector<Side>> negatives = {
+      {}, {}, {}, {{"n", "n.png"}}, {{"alone", ""}}, {{"", "x.png"}, {"", "y.png"}}, {{"a", ""}, {"c", "c.png"}}, {}};
+  ASSERT_EQ(rows.size(), negatives.size());
+  for (size_t i = 0; i < rows.size(); ++i) EXPECT_EQ(rows[i].negatives, negatives[i]) << i;
+  EXPECT_EQ(rows[7].positives, (std::vector<Side>{{"p1", ""}, {"p2", "2.png"}}));
+  EXPECT_TRUE(read_train_rows(file)[3].negatives.empty());
+}
+
+TEST_F(Rows, mistakes_are_named) {
+  const struct {
+    json more;
+    std::string message;
+  } cases[] = {
+      {{{"neg_text", {"a"}}, {"neg_image_path", json::array()}}, "neg_text has 1 items and neg_image_path 0"},
+      {{{"neg_text", {"a"}}, {"neg_image_path", ""}}, "neg_image_path is of type string, expected a list of strings"},
+      {{{"neg_text", 3}}, "neg_text is 3, expected a string"},
+      {{{"neg_text", {"a", 3}}}, "neg_text[1] is 3, expected a string"},
+      {{{"pos_text", json::array()}, {"pos_image_path", json::array()}}, "pos_text is an empty list"},
+      {{{"pos_text", nullptr}}, "pos_text is null"},
+  };
+  for (const auto& c : cases) {
+    const fs::path file = write({row(), row(c.more)});
+    expect_error(Exit::data, "rows.jsonl:2: " + c.message, [&] { read_train_rows(file, 0, true); });
+  }
+}
+
+TEST_F(Rows, a_batch_draws_positives_and_negatives_by_seed) {
+  const json three = {"a", "b", "c"}, none = {"", "", ""};
+  const auto file = write({row({{"pos_text", three}, {"pos_image_path", none}}),
+                           row({{"neg_text", three}, {"neg_image_path", none}}), row({{"neg_text", "only"}})});
+  TrainOptions o = options(file);
+  o.num_hardneg = 2;
+  const TrainingRows rows(o);
+  const std::vector<RowId> ids = {{0, 0}, {0, 1}, {0, 2}};
+  const auto texts = [&](const BatchOptions& options) {
+    std::vector<std::string> texts;
+    for (const EncoderInput& input : make_batch(rows, ids, "<image>", options, Device::cpu).targets)
+      texts.push_back(input.text);
+    return texts;
+  };
+  std::set<std::string> positives;
+  std::set<std::vector<std::string>> all;
+  for (uint64_t seed = 0; seed < 50; ++seed) {
+    const auto drawn = texts({.num_hardneg = 2, .seed = seed});
+    EXPECT_EQ(drawn, texts({.num_hardneg = 2, .seed = seed}));
+    ASSERT_EQ(drawn.size(), 3u + 2 + 1);
+    EXPECT_EQ(drawn[1] + drawn[2] + drawn[5], "pponly");
+    EXPECT_NE(drawn[3], drawn[4]);
+    positives.insert(drawn[0]), all.insert(drawn);
+  }
+  EXPECT_EQ(positives.size(), 3u);
+  EXPECT_GT(all.size(), 10u);  // of 3 · 6
+  EXPECT_EQ(texts({.num_hardneg = 1}).size(), 5u);
+  EXPECT_EQ(texts({}).size(), 3u);
+  // Each input has a key of its own for dropout, also in a step's next batch.
+  std::set<uint64_t> keys;
+  for (const size_t first : {0, 3}) {
+    const TrainingBatch batch = make_batch(rows, ids, "", {.num_hardneg = 2, .first = first}, Device::cpu);
+    for (const auto* side : {&batch.queries, &batch.targets})
+      for (const EncoderInput& input : *side) keys.insert(input.key);
+  }
+  EXPECT_EQ(keys.size(), 2u * (3 + 6));
+}
+
+TEST_F(Rows, duplicates_are_counted_and_grouped) {
+  const auto file =
+      write({row({{"pos_text", "x"}}), row({{"pos_text", "y"}}), row({{"pos_text", "x"}}),
+             row({{"pos_text", "x"}, {"pos_image_path", "x.png"}}), row({{"pos_text", "z"}, {"neg_text", "y"}})});
+  TrainOptions o = options(file);
+  o.num_hardneg = 1;
+  const TrainingRows rows(o);
+  const std::vector<RowId> ids = {{0, 0}, {0, 1}, {0, 2}, {0, 3}, {0, 4}};
+  const TrainingBatch batch = make_batch(rows, ids, "", {.num_hardneg = 1, .mask_duplicates = true}, Device::cpu);
+  const std::vector<int32_t> groups = {0, 1, 0, 3, 4, 1};  // the last one is row 4's negative
+  EXPECT_EQ(batch.groups, groups);
+  EXPECT_EQ(to_vector<int32_t>(batch.matching.groups), groups);
+  EXPECT_EQ(to_vector<int32_t>(batch.matching.labels), (std::vector<int32_t>{0, 1, 2, 3, 4}));
+  EXPECT_DOUBLE_EQ(batch.duplicates, 3.0 / 5);
+  EXPECT_DOUBLE_EQ(batch.accuracy({2, 5, 1, 0, 4}), 3.0 / 5);
+  EXPECT_FALSE(make_batch(rows, ids, "", {}, Device::cpu).matching.groups.defined());
+}
+
+TEST_F(Rows, of_a_configuration_have_pictures_in_their_own_folders) {
+  write({row({{"qry_image_path", "p.png"}})}, "data/A/original.jsonl");
+  write({row({{"qry_image_path", "p.png"}}), row()}, "data/B/other.jsonl");
+  write_text(folder_ / "c.yaml",
+             "A: {dataset_parser: mmeb, dataset_name: data, subset_name: A, image_dir: one}\n"
+             "B: {dataset_parser: mmeb, dataset_name: data, subset_name: B, dataset_split: other, image_dir: two, "
+             "weight: 3, num_sample_per_subset: 1}\n");
+  TrainOptions o = options("");
+  o.dataset_config = folder_ / "c.yaml", o.data_basedir = folder_.path(), o.per_device_train_batch_size = 2;
+  TrainingRows rows(o);
+  EXPECT_EQ(rows.summary(), "2 rows of 2 sets, interleaved, 3 steps of 2 pairs");
+  EXPECT_EQ(rows.pictures({1, 0}).locate("p.png"), folder_ / "two/p.png");
+  EXPECT_EQ(rows.note(), "");
+  EXPECT_EQ(rows.next().size(), 2u);
+  fs::create_directories(folder_ / "one"), write_text(folder_ / "one/p.png", "");
+  expect_error(Exit::data, "two/p.png: no such file; row 1 of B names this picture", [&] { rows.check_pictures(); });
+  o.sampling = "shuffled";
+  EXPECT_NE(TrainingRows(o).note().find("weights of --dataset_config mean nothing"), std::string::npos);
+  o.num_hardneg = 1;
+  EXPECT_NE(TrainingRows(o).note().find("no row has negatives"), std::string::npos);
+  write({row({{"qry_image_path", "other.png"}})}, "data/A/original.jsonl");
+  EXPECT_NE(TrainingRows(o).fingerprint(), rows.fingerprint());
+}
+
+TEST_F(Rows, options_without_effect_are_refused) {
+  const struct {
+    void (*change)(TrainOptions&);
+    std::string message;
+  } cases[] = {
+      {[](TrainOptions& o) { o.dataset_config = "c"; }, "one of --dataset_name, --dataset_config and --train_file"},
+      {[](TrainOptions& o) { o.train_file = ""; }, "one of --dataset_name, --dataset_config and --train_file"},
+      {[](TrainOptions& o) { o.sampling = "random"; }, "--sampling random, expected shuffled"},
+      {[](TrainOptions& o) { o.sampling = "balanced", o.batches = "b"; }, "--sampling means nothing beside --batches"},
+      {[](TrainOptions& o) { o.data_basedir = "d"; }, "--data_basedir means nothing without --dataset_config"},
+      {[](TrainOptions& o) { o.dataset_split = "train"; }, "it needs --dataset_name"},
+      {[](TrainOptions& o) { o.train_file = "", o.dataset_name = "d", o.dataset_split = "a/b"; }, "expected a name"},
+      {[](TrainOptions& o) { o.train_file = "", o.dataset_config = "c", o.image_dir = "i"; }, "stand in each row"},
+      {[](TrainOptions& o) { o.interleave_stopping_strategy = "first"; }, "expected all_exhausted or first_exhausted"},
+      {[](TrainOptions& o) { o.interleave_stopping_strategy = "first_exhausted"; }, "without --sampling interleaved"},
+      {[](TrainOptions& o) { o.homogeneous_batch_size_per_device = 4; }, "without --sampling interleaved"},
+      {[](TrainOptions& o) { o.sampling = "interleaved", o.homogeneous_batch_size_per_device = -1; }, "negative"},
+      {[](TrainOptions& o) { o.num_hardneg = -1; }, "--num_hardneg cannot be negative"},
+  };
+  EXPECT_NO_THROW(check_row_options(options("f.jsonl")));
+  for (const auto& c : cases) {
+    TrainOptions o = options("f.jsonl");
+    c.change(o);
+    expect_error(Exit::usage, c.message, [&] { check_row_options(o); });
+  }
+}
+
+// 0: rows are drawn one by one; up to 1: a share of the batch; else rows.
+TEST_F(Rows, blocks_are_rows_or_a_share_of_the_batch) {
+  for (const char* set : {"A", "B"})
+    write(std::vector<json>(64, row()), std::string("data/") + set + "/original.jsonl");
+  TrainOptions o = options("");
+  o.dataset_name = folder_ / "data", o.sampling = "interleaved", o.per_device_train_batch_size = 8;
+  const auto shortest_run = [&](double block) {
+    o.homogeneous_batch_size_per_device = block;
+    TrainingRows rows(o);
+    size_t run = 0, shortest = 64;
+    RowId last{-1, 0};
+    for (int step = 0; step < 6; ++step)
+      for (const RowId& row : rows.next()) {
+        if (row.set != last.set && run > 0) shortest = std::min(shortest, run), run = 0;
+        ++run, last = row;
+      }
+    return shortest;
+  };
+  EXPECT_EQ(shortest_run(0), 1u);
+  EXPECT_EQ(shortest_run(0.5), 4u);
+  EXPECT_EQ(shortest_run(4), 4u);
+  EXPECT_EQ(shortest_run(1) % 8, 0u);
+  expect_error(Exit::usage, "--homogeneous_batch_size_per_device 2.5", [&] { shortest_run(2.5); });
+  expect_error(Exit::usage, "--homogeneous_batch_size_per_device 0.01", [&] { shortest_run(0.01); });
+}
+
+TEST_F(Rows, of_another_split_are_read) {
+  write({row()}, "data/A/original.jsonl");
+  write({row(), row()}, "data/A/diverse_instruction.jsonl");
+  TrainOptions o = options("");
+  o.dataset_name = folder_ / "data", o.dataset_split = "diverse_instruction";
+  EXPECT_EQ(TrainingRows(o).count(), 2);
+  o.dataset_split = "train";
+  expect_error(Exit::data, "no subset folder with train.jsonl", [&] { TrainingRows{o}; });
+}
+
+}  // namespace
+}  // namespace vlm2vec
