@@ -1,5 +1,5 @@
 // Comparing two evaluations: what their files say, and what is refused.
-#include "mmeb/comparison.h"
+#include "mmeb/evaluation/comparison.h"
 
 #include "cli_fixture.h"
 #include "expect_error.h"

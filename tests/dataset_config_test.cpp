@@ -1,5 +1,5 @@
 // Official YAML configurations: what good ones name, and one sentence for each bad one.
-#include "mmeb/dataset_config.h"
+#include "mmeb/data/dataset_config.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // Vectors kept on the disk: the same to the bit, never stale, whatever happens to the files.
-#include "mmeb/embedding_cache.h"
+#include "mmeb/evaluation/embedding_cache.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -11,8 +11,8 @@
 
 #include "cli_fixture.h"
 #include "expect_error.h"
+#include "mmeb/evaluation/model_hash.h"
 #include "mmeb/model.h"
-#include "mmeb/model_hash.h"
 #include "tiny_model.h"
 
 namespace vlm2vec {

@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "expect_error.h"
-#include "mmeb/registry.h"
+#include "mmeb/registry/registry.h"
 #include "temporary_folder.h"
 
 namespace vlm2vec {

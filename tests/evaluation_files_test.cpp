@@ -1,5 +1,5 @@
 // The files of an evaluated set, against those of the official evaluations on the same vectors.
-#include "mmeb/evaluation_files.h"
+#include "mmeb/evaluation/evaluation_files.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "mmeb/evaluator.h"
+#include "mmeb/evaluation/evaluator.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // GradCache gives the gradients of the whole batch, for any chunk size, and its memory does not grow with the batch.
-#include "mmeb/grad_cache.h"
+#include "mmeb/training/grad_cache.h"
 
 #include <gtest/gtest.h>
 

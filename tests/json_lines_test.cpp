@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "expect_error.h"
-#include "mmeb/dataset.h"
+#include "mmeb/data/dataset.h"
 #include "temporary_folder.h"
 #include "tensor/io/files.h"
 

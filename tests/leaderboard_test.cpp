@@ -1,8 +1,8 @@
-#include "mmeb/leaderboard.h"
+#include "mmeb/evaluation/leaderboard.h"
 
 #include "cli_fixture.h"
 #include "expect_error.h"
-#include "mmeb/metrics.h"
+#include "mmeb/evaluation/metrics.h"
 
 namespace vlm2vec {
 namespace {

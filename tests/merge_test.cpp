@@ -7,7 +7,7 @@
 #include "cli/commands.h"
 #include "expect_error.h"
 #include "golden.h"
-#include "mmeb/dataset.h"
+#include "mmeb/data/dataset.h"
 #include "nn/peft.h"
 #include "nn/state.h"
 #include "temporary_folder.h"

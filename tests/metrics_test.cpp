@@ -1,4 +1,4 @@
-#include "mmeb/metrics.h"
+#include "mmeb/evaluation/metrics.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // Every layout of the hub is read in place as it is unpacked; what is missing is said with its likely cause.
-#include "mmeb/pictures.h"
+#include "mmeb/data/pictures.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "mmeb/registry.h"
+#include "mmeb/registry/registry.h"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 
 #include "expect_error.h"
 #include "golden.h"
-#include "mmeb/evaluator.h"
+#include "mmeb/evaluation/evaluator.h"
 #include "temporary_folder.h"
 #include "tensor/io/files.h"
 

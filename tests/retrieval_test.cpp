@@ -1,4 +1,4 @@
-#include "mmeb/retrieval.h"
+#include "mmeb/evaluation/retrieval.h"
 
 #include <gtest/gtest.h>
 

@@ -1,6 +1,6 @@
 // Samplers: NumPy's stream and the official V2 traces exactly, each epoch of the V1 shuffle once, the balanced stream
 // as ever.
-#include "mmeb/sampler.h"
+#include "mmeb/training/sampler.h"
 
 #include <gtest/gtest.h>
 
@@ -10,7 +10,7 @@
 
 #include "expect_error.h"
 #include "golden.h"
-#include "mmeb/numpy_random.h"
+#include "mmeb/training/numpy_random.h"
 #include "tensor/io/files.h"
 
 namespace vlm2vec {

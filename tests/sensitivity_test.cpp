@@ -6,9 +6,9 @@
 #include <set>
 
 #include "expect_error.h"
-#include "mmeb/candidate_lists.h"
-#include "mmeb/prompt_variants.h"
-#include "mmeb/ties.h"
+#include "mmeb/evaluation/candidate_lists.h"
+#include "mmeb/evaluation/prompt_variants.h"
+#include "mmeb/evaluation/ties.h"
 #include "temporary_folder.h"
 #include "tensor/io/files.h"
 

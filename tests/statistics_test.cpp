@@ -1,4 +1,4 @@
-#include "mmeb/statistics.h"
+#include "mmeb/evaluation/statistics.h"
 
 #include <gtest/gtest.h>
 

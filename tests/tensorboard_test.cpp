@@ -1,5 +1,5 @@
 // TensorBoard's event files, byte by byte.
-#include "mmeb/tensorboard.h"
+#include "mmeb/training/tensorboard.h"
 
 #include <gtest/gtest.h>
 

@@ -2,7 +2,7 @@
 #pragma once
 #include <nlohmann/json.hpp>
 
-#include "mmeb/dataset.h"
+#include "mmeb/data/dataset.h"
 #include "nn/state.h"
 #include "temporary_folder.h"
 #include "tensor/io/files.h"

@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "mmeb/trainer.h"
+#include "mmeb/training/trainer.h"
 #include "tensor/io/files.h"
 #include "tiny_model.h"
 

@@ -1,5 +1,5 @@
 // Training as a whole: it learns, repeats bit for bit whatever the threads, and goes on exactly where it stopped.
-#include "mmeb/trainer.h"
+#include "mmeb/training/trainer.h"
 
 #include <gtest/gtest.h>
 
@@ -9,7 +9,7 @@
 
 #include "expect_error.h"
 #include "kernels/emulator.h"
-#include "mmeb/evaluator.h"
+#include "mmeb/evaluation/evaluator.h"
 #include "nn/peft.h"
 #include "tensor/io/files.h"
 #include "tensor/io/safetensors.h"

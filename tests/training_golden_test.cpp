@@ -6,9 +6,9 @@
 #include <nlohmann/json.hpp>
 
 #include "golden.h"
-#include "mmeb/dataset.h"
-#include "mmeb/grad_cache.h"
-#include "mmeb/trainer.h"
+#include "mmeb/data/dataset.h"
+#include "mmeb/training/grad_cache.h"
+#include "mmeb/training/trainer.h"
 #include "nn/optim.h"
 #include "nn/peft.h"
 #include "nn/state.h"

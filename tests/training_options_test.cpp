@@ -3,8 +3,8 @@
 
 #include "expect_error.h"
 #include "kernels/emulator.h"
-#include "mmeb/grad_cache.h"
-#include "mmeb/training_rows.h"
+#include "mmeb/training/grad_cache.h"
+#include "mmeb/training/training_rows.h"
 #include "nn/optim.h"
 #include "tensor/io/safetensors.h"
 #include "trainer_fixture.h"

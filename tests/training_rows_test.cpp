@@ -5,7 +5,7 @@
 #include <set>
 
 #include "expect_error.h"
-#include "mmeb/training_batch.h"
+#include "mmeb/training/training_batch.h"
 #include "temporary_folder.h"
 #include "tensor/io/files.h"
 

@@ -1,7 +1,7 @@
 #include <iostream>
 
 #include "cli/commands.h"
-#include "mmeb/comparison.h"
+#include "mmeb/evaluation/comparison.h"
 
 namespace vlm2vec {
 

@@ -3,8 +3,8 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
+#include "mmeb/data/row_files.h"
 #include "mmeb/parquet/parquet.h"
-#include "mmeb/row_files.h"
 #include "tensor/nearest.h"
 
 namespace vlm2vec {

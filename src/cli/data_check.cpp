@@ -2,7 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
-#include "mmeb/data_check.h"
+#include "mmeb/data/data_check.h"
 
 namespace vlm2vec {
 

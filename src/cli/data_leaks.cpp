@@ -2,7 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
-#include "mmeb/data_leaks.h"
+#include "mmeb/data/data_leaks.h"
 
 namespace vlm2vec {
 

@@ -1,4 +1,4 @@
-#include "mmeb/data_preview.h"
+#include "mmeb/data/data_preview.h"
 #include "cli/commands.h"
 #include "tensor/io/files.h"
 

@@ -2,7 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
-#include "mmeb/data_stats.h"
+#include "mmeb/data/data_stats.h"
 
 namespace vlm2vec {
 

@@ -2,7 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
-#include "mmeb/embedding_cache.h"
+#include "mmeb/evaluation/embedding_cache.h"
 #include "mmeb/model.h"
 #include "mmeb/progress.h"
 #include "tensor/io/files.h"

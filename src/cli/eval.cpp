@@ -3,8 +3,8 @@
 
 #include "cli/commands.h"
 #include "cli/official_options.h"
-#include "mmeb/evaluator.h"
-#include "mmeb/retrieval.h"
+#include "mmeb/evaluation/evaluator.h"
+#include "mmeb/evaluation/retrieval.h"
 
 namespace vlm2vec {
 namespace {

@@ -2,7 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
-#include "mmeb/dataset.h"
+#include "mmeb/data/dataset.h"
 #include "nn/state.h"
 #include "tensor/io/files.h"
 #include "vlm/bpe_trainer.h"

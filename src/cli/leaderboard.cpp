@@ -1,4 +1,4 @@
-#include "mmeb/leaderboard.h"
+#include "mmeb/evaluation/leaderboard.h"
 
 #include <iostream>
 #include <nlohmann/json.hpp>

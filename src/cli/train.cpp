@@ -6,7 +6,7 @@
 
 #include "cli/commands.h"
 #include "cli/official_options.h"
-#include "mmeb/trainer.h"
+#include "mmeb/training/trainer.h"
 
 namespace vlm2vec {
 

@@ -7,7 +7,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
-#include "mmeb/grad_cache.h"
+#include "mmeb/training/grad_cache.h"
 #include "nn/adapters.h"
 #include "nn/optim.h"
 #include "nn/state.h"

@@ -9,8 +9,8 @@
 #include <set>
 
 #include "cli/commands.h"
-#include "mmeb/evaluator.h"
-#include "mmeb/grad_cache.h"
+#include "mmeb/evaluation/evaluator.h"
+#include "mmeb/training/grad_cache.h"
 #include "nn/adapters.h"
 #include "nn/optim.h"
 #include "nn/state.h"

@@ -1,0 +1,37 @@
+// A folder of training or test sets as the `data` commands see it: every row is a query and its candidates, of which a
+// training row has its positives.
+#pragma once
+#include <optional>
+
+#include "mmeb/data/dataset.h"
+
+namespace vlm2vec {
+
+struct DataSet {
+  std::string name;
+  bool test = false;
+  std::filesystem::path file;  // original.jsonl or test.jsonl, or where Parquet files lie in its place
+};
+
+// What a `data` command looks at: the sets of `folder`, or those named in `subsets`, their pictures in `image_dir`
+// (empty: the folder).
+struct DataFolder {
+  std::filesystem::path folder;
+  std::vector<DataSet> sets;  // by name; training sets first
+  Pictures pictures;
+};
+// Errors: Exit::data without such sets, Exit::usage for a name that is not there.
+DataFolder open_data_folder(const std::filesystem::path& folder, const std::string& image_dir,
+                            const std::vector<std::string>& subsets);
+std::vector<DataFolder> open_data_folders(const std::vector<std::string>& folders, const std::string& image_dir,
+                                          const std::vector<std::string>& subsets);
+
+std::vector<EvalRow> read_data_rows(const DataSet& set, int64_t limit = 0);
+
+// The first column to the left, the others to the right, two blanks between; the first row is the heading.
+std::string text_table(const std::vector<std::vector<std::string>>& rows);
+std::string percent(double share);  // 0.5 → "50.0 %"
+// `text` in one line, after `most` bytes or a few more cut between characters.
+std::string one_line(const std::string& text, size_t most = 80);
+
+}  // namespace vlm2vec

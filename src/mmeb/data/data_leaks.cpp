@@ -1,0 +1,220 @@
+#include "mmeb/data/data_leaks.h"
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <unordered_map>
+
+#include "mmeb/progress.h"
+#include "tensor/error.h"
+#include "tensor/parallel.h"
+#include "vlm/picture_hash.h"
+
+namespace vlm2vec {
+namespace {
+
+constexpr size_t kShown = 5;
+
+struct Place {
+  const DataSet* set;
+  size_t row;
+  const char* role;
+};
+std::string place_in_words(const Place& place) {
+  return sentence("row ", place.row + 1, " of ", place.set->name, " (", place.role, ")");
+}
+
+struct NamedPicture {
+  std::string path;
+  Place place;
+  Digest digest{};
+  std::optional<uint64_t> look = {};
+  std::string error = {};
+};
+
+// The two sides of a pair: the text's hash and the picture's number, −1 for none.
+struct StoredPair {
+  std::array<std::pair<uint64_t, int64_t>, 2> sides;
+  Place place;
+  std::string text;  // for the report
+};
+
+// What is in a data set.
+struct Content {
+  std::unordered_map<std::string, Place> queries, positives;
+  std::vector<NamedPicture> pictures;  // by path
+  std::vector<StoredPair> pairs;
+};
+
+Content content_of(const DataFolder& folder) {
+  Content content;
+  std::unordered_map<std::string, int64_t> numbers;
+  const auto number_of = [&](const std::string& path, const Place& place) -> int64_t {
+    if (path.empty()) return -1;
+    const auto [at, is_new] = numbers.emplace(path, int64_t(content.pictures.size()));
+    if (is_new) content.pictures.push_back({path, place});
+    return at->second;
+  };
+  for (const DataSet& set : folder.sets) {
+    const std::vector<EvalRow> rows = read_data_rows(set);
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const Side &query = rows[i].query, &positive = rows[i].candidates[0];
+      const Place at_query{&set, i, "query"}, at_positive{&set, i, "positive"};
+      if (!query.text.empty()) content.queries.emplace(query.text, at_query);
+      if (!positive.text.empty()) content.positives.emplace(positive.text, at_positive);
+      const std::hash<std::string> hash;
+      content.pairs.push_back({{{{hash(query.text), number_of(query.image, at_query)},
+                                 {hash(positive.text), number_of(positive.image, at_positive)}}},
+                               {&set, i, "pair"},
+                               one_line(query.text, 60) + " -> " + one_line(positive.text, 60)});
+      for (size_t c = 1; c < rows[i].candidates.size(); ++c)
+        number_of(rows[i].candidates[c].image, {&set, i, "candidate"});
+    }
+  }
+  return content;
+}
+
+void hash_pictures(std::vector<NamedPicture>& pictures, const Pictures& where, const char* title, bool quiet) {
+  Progress progress(title, int64_t(pictures.size()), quiet);
+  constexpr int64_t kBlock = 256;  // between two lines of progress
+  for (int64_t done = 0; done < int64_t(pictures.size()); done += kBlock) {
+    const int64_t count = std::min(kBlock, int64_t(pictures.size()) - done);
+    parallel_for(count, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = done + begin; i < done + end; ++i) {
+        NamedPicture& picture = pictures[size_t(i)];
+        try {
+          const Image rgb = read_rgb(where.locate(picture.path));
+          picture.digest = pixel_digest(rgb), picture.look = perceptual_hash(rgb);
+        } catch (const Error& e) {
+          if (e.code != Exit::data) throw;
+          picture.error = e.what();
+        }
+      }
+    });
+    progress.update(done + count);
+  }
+}
+
+void add_leak(LeakKind& kind, const std::string& what, const Place& a, const Place& b, int distance = 0) {
+  if (size_t(kind.shared++) < kShown) kind.first.push_back({what, place_in_words(a), place_in_words(b), distance});
+}
+
+using Texts = std::unordered_map<std::string, Place>;
+
+void compare_texts(const Texts& a, const Texts& b, LeakKind& kind) {
+  kind.in_a = int64_t(a.size()), kind.in_b = int64_t(b.size());
+  std::vector<std::pair<Texts::const_iterator, Texts::const_iterator>> both;
+  for (auto in_b = b.begin(); in_b != b.end(); ++in_b)
+    if (const auto in_a = a.find(in_b->first); in_a != a.end()) both.push_back({in_a, in_b});
+  std::sort(both.begin(), both.end(), [](const auto& x, const auto& y) {
+    const auto order = [](const Place& p) { return std::pair(p.set, p.row); };
+    return order(x.second->second) < order(y.second->second);
+  });
+  for (const auto& [in_a, in_b] : both) add_leak(kind, one_line(in_b->first), in_a->second, in_b->second);
+}
+
+// Equal for equal texts and equal pixels; a pair with an unreadable picture has none.
+using PairKey = std::array<std::pair<uint64_t, Digest>, 2>;
+std::optional<PairKey> key_of(const StoredPair& pair, const std::vector<NamedPicture>& pictures) {
+  PairKey key;
+  for (size_t side = 0; side < 2; ++side) {
+    const auto [text, number] = pair.sides[side];
+    if (number >= 0 && !pictures[size_t(number)].error.empty()) return {};
+    key[side] = {text, number < 0 ? Digest{} : pictures[size_t(number)].digest};
+  }
+  return key;
+}
+
+std::map<PairKey, const StoredPair*> distinct_pairs(const Content& content) {
+  std::map<PairKey, const StoredPair*> pairs;
+  for (const StoredPair& pair : content.pairs)
+    if (const auto key = key_of(pair, content.pictures)) pairs.emplace(*key, &pair);
+  return pairs;
+}
+
+void compare_pairs(const Content& a, const Content& b, LeakKind& kind) {
+  const auto in_a = distinct_pairs(a), in_b = distinct_pairs(b);
+  kind.in_a = int64_t(in_a.size()), kind.in_b = int64_t(in_b.size());
+  for (const StoredPair& pair : b.pairs) {  // in the order of B, each kind of pair at its first row
+    const auto key = key_of(pair, b.pictures);
+    if (!key || in_b.at(*key) != &pair) continue;
+    if (const auto found = in_a.find(*key); found != in_a.end())
+      add_leak(kind, pair.text, found->second->place, pair.place);
+  }
+}
+
+// Those that could be read, by their pixels, the first in place of all equal ones.
+std::vector<const NamedPicture*> distinct_pictures(const Content& content, std::map<Digest, const NamedPicture*>& all) {
+  std::vector<const NamedPicture*> order;
+  for (const NamedPicture& picture : content.pictures)
+    if (picture.error.empty() && all.emplace(picture.digest, &picture).second) order.push_back(&picture);
+  return order;
+}
+
+void compare_pictures(const Content& a, const Content& b, int distance, LeakReport& report) {
+  std::map<Digest, const NamedPicture*> by_pixels, unused;
+  std::vector<const NamedPicture*> in_a = distinct_pictures(a, by_pixels), in_b = distinct_pictures(b, unused);
+  report.pictures.in_a = int64_t(in_a.size()), report.pictures.in_b = int64_t(in_b.size());
+  const auto has_no_look = [](const NamedPicture* picture) { return !picture->look; };
+  std::erase_if(in_a, has_no_look);
+  std::vector<uint64_t> looks;
+  for (const NamedPicture* picture : in_a) looks.push_back(*picture->look);
+  report.near.in_a = int64_t(in_a.size());
+  report.near.in_b = int64_t(in_b.size()) - std::count_if(in_b.begin(), in_b.end(), has_no_look);
+  const NearIndex index(std::move(looks), distance);
+  for (const NamedPicture* picture : in_b) {
+    const std::string name = one_line(picture->path, 200);
+    if (const auto equal = by_pixels.find(picture->digest); equal != by_pixels.end()) {
+      add_leak(report.pictures, name, equal->second->place, picture->place);
+    } else if (picture->look) {
+      if (const auto near = index.nearest(*picture->look))
+        add_leak(report.near, name, in_a[*near]->place, picture->place, hamming(*in_a[*near]->look, *picture->look));
+    }
+  }
+}
+
+}  // namespace
+
+NearIndex::NearIndex(std::vector<uint64_t> hashes, int distance)
+    : hashes_(std::move(hashes)), distance_(distance), bands_(size_t(distance) + 1) {
+  for (size_t number = 0; number < bands_.size(); ++number) {
+    for (size_t i = 0; i < hashes_.size(); ++i) bands_[number].push_back({band(hashes_[i], int(number)), uint32_t(i)});
+    std::sort(bands_[number].begin(), bands_[number].end());
+  }
+}
+
+uint64_t NearIndex::band(uint64_t hash, int number) const {
+  const int count = distance_ + 1, begin = 64 * number / count, end = 64 * (number + 1) / count;
+  return end - begin == 64 ? hash : hash >> begin & ((uint64_t(1) << (end - begin)) - 1);
+}
+
+std::optional<size_t> NearIndex::nearest(uint64_t hash) const {
+  std::optional<std::pair<int, size_t>> best;
+  for (size_t number = 0; number < bands_.size(); ++number) {
+    const uint64_t key = band(hash, int(number));
+    auto at = std::lower_bound(bands_[number].begin(), bands_[number].end(), std::pair(key, uint32_t(0)));
+    for (; at != bands_[number].end() && at->first == key; ++at) {
+      const std::pair<int, size_t> found{hamming(hash, hashes_[at->second]), at->second};
+      if (found.first <= distance_ && (!best || found < *best)) best = found;
+    }
+  }
+  return best ? std::optional(best->second) : std::nullopt;
+}
+
+LeakReport find_leaks(const DataFolder& a, const DataFolder& b, int distance, bool quiet) {
+  Content in_a = content_of(a), in_b = content_of(b);
+  hash_pictures(in_a.pictures, a.pictures, "pictures of A", quiet);
+  hash_pictures(in_b.pictures, b.pictures, "pictures of B", quiet);
+  LeakReport report;
+  for (const Content* content : {&in_a, &in_b})
+    for (const NamedPicture& picture : content->pictures)
+      if (!picture.error.empty() && size_t(report.unreadable++) < kShown)
+        report.first_unreadable.push_back(picture.error + "; " + place_in_words(picture.place));
+  compare_texts(in_a.queries, in_b.queries, report.queries);
+  compare_texts(in_a.positives, in_b.positives, report.positives);
+  compare_pairs(in_a, in_b, report.pairs);
+  compare_pictures(in_a, in_b, distance, report);
+  return report;
+}
+
+}  // namespace vlm2vec

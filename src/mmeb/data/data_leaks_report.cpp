@@ -1,0 +1,47 @@
+// The report of `data leaks` for people and for machines.
+#include <nlohmann/json.hpp>
+
+#include "mmeb/data/data_leaks.h"
+#include "tensor/error.h"
+
+namespace vlm2vec {
+
+std::string leaks_table(const LeakReport& report) {
+  const auto kinds = {&report.queries, &report.positives, &report.pairs, &report.pictures, &report.near};
+  std::vector<std::vector<std::string>> table = {{"what", "in A", "in B", "shared", "of B"}};
+  for (const LeakKind* kind : kinds)
+    table.push_back({kind->name, sentence(kind->in_a), sentence(kind->in_b), sentence(kind->shared),
+                     kind->in_b ? percent(double(kind->shared) / double(kind->in_b)) : "-"});
+  std::string text = text_table(table);
+  for (const LeakKind* kind : kinds) {
+    if (kind->shared > 0) text += sentence("\n", kind->name, kind->shared > 5 ? ", the first five:\n" : ":\n");
+    for (const Leak& leak : kind->first)
+      text += sentence("  A ", leak.in_a, ", B ", leak.in_b,
+                       leak.distance ? sentence(", ", leak.distance, " of 64 bits differ") : "", ": ", leak.what, "\n");
+  }
+  if (report.unreadable > 0) text += sentence("\n", report.unreadable, " pictures could not be compared:\n");
+  for (const std::string& error : report.first_unreadable) text += "  " + error + "\n";
+  return text;
+}
+
+nlohmann::ordered_json leaks_json(const LeakReport& report) {
+  nlohmann::ordered_json json;
+  const std::pair<const char*, const LeakKind*> kinds[] = {{"query_texts", &report.queries},
+                                                           {"positive_texts", &report.positives},
+                                                           {"pairs", &report.pairs},
+                                                           {"equal_pictures", &report.pictures},
+                                                           {"near_pictures", &report.near}};
+  for (const auto& [name, kind] : kinds) {
+    json[name] = {{"in_a", kind->in_a}, {"in_b", kind->in_b}, {"shared", kind->shared}};
+    json[name]["first"] = nlohmann::ordered_json::array();
+    for (const Leak& leak : kind->first) {
+      json[name]["first"].push_back({{"what", leak.what}, {"a", leak.in_a}, {"b", leak.in_b}});
+      if (leak.distance) json[name]["first"].back()["distance"] = leak.distance;
+    }
+  }
+  json["unreadable_pictures"] = report.unreadable;
+  json["leaks"] = report.leaks();
+  return json;
+}
+
+}  // namespace vlm2vec

@@ -1,0 +1,66 @@
+// MMEB's rows as JSON lines or in Parquet files (row_files.h), in the folders of MMEB-train and MMEB-eval:
+//   training  <dataset>/<Set>/original.jsonl  {"qry", "qry_image_path", "pos_text", "pos_image_path"}, perhaps with
+//                                             "neg_text" and "neg_image_path"; a pair of columns may hold lists
+//   test      <dataset>/<Set>/test.jsonl      {"qry_text", "qry_img_path", "tgt_text": […], "tgt_img_path": […]},
+//                                             the positive first; MMEB_Test_Instruct's form too (eval_rows.cpp)
+// Picture paths are relative to the image folder; "" means no picture. In a text the token <|image_1|> stands for it.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "mmeb/data/pictures.h"
+#include "mmeb/data/train_rows.h"
+#include "vlm/encoder.h"
+
+namespace vlm2vec {
+
+struct EvalRow {
+  Side query;
+  std::vector<Side> candidates;    // [0] is the positive
+  std::vector<std::string> names;  // of the candidates, as VLM2Vec V2 tells them apart
+};
+
+// Where a set's rows are, and what is made of them.
+struct TrainSource {
+  std::string name;
+  std::filesystem::path file;       // of rows (row_files.h)
+  std::filesystem::path image_dir;  // joined before their picture paths
+  int64_t limit = 0;                // > 0: the first rows only, as the official code does
+  double weight = 1;                // of the set among the others, for interleaved sampling
+};
+struct TrainSet {
+  TrainSource source;
+  TrainRows rows;
+  Pictures pictures;  // in source.image_dir
+};
+
+// Errors (Exit::data) name file and row. Negatives are left out unless they are wanted. In a training row null, "" with
+// "" and an absent column all say that there is no negative. The name of a test file's folder is the set's.
+TrainRows read_train_rows(const std::filesystem::path& file, int64_t limit = 0, bool negatives = false);
+// The sets in this order, several at a time.
+std::vector<TrainSet> read_train_sets(const std::vector<TrainSource>& sources, bool negatives = false);
+// The sets of a folder such as MMEB-train, all or those named, with the rows of a split.
+std::vector<TrainSource> train_folder(const std::filesystem::path& folder, const std::vector<std::string>& subsets = {},
+                                      const std::string& split = "original");
+std::vector<EvalRow> read_eval_rows(const std::filesystem::path& file);
+
+// The subsets of a folder in alphabetical order, or those named: the folders with rows for `file` (row_files.h).
+std::vector<std::string> list_subsets(const std::filesystem::path& folder, const std::string& file,
+                                      const std::vector<std::string>& wanted);
+
+// What the encoder sees of a side: the backbone's image token in the place of <|image_1|>, where the picture lies.
+EncoderInput encoder_input(const Side& side, const std::string& image_token, const Pictures& image_dir,
+                           uint64_t key = 0);
+
+// Whose score counts where.
+struct Task {
+  std::string name, meta_task, split;  // "classification" | "vqa" | "retrieval" | "grounding"; "IND" | "OOD"
+  bool optional = false;               // shown, but in no mean
+};
+// From tasks.json in the folder or the one above: {"datasets": [{"name", "meta_task", "split", "optional"}, …]};
+// without one, the 36 sets of MMEB.
+std::vector<Task> read_tasks(const std::filesystem::path& folder);
+
+}  // namespace vlm2vec

@@ -1,0 +1,32 @@
+// The YAML files in which the official V2 scripts name their data sets: a map from names to rows.
+//   train  dataset_parser (mmeb or mmeb_neg), dataset_name (a folder), subset_name, dataset_split (default original),
+//          image_dir (default: the folder), num_sample_per_subset (default: all rows), weight (default 1)
+//   eval   dataset_parser (image_cls, image_qa, image_i2t, image_t2i or image_i2i_vg), dataset_name (a folder),
+//          dataset_split (default test), image_root, eval_type (local or global)
+#pragma once
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "mmeb/data/dataset.h"
+
+namespace vlm2vec {
+
+struct EvalSource {
+  std::string name;
+  std::filesystem::path file;       // of rows (row_files.h)
+  std::filesystem::path image_dir;  // joined before their picture paths
+  bool global = false;              // ranked among the candidates of all rows instead of the row's own
+};
+
+template <class Source>
+struct DatasetConfig {
+  std::vector<Source> sources;  // in the file's order
+  std::string note;             // for the user, if keys are read and mean nothing here; else empty
+};
+
+// Relative folders are below `basedir`, if that is not empty. Errors (Exit::data) begin with file and line.
+DatasetConfig<TrainSource> read_train_config(const std::filesystem::path& file, const std::filesystem::path& basedir);
+DatasetConfig<EvalSource> read_eval_config(const std::filesystem::path& file, const std::filesystem::path& basedir);
+
+}  // namespace vlm2vec

@@ -1,0 +1,140 @@
+#include "mmeb/data/pictures.h"
+
+#include <algorithm>
+#include <mutex>
+
+#include "tensor/error.h"
+#include "tensor/io/archive.h"
+
+namespace vlm2vec {
+namespace {
+
+namespace fs = std::filesystem;
+
+const std::string kStoredFolder = "images/";  // with which the paths of MMEB's rows begin
+
+// "a/b.zip" is a file of this kind; names in lower case, as the hub writes them.
+bool ends_with_any(const fs::path& file, const std::vector<std::string>& endings) {
+  const std::string name = file.filename().string();
+  return !is_junk(name) && std::any_of(endings.begin(), endings.end(), [&](auto& end) { return name.ends_with(end); });
+}
+
+// The files of these kinds where the hub puts its archives, in order.
+std::vector<fs::path> files_beside(const fs::path& image_dir, const std::vector<std::string>& endings) {
+  if (fs::is_regular_file(image_dir)) return {image_dir};
+  std::vector<fs::path> found;
+  for (const char* folder : {"", "images_zip", "images"}) {
+    const size_t begin = found.size();
+    std::error_code none;
+    for (const auto& entry : fs::directory_iterator(*folder ? image_dir / folder : image_dir, none))
+      if (ends_with_any(entry.path(), endings) && entry.is_regular_file(none)) found.push_back(entry.path());
+    std::sort(found.begin() + std::ptrdiff_t(begin), found.end());
+  }
+  return found;
+}
+
+// images_zip/OK-VQA.zip → "/OK-VQA/". Archives with this folder in a path are opened first for it, most often alone.
+std::string folder_named_by(const fs::path& archive) { return "/" + archive.stem().string() + "/"; }
+
+std::optional<std::string> member_for(const ArchiveFile& archive, const std::string& path) {
+  const std::string inner = path.starts_with(kStoredFolder) ? path.substr(kStoredFolder.size()) : path;
+  if (archive.contains(path)) return path;
+  if (archive.contains(inner)) return inner;
+  if (archive.top().empty()) return {};
+  for (const std::string* name : {&path, &inner})
+    if (const std::string below = archive.top() + "/" + *name; archive.contains(below)) return below;
+  return {};
+}
+
+}  // namespace
+
+struct Pictures::State {
+  struct Candidate {
+    fs::path path;
+    std::string folder;                       // folder_named_by(path)
+    std::shared_ptr<const ArchiveFile> file;  // once it is open
+  };
+  fs::path image_dir;
+  std::mutex lock;
+  bool listed = false;
+  std::vector<Candidate> candidates;
+};
+
+Pictures::Pictures(const fs::path& image_dir) : state_(std::make_shared<State>()) {
+  state_->image_dir = image_dir.empty() ? "." : image_dir;
+}
+
+std::optional<fs::path> Pictures::find(const std::string& path) const {
+  State& state = *state_;
+  if (is_junk(path)) return {};
+  const fs::path plain = state.image_dir / path;
+  std::error_code unreadable;
+  if (fs::is_regular_file(plain, unreadable)) return plain;
+  const std::string name = fs::path(path).lexically_normal().generic_string(), rooted = "/" + name;
+  std::lock_guard guard(state.lock);
+  if (!state.listed)
+    for (const fs::path& file : files_beside(state.image_dir, {".zip", ".tar"}))
+      state.candidates.push_back({file, folder_named_by(file), {}});
+  state.listed = true;
+  for (const bool named : {true, false})
+    for (State::Candidate& candidate : state.candidates) {
+      if ((rooted.find(candidate.folder) != rooted.npos) != named) continue;
+      if (!candidate.file) candidate.file = ArchiveFile::open(candidate.path);
+      if (const auto member = member_for(*candidate.file, name)) return candidate.path / *member;
+    }
+  return is_file_or_member(plain) ? std::optional(plain) : std::nullopt;  // image_dir may be a folder in an archive
+}
+
+fs::path Pictures::locate(const std::string& path) const { return find(path).value_or(state_->image_dir / path); }
+
+std::string Pictures::likely_cause(const std::string& path) const {
+  const fs::path normal = fs::absolute(state_->image_dir).lexically_normal();
+  const fs::path folder = normal.has_filename() ? normal : normal.parent_path(), above = folder.parent_path();
+  const std::string last = folder.filename().string();
+  if (!fs::exists(folder)) return sentence("there is no ", folder.string(), ", which --image_dir should name");
+  const bool stored = path.starts_with(kStoredFolder);
+  if (stored && (last == "images" || last == "image" || fs::exists(above / path)))
+    return sentence("the rows' paths begin with images/ already: say --image_dir ", above.string());
+  if (stored && fs::exists(folder / path.substr(kStoredFolder.size())))
+    return sentence("it lies in ", last, " without the folder images/ of the rows' paths: move what is in ", last,
+                    " to ", last, "/images");
+  for (const fs::path& file : files_beside(folder, {".tar.gz", ".tgz"}))
+    return sentence(file.string(), " lies there and is compressed as a whole: gunzip it to a .tar file, or unpack it");
+  const std::vector<fs::path> archives = files_beside(folder, {".zip", ".tar"});
+  for (const fs::path& file : archives)
+    if (("/" + path).find(folder_named_by(file)) != std::string::npos || archives.size() == 1)
+      return sentence(file.string(), " lies there and has no such member: is it the right one, and complete?");
+  if (!archives.empty())
+    return sentence("none of the ", archives.size(),
+                    " archives there has such a member: is one still to be downloaded?");
+  const std::string first = path.substr(0, path.find('/'));
+  if (first != path && !fs::exists(folder / first))
+    return sentence("there is no folder ", (folder / first).string(),
+                    ": are the pictures downloaded? --image_dir is joined before the rows' paths");
+  return "--image_dir is joined before it";
+}
+
+bool PictureCheck::add(const std::string& path, size_t row, const std::string& set) {
+  if (path.empty() || !seen_.insert(std::hash<std::string>()(path)).second) return false;
+  if (pictures_.find(path)) return true;
+  ++missing_;
+  const std::string where = sentence("row ", row + 1, " of ", set);
+  if (missing_ == 1) first_ = path, where_ = where;
+  else if (next_.size() < 4) next_.push_back(path + " (" + where + ")");
+  return false;
+}
+
+std::string PictureCheck::summary() const {
+  if (missing_ == 0) return "";
+  std::string text = sentence(pictures_.locate(first_).string(), ": no such file; ", where_, " names this picture");
+  if (missing_ > 1) text += sentence("; ", missing_, " are missing, next ");
+  for (size_t i = 0; i < next_.size(); ++i) text += (i ? ", " : "") + next_[i];
+  if (missing_ > 5) text += ", ...";
+  return text + " (" + pictures_.likely_cause(first_) + ")";
+}
+
+void PictureCheck::require_all() const {
+  if (missing_ > 0) fail(Exit::data, summary());
+}
+
+}  // namespace vlm2vec

@@ -1,0 +1,80 @@
+#include "mmeb/data/train_rows.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "tensor/error.h"
+
+namespace vlm2vec {
+namespace {
+
+constexpr size_t kBlock = 1 << 20, kBlocks = 1 << 12;
+
+}  // namespace
+
+void TrainRows::add(const TrainRow& row) {
+  CHECK(!row.positives.empty(), "a training row without a positive");
+  rows_.push_back({uint32_t(sides_.size()), uint32_t(row.positives.size())});
+  const auto add_side = [&](const Side& side) { sides_.push_back({store(side.text), store(side.image)}); };
+  add_side(row.query);
+  for (const Side& side : row.positives) add_side(side);
+  for (const Side& side : row.negatives) add_side(side);
+}
+
+void TrainRows::finish() {
+  known_ = {};
+  sides_.shrink_to_fit(), rows_.shrink_to_fit();
+}
+
+uint32_t TrainRows::store(const std::string& text) {
+  const uint32_t length = uint32_t(text.size());
+  const size_t bytes = sizeof length + text.size();
+  if (blocks_.empty() || blocks_.back().size() + bytes > kBlock) {  // a longer text has a block for itself
+    if (blocks_.size() == kBlocks || text.size() > UINT32_MAX)
+      fail(Exit::resources, "the set has more than 4 GB of texts; split it into several");
+    blocks_.emplace_back().reserve(std::max(bytes, kBlock));
+  }
+  std::string& block = blocks_.back();
+  const uint32_t at = uint32_t((blocks_.size() - 1) * kBlock + block.size());
+  const auto [known, is_new] = known_.try_emplace(std::hash<std::string>()(text), at);
+  if (!is_new && this->text(known->second) == text) return known->second;
+  block.append(reinterpret_cast<const char*>(&length), sizeof length).append(text);
+  return at;  // another text of the same hash is stored as often as it comes
+}
+
+std::string_view TrainRows::text(uint32_t at) const {
+  const char* place = blocks_[at / kBlock].data() + at % kBlock;
+  uint32_t length;
+  std::memcpy(&length, place, sizeof length);
+  return {place + sizeof length, length};
+}
+
+size_t TrainRows::negatives() const {
+  size_t others = 0;  // queries and positives
+  for (const StoredRow& row : rows_) others += 1 + row.positives;
+  return sides_.size() - others;
+}
+
+TrainRow TrainRows::operator[](size_t i) const {
+  const auto side = [&](size_t s) {
+    return Side{std::string(text(sides_[s].text)), std::string(text(sides_[s].image))};
+  };
+  const size_t first = rows_[i].first_side, negatives = first + 1 + rows_[i].positives;
+  TrainRow row{side(first), {}, {}};
+  for (size_t s = first + 1; s < negatives; ++s) row.positives.push_back(side(s));
+  for (size_t s = negatives; s < end_side(i); ++s) row.negatives.push_back(side(s));
+  return row;
+}
+
+void TrainRows::each_picture(const std::function<void(const std::string&, size_t)>& f) const {
+  std::vector<bool> seen(blocks_.size() * kBlock);
+  for (size_t row = 0; row < rows_.size(); ++row)
+    for (size_t s = rows_[row].first_side; s < end_side(row); ++s) {
+      const uint32_t at = sides_[s].image;
+      if (seen[at] || text(at).empty()) continue;
+      seen[at] = true;
+      f(std::string(text(at)), row);
+    }
+}
+
+}  // namespace vlm2vec

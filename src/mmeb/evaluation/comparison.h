@@ -1,0 +1,40 @@
+// Two evaluations of the same rows: B − A with paired intervals, and how likely such a difference is between equals.
+#pragma once
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "mmeb/evaluation/statistics.h"
+
+namespace vlm2vec {
+
+// Of each row of a set, in order.
+struct Outcomes {
+  std::vector<uint8_t> right;                    // 1: the first name of the prediction is a label
+  std::vector<std::vector<std::string>> labels;  // the right names
+};
+// From FOLDER/{set}_pred.jsonl, a line {"prediction": [names, best first], "label": [right names], …} for each row.
+Outcomes read_outcomes(const std::filesystem::path& folder, const std::string& set);
+
+// The sets of FOLDER/summary.json: datasets: {set: {"meta_task", "split", "optional": false if absent}}.
+std::vector<Task> read_evaluated_tasks(const std::filesystem::path& folder);
+
+struct Comparison {
+  struct Line {
+    std::string name;                          // of a set or a group
+    double a = 0, b = 0;                       // percent right
+    Estimate difference;                       // B − A, percentage points
+    int64_t rows = 0, only_a = 0, only_b = 0;  // of a group: of all its sets together, as is p
+    double p = 1, p_holm = 1;                  // McNemar's test; corrected for the number of sets, −1 for groups
+    bool optional = false;                     // a set that is in no mean
+  };
+  std::vector<Line> sets, groups;
+  std::vector<std::string> missing_in_a, missing_in_b;  // sets that only the other folder has
+};
+// Exit::data if the rows of a set are not the same in both folders, or if no set is in both.
+Comparison compare_evaluations(const std::filesystem::path& a, const std::filesystem::path& b, uint64_t seed);
+
+std::string comparison_table(const Comparison& comparison);
+std::string comparison_json(const Comparison& comparison);  // one line
+
+}  // namespace vlm2vec

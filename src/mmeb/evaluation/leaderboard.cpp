@@ -1,0 +1,67 @@
+#include "mmeb/evaluation/leaderboard.h"
+
+#include <chrono>
+#include <ctime>
+#include <nlohmann/json.hpp>
+
+#include "mmeb/evaluation/metrics.h"
+#include "mmeb/registry/registry.h"
+#include "tensor/io/files.h"
+
+namespace vlm2vec {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+// As Python's datetime.now().isoformat(): 2025-05-15T13:02:59.123456
+std::string now() {
+  const auto since = std::chrono::system_clock::now().time_since_epoch();
+  const std::time_t seconds = std::chrono::duration_cast<std::chrono::seconds>(since).count();
+  const auto micro = std::chrono::duration_cast<std::chrono::microseconds>(since).count() % 1000000;
+  char day[32], fraction[16];
+  std::strftime(day, sizeof day, "%Y-%m-%dT%H:%M:%S", std::localtime(&seconds));
+  std::snprintf(fraction, sizeof fraction, ".%06d", int(micro));
+  return std::string(day) + fraction;
+}
+
+// V2's metrics and counts of a score file, without V1's keys and ours.
+Json official_scores(const fs::path& file) {
+  const nlohmann::json score = read_json(file);
+  Json kept;
+  for (const auto& [key, unused] : ranking_metrics(RankedNames{})) {
+    if (!score.contains(key) || !score[key].is_number())
+      fail(Exit::data, file.string(), ": has no ", key,
+           "; these are not the scores of a set of MMEB, evaluate it again");
+    kept[key] = score[key];
+  }
+  for (const char* key : {"num_pred", "num_data"})
+    if (score.contains(key)) kept[key] = score[key];
+  return kept;
+}
+
+}  // namespace
+
+Json leaderboard_json(const fs::path& folder, LeaderboardEntry entry) {
+  if (!fs::is_directory(folder)) fail(Exit::data, folder.string(), ": no such folder");
+  Json metadata, metrics;
+  entry.fields([&](const char* name, const auto& value, const char*) {
+    if (value == std::decay_t<decltype(value)>{}) metadata[name] = nullptr;
+    else metadata[name] = value;
+  });
+  metadata["report_generated_date"] = now();
+  size_t found = 0;
+  for (const auto& [group, names] : leaderboard_sets()) {
+    fs::path from = folder / group;
+    if (group == "image" && !fs::is_directory(from)) from = folder;
+    for (const std::string& name : names) {
+      const fs::path file = from / (name.substr(0, name.rfind("-fixed")) + "_score.json");
+      if (fs::exists(file)) metrics[group][name] = official_scores(file), ++found;
+      else metrics[group][name] = fs::is_directory(from) ? "FILE_N/A" : "DIR_N/A";
+    }
+  }
+  if (found == 0) fail(Exit::data, folder.string(), ": has no {set}_score.json of a set of MMEB; eval writes them");
+  return {{"metadata", metadata}, {"metrics", metrics}};
+}
+
+}  // namespace vlm2vec

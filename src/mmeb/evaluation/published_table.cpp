@@ -1,0 +1,94 @@
+// Our row beside published ones, averaged over the same sets.
+#include <algorithm>
+#include <cstdio>
+
+#include "mmeb/evaluation/evaluator.h"
+#include "mmeb/registry/registry.h"
+#include "tensor/error.h"
+
+namespace vlm2vec {
+namespace {
+
+constexpr int kTitleWidth = 42;
+
+std::string line(const std::string& title, const std::vector<double>& means) {
+  std::string text = title;
+  text.resize(std::max(text.size(), size_t(kTitleWidth)), ' ');
+  for (const double mean : means) {
+    char cell[16];
+    if (mean < 0) std::snprintf(cell, sizeof cell, "%8s", "-");
+    else std::snprintf(cell, sizeof cell, "%8.1f", mean);
+    text += cell;
+  }
+  return text + "\n";
+}
+
+std::vector<double> means(const Summary& s) {
+  return {s.classification, s.vqa, s.retrieval, s.grounding, s.ind, s.ood, s.overall};
+}
+
+std::vector<double> printed(const PublishedResult& result) {
+  std::vector<double> values;
+  for (const char* key : {"classification", "vqa", "retrieval", "grounding", "IND", "OOD", "overall"})
+    values.push_back(result.averages.contains(key) ? result.averages.at(key) : -1);
+  return values;
+}
+
+// "Name, name, …" in lines of at most 110 characters.
+std::string wrapped(const std::vector<std::string>& names) {
+  std::string text = "  ";
+  size_t width = 2;
+  for (size_t i = 0; i < names.size(); ++i) {
+    if (i > 0) text += ",", ++width;
+    if (width + names[i].size() > 108) text += "\n ", width = 1;
+    if (i > 0) text += " ", ++width;
+    text += names[i], width += names[i].size();
+  }
+  return text + "\n";
+}
+
+}  // namespace
+
+std::string published_table(const Summary& ours, const std::string& title) {
+  const std::vector<Task> tasks = registered_tasks();
+  std::vector<SetScore> known;
+  for (const SetScore& set : ours.sets)
+    if (registered(set.name)) known.push_back(set);
+  if (known.empty()) return "";
+  std::vector<std::string> missing, short_sets;
+  for (const RegisteredSet& set : registered_sets()) {
+    const auto found = std::find_if(known.begin(), known.end(), [&](const SetScore& s) { return s.name == set.name; });
+    if (found == known.end()) missing.push_back(set.name);
+    else if (found->rows != 1000) short_sets.push_back(sentence(set.name, " ", found->rows));
+  }
+  const std::string rule = std::string(kTitleWidth + 7 * 8, '-') + "\n";
+  std::string table = "\nBeside published results              ";
+  table.resize(kTitleWidth + 1, ' ');
+  for (const char* column : {"CLS", "VQA", "RET", "VG", "IND", "OOD", "All"}) {
+    char cell[16];
+    std::snprintf(cell, sizeof cell, "%8s", column);
+    table += cell;
+  }
+  table += "\n" + rule;
+  bool only_averages = false;
+  for (const PublishedResult& result : published_results()) {
+    if (!result.datasets.empty()) {
+      std::vector<SetScore> same;
+      for (const SetScore& set : known) same.push_back({set.name, result.datasets.at(set.name)});
+      table += line(result.model, means(summarise(std::move(same), tasks)));
+    } else if (missing.empty()) {
+      table += line(result.model + " +", printed(result)), only_averages = true;
+    }
+  }
+  table += rule + line(title, means(summarise(known, tasks)));
+  if (only_averages) table += "+ averages as published; all others are recomputed from their 36 sets\n";
+  if (!missing.empty())
+    table += sentence("All means are over the ", known.size(), " sets of MMEB evaluated here; ", missing.size(),
+                      " are missing:\n") +
+             wrapped(missing);
+  if (!short_sets.empty())
+    table += "Published scores are of 1000 rows a set; these have another number here:\n" + wrapped(short_sets);
+  return table;
+}
+
+}  // namespace vlm2vec

@@ -1,0 +1,139 @@
+#include "mmeb/evaluation/retrieval.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "mmeb/data/row_files.h"
+#include "mmeb/evaluation/evaluation_files.h"
+#include "mmeb/model.h"
+#include "mmeb/parquet/parquet.h"
+#include "mmeb/progress.h"
+#include "mmeb/registry/registry.h"
+#include "tensor/io/files.h"
+#include "tensor/io/json_lines.h"
+
+namespace vlm2vec {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+constexpr const char* kPictureText = "<|image_1|> Find an image caption describing the given image.";
+constexpr size_t kMost = 10;
+
+// One direction: every query against the whole pool. A name is that of a picture: its own, or the one a caption
+// belongs to.
+RecallScore evaluate_direction(const std::string& name, const Tensor& embeddings, const std::vector<int32_t>& queries,
+                               const std::vector<std::string>& query_names, const std::vector<int32_t>& pool,
+                               const std::vector<std::string>& pool_names, const fs::path& output) {
+  const std::vector<std::vector<int32_t>> candidates(queries.size(), pool);
+  const auto lists = rank_lists(embeddings, queries, candidates, Score::dot, kMost);
+  std::vector<RankedNames> predictions;
+  for (size_t i = 0; i < queries.size(); ++i) {
+    predictions.push_back({{}, {query_names[i]}});
+    for (const int32_t c : lists[i]) predictions.back().prediction.push_back(pool_names[size_t(c)]);
+  }
+  RecallScore score{name, {}, int64_t(queries.size()), int64_t(pool.size())};
+  Json json;
+  size_t next = 0;
+  for (const auto& [key, value] : ranking_metrics(predictions))
+    if (key.starts_with("recall@")) json[key] = value, score.recall[next++] = 100 * value;
+  json["num_pred"] = queries.size();
+  json["num_data"] = pool.size();
+  if (output.empty()) return score;
+  write_predictions(output / (name + "_pred.jsonl"), predictions);
+  write_text(output / (name + "_score.json"), json.dump(2) + "\n");
+  return score;
+}
+
+}  // namespace
+
+std::vector<EvalRow> read_captioned_pictures(const fs::path& file) {
+  std::vector<EvalRow> rows;
+  std::set<std::string> seen;
+  std::string path = "filename";  // where a Parquet file has that, its "image" is the picture itself
+  for (const fs::path& part : row_files(file))
+    if (part.extension() == ".parquet" && !std::ranges::count(ParquetFile::open(part).columns(), path)) path = "image";
+  read_rows(file, {path, "caption"}, [&](const Json& row) {
+    const std::string image = text_field(row, row.contains("filename") ? "filename" : "image");
+    const std::vector<std::string> captions = text_list_field(row, "caption");
+    if (image.empty() || captions.empty()) fail(Exit::data, "has no picture or no caption");
+    if (!seen.insert(image).second) fail(Exit::data, "names the picture ", image, " a second time");
+    rows.push_back({{kPictureText, image}, {}, {}});
+    for (const std::string& caption : captions) rows.back().candidates.push_back({caption, ""});
+  });
+  return rows;
+}
+
+std::vector<RecallScore> evaluate_retrieval(const fs::path& file, const EvaluationData& data,
+                                            const EmbedFunction& embed, const fs::path& output) {
+  const std::string name = file.stem().string();
+  const std::vector<EvalRow> rows = read_captioned_pictures(file);
+  if (rows.empty()) fail(Exit::data, file.string(), ": has no rows");
+  PictureCheck check(data.image_dir);
+  check_set(name, rows, check);
+  check.require_all();
+  DistinctInputs distinct(data, name);
+  std::vector<int32_t> pictures, captions;
+  std::vector<std::string> picture_names, caption_names;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    pictures.push_back(distinct.number(rows[i].query, i));
+    picture_names.push_back(rows[i].query.image);
+    for (const Side& caption : rows[i].candidates) {
+      captions.push_back(distinct.number(caption, i));
+      caption_names.push_back(rows[i].query.image);
+    }
+  }
+  const Tensor embeddings = embed(distinct.inputs(), name);
+  if (!output.empty()) {
+    fs::create_directories(output);
+    if (data.save_embeddings) {
+      write_embeddings(output / (name + "_image"), embeddings, distinct.sides(), pictures);
+      write_embeddings(output / (name + "_text"), embeddings, distinct.sides(), captions);
+    }
+  }
+  return {evaluate_direction(name + "_i2t", embeddings, pictures, picture_names, captions, caption_names, output),
+          evaluate_direction(name + "_t2i", embeddings, captions, caption_names, pictures, picture_names, output)};
+}
+
+std::vector<RecallScore> evaluate_retrieval(const EvalOptions& o, Device device, bool quiet) {
+  const fs::path file = o.retrieval_file;
+  read_captioned_pictures(file);  // before the model is loaded
+  const auto encoder = load_model(o, device, quiet);
+  EvaluationData data;
+  data.image_dir = Pictures(o.image_dir.empty() ? file.parent_path() : fs::path(o.image_dir));
+  data.image_token = encoder->image_token();
+  data.save_embeddings = o.save_embeddings;
+  Progress progress("eval", 1, quiet);
+  const auto embed_all = [&](const std::vector<EncoderInput>& inputs, const std::string& name) {
+    return embed(*encoder, inputs, o.per_device_eval_batch_size,
+                 [&](int64_t done) { progress.update(0, sentence(name, " ", done, "/", inputs.size())); });
+  };
+  auto scores = evaluate_retrieval(file, data, embed_all, o.encode_output_path);
+  progress.update(1);
+  progress.note(encoder->flaw_note());
+  return scores;
+}
+
+std::string recall_table(const std::vector<RecallScore>& scores) {
+  const auto line = [](std::string title, const auto& recall, const std::string& note) {
+    char cells[64];
+    std::snprintf(cells, sizeof cells, "%8.1f%8.1f%8.1f", recall[0], recall[1], recall[2]);
+    title.resize(std::max(title.size(), size_t(36)), ' ');
+    return title + cells + "   " + note + "\n";
+  };
+  std::string table = "Recall, %                                 @1      @5     @10\n" + std::string(60, '-') + "\n";
+  for (const RecallScore& score : scores)
+    table +=
+        line(score.name, score.recall, sentence("of ", score.queries, " queries, ", score.candidates, " candidates"));
+  if (scores.size() != 2 || scores[0].queries != 1000 || scores[0].candidates != 5000) return table;
+  table += "Published on Flickr30K, which also has 1000 pictures with 5 captions each:\n";
+  for (const PublishedRecall& published : published_flickr30k())
+    table += line(published.model + " i2t", published.i2t, published.source) +
+             line(published.model + " t2i", published.t2i, published.source);
+  return table;
+}
+
+}  // namespace vlm2vec

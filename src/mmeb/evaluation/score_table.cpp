@@ -1,0 +1,112 @@
+// Summaries for people and for machines: the table and summary.json.
+#include <algorithm>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "mmeb/evaluation/evaluator.h"
+#include "tensor/io/files.h"
+
+namespace vlm2vec {
+namespace {
+
+using Json = nlohmann::ordered_json;
+struct Group {
+  const char *key, *title;
+  double Summary::*score;
+};
+constexpr Group kGroups[] = {{"classification", "Classification", &Summary::classification},
+                             {"vqa", "VQA", &Summary::vqa},
+                             {"retrieval", "Retrieval", &Summary::retrieval},
+                             {"grounding", "Visual grounding", &Summary::grounding},
+                             {"IND", "IND", &Summary::ind},
+                             {"OOD", "OOD", &Summary::ood},
+                             {"overall", "Overall", &Summary::overall}};
+
+Json number(double score) { return score < 0 ? Json(nullptr) : Json(score); }
+
+std::string row(const std::string& title, const std::vector<double>& values, size_t width) {
+  std::string line = title + std::string(width - title.size(), ' ');
+  for (const double value : values) {
+    char text[32];
+    if (value < 0) std::snprintf(text, sizeof text, "%12s", "-");
+    else std::snprintf(text, sizeof text, "%12.1f", value);
+    line += text;
+  }
+  return line + "\n";
+}
+
+}  // namespace
+
+std::string summary_json(const Summary& summary) {
+  Json json;
+  json["overall"] = number(summary.overall), json["IND"] = number(summary.ind), json["OOD"] = number(summary.ood);
+  for (const Group& g : kGroups)
+    if (!json.contains(g.key)) json[g.key] = number(summary.*g.score);
+  Json sets = Json::object();
+  for (const SetScore& s : summary.sets)
+    sets[s.name] = {{"accuracy", s.accuracy}, {"chance", s.chance},
+                    {"correct", s.correct},   {"rows", s.rows},
+                    {"ties", s.ties},         {"meta_task", s.task.meta_task},
+                    {"split", s.task.split},  {"optional", s.task.optional}};
+  json["datasets"] = sets;
+  json["precision"] = summary.precision;
+  return json.dump(2) + "\n";
+}
+
+Summary read_summary(const std::filesystem::path& folder, const std::vector<Task>& tasks) {
+  const auto file = folder / "summary.json";
+  std::vector<SetScore> scores;
+  std::string precision;
+  try {
+    const nlohmann::json content = read_json(file);
+    precision = content.at("precision");
+    for (const auto& [name, s] : content.at("datasets").items())
+      scores.push_back({name, s.at("accuracy"), s.at("chance"), s.at("correct"), s.at("rows"), s.at("ties")});
+  } catch (const nlohmann::json::exception& e) {
+    fail(Exit::data, file.string(), ": not a summary of an evaluation (", e.what(), ")");
+  }
+  Summary summary = summarise(std::move(scores), tasks);
+  summary.precision = precision;
+  return summary;
+}
+
+std::string score_table(const std::vector<std::pair<std::string, Summary>>& columns, const std::vector<Task>& tasks) {
+  size_t width = 24;
+  for (const Task& task : tasks) width = std::max(width, task.name.size() + 8);
+  std::string table = "Precision@1, %" + std::string(width - 14, ' ');
+  for (const auto& [title, summary] : columns) {
+    char text[64];
+    std::snprintf(text, sizeof text, "%12s", title.c_str());
+    table += text;
+  }
+  table += "\n" + std::string(width + 12 * columns.size(), '-') + "\n";
+  bool optional = false;
+  std::string notes;
+  for (const Group& group : kGroups) {
+    std::vector<double> means;
+    for (const auto& [title, summary] : columns) means.push_back(summary.*group.score);
+    if (std::all_of(means.begin(), means.end(), [](double m) { return m < 0; })) continue;
+    if (std::string(group.key) == "IND") table += std::string(width + 12 * columns.size(), '-') + "\n";
+    for (const Task& task : tasks) {
+      if (task.meta_task != group.key) continue;
+      std::vector<double> values;
+      for (const auto& [title, summary] : columns) {
+        const auto found = std::find_if(summary.sets.begin(), summary.sets.end(),
+                                        [&](const SetScore& s) { return s.name == task.name; });
+        values.push_back(found == summary.sets.end() ? -1 : found->accuracy);
+      }
+      if (std::all_of(values.begin(), values.end(), [](double v) { return v < 0; })) continue;
+      optional |= task.optional;
+      table += row("  " + task.name + (task.optional ? " (+)" : task.split == "OOD" ? " *" : ""), values, width);
+    }
+    table += row(group.title, means, width);
+  }
+  for (const auto& [title, summary] : columns) {
+    int64_t ties = 0;
+    for (const SetScore& set : summary.sets) ties += set.ties;
+    if (ties > 0) notes += sentence(title, ": ", ties, " rows are right only because the first of equal scores wins\n");
+  }
+  return table + "* out of distribution" + (optional ? "; (+) optional, in no mean" : "") + "\n" + notes;
+}
+
+}  // namespace vlm2vec

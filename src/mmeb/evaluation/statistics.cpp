@@ -1,0 +1,152 @@
+#include "mmeb/evaluation/statistics.h"
+
+#include <math.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "tensor/parallel.h"
+
+namespace vlm2vec {
+namespace {
+
+double log_factorial(int64_t n) {
+  int sign;
+  return lgamma_r(double(n) + 1, &sign);
+}
+
+// Binomial(n, p) at k; 0 < p < 1.
+double binomial_probability(int64_t n, int64_t k, double p) {
+  return std::exp(log_factorial(n) - log_factorial(k) - log_factorial(n - k) + double(k) * std::log(p) +
+                  double(n - k) * std::log1p(-p));
+}
+
+uint64_t stream_of(uint64_t seed, const std::string& name) {
+  for (const char c : name) seed = mix(seed, uint8_t(c));
+  return seed;
+}
+
+// The statistic of one set, in percent, in each resample.
+std::vector<double> resample(const SetCounts& set, uint64_t seed, int resamples) {
+  Random random(stream_of(seed, set.task.name));
+  const int64_t changed = set.gains + set.losses;
+  const double share = double(changed) / double(set.rows), up = changed > 0 ? double(set.gains) / double(changed) : 0;
+  std::vector<double> values(static_cast<size_t>(resamples));
+  for (double& value : values) {
+    const int64_t drawn = draw_binomial(random, set.rows, share);
+    const int64_t gains = draw_binomial(random, drawn, up);
+    value = 100.0 * double(2 * gains - drawn) / double(set.rows);
+  }
+  return values;
+}
+
+// Linear between the two values around the place.
+double percentile_of(const std::vector<double>& sorted, double q) {
+  const double place = q * double(sorted.size() - 1);
+  const size_t i = std::min(size_t(place), sorted.size() - 1), next = std::min(i + 1, sorted.size() - 1);
+  return sorted[i] + (place - double(i)) * (sorted[next] - sorted[i]);
+}
+
+Estimate estimate(const std::string& name, double value, std::vector<double> resampled) {
+  std::sort(resampled.begin(), resampled.end());
+  return {name, value, percentile_of(resampled, 0.025), percentile_of(resampled, 0.975)};
+}
+
+}  // namespace
+
+// Subtracts the probabilities from a uniform number, from the most likely count outwards, until nothing is left of it:
+// about as many steps as the standard deviation.
+int64_t draw_binomial(Random& random, int64_t n, double p) {
+  if (n == 0 || p <= 0) return 0;
+  if (p >= 1) return n;
+  const int64_t mode = std::min(n, int64_t(double(n + 1) * p));
+  const double odds = p / (1 - p), at_mode = binomial_probability(n, mode, p);
+  const uint64_t high = random.word();
+  double left = double((high << 21) ^ (random.word() >> 11)) * 0x1p-53 - at_mode;  // 53 bits
+  if (left < 0) return mode;
+  int64_t below = mode, above = mode;
+  double p_below = at_mode, p_above = at_mode;
+  while (below > 0 || above < n) {
+    if (above < n) {
+      p_above *= double(n - above) / double(above + 1) * odds;
+      ++above;
+      if ((left -= p_above) < 0) return above;
+    }
+    if (below > 0) {
+      p_below *= double(below) / double(n - below + 1) / odds;
+      --below;
+      if ((left -= p_below) < 0) return below;
+    }
+  }
+  return mode;  // the probabilities' sum was a rounding error less than 1
+}
+
+const std::vector<std::string>& group_names() {
+  static const std::vector<std::string> names = {"classification", "vqa", "retrieval", "grounding", "IND", "OOD",
+                                                 "overall"};
+  return names;
+}
+
+bool belongs(const Task& task, const std::string& group) {
+  return !task.optional && (group == "overall" || group == task.meta_task || group == task.split);
+}
+
+Estimates bootstrap(const std::vector<SetCounts>& sets, uint64_t seed, int resamples) {
+  for (const SetCounts& set : sets)
+    CHECK(set.rows > 0 && set.gains >= 0 && set.losses >= 0 && set.gains + set.losses <= set.rows, set.task.name, ": ",
+          set.gains, " gains and ", set.losses, " losses of ", set.rows, " rows");
+  std::vector<std::vector<double>> drawn(sets.size());
+  std::vector<double> values(sets.size());
+  Estimates estimates;
+  estimates.sets.resize(sets.size());
+  parallel_for(int64_t(sets.size()), 1, [&](int64_t begin, int64_t end) {
+    for (size_t i = size_t(begin); i < size_t(end); ++i) {
+      drawn[i] = resample(sets[i], seed, resamples);
+      values[i] = 100.0 * double(sets[i].gains - sets[i].losses) / double(sets[i].rows);
+      estimates.sets[i] = estimate(sets[i].task.name, values[i], drawn[i]);
+    }
+  });
+  for (const std::string& group : group_names()) {
+    double mean = 0;
+    int members = 0;
+    std::vector<double> means(static_cast<size_t>(resamples));
+    for (size_t i = 0; i < sets.size(); ++i) {
+      if (!belongs(sets[i].task, group)) continue;
+      ++members;
+      mean += values[i];
+      for (size_t r = 0; r < means.size(); ++r) means[r] += drawn[i][r];
+    }
+    if (members == 0) continue;
+    for (double& m : means) m /= members;
+    estimates.groups.push_back(estimate(group, mean / members, std::move(means)));
+  }
+  return estimates;
+}
+
+// From the larger term to the smaller: each is the one before times k / (n − k + 1).
+double mcnemar(int64_t only_a, int64_t only_b) {
+  const int64_t n = only_a + only_b;
+  if (only_a == only_b) return 1;
+  double term = 1, sum = 0;  // in units of the first term
+  for (int64_t k = std::min(only_a, only_b); k >= 0 && term > 1e-18 * sum; --k) {
+    sum += term;
+    term *= double(k) / double(n - k + 1);
+  }
+  return std::min(1.0, 2 * sum * binomial_probability(n, std::min(only_a, only_b), 0.5));
+}
+
+std::vector<double> holm(const std::vector<double>& p) {
+  std::vector<size_t> order(p.size());
+  std::iota(order.begin(), order.end(), size_t(0));
+  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return p[a] < p[b]; });
+  std::vector<double> raised(p.size());
+  double highest = 0;
+  for (size_t i = 0; i < order.size(); ++i) {
+    highest = std::max(highest, std::min(1.0, double(p.size() - i) * p[order[i]]));
+    raised[order[i]] = highest;
+  }
+  return raised;
+}
+
+}  // namespace vlm2vec

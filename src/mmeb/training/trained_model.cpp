@@ -1,0 +1,78 @@
+#include "mmeb/training/trained_model.h"
+
+#include <algorithm>
+
+#include "mmeb/model.h"
+#include "nn/state.h"
+#include "tensor/nearest.h"
+
+namespace vlm2vec {
+namespace {
+
+constexpr const char* kImageEncoder = "visual";  // the module of Qwen2-VL
+
+// "visual.blocks.1" means visual.blocks.1.attn.qkv.weight, and not visual.blocks.10.
+bool begins_with(const std::string& name, const std::string& path) {
+  return name.starts_with(path) && (name.size() == path.size() || name[path.size()] == '.');
+}
+
+// visual.blocks.0.norm1.weight: visual, visual.blocks, visual.blocks.0, …
+std::vector<std::string> beginnings(const std::vector<Parameter*>& parameters) {
+  std::set<std::string> all;
+  for (const Parameter* p : parameters)
+    for (std::string path = p->path(); all.insert(path).second && path.find('.') != std::string::npos;)
+      path.resize(path.rfind('.'));
+  return {all.begin(), all.end()};
+}
+
+}  // namespace
+
+TrainedModel load_trained_model(TrainOptions& o, const std::optional<FoundCheckpoint>& checkpoint, Device device,
+                                std::vector<std::string>& notes) {
+  const bool adapters = o.lora || !o.adapter.empty();
+  TrainedModel model{load_encoder(checkpoint && !adapters ? checkpoint->folder : std::filesystem::path(o.model_name),
+                                  encoder_options(o, device)),
+                     {},
+                     o.model_name,
+                     o.precision == "bf16" && !adapters};
+  Encoder& encoder = *model.encoder;
+  encoder.set_gradient_checkpointing(o.gradient_checkpointing);
+  notes = encoder.notes;
+  if (!adapters) return model;
+  const std::filesystem::path folder = checkpoint ? checkpoint->folder : std::filesystem::path(o.adapter);
+  if (!folder.empty()) {
+    model.lora = load_adapter(encoder, folder, adapter_options(o), &encoder.dropout, notes);
+    const LoraConfig& own = model.lora->config;  // the folder's configuration holds, and the record says so
+    o.lora_r = own.rank, o.lora_alpha = own.alpha, o.lora_dropout = own.dropout,
+    o.lora_target_modules = own.target_pattern.empty() ? own.target_modules : std::vector{own.target_pattern},
+    o.use_dora = own.use_dora;
+  } else {
+    model.lora = attach_lora(encoder, {int(o.lora_r), o.lora_alpha, o.lora_dropout, o.lora_target_modules, o.use_dora},
+                             &encoder.dropout);
+    model.lora->initialise(o.seed);
+    if (const std::string note = model.lora->unmatched_note(); !note.empty()) notes.push_back(note);
+  }
+  return model;
+}
+
+std::vector<Parameter*> parameters_to_train(const TrainedModel& model, const TrainOptions& o) {
+  const std::vector<Parameter*> all = model.lora ? model.lora->parameters() : model.encoder->parameters();
+  std::vector<Parameter*> rest = all;
+  const auto freeze = [&](const std::string& path) {
+    std::erase_if(rest, [&](const Parameter* p) { return begins_with(p->path(), path); });
+  };
+  for (const std::string& given : o.freeze) {
+    std::string path = canonical_name(given.ends_with('.') ? given : given + ".");  // either spelling of the names
+    path.pop_back();
+    const bool known = std::any_of(all.begin(), all.end(), [&](Parameter* p) { return begins_with(p->path(), path); });
+    if (!known)
+      fail(Exit::usage, "train: --freeze ", given,
+           ": no parameter that is trained has a name that begins so; the nearest is ", nearest(path, beginnings(all)));
+    freeze(path);
+  }
+  if (o.image_encoder_freeze) freeze(kImageEncoder);
+  if (rest.empty()) fail(Exit::usage, "train: --freeze and --image_encoder_freeze leave nothing to be trained");
+  return rest;
+}
+
+}  // namespace vlm2vec

@@ -1,0 +1,144 @@
+#include "mmeb/training/trainer.h"
+
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+
+#include "mmeb/interrupt.h"
+#include "mmeb/progress.h"
+#include "mmeb/training/checkpoint.h"
+#include "mmeb/training/grad_cache.h"
+#include "mmeb/training/trained_model.h"
+#include "mmeb/training/training_batch.h"
+#include "mmeb/training/training_checks.h"
+#include "mmeb/training/training_log.h"
+#include "tensor/io/files.h"
+
+namespace vlm2vec {
+namespace {
+
+namespace fs = std::filesystem;
+
+long long count(const std::vector<Parameter*>& parameters) {
+  long long n = 0;
+  for (const Parameter* p : parameters) n += numel(p->shape());
+  return n;
+}
+
+// Embeds, differentiates, clips and updates, with the mean gradient of gradient_accumulation_steps batches. If it
+// throws, nothing has changed as long as the optimiser has not stepped.
+StepLog train_step(int64_t step, TrainingRows& rows, const TrainedModel& model, AdamW& optimiser, const TrainOptions& o,
+                   Device device) {
+  const auto start = std::chrono::steady_clock::now();
+  reset_peak_bytes();
+  Encoder& encoder = *model.encoder;
+  encoder.dropout.active = model.lora && model.lora->config.dropout > 0;
+  encoder.dropout.seed = mix(o.seed, uint64_t(step));
+  const TrainedParameters& parameters = optimiser.parameters();
+  parameters.clear_gradients();
+  const double batches = double(o.gradient_accumulation_steps);
+  StepLog log;
+  log.step = step;
+  for (int64_t i = 0; i < o.gradient_accumulation_steps; ++i) {
+    const TrainingBatch batch =
+        make_batch(rows, rows.next(), encoder.image_token(),
+                   {o.num_hardneg, o.mask_duplicates, mix(o.seed, uint64_t(step)), size_t(log.pairs)}, device);
+    const ContrastiveResult result = contrastive_step(
+        encoder, batch.queries, batch.targets, {o.temperature, o.gc_q_chunk_size, o.gc_p_chunk_size, batch.matching});
+    log.loss += result.loss / batches;
+    log.in_batch_accuracy += batch.accuracy(result.best) / batches;
+    log.duplicates += batch.duplicates / batches;
+    log.pairs += int64_t(batch.queries.size());
+  }
+  Comm().all_reduce(parameters.gradients());
+  const GradientNorm gradient = clip_gradients(parameters.gradients(), o.max_grad_norm, 1 / batches);
+  if (!std::isfinite(log.loss) || !std::isfinite(gradient.norm))
+    fail(Exit::failed, "train: step ", step, ": the loss is ", log.loss, " and the gradient norm ", gradient.norm,
+         "; lower --learning_rate or raise --temperature");
+
+  const int64_t warmup = o.warmup_steps > 0 ? o.warmup_steps : int64_t(std::ceil(o.warmup_ratio * double(o.max_steps)));
+  log.grad_norm = gradient.norm;
+  log.learning_rate =
+      o.learning_rate * Schedule{parse_schedule(o.lr_scheduler_type), warmup, o.max_steps}.factor(step - 1);
+  optimiser.step(log.learning_rate, gradient.scale);
+  if (model.lora) model.lora->update();
+  log.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  log.peak_bytes = memory_statistics().peak_bytes;
+  return log;
+}
+
+// Draws the batches that a checkpoint has seen; how many pairs they were.
+int64_t skip(TrainingRows& rows, int64_t batches) {
+  int64_t pairs = 0;
+  for (int64_t i = 0; i < batches; ++i) pairs += int64_t(rows.next().size());
+  return pairs;
+}
+
+}  // namespace
+
+TrainResult train(TrainOptions o, Device device, bool quiet) {
+  check_options(o);
+  o.sampling = sampling_of(o);
+  const TrainOptions given = o;  // what a resumed run must be given again
+  TrainingRows rows(o);
+  rows.check_pictures();
+  const std::optional<FoundCheckpoint> checkpoint = find_checkpoint(o, rows.fingerprint());
+  o.max_steps = rows.steps();
+  const int64_t first = checkpoint ? checkpoint->step : 0;
+  std::vector<std::string> notes;
+  const TrainedModel model = load_trained_model(o, checkpoint, device, notes);
+  TrainedParameters parameters(parameters_to_train(model, o), model.bf16_storage);
+  AdamW optimiser(parameters, {o.adam_beta1, o.adam_beta2, o.adam_epsilon, o.weight_decay});
+  if (checkpoint) restore_optimiser(*checkpoint, optimiser, parameters);
+
+  fs::create_directories(o.output_dir);
+  write_text(fs::path(o.output_dir) / "training_options.json", options_as_json(o));
+  TrainingLog log(o, first, rows.epochs());
+  if (!quiet) {
+    for (const std::string& note : notes) std::fprintf(stderr, "%s\n", note.c_str());
+    if (const std::string note = rows.note(); !note.empty()) std::fprintf(stderr, "%s\n", note.c_str());
+    const std::string from = first ? sentence(", going on after step ", first) : "";
+    std::fprintf(stderr, "train: %s, %lld of %lld parameters trained%s\n", rows.summary().c_str(),
+                 count(parameters.parameters()), count(model.encoder->parameters()), from.c_str());
+  }
+
+  const auto save = [&](int64_t step) {
+    save_checkpoint(given, step, model, optimiser, log.trainer_state(), rows.fingerprint());
+  };
+  const InterruptGuard guard;
+  TrainResult result;
+  Progress progress("train", o.max_steps, quiet, first, o.logging_steps);
+  int64_t seen = skip(rows, first * o.gradient_accumulation_steps);
+  for (int64_t step = first + 1; step <= o.max_steps; ++step) {
+    StepLog line;
+    try {
+      line = train_step(step, rows, model, optimiser, o, device);
+    } catch (...) {  // a picture that cannot be read, no memory, a loss that is no number: what was learned is kept
+      try {
+        if (result.steps > 0 && optimiser.steps() == step - 1) save(step - 1);
+      } catch (...) {  // the first error is the one to tell
+      }
+      throw;
+    }
+    seen += line.pairs;
+    line.epoch = double(seen) / double(rows.count());
+    log.add(line);
+    ++result.steps;
+    result.pairs += line.pairs;
+    result.pairs_per_second = double(result.pairs) / progress.seconds();
+    char details[160];
+    std::snprintf(details, sizeof details, "loss %.4f  acc %.2f  duplicates %.2f  lr %.2e  %.0f pairs/s", line.loss,
+                  line.in_batch_accuracy, line.duplicates, line.learning_rate, result.pairs_per_second);
+    progress.update(step, details);
+    result.interrupted = interrupted() && step < o.max_steps;
+    if (result.interrupted || (o.save_steps > 0 && step % o.save_steps == 0)) save(step);
+    if (result.interrupted) break;
+  }
+  progress.note(model.encoder->flaw_note());
+  if (result.interrupted) return result;
+  save_model(model, o.output_dir);
+  write_text(fs::path(o.output_dir) / "trainer_state.json", log.trainer_state());
+  return result;
+}
+
+}  // namespace vlm2vec

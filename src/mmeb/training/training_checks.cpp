@@ -1,0 +1,65 @@
+#include "mmeb/training/training_checks.h"
+
+#include <filesystem>
+
+#include "mmeb/training/training_rows.h"
+#include "nn/optim.h"
+#include "tensor/error.h"
+
+namespace vlm2vec {
+
+void check_options(const TrainOptions& o) {
+  const auto usage = [](bool ok, const auto&... parts) {
+    if (!ok) fail(Exit::usage, parts...);
+  };
+  check_row_options(o);
+  usage(o.per_device_train_batch_size > 0, "train: --per_device_train_batch_size ", o.per_device_train_batch_size,
+        ", expected 1 or more");
+  usage(o.gradient_accumulation_steps > 0, "train: --gradient_accumulation_steps ", o.gradient_accumulation_steps,
+        ", expected 1 or more");
+  usage(o.max_steps >= 0 && o.num_train_epochs >= 0 && o.num_train_epochs <= 1e6,
+        "train: --max_steps and --num_train_epochs cannot be negative, nor epochs more than a million");
+  usage(o.max_steps == 0 || o.num_train_epochs == 0,
+        "train: --max_steps and --num_train_epochs both say how long to train; give one of them");
+  usage(o.batches.empty() || o.num_train_epochs == 0,
+        "train: --num_train_epochs means nothing beside --batches, which names the rows of every batch");
+  usage(o.temperature > 0, "train: --temperature ", o.temperature, ", expected a positive number");
+  usage(o.gc_q_chunk_size >= 0 && o.gc_p_chunk_size >= 0 && o.save_steps >= 0 && o.warmup_steps >= 0 &&
+            o.save_total_limit >= 0,
+        "train: chunk sizes, --save_steps, --save_total_limit and --warmup_steps cannot be negative");
+  usage(o.logging_steps > 0, "train: --logging_steps ", o.logging_steps, ", expected 1 or more");
+  usage(o.report_to == "none" || o.report_to == "tensorboard", "train: --report_to ", o.report_to,
+        ", expected tensorboard or none");
+  usage(o.report_to == "tensorboard" || o.logging_dir.empty(),
+        "train: --logging_dir means nothing without --report_to tensorboard");
+  usage(0 <= o.warmup_ratio && o.warmup_ratio <= 1, "train: --warmup_ratio ", o.warmup_ratio, ", expected 0 to 1");
+  usage(0 <= o.lora_dropout && o.lora_dropout < 1 && o.lora_r > 0,
+        "train: expected --lora_dropout from 0 to below 1 and a positive --lora_r");
+  usage(o.learning_rate >= 0 && o.weight_decay >= 0 && o.max_grad_norm >= 0,
+        "train: --learning_rate, --weight_decay and --max_grad_norm cannot be negative");
+  usage(0 <= o.adam_beta1 && o.adam_beta1 < 1 && 0 <= o.adam_beta2 && o.adam_beta2 < 1 && o.adam_epsilon > 0,
+        "train: expected --adam_beta1 and --adam_beta2 from 0 to below 1 and a positive --adam_epsilon");
+  std::error_code ignored;
+  usage(!std::filesystem::equivalent(o.model_name, o.output_dir, ignored),
+        "train: --output_dir is the folder of the model itself, ", o.model_name, "; choose another");
+  const bool adapters = o.lora || !o.adapter.empty();
+  const std::filesystem::path other =
+      std::filesystem::path(o.output_dir) / (adapters ? "model.safetensors" : "adapter_model.safetensors");
+  usage(!std::filesystem::exists(other), "train: ", other.string(), " is there, so --output_dir holds the ",
+        adapters ? "full model" : "adapter", " of another run; choose another");
+  const TrainOptions standard;
+  const bool shaped = o.lora_r != standard.lora_r || o.lora_alpha != standard.lora_alpha ||
+                      o.lora_dropout != standard.lora_dropout || o.lora_target_modules != standard.lora_target_modules;
+  usage(adapters || !(shaped || o.use_dora != standard.use_dora),
+        "train: --lora_r, --lora_alpha, --lora_dropout, --lora_target_modules and --use_dora mean nothing without "
+        "--lora True");
+  usage(o.adapter.empty() || !shaped,
+        "train: --lora_r, --lora_alpha, --lora_dropout and --lora_target_modules are those of the --adapter's folder");
+  usage(o.batches.empty() || o.per_device_train_batch_size == standard.per_device_train_batch_size,
+        "train: --per_device_train_batch_size means nothing beside --batches, which names each batch's rows");
+  usage(!o.adapter.empty() || (!o.allow_partial_adapter && !o.adapter_norms),
+        "train: --allow_partial_adapter and --adapter_norms mean nothing without --adapter");
+  parse_schedule(o.lr_scheduler_type);
+}
+
+}  // namespace vlm2vec

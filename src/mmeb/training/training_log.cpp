@@ -1,0 +1,136 @@
+#include "mmeb/training/training_log.h"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "tensor/io/files.h"
+#include "tensor/io/json_lines.h"
+
+namespace vlm2vec {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+// The lines of the steps that a checkpoint has.
+std::string first_lines(const fs::path& file, int64_t steps) {
+  if (steps == 0) return "";
+  const std::string text = read_text(file);
+  size_t end = 0;
+  for (int64_t i = 0; i < steps; ++i) {
+    end = text.find('\n', end);
+    if (end == std::string::npos)
+      fail(Exit::data, file.string(), ": has ", i, " steps, the checkpoint ", steps, "; does the log belong to it?");
+    ++end;
+  }
+  return text.substr(0, end);
+}
+
+// The fields of a line of log.jsonl, in order.
+template <class Step, class Visit>
+void fields(Step& step, Visit&& visit) {
+  visit("step", step.step);
+  visit("epoch", step.epoch);
+  visit("pairs", step.pairs);
+  visit("loss", step.loss);
+  visit("grad_norm", step.grad_norm);
+  visit("learning_rate", step.learning_rate);
+  visit("in_batch_accuracy", step.in_batch_accuracy);
+  visit("duplicates", step.duplicates);
+  visit("seconds", step.seconds);
+  visit("peak_bytes", step.peak_bytes);
+}
+
+std::string to_line(const StepLog& step) {
+  Json line;
+  fields(step, [&](const char* name, const auto& value) { line[name] = value; });
+  return line.dump();
+}
+
+StepLog from_line(const Json& line) {
+  StepLog step;
+  fields(step, [&](const char* name, auto& value) {
+    if (!line.contains(name) || !line[name].is_number()) fail(Exit::data, name, " is no number");
+    line[name].get_to(value);
+  });
+  return step;
+}
+
+}  // namespace
+
+TrainingLog::TrainingLog(const TrainOptions& o, int64_t steps, int64_t num_train_epochs)
+    : options_(o), num_train_epochs_(num_train_epochs), file_((fs::path(o.output_dir) / "log.jsonl").string()) {
+  write_text(file_, first_lines(file_, steps));
+  if (steps > 0) read_json_lines(file_, [&](const Json& line) { count(from_line(line)); });
+  stream_.open(file_, std::ios::app);
+  if (o.report_to != "tensorboard") return;
+  const fs::path output = o.output_dir;
+  const std::string name = o.run_name.empty() ? (output / "").parent_path().filename().string() : o.run_name;
+  tensorboard_.emplace(o.logging_dir.empty() ? output / "runs" / name : fs::path(o.logging_dir));
+}
+
+bool TrainingLog::count(const StepLog& step) {
+  last_ = step;
+  ++interval_.steps;
+  interval_.pairs += step.pairs;
+  interval_.loss += step.loss;
+  interval_.accuracy += step.in_batch_accuracy;
+  interval_.seconds += step.seconds;
+  interval_.peak_bytes = std::max(interval_.peak_bytes, step.peak_bytes);
+  if (step.step % options_.logging_steps != 0) return false;
+  entry_ = std::exchange(interval_, {});
+  history_.push_back({{"epoch", step.epoch},
+                      {"grad_norm", step.grad_norm},
+                      {"learning_rate", step.learning_rate},
+                      {"loss", std::round(entry_.loss / double(entry_.steps) * 1e4) / 1e4},  // four digits, as there
+                      {"step", step.step}});
+  return true;
+}
+
+void TrainingLog::add(const StepLog& step) {
+  stream_ << to_line(step) << std::endl;
+  if (!stream_) fail(Exit::resources, file_, ": writing failed; is the disk full?");
+  if (!count(step) || !tensorboard_) return;
+  const double steps = double(entry_.steps);
+  tensorboard_->add(step.step, {{"train/loss", entry_.loss / steps},
+                                {"train/grad_norm", step.grad_norm},
+                                {"train/learning_rate", step.learning_rate},
+                                {"train/epoch", step.epoch},
+                                {"train/in_batch_accuracy", entry_.accuracy / steps},
+                                {"perf/pairs_per_s", double(entry_.pairs) / entry_.seconds},
+                                {"perf/peak_bytes", double(entry_.peak_bytes)}});
+}
+
+std::string TrainingLog::trainer_state() const {
+  const bool over = last_.step >= options_.max_steps;
+  const Json control = {{"args",
+                         {{"should_epoch_stop", false},
+                          {"should_evaluate", false},
+                          {"should_log", false},
+                          {"should_save", true},
+                          {"should_training_stop", over}}},
+                        {"attributes", Json::object()}};
+  return Json{{"best_metric", nullptr},
+              {"best_model_checkpoint", nullptr},
+              {"epoch", last_.epoch},
+              {"eval_steps", 500},
+              {"global_step", last_.step},
+              {"is_hyper_param_search", false},
+              {"is_local_process_zero", true},
+              {"is_world_process_zero", true},
+              {"log_history", history_},
+              {"logging_steps", options_.logging_steps},
+              {"max_steps", options_.max_steps},
+              {"num_input_tokens_seen", 0},
+              {"num_train_epochs", num_train_epochs_},
+              {"save_steps", options_.save_steps},
+              {"stateful_callbacks", {{"TrainerControl", control}}},
+              {"total_flos", 0.0},
+              {"train_batch_size", options_.per_device_train_batch_size},
+              {"trial_name", nullptr},
+              {"trial_params", nullptr}}
+             .dump(2) +
+         "\n";
+}
+
+}  // namespace vlm2vec

@@ -1,0 +1,236 @@
+#include "mmeb/training/training_rows.h"
+
+#include <cmath>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "mmeb/data/dataset_config.h"
+#include "tensor/io/files.h"
+
+namespace vlm2vec {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kStandardSteps = 2000;  // of the official V1 recipe
+
+int64_t parts(int64_t whole, int64_t part) { return (whole + part - 1) / part; }
+
+// The last batch of an epoch may be smaller, as Hugging Face counts. A step may have batches of two epochs, where
+// Hugging Face ends it with the epoch.
+int64_t steps_of(const TrainOptions& o, int64_t rows) {
+  if (o.max_steps > 0) return o.max_steps;
+  if (o.num_train_epochs == 0) return kStandardSteps;
+  const double batches = o.num_train_epochs * double(parts(rows, o.per_device_train_batch_size));
+  return int64_t(std::ceil(batches / double(o.gradient_accumulation_steps)));
+}
+
+// Where the rows are that a folder or a file gives.
+std::vector<TrainSource> sources_of(const TrainOptions& o) {
+  std::vector<TrainSource> sources;
+  if (o.train_file.empty()) sources = train_folder(o.dataset_name, o.subset_name, o.dataset_split);
+  else sources = {{o.train_file, o.train_file, fs::path(o.train_file).parent_path()}};
+  for (TrainSource& source : sources) {
+    source.limit = o.num_sample_per_subset;
+    if (!o.image_dir.empty()) source.image_dir = o.image_dir;
+  }
+  return sources;
+}
+
+// Rows of one block: official scripts give their number, or a share of the batch.
+int64_t block_of(const TrainOptions& o) {
+  const double size = o.homogeneous_batch_size_per_device;
+  if (size == 0) return 1;
+  const double rows = size > 1 ? size : size * double(o.per_device_train_batch_size);
+  if (rows < 1 || (size > 1 && rows != std::floor(rows)) || rows > 1e15)
+    fail(Exit::usage, "train: --homogeneous_batch_size_per_device ", size, " with batches of ",
+         o.per_device_train_batch_size,
+         "; expected a whole number of rows, or a share of the batch of one row or more");
+  return int64_t(rows);
+}
+
+// The rows of each step as --batches lists them.
+std::vector<std::vector<int64_t>> read_batches(const TrainOptions& o, int64_t rows) {
+  std::vector<std::vector<int64_t>> batches;
+  try {
+    batches = read_json(o.batches).get<std::vector<std::vector<int64_t>>>();
+  } catch (const nlohmann::json::exception&) {
+    fail(Exit::data, o.batches, ": expected a JSON list of lists of row numbers");
+  }
+  for (size_t i = 0; i < batches.size(); ++i) {
+    if (batches[i].empty()) fail(Exit::data, o.batches, ": batch ", i + 1, " is empty");
+    for (const int64_t row : batches[i])
+      if (row < 0 || row >= rows)
+        fail(Exit::data, o.batches, ": row ", row, " of a file with ", rows, " rows (numbers start at 0)");
+  }
+  const int64_t steps = steps_of(o, rows), each = o.gradient_accumulation_steps;
+  if (int64_t(batches.size()) < steps * each)
+    fail(Exit::usage, "train: ", steps, steps == 1 ? " step" : " steps", " of ", each,
+         each == 1 ? " batch" : " batches", ", but ", o.batches, " has ", batches.size(), "; lower --max_steps");
+  return batches;
+}
+
+Sampler listed_sampler(const std::vector<std::vector<int64_t>>& batches) {
+  return [batches, position = size_t(0)]() mutable {
+    std::vector<RowId> batch;
+    for (const int64_t row : batches[position]) batch.push_back({0, int32_t(row)});
+    ++position;
+    return batch;
+  };
+}
+
+// FNV-1a.
+class Fingerprint {
+ public:
+  void add(std::string_view text) {
+    for (const unsigned char c : text) hash_ = (hash_ ^ c) * 0x100000001B3u;
+    hash_ *= 0x100000001B3u;  // a boundary
+  }
+  void add(const Side& side) { add(side.text), add(side.image); }
+  uint64_t value() const { return hash_; }
+
+ private:
+  uint64_t hash_ = 0xCBF29CE484222325u;
+};
+
+}  // namespace
+
+std::string sampling_of(const TrainOptions& o) {
+  if (!o.batches.empty()) return "";
+  if (!o.sampling.empty()) return o.sampling;
+  return o.dataset_config.empty() ? "shuffled" : "interleaved";
+}
+
+void check_row_options(const TrainOptions& o) {
+  const TrainOptions standard;
+  const auto usage = [](bool ok, const auto&... parts) {
+    if (!ok) fail(Exit::usage, "train: ", parts...);
+  };
+  usage(!o.dataset_name.empty() + !o.train_file.empty() + !o.dataset_config.empty() == 1,
+        "one of --dataset_name, --dataset_config and --train_file is needed, and only one");
+  usage(o.batches.empty() || !o.train_file.empty(), "--batches numbers the rows of one file; it needs --train_file");
+  usage(o.train_file.empty() || o.subset_name.empty(),
+        "--subset_name picks sets of a folder; --train_file is one file");
+  usage(!o.dataset_name.empty() || o.dataset_split == standard.dataset_split,
+        "--dataset_split picks the rows of a folder's sets; it needs --dataset_name");
+  usage(o.dataset_split.find('/') == std::string::npos && !o.dataset_split.empty(), "--dataset_split ", o.dataset_split,
+        ", expected a name such as original or diverse_instruction");
+  usage(o.num_sample_per_subset >= 0, "--num_sample_per_subset cannot be negative");
+  usage(o.dataset_config.empty() || (o.subset_name.empty() && o.num_sample_per_subset == 0 && o.image_dir.empty()),
+        "--subset_name, --num_sample_per_subset and --image_dir stand in each row of --dataset_config");
+  usage(!o.dataset_config.empty() || o.data_basedir.empty(), "--data_basedir means nothing without --dataset_config");
+  usage(o.sampling.empty() || o.sampling == "shuffled" || o.sampling == "interleaved" || o.sampling == "balanced",
+        "--sampling ", o.sampling, ", expected shuffled, interleaved or balanced");
+  usage(o.batches.empty() || o.sampling.empty(),
+        "--sampling means nothing beside --batches, which names each batch's rows");
+  usage(o.interleave_stopping_strategy == "all_exhausted" || o.interleave_stopping_strategy == "first_exhausted",
+        "--interleave_stopping_strategy ", o.interleave_stopping_strategy,
+        ", expected all_exhausted or first_exhausted");
+  usage(sampling_of(o) == "interleaved" || (o.interleave_stopping_strategy == standard.interleave_stopping_strategy &&
+                                            o.homogeneous_batch_size_per_device == 0),
+        "--interleave_stopping_strategy and --homogeneous_batch_size_per_device mean nothing without --sampling "
+        "interleaved");
+  usage(o.homogeneous_batch_size_per_device >= 0, "--homogeneous_batch_size_per_device cannot be negative");
+  usage(o.num_hardneg >= 0, "--num_hardneg cannot be negative");
+}
+
+TrainingRows::TrainingRows(const TrainOptions& o)
+    : sampling_(sampling_of(o)),
+      batch_size_(o.per_device_train_batch_size),
+      accumulation_(o.gradient_accumulation_steps),
+      num_hardneg_(o.num_hardneg),
+      num_train_epochs_(o.num_train_epochs) {
+  DatasetConfig<TrainSource> config;
+  if (o.dataset_config.empty()) config.sources = sources_of(o);
+  else config = read_train_config(o.dataset_config, o.data_basedir);
+  config_note_ = config.note;
+  sets_ = read_train_sets(config.sources, o.num_hardneg > 0);
+  std::vector<int64_t> sizes;
+  Interleaving interleaving;
+  for (const TrainSet& set : sets_) {
+    sizes.push_back(int64_t(set.rows.size())), row_count_ += sizes.back();
+    interleaving.weights.push_back(set.source.weight);
+  }
+  steps_ = steps_of(o, row_count_);
+  if (sampling_.empty()) {
+    batches_ = read_batches(o, row_count_);
+    sampler_ = listed_sampler(batches_);
+  } else if (sampling_ == "interleaved") {
+    interleaving.block = block_of(o);
+    interleaving.first_exhausted = o.interleave_stopping_strategy == "first_exhausted";
+    sampler_ = interleaved_sampler(sizes, interleaving, batch_size_, o.seed);
+  } else {
+    sampler_ = (sampling_ == "shuffled" ? shuffled_sampler : balanced_sampler)(sizes, batch_size_, o.seed);
+  }
+}
+
+void TrainingRows::check_pictures() const {
+  std::map<fs::path, PictureCheck> checks;
+  for (const TrainSet& set : sets_) {
+    PictureCheck& check = checks.try_emplace(set.source.image_dir, set.pictures).first->second;
+    set.rows.each_picture([&](const std::string& path, size_t row) { check.add(path, row, set.source.name); });
+  }
+  for (const auto& [folder, check] : checks) check.require_all();
+}
+
+int64_t TrainingRows::epochs() const {
+  if (num_train_epochs_ > 0) return int64_t(std::ceil(num_train_epochs_));
+  const int64_t drawn = steps_ * accumulation_;
+  if (batches_.empty()) return parts(drawn, parts(row_count_, batch_size_));
+  int64_t pairs = 0;
+  for (int64_t i = 0; i < drawn; ++i) pairs += int64_t(batches_[size_t(i)].size());
+  return parts(pairs, row_count_);
+}
+
+std::string TrainingRows::name_of(RowId id) const {
+  return sentence("row ", id.row + 1, " of ", sets_[size_t(id.set)].source.name);
+}
+
+std::string TrainingRows::summary() const {
+  const std::string times = accumulation_ > 1 ? sentence(accumulation_, " times ") : "",
+                    pairs =
+                        sampling_.empty() ? "the pairs that --batches names" : sentence(times, batch_size_, " pairs"),
+                    order = sampling_.empty() ? "" : sampling_ + ", ";
+  return sentence(row_count_, " rows of ", sets_.size(), sets_.size() == 1 ? " set, " : " sets, ", order, steps_,
+                  steps_ == 1 ? " step of " : " steps of ", pairs);
+}
+
+std::string TrainingRows::note() const {
+  std::vector<std::string> notes;
+  if (!config_note_.empty()) notes.push_back(config_note_);
+  bool weighted = false;
+  size_t negatives = 0;
+  for (const TrainSet& set : sets_)
+    weighted |= set.source.weight != sets_[0].source.weight, negatives += set.rows.negatives();
+  if (num_hardneg_ > 0 && negatives == 0)
+    notes.push_back(sentence("train: --num_hardneg ", num_hardneg_, ", but no row has negatives"));
+  if (weighted && sampling_ != "interleaved")
+    notes.push_back("train: the weights of --dataset_config mean nothing with --sampling " + sampling_);
+  if (sampling_ == "balanced" && batch_size_ > row_count_)
+    notes.push_back(sentence("train: a batch of ", batch_size_, " pairs repeats some of the ", row_count_,
+                             " rows, and equal rows are each other's wrong answers; lower "
+                             "--per_device_train_batch_size"));
+  if (sampling_ == "shuffled" && batch_size_ > row_count_)
+    notes.push_back(sentence("train: each step has all ", row_count_, " rows, fewer than a batch of ", batch_size_));
+  std::string lines;
+  for (const std::string& note : notes) lines += (lines.empty() ? "" : "\n") + note;
+  return lines;
+}
+
+uint64_t TrainingRows::fingerprint() const {
+  Fingerprint hash;
+  for (const TrainSet& set : sets_) {
+    for (size_t i = 0; i < set.rows.size(); ++i) {
+      const TrainRow row = set.rows[i];
+      hash.add(row.query);
+      for (const Side& side : row.positives) hash.add(side);
+      for (const Side& side : row.negatives) hash.add(side);
+    }
+    hash.add(sentence(set.source.weight));
+  }
+  for (const auto& batch : batches_)
+    for (const int64_t row : batch) hash.add(std::to_string(row));
+  return hash.value();
+}
+
+}  // namespace vlm2vec
