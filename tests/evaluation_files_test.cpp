@@ -94,23 +94,24 @@ TEST(EvaluationFiles, GoldenScoresAndPredictions) {
 
 TEST(EvaluationFiles, info_and_vectors) {
   const TemporaryFolder folder("files");
-  const std::vector<Side> sides = {{"q", "q.png"}, {"a", ""}, {"b", ""}};
-  const std::vector<EvalRow> rows = {{sides[0], {sides[2], sides[1], sides[2]}, {"b", "a", "b"}},
+  const std::vector<Side> sides = {{"q", "q.png"}, {"a", ""}, {"b", ""}, {"c", ""}};
+  const std::vector<EvalRow> rows = {{sides[0], {sides[2], sides[1], sides[2], sides[3]}, {"b", "a", "b", "c"}},
                                      {sides[1], {sides[1]}, {"a"}}};
-  const Tensor embeddings = from_vector<float>({1, 0, 0, 1, 1, 0}, {3, 2});
-  const EvaluatedSet set = rank_set("S", rows, sides, embeddings, {0, 1}, {{2, 1, 2}, {1}});
-  EXPECT_TRUE(set.results[0].correct && set.results[0].tie && !set.results[1].tie);
+  const Tensor embeddings = from_vector<float>({1, 0, 0, 1, 1, 0, 1, 0}, {4, 2});
+  const EvaluatedSet set = rank_set("S", rows, sides, embeddings, {0, 1}, {{2, 1, 2, 3}, {1}});
+  // b and its duplicate are both right, c ties with them
+  EXPECT_TRUE(set.results[0].correct && set.results[0].tie() && !set.results[1].tie());
   write_set_files(folder.path(), set, true);
   const auto info = lines_of(folder / "S_info.jsonl"), targets = lines_of(folder / "S_tgt_ids.jsonl");
-  EXPECT_EQ(info.at(0), json::parse(R"({"cand_names": ["b", "a", "b"], "label_name": "b"})"));
+  EXPECT_EQ(info.at(0), json::parse(R"({"cand_names": ["b", "a", "b", "c"], "label_name": "b"})"));
   EXPECT_EQ(lines_of(folder / "S_qry_ids.jsonl").at(0), json::parse(R"({"text": "q", "img_path": "q.png"})"));
-  ASSERT_EQ(targets.size(), 2u);
+  ASSERT_EQ(targets.size(), 3u);
   EXPECT_EQ(targets[0].at("text"), "b");
   const std::string npy = read_text(folder / "S_tgt.npy");
-  EXPECT_NE(npy.find("'shape': (2, 2)"), npy.npos);
-  float stored[4];
+  EXPECT_NE(npy.find("'shape': (3, 2)"), npy.npos);
+  float stored[6];
   std::memcpy(stored, npy.data() + npy.size() - sizeof stored, sizeof stored);
-  EXPECT_EQ(std::vector<float>(stored, stored + 4), (std::vector<float>{1, 0, 0, 1}));
+  EXPECT_EQ(std::vector<float>(stored, stored + 6), (std::vector<float>{1, 0, 0, 1, 1, 0}));
   EXPECT_EQ(read_json(folder / "S_score.json").at("num_ties"), 1);
 }
 

@@ -11,6 +11,7 @@
 namespace vlm2vec {
 namespace {
 
+namespace fs = std::filesystem;
 using nlohmann::json;
 
 TEST(Rank, first_among_equals_wins) {
@@ -21,8 +22,8 @@ TEST(Rank, first_among_equals_wins) {
   for (const RowResult& row : rows) best.push_back(row.best), ranks.push_back(row.rank);
   EXPECT_EQ(best, (std::vector<int32_t>{0, 1, 2, 0}));
   EXPECT_EQ(ranks, (std::vector<int32_t>{1, 3, 2, 1}));
-  EXPECT_TRUE(rows[0].correct && rows[0].tie);  // its positive ties with candidate 1
-  EXPECT_TRUE(!rows[1].correct && !rows[1].tie && rows[3].correct && !rows[3].tie);
+  EXPECT_TRUE(rows[0].correct && rows[0].tie());  // its positive ties with candidate 1
+  EXPECT_TRUE(!rows[1].correct && !rows[1].tie() && rows[3].correct && !rows[3].tie());
   EXPECT_EQ(rows[3].candidates, 2);
   EXPECT_EQ(rank_lists(embeddings, {0, 0, 2, 2}, candidates, Score::dot)[2], (std::vector<int32_t>{2, 0, 1}));
   EXPECT_EQ(rank_lists(embeddings, {0, 0, 2, 2}, candidates, Score::dot, 2)[1], (std::vector<int32_t>{1, 2}));
@@ -69,12 +70,14 @@ TEST(Evaluate, writes_what_it_promises) {
       for (const char letter : {'x', 'y', 'z'}) values.push_back(input.text[0] == letter);
     return from_vector(values, {int64_t(inputs.size()), 3});
   };
-  const Summary s =
-      evaluate({folder.path() / "data", folder.path() / "data", {}, "<image>"}, embed, folder.path() / "out");
+  const fs::path data = folder / "data";
+  const Summary s = evaluate({eval_folder(data), read_tasks(data), "<image>"}, embed, folder.path() / "out").summary;
   EXPECT_EQ(embedded, std::vector<size_t>{4});
   EXPECT_NEAR(s.overall, 100.0 * 2 / 3, 1e-9);  // rows 1 and 3 (a tie of zeros, which the first index wins)
   EXPECT_NEAR(s.sets[0].chance, 100.0 * (0.5 + 0.25 + 0.5) / 3, 1e-9);
   EXPECT_EQ(s.sets[0].ties, 1);
+  EXPECT_EQ(s.sets[0].ties_last, 1);
+  EXPECT_EQ(intervals(s).sets[0].high, 100);
   const json score = read_json(folder.path() / "out/Set_score.json"),
              summary = read_json(folder.path() / "out/summary.json");
   EXPECT_EQ(score["num_correct"], 2);
@@ -88,6 +91,76 @@ TEST(Evaluate, writes_what_it_promises) {
   const std::string predictions = read_text(folder.path() / "out/Set_pred.jsonl");
   EXPECT_EQ(std::count(predictions.begin(), predictions.end(), '\n'), 3);
   EXPECT_NEAR(read_summary(folder.path() / "out", read_tasks(folder.path() / "data")).overall, s.overall, 1e-12);
+}
+
+// Two sets of letters, the embedding of a text its last letter: "find a" is near "a" only.
+struct Letters : testing::Test {
+  TemporaryFolder folder{"letters"};
+  EvaluationData data;
+  void SetUp() override {
+    std::string rows;
+    for (const char letter : std::string("abcdef")) {
+      const std::string own(1, letter), next(1, letter == 'f' ? 'a' : char(letter + 1));
+      rows +=
+          json{{"qry_text", "find " + own}, {"qry_img_path", ""}, {"tgt_text", {own, next}}, {"tgt_img_path", {"", ""}}}
+              .dump() +
+          "\n";
+    }
+    for (const char* set : {"Classes", "Texts"}) {
+      fs::create_directories(folder / "data" / set);
+      write_text(folder / "data" / set / "test.jsonl", rows);
+    }
+    data.sets = eval_folder(folder / "data");
+    data.tasks = {{"Classes", "classification", "IND"}, {"Texts", "retrieval", "OOD"}};
+  }
+  static Tensor embed(const std::vector<EncoderInput>& inputs, const std::string&) {
+    Tensor vectors({int64_t(inputs.size()), 26}, DType::f32, Device::cpu);
+    std::fill_n(vectors.data<float>(), vectors.numel(), 0.0f);
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      char letter = inputs[i].text.back();
+      if (inputs[i].text.starts_with("wrong")) letter = letter == 'f' ? 'a' : char(letter + 1);
+      vectors.data<float>()[i * 26 + size_t(letter - 'a')] = 1;
+    }
+    return vectors;
+  }
+};
+
+TEST_F(Letters, num_candidates_is_of_each_query_but_in_classification) {
+  data.num_candidates = 4;
+  const Evaluation four = evaluate(data, embed, folder / "out");
+  EXPECT_NEAR(four.summary.sets[0].chance, 50, 1e-9);
+  EXPECT_NEAR(four.summary.sets[1].chance, 25, 1e-9);
+  EXPECT_EQ(four.summary.overall, 100);
+  EXPECT_TRUE(four.notes.empty());
+  const std::string info = read_text(folder / "out/Texts_info.jsonl");
+  const json row = json::parse(info.substr(0, info.find('\n')));
+  EXPECT_EQ(row.at("cand_names").size(), 4u);
+  EXPECT_EQ(row.at("cand_names")[0], "a");
+  data.num_candidates = 7;
+  const Evaluation seven = evaluate(data, embed, "");
+  ASSERT_EQ(seven.notes.size(), 1u);
+  EXPECT_EQ(seven.notes[0], "Texts has 6 candidates, fewer than --num_candidates 7");
+}
+
+TEST_F(Letters, a_global_set_is_ranked_among_all) {
+  data.sets[1].global = true;
+  EXPECT_NEAR(evaluate(data, embed, "").summary.sets[1].chance, 100.0 / 6, 1e-9);
+}
+
+TEST_F(Letters, prompt_variants_move_the_score) {
+  data.prompt_variants = {{"Texts", {"seek", "wrong"}}};
+  const Summary s = evaluate(data, embed, folder / "out").summary;
+  EXPECT_TRUE(s.sets[0].variants.empty());
+  ASSERT_EQ(s.sets[1].variants.size(), 3u);
+  EXPECT_EQ(s.sets[1].variants[0], (std::pair<std::string, double>("find ", 100)));
+  EXPECT_EQ(s.sets[1].variants[1], (std::pair<std::string, double>("seek", 100)));
+  EXPECT_EQ(s.sets[1].variants[2], (std::pair<std::string, double>("wrong", 0)));
+  const std::string table = variants_table(s);
+  EXPECT_NE(table.find("Texts"), table.npos) << table;
+  EXPECT_EQ(table.find("Classes"), table.npos) << table;
+  EXPECT_EQ(read_json(folder / "out/summary.json")["datasets"]["Texts"]["prompt_variants"].size(), 3u);
+  data.prompt_variants = {{"Text", {"seek"}}};
+  expect_error(Exit::usage, "Text is none of the sets", [&] { evaluate(data, embed, ""); });
 }
 
 // A set named twice would be trained on and counted twice.

@@ -28,9 +28,6 @@ TEST(Retrieval, recall_both_ways_among_all) {
             "\n";
   }
   write_text(folder / "circle.jsonl", rows);
-  EvaluationData data;
-  data.image_dir = folder.path();
-  data.image_token = "<image>";
   size_t embedded = 0;
   const EmbedFunction embed = [&](const std::vector<EncoderInput>& inputs, const std::string& set) {
     EXPECT_EQ(set, "circle");
@@ -48,7 +45,7 @@ TEST(Retrieval, recall_both_ways_among_all) {
     }
     return vectors;
   };
-  const auto scores = evaluate_retrieval(folder / "circle.jsonl", data, embed, folder / "out");
+  const auto scores = evaluate_retrieval(folder / "circle.jsonl", folder.path(), "<image>", embed, folder / "out");
   EXPECT_EQ(embedded, 36u);
   ASSERT_EQ(scores.size(), 2u);
   EXPECT_EQ(scores[0].name, "circle_i2t");

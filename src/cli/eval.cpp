@@ -9,6 +9,22 @@
 namespace vlm2vec {
 namespace {
 
+void check_options(const EvalOptions& o, const std::vector<std::string>& beside) {
+  const auto usage = [](bool ok, const auto&... parts) {
+    if (!ok) fail(Exit::usage, "eval: ", parts...);
+  };
+  usage(o.per_device_eval_batch_size > 0, "--per_device_eval_batch_size must be positive");
+  usage(!o.dataset_name.empty() + !o.dataset_config.empty() + !o.retrieval_file.empty() == 1,
+        "one of --dataset_name, --dataset_config and --retrieval_file is needed, and only one");
+  usage(o.retrieval_file.empty() || (beside.empty() && o.num_candidates == 0 && o.prompt_variants.empty()),
+        "--beside, --num_candidates and --prompt_variants are for the sets of MMEB, not for --retrieval_file");
+  usage(!o.dataset_name.empty() || o.subset_name.empty(), "--subset_name picks sets of --dataset_name");
+  usage(o.dataset_config.empty() || o.image_dir.empty(), "--image_dir stands in each row of --dataset_config");
+  usage(!o.dataset_config.empty() || o.data_basedir.empty(), "--data_basedir means nothing without --dataset_config");
+  usage(o.num_candidates == 0 || o.num_candidates > 1, "--num_candidates ", o.num_candidates,
+        ", expected 2 or more: the right one and another");
+}
+
 Exit run_retrieval(const EvalOptions& options, Device device, bool quiet, bool json) {
   const std::vector<RecallScore> scores = evaluate_retrieval(options, device, quiet);
   nlohmann::ordered_json result;
@@ -40,24 +56,22 @@ Exit run_eval(const Command& command, const Arguments& arguments) {
   official_options(line, options);
   if (!line.parse(arguments)) return Exit::ok;
 
-  if (options.per_device_eval_batch_size < 1) fail(Exit::usage, "eval: --per_device_eval_batch_size must be positive");
-  if (options.dataset_name.empty() == options.retrieval_file.empty())
-    fail(Exit::usage, "eval: give either --dataset_name or --retrieval_file");
-  if (!options.retrieval_file.empty() && (!beside.empty() || !options.subset_name.empty()))
-    fail(Exit::usage, "eval: --beside and --subset_name are for the sets of --dataset_name");
+  check_options(options, beside);
   if (!options.retrieval_file.empty()) return run_retrieval(options, device, quiet, json);
   const auto title = [](const fs::path& folder) { return (folder / "").parent_path().filename().string(); };
   std::vector<std::pair<std::string, Summary>> columns;
   if (!beside.empty()) {
-    const std::vector<Task> tasks = read_tasks(options.dataset_name);
+    const std::vector<Task> tasks = tasks_of(options);
     for (const std::string& folder : beside) columns.emplace_back(title(folder), read_summary(folder, tasks));
   }
   const Summary summary = evaluate(options, device, quiet);
-  const std::vector<Task> tasks = read_tasks(options.dataset_name);
+  const std::vector<Task> tasks = tasks_of(options);
   columns.emplace_back(title(options.encode_output_path), summary);
   columns.insert(columns.begin(), {"chance", chance_summary(summary, tasks)});
   if (json) std::cout << nlohmann::ordered_json::parse(summary_json(summary)) << '\n';
-  else if (!quiet) std::cout << score_table(columns, tasks) << published_table(summary, columns.back().first);
+  else if (!quiet)
+    std::cout << score_table(columns, tasks) << variants_table(summary)
+              << (options.num_candidates > 0 ? "" : published_table(summary, columns.back().first));
   return Exit::ok;
 }
 

@@ -144,7 +144,9 @@ struct TrainOptions : ModelOptions {
 };
 
 struct EvalOptions : ModelOptions {
-  std::string dataset_name, retrieval_file, image_dir, encode_output_path, embedding_cache;
+  std::string dataset_name, dataset_config, data_basedir, retrieval_file, image_dir, encode_output_path,
+      embedding_cache, prompt_variants;
+  int64_t num_candidates = 0;
   std::vector<std::string> subset_name;
   int64_t per_device_eval_batch_size = 32;
   bool save_embeddings = true;
@@ -154,6 +156,8 @@ struct EvalOptions : ModelOptions {
     ModelOptions::fields(visit);
     visit("dataset_name", dataset_name, "folder of test sets, one sub-folder each (MMEB-eval)");
     visit("subset_name", subset_name, "only these sets of the folder");
+    visit("dataset_config", dataset_config, "official YAML file that names the sets, instead of a folder");
+    visit("data_basedir", data_basedir, "joined before relative folders in dataset_config");
     visit("retrieval_file", retrieval_file,
           "instead of a folder: rows {\"filename\": picture, \"caption\": [texts]}, as Flickr30K has them, for recall "
           "both ways among all of them");
@@ -162,6 +166,10 @@ struct EvalOptions : ModelOptions {
           "images are read in place (default: dataset_name, or the folder of retrieval_file)");
     visit("encode_output_path", encode_output_path, "where scores, predictions, embeddings and summary.json go");
     visit("save_embeddings", save_embeddings, "write the vectors of each set too: {set}_qry.npy, {set}_tgt.npy");
+    visit("num_candidates", num_candidates,
+          "candidates of each query, drawn from its row and then its set, but in classification (0: those of the row)");
+    visit("prompt_variants", prompt_variants,
+          "JSON file {\"Set\": [\"instruction\", ...]}, or \"*\" for all: how far other instructions move the scores");
     visit("per_device_eval_batch_size", per_device_eval_batch_size,
           "inputs embedded at a time; scores do not depend on it");
     visit(

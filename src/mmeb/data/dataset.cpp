@@ -103,6 +103,14 @@ std::vector<TrainSource> train_folder(const fs::path& folder, const std::vector<
   return sources;
 }
 
+std::vector<EvalSource> eval_folder(const fs::path& folder, const std::vector<std::string>& subsets,
+                                    const fs::path& image_dir) {
+  std::vector<EvalSource> sources;
+  for (const std::string& name : list_subsets(folder, "test.jsonl", subsets))
+    sources.push_back({name, folder / name / "test.jsonl", image_dir.empty() ? folder : image_dir});
+  return sources;
+}
+
 EncoderInput encoder_input(const Side& side, const std::string& image_token, const Pictures& image_dir, uint64_t key) {
   EncoderInput input{replace_stored_tokens(side.text, image_token), {}, key};
   if (!side.image.empty()) input.images.push_back(image_dir.locate(side.image));

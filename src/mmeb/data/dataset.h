@@ -36,6 +36,13 @@ struct TrainSet {
   Pictures pictures;  // in source.image_dir
 };
 
+struct EvalSource {
+  std::string name;
+  std::filesystem::path file;       // of rows (row_files.h)
+  std::filesystem::path image_dir;  // joined before their picture paths
+  bool global = false;              // ranked among the candidates of all rows instead of the row's own
+};
+
 // Errors (Exit::data) name file and row. Negatives are left out unless they are wanted. In a training row null, "" with
 // "" and an absent column all say that there is no negative. The name of a test file's folder is the set's.
 TrainRows read_train_rows(const std::filesystem::path& file, int64_t limit = 0, bool negatives = false);
@@ -45,6 +52,9 @@ std::vector<TrainSet> read_train_sets(const std::vector<TrainSource>& sources, b
 std::vector<TrainSource> train_folder(const std::filesystem::path& folder, const std::vector<std::string>& subsets = {},
                                       const std::string& split = "original");
 std::vector<EvalRow> read_eval_rows(const std::filesystem::path& file);
+// The sets of a folder such as MMEB-eval, all or those named; their pictures in `image_dir`, or if empty the folder.
+std::vector<EvalSource> eval_folder(const std::filesystem::path& folder, const std::vector<std::string>& subsets = {},
+                                    const std::filesystem::path& image_dir = {});
 
 // The subsets of a folder in alphabetical order, or those named: the folders with rows for `file` (row_files.h).
 std::vector<std::string> list_subsets(const std::filesystem::path& folder, const std::string& file,

@@ -12,13 +12,6 @@
 
 namespace vlm2vec {
 
-struct EvalSource {
-  std::string name;
-  std::filesystem::path file;       // of rows (row_files.h)
-  std::filesystem::path image_dir;  // joined before their picture paths
-  bool global = false;              // ranked among the candidates of all rows instead of the row's own
-};
-
 template <class Source>
 struct DatasetConfig {
   std::vector<Source> sources;  // in the file's order

@@ -1,6 +1,7 @@
 #include "mmeb/evaluation/candidate_lists.h"
 
 #include <algorithm>
+#include <unordered_set>
 
 #include "tensor/error.h"
 #include "tensor/random.h"
@@ -33,6 +34,21 @@ std::vector<std::vector<int32_t>> with_num_candidates(const std::vector<std::vec
     if (int64_t(chosen.back().size()) < n) take(pool);
   }
   return chosen;
+}
+
+std::vector<std::vector<int32_t>> with_all_candidates(const std::vector<std::vector<int32_t>>& candidates) {
+  std::vector<int32_t> pool;
+  std::unordered_set<int32_t> seen;
+  for (const auto& list : candidates)
+    for (const int32_t candidate : list)
+      if (seen.insert(candidate).second) pool.push_back(candidate);
+  std::vector<std::vector<int32_t>> all;
+  for (const auto& list : candidates) {
+    all.push_back({list[0]});
+    for (const int32_t candidate : pool)
+      if (candidate != list[0]) all.back().push_back(candidate);
+  }
+  return all;
 }
 
 std::string shortage_note(const std::string& set, const std::vector<std::vector<int32_t>>& candidates, int64_t n) {

@@ -14,6 +14,10 @@ namespace vlm2vec {
 std::vector<std::vector<int32_t>> with_num_candidates(const std::vector<std::vector<int32_t>>& candidates, int64_t n,
                                                       uint64_t seed);
 
+// Of each row its positive, then every other candidate of the set in the order in which they first come: what
+// `eval_type: global` ranks.
+std::vector<std::vector<int32_t>> with_all_candidates(const std::vector<std::vector<int32_t>>& candidates);
+
 // "Scene_t2i has 40 candidates, fewer than --num_candidates 100"; empty if every row has n.
 std::string shortage_note(const std::string& set, const std::vector<std::vector<int32_t>>& candidates, int64_t n);
 

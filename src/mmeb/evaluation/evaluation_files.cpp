@@ -18,14 +18,12 @@ using Json = nlohmann::ordered_json;
 Json score_json(const EvaluatedSet& set) {
   Json score;
   for (const auto& [key, value] : ranking_metrics(set.predictions)) score[key] = value;
-  const auto count = [&](bool RowResult::*what) {
-    return std::count_if(set.results.begin(), set.results.end(), [&](const RowResult& r) { return r.*what; });
-  };
+  const auto correct = std::count_if(set.results.begin(), set.results.end(), [](const auto& r) { return r.correct; });
   score["num_pred"] = set.predictions.size();
   score["num_data"] = set.rows.size();
-  score["acc"] = double(count(&RowResult::correct)) / double(set.rows.size());
-  score["num_correct"] = count(&RowResult::correct);
-  score["num_ties"] = count(&RowResult::tie);
+  score["acc"] = double(correct) / double(set.rows.size());
+  score["num_correct"] = correct;
+  score["num_ties"] = std::count_if(set.results.begin(), set.results.end(), [](const auto& r) { return r.tie(); });
   return score;
 }
 

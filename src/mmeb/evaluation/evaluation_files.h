@@ -1,10 +1,11 @@
 // The files of an evaluated set, under the names and keys of the official evaluations:
 //   {set}_score.json   VLM2Vec V2's metrics (metrics.h), num_pred, num_data; V1's acc and num_correct; num_ties
-//   {set}_pred.jsonl   V2: {"prediction": names of the candidates, best first, "label": [right name], "rel_scores":
-//   null} {set}_pred.txt     V1: the winning (text, picture) of each row, as Python prints a tuple {set}_info.jsonl V2:
-//   {"cand_names", "label_name"} {set}_qry.npy, {set}_tgt.npy with {set}_qry_ids.jsonl, {set}_tgt_ids.jsonl   f32 [n,
-//   d] of the distinct queries and
-//                      targets, and what row i is: {"text", "img_path"} (the official files are pickles)
+//   {set}_pred.jsonl   V2: {"prediction": names of the candidates, best first, "label": [right name],
+//                      "rel_scores": null}
+//   {set}_pred.txt     V1: the winning (text, picture) of each row, as Python prints a tuple
+//   {set}_info.jsonl   V2: {"cand_names", "label_name"}
+//   {set}_qry.npy, {set}_tgt.npy   f32 [n, d] of the distinct queries and targets (the official files are pickles)
+//   {set}_qry_ids.jsonl, {set}_tgt_ids.jsonl   what row i of these is: {"text", "img_path"}
 #pragma once
 #include <filesystem>
 

@@ -8,7 +8,7 @@ int32_t DistinctInputs::number(const Side& side, size_t row) {
   const auto [at, is_new] = numbers_.emplace(side, int32_t(inputs_.size()));
   if (is_new) {
     sides_.push_back(side);
-    inputs_.push_back(encoder_input(side, data_.image_token, data_.image_dir));
+    inputs_.push_back(encoder_input(side, image_token_, pictures_));
     inputs_.back().row = sentence("row ", row + 1, " of ", set_);
   }
   return at->second;

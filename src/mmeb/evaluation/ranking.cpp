@@ -50,7 +50,9 @@ std::vector<RowResult> rank(const Tensor& embeddings, const std::vector<int32_t>
       result.best = int32_t(best - scores.begin());
       result.candidates = int32_t(scores.size());
       result.correct = result.best == 0;
-      result.tie = result.correct && std::count(scores.begin(), scores.end(), *best) > 1;
+      std::vector<uint8_t> right(scores.size());  // the positive wherever it stands
+      for (size_t c = 0; c < right.size(); ++c) right[c] = candidates[size_t(row)][c] == candidates[size_t(row)][0];
+      result.ties = tie_outcome(scores, right);
       result.rank = 1 + int32_t(std::count_if(scores.begin(), scores.end(), [&](float s) { return s > scores[0]; }));
     }
   });

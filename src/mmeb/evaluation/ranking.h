@@ -4,17 +4,19 @@
 #include <cstdint>
 #include <vector>
 
+#include "mmeb/evaluation/ties.h"
 #include "tensor/tensor.h"
 
 namespace vlm2vec {
 
 // What one query's ranking shows. Candidate 0 is right; in a pool, several are.
 struct RowResult {
-  int32_t best = 0;        // the candidate with the highest score
-  int32_t rank = 1;        // of the right candidate that comes first, from 1
-  int32_t candidates = 0;  // how many there were
-  bool correct = false;    // best is right
-  bool tie = false;        // correct only because the first among equal scores wins
+  int32_t best = 0;                                        // the candidate with the highest score
+  int32_t rank = 1;                                        // of the right candidate that comes first, from 1
+  int32_t candidates = 0;                                  // how many there were
+  bool correct = false;                                    // best is right
+  TieOutcome ties;                                         // whether it would be under other rules for equal scores
+  bool tie() const { return ties.first && !ties.strict; }  // right only because the first of equal scores wins
 };
 
 // dot: the dot product, VLM2Vec V2's score. cosine: divided by both lengths, V1's; for unit vectors the same up to the

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "mmeb/data/row_files.h"
+#include "mmeb/evaluation/embedding_cache.h"
 #include "mmeb/evaluation/evaluation_files.h"
 #include "mmeb/model.h"
 #include "mmeb/parquet/parquet.h"
@@ -67,15 +68,16 @@ std::vector<EvalRow> read_captioned_pictures(const fs::path& file) {
   return rows;
 }
 
-std::vector<RecallScore> evaluate_retrieval(const fs::path& file, const EvaluationData& data,
-                                            const EmbedFunction& embed, const fs::path& output) {
+std::vector<RecallScore> evaluate_retrieval(const fs::path& file, const Pictures& image_dir,
+                                            const std::string& image_token, const EmbedFunction& embed,
+                                            const fs::path& output, bool save_embeddings) {
   const std::string name = file.stem().string();
   const std::vector<EvalRow> rows = read_captioned_pictures(file);
   if (rows.empty()) fail(Exit::data, file.string(), ": has no rows");
-  PictureCheck check(data.image_dir);
+  PictureCheck check(image_dir);
   check_set(name, rows, check);
   check.require_all();
-  DistinctInputs distinct(data, name);
+  DistinctInputs distinct(name, image_token, image_dir);
   std::vector<int32_t> pictures, captions;
   std::vector<std::string> picture_names, caption_names;
   for (size_t i = 0; i < rows.size(); ++i) {
@@ -89,7 +91,7 @@ std::vector<RecallScore> evaluate_retrieval(const fs::path& file, const Evaluati
   const Tensor embeddings = embed(distinct.inputs(), name);
   if (!output.empty()) {
     fs::create_directories(output);
-    if (data.save_embeddings) {
+    if (save_embeddings) {
       write_embeddings(output / (name + "_image"), embeddings, distinct.sides(), pictures);
       write_embeddings(output / (name + "_text"), embeddings, distinct.sides(), captions);
     }
@@ -102,18 +104,18 @@ std::vector<RecallScore> evaluate_retrieval(const EvalOptions& o, Device device,
   const fs::path file = o.retrieval_file;
   read_captioned_pictures(file);  // before the model is loaded
   const auto encoder = load_model(o, device, quiet);
-  EvaluationData data;
-  data.image_dir = Pictures(o.image_dir.empty() ? file.parent_path() : fs::path(o.image_dir));
-  data.image_token = encoder->image_token();
-  data.save_embeddings = o.save_embeddings;
+  const auto cache = open_embedding_cache(o.embedding_cache, o, device, *encoder);
+  const Pictures image_dir(o.image_dir.empty() ? file.parent_path() : fs::path(o.image_dir));
   Progress progress("eval", 1, quiet);
   const auto embed_all = [&](const std::vector<EncoderInput>& inputs, const std::string& name) {
-    return embed(*encoder, inputs, o.per_device_eval_batch_size,
-                 [&](int64_t done) { progress.update(0, sentence(name, " ", done, "/", inputs.size())); });
+    const auto update = [&](int64_t done) { progress.update(0, sentence(name, " ", done, "/", inputs.size())); };
+    return embed(*encoder, inputs, o.per_device_eval_batch_size, update, cache.get());
   };
-  auto scores = evaluate_retrieval(file, data, embed_all, o.encode_output_path);
+  auto scores =
+      evaluate_retrieval(file, image_dir, encoder->image_token(), embed_all, o.encode_output_path, o.save_embeddings);
   progress.update(1);
   progress.note(encoder->flaw_note());
+  if (cache) progress.note(cache->note());
   return scores;
 }
 

@@ -22,10 +22,11 @@ struct RecallScore {
 };
 
 // Evaluates both ways and writes, unless `output` is empty, for each {name}_score.json (recall@1, @5, @10, num_pred,
-// num_data) and {name}_pred.jsonl (the pictures of the first ten), and {file}_image.npy and {file}_text.npy with
-// their _ids.jsonl. Of data, the dataset folder and the subsets are not used.
-std::vector<RecallScore> evaluate_retrieval(const std::filesystem::path& file, const EvaluationData& data,
-                                            const EmbedFunction& embed, const std::filesystem::path& output);
+// num_data) and {name}_pred.jsonl (the pictures of the first ten), and, if wanted, {file}_image.npy and
+// {file}_text.npy with their _ids.jsonl.
+std::vector<RecallScore> evaluate_retrieval(const std::filesystem::path& file, const Pictures& pictures,
+                                            const std::string& image_token, const EmbedFunction& embed,
+                                            const std::filesystem::path& output, bool save_embeddings = true);
 // `eval --retrieval_file`: loads the model, evaluates, reports progress on stderr.
 std::vector<RecallScore> evaluate_retrieval(const EvalOptions& options, Device device, bool quiet);
 

@@ -24,7 +24,8 @@ constexpr Group kGroups[] = {{"classification", "Classification", &Summary::clas
 
 Json number(double score) { return score < 0 ? Json(nullptr) : Json(score); }
 
-std::string row(const std::string& title, const std::vector<double>& values, size_t width) {
+// interval: of the last value; null: it has none.
+std::string row(const std::string& title, const std::vector<double>& values, size_t width, const Estimate* interval) {
   std::string line = title + std::string(width - title.size(), ' ');
   for (const double value : values) {
     char text[32];
@@ -32,7 +33,18 @@ std::string row(const std::string& title, const std::vector<double>& values, siz
     else std::snprintf(text, sizeof text, "%12.1f", value);
     line += text;
   }
+  if (interval) {
+    char text[32];
+    std::snprintf(text, sizeof text, "  [%5.1f, %5.1f]", interval->low, interval->high);
+    line += text;
+  }
   return line + "\n";
+}
+
+const Estimate* find(const std::vector<Estimate>& estimates, const std::string& name) {
+  const auto found =
+      std::find_if(estimates.begin(), estimates.end(), [&](const Estimate& e) { return e.name == name; });
+  return found == estimates.end() ? nullptr : &*found;
 }
 
 }  // namespace
@@ -42,12 +54,19 @@ std::string summary_json(const Summary& summary) {
   json["overall"] = number(summary.overall), json["IND"] = number(summary.ind), json["OOD"] = number(summary.ood);
   for (const Group& g : kGroups)
     if (!json.contains(g.key)) json[g.key] = number(summary.*g.score);
+  const Estimates estimates = intervals(summary);
+  const auto bounds = [](const Estimate& e) { return Json{e.low, e.high}; };
+  for (const Estimate& group : estimates.groups) json["interval_95"][group.name] = bounds(group);
   Json sets = Json::object();
-  for (const SetScore& s : summary.sets)
-    sets[s.name] = {{"accuracy", s.accuracy}, {"chance", s.chance},
-                    {"correct", s.correct},   {"rows", s.rows},
-                    {"ties", s.ties},         {"meta_task", s.task.meta_task},
-                    {"split", s.task.split},  {"optional", s.task.optional}};
+  for (const SetScore& s : summary.sets) {
+    sets[s.name] = {{"accuracy", s.accuracy},   {"interval_95", bounds(*find(estimates.sets, s.name))},
+                    {"chance", s.chance},       {"correct", s.correct},
+                    {"rows", s.rows},           {"ties", s.ties},
+                    {"ties_last", s.ties_last}, {"meta_task", s.task.meta_task},
+                    {"split", s.task.split},    {"optional", s.task.optional}};
+    for (const auto& [instruction, accuracy] : s.variants)
+      sets[s.name]["prompt_variants"].push_back({{"instruction", instruction}, {"accuracy", accuracy}});
+  }
   json["datasets"] = sets;
   json["precision"] = summary.precision;
   return json.dump(2) + "\n";
@@ -61,7 +80,16 @@ Summary read_summary(const std::filesystem::path& folder, const std::vector<Task
     const nlohmann::json content = read_json(file);
     precision = content.at("precision");
     for (const auto& [name, s] : content.at("datasets").items())
-      scores.push_back({name, s.at("accuracy"), s.at("chance"), s.at("correct"), s.at("rows"), s.at("ties")});
+      scores.push_back({name,
+                        s.at("accuracy"),
+                        s.at("chance"),
+                        s.at("correct"),
+                        s.at("rows"),
+                        s.at("ties"),
+                        s.at("ties_last"),
+                        {},
+                        {},
+                        {}});
   } catch (const nlohmann::json::exception& e) {
     fail(Exit::data, file.string(), ": not a summary of an evaluation (", e.what(), ")");
   }
@@ -71,6 +99,7 @@ Summary read_summary(const std::filesystem::path& folder, const std::vector<Task
 }
 
 std::string score_table(const std::vector<std::pair<std::string, Summary>>& columns, const std::vector<Task>& tasks) {
+  const Estimates estimates = intervals(columns.back().second);
   size_t width = 24;
   for (const Task& task : tasks) width = std::max(width, task.name.size() + 8);
   std::string table = "Precision@1, %" + std::string(width - 14, ' ');
@@ -79,14 +108,15 @@ std::string score_table(const std::vector<std::pair<std::string, Summary>>& colu
     std::snprintf(text, sizeof text, "%12s", title.c_str());
     table += text;
   }
-  table += "\n" + std::string(width + 12 * columns.size(), '-') + "\n";
+  const std::string rule = std::string(width + 12 * columns.size() + 16, '-') + "\n";
+  table += "   95 % interval\n" + rule;
   bool optional = false;
   std::string notes;
   for (const Group& group : kGroups) {
     std::vector<double> means;
     for (const auto& [title, summary] : columns) means.push_back(summary.*group.score);
     if (std::all_of(means.begin(), means.end(), [](double m) { return m < 0; })) continue;
-    if (std::string(group.key) == "IND") table += std::string(width + 12 * columns.size(), '-') + "\n";
+    if (std::string(group.key) == "IND") table += rule;
     for (const Task& task : tasks) {
       if (task.meta_task != group.key) continue;
       std::vector<double> values;
@@ -97,16 +127,40 @@ std::string score_table(const std::vector<std::pair<std::string, Summary>>& colu
       }
       if (std::all_of(values.begin(), values.end(), [](double v) { return v < 0; })) continue;
       optional |= task.optional;
-      table += row("  " + task.name + (task.optional ? " (+)" : task.split == "OOD" ? " *" : ""), values, width);
+      table += row("  " + task.name +
+                       (task.optional         ? " (+)"
+                        : task.split == "OOD" ? " *"
+                                              : ""),
+                   values, width, find(estimates.sets, task.name));
     }
-    table += row(group.title, means, width);
+    table += row(group.title, means, width, find(estimates.groups, group.key));
   }
   for (const auto& [title, summary] : columns) {
-    int64_t ties = 0;
-    for (const SetScore& set : summary.sets) ties += set.ties;
-    if (ties > 0) notes += sentence(title, ": ", ties, " rows are right only because the first of equal scores wins\n");
+    int64_t ties = 0, last = 0;
+    for (const SetScore& set : summary.sets) ties += set.ties, last += set.ties_last;
+    if (ties > 0)
+      notes += sentence(title, ": ", ties,
+                        " rows are right only because the first of equal scores wins; if the last one did, ", last,
+                        " would be wrong\n");
   }
   return table + "* out of distribution" + (optional ? "; (+) optional, in no mean" : "") + "\n" + notes;
+}
+
+std::string variants_table(const Summary& summary) {
+  std::string table;
+  for (const SetScore& set : summary.sets) {
+    if (set.variants.empty()) continue;
+    std::vector<double> accuracies;
+    for (const auto& [instruction, accuracy] : set.variants) accuracies.push_back(accuracy);
+    const VariantSummary s = summarise_variants(accuracies);
+    char text[160];
+    std::snprintf(text, sizeof text, "%-24s%10zu%10.1f%10.1f%10.1f%10.1f%10.1f\n", set.name.c_str(), accuracies.size(),
+                  accuracies[0], s.mean, s.deviation, s.lowest, s.highest);
+    table += text;
+  }
+  if (table.empty()) return "";
+  return "\nOther instructions        prompts    stored      mean deviation    lowest   highest\n" +
+         std::string(84, '-') + "\n" + table;
 }
 
 }  // namespace vlm2vec
