@@ -10,7 +10,7 @@ namespace vlm2vec {
 namespace {
 
 namespace fs = std::filesystem;
-using json = nlohmann::ordered_json;  // of the patterns the first that fits counts
+using Json = nlohmann::ordered_json;  // of the patterns the first that fits counts
 
 // Fields of adapter_config.json that are read below, or say nothing about what the adapter computes: where it comes
 // from, how it was initialised, what other libraries make of it.
@@ -25,7 +25,7 @@ const std::set<std::string> kKnownFields = {
 // Initialisations that leave the base weights alone; the others (PiSSA, OLoRA, …) mean another base.
 const std::set<std::string> kPlainStarts = {"gaussian", "orthogonal", "eva"};
 
-bool is_unset(const json& value) {
+bool is_unset(const Json& value) {
   return value.is_null() || value == false || value == "" || (value.is_structured() && value.empty());
 }
 
@@ -33,19 +33,19 @@ class ConfigReader {
  public:
   explicit ConfigReader(const fs::path& file) : file_(file.string()) {
     read_json(file);  // for its errors
-    json_ = json::parse(read_text(file));
+    json_ = Json::parse(read_text(file));
     if (!json_.is_object()) refuse("expected an object with the fields of PEFT's LoraConfig");
   }
 
   LoraConfig read() const {
-    const json type = field("peft_type");
+    const Json type = field("peft_type");
     if (type != "LORA") refuse("peft_type is ", type.dump(), ", expected \"LORA\"");
     for (const auto& [name, value] : json_.items())
       if (!kKnownFields.contains(name) && !is_unset(value))
         refuse(name, " is ", shortened(value), ", which this program does not know");
-    if (const json bias = field("bias"); !is_unset(bias) && bias != "none")
+    if (const Json bias = field("bias"); !is_unset(bias) && bias != "none")
       refuse("bias is ", shortened(bias), ", expected \"none\"");
-    if (const json start = field("init_lora_weights");
+    if (const Json start = field("init_lora_weights");
         start.is_string() && !kPlainStarts.contains(start.get<std::string>()))
       refuse("init_lora_weights is ", shortened(start),
              ", which changes the base weights; convert the adapter to LoRA");
@@ -56,7 +56,7 @@ class ConfigReader {
     if (config.dropout < 0 || config.dropout >= 1)
       refuse("lora_dropout is ", config.dropout, ", expected from 0 to below 1");
     config.use_dora = flag("use_dora"), config.use_rslora = flag("use_rslora");
-    const json ranks = pattern("rank_pattern"), alphas = pattern("alpha_pattern");
+    const Json ranks = pattern("rank_pattern"), alphas = pattern("alpha_pattern");
     for (const auto& [name, value] : ranks.items()) config.rank_pattern.emplace_back(name, rank(name, value));
     for (const auto& [name, value] : alphas.items()) config.alpha_pattern.emplace_back(name, number(name, value));
     read_targets(config);
@@ -68,41 +68,41 @@ class ConfigReader {
   [[noreturn]] void refuse(const Parts&... parts) const {
     fail(Exit::data, file_, ": ", parts...);
   }
-  static std::string shortened(const json& value) {
-    const std::string text = value.dump(-1, ' ', true, json::error_handler_t::replace);
+  static std::string shortened(const Json& value) {
+    const std::string text = value.dump(-1, ' ', true, Json::error_handler_t::replace);
     return text.size() > 80 ? text.substr(0, 80) + "…" : text;
   }
-  json field(const std::string& name) const { return json_.value(name, json()); }
+  Json field(const std::string& name) const { return json_.value(name, Json()); }
   bool flag(const std::string& name) const {
-    const json value = field(name);
+    const Json value = field(name);
     if (!value.is_null() && !value.is_boolean()) refuse(name, " is ", shortened(value), ", expected true or false");
     return value == true;
   }
-  double number(const std::string& name, const json& value) const {
+  double number(const std::string& name, const Json& value) const {
     if (!value.is_number() || !std::isfinite(value.get<double>()))
       refuse(name, " is ", shortened(value), ", expected a number");
     return value.get<double>();
   }
-  int rank(const std::string& name, const json& value) const {
+  int rank(const std::string& name, const Json& value) const {
     const double r = number(name, value);
     if (r < 1 || r != std::floor(r) || r > 1 << 20) refuse(name, " is ", shortened(value), ", expected at least 1");
     return int(r);
   }
-  json pattern(const std::string& name) const {
-    const json value = field(name);
+  Json pattern(const std::string& name) const {
+    const Json value = field(name);
     if (!value.is_null() && !value.is_object())
       refuse(name, " is ", shortened(value), ", expected {regular expression: number}");
-    return value.is_null() ? json::object() : value;
+    return value.is_null() ? Json::object() : value;
   }
   void read_targets(LoraConfig& config) const {
-    const json targets = field("target_modules");
+    const Json targets = field("target_modules");
     if (targets.is_string()) {
       config.target_pattern = targets.get<std::string>();
       std::string lower = config.target_pattern;
       for (char& c : lower) c = char(std::tolower(uint8_t(c)));
       if (lower == "all-linear") config.target_pattern = lower;
     } else if (targets.is_array()) {
-      for (const json& target : targets) {
+      for (const Json& target : targets) {
         if (!target.is_string()) refuse("target_modules holds ", shortened(target), ", expected names");
         config.target_modules.push_back(target.get<std::string>());
       }
@@ -112,7 +112,7 @@ class ConfigReader {
   }
 
   std::string file_;
-  json json_;
+  Json json_;
 };
 
 }  // namespace
@@ -121,16 +121,16 @@ LoraConfig read_peft_config(const fs::path& file) { return ConfigReader(file).re
 
 void write_peft_config(const LoraConfig& c, const fs::path& file, const std::string& base_model) {
   const auto object = [](const auto& pairs) {
-    json all = json::object();
+    Json all = Json::object();
     for (const auto& [name, value] : pairs) all[name] = value;
     return all;
   };
-  const json config = {{"peft_type", "LORA"},
+  const Json config = {{"peft_type", "LORA"},
                        {"base_model_name_or_path", base_model},
                        {"r", c.rank},
                        {"lora_alpha", c.alpha},
                        {"lora_dropout", c.dropout},
-                       {"target_modules", c.target_pattern.empty() ? json(c.target_modules) : json(c.target_pattern)},
+                       {"target_modules", c.target_pattern.empty() ? Json(c.target_modules) : Json(c.target_pattern)},
                        {"rank_pattern", object(c.rank_pattern)},
                        {"alpha_pattern", object(c.alpha_pattern)},
                        {"bias", "none"},
@@ -140,7 +140,7 @@ void write_peft_config(const LoraConfig& c, const fs::path& file, const std::str
                        {"init_lora_weights", "gaussian"},
                        {"inference_mode", true},
                        {"task_type", nullptr}};
-  write_text(file, config.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
+  write_text(file, config.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
 }  // namespace vlm2vec
