@@ -44,6 +44,16 @@ TEST_F(Data, CheckFindsEveryFault) {
   EXPECT_EQ(good.code, 0) << good.err;
   EXPECT_TRUE(has(good.out, "nothing is missing")) << good.out;
 
+  Json hard = train_row("<|image_1|> x", "p.png", "a");  // a hard negative without text, as in VisDial
+  hard["neg_text"] = "", hard["neg_image_path"] = "p.png";
+  write_rows("hard/H/original.jsonl", {hard});
+  EXPECT_EQ(run("data check hard --image_dir good").code, 0);
+  hard["neg_image_path"] = "negative.png";
+  write_rows("hard/H/original.jsonl", {hard});
+  const Result no_negative = run("data check hard --image_dir good");
+  EXPECT_EQ(no_negative.code, 3);
+  EXPECT_TRUE(has(no_negative.err, "good/negative.png: no such file; row 1 of H")) << no_negative.err;
+
   fs::copy(folder_ / "good", folder_ / "bad", fs::copy_options::recursive);
   write_rows("bad/B/original.jsonl",
              {train_row("<|image_1|> x", "broken.png", "a"), train_row("no token", "p.png", "b"),

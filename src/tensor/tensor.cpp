@@ -29,6 +29,7 @@ Tensor::Tensor(Shape shape, DType dtype, Device device)
 }
 
 Tensor Tensor::borrow(const void* data, Shape shape, DType dtype, std::shared_ptr<const void> owner) {
+  CHECK(owner != nullptr, "borrow: memory without an owner would go to the pool");
   Tensor t;
   t.shape_ = std::move(shape), t.numel_ = vlm2vec::numel(t.shape_), t.dtype_ = dtype;
   t.storage_ = std::make_shared<Storage>(data, t.bytes(), std::move(owner));

@@ -75,6 +75,10 @@ SetCheck check_data_set(const DataSet& set, const Pictures& pictures, bool decod
     for (size_t c = 0; c < rows[i].candidates.size(); ++c)
       look_at(rows[i].candidates[c], set.test ? sentence(" (candidate ", c, ")") : " (positive)");
   }
+  if (!set.test)  // the pictures of hard negatives, to some of which no text belongs
+    read_train_rows(set.file, 0, true).each_picture([&](const std::string& path, size_t row) {
+      if (there.add(path, row, set.name) && decode) found.push_back(pictures.locate(path));
+    });
   check.pictures = there.distinct(), check.missing = there.missing();
   check.without_token = token.count, check.empty = empty.count;
   if (check.missing > 0) check.problems.push_back(there.summary());
