@@ -117,7 +117,8 @@ void random_embeddings(const Demonstration& demo) {
     for (size_t i = 0; i < 64 * inputs.size(); ++i) values.push_back(float(random.normal()));
     return from_vector(values, {int64_t(inputs.size()), 64});
   };
-  const Summary s = evaluate({demo.test_data(), demo.test_data(), {}, "<|image_pad|>"}, embed, "");
+  const Summary s =
+      evaluate({eval_folder(demo.test_data()), read_tasks(demo.test_data()), "<|image_pad|>"}, embed, "").summary;
   const Summary chance = chance_summary(s, read_tasks(demo.test_data()));
   double variance = 0;  // of the mean over sets of independent rows, each right with probability `chance`
   int sets = 0;
