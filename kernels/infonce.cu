@@ -78,7 +78,7 @@ __global__ void infonce_kernel(const T* q, const T* t, int64_t queries, int64_t 
   for (int other = 1; other < side; ++other) mine.add({top[y][other], sum[y][other], first[y][other]});
   lse[i] = mine.top + log(mine.sum);
   loss[i] = lse[i] - right[y];
-  best[i] = mine.best;
+  best[i] = mine.best < targets ? mine.best : 0;  // NaN is no highest score
 }
 
 // ds_ij = dloss_i / τ · (exp(s_ij − lse_i) − [j = label(i)]), or 0 where j does not count for i, for the queries from

@@ -248,5 +248,15 @@ TEST(PerceptualHash, BearsCompressionAndScale) {
   EXPECT_NE(pixel_digest(Image(2, 3, 3)), pixel_digest(Image(3, 2, 3)));
 }
 
+TEST_F(Data, LeaksLooksAtEveryPositive) {
+  Json row = train_row("capital of France", "", "");
+  row["pos_text"] = {"Paris, France", "Paris"}, row["pos_image_path"] = {"", ""};
+  write_rows("a/A/original.jsonl", {row});
+  write_rows("b/A/original.jsonl", {train_row("capital of France", "", "Paris")});
+  const Result leak = run("data leaks a b --fail True");
+  EXPECT_EQ(leak.code, 1) << leak.out;
+  EXPECT_TRUE(has(leak.out, "capital of France -> Paris")) << leak.out;
+}
+
 }  // namespace
 }  // namespace vlm2vec

@@ -61,8 +61,14 @@ TEST_F(JsonLines, DeeplyNestedListsAreRefusedAndNulledFieldsAreNotSet) {
 TEST_F(JsonLines, RowsOfADatasetNameTheirLine) {
   write_text(file_, "\n{\"qry_text\": \"\", \"qry_img_path\": \"\", \"tgt_text\": [\"x\"], \"tgt_img_path\": []}\n");
   expect_error(Exit::data, "rows.jsonl:2: 1 target texts and 0 target pictures", [&] { read_eval_rows(file_); });
-  write_text(file_, "{\"qry\": \"\", \"qry_image_path\": null}\n");
-  expect_error(Exit::data, "rows.jsonl:1: qry_image_path is null", [&] { read_train_rows(file_); });
+  write_text(file_, "{\"qry\": null, \"qry_image_path\": null}\n");
+  expect_error(Exit::data, "rows.jsonl:1: qry is null", [&] { read_train_rows(file_); });
+  // As pyarrow stores it where there is no picture.
+  write_text(file_, R"({"qry": "q", "qry_image_path": null, "pos_text": "p", "pos_image_path": null})");
+  EXPECT_EQ(read_train_rows(file_)[0].query, (Side{"q", ""}));
+  write_text(file_,
+             R"({"qry_text": "q", "qry_img_path": null, "tgt_text": ["a", "b"], "tgt_img_path": [null, "b.png"]})");
+  EXPECT_EQ(read_eval_rows(file_)[0].candidates, (std::vector<Side>{{"a", ""}, {"b", "b.png"}}));
 }
 
 }  // namespace

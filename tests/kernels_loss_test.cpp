@@ -121,6 +121,9 @@ TEST(KernelsLoss, NaNIsNotLost) {
   emu::infonce(tensor({1, 1}, DType::f32, {1}), tensor({20, 1}, DType::f32, values), integers({0}), {}, 1, loss, lse,
                best);
   EXPECT_TRUE(std::isnan(numbers(lse)[0]));
+  emu::infonce(tensor({1, 1}, DType::f32, {1}), tensor({20, 1}, DType::f32, Numbers(20, std::nan(""))), integers({0}),
+               {}, 1, loss, lse, best);
+  EXPECT_EQ(best.data<int32_t>()[0], 0);  // an index all the same
 }
 
 }  // namespace

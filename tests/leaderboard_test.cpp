@@ -68,6 +68,15 @@ TEST_F(Cli, EvaluatesForTheLeaderboard) {
   ASSERT_EQ(run(light + "--save_embeddings False").code, 0);
   EXPECT_FALSE(fs::exists(folder_ / "light/VOC2007_qry.npy"));
   EXPECT_EQ(read_text(folder_ / "light/VOC2007_score.json"), read_text(folder_ / "scores/VOC2007_score.json"));
+
+  // Other candidates, or a set of another evaluation, are not mixed in.
+  const std::string cut = "eval --model_name model --dataset_name test --encode_output_path cut --quiet ";
+  ASSERT_EQ(run(cut + "--num_candidates 2").code, 0);
+  EXPECT_TRUE(has(run("leaderboard cut --output n.json --model_name M").err, "with --num_candidates"));
+  EXPECT_TRUE(has(run("compare scores cut").err, "--num_candidates 2, scores with 0"));
+  ASSERT_EQ(run(cut).code, 0);
+  fs::copy_file(folder_ / "cut/VOC2007_score.json", folder_ / "cut/N24News_score.json");
+  EXPECT_TRUE(has(run("leaderboard cut --output n.json --model_name M").err, "is of another evaluation"));
 }
 
 TEST_F(Cli, EvaluatesCaptionedPictures) {

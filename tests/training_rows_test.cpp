@@ -63,10 +63,21 @@ TEST_F(Rows, have_negatives_and_positives_as_texts_or_lists) {
                            row({{"neg_text", "n"}, {"neg_image_path", "n.png"}}), row({{"neg_text", "alone"}}),
                            row({{"neg_image_path", {"x.png", "y.png"}}}),
                            row({{"neg_text", {"a", "", "c"}}, {"neg_image_path", {"", "", "c.png"}}}),
-                           row({{"pos_text", {"p1", "p2"}}, {"pos_image_path", {"", "2.png"}}})});
+                           row({{"pos_text", {"p1", "p2"}}, {"pos_image_path", {"", "2.png"}}}),
+                           row({{"pos_text", "<|image_1|> it"},
+                                {"pos_image_path", "p.png"},
+                                {"neg_text", ""},
+                                {"neg_image_path", "n.png"}})});
   const TrainRows rows = read_train_rows(file, 0, true);
-  const std::vector<std::vector<Side>> negatives = {
-      {}, {}, {}, {{"n", "n.png"}}, {{"alone", ""}}, {{"", "x.png"}, {"", "y.png"}}, {{"a", ""}, {"c", "c.png"}}, {}};
+  const std::vector<std::vector<Side>> negatives = {{},
+                                                    {},
+                                                    {},
+                                                    {{"n", "n.png"}},
+                                                    {{"alone", ""}},
+                                                    {{"<|image_1|>", "x.png"}, {"<|image_1|>", "y.png"}},
+                                                    {{"a", ""}, {"c", "c.png"}},
+                                                    {},
+                                                    {{"<|image_1|> it", "n.png"}}};
   ASSERT_EQ(rows.size(), negatives.size());
   for (size_t i = 0; i < rows.size(); ++i) EXPECT_EQ(rows[i].negatives, negatives[i]) << i;
   EXPECT_EQ(rows[7].positives, (std::vector<Side>{{"p1", ""}, {"p2", "2.png"}}));

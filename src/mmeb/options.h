@@ -101,8 +101,8 @@ struct TrainOptions : ModelOptions {
     visit("mask_duplicates", mask_duplicates,
           "a target equal to a query's own, in text and picture, is not its wrong answer");
     visit("output_dir", output_dir, "where the trained model, log.jsonl and checkpoints go");
-    visit("max_steps", max_steps, "training steps (0: what --num_train_epochs comes to, or 2000 without it)");
-    visit("num_train_epochs", num_train_epochs, "in place of --max_steps: how often every row is seen");
+    visit("max_steps", max_steps, "training steps (0 or -1: what --num_train_epochs comes to, or 2000 without it)");
+    visit("num_train_epochs", num_train_epochs, "in place of --max_steps: as many steps as all rows fill so often");
     visit("per_device_train_batch_size", per_device_train_batch_size, "pairs per step, each other's negatives");
     visit("gradient_accumulation_steps", gradient_accumulation_steps,
           "batches per step, whose mean gradient is taken; adds no negatives (a larger batch in GradCache's chunks "

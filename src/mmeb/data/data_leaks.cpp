@@ -58,17 +58,22 @@ Content content_of(const DataFolder& folder) {
   for (const DataSet& set : folder.sets) {
     const std::vector<EvalRow> rows = read_data_rows(set);
     for (size_t i = 0; i < rows.size(); ++i) {
-      const Side &query = rows[i].query, &positive = rows[i].candidates[0];
+      const Side& query = rows[i].query;
       const Place at_query{&set, i, "query"}, at_positive{&set, i, "positive"};
       if (!query.text.empty()) content.queries.emplace(query.text, at_query);
-      if (!positive.text.empty()) content.positives.emplace(positive.text, at_positive);
-      const std::hash<std::string> hash;
-      content.pairs.push_back({{{{hash(query.text), number_of(query.image, at_query)},
-                                 {hash(positive.text), number_of(positive.image, at_positive)}}},
-                               {&set, i, "pair"},
-                               one_line(query.text, 60) + " -> " + one_line(positive.text, 60)});
-      for (size_t c = 1; c < rows[i].candidates.size(); ++c)
-        number_of(rows[i].candidates[c].image, {&set, i, "candidate"});
+      for (size_t c = 0; c < rows[i].candidates.size(); ++c) {
+        const Side& side = rows[i].candidates[c];
+        if (set.test && c > 0) {
+          number_of(side.image, {&set, i, "candidate"});
+          continue;
+        }
+        if (!side.text.empty()) content.positives.emplace(side.text, at_positive);
+        const std::hash<std::string> hash;
+        content.pairs.push_back({{{{hash(query.text), number_of(query.image, at_query)},
+                                   {hash(side.text), number_of(side.image, at_positive)}}},
+                                 {&set, i, "pair"},
+                                 one_line(query.text, 60) + " -> " + one_line(side.text, 60)});
+      }
     }
   }
   return content;

@@ -34,15 +34,21 @@ SetStats stats_of(const DataSet& set) {
   std::vector<int64_t> query_lengths, positive_lengths, candidates;
   const std::vector<EvalRow> rows = read_data_rows(set);
   for (const EvalRow& row : rows) {
-    const Side& positive = row.candidates[0];
-    queries.insert(row.query), ++positives[positive];
-    stats.with_query_picture += !row.query.image.empty(), stats.with_positive_picture += !positive.image.empty();
-    query_lengths.push_back(characters(row.query.text)), positive_lengths.push_back(characters(positive.text));
+    queries.insert(row.query);
+    stats.with_query_picture += !row.query.image.empty(),
+        stats.with_positive_picture += !row.candidates[0].image.empty();
+    query_lengths.push_back(characters(row.query.text));
     candidates.push_back(int64_t(row.candidates.size()));
     if (!row.query.image.empty()) pictures.insert(row.query.image);
-    for (const Side& side : row.candidates)
+    for (size_t c = 0; c < row.candidates.size(); ++c) {
+      const Side& side = row.candidates[c];
       if (!side.image.empty()) pictures.insert(side.image);
+      if (set.test && c > 0) continue;
+      ++positives[side];
+      positive_lengths.push_back(characters(side.text));
+    }
   }
+  if (!set.test) stats.negatives = int64_t(read_train_rows(set.file, 0, true).negatives());
   stats.rows = int64_t(rows.size());
   stats.queries = int64_t(queries.size()), stats.positives = int64_t(positives.size());
   stats.pictures = int64_t(pictures.size());
@@ -56,12 +62,12 @@ SetStats stats_of(const DataSet& set) {
 std::string stats_table(const std::vector<SetStats>& sets) {
   std::vector<std::vector<std::string>> table = {{"set", "kind", "rows", "queries", "positives", "pictures",
                                                   "with picture: query", "positive", "characters: query", "positive",
-                                                  "candidates", "same positive"}};
+                                                  "positives or candidates", "negatives", "same positive"}};
   for (const SetStats& s : sets)
     table.push_back({s.name, s.test ? "test" : "train", sentence(s.rows), sentence(s.queries), sentence(s.positives),
                      sentence(s.pictures), percent(s.with_query_picture), percent(s.with_positive_picture),
-                     in_words(s.query_length), in_words(s.positive_length), s.test ? in_words(s.candidates) : "-",
-                     percent(double(s.duplicates) / double(s.rows))});
+                     in_words(s.query_length), in_words(s.positive_length), in_words(s.candidates),
+                     sentence(s.negatives), percent(double(s.duplicates) / double(s.rows))});
   return text_table(table) +
          "queries, positives and pictures: different ones; a/b/c/d: 5 %, half and 95 % of the rows have at most a, b "
          "and c, and d is the most\n"
@@ -81,7 +87,8 @@ nlohmann::ordered_json stats_json(const std::vector<SetStats>& sets) {
                     {"share_positive_picture", s.with_positive_picture},
                     {"query_characters", in_json(s.query_length)},
                     {"positive_characters", in_json(s.positive_length)},
-                    {"candidates", in_json(s.candidates)},
+                    {s.test ? "candidates" : "positives_per_row", in_json(s.candidates)},
+                    {"negatives", s.negatives},
                     {"rows_with_shared_positive", s.duplicates}});
   return {{"sets", list}};
 }

@@ -20,7 +20,8 @@ struct SetStats {
   int64_t rows = 0, queries = 0, positives = 0, pictures = 0;  // the last three: different ones
   double with_query_picture = 0, with_positive_picture = 0;    // shares of the rows
   Quantiles query_length, positive_length;                     // characters (Unicode code points) of the text
-  Quantiles candidates;                                        // of a row; 1 in training sets
+  Quantiles candidates;                                        // of a row; of a training row its positives
+  int64_t negatives = 0;                                       // hard ones, of all rows
   int64_t duplicates = 0;                                      // rows whose positive another row has, too
 };
 SetStats stats_of(const DataSet& set);

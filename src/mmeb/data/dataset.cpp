@@ -31,7 +31,9 @@ std::vector<Side> sides(const Row& row, const char* text, const char* image) {
   return sides;
 }
 
-std::vector<Side> negative_sides(const Row& row) {
+// `positive` is of the same row: negatives that are pictures without text, as in VisDial, are read with its text, or
+// the token alone if it is no picture.
+std::vector<Side> negative_sides(const Row& row, const Side& positive) {
   const auto given = [&](const char* name) { return row.contains(name) && !row[name].is_null(); };
   if (!given("neg_text") && !given("neg_image_path")) return {};
   std::vector<Side> all;
@@ -44,6 +46,8 @@ std::vector<Side> negative_sides(const Row& row) {
     for (const std::string& value : values) all.push_back(has_text ? Side{value, ""} : Side{"", value});
   }
   std::erase_if(all, [](const Side& side) { return side.empty(); });
+  for (Side& side : all)
+    if (side.text.empty()) side.text = positive.image.empty() ? "<|image_1|>" : positive.text;
   return all;
 }
 
@@ -53,11 +57,12 @@ TrainRows read_train_rows(const fs::path& file, int64_t limit, bool negatives) {
   std::vector<std::string> columns = {"qry", "qry_image_path", "pos_text", "pos_image_path"};
   if (negatives) columns.insert(columns.end(), {"neg_text", "neg_image_path"});
   TrainRows rows;
-  const auto add = [&](const Row& row) {
-    const TrainRow train{{text_field(row, "qry"), text_field(row, "qry_image_path")},
-                         sides(row, "pos_text", "pos_image_path"),
-                         negatives ? negative_sides(row) : std::vector<Side>()};
+  const auto add = [&](const Row& stored) {
+    const Row row = without_null_pictures(stored);
+    TrainRow train{
+        {text_field(row, "qry"), text_field(row, "qry_image_path")}, sides(row, "pos_text", "pos_image_path"), {}};
     if (train.positives.empty()) fail(Exit::data, "pos_text is an empty list; expected at least one positive");
+    if (negatives) train.negatives = negative_sides(stored, train.positives[0]);
     rows.add(train);
   };
   read_rows(file, columns, add, limit);

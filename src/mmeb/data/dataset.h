@@ -43,8 +43,8 @@ struct EvalSource {
   bool global = false;              // ranked among the candidates of all rows instead of the row's own
 };
 
-// Errors (Exit::data) name file and row. Negatives are left out unless they are wanted. In a training row null, "" with
-// "" and an absent column all say that there is no negative. The name of a test file's folder is the set's.
+// Errors (Exit::data) name file and row. A null path is "". Negatives are left out unless they are wanted; null,
+// "" with "" and an absent column say that there is none. The name of a test file's folder is the set's.
 TrainRows read_train_rows(const std::filesystem::path& file, int64_t limit = 0, bool negatives = false);
 // The sets in this order, several at a time.
 std::vector<TrainSet> read_train_sets(const std::vector<TrainSource>& sources, bool negatives = false);

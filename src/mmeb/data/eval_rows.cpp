@@ -83,7 +83,8 @@ std::vector<EvalRow> read_eval_rows(const fs::path& file) {
   const RegisteredSet* set = registered(name);
   std::vector<EvalRow> rows;
   read_rows(
-      file, {"qry_inst", "qry_text", "qry_img_path", "tgt_inst", "tgt_text", "tgt_img_path"}, [&](const Row& row) {
+      file, {"qry_inst", "qry_text", "qry_img_path", "tgt_inst", "tgt_text", "tgt_img_path"}, [&](const Row& stored) {
+        const Row row = without_null_pictures(stored);
         const bool instructed = row.contains("qry_inst");
         const bool old = row.contains("tgt_text") && row["tgt_text"] == "";  // as many empty texts as pictures
         std::vector<std::string> texts, images;

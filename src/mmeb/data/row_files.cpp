@@ -40,6 +40,17 @@ std::vector<fs::path> row_files(const fs::path& file) {
   return shards;
 }
 
+nlohmann::ordered_json without_null_pictures(nlohmann::ordered_json row) {
+  for (auto& [name, value] : row.items()) {
+    if (!name.ends_with("_path")) continue;
+    if (value.is_null()) value = "";
+    if (value.is_array())
+      for (auto& path : value)
+        if (path.is_null()) path = "";
+  }
+  return row;
+}
+
 void read_rows(const fs::path& file, const std::vector<std::string>& columns,
                const std::function<void(const nlohmann::ordered_json&)>& row, int64_t limit) {
   const std::vector<fs::path> files = row_files(file);

@@ -96,6 +96,29 @@ std::pair<SetCounts, int64_t> paired_counts(const Task& task, const fs::path& a,
   return {counts, right_a};
 }
 
+struct EvaluationHead {
+  std::vector<Task> tasks;
+  int64_t num_candidates = 0;
+};
+EvaluationHead read_evaluation(const fs::path& folder) {
+  const fs::path file = folder / "summary.json";
+  if (!fs::exists(file))
+    fail(Exit::data, folder.string(), ": has no summary.json; eval writes it when all sets are done");
+  EvaluationHead head;
+  try {
+    const std::string text = read_text(file);
+    check_nesting(text, file.string());
+    const auto content = nlohmann::ordered_json::parse(text);  // sets in the order of the file
+    for (const auto& [name, set] : content.at("datasets").items())
+      head.tasks.push_back({name, set.at("meta_task"), set.at("split"), set.value("optional", false)});
+    if (content.contains("options")) head.num_candidates = content["options"].value("num_candidates", int64_t(0));
+  } catch (const nlohmann::json::exception& e) {
+    fail(Exit::data, file.string(), ": not a summary of an evaluation with each set's meta_task and split (", e.what(),
+         "); evaluate again");
+  }
+  return head;
+}
+
 }  // namespace
 
 Outcomes read_outcomes(const fs::path& folder, const std::string& set) {
@@ -114,24 +137,14 @@ Outcomes read_outcomes(const fs::path& folder, const std::string& set) {
   return outcomes;
 }
 
-std::vector<Task> read_evaluated_tasks(const fs::path& folder) {
-  const fs::path file = folder / "summary.json";
-  std::vector<Task> tasks;
-  try {
-    const std::string text = read_text(file);
-    check_nesting(text, file.string());
-    const auto content = nlohmann::ordered_json::parse(text);  // sets in the order of the file
-    for (const auto& [name, set] : content.at("datasets").items())
-      tasks.push_back({name, set.at("meta_task"), set.at("split"), set.value("optional", false)});
-  } catch (const nlohmann::json::exception& e) {
-    fail(Exit::data, file.string(), ": not a summary of an evaluation with each set's meta_task and split (", e.what(),
-         "); evaluate again");
-  }
-  return tasks;
-}
+std::vector<Task> read_evaluated_tasks(const fs::path& folder) { return read_evaluation(folder).tasks; }
 
 Comparison compare_evaluations(const fs::path& a, const fs::path& b, uint64_t seed) {
-  const std::vector<Task> tasks_a = read_evaluated_tasks(a), tasks_b = read_evaluated_tasks(b);
+  const EvaluationHead head_a = read_evaluation(a), head_b = read_evaluation(b);
+  const std::vector<Task>&tasks_a = head_a.tasks, &tasks_b = head_b.tasks;
+  if (head_a.num_candidates != head_b.num_candidates)
+    fail(Exit::data, b.string(), ": was evaluated with --num_candidates ", head_b.num_candidates, ", ", a.string(),
+         " with ", head_a.num_candidates, "; only equal ones can be compared");
   Comparison comparison;
   std::vector<SetCounts> counts;
   std::vector<int64_t> right_a;

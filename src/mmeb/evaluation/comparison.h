@@ -31,7 +31,8 @@ struct Comparison {
   std::vector<Line> sets, groups;
   std::vector<std::string> missing_in_a, missing_in_b;  // sets that only the other folder has
 };
-// Exit::data if the rows of a set are not the same in both folders, or if no set is in both.
+// Exit::data if the rows of a set are not the same in both folders, were ranked among other numbers of candidates, or
+// if no set is in both.
 Comparison compare_evaluations(const std::filesystem::path& a, const std::filesystem::path& b, uint64_t seed);
 
 std::string comparison_table(const Comparison& comparison);

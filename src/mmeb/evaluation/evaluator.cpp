@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "mmeb/data/dataset_config.h"
 #include "mmeb/evaluation/candidate_lists.h"
@@ -144,8 +145,8 @@ Summary summarise(std::vector<SetScore> scores, const std::vector<Task>& tasks, 
   };
   std::sort(scores.begin(), scores.end(),
             [&](const SetScore& a, const SetScore& b) { return &task_of(a.name, tasks) < &task_of(b.name, tasks); });
-  return {mean("overall"),   mean("IND"),       mean("OOD"), mean("classification"), mean("vqa"), mean("retrieval"),
-          mean("grounding"), std::move(scores), {}};
+  return {mean("overall"), mean("IND"),       mean("OOD"),       mean("classification"),
+          mean("vqa"),     mean("retrieval"), mean("grounding"), std::move(scores)};
 }
 
 Summary chance_summary(const Summary& summary, const std::vector<Task>& tasks) {
@@ -169,21 +170,28 @@ Evaluation evaluate(const EvaluationData& data, const EmbedFunction& embed, cons
     task_of(set.name, data.tasks);
     names.push_back(set.name);
     const Pictures& here = pictures.try_emplace(set.image_dir, set.image_dir).first->second;
-    check_set(set.name, read_eval_rows(set.file), checks.try_emplace(set.image_dir, here).first->second);
+    const std::vector<EvalRow> rows = read_eval_rows(set.file);
+    check_set(set.name, rows, checks.try_emplace(set.image_dir, here).first->second);
+    for (const std::string& variant : variants_of(data.prompt_variants, set.name))
+      for (const EvalRow& row : rows) with_instruction(row.query.text, instruction_of(set.name, rows), variant);
   }
   for (const auto& [folder, check] : checks) check.require_all();
   check_variant_sets(data.prompt_variants, names);
 
   Evaluation evaluation;
   std::vector<SetScore> scores;
-  if (!output.empty()) fs::create_directories(output);
+  if (!output.empty()) {
+    fs::create_directories(output);
+    fs::remove(output / "summary.json");
+    for (const std::string& name : names) fs::remove(output / (name + "_score.json"));
+  }
   for (const EvalSource& source : data.sets) {
     SetEvaluation set(source, data, pictures.at(source.image_dir));
     if (!set.note().empty()) evaluation.notes.push_back(set.note());
     scores.push_back(set.run(embed, output));
   }
   evaluation.summary = summarise(std::move(scores), data.tasks);
-  evaluation.summary.precision = data.precision;
+  evaluation.summary.precision = data.precision, evaluation.summary.options = data.options;
   if (!output.empty()) write_text(output / "summary.json", summary_json(evaluation.summary));
   return evaluation;
 }
@@ -207,6 +215,11 @@ Summary evaluate(const EvalOptions& o, Device device, bool quiet) {
   const auto cache = open_embedding_cache(o.embedding_cache, o, device, *encoder);
   data.image_token = encoder->image_token(), data.precision = o.precision;
   data.save_embeddings = o.save_embeddings, data.num_candidates = o.num_candidates;
+  nlohmann::ordered_json options;
+  EvalOptions(o).fields([&](const char* name, const auto& value, const char*) { options[name] = value; });
+  for (const char* how : {"encode_output_path", "embedding_cache", "save_embeddings", "per_device_eval_batch_size"})
+    options.erase(how);  // these change no score
+  data.options = options.dump();
   Progress progress("eval", int64_t(data.sets.size()), quiet);
   progress.note(config_note);
   int64_t sets = 0;

@@ -30,6 +30,7 @@ struct Summary {
   double overall = -1, ind = -1, ood = -1, classification = -1, vqa = -1, retrieval = -1, grounding = -1;
   std::vector<SetScore> sets;     // in the order of the task table
   std::string precision = "f32";  // of the products that made the embeddings
+  std::string options = "{}";     // of the evaluation, as JSON
 };
 Summary summarise(std::vector<SetScore> scores, const std::vector<Task>& tasks,
                   double SetScore::*value = &SetScore::accuracy);
@@ -42,12 +43,14 @@ struct EvaluationData {
   bool save_embeddings = true;
   int64_t num_candidates = 0;  // of each query (candidate_lists.h), but in classification; 0: those of its row
   PromptVariants prompt_variants = {};
+  std::string options = "{}";  // for summary.json
 };
 struct Evaluation {
   Summary summary;
   std::vector<std::string> notes;  // for the user
 };
-// Evaluates every set; writes its files (evaluation_files.h) and summary.json to `output` unless that is empty.
+// Evaluates every set; writes its files (evaluation_files.h) and at the end summary.json to `output` unless that is
+// empty. What an earlier evaluation of these sets says there goes first.
 Evaluation evaluate(const EvaluationData& data, const EmbedFunction& embed, const std::filesystem::path& output);
 
 // The `eval` command: loads the model, evaluates, reports progress on stderr.

@@ -54,8 +54,15 @@ Json leaderboard_json(const fs::path& folder, LeaderboardEntry entry) {
   for (const auto& [group, names] : leaderboard_sets()) {
     fs::path from = folder / group;
     if (group == "image" && !fs::is_directory(from)) from = folder;
+    const nlohmann::json summary =
+        fs::exists(from / "summary.json") ? read_json(from / "summary.json") : nlohmann::json();
+    if (summary.contains("options") && summary["options"].value("num_candidates", 0) != 0)
+      fail(Exit::data, from.string(), ": was evaluated with --num_candidates; the leaderboard takes MMEB's own lists");
     for (const std::string& name : names) {
       const fs::path file = from / (name.substr(0, name.rfind("-fixed")) + "_score.json");
+      if (fs::exists(file) && summary.contains("datasets") && !summary["datasets"].contains(name))
+        fail(Exit::data, file.string(), ": is of another evaluation than summary.json, which does not name ", name,
+             "; evaluate all sets at once (--embedding_cache keeps what is done)");
       if (fs::exists(file)) metrics[group][name] = official_scores(file), ++found;
       else metrics[group][name] = fs::is_directory(from) ? "FILE_N/A" : "DIR_N/A";
     }

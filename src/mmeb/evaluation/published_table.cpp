@@ -83,8 +83,8 @@ std::string published_table(const Summary& ours, const std::string& title) {
   table += rule + line(title, means(summarise(known, tasks)));
   if (only_averages) table += "+ averages as published; all others are recomputed from their 36 sets\n";
   if (!missing.empty())
-    table += sentence("All means are over the ", known.size(), " sets of MMEB evaluated here; ", missing.size(),
-                      " are missing:\n") +
+    table += sentence("All means are over the ", known.size(), known.size() == 1 ? " set" : " sets",
+                      " of MMEB evaluated here; ", missing.size(), " are missing:\n") +
              wrapped(missing);
   if (!short_sets.empty())
     table += "Published scores are of 1000 rows a set; these have another number here:\n" + wrapped(short_sets);

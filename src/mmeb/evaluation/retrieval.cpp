@@ -42,7 +42,8 @@ RecallScore evaluate_direction(const std::string& name, const Tensor& embeddings
   for (const auto& [key, value] : ranking_metrics(predictions))
     if (key.starts_with("recall@")) json[key] = value, score.recall[next++] = 100 * value;
   json["num_pred"] = queries.size();
-  json["num_data"] = pool.size();
+  json["num_data"] = queries.size();
+  json["num_candidates"] = pool.size();
   if (output.empty()) return score;
   write_predictions(output / (name + "_pred.jsonl"), predictions);
   write_text(output / (name + "_score.json"), json.dump(2) + "\n");

@@ -22,7 +22,7 @@ struct RecallScore {
 };
 
 // Evaluates both ways and writes, unless `output` is empty, for each {name}_score.json (recall@1, @5, @10, num_pred,
-// num_data) and {name}_pred.jsonl (the pictures of the first ten), and, if wanted, {file}_image.npy and
+// num_data, num_candidates) and {name}_pred.jsonl (the pictures of the first ten), and, if wanted, {file}_image.npy and
 // {file}_text.npy with their _ids.jsonl.
 std::vector<RecallScore> evaluate_retrieval(const std::filesystem::path& file, const Pictures& pictures,
                                             const std::string& image_token, const EmbedFunction& embed,

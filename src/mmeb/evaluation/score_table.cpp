@@ -69,6 +69,7 @@ std::string summary_json(const Summary& summary) {
   }
   json["datasets"] = sets;
   json["precision"] = summary.precision;
+  json["options"] = Json::parse(summary.options);
   return json.dump(2) + "\n";
 }
 
@@ -110,7 +111,7 @@ std::string score_table(const std::vector<std::pair<std::string, Summary>>& colu
   }
   const std::string rule = std::string(width + 12 * columns.size() + 16, '-') + "\n";
   table += "   95 % interval\n" + rule;
-  bool optional = false;
+  bool optional = false, ood = false;
   std::string notes;
   for (const Group& group : kGroups) {
     std::vector<double> means;
@@ -126,7 +127,7 @@ std::string score_table(const std::vector<std::pair<std::string, Summary>>& colu
         values.push_back(found == summary.sets.end() ? -1 : found->accuracy);
       }
       if (std::all_of(values.begin(), values.end(), [](double v) { return v < 0; })) continue;
-      optional |= task.optional;
+      optional |= task.optional, ood |= task.split == "OOD" && !task.optional;
       table += row("  " + task.name +
                        (task.optional         ? " (+)"
                         : task.split == "OOD" ? " *"
@@ -143,7 +144,9 @@ std::string score_table(const std::vector<std::pair<std::string, Summary>>& colu
                         " rows are right only because the first of equal scores wins; if the last one did, ", last,
                         " would be wrong\n");
   }
-  return table + "* out of distribution" + (optional ? "; (+) optional, in no mean" : "") + "\n" + notes;
+  if (ood) table += "* out of distribution\n";
+  if (optional) table += "(+) optional, in no mean\n";
+  return table + notes;
 }
 
 std::string variants_table(const Summary& summary) {

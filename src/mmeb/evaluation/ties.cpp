@@ -22,10 +22,4 @@ TieOutcome tie_outcome(std::span<const float> scores, std::span<const uint8_t> r
   return outcome;
 }
 
-void TieSensitivity::add(const TieOutcome& row) {
-  ++rows;
-  first += row.first, last += row.last, strict += row.strict;
-  changed_by_last += row.last != row.first, changed_by_strict += row.strict != row.first;
-}
-
 }  // namespace vlm2vec

@@ -14,11 +14,4 @@ struct TieOutcome {
 // scores, right: of the row's candidates, in their order; right: 1 for the positive and whatever counts as equal to it.
 TieOutcome tie_outcome(std::span<const float> scores, std::span<const uint8_t> right);
 
-// Over rows: how many are right under each rule, and how many answers differ from those of the first rule.
-struct TieSensitivity {
-  int64_t rows = 0, first = 0, last = 0, strict = 0;
-  int64_t changed_by_last = 0, changed_by_strict = 0;
-  void add(const TieOutcome& row);
-};
-
 }  // namespace vlm2vec

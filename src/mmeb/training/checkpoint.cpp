@@ -31,10 +31,11 @@ int64_t step_of(const std::string& name) {
   return digits ? std::stoll(number) : -1;
 }
 
-// Options that may differ between the run that wrote a checkpoint and the one that goes on: where, not what.
+// Options that may differ between the run that wrote a checkpoint and the one that goes on: where and how, not what.
 bool may_differ(const std::string& name) {
-  static const std::set<std::string> names = {"output_dir",    "resume_from", "save_steps",  "save_total_limit",
-                                              "logging_steps", "report_to",   "logging_dir", "run_name"};
+  static const std::set<std::string> names = {
+      "output_dir",  "resume_from", "save_steps",      "save_total_limit", "logging_steps",         "report_to",
+      "logging_dir", "run_name",    "gc_q_chunk_size", "gc_p_chunk_size",  "gradient_checkpointing"};
   return names.contains(name);
 }
 

@@ -8,7 +8,8 @@ namespace vlm2vec {
 
 struct BatchOptions {
   int64_t num_hardneg = 0;       // of a row's own negatives, at most
-  bool mask_duplicates = false;  // equal targets are not each other's wrong answers
+  bool mask_duplicates = false;  // equal targets are not each other's wrong answers (of a row's several positives only
+                                 // the one that is drawn counts as its own)
   uint64_t seed = 0;             // of the step: which positive and which negatives, where a row has several
   size_t first = 0;              // pairs of the step before this batch, for dropout and draws of their own
 };

@@ -17,9 +17,11 @@ void check_options(const TrainOptions& o) {
         ", expected 1 or more");
   usage(o.gradient_accumulation_steps > 0, "train: --gradient_accumulation_steps ", o.gradient_accumulation_steps,
         ", expected 1 or more");
-  usage(o.max_steps >= 0 && o.num_train_epochs >= 0 && o.num_train_epochs <= 1e6,
+  usage(sampling_of(o) != "interleaved" || o.num_train_epochs == 0,
+        "train: --num_train_epochs counts rows, of which an interleaved pass drops some; give --max_steps");
+  usage(o.max_steps >= -1 && o.num_train_epochs >= 0 && o.num_train_epochs <= 1e6,
         "train: --max_steps and --num_train_epochs cannot be negative, nor epochs more than a million");
-  usage(o.max_steps == 0 || o.num_train_epochs == 0,
+  usage(o.max_steps <= 0 || o.num_train_epochs == 0,
         "train: --max_steps and --num_train_epochs both say how long to train; give one of them");
   usage(o.batches.empty() || o.num_train_epochs == 0,
         "train: --num_train_epochs means nothing beside --batches, which names the rows of every batch");

@@ -206,6 +206,10 @@ std::string TrainingRows::note() const {
     notes.push_back(sentence("train: --num_hardneg ", num_hardneg_, ", but no row has negatives"));
   if (weighted && sampling_ != "interleaved")
     notes.push_back("train: the weights of --dataset_config mean nothing with --sampling " + sampling_);
+  if (batch_size_ == 1 && num_hardneg_ == 0 && batches_.empty())
+    notes.push_back(
+        "train: a batch of one pair has no wrong answers, so there is nothing to learn; raise "
+        "--per_device_train_batch_size");
   if (sampling_ == "balanced" && batch_size_ > row_count_)
     notes.push_back(sentence("train: a batch of ", batch_size_, " pairs repeats some of the ", row_count_,
                              " rows, and equal rows are each other's wrong answers; lower "
