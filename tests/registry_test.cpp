@@ -171,5 +171,12 @@ TEST(PublishedTable, averages_over_the_sets_that_were_evaluated) {
   EXPECT_EQ(full.find("another number"), full.npos) << full;
 }
 
+TEST(PublishedTable, the_number_of_candidates_matters) {
+  EXPECT_EQ(published_candidates_table(summarise({{"EmojiNet", 1}}, {{"EmojiNet", "vqa", "IND"}})), "");
+  const std::string table = published_candidates_table(summarise({{"GQA", 50, 0, 500, 1000}}, registered_tasks()));
+  EXPECT_NE(table.find("LoRA, 100"), table.npos) << table;
+  EXPECT_NE(table.find("54.8    41.3    46.5    65.3       -       -    49.5"), table.npos) << table;  // of 5000
+}
+
 }  // namespace
 }  // namespace vlm2vec

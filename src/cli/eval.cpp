@@ -71,7 +71,8 @@ Exit run_eval(const Command& command, const Arguments& arguments) {
   if (json) std::cout << nlohmann::ordered_json::parse(summary_json(summary)) << '\n';
   else if (!quiet)
     std::cout << score_table(columns, tasks) << variants_table(summary)
-              << (options.num_candidates > 0 ? "" : published_table(summary, columns.back().first));
+              << (options.num_candidates > 0 ? published_candidates_table(summary)
+                                             : published_table(summary, columns.back().first));
   return Exit::ok;
 }
 

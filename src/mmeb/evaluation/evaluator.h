@@ -64,6 +64,8 @@ std::string variants_table(const Summary& summary);  // how far other instructio
 // The same sets beside published results: means of each model over the sets of MMEB that were evaluated, and which were
 // not. Averages that are published without their sets stand there only when all 36 were. Empty: no set is MMEB's.
 std::string published_table(const Summary& ours, const std::string& title);
+// The paper's scores by the number of candidates, for --num_candidates. Empty: no set is MMEB's.
+std::string published_candidates_table(const Summary& ours);
 std::string summary_json(const Summary& summary);  // the content of summary.json
 Summary read_summary(const std::filesystem::path& folder, const std::vector<Task>& tasks);  // of an earlier evaluation
 Summary chance_summary(const Summary& summary, const std::vector<Task>& tasks);

@@ -27,10 +27,10 @@ std::vector<double> means(const Summary& s) {
   return {s.classification, s.vqa, s.retrieval, s.grounding, s.ind, s.ood, s.overall};
 }
 
-std::vector<double> printed(const PublishedResult& result) {
+std::vector<double> printed(const std::map<std::string, double>& averages) {
   std::vector<double> values;
   for (const char* key : {"classification", "vqa", "retrieval", "grounding", "IND", "OOD", "overall"})
-    values.push_back(result.averages.contains(key) ? result.averages.at(key) : -1);
+    values.push_back(averages.contains(key) ? averages.at(key) : -1);
   return values;
 }
 
@@ -77,7 +77,7 @@ std::string published_table(const Summary& ours, const std::string& title) {
       for (const SetScore& set : known) same.push_back({set.name, result.datasets.at(set.name)});
       table += line(result.model, means(summarise(std::move(same), tasks)));
     } else if (missing.empty()) {
-      table += line(result.model + " +", printed(result)), only_averages = true;
+      table += line(result.model + " +", printed(result.averages)), only_averages = true;
     }
   }
   table += rule + line(title, means(summarise(known, tasks)));
@@ -88,6 +88,20 @@ std::string published_table(const Summary& ours, const std::string& title) {
              wrapped(missing);
   if (!short_sets.empty())
     table += "Published scores are of 1000 rows a set; these have another number here:\n" + wrapped(short_sets);
+  return table;
+}
+
+std::string published_candidates_table(const Summary& ours) {
+  if (std::none_of(ours.sets.begin(), ours.sets.end(), [](const SetScore& s) { return registered(s.name); })) return "";
+  std::string table = "\nPublished, by candidates of each query    ";
+  for (const char* column : {"CLS", "VQA", "RET", "VG", "IND", "OOD", "All"}) {
+    char cell[16];
+    std::snprintf(cell, sizeof cell, "%8s", column);
+    table += cell;
+  }
+  table += "\n" + std::string(kTitleWidth + 7 * 8, '-') + "\n";
+  for (const Ablation& row : published_ablations())
+    if (row.subject == "candidates") table += line(row.setting + ", " + row.value, printed(row.averages));
   return table;
 }
 
