@@ -256,6 +256,15 @@ TEST_F(Data, LeaksLooksAtEveryPositive) {
   const Result leak = run("data leaks a b --fail True");
   EXPECT_EQ(leak.code, 1) << leak.out;
   EXPECT_TRUE(has(leak.out, "capital of France -> Paris")) << leak.out;
+
+  // A hard negative's picture is one that training saw.
+  row["neg_text"] = "", row["neg_image_path"] = "n.png";
+  write_rows("a/A/original.jsonl", {row});
+  write_rows("b/A/original.jsonl", {train_row("<|image_1|> what?", "q.png", "a thing")});
+  write_png(folder_ / "a/n.png", some_picture(7));
+  write_png(folder_ / "b/q.png", some_picture(7));
+  const Result negative = run("data leaks a b");
+  EXPECT_TRUE(has(negative.out, "row 1 of A (negative)")) << negative.out;
 }
 
 }  // namespace

@@ -75,6 +75,10 @@ Content content_of(const DataFolder& folder) {
                                  one_line(query.text, 60) + " -> " + one_line(side.text, 60)});
       }
     }
+    if (!set.test)
+      read_train_rows(set.file, 0, true).each_picture([&](const std::string& path, size_t row) {
+        number_of(path, {&set, row, "negative"});  // what is new here
+      });
   }
   return content;
 }
