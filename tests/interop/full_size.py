@@ -2,7 +2,7 @@
 of the real one (instructions that repeat, questions and captions that do not, six sets with negatives) and one picture.
 
     full_size.py OUT [rows]
-    /usr/bin/time -v ./vlm2vec train --model_name runs/demo/init --dataset_name OUT --output_dir /tmp/full \
+    env time -v ./vlm2vec train --model_name runs/demo/init --dataset_name OUT --output_dir runs/full \
         --max_steps 1 --per_device_train_batch_size 8
 
 "Elapsed" is the time and "Maximum resident set size" the memory of all; with a --model_name that is not there, train
