@@ -1,4 +1,6 @@
 // cross_entropy.cu and infonce.cu: forward against plain loops in double, backward against differences.
+#include <numeric>
+
 #include "kernels_testing.h"
 
 namespace vlm2vec {

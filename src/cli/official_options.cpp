@@ -1,8 +1,11 @@
 #include "cli/official_options.h"
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 #include <sstream>
+
+#include "tensor/error.h"
 
 namespace vlm2vec {
 namespace {

@@ -13,6 +13,7 @@
 #include "mmeb/training/training_checks.h"
 #include "mmeb/training/training_log.h"
 #include "tensor/io/files.h"
+#include "tensor/random.h"
 
 namespace vlm2vec {
 namespace {

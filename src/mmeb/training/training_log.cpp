@@ -3,6 +3,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "tensor/error.h"
 #include "tensor/io/files.h"
 #include "tensor/io/json_lines.h"
 

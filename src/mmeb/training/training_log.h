@@ -2,7 +2,7 @@
 // Face's Trainer keeps it; and TensorBoard's event files.
 #pragma once
 #include <fstream>
-#include <nlohmann/json_fwd.hpp>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <vector>
 
