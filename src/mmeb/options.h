@@ -73,7 +73,7 @@ struct TrainOptions : ModelOptions {
   std::vector<std::string> freeze;
   int64_t save_steps = 0, save_total_limit = 0, logging_steps = 1;
   std::string report_to = "none", logging_dir, run_name;
-  std::string resume_from = "none";
+  std::string resume_from = "none", bad_rows = "error";
   uint64_t seed = 42;
 
   template <class Visit>
@@ -100,6 +100,9 @@ struct TrainOptions : ModelOptions {
     visit("num_hardneg", num_hardneg, "up to N of each row's own negatives are further targets for the whole batch");
     visit("mask_duplicates", mask_duplicates,
           "a target equal to a query's own, in text and picture, is not its wrong answer");
+    visit("bad_rows", bad_rows,
+          "a row that cannot be used (unreadable picture, empty side, image tokens that do not fit): error stops, skip "
+          "leaves it out and lists it in skipped_rows.jsonl");
     visit("output_dir", output_dir, "where the trained model, log.jsonl and checkpoints go");
     visit("max_steps", max_steps, "training steps (0 or -1: what --num_train_epochs comes to, or 2000 without it)");
     visit("num_train_epochs", num_train_epochs, "in place of --max_steps: as many steps as all rows fill so often");

@@ -18,6 +18,7 @@ struct TrainedModel {
   std::optional<AttachedLora> lora;
   std::string base_model;
   bool bf16_storage = false;  // of trained weights: the whole model is trained with --precision bf16
+  bool has_dropout() const { return lora && lora->config.dropout > 0; }
 };
 
 // Weights, configuration and tokenizer, or the PEFT folder, into an existing folder. Weights are saved in f32, or after

@@ -38,6 +38,8 @@ void fields(Step& step, Visit&& visit) {
   visit("learning_rate", step.learning_rate);
   visit("in_batch_accuracy", step.in_batch_accuracy);
   visit("duplicates", step.duplicates);
+  visit("skipped", step.skipped);
+  visit("tokens_without_picture", step.tokens_without_picture);
   visit("seconds", step.seconds);
   visit("peak_bytes", step.peak_bytes);
 }

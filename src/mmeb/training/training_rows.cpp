@@ -173,6 +173,17 @@ void TrainingRows::check_pictures() const {
   for (const auto& [folder, check] : checks) check.require_all();
 }
 
+std::vector<std::vector<RowId>> TrainingRows::upcoming(int64_t rows) const {
+  Sampler sampler = sampler_;  // a copy draws the same
+  std::vector<std::vector<RowId>> batches;
+  for (int64_t count = 0, all = steps_ * accumulation_; int64_t(batches.size()) < all;
+       count += int64_t(batches.back().size())) {
+    if (count >= rows && int64_t(batches.size()) >= accumulation_) break;
+    batches.push_back(sampler());
+  }
+  return batches;
+}
+
 int64_t TrainingRows::epochs() const {
   if (num_train_epochs_ > 0) return int64_t(std::ceil(num_train_epochs_));
   const int64_t drawn = steps_ * accumulation_;
