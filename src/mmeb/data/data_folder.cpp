@@ -19,9 +19,9 @@ DataFolder open_data_folder(const std::filesystem::path& folder, const std::stri
         data.sets.push_back({entry.path().filename().string(), *file == 't', entry.path() / file});
   if (data.sets.empty())
     fail(Exit::data, folder.string(), ": no sub-folder has original.jsonl or test.jsonl or their Parquet files");
-  for (const std::string& name : subsets)
-    if (std::none_of(data.sets.begin(), data.sets.end(), [&](const DataSet& set) { return set.name == name; }))
-      fail(Exit::usage, folder.string(), ": has no set ", name, "; --subset_name names folders of it");
+  std::vector<std::string> names;
+  for (const DataSet& set : data.sets) names.push_back(set.name);
+  for (const std::string& name : subsets) check_subset_name(name, names, folder, "original.jsonl or test.jsonl");
   if (!subsets.empty())
     std::erase_if(data.sets, [&](const DataSet& set) {
       return std::find(subsets.begin(), subsets.end(), set.name) == subsets.end();
