@@ -27,16 +27,29 @@ uint64_t stream_of(uint64_t seed, const std::string& name) {
   return seed;
 }
 
+// In [0, 1), 53 bits.
+double uniform_double(Random& random) {
+  const uint64_t high = random.word();
+  return double((high << 21) ^ (random.word() >> 11)) * 0x1p-53;
+}
+
 // The statistic of one set, in percent, in each resample.
 std::vector<double> resample(const SetCounts& set, uint64_t seed, int resamples) {
   Random random(stream_of(seed, set.task.name));
   const int64_t changed = set.gains + set.losses;
-  const double share = double(changed) / double(set.rows), up = changed > 0 ? double(set.gains) / double(changed) : 0;
+  const double n = double(set.rows), share = double(changed) / n,
+               up = changed > 0 ? double(set.gains) / double(changed) : 0;
   std::vector<double> values(static_cast<size_t>(resamples));
   for (double& value : values) {
-    const int64_t drawn = draw_binomial(random, set.rows, share);
-    const int64_t gains = draw_binomial(random, drawn, up);
-    value = 100.0 * double(2 * gains - drawn) / double(set.rows);
+    if (changed == 0) {
+      const bool loss = set.paired && random.below(2) == 0;
+      value = (loss ? -100 : 100) * (1 - std::pow(1 - uniform_double(random), 1 / n));
+    } else if (set.gains == set.rows || set.losses == set.rows) {
+      value = (set.gains > 0 ? 100 : -100) * std::pow(1 - uniform_double(random), 1 / n);
+    } else {
+      const int64_t drawn = draw_binomial(random, set.rows, share);
+      value = 100 * double(2 * draw_binomial(random, drawn, up) - drawn) / n;
+    }
   }
   return values;
 }
@@ -50,7 +63,8 @@ double percentile_of(const std::vector<double>& sorted, double q) {
 
 Estimate estimate(const std::string& name, double value, std::vector<double> resampled) {
   std::sort(resampled.begin(), resampled.end());
-  return {name, value, percentile_of(resampled, 0.025), percentile_of(resampled, 0.975)};
+  return {name, value, std::min(value, percentile_of(resampled, 0.025)),
+          std::max(value, percentile_of(resampled, 0.975))};
 }
 
 }  // namespace
@@ -62,8 +76,7 @@ int64_t draw_binomial(Random& random, int64_t n, double p) {
   if (p >= 1) return n;
   const int64_t mode = std::min(n, int64_t(double(n + 1) * p));
   const double odds = p / (1 - p), at_mode = binomial_probability(n, mode, p);
-  const uint64_t high = random.word();
-  double left = double((high << 21) ^ (random.word() >> 11)) * 0x1p-53 - at_mode;  // 53 bits
+  double left = uniform_double(random) - at_mode;
   if (left < 0) return mode;
   int64_t below = mode, above = mode;
   double p_below = at_mode, p_above = at_mode;
