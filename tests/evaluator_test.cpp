@@ -186,7 +186,7 @@ TEST_F(Letters, a_repeated_right_name_is_noted) {
              "\n");
   const Evaluation e = evaluate(data, embed, folder / "out");
   ASSERT_EQ(e.notes.size(), 1u);
-  EXPECT_TRUE(e.notes[0].starts_with("Texts: 1 rows have candidates of the right one's name")) << e.notes[0];
+  EXPECT_TRUE(e.notes[0].starts_with("Texts: in 1 row another candidate has the right one's name")) << e.notes[0];
   EXPECT_EQ(read_json(folder / "out/Texts_score.json")["map@5"], 2);
 }
 

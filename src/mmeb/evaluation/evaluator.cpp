@@ -92,22 +92,25 @@ std::string repetition_note(const EvaluationSet& set) {
     rows += same > 1;
   }
   if (rows == 0) return "";
-  return sentence(set.name, ": ", rows,
-                  " rows have candidates of the right one's name; map and ndcg count each, as the "
-                  "official evaluation does, and may exceed 1");
+  return sentence(
+      set.name, ": in ", rows, rows == 1 ? " row" : " rows",
+      " another candidate has the right one's name; map and ndcg count each, as the official evaluation does, "
+      "and may exceed 1");
 }
 
 }  // namespace
 
 Evaluation evaluate(const EvaluationData& data, const EmbedFunction& embed, const fs::path& output) {
   std::vector<std::string> names;
-  for (const EvalSource& source : data.sets) names.push_back(source.name);
+  for (const EvalSource& source : data.sets) {
+    task_of(source.name, data.tasks);
+    names.push_back(source.name);
+  }
   check_variant_sets(data.prompt_variants, names);
   std::map<fs::path, Pictures> pictures;  // sets of one folder share what is found out about its archives
   std::map<fs::path, PictureCheck> checks;
   std::vector<ReadSet> sets;
   for (const EvalSource& source : data.sets) {
-    task_of(source.name, data.tasks);
     sets.push_back(read_set(source, data.prompt_variants));
     const Pictures& here = pictures.try_emplace(source.image_dir, source.image_dir).first->second;
     check_pictures(sets.back().rows, checks.try_emplace(source.image_dir, here).first->second);
