@@ -95,7 +95,7 @@ TEST(Bootstrap, groups_have_their_sets) {
 // Where all rows are alike: the exact bounds of Clopper and Pearson, one minus or plus alpha / 2 to the power 1 / n.
 TEST(Bootstrap, is_not_certain_where_all_rows_are_alike) {
   const int n = 150;
-  const double bound = 100 * (1 - std::pow(0.025, 1.0 / n)), rule_of_three = 100 * (1 - std::pow(0.05, 1.0 / n));
+  const double bound = 100 * (1 - std::pow(0.025, 1.0 / n));
   SetCounts equal = counts("P", n, 0), better = counts("P", n, n), worse = counts("P", n, 0, n);
   equal.paired = better.paired = worse.paired = true;
   struct Case {
@@ -104,7 +104,7 @@ TEST(Bootstrap, is_not_certain_where_all_rows_are_alike) {
   };
   for (const Case& c : {Case{counts("A", n, n), 100, 100 - bound, 100},
                         {counts("B", n, 0), 0, 0, bound},
-                        {equal, 0, -rule_of_three, rule_of_three},
+                        {equal, 0, -bound, bound},
                         {better, 100, 100 - bound, 100},
                         {worse, -100, -100, -100 + bound}}) {
     const Estimate e = bootstrap({c.set}, 3).sets[0];
@@ -116,6 +116,9 @@ TEST(Bootstrap, is_not_certain_where_all_rows_are_alike) {
   EXPECT_GT(width(two.groups[2]), 0.5 * bound);
   EXPECT_LT(width(two.groups[2]), bound);
   EXPECT_EQ(two.groups[2].high, 100);
+  const auto half = bootstrap({counts("A", n, n), counts("B", n, 75)}, 3), one = bootstrap({counts("B", n, 75)}, 3);
+  EXPECT_NEAR(half.groups[2].high, 50 + one.sets[0].high / 2, 1e-9) << "the doubt about A is on one side";
+  EXPECT_LT(half.groups[2].low, 50 + one.sets[0].low / 2);
 }
 
 // Of 400 samples of a known truth, about 95 % of the intervals hold it.

@@ -3,10 +3,10 @@
 // A resampled share of right rows is a binomial count, a resampled difference of two runs a trinomial one, so counts
 // are all that is needed of the rows.
 // Where all n rows of a set are alike, drawing them again shows nothing else, and an interval without width would claim
-// certainty. There a resample draws the share of such rows as U^(1/n), U uniform: its quantiles are the exact bounds of
-// Clopper and Pearson 1934 (of 150 right rows of 150: 97.6 % or more), and means over sets inherit the doubt. Of two
-// runs that agree in every row, the rest of the share counts for either run alike. Near these ends (n − 1 right rows of
-// n) percentile intervals are still a little too narrow.
+// certainty. There a resample draws the share of other rows as 1 − U^(1/n), U uniform, and counts them against the side
+// whose bound is sought: the bounds are those of Clopper and Pearson 1934 (of 150 right rows of 150: 97.6 % to 100 %),
+// for two runs that agree in every row those of the share in which they may differ, and means over sets inherit the
+// doubt. Near these ends (n − 1 right rows of n) percentile intervals are still a little too narrow.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -25,7 +25,7 @@ struct SetCounts {
   bool paired = false;
 };
 
-// In percent; low and high bound the middle 95 % of the resamples, and the value itself.
+// In percent; low and high bound the middle 95 % of the resamples.
 struct Estimate {
   std::string name;
   double value = 0, low = 0, high = 0;
