@@ -54,6 +54,13 @@ TEST_F(Data, CheckFindsEveryFault) {
   EXPECT_EQ(no_negative.code, 3);
   EXPECT_TRUE(has(no_negative.err, "good/negative.png: no such file; row 1 of H")) << no_negative.err;
 
+  hard["neg_text"] = {"fine", "no token"}, hard["neg_image_path"] = {"", "p.png"};
+  write_rows("hard/H/original.jsonl", {hard});
+  const Result no_token = run("data check hard --image_dir good");
+  EXPECT_EQ(no_token.code, 3);
+  EXPECT_TRUE(has(no_token.err, "1 sides have a picture and not one <|image_1|> for it: row 1 (negative 2)"))
+      << no_token.err;
+
   fs::copy(folder_ / "good", folder_ / "bad", fs::copy_options::recursive);
   write_rows("bad/B/original.jsonl",
              {train_row("<|image_1|> x", "broken.png", "a"), train_row("no token", "p.png", "b"),
@@ -87,6 +94,27 @@ TEST_F(Data, CheckFindsEveryFault) {
   EXPECT_EQ(run("data check nowhere").code, 3);
 }
 
+TEST_F(Data, OtherSplitsAreNamedAndChosen) {
+  write_rows("d/A/original.jsonl", {train_row("x", "", "a")});
+  write_rows("d/A/diverse_instruction.jsonl", {train_row("x", "", "a"), train_row("", "", "b")});
+  for (const char* command : {"data check d", "data stats d", "data preview d --output page.html", "data leaks d d"}) {
+    const Result first = run(command);
+    EXPECT_EQ(first.code, 0) << first.err;
+    EXPECT_TRUE(has(first.err,
+                    "d: of training sets only original is looked at; --dataset_split can name "
+                    "diverse_instruction"))
+        << first.err;
+  }
+  const Result second = run("data check d --dataset_split diverse_instruction");
+  EXPECT_EQ(second.code, 3);
+  EXPECT_TRUE(has(second.err, "row 2 (query)")) << second.err;
+  EXPECT_EQ(Json::parse(run("data stats d --json --dataset_split diverse_instruction").out).at("sets")[0].at("rows"),
+            2);
+  const Result none = run("data check d --dataset_split diverse");
+  EXPECT_EQ(none.code, 3);
+  EXPECT_TRUE(has(none.err, "rows called diverse_instruction, original, which --dataset_split can name")) << none.err;
+}
+
 TEST_F(Data, AZipIsTrainedFromAsItLies) {
   make_model();
   const Result plain =
@@ -114,7 +142,7 @@ TEST_F(Data, AZipIsTrainedFromAsItLies) {
 TEST_F(Data, StatsCount) {
   write_rows("d/A/original.jsonl", {train_row("aäb", "p.png", "x"), train_row("aäb", "p.png", "x"),
                                     train_row("abcd", "", "y", "q.png"), train_row("", "p.png", "z")});
-  const SetStats s = stats_of(open_data_folder(folder_ / "d", "", {}).sets[0]);
+  const SetStats s = stats_of(open_data_folder(folder_ / "d").sets[0]);
   EXPECT_EQ(s.rows, 4);
   EXPECT_EQ(s.queries, 3);
   EXPECT_EQ(s.positives, 3);

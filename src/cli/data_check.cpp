@@ -2,18 +2,16 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
+#include "cli/data_folder_options.h"
 #include "mmeb/data/data_check.h"
 
 namespace vlm2vec {
 
 Exit run_data_check(const Command& command, const Arguments& arguments) {
-  std::vector<std::string> folders, subsets;
-  std::string image_dir;
+  DataFolderOptions options;
   bool decode = false, json = false;
   CommandLine line(command.name, command.purpose, "data check MMEB-train MMEB-eval --decode True");
-  line.words("FOLDER...", folders, "folders of training or test sets");
-  line("image_dir", image_dir, "as in train and eval (default: the folder)");
-  line("subset_name", subsets, "only these sets");
+  declare(line, options);
   line("decode", decode, "decode every picture, too");
   line.threads();
   line.json(json);
@@ -23,7 +21,8 @@ Exit run_data_check(const Command& command, const Arguments& arguments) {
       {"set", "kind", "rows", "pictures", "missing", "undecodable", "flawed", "token, no picture", "faults"}};
   std::vector<std::string> problems;
   nlohmann::ordered_json result = {{"sets", nlohmann::ordered_json::array()}};
-  for (const DataFolder& folder : open_data_folders(folders, image_dir, subsets))
+  const std::vector<DataFolder> folders = open_data_folders(options);
+  for (const DataFolder& folder : folders)
     for (const DataSet& set : folder.sets) {
       const SetCheck c = check_data_set(set, folder.pictures, decode);
       const auto decoded = [&](int64_t count) { return decode ? sentence(count) : "-"; };
@@ -45,6 +44,7 @@ Exit run_data_check(const Command& command, const Arguments& arguments) {
   if (json) std::cout << result << '\n';
   else std::cout << text_table(table) << (problems.empty() ? "nothing is missing\n" : "");
   std::cout.flush();
+  print_notes(folders);
   for (const std::string& problem : problems) std::cerr << problem << '\n';
   return problems.empty() ? Exit::ok : Exit::data;
 }

@@ -2,17 +2,20 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
+#include "cli/data_folder_options.h"
 #include "mmeb/data/data_leaks.h"
 
 namespace vlm2vec {
 
 Exit run_data_leaks(const Command& command, const Arguments& arguments) {
   std::vector<std::string> folders, image_dirs;
+  std::string dataset_split = "original";
   int64_t distance = 4;
   bool fails = false, quiet = false, json = false;
   CommandLine line(command.name, command.purpose, "data leaks MMEB-train MMEB-eval");
   line.words("A B", folders, "two folders of training or test sets");
   line("image_dir", image_dirs, "as in train and eval, of A and of B, or one for both (default: the folders)");
+  line("dataset_split", dataset_split, "which rows of training sets: original, or diverse_instruction");
   line("distance", distance, "pictures are near if at most so many of 64 bits of their hashes differ, 0 to 15");
   line("fail", fails, "exit with 1 if pairs or pictures are shared");
   line.threads();
@@ -27,9 +30,10 @@ Exit run_data_leaks(const Command& command, const Arguments& arguments) {
   const auto image_dir = [&](size_t i) {
     return image_dirs.empty() ? "" : image_dirs[std::min(i, image_dirs.size() - 1)];
   };
-  const DataFolder a = open_data_folder(folders[0], image_dir(0), {}),
-                   b = open_data_folder(folders[1], image_dir(1), {});
-  const LeakReport report = find_leaks(a, b, int(distance), quiet);
+  std::vector<DataFolder> data;
+  for (size_t i = 0; i < 2; ++i) data.push_back(open_data_folder(folders[i], {{}, {}, image_dir(i), dataset_split}));
+  print_notes(data);
+  const LeakReport report = find_leaks(data[0], data[1], int(distance), quiet);
   if (json) std::cout << leaks_json(report) << '\n';
   else std::cout << leaks_table(report);
   return fails && report.leaks() ? Exit::failed : Exit::ok;

@@ -2,24 +2,26 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
+#include "cli/data_folder_options.h"
 #include "mmeb/data/data_stats.h"
 
 namespace vlm2vec {
 
 Exit run_data_stats(const Command& command, const Arguments& arguments) {
-  std::vector<std::string> folders, subsets;
+  DataFolderOptions options;
   bool json = false;
   CommandLine line(command.name, command.purpose, "data stats MMEB-train MMEB-eval");
-  line.words("FOLDER...", folders, "folders of training or test sets");
-  line("subset_name", subsets, "only these sets");
+  declare(line, options, false);
   line.json(json);
   if (!line.parse(arguments)) return Exit::ok;
 
   std::vector<SetStats> sets;
-  for (const DataFolder& folder : open_data_folders(folders, "", subsets))
+  const std::vector<DataFolder> folders = open_data_folders(options);
+  for (const DataFolder& folder : folders)
     for (const DataSet& set : folder.sets) sets.push_back(stats_of(set));
   if (json) std::cout << stats_json(sets) << '\n';
-  else std::cout << stats_table(sets);
+  else std::cout << stats_table(sets) << std::flush;
+  print_notes(folders);
   return Exit::ok;
 }
 

@@ -51,7 +51,7 @@ std::vector<Decoded> decode_all(const std::vector<std::filesystem::path>& files)
 
 SetCheck check_data_set(const DataSet& set, const Pictures& pictures, bool decode) {
   SetCheck check{set.name, set.test};
-  std::vector<EvalRow> rows;
+  std::vector<TrainRow> rows;
   try {
     rows = read_data_rows(set);
   } catch (const Error& e) {
@@ -72,13 +72,11 @@ SetCheck check_data_set(const DataSet& set, const Pictures& pictures, bool decod
       if (there.add(side.image, i, set.name) && decode) found.push_back(pictures.locate(side.image));
     };
     look_at(rows[i].query, " (query)");
-    for (size_t c = 0; c < rows[i].candidates.size(); ++c)
-      look_at(rows[i].candidates[c], set.test ? sentence(" (candidate ", c, ")") : " (positive)");
+    for (const Side& side : rows[i].positives) look_at(side, set.test ? " (candidate 1)" : " (positive)");
+    for (size_t n = 0; n < rows[i].negatives.size(); ++n)
+      look_at(rows[i].negatives[n],
+              set.test ? sentence(" (candidate ", n + 2, ")") : sentence(" (negative ", n + 1, ")"));
   }
-  if (!set.test)  // the pictures of hard negatives, to some of which no text belongs
-    read_train_rows(set.file, 0, true).each_picture([&](const std::string& path, size_t row) {
-      if (there.add(path, row, set.name) && decode) found.push_back(pictures.locate(path));
-    });
   check.pictures = there.distinct(), check.missing = there.missing();
   check.without_token = token.count, check.empty = empty.count;
   if (check.missing > 0) check.problems.push_back(there.summary());

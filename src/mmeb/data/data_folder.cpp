@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <set>
 #include <tuple>
 
 #include "mmeb/data/row_files.h"
@@ -9,46 +10,68 @@
 
 namespace vlm2vec {
 
-DataFolder open_data_folder(const std::filesystem::path& folder, const std::string& image_dir,
-                            const std::vector<std::string>& subsets) {
+namespace {
+
+// original of original.jsonl, original.parquet and original-00000-of-00002.parquet; empty: no file of rows.
+std::string split_of(const std::filesystem::path& file) {
+  const std::string stem = file.stem().string();
+  if (file.extension() != ".jsonl" && file.extension() != ".parquet") return "";
+  return stem.substr(0, file.extension() == ".parquet" ? stem.find("-0") : stem.npos);
+}
+
+}  // namespace
+
+DataFolder open_data_folder(const std::filesystem::path& folder, const DataFolderOptions& o) {
   if (!std::filesystem::is_directory(folder)) fail(Exit::data, folder.string(), ": no such folder");
-  DataFolder data{folder, {}, image_dir.empty() ? folder : std::filesystem::path(image_dir)};
-  for (const auto& entry : std::filesystem::directory_iterator(folder))
-    for (const char* file : {"original.jsonl", "test.jsonl"})
-      if (entry.is_directory() && !row_files(entry.path() / file).empty())
-        data.sets.push_back({entry.path().filename().string(), *file == 't', entry.path() / file});
+  DataFolder data{folder, {}, o.image_dir.empty() ? folder : std::filesystem::path(o.image_dir), {}};
+  std::set<std::string> others;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (!entry.is_directory()) continue;
+    for (const auto& [split, test] : {std::pair(o.dataset_split, false), {std::string("test"), true}})
+      if (const auto file = entry.path() / (split + ".jsonl"); !row_files(file).empty())
+        data.sets.push_back({entry.path().filename().string(), test, file});
+    for (const auto& file : std::filesystem::directory_iterator(entry)) others.insert(split_of(file.path()));
+  }
+  for (const std::string& known : {std::string(), o.dataset_split, std::string("test")}) others.erase(known);
+  std::string names;
+  for (const std::string& name : others) names += (names.empty() ? "" : ", ") + name;
   if (data.sets.empty())
-    fail(Exit::data, folder.string(), ": no sub-folder has original.jsonl or test.jsonl or their Parquet files");
-  std::vector<std::string> names;
-  for (const DataSet& set : data.sets) names.push_back(set.name);
-  for (const std::string& name : subsets) check_subset_name(name, names, folder, "original.jsonl or test.jsonl");
-  if (!subsets.empty())
+    fail(Exit::data, folder.string(), ": no sub-folder has ", o.dataset_split,
+         ".jsonl or test.jsonl or their Parquet files",
+         names.empty() ? "" : "; there are rows called " + names + ", which --dataset_split can name");
+  if (!names.empty())
+    data.note = sentence(folder.string(), ": of training sets only ", o.dataset_split,
+                         " is looked at; --dataset_split can name ", names);
+  std::vector<std::string> known;
+  for (const DataSet& set : data.sets) known.push_back(set.name);
+  for (const std::string& name : o.subset_name)
+    check_subset_name(name, known, folder, o.dataset_split + ".jsonl or test.jsonl");
+  if (!o.subset_name.empty())
     std::erase_if(data.sets, [&](const DataSet& set) {
-      return std::find(subsets.begin(), subsets.end(), set.name) == subsets.end();
+      return std::find(o.subset_name.begin(), o.subset_name.end(), set.name) == o.subset_name.end();
     });
   std::sort(data.sets.begin(), data.sets.end(),
             [](const DataSet& a, const DataSet& b) { return std::tie(a.test, a.name) < std::tie(b.test, b.name); });
   return data;
 }
 
-std::vector<DataFolder> open_data_folders(const std::vector<std::string>& folders, const std::string& image_dir,
-                                          const std::vector<std::string>& subsets) {
+std::vector<DataFolder> open_data_folders(const DataFolderOptions& options) {
   std::vector<DataFolder> data;
-  for (const std::string& folder : folders) data.push_back(open_data_folder(folder, image_dir, subsets));
+  for (const std::string& folder : options.folders) data.push_back(open_data_folder(folder, options));
   return data;
 }
 
-std::vector<EvalRow> read_data_rows(const DataSet& set, int64_t limit) {
-  if (set.test) {
-    std::vector<EvalRow> rows = read_eval_rows(set.file);
-    if (limit > 0 && int64_t(rows.size()) > limit) rows.resize(size_t(limit));
+std::vector<TrainRow> read_data_rows(const DataSet& set, int64_t limit) {
+  std::vector<TrainRow> rows;
+  if (!set.test) {
+    const TrainRows train = read_train_rows(set.file, limit, true);
+    for (size_t i = 0; i < train.size(); ++i) rows.push_back(train[i]);
     return rows;
   }
-  std::vector<EvalRow> rows;
-  const TrainRows train = read_train_rows(set.file, limit);
-  for (size_t i = 0; i < train.size(); ++i) {
-    TrainRow row = train[i];
-    rows.push_back({std::move(row.query), std::move(row.positives), {}});
+  for (EvalRow& row : read_eval_rows(set.file)) {
+    if (limit > 0 && int64_t(rows.size()) == limit) break;
+    std::vector<Side>& sides = row.candidates;
+    rows.push_back({std::move(row.query), {sides[0]}, {sides.begin() + 1, sides.end()}});
   }
   return rows;
 }

@@ -56,17 +56,12 @@ Content content_of(const DataFolder& folder) {
     return at->second;
   };
   for (const DataSet& set : folder.sets) {
-    const std::vector<EvalRow> rows = read_data_rows(set);
+    const std::vector<TrainRow> rows = read_data_rows(set);
     for (size_t i = 0; i < rows.size(); ++i) {
       const Side& query = rows[i].query;
       const Place at_query{&set, i, "query"}, at_positive{&set, i, "positive"};
       if (!query.text.empty()) content.queries.emplace(query.text, at_query);
-      for (size_t c = 0; c < rows[i].candidates.size(); ++c) {
-        const Side& side = rows[i].candidates[c];
-        if (set.test && c > 0) {
-          number_of(side.image, {&set, i, "candidate"});
-          continue;
-        }
+      for (const Side& side : rows[i].positives) {
         if (!side.text.empty()) content.positives.emplace(side.text, at_positive);
         const std::hash<std::string> hash;
         content.pairs.push_back({{{{hash(query.text), number_of(query.image, at_query)},
@@ -74,11 +69,8 @@ Content content_of(const DataFolder& folder) {
                                  {&set, i, "pair"},
                                  one_line(query.text, 60) + " -> " + one_line(side.text, 60)});
       }
+      for (const Side& side : rows[i].negatives) number_of(side.image, {&set, i, set.test ? "candidate" : "negative"});
     }
-    if (!set.test)
-      read_train_rows(set.file, 0, true).each_picture([&](const std::string& path, size_t row) {
-        number_of(path, {&set, row, "negative"});  // what is new here
-      });
   }
   return content;
 }

@@ -12,7 +12,7 @@ namespace vlm2vec {
 namespace {
 
 constexpr int kThumbnail = 240;  // pixels of the longer side; smaller pictures stay as they are
-constexpr size_t kCandidates = 5;
+constexpr size_t kNegatives = 4;
 
 const char* const kHead = R"(<!doctype html>
 <html lang="en">
@@ -63,10 +63,11 @@ std::string figure(const Side& side, const char* kind, const Pictures& pictures)
   return html + "<figcaption>" + escape_html(side.text) + "</figcaption></figure>\n";
 }
 
-std::string article(const EvalRow& row, size_t number, const Pictures& pictures) {
-  const size_t shown = std::min(row.candidates.size(), kCandidates), others = row.candidates.size() - shown;
+std::string article(const TrainRow& row, size_t number, const Pictures& pictures) {
+  const size_t shown = std::min(row.negatives.size(), kNegatives), others = row.negatives.size() - shown;
   std::string html = sentence("<article><h3>row ", number + 1, "</h3>\n") + figure(row.query, "query", pictures);
-  for (size_t c = 0; c < shown; ++c) html += figure(row.candidates[c], c == 0 ? "positive" : "other", pictures);
+  for (const Side& side : row.positives) html += figure(side, "positive", pictures);
+  for (size_t n = 0; n < shown; ++n) html += figure(row.negatives[n], "other", pictures);
   if (others > 0) html += sentence("<small>and ", others, " more</small>");
   return html + "</article>\n";
 }
@@ -99,10 +100,10 @@ std::string base64(std::span<const uint8_t> bytes) {
 }
 
 void write_preview(std::ostream& page, const std::vector<DataFolder>& folders, int64_t limit) {
-  page << kHead << "<h1>Data preview</h1>\n<p>Each row's query, then its positive, framed, and other candidates.</p>\n";
+  page << kHead << "<h1>Data preview</h1>\n<p>Each row's query, then its positives, framed, and negatives.</p>\n";
   for (const DataFolder& folder : folders)
     for (const DataSet& set : folder.sets) {
-      const std::vector<EvalRow> rows = read_data_rows(set, limit);
+      const std::vector<TrainRow> rows = read_data_rows(set, limit);
       std::vector<std::string> articles(rows.size());
       parallel_for(int64_t(rows.size()), 1, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i)

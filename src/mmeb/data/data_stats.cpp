@@ -32,23 +32,23 @@ SetStats stats_of(const DataSet& set) {
   std::map<Side, int64_t> positives;
   std::set<std::string> pictures;
   std::vector<int64_t> query_lengths, positive_lengths, candidates;
-  const std::vector<EvalRow> rows = read_data_rows(set);
-  for (const EvalRow& row : rows) {
+  const std::vector<TrainRow> rows = read_data_rows(set);
+  for (const TrainRow& row : rows) {
     queries.insert(row.query);
     stats.with_query_picture += !row.query.image.empty(),
-        stats.with_positive_picture += !row.candidates[0].image.empty();
+        stats.with_positive_picture += !row.positives[0].image.empty();
     query_lengths.push_back(characters(row.query.text));
-    candidates.push_back(int64_t(row.candidates.size()));
+    candidates.push_back(int64_t(row.positives.size() + (set.test ? row.negatives.size() : 0)));
+    if (!set.test) stats.negatives += int64_t(row.negatives.size());
     if (!row.query.image.empty()) pictures.insert(row.query.image);
-    for (size_t c = 0; c < row.candidates.size(); ++c) {
-      const Side& side = row.candidates[c];
+    for (const Side& side : row.positives) {
       if (!side.image.empty()) pictures.insert(side.image);
-      if (set.test && c > 0) continue;
       ++positives[side];
       positive_lengths.push_back(characters(side.text));
     }
+    for (const Side& side : row.negatives)
+      if (!side.image.empty()) pictures.insert(side.image);
   }
-  if (!set.test) stats.negatives = int64_t(read_train_rows(set.file, 0, true).negatives());
   stats.rows = int64_t(rows.size());
   stats.queries = int64_t(queries.size()), stats.positives = int64_t(positives.size());
   stats.pictures = int64_t(pictures.size());

@@ -70,6 +70,8 @@ TrainingLog::TrainingLog(const TrainOptions& o, int64_t steps, int64_t num_train
   tensorboard_.emplace(o.logging_dir.empty() ? output / "runs" / name : fs::path(o.logging_dir));
 }
 
+TrainingLog::~TrainingLog() = default;
+
 bool TrainingLog::count(const StepLog& step) {
   last_ = step;
   ++interval_.steps;

@@ -2,7 +2,7 @@
 // Face's Trainer keeps it; and TensorBoard's event files.
 #pragma once
 #include <fstream>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <vector>
 
@@ -17,6 +17,7 @@ class TrainingLog {
   // Goes on after `steps` steps of log.jsonl in output_dir; what came after them is forgotten. Exit::data if
   // there are fewer.
   TrainingLog(const TrainOptions& options, int64_t steps, int64_t num_train_epochs);
+  ~TrainingLog();
   // Exit::resources if it cannot be written.
   void add(const StepLog& step);
   // After the steps so far. An entry of log_history stands for logging_steps steps: the mean loss, and norm, learning

@@ -1,0 +1,23 @@
+// What data check, stats and preview are told about the folders that they look at.
+#pragma once
+#include <iostream>
+
+#include "cli/command_line.h"
+#include "mmeb/data/data_folder.h"
+
+namespace vlm2vec {
+
+inline void declare(CommandLine& line, DataFolderOptions& o, bool with_pictures = true) {
+  line.words("FOLDER...", o.folders, "folders of training or test sets");
+  if (with_pictures) line("image_dir", o.image_dir, "as in train and eval (default: the folder)");
+  line("subset_name", o.subset_name, "only these sets");
+  line("dataset_split", o.dataset_split, "which rows of training sets: original, or diverse_instruction");
+}
+
+// Says on stderr what the folders have besides.
+inline void print_notes(const std::vector<DataFolder>& folders) {
+  for (const DataFolder& folder : folders)
+    if (!folder.note.empty()) std::cerr << folder.note << '\n';
+}
+
+}  // namespace vlm2vec
