@@ -7,33 +7,25 @@
 namespace vlm2vec {
 namespace {
 
-// Predictions of `rows` rows, of which those in `right` are right; labels "r0", "r1", ….
-std::string predictions(int rows, const std::set<int>& right) {
-  std::string lines;
-  for (int i = 0; i < rows; ++i) {
-    const std::string label = "r" + std::to_string(i);
-    const std::vector<std::string> ranked =
-        right.contains(i) ? std::vector{label, std::string("x")} : std::vector{std::string("x"), label};
-    lines += nlohmann::ordered_json{{"prediction", ranked}, {"label", {label}}, {"rel_scores", nullptr}}.dump() + "\n";
-  }
-  return lines;
+Json set(const char* meta_task, const char* split, const std::string& right) {
+  return {{"meta_task", meta_task}, {"split", split}, {"rows", right.size()}, {"right", right}, {"rows_sha256", "same"},
+          {"accuracy", 0},          {"chance", 0},    {"correct", 0},         {"ties", 0},      {"ties_last", 0}};
 }
-Json task(const char* meta_task, const char* split) { return {{"meta_task", meta_task}, {"split", split}}; }
 
 class Compare : public Cli {
  protected:
   void SetUp() override {
-    const Json sets = {{"One", task("vqa", "IND")}, {"Two", task("vqa", "OOD")}, {"Same", task("grounding", "IND")}};
-    for (const char* folder : {"a", "b"}) {
-      Json mine = sets;
-      mine[folder == std::string("a") ? "OnlyA" : "OnlyB"] = task("vqa", "IND");
-      write(std::string(folder) + "/summary.json", Json{{"datasets", mine}}.dump());
-      write(std::string(folder) + "/Same_pred.jsonl", predictions(5, {1, 2}));
-    }
-    write("a/One_pred.jsonl", predictions(8, {0, 1}));
-    write("b/One_pred.jsonl", predictions(8, {1, 2, 3, 4, 5, 6, 7}));  // loses 1, wins 6
-    write("a/Two_pred.jsonl", predictions(4, {0, 1, 2, 3}));
-    write("b/Two_pred.jsonl", predictions(4, {0, 1, 2}));  // loses 1
+    Json a = {{"One", set("vqa", "IND", "11000000")},
+              {"Two", set("vqa", "OOD", "1111")},
+              {"Same", set("grounding", "IND", "01100")}};
+    Json b = {{"One", set("vqa", "IND", "01111111")},  // loses 1, wins 6
+              {"Two", set("vqa", "OOD", "1110")},      // loses 1
+              {"Same", a["Same"]}};
+    a["OnlyA"] = b["OnlyB"] = set("vqa", "IND", "1");
+    write_summary("a", a), write_summary("b", b);
+  }
+  void write_summary(const std::string& folder, const Json& sets, const Json& options = Json::object()) const {
+    write(folder + "/summary.json", Json{{"datasets", sets}, {"precision", "f32"}, {"options", options}}.dump());
   }
 };
 
@@ -71,49 +63,47 @@ TEST_F(Compare, SaysWhereTheyDiffer) {
 }
 
 TEST_F(Compare, RefusesOtherRows) {
-  struct Case {
-    std::string file, text, error;
-    int code = 3;
+  const auto changed = [](const char* key, const Json& value) {
+    Json one = set("vqa", "IND", "01111111");
+    one[key] = value;
+    return Json{{"One", one}};
   };
-  std::string other_label = predictions(8, {});
-  other_label.replace(other_label.rfind("r7"), 2, "s7");
-  const Case cases[] = {
-      {"b/One_pred.jsonl", predictions(7, {}), "has 7 rows"},
-      {"b/One_pred.jsonl", other_label, "another label in row 8"},
-      {"b/One_pred.jsonl", "{\"row\": 0, \"prediction\": 0}\n", "One_pred.jsonl:1: prediction is 0"},
-      {"b/One_pred.jsonl", R"({"prediction": ["a", 7], "label": ["a"]})", "prediction[1] is 7"},
-      {"b/One_pred.jsonl", R"({"prediction": ["a", "b)", "not valid JSON"},
-      {"b/One_pred.jsonl", R"({"prediction": [], "label": ["a"]})", "prediction is empty"},
-      {"b/summary.json", R"({"datasets": {"One": {"accuracy": 3}}})", "meta_task"},
-      {"b/summary.json", R"({"datasets": {"One": {"meta_task": "vqa", "split": "OOD"}}})", "different means"},
-      {"b/summary.json", R"({"datasets": {}})", "no set in common"}};
+  struct Case {
+    Json sets;
+    std::string error;
+  };
+  Json without = changed("rows", 8);
+  without["One"].erase("right");
+  const Case cases[] = {{{{"One", set("vqa", "IND", "0111111")}}, "One has 7 rows, in a 8 (pictures"},
+                        {changed("rows_sha256", "other"), "One has 8 rows, in a 8 other ones"},
+                        {changed("eval_type", "global"), "One was ranked with eval_type global, in a local"},
+                        {changed("split", "OOD"), "different means"},
+                        {changed("right", "01"), "does not say which of the 8 rows of One are right"},
+                        {changed("right", "0111111x"), "does not say which"},
+                        {without, "does not say which"},
+                        {changed("meta_task", 3), "not the summary of an evaluation"},
+                        {Json::object(), "no set in common"}};
   for (const Case& c : cases) {
-    SetUp();
-    write(c.file, c.text);
+    write_summary("b", c.sets);
     const Result r = run("compare a b");
-    EXPECT_EQ(r.code, c.code) << c.error;
+    EXPECT_EQ(r.code, 3) << c.error;
     EXPECT_TRUE(has(r.err, c.error)) << c.error << " in " << r.err;
   }
+  write_summary("b", changed("rows", 8), {{"num_candidates", 5}});
+  EXPECT_TRUE(has(run("compare a b").err, "b: was evaluated with --num_candidates 5, a with 0"));
   EXPECT_EQ(run("compare a").code, 2);
-  EXPECT_EQ(run("compare a c").code, 3);
 }
 
-// The losers of a prediction are skipped unread; names may hold all that JSON can write.
-TEST_F(Compare, NamesMayHoldAnything) {
-  const std::vector<std::string> names = {"a\"", "\\", "b\\\"]", "\", \"", "é\n", "[", "", "\\\\\""};
-  for (const std::string& first : names)
-    for (const std::string& second : names)
-      for (const char* tail : {", \"label\": ", ",\"x\":[\"]\"],\"label\": "}) {
-        const bool blank = tail[1] == ' ';
-        const std::string line = std::string("{\"prediction\":") + (blank ? " [" : "[") + Json(first).dump() +
-                                 (blank ? ", " : ",") + Json(second).dump() + "]" + tail + Json{second}.dump() + "}\n";
-        write("c/S_pred.jsonl", line);
-        const Outcomes o = read_outcomes(folder_ / "c", "S");
-        ASSERT_EQ(o.right, std::vector<uint8_t>{first == second}) << line;
-        ASSERT_EQ(o.labels[0], std::vector<std::string>{second}) << line;
-      }
-  write("c/S_pred.jsonl", "{ \"label\":[\"x\",\"y\"],\"prediction\":[\"y\",\"z\"]}\n");  // another writer's spelling
-  EXPECT_EQ(read_outcomes(folder_ / "c", "S").right, std::vector<uint8_t>{1});
+TEST_F(Compare, SaysWhatAFolderIsNot) {
+  write("c/file", "");
+  for (const std::string command :
+       {"compare a ", "eval --model_name m --dataset_name d --encode_output_path o --beside "}) {
+    const Result absent = run(command + "nowhere"), other = run(command + "c");
+    EXPECT_EQ(absent.code, 3);
+    EXPECT_TRUE(has(absent.err, "nowhere: there is no such folder")) << absent.err;
+    EXPECT_EQ(other.code, 3);
+    EXPECT_TRUE(has(other.err, "c: is no finished evaluation")) << other.err;
+  }
 }
 
 }  // namespace

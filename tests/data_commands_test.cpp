@@ -85,7 +85,12 @@ TEST_F(Data, CheckFindsEveryFault) {
   EXPECT_TRUE(has(bad.err, "row 4 (query)")) << bad.err;
   EXPECT_TRUE(has(bad.err, "2 target texts and 1 target pictures")) << bad.err;
   EXPECT_EQ(run("data check bad --subset_name A").code, 0);
-  EXPECT_EQ(run("data check bad --subset_name C").code, 2);
+  for (const std::string command : {"data check bad", "train --model_name m --output_dir o --dataset_name bad",
+                                    "eval --model_name m --encode_output_path o --dataset_name bad"}) {
+    const Result r = run(command + " --subset_name C");
+    EXPECT_EQ(r.code, 2) << command;
+    EXPECT_TRUE(has(r.err, "has no set C with") && has(r.err, "the nearest is ")) << r.err;
+  }
   EXPECT_EQ(run("data check nowhere").code, 3);
 }
 

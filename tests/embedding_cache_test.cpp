@@ -6,11 +6,15 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include <chrono>
+#include <csignal>
 #include <cstring>
 #include <fstream>
+#include <thread>
 
 #include "cli_fixture.h"
 #include "expect_error.h"
+#include "mmeb/evaluation/evaluator.h"
 #include "mmeb/evaluation/model_hash.h"
 #include "mmeb/model.h"
 #include "tiny_model.h"
@@ -97,10 +101,10 @@ TEST(ModelHash, sees_a_changed_file) {
     write_text(place / "model.safetensors", "weights");
     write_text(place / "README.md", place.string());  // no part of it
   }
-  const Digest before = model_hash(model, "", memo);
-  EXPECT_EQ(model_hash(model, "", memo), before);
-  EXPECT_EQ(model_hash(copy, "", memo), before);
-  EXPECT_NE(model_hash(model, copy, memo), before);
+  const Digest before = ModelHash(model, "", memo).digest();
+  EXPECT_EQ(ModelHash(model, "", memo).digest(), before);
+  EXPECT_EQ(ModelHash(copy, "", memo).digest(), before);
+  EXPECT_NE(ModelHash(model, copy, memo).digest(), before);
   struct stat s {};
   stat((model / "model.safetensors").c_str(), &s);
   {
@@ -109,7 +113,7 @@ TEST(ModelHash, sees_a_changed_file) {
   }
   const timespec times[2] = {s.st_atim, s.st_mtim};
   ASSERT_EQ(utimensat(AT_FDCWD, (model / "model.safetensors").c_str(), times, 0), 0);
-  EXPECT_NE(model_hash(model, "", memo), before);
+  EXPECT_NE(ModelHash(model, "", memo).digest(), before);
 }
 
 // A file that was not written a moment ago is not read again: a link to one of this repository's, and a false memory.
@@ -119,19 +123,19 @@ TEST(ModelHash, remembers) {
   const std::filesystem::path file = std::filesystem::canonical(SOURCE_DIR "/examples/mini-qwen2-vl.json");
   std::filesystem::create_directories(folder / "model");
   std::filesystem::create_symlink(file, folder / "model/config.json");
-  const Digest true_hash = model_hash(folder / "model", "", memo);
+  const Digest true_hash = ModelHash(folder / "model", "", memo).digest();
   nlohmann::json known = read_json(memo);
   ASSERT_TRUE(known.contains(file.string())) << known;
   EXPECT_EQ(known[file.string()]["sha256"], hex(sha256(read_text(file))));
   known[file.string()]["sha256"] = "of something else";
   write_json(memo, known);
-  EXPECT_NE(model_hash(folder / "model", "", memo), true_hash);
+  EXPECT_NE(ModelHash(folder / "model", "", memo).digest(), true_hash);
   known[file.string()]["stamp"][1] = 0;  // another modification time
   write_json(memo, known);
-  EXPECT_EQ(model_hash(folder / "model", "", memo), true_hash);
+  EXPECT_EQ(ModelHash(folder / "model", "", memo).digest(), true_hash);
   for (const char* damaged : {"{", "[]", R"({"x": 3})"}) {
     write_text(memo, damaged);
-    EXPECT_EQ(model_hash(folder / "model", "", memo), true_hash) << damaged;
+    EXPECT_EQ(ModelHash(folder / "model", "", memo).digest(), true_hash) << damaged;
   }
 }
 
@@ -147,14 +151,14 @@ class Cache : public testing::Test {
     load();
   }
   void load() { encoder_ = load_model(options_, Device::cpu, true); }
-  EmbeddingCache open() const { return {folder_ / "cache", options_, Device::cpu, *encoder_}; }
+  Embedder open() const { return {options_, folder_ / "cache", Device::cpu, true}; }
   std::string expect_same(int64_t batch) {  // → the note
     const Tensor plain = embed(*encoder_, rows_, 4);
-    EmbeddingCache cache = open();
-    const Tensor cached = cache.embed(*encoder_, rows_, batch);
+    Embedder cache = open();
+    const Tensor cached = cache.embed(rows_, batch);
     EXPECT_EQ(cached.shape(), plain.shape());
     EXPECT_EQ(std::memcmp(cached.raw(), plain.raw(), size_t(plain.bytes())), 0);
-    return cache.note();
+    return cache.cache_note();
   }
 
   const TemporaryFolder folder_{"cache"};
@@ -170,8 +174,8 @@ TEST_F(Cache, gives_the_same_bits) {
 
 TEST_F(Cache, an_interrupted_run_goes_on) {
   {
-    EmbeddingCache cache = open();
-    EXPECT_THROW(cache.embed(*encoder_, rows_, 2,
+    Embedder cache = open();
+    EXPECT_THROW(cache.embed(rows_, 2,
                              [](int64_t done) {
                                if (done >= 5) throw std::runtime_error("killed");
                              }),
@@ -185,6 +189,7 @@ TEST_F(Cache, whatever_changes_a_vector_changes_its_key) {
   rows_[1].text += "!";  // a text alone, rows 0 and 6 have a picture
   EXPECT_TRUE(has(expect_same(4), "12 of 13 "));
   write_png(rows_[0].images[0], plain_image(16, 16, 9));
+  load();
   EXPECT_TRUE(has(expect_same(4), "12 of 13 "));
   options_.max_len = 6;
   options_.resize_max_pixels = 64;
@@ -200,6 +205,32 @@ TEST_F(Cache, whatever_changes_a_vector_changes_its_key) {
   load();
   EXPECT_TRUE(has(expect_same(4), "1 of 13 "));
   EXPECT_TRUE(has(expect_same(4), "13 of 13 "));
+}
+
+// What is hashed is what is embedded, or nothing is kept.
+TEST_F(Cache, a_change_meanwhile_is_not_kept) {
+  const auto change_after = [&](int64_t rows, const auto& change) {
+    return [=, changed = false](int64_t done) mutable {
+      if (done >= rows && !changed) changed = true, change();
+    };
+  };
+  rows_ = {rows_[6], rows_[0], rows_[1]};  // the picture comes second
+  const auto repaint = [&](uint8_t grey) { write_png(rows_[1].images[0], plain_image(16, 16, grey)); };
+  expect_error(Exit::data, ".png: changed while it was in use",
+               [&] { open().embed(rows_, 1, change_after(1, [&] { repaint(77); })); });
+  EXPECT_TRUE(has(expect_same(1), "1 of 3 "));
+
+  Embedder used = open();  // its encoder keeps the picture as it was
+  used.embed(rows_, 1);
+  repaint(33);
+  expect_error(Exit::data, ".png: changed while it was in use", [&] { used.embed(rows_, 1); });
+
+  Embedder loaded = open();
+  write_text(folder_ / "model/chat_template.json", "{}");  // after it was loaded
+  rows_[0].text += "?";
+  expect_error(Exit::data, "files of the model changed", [&] { loaded.embed(rows_, 1); });
+  load();
+  EXPECT_TRUE(has(expect_same(1), "0 of 3 ")) << "another model";
 }
 
 TEST_F(Cache, damaged_vectors_are_made_again_with_one_note) {
@@ -234,6 +265,42 @@ TEST_F(Cli, EmbeddingCacheChangesNothingButTime) {
   }
   write("file", "");
   EXPECT_EQ(run(embed + "x.npy --embedding_cache file").code, 4);
+}
+
+// Interrupted between two batches it says what is done, and the same command goes on.
+TEST_F(Cache, an_interrupted_evaluation_says_how_to_go_on) {
+  std::string rows;
+  for (int i = 0; i < 600; ++i)
+    rows += nlohmann::json{{"qry_text", "thing " + std::to_string(i)},
+                           {"qry_img_path", ""},
+                           {"tgt_text", {"a", "b"}},
+                           {"tgt_img_path", {"", ""}}}
+                .dump() +
+            "\n";
+  std::filesystem::create_directories(folder_ / "data/GQA");
+  write_text(folder_ / "data/GQA/test.jsonl", rows);
+  EvalOptions o;
+  o.model_name = options_.model_name, o.dataset_name = folder_ / "data", o.encode_output_path = folder_ / "scores";
+  o.embedding_cache = folder_ / "kept", o.per_device_eval_batch_size = 1;
+  const auto kept = [&] {
+    std::error_code none;
+    for (const auto& entry : std::filesystem::directory_iterator(folder_ / "kept", none))
+      if (entry.path().extension() == ".vectors") return entry.file_size();
+    return uintmax_t(0);
+  };
+  {
+    const std::jthread user([&](const std::stop_token& over) {
+      while (kept() == 0 && !over.stop_requested()) std::this_thread::sleep_for(std::chrono::microseconds(200));
+      if (!over.stop_requested()) std::raise(SIGINT);
+    });
+    expect_error(Exit::failed, "interrupted; the files of 0 of 1 sets", [&] { evaluate(o, Device::cpu, true); });
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(folder_ / "scores"));
+  const auto before = kept();
+  EXPECT_EQ(evaluate(o, Device::cpu, true).sets.at(0).rows, 600);
+  EXPECT_GT(before, 0u);
+  EXPECT_GT(kept(), before);
+  EXPECT_EQ(kept() % 602, 0u) << "no vector is there twice";
 }
 
 }  // namespace

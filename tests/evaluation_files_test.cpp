@@ -23,31 +23,32 @@ std::vector<json> lines_of(const fs::path& file) {
   return rows;
 }
 
-// A golden set with its golden vectors, ranked.
-EvaluatedSet golden_set(const std::string& name, const NamedTensors& vectors, const json& index) {
-  const std::vector<EvalRow> rows = read_eval_rows(golden("mmeb/MMEB-eval") / name / "test.jsonl");
-  std::vector<Side> sides;
+// A golden set and its golden vectors, of which a side that is a query and a target has two.
+std::pair<EvaluationSet, Tensor> golden_set(const std::string& name, const NamedTensors& vectors, const json& index) {
+  EvaluationSet set;
+  set.name = name;
   std::map<Side, int32_t> query_numbers, target_numbers;
   std::vector<float> values;
   for (const bool targets : {false, true}) {
     const std::string part = targets ? "tgt" : "qry";
     for (const json& pair : index.at(name).at(part)) {
-      sides.push_back({pair.at(0), pair.at(1)});
-      (targets ? target_numbers : query_numbers)[sides.back()] = int32_t(sides.size() - 1);
+      set.sides.push_back({pair.at(0), pair.at(1)});
+      (targets ? target_numbers : query_numbers)[set.sides.back()] = int32_t(set.sides.size() - 1);
     }
     const Tensor& e = vectors.at(name + "/" + part);
     values.insert(values.end(), e.data<float>(), e.data<float>() + e.numel());
   }
-  std::vector<int32_t> queries;
-  std::vector<std::vector<int32_t>> candidates;
-  for (const EvalRow& row : rows) {
-    queries.push_back(query_numbers.at(row.query));
-    candidates.emplace_back();
-    for (const Side& side : row.candidates) candidates.back().push_back(target_numbers.at(side));
+  for (const EvalRow& row : read_eval_rows(golden("mmeb/MMEB-eval") / name / "test.jsonl")) {
+    set.queries.push_back(query_numbers.at(row.query));
+    std::vector<int32_t> list;
+    for (size_t i = 0; i < row.candidates.size(); ++i) {
+      list.push_back(int32_t(set.candidates.size()));
+      set.candidates.push_back({target_numbers.at(row.candidates[i]), row.names[i]});
+    }
+    set.lists.emplace_back(std::move(list));
   }
-  const int64_t n = int64_t(sides.size());
-  const Tensor embeddings = from_vector(values, {n, int64_t(values.size()) / n});
-  return rank_set(name, rows, std::move(sides), embeddings, std::move(queries), std::move(candidates));
+  const int64_t n = int64_t(set.sides.size());
+  return {std::move(set), from_vector(values, {n, int64_t(values.size()) / n})};
 }
 
 std::vector<int32_t> winners(const std::vector<RowResult>& results) {
@@ -70,12 +71,13 @@ TEST(EvaluationFiles, GoldenScoresAndPredictions) {
     const std::string expected = kind == "integer" ? "pred" : "pred_first_of_equal_vectors";
     for (const auto& [name, golden_score] : scores.items()) {
       SCOPED_TRACE(kind + " " + name);
-      const EvaluatedSet set = golden_set(name, vectors, index);
-      const auto by_dot = rank(set.embeddings, set.queries, set.candidates, Score::dot);
+      const auto [set, embeddings] = golden_set(name, vectors, index);
+      const auto by_dot = rank(embeddings, set, set.queries, Score::dot);
+      const auto results = rank(embeddings, set, set.queries);
       EXPECT_EQ(winners(by_dot), golden_score.at("v1").at(expected).get<std::vector<int32_t>>());
-      EXPECT_EQ(winners(set.results), golden_score.at("v1_normalize").at(expected).get<std::vector<int32_t>>());
+      EXPECT_EQ(winners(results), golden_score.at("v1_normalize").at(expected).get<std::vector<int32_t>>());
 
-      write_set_files(folder.path(), set, false);
+      write_set_files(folder.path(), set, embeddings, results, false);
       EXPECT_EQ(read_text(folder / (name + "_pred.txt")), read_text(from / (name + "_pred.txt")));
       EXPECT_EQ(lines_of(folder / (name + "_pred.jsonl")), lines_of(from / (name + "_pred.jsonl")));
       const json score = read_json(folder / (name + "_score.json"));
@@ -94,14 +96,15 @@ TEST(EvaluationFiles, GoldenScoresAndPredictions) {
 
 TEST(EvaluationFiles, info_and_vectors) {
   const TemporaryFolder folder("files");
-  const std::vector<Side> sides = {{"q", "q.png"}, {"a", ""}, {"b", ""}, {"c", ""}};
-  const std::vector<EvalRow> rows = {{sides[0], {sides[2], sides[1], sides[2], sides[3]}, {"b", "a", "b", "c"}},
-                                     {sides[1], {sides[1]}, {"a"}}};
-  const Tensor embeddings = from_vector<float>({1, 0, 0, 1, 1, 0, 1, 0}, {4, 2});
-  const EvaluatedSet set = rank_set("S", rows, sides, embeddings, {0, 1}, {{2, 1, 2, 3}, {1}});
+  EvaluationSet set;
+  set.name = "S";
+  set.add({{"q", "q.png"}, {{"b", ""}, {"a", ""}, {"b", ""}, {"c", ""}}, {"b", "a", "b", "c"}});
+  set.add({{"a", ""}, {{"a", ""}}, {"a"}});
+  const Tensor embeddings = from_vector<float>({1, 0, 1, 0, 0, 1, 1, 0}, {4, 2});  // of q, b, a, c
+  const auto results = rank(embeddings, set, set.queries);
   // b and its duplicate are both right, c ties with them
-  EXPECT_TRUE(set.results[0].correct && set.results[0].tie() && !set.results[1].tie());
-  write_set_files(folder.path(), set, true);
+  EXPECT_TRUE(results[0].correct && results[0].tie() && !results[1].tie());
+  write_set_files(folder.path(), set, embeddings, results, true);
   const auto info = lines_of(folder / "S_info.jsonl"), targets = lines_of(folder / "S_tgt_ids.jsonl");
   EXPECT_EQ(info.at(0), json::parse(R"({"cand_names": ["b", "a", "b", "c"], "label_name": "b"})"));
   EXPECT_EQ(lines_of(folder / "S_qry_ids.jsonl").at(0), json::parse(R"({"text": "q", "img_path": "q.png"})"));

@@ -5,6 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "expect_error.h"
+#include "mmeb/evaluation/ranking.h"
+#include "mmeb/evaluation/score_table.h"
 #include "tensor/io/files.h"
 #include "tiny_model.h"
 
@@ -16,17 +18,43 @@ using nlohmann::json;
 
 TEST(Rank, first_among_equals_wins) {
   const Tensor embeddings = from_vector<float>({1, 0, 1, 0, 0, 1, 0.5f, 0.5f}, {4, 2});
-  const std::vector<std::vector<int32_t>> candidates = {{0, 1, 2}, {3, 0, 1}, {0, 1, 2}, {2, 3}};
-  const auto rows = rank(embeddings, {0, 0, 2, 2}, candidates);
-  std::vector<int32_t> best, ranks;
-  for (const RowResult& row : rows) best.push_back(row.best), ranks.push_back(row.rank);
+  EvaluationSet set;  // candidate i is side i
+  for (int32_t i = 0; i < 4; ++i) set.candidates.push_back({i, ""});
+  set.queries = {0, 0, 2, 2};
+  for (const std::vector<int32_t>& list : {std::vector{0, 1, 2}, {3, 0, 1}, {0, 1, 2}, {2, 3}})
+    set.lists.emplace_back(list);
+  const auto rows = rank(embeddings, set, set.queries);
+  std::vector<int32_t> best;
+  for (const RowResult& row : rows) best.push_back(row.best);
   EXPECT_EQ(best, (std::vector<int32_t>{0, 1, 2, 0}));
-  EXPECT_EQ(ranks, (std::vector<int32_t>{1, 3, 2, 1}));
   EXPECT_TRUE(rows[0].correct && rows[0].tie());  // its positive ties with candidate 1
   EXPECT_TRUE(!rows[1].correct && !rows[1].tie() && rows[3].correct && !rows[3].tie());
-  EXPECT_EQ(rows[3].candidates, 2);
-  EXPECT_EQ(rank_lists(embeddings, {0, 0, 2, 2}, candidates, Score::dot)[2], (std::vector<int32_t>{2, 0, 1}));
-  EXPECT_EQ(rank_lists(embeddings, {0, 0, 2, 2}, candidates, Score::dot, 2)[1], (std::vector<int32_t>{1, 2}));
+  const Scorer scorer(embeddings, Score::dot);
+  const std::vector<int32_t> third = {0, 1, 2}, second = {3, 0, 1};
+  EXPECT_EQ(best_first(scorer(2, third)), (std::vector<int32_t>{2, 0, 1}));
+  EXPECT_EQ(best_first(scorer(0, second), 2), (std::vector<int32_t>{1, 2}));
+}
+
+TEST(CandidateList, has_the_positive_first) {
+  const auto shared = std::make_shared<const std::vector<int32_t>>(std::vector<int32_t>{5, 6, 7, 8});
+  EXPECT_EQ(CandidateList(shared, 0).numbers(), (std::vector<int32_t>{5, 6, 7, 8}));
+  EXPECT_EQ(CandidateList(shared, 2).numbers(), (std::vector<int32_t>{7, 5, 6, 8}));
+  EXPECT_EQ(CandidateList(shared, 3).numbers(), (std::vector<int32_t>{8, 5, 6, 7}));
+}
+
+// A side that occurs twice has one number, and one candidate for each name it has.
+TEST(EvaluationSet, numbers_sides_and_candidates) {
+  EvaluationSet set;
+  set.add({{"q", "q.png"}, {{"a", ""}, {"b", ""}, {"a", ""}}, {"a", "b", "a"}});
+  set.add({{"a", ""}, {{"b", ""}, {"b", ""}}, {"b", "other"}});
+  EXPECT_EQ(set.sides.size(), 3u);
+  EXPECT_EQ(set.queries, (std::vector<int32_t>{0, 1}));
+  EXPECT_EQ(set.first_rows, (std::vector<size_t>{0, 0, 0}));
+  EXPECT_EQ(set.lists[0].numbers(), (std::vector<int32_t>{0, 1, 0}));
+  EXPECT_EQ(set.lists[1].numbers(), (std::vector<int32_t>{1, 2}));
+  EXPECT_EQ(set.candidates[2].side, 2);
+  EXPECT_EQ(set.candidates[2].name, "other");
+  EXPECT_NE(set.digests.substr(0, 32), set.digests.substr(32));
 }
 
 TEST(Summary, groups_and_optional_sets) {
@@ -84,13 +112,14 @@ TEST(Evaluate, writes_what_it_promises) {
   EXPECT_EQ(score["num_pred"], 3);
   EXPECT_NEAR(score["acc"].get<double>(), 2.0 / 3, 1e-12);
   EXPECT_NEAR(score["hit@1"].get<double>(), 2.0 / 3, 1e-12);
-  ASSERT_EQ(s.sets[0].results.size(), 3u);
-  EXPECT_EQ(s.sets[0].results[1].rank, 2);
+  EXPECT_EQ(s.sets[0].right, "101");
+  EXPECT_EQ(summary["datasets"]["Set"]["right"], "101");
+  EXPECT_EQ(summary["datasets"]["Set"]["eval_type"], "local");
   EXPECT_TRUE(summary["vqa"].is_null());
   EXPECT_NEAR(summary["retrieval"].get<double>(), 66.6667, 1e-3);
   const std::string predictions = read_text(folder.path() / "out/Set_pred.jsonl");
   EXPECT_EQ(std::count(predictions.begin(), predictions.end(), '\n'), 3);
-  EXPECT_NEAR(read_summary(folder.path() / "out", read_tasks(folder.path() / "data")).overall, s.overall, 1e-12);
+  EXPECT_NEAR(read_summary(folder.path() / "out").overall, s.overall, 1e-12);
 }
 
 // Two sets of letters, the embedding of a text its last letter: "find a" is near "a" only.
@@ -144,7 +173,21 @@ TEST_F(Letters, num_candidates_is_of_each_query_but_in_classification) {
 
 TEST_F(Letters, a_global_set_is_ranked_among_all) {
   data.sets[1].global = true;
-  EXPECT_NEAR(evaluate(data, embed, "").summary.sets[1].chance, 100.0 / 6, 1e-9);
+  EXPECT_NEAR(evaluate(data, embed, folder / "out").summary.sets[1].chance, 100.0 / 6, 1e-9);
+  const std::string info = read_text(folder / "out/Texts_info.jsonl");
+  EXPECT_NE(info.find(R"({"cand_names":["c","a","b","d","e","f"],"label_name":"c"})"), info.npos) << info;
+  EXPECT_EQ(read_json(folder / "out/summary.json")["datasets"]["Texts"]["eval_type"], "global");
+}
+
+// A right name that a row repeats counts each time, in the official metrics too.
+TEST_F(Letters, a_repeated_right_name_is_noted) {
+  write_text(folder / "data/Texts/test.jsonl",
+             R"({"qry_text": "find a", "qry_img_path": "", "tgt_text": ["a", "b", "a"], "tgt_img_path": ["", "", ""]})"
+             "\n");
+  const Evaluation e = evaluate(data, embed, folder / "out");
+  ASSERT_EQ(e.notes.size(), 1u);
+  EXPECT_TRUE(e.notes[0].starts_with("Texts: in 1 row another candidate has the right one's name")) << e.notes[0];
+  EXPECT_EQ(read_json(folder / "out/Texts_score.json")["map@5"], 2);
 }
 
 TEST_F(Letters, prompt_variants_move_the_score) {

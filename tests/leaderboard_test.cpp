@@ -75,6 +75,12 @@ TEST_F(Cli, EvaluatesForTheLeaderboard) {
   EXPECT_TRUE(has(run("leaderboard cut --output n.json --model_name M").err, "with --num_candidates"));
   EXPECT_TRUE(has(run("compare scores cut").err, "--num_candidates 2, scores with 0"));
   ASSERT_EQ(run(cut).code, 0);
+  Json summary = read_json(folder_ / "cut/summary.json");
+  summary["datasets"]["VOC2007"]["eval_type"] = "global";
+  const std::string local = read_text(folder_ / "cut/summary.json");
+  write_json(folder_ / "cut/summary.json", summary);
+  EXPECT_TRUE(has(run("leaderboard cut --output n.json --model_name M").err, "eval_type global"));
+  write_text(folder_ / "cut/summary.json", local);
   fs::copy_file(folder_ / "cut/VOC2007_score.json", folder_ / "cut/N24News_score.json");
   EXPECT_TRUE(has(run("leaderboard cut --output n.json --model_name M").err, "is of another evaluation"));
 }

@@ -7,6 +7,7 @@
 #include "expect_error.h"
 #include "golden.h"
 #include "mmeb/evaluation/evaluator.h"
+#include "mmeb/evaluation/score_table.h"
 #include "temporary_folder.h"
 #include "tensor/io/files.h"
 

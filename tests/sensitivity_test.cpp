@@ -8,7 +8,7 @@
 #include "expect_error.h"
 #include "mmeb/evaluation/candidate_lists.h"
 #include "mmeb/evaluation/prompt_variants.h"
-#include "mmeb/evaluation/ties.h"
+#include "mmeb/evaluation/ranking.h"
 #include "temporary_folder.h"
 #include "tensor/io/files.h"
 
@@ -16,6 +16,24 @@ namespace vlm2vec {
 namespace {
 
 using Lists = std::vector<std::vector<int32_t>>;
+
+// A set with these candidates, of which each is the side of its number.
+EvaluationSet set_of(const Lists& lists) {
+  EvaluationSet set;
+  set.name = "S";
+  for (const auto& list : lists) {
+    set.lists.emplace_back(list);
+    for (const int32_t number : list)
+      while (int32_t(set.candidates.size()) <= number) set.candidates.push_back({int32_t(set.candidates.size()), ""});
+  }
+  set.sides.resize(set.candidates.size());
+  return set;
+}
+Lists with_num_candidates(const Lists& lists, int64_t n, uint64_t seed) {
+  Lists chosen;
+  for (const CandidateList& list : with_num_candidates(set_of(lists), n, seed)) chosen.push_back(list.numbers());
+  return chosen;
+}
 
 TEST(NumCandidates, keeps_the_positive_and_draws_others) {
   const Lists lists = {{7, 1, 2, 2, 7, 3}, {4, 5}, {0, 1, 2, 3, 4, 5, 6}};
@@ -35,9 +53,9 @@ TEST(NumCandidates, keeps_the_positive_and_draws_others) {
   EXPECT_EQ(with_num_candidates(lists, 3, 1), with_num_candidates(lists, 3, 1));
   EXPECT_NE(with_num_candidates(lists, 4, 1), with_num_candidates(lists, 4, 2));
   expect_error(Exit::usage, "--num_candidates: got 1", [&] { with_num_candidates(lists, 1, 1); });
-  EXPECT_EQ(shortage_note("S", with_num_candidates(lists, 9, 1), 9),
+  EXPECT_EQ(shortage_note(set_of(with_num_candidates(lists, 9, 1)), 9),
             "S has 8 candidates, fewer than --num_candidates 9");
-  EXPECT_EQ(shortage_note("S", with_num_candidates(lists, 8, 1), 8), "");
+  EXPECT_EQ(shortage_note(set_of(with_num_candidates(lists, 8, 1)), 8), "");
 }
 
 TEST(NumCandidates, fewer_are_a_part_of_more) {

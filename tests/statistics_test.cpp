@@ -88,9 +88,37 @@ TEST(Bootstrap, groups_have_their_sets) {
   for (const Estimate& g : e.groups) means[g.name] = g.value;
   EXPECT_EQ(means, (std::map<std::string, double>{
                        {"classification", 100}, {"grounding", 25}, {"IND", 50}, {"OOD", 50}, {"overall", 50}}));
-  EXPECT_EQ(width(e.sets[0]), 0);  // all right: nothing else can be drawn
   EXPECT_THROW(bootstrap({counts("A", 10, 8, 3)}, 1), Error);
   EXPECT_THROW(bootstrap({counts("A", 0, 0)}, 1), Error);
+}
+
+// Where all rows are alike: the exact bounds of Clopper and Pearson, one minus or plus alpha / 2 to the power 1 / n.
+TEST(Bootstrap, is_not_certain_where_all_rows_are_alike) {
+  const int n = 150;
+  const double bound = 100 * (1 - std::pow(0.025, 1.0 / n));
+  SetCounts equal = counts("P", n, 0), better = counts("P", n, n), worse = counts("P", n, 0, n);
+  equal.paired = better.paired = worse.paired = true;
+  struct Case {
+    SetCounts set;
+    double value, low, high;
+  };
+  for (const Case& c : {Case{counts("A", n, n), 100, 100 - bound, 100},
+                        {counts("B", n, 0), 0, 0, bound},
+                        {equal, 0, -bound, bound},
+                        {better, 100, 100 - bound, 100},
+                        {worse, -100, -100, -100 + bound}}) {
+    const Estimate e = bootstrap({c.set}, 3).sets[0];
+    EXPECT_EQ(e.value, c.value);
+    EXPECT_NEAR(e.low, c.low, 0.15) << c.value;
+    EXPECT_NEAR(e.high, c.high, 0.15) << c.value;
+  }
+  const auto two = bootstrap({counts("A", n, n), counts("B", n, n)}, 3);  // the mean inherits the doubt
+  EXPECT_GT(width(two.groups[2]), 0.5 * bound);
+  EXPECT_LT(width(two.groups[2]), bound);
+  EXPECT_EQ(two.groups[2].high, 100);
+  const auto half = bootstrap({counts("A", n, n), counts("B", n, 75)}, 3), one = bootstrap({counts("B", n, 75)}, 3);
+  EXPECT_NEAR(half.groups[2].high, 50 + one.sets[0].high / 2, 1e-9) << "the doubt about A is on one side";
+  EXPECT_LT(half.groups[2].low, 50 + one.sets[0].low / 2);
 }
 
 // Of 400 samples of a known truth, about 95 % of the intervals hold it.

@@ -290,7 +290,7 @@ TEST_F(Trainer, wrong_usage_is_refused) {
   EXPECT_EQ(code([](TrainOptions& o) { o.temperature = 0; }), Exit::usage);
   EXPECT_EQ(code([](TrainOptions& o) { o.lr_scheduler_type = "step"; }), Exit::usage);
   EXPECT_EQ(code([](TrainOptions& o) { o.dataset_name = "/nowhere"; }), Exit::data);
-  EXPECT_EQ(code([](TrainOptions& o) { o.subset_name = {"C"}; }), Exit::data);
+  EXPECT_EQ(code([](TrainOptions& o) { o.subset_name = {"C"}; }), Exit::usage);
   EXPECT_FALSE(fs::exists(folder_.path() / "wrong"));
 }
 

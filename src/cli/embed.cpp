@@ -3,7 +3,7 @@
 
 #include "cli/commands.h"
 #include "mmeb/evaluation/embedding_cache.h"
-#include "mmeb/model.h"
+#include "mmeb/interrupt.h"
 #include "mmeb/progress.h"
 #include "tensor/io/files.h"
 #include "tensor/io/json_lines.h"
@@ -83,20 +83,25 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
   if (batch_size < 1) fail(Exit::usage, "embed: --batch_size: got ", batch_size, ", expected at least 1");
   check_output_file(output, input);
   build_prompt(prompt, {}, "");  // a wrong style is said before the model is loaded
-  const auto encoder = load_model(model, device, quiet);
-  const std::vector<EncoderInput> rows = read_inputs(
-      input, image_dir.empty() ? fs::path(input).parent_path() : fs::path(image_dir), prompt, encoder->image_token());
+  Embedder embedder(model, embedding_cache, device, quiet);
+  const std::vector<EncoderInput> rows =
+      read_inputs(input, image_dir.empty() ? fs::path(input).parent_path() : fs::path(image_dir), prompt,
+                  embedder.encoder().image_token());
   Progress progress("embed", int64_t(rows.size()), quiet);
-  const auto cache = open_embedding_cache(embedding_cache, model, device, *encoder);
-  write_npy(output, embed(
-                        *encoder, rows, batch_size, [&](int64_t done) { progress.update(done); }, cache.get()));
-  progress.note(encoder->flaw_note());
-  if (cache) progress.note(cache->note());
+  const auto update = [&](int64_t done) {
+    if (interrupted() && done < int64_t(rows.size()))
+      fail(Exit::failed, "embed: interrupted after ", done, " of ", rows.size(), " rows; ", embedder.how_to_go_on());
+    progress.update(done);
+  };
+  const InterruptGuard guard;  // a signal waits until what is being written is whole
+  write_npy(output, embedder.embed(rows, batch_size, update));
+  progress.note(embedder.encoder().flaw_note());
+  progress.note(embedder.cache_note());
   if (fs::is_regular_file(output))  // not a pipe or a device
-    write_json(output + ".json", description(model, prompt, rows.size(), encoder->dim()));
+    write_json(output + ".json", description(model, prompt, rows.size(), embedder.encoder().dim()));
   if (json)
     std::cout << nlohmann::ordered_json{{"rows", rows.size()},
-                                        {"dimensions", encoder->dim()},
+                                        {"dimensions", embedder.encoder().dim()},
                                         {"precision", model.precision},
                                         {"seconds", progress.seconds()},
                                         {"output", output}}

@@ -5,6 +5,7 @@
 #include "cli/official_options.h"
 #include "mmeb/evaluation/evaluator.h"
 #include "mmeb/evaluation/retrieval.h"
+#include "mmeb/evaluation/score_table.h"
 
 namespace vlm2vec {
 namespace {
@@ -60,17 +61,13 @@ Exit run_eval(const Command& command, const Arguments& arguments) {
   if (!options.retrieval_file.empty()) return run_retrieval(options, device, quiet, json);
   const auto title = [](const fs::path& folder) { return (folder / "").parent_path().filename().string(); };
   std::vector<std::pair<std::string, Summary>> columns;
-  if (!beside.empty()) {
-    const std::vector<Task> tasks = tasks_of(options);
-    for (const std::string& folder : beside) columns.emplace_back(title(folder), read_summary(folder, tasks));
-  }
+  for (const std::string& folder : beside) columns.emplace_back(title(folder), read_summary(folder));
   const Summary summary = evaluate(options, device, quiet);
-  const std::vector<Task> tasks = tasks_of(options);
   columns.emplace_back(title(options.encode_output_path), summary);
-  columns.insert(columns.begin(), {"chance", chance_summary(summary, tasks)});
+  columns.insert(columns.begin(), {"chance", chance_summary(summary)});
   if (json) std::cout << nlohmann::ordered_json::parse(summary_json(summary)) << '\n';
   else if (!quiet)
-    std::cout << score_table(columns, tasks) << variants_table(summary)
+    std::cout << score_table(columns) << variants_table(summary)
               << (options.num_candidates > 0 ? published_candidates_table(summary)
                                              : published_table(summary, columns.back().first));
   return Exit::ok;

@@ -66,7 +66,7 @@ class Demonstration {
   Summary eval(const std::string& model) const {
     run({"eval", "--model_name", path(model), "--dataset_name", test_data(), "--encode_output_path",
          path(model + "-scores"), "--quiet"});
-    return read_summary(folder_ / (model + "-scores"), read_tasks(test_data()));
+    return read_summary(folder_ / (model + "-scores"));
   }
 
  private:
@@ -119,7 +119,7 @@ void random_embeddings(const Demonstration& demo) {
   };
   const Summary s =
       evaluate({eval_folder(demo.test_data()), read_tasks(demo.test_data()), "<|image_pad|>"}, embed, "").summary;
-  const Summary chance = chance_summary(s, read_tasks(demo.test_data()));
+  const Summary chance = chance_summary(s);
   double variance = 0;  // of the mean over sets of independent rows, each right with probability `chance`
   int sets = 0;
   for (const Task& task : read_tasks(demo.test_data()))

@@ -42,9 +42,10 @@ DataFolder open_data_folder(const std::filesystem::path& folder, const DataFolde
   if (!names.empty())
     data.note = sentence(folder.string(), ": of training sets only ", o.dataset_split,
                          " is looked at; --dataset_split can name ", names);
+  std::vector<std::string> known;
+  for (const DataSet& set : data.sets) known.push_back(set.name);
   for (const std::string& name : o.subset_name)
-    if (std::none_of(data.sets.begin(), data.sets.end(), [&](const DataSet& set) { return set.name == name; }))
-      fail(Exit::usage, folder.string(), ": has no set ", name, "; --subset_name names folders of it");
+    check_subset_name(name, known, folder, o.dataset_split + ".jsonl or test.jsonl");
   if (!o.subset_name.empty())
     std::erase_if(data.sets, [&](const DataSet& set) {
       return std::find(o.subset_name.begin(), o.subset_name.end(), set.name) == o.subset_name.end();

@@ -8,6 +8,7 @@
 #include "mmeb/registry/registry.h"
 #include "tensor/io/files.h"
 #include "tensor/io/json_lines.h"
+#include "tensor/nearest.h"
 #include "tensor/parallel.h"
 #include "vlm/prompt.h"
 
@@ -83,6 +84,13 @@ std::vector<TrainSet> read_train_sets(const std::vector<TrainSource>& sources, b
   return sets;
 }
 
+void check_subset_name(const std::string& name, const std::vector<std::string>& known, const fs::path& folder,
+                       const std::string& file) {
+  if (std::find(known.begin(), known.end(), name) == known.end())
+    fail(Exit::usage, "--subset_name: ", folder.string(), " has no set ", name, " with ", file, "; the nearest is ",
+         nearest(name, known));
+}
+
 std::vector<std::string> list_subsets(const fs::path& folder, const std::string& file,
                                       const std::vector<std::string>& wanted) {
   for (const std::string& name : wanted)
@@ -94,9 +102,7 @@ std::vector<std::string> list_subsets(const fs::path& folder, const std::string&
     if (!row_files(entry.path() / file).empty()) found.push_back(entry.path().filename().string());
   std::sort(found.begin(), found.end());
   if (found.empty()) fail(Exit::data, folder.string(), ": no subset folder with ", file, " or its Parquet files in it");
-  for (const std::string& name : wanted)
-    if (!std::binary_search(found.begin(), found.end(), name))
-      fail(Exit::data, folder.string(), ": has no subset ", name, " with ", file);
+  for (const std::string& name : wanted) check_subset_name(name, found, folder, file);
   return wanted.empty() ? found : wanted;
 }
 

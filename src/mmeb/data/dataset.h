@@ -7,6 +7,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -52,6 +53,7 @@ std::vector<TrainSet> read_train_sets(const std::vector<TrainSource>& sources, b
 std::vector<TrainSource> train_folder(const std::filesystem::path& folder, const std::vector<std::string>& subsets = {},
                                       const std::string& split = "original");
 std::vector<EvalRow> read_eval_rows(const std::filesystem::path& file);
+void read_eval_rows(const std::filesystem::path& file, const std::function<void(const EvalRow& row)>& row);
 // The sets of a folder such as MMEB-eval, all or those named; their pictures in `image_dir`, or if empty the folder.
 std::vector<EvalSource> eval_folder(const std::filesystem::path& folder, const std::vector<std::string>& subsets = {},
                                     const std::filesystem::path& image_dir = {});
@@ -59,6 +61,9 @@ std::vector<EvalSource> eval_folder(const std::filesystem::path& folder, const s
 // The subsets of a folder in alphabetical order, or those named: the folders with rows for `file` (row_files.h).
 std::vector<std::string> list_subsets(const std::filesystem::path& folder, const std::string& file,
                                       const std::vector<std::string>& wanted);
+// Exit::usage with the nearest name if `name` is none of the subsets `known` that the folder has with rows for `file`.
+void check_subset_name(const std::string& name, const std::vector<std::string>& known,
+                       const std::filesystem::path& folder, const std::string& file);
 
 // What the encoder sees of a side: the backbone's image token in the place of <|image_1|>, where the picture lies.
 EncoderInput encoder_input(const Side& side, const std::string& image_token, const Pictures& image_dir,

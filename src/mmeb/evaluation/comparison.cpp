@@ -1,46 +1,15 @@
 #include "mmeb/evaluation/comparison.h"
 
 #include <algorithm>
-#include <cstring>
 #include <nlohmann/json.hpp>
 
-#include "tensor/io/files.h"
-#include "tensor/io/json_lines.h"
+#include "mmeb/evaluation/summary.h"
+#include "tensor/error.h"
 
 namespace vlm2vec {
 namespace {
 
 namespace fs = std::filesystem;
-
-// Where the JSON string that begins at `quote` is over; npos: nowhere.
-size_t end_of_string(std::string_view line, size_t quote) {
-  for (size_t end = quote;;) {
-    end = line.find('"', end + 1);
-    if (end == line.npos) return end;
-    size_t text = end;
-    while (line[text - 1] == '\\') --text;
-    if ((end - text) % 2 == 0) return end + 1;  // the quote that closes has an even number of \ before it
-  }
-}
-
-// The line with only the first name of its prediction. A line may name thousands of candidates, of which only the
-// winner counts here; what does not begin with a plain list of strings is left as it is.
-std::string without_losers(std::string_view line) {
-  const auto skip = [&](size_t at, std::string_view token) {  // behind the token and the blank that may follow
-    if (at == line.npos || line.substr(at, token.size()) != token) return line.npos;
-    at += token.size();
-    return at < line.size() && line[at] == ' ' ? at + 1 : at;
-  };
-  size_t at = skip(skip(skip(0, "{"), "\"prediction\":"), "["), first_end = 0;
-  while (at < line.size() && line[at] == '"') {
-    at = end_of_string(line, at);
-    if (at >= line.size()) break;
-    if (first_end == 0) first_end = at;
-    if (line[at] == ']') return std::string(line.substr(0, first_end)) + std::string(line.substr(at));
-    at = skip(at, ",");
-  }
-  return std::string(line);
-}
 
 Comparison::Line compared(const SetCounts& counts, int64_t right_a, const Estimate& difference) {
   Comparison::Line line{counts.task.name};
@@ -71,98 +40,63 @@ Comparison::Line compared_group(const Estimate& difference, const std::vector<Se
   return line;
 }
 
-const Task* task_named(const std::vector<Task>& tasks, const std::string& name) {
-  const auto found = std::find_if(tasks.begin(), tasks.end(), [&](const Task& t) { return t.name == name; });
-  return found == tasks.end() ? nullptr : &*found;
+const SetScore* set_named(const Summary& summary, const std::string& name) {
+  const auto found = std::ranges::find(summary.sets, name, &SetScore::name);
+  return found == summary.sets.end() ? nullptr : &*found;
 }
 
-// What A and B make of the same rows.
-std::pair<SetCounts, int64_t> paired_counts(const Task& task, const fs::path& a, const fs::path& b) {
-  const Outcomes of_a = read_outcomes(a, task.name), of_b = read_outcomes(b, task.name);
-  const std::string place = sentence(b.string(), ": ", task.name, " ");
-  if (of_a.right.size() != of_b.right.size())
-    fail(Exit::data, place, "has ", of_b.right.size(), " rows, in ", a.string(), " ", of_a.right.size(),
-         "; only evaluations of the same rows can be compared");
-  SetCounts counts{task, int64_t(of_a.right.size())};
-  int64_t right_a = 0;
-  for (size_t i = 0; i < of_a.right.size(); ++i) {
-    if (of_a.labels[i] != of_b.labels[i])
-      fail(Exit::data, place, "has another label in row ", i + 1, " than ", a.string(),
-           "; only evaluations of the same rows can be compared");
-    right_a += of_a.right[i];
-    counts.gains += of_b.right[i] && !of_a.right[i];
-    counts.losses += of_a.right[i] && !of_b.right[i];
-  }
-  return {counts, right_a};
+void require_outcomes(const SetScore& set, const fs::path& folder) {
+  if (set.rows < 1 || int64_t(set.right.size()) != set.rows || set.right.find_first_not_of("01") != std::string::npos)
+    fail(Exit::data, folder.string(), ": summary.json does not say which of the ", set.rows, " rows of ", set.name,
+         " are right; evaluate again");
 }
 
-struct EvaluationHead {
-  std::vector<Task> tasks;
-  int64_t num_candidates = 0;
-};
-EvaluationHead read_evaluation(const fs::path& folder) {
-  const fs::path file = folder / "summary.json";
-  if (!fs::exists(file))
-    fail(Exit::data, folder.string(), ": has no summary.json; eval writes it when all sets are done");
-  EvaluationHead head;
-  try {
-    const std::string text = read_text(file);
-    check_nesting(text, file.string());
-    const auto content = nlohmann::ordered_json::parse(text);  // sets in the order of the file
-    for (const auto& [name, set] : content.at("datasets").items())
-      head.tasks.push_back({name, set.at("meta_task"), set.at("split"), set.value("optional", false)});
-    if (content.contains("options")) head.num_candidates = content["options"].value("num_candidates", int64_t(0));
-  } catch (const nlohmann::json::exception& e) {
-    fail(Exit::data, file.string(), ": not a summary of an evaluation with each set's meta_task and split (", e.what(),
-         "); evaluate again");
-  }
-  return head;
+// Can the scores of a set be compared, row by row?
+void require_same_rows(const SetScore& a, const SetScore& b, const fs::path& folder_a, const fs::path& folder_b) {
+  require_outcomes(a, folder_a), require_outcomes(b, folder_b);
+  const std::string place = sentence(folder_b.string(), ": ", a.name, " "), other = ", in " + folder_a.string() + " ";
+  if (a.task.meta_task != b.task.meta_task || a.task.split != b.task.split || a.task.optional != b.task.optional)
+    fail(Exit::data, place, "is ", b.task.meta_task, ", ", b.task.split, other, a.task.meta_task, ", ", a.task.split,
+         "; its score would count in different means");
+  if (a.global != b.global)
+    fail(Exit::data, place, "was ranked with eval_type ", b.global ? "global" : "local", other,
+         a.global ? "global" : "local", "; only equal ones can be compared");
+  if (a.rows != b.rows || a.digest != b.digest)
+    fail(Exit::data, place, "has ", b.rows, " rows", other, a.rows, a.rows == b.rows ? " other ones" : "",
+         " (pictures of queries, names of candidates); only evaluations of the same rows can be compared");
+}
+
+int64_t num_candidates(const Summary& summary) {
+  return nlohmann::json::parse(summary.options).value("num_candidates", int64_t(0));
 }
 
 }  // namespace
 
-Outcomes read_outcomes(const fs::path& folder, const std::string& set) {
-  const fs::path file = folder / (set + "_pred.jsonl");
-  Outcomes outcomes;
-  read_json_lines(
-      file,
-      [&](const nlohmann::ordered_json& row) {
-        const auto names = text_list_field(row, "prediction");
-        if (names.empty()) fail(Exit::data, "prediction is empty, expected the names of candidates");
-        outcomes.labels.push_back(text_list_field(row, "label"));
-        const auto& labels = outcomes.labels.back();
-        outcomes.right.push_back(std::find(labels.begin(), labels.end(), names[0]) != labels.end());
-      },
-      0, without_losers);
-  return outcomes;
-}
-
-std::vector<Task> read_evaluated_tasks(const fs::path& folder) { return read_evaluation(folder).tasks; }
-
-Comparison compare_evaluations(const fs::path& a, const fs::path& b, uint64_t seed) {
-  const EvaluationHead head_a = read_evaluation(a), head_b = read_evaluation(b);
-  const std::vector<Task>&tasks_a = head_a.tasks, &tasks_b = head_b.tasks;
-  if (head_a.num_candidates != head_b.num_candidates)
-    fail(Exit::data, b.string(), ": was evaluated with --num_candidates ", head_b.num_candidates, ", ", a.string(),
-         " with ", head_a.num_candidates, "; only equal ones can be compared");
+Comparison compare_evaluations(const fs::path& folder_a, const fs::path& folder_b, uint64_t seed) {
+  const Summary a = read_summary(folder_a), b = read_summary(folder_b);
+  if (num_candidates(a) != num_candidates(b))
+    fail(Exit::data, folder_b.string(), ": was evaluated with --num_candidates ", num_candidates(b), ", ",
+         folder_a.string(), " with ", num_candidates(a), "; only equal ones can be compared");
   Comparison comparison;
   std::vector<SetCounts> counts;
   std::vector<int64_t> right_a;
-  for (const Task& task : tasks_a) {
-    const Task* same = task_named(tasks_b, task.name);
-    if (!same) {
-      comparison.missing_in_b.push_back(task.name);
+  for (const SetScore& of_a : a.sets) {
+    const SetScore* of_b = set_named(b, of_a.name);
+    if (!of_b) {
+      comparison.missing_in_b.push_back(of_a.name);
       continue;
     }
-    if (same->meta_task != task.meta_task || same->split != task.split || same->optional != task.optional)
-      fail(Exit::data, b.string(), ": ", task.name, " is ", same->meta_task, ", ", same->split, ", in ", a.string(),
-           " ", task.meta_task, ", ", task.split, "; its score would count in different means");
-    const auto [pairs, right] = paired_counts(task, a, b);
-    counts.push_back(pairs), right_a.push_back(right);
+    require_same_rows(of_a, *of_b, folder_a, folder_b);
+    counts.push_back({.task = of_a.task, .rows = of_a.rows, .paired = true});
+    for (size_t row = 0; row < of_a.right.size(); ++row) {
+      counts.back().gains += of_b->right[row] > of_a.right[row];
+      counts.back().losses += of_a.right[row] > of_b->right[row];
+    }
+    right_a.push_back(std::ranges::count(of_a.right, '1'));
   }
-  for (const Task& task : tasks_b)
-    if (!task_named(tasks_a, task.name)) comparison.missing_in_a.push_back(task.name);
-  if (counts.empty()) fail(Exit::data, b.string(), ": has no set in common with ", a.string());
+  for (const SetScore& of_b : b.sets)
+    if (!set_named(a, of_b.name)) comparison.missing_in_a.push_back(of_b.name);
+  if (counts.empty()) fail(Exit::data, folder_b.string(), ": has no set in common with ", folder_a.string());
   const Estimates differences = bootstrap(counts, seed);
   std::vector<double> p;
   for (size_t i = 0; i < counts.size(); ++i) {

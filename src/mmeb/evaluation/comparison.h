@@ -8,17 +8,6 @@
 
 namespace vlm2vec {
 
-// Of each row of a set, in order.
-struct Outcomes {
-  std::vector<uint8_t> right;                    // 1: the first name of the prediction is a label
-  std::vector<std::vector<std::string>> labels;  // the right names
-};
-// From FOLDER/{set}_pred.jsonl, a line {"prediction": [names, best first], "label": [right names], …} for each row.
-Outcomes read_outcomes(const std::filesystem::path& folder, const std::string& set);
-
-// The sets of FOLDER/summary.json: datasets: {set: {"meta_task", "split", "optional": false if absent}}.
-std::vector<Task> read_evaluated_tasks(const std::filesystem::path& folder);
-
 struct Comparison {
   struct Line {
     std::string name;                          // of a set or a group
@@ -31,8 +20,8 @@ struct Comparison {
   std::vector<Line> sets, groups;
   std::vector<std::string> missing_in_a, missing_in_b;  // sets that only the other folder has
 };
-// Exit::data if the rows of a set are not the same in both folders, were ranked among other numbers of candidates, or
-// if no set is in both.
+// Rows are right as in the table of `eval` (Precision@1 by VLM2Vec V1's rule). Exit::data if the rows of a set are not
+// the same in both folders or were ranked among other candidates, or if no set is in both.
 Comparison compare_evaluations(const std::filesystem::path& a, const std::filesystem::path& b, uint64_t seed);
 
 std::string comparison_table(const Comparison& comparison);

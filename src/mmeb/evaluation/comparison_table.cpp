@@ -53,7 +53,7 @@ std::string comparison_table(const Comparison& c) {
   char head[160];
   std::snprintf(head, sizeof head, "%8s%8s%8s %16s%9s%9s%8s%8s", "A", "B", "B - A", "95 %", "only A", "only B", "p",
                 "Holm");
-  std::string table = "hit@1, %      " + std::string(width - 14, ' ') + head + "\n";
+  std::string table = "Precision@1, %" + std::string(width - 14, ' ') + head + "\n";
   const std::string rule = std::string(width + 74, '-') + "\n";
   table += rule;
   bool optional = false;

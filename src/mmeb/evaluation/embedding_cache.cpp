@@ -4,11 +4,11 @@
 #include <cstring>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
-#include "mmeb/evaluation/model_hash.h"
+#include "mmeb/model.h"
 #include "tensor/cpu/simd/simd.h"
 #include "tensor/io/archive.h"
-#include "tensor/io/files.h"
 #include "tensor/parallel.h"
 #include "vlm/image.h"
 
@@ -20,18 +20,9 @@ namespace fs = std::filesystem;
 // To be raised whenever the program begins to compute other vectors from the same model, options and input.
 constexpr int kEmbeddingVersion = 1;
 
-Digest picture_digest(const fs::path& path) {
-  const FileBytes file = read_file_or_member(path, most_picture_bytes);
-  return sha256({reinterpret_cast<const char*>(file.bytes.data()), file.bytes.size()});
-}
-
-fs::path vector_file(const fs::path& folder, ModelOptions options, Device device) {
-  std::error_code error;
-  fs::create_directories(folder, error);
-  if (!fs::is_directory(folder))
-    fail(Exit::resources, folder.string(), ": --embedding_cache cannot be made (", error.message(), ")");
+fs::path vector_file(const fs::path& folder, const Digest& model, ModelOptions options, Device device) {
   nlohmann::json what = {{"version", kEmbeddingVersion},
-                         {"model", hex(model_hash(options.model_name, options.adapter, folder / "model_hashes.json"))},
+                         {"model", hex(model)},
                          {"device", name_of(device)},
                          {"instruction_set", isa_name()}};  // sums are taken in another order
   options.fields([&](const char* name, const auto& value, const char*) {
@@ -41,25 +32,40 @@ fs::path vector_file(const fs::path& folder, ModelOptions options, Device device
   return folder / (hex(sha256(what.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace))) + ".vectors");
 }
 
+Digest picture_digest(const fs::path& path) {
+  const FileBytes file = read_file_or_member(path, most_picture_bytes);
+  return sha256({reinterpret_cast<const char*>(file.bytes.data()), file.bytes.size()});
+}
+
 }  // namespace
 
-EmbeddingCache::EmbeddingCache(const fs::path& folder, const ModelOptions& options, Device device,
-                               const Encoder& encoder)
-    : file_(vector_file(folder, options, device)), vectors_(file_, encoder.dim()) {}
+Embedder::Embedder(const ModelOptions& options, const fs::path& cache, Device device, bool quiet) : folder_(cache) {
+  if (cache.empty()) {
+    encoder_ = load_model(options, device, quiet);
+    return;
+  }
+  std::error_code error;
+  fs::create_directories(cache, error);
+  if (!fs::is_directory(cache))
+    fail(Exit::resources, cache.string(), ": --embedding_cache cannot be made (", error.message(), ")");
+  hash_.emplace(options.model_name, options.adapter, cache / "model_hashes.json");
+  encoder_ = load_model(options, device, quiet);
+  file_ = vector_file(cache, hash_->digest(), options, device);
+  vectors_ = std::make_unique<VectorFile>(file_, encoder_->dim());
+}
 
 // Lengths stand before texts, so that no two inputs have the same bytes.
-std::vector<Digest> EmbeddingCache::keys_of(std::span<const EncoderInput> rows) {
-  std::vector<fs::path> unseen;
-  for (const EncoderInput& row : rows)
-    for (const fs::path& path : row.images)
-      if (!pictures_.contains(path.string())) unseen.push_back(path);
-  std::sort(unseen.begin(), unseen.end());
-  unseen.erase(std::unique(unseen.begin(), unseen.end()), unseen.end());
-  std::vector<Digest> digests(unseen.size());
-  parallel_for(int64_t(unseen.size()), 1, [&](int64_t begin, int64_t end) {
-    for (size_t i = size_t(begin); i < size_t(end); ++i) digests[i] = picture_digest(unseen[i]);
+std::vector<Digest> Embedder::keys_of(std::span<const EncoderInput> rows) {
+  std::set<fs::path> distinct;
+  for (const EncoderInput& row : rows) distinct.insert(row.images.begin(), row.images.end());
+  const std::vector<fs::path> paths(distinct.begin(), distinct.end());
+  std::vector<Digest> digests(paths.size());
+  parallel_for(int64_t(paths.size()), 1, [&](int64_t begin, int64_t end) {
+    for (size_t i = size_t(begin); i < size_t(end); ++i) digests[i] = picture_digest(paths[i]);
   });
-  for (size_t i = 0; i < unseen.size(); ++i) pictures_.emplace(unseen[i].string(), digests[i]);
+  for (size_t i = 0; i < paths.size(); ++i)
+    if (pictures_.emplace(paths[i].string(), digests[i]).first->second != digests[i])
+      fail(Exit::data, paths[i].string(), ": changed while it was in use; start again when all pictures are complete");
   std::vector<Digest> keys;
   for (const EncoderInput& row : rows) {
     std::string content = sentence(row.text.size(), " ", row.text);
@@ -69,16 +75,18 @@ std::vector<Digest> EmbeddingCache::keys_of(std::span<const EncoderInput> rows) 
   return keys;
 }
 
-Tensor EmbeddingCache::embed(Encoder& encoder, std::span<const EncoderInput> rows, int64_t batch_size,
-                             const std::function<void(int64_t done)>& progress) {
+Tensor Embedder::embed(std::span<const EncoderInput> rows, int64_t batch_size,
+                       const std::function<void(int64_t done)>& progress) {
+  if (!vectors_) return vlm2vec::embed(*encoder_, rows, batch_size, progress);
   const std::vector<Digest> keys = keys_of(rows);
-  Tensor all({int64_t(rows.size()), encoder.dim()}, DType::f32, Device::cpu);
-  const auto vector = [&](size_t row) { return all.data<float>() + int64_t(row) * encoder.dim(); };
-  const size_t bytes = size_t(encoder.dim()) * sizeof(float);
+  const int64_t dim = encoder_->dim();
+  Tensor all({int64_t(rows.size()), dim}, DType::f32, Device::cpu);
+  const auto vector = [&](size_t row) { return all.data<float>() + int64_t(row) * dim; };
+  const size_t bytes = size_t(dim) * sizeof(float);
   std::map<Digest, size_t> missing;  // and the first row that needs it
   std::vector<size_t> first;         // those rows, in order
   for (size_t i = 0; i < rows.size(); ++i)
-    if (!vectors_.find(keys[i], vector(i)) && missing.emplace(keys[i], i).second) first.push_back(i);
+    if (!vectors_->find(keys[i], vector(i)) && missing.emplace(keys[i], i).second) first.push_back(i);
   size_t done = rows.size() - first.size();
   found_ += int64_t(done), embedded_ += int64_t(first.size());
   if (progress && done > 0) progress(int64_t(done));
@@ -87,10 +95,12 @@ Tensor EmbeddingCache::embed(Encoder& encoder, std::span<const EncoderInput> row
     std::vector<EncoderInput> inputs;
     std::vector<Digest> part_keys;
     for (const size_t row : part) inputs.push_back(rows[row]), part_keys.push_back(keys[row]);
-    const Tensor vectors = vlm2vec::embed(encoder, inputs, batch_size);
-    vectors_.add(part_keys, vectors.data<float>());
+    const Tensor vectors = vlm2vec::embed(*encoder_, inputs, batch_size);
+    hash_->require_unchanged();
+    keys_of(inputs);  // fails if a picture is another now
+    vectors_->add(part_keys, vectors.data<float>());
     for (size_t i = 0; i < part.size(); ++i)
-      std::memcpy(vector(part[i]), vectors.data<float>() + int64_t(i) * encoder.dim(), bytes);
+      std::memcpy(vector(part[i]), vectors.data<float>() + int64_t(i) * dim, bytes);
     if (progress) progress(int64_t(done += part.size()));
   }
   for (size_t i = 0; i < rows.size(); ++i)
@@ -99,21 +109,17 @@ Tensor EmbeddingCache::embed(Encoder& encoder, std::span<const EncoderInput> row
   return all;
 }
 
-std::string EmbeddingCache::note() const {
+std::string Embedder::cache_note() const {
+  if (!vectors_) return "";
   std::string text = sentence("embedding cache: ", found_, " of ", found_ + embedded_, " vectors were there");
-  if (vectors_.damaged() > 0)
-    text += sentence("; ", vectors_.damaged(), " damaged ones were dropped from ", file_.string());
+  if (vectors_->damaged() > 0)
+    text += sentence("; ", vectors_->damaged(), " damaged ones were dropped from ", file_.string());
   return text;
 }
 
-std::unique_ptr<EmbeddingCache> open_embedding_cache(const fs::path& folder, const ModelOptions& options, Device device,
-                                                     const Encoder& encoder) {
-  return folder.empty() ? nullptr : std::make_unique<EmbeddingCache>(folder, options, device, encoder);
-}
-
-Tensor embed(Encoder& encoder, std::span<const EncoderInput> rows, int64_t batch_size,
-             const std::function<void(int64_t done)>& progress, EmbeddingCache* cache) {
-  return cache ? cache->embed(encoder, rows, batch_size, progress) : embed(encoder, rows, batch_size, progress);
+std::string Embedder::how_to_go_on() const {
+  return vectors_ ? "the same command goes on from the vectors in " + folder_.string()
+                  : "the same command begins again; with --embedding_cache FOLDER it would go on";
 }
 
 }  // namespace vlm2vec

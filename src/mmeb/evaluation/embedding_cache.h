@@ -1,46 +1,46 @@
-// Vectors that were computed before, on the disk: an interrupted evaluation goes on where it was, and a second one
-// costs next to nothing. A vector is found by its content (SHA-256 of the prompt and of the bytes of its pictures) in
-// the file (vector_file.h) of its model and options; whatever changes a vector changes one of the two.
+// A model that embeds, with what --embedding_cache keeps of its work: vectors that were computed before, on the disk.
+// An interrupted evaluation goes on where it was, and a second one costs next to nothing. A vector is found by its
+// content (SHA-256 of the prompt and of the bytes of its pictures) in the file (vector_file.h) of its model and
+// options; whatever changes a vector changes one of the two. Before a vector is kept, model and pictures are looked at
+// again: they were the same all the time from the hash to the vector.
 #pragma once
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "mmeb/evaluation/model_hash.h"
 #include "mmeb/evaluation/vector_file.h"
 #include "mmeb/options.h"
 #include "vlm/encoder.h"
 
 namespace vlm2vec {
 
-class EmbeddingCache {
+class Embedder {
  public:
-  // In `folder`, which is made if absent, for the model and options that made `encoder`.
-  EmbeddingCache(const std::filesystem::path& folder, const ModelOptions& options, Device device,
-                 const Encoder& encoder);
-  // As embed() of vlm/encoder.h, to the bit, but only rows that are not here are embedded, each distinct one once, and
-  // kept batch by batch.
-  Tensor embed(Encoder& encoder, std::span<const EncoderInput> rows, int64_t batch_size,
+  // Loads the model (load_model). The folder `cache` is made if absent; empty: nothing is kept.
+  Embedder(const ModelOptions& options, const std::filesystem::path& cache, Device device, bool quiet);
+  Encoder& encoder() { return *encoder_; }
+  // As embed() of vlm/encoder.h, to the bit. With a cache only rows that are not there are embedded, each distinct one
+  // once, and kept batch by batch. Exit::data if the model or a picture changes meanwhile.
+  Tensor embed(std::span<const EncoderInput> rows, int64_t batch_size,
                const std::function<void(int64_t done)>& progress = {});
-  std::string note() const;  // for the user, one line: how many vectors were here, and what was damaged
+  // For the user, or empty: how many vectors were here and what was damaged; how an interrupted run goes on.
+  std::string cache_note() const;
+  std::string how_to_go_on() const;
 
  private:
   std::vector<Digest> keys_of(std::span<const EncoderInput> rows);
-  std::filesystem::path file_;
-  VectorFile vectors_;
-  std::unordered_map<std::string, Digest> pictures_;  // by path
+  std::filesystem::path folder_, file_;
+  std::optional<ModelHash> hash_;  // taken before the model is loaded
+  std::unique_ptr<Encoder> encoder_;
+  std::unique_ptr<VectorFile> vectors_;               // null: no cache
+  std::unordered_map<std::string, Digest> pictures_;  // by path, as first seen; an encoder may keep a picture as it was
   int64_t found_ = 0, embedded_ = 0;
 };
-
-// What --embedding_cache asks for; null if `folder` is empty.
-std::unique_ptr<EmbeddingCache> open_embedding_cache(const std::filesystem::path& folder, const ModelOptions& options,
-                                                     Device device, const Encoder& encoder);
-
-// With or without a cache (null).
-Tensor embed(Encoder& encoder, std::span<const EncoderInput> rows, int64_t batch_size,
-             const std::function<void(int64_t done)>& progress, EmbeddingCache* cache);
 
 }  // namespace vlm2vec

@@ -5,9 +5,12 @@
 #include <algorithm>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <unordered_map>
 
+#include "mmeb/evaluation/metrics.h"
 #include "tensor/io/files.h"
 #include "tensor/io/npy.h"
+#include "tensor/parallel.h"
 
 namespace vlm2vec {
 namespace {
@@ -15,15 +18,15 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-Json score_json(const EvaluatedSet& set) {
+Json score_json(const Metrics& metrics, const std::vector<RowResult>& results) {
   Json score;
-  for (const auto& [key, value] : ranking_metrics(set.predictions)) score[key] = value;
-  const auto correct = std::count_if(set.results.begin(), set.results.end(), [](const auto& r) { return r.correct; });
-  score["num_pred"] = set.predictions.size();
-  score["num_data"] = set.rows.size();
-  score["acc"] = double(correct) / double(set.rows.size());
+  for (const auto& [key, value] : metrics) score[key] = value;
+  const auto correct = std::count_if(results.begin(), results.end(), [](const RowResult& r) { return r.correct; });
+  score["num_pred"] = results.size();
+  score["num_data"] = results.size();
+  score["acc"] = double(correct) / double(results.size());
   score["num_correct"] = correct;
-  score["num_ties"] = std::count_if(set.results.begin(), set.results.end(), [](const auto& r) { return r.tie(); });
+  score["num_ties"] = std::count_if(results.begin(), results.end(), [](const RowResult& r) { return r.tie(); });
   return score;
 }
 
@@ -45,14 +48,40 @@ bool is_printable(int32_t codepoint) {
   }
 }
 
-// The numbers in `lists`, each once, in the order in which they come.
-std::vector<int32_t> distinct(const std::vector<std::vector<int32_t>>& lists, size_t sides) {
-  std::vector<bool> seen(sides);
-  std::vector<int32_t> numbers;
-  for (const std::vector<int32_t>& list : lists)
-    for (const int32_t number : list)
-      if (!seen[size_t(number)]) seen[size_t(number)] = true, numbers.push_back(number);
-  return numbers;
+// Each number once, in the order in which they come.
+std::vector<int32_t> distinct(const std::vector<int32_t>& numbers, size_t end) {
+  std::vector<bool> seen(end);
+  std::vector<int32_t> kept;
+  for (const int32_t number : numbers)
+    if (!seen[size_t(number)]) seen[size_t(number)] = true, kept.push_back(number);
+  return kept;
+}
+
+// The candidates that rows have, each once, in the order in which they come.
+std::vector<int32_t> used_candidates(const EvaluationSet& set) {
+  std::vector<bool> seen(set.candidates.size());
+  std::vector<int32_t> used;
+  for (const CandidateList& list : set.lists)
+    for (size_t i = 0; i < list.size(); ++i)
+      if (!seen[size_t(list[i])]) seen[size_t(list[i])] = true, used.push_back(list[i]);
+  return used;
+}
+
+// Of each candidate the side that its name stands for.
+std::vector<int32_t> first_of_name(const EvaluationSet& set, const std::vector<int32_t>& used) {
+  std::unordered_map<std::string, int32_t> first;
+  std::vector<int32_t> sides(set.candidates.size(), -1);
+  for (const int32_t c : used) {
+    const Candidate& candidate = set.candidates[size_t(c)];
+    sides[size_t(c)] = first.emplace(candidate.name, candidate.side).first->second;
+  }
+  return sides;
+}
+
+std::string json_list(const std::vector<std::string>& texts, const std::vector<int32_t>& numbers) {
+  std::string list = "[";
+  for (size_t i = 0; i < numbers.size(); ++i) list += (i > 0 ? "," : "") + texts[size_t(numbers[i])];
+  return list + "]";
 }
 
 }  // namespace
@@ -82,24 +111,17 @@ std::string python_literal(const std::string& text) {
   return literal + quote;
 }
 
-EvaluatedSet rank_set(std::string name, std::vector<EvalRow> rows, std::vector<Side> sides, Tensor embeddings,
-                      std::vector<int32_t> queries, std::vector<std::vector<int32_t>> candidates) {
-  std::map<std::string, int32_t> first_of_name;
-  std::vector<std::vector<int32_t>> named;
-  for (size_t i = 0; i < rows.size(); ++i) {
-    named.emplace_back();
-    for (size_t c = 0; c < candidates[i].size(); ++c)
-      named.back().push_back(first_of_name.emplace(rows[i].names[c], candidates[i][c]).first->second);
-  }
-  std::vector<RankedNames> predictions;
-  const auto lists = rank_lists(embeddings, queries, named, Score::dot);
-  for (size_t i = 0; i < rows.size(); ++i) {
-    predictions.push_back({{}, {rows[i].names[0]}});
-    for (const int32_t c : lists[i]) predictions.back().prediction.push_back(rows[i].names[size_t(c)]);
-  }
-  std::vector<RowResult> results = rank(embeddings, queries, candidates);
-  return {std::move(name),    std::move(rows),       std::move(sides),   std::move(embeddings),
-          std::move(queries), std::move(candidates), std::move(results), std::move(predictions)};
+void write_lines(const fs::path& file, size_t rows, const std::function<std::string(size_t row)>& line) {
+  write_atomically(file, [&](std::ostream& out) {
+    std::vector<std::string> lines(64);  // not all at once: a line may name 50,000 candidates
+    for (size_t first = 0; first < rows; first += lines.size()) {
+      const size_t count = std::min(lines.size(), rows - first);
+      parallel_for(int64_t(count), 1, [&](int64_t begin, int64_t end) {
+        for (size_t i = size_t(begin); i < size_t(end); ++i) lines[i] = line(first + i);
+      });
+      for (size_t i = 0; i < count; ++i) out << lines[i] << '\n';
+    }
+  });
 }
 
 void write_embeddings(const fs::path& stem, const Tensor& embeddings, const std::vector<Side>& sides,
@@ -110,37 +132,52 @@ void write_embeddings(const fs::path& stem, const Tensor& embeddings, const std:
     std::memcpy(chosen.data<float>() + int64_t(i) * d, embeddings.data<float>() + wanted[i] * d,
                 size_t(d) * sizeof(float));
   write_npy(stem.string() + ".npy", chosen);
-  write_atomically(stem.string() + "_ids.jsonl", [&](std::ostream& out) {
-    for (const int32_t i : wanted)
-      out << Json{{"text", sides[size_t(i)].text}, {"img_path", sides[size_t(i)].image}}.dump() << '\n';
+  write_lines(stem.string() + "_ids.jsonl", wanted.size(), [&](size_t row) {
+    const Side& side = sides[size_t(wanted[row])];
+    return Json{{"text", side.text}, {"img_path", side.image}}.dump();
   });
 }
 
-void write_predictions(const fs::path& file, const std::vector<RankedNames>& rows) {
-  write_atomically(file, [&](std::ostream& out) {
-    for (const RankedNames& row : rows)
-      out << Json{{"prediction", row.prediction}, {"label", row.label}, {"rel_scores", nullptr}}.dump() << '\n';
-  });
-}
-
-void write_set_files(const fs::path& folder, const EvaluatedSet& set, bool with_embeddings) {
+void write_set_files(const fs::path& folder, const EvaluationSet& set, const Tensor& embeddings,
+                     const std::vector<RowResult>& results, bool with_embeddings) {
   const auto stem = [&](const char* what) { return folder / (set.name + what); };
-  write_predictions(stem("_pred.jsonl"), set.predictions);
-  write_atomically(stem("_pred.txt"), [&](std::ostream& out) {
-    for (size_t i = 0; i < set.rows.size(); ++i) {
-      const Side& best = set.rows[i].candidates[size_t(set.results[i].best)];
-      out << '(' << python_literal(best.text) << ", " << python_literal(best.image) << ")\n";
-    }
+  const std::vector<int32_t> used = used_candidates(set);
+  const std::vector<int32_t> named = first_of_name(set, used);
+  std::vector<std::string> names;  // as JSON, once for all rows
+  for (const Candidate& candidate : set.candidates) names.push_back(Json(candidate.name).dump());
+  const size_t rows = set.lists.size();
+  const auto label = [&](size_t row) { return size_t(set.lists[row][0]); };
+
+  const Scorer scorer(embeddings, Score::dot);
+  std::vector<RankedNames> best(rows);
+  write_lines(stem("_pred.jsonl"), rows, [&](size_t row) {
+    std::vector<int32_t> prediction = set.lists[row].numbers(), sides;
+    for (const int32_t c : prediction) sides.push_back(named[size_t(c)]);
+    prediction = best_first(scorer(set.queries[row], sides));
+    for (int32_t& place : prediction) place = set.lists[row][size_t(place)];
+    best[row].label = {set.candidates[label(row)].name};
+    for (size_t i = 0; i < std::min(kLastRank, prediction.size()); ++i)
+      best[row].prediction.push_back(set.candidates[size_t(prediction[i])].name);
+    return "{\"prediction\":" + json_list(names, prediction) + ",\"label\":[" + names[label(row)] +
+           "],\"rel_scores\":null}";
   });
-  write_atomically(stem("_info.jsonl"), [&](std::ostream& out) {
-    for (const EvalRow& row : set.rows)
-      out << Json{{"cand_names", row.names}, {"label_name", row.names[0]}}.dump() << '\n';
+  write_lines(stem("_pred.txt"), rows, [&](size_t row) {
+    const int32_t winner = set.lists[row][size_t(results[row].best)];
+    const Side& side = set.sides[size_t(set.candidates[size_t(winner)].side)];
+    return "(" + python_literal(side.text) + ", " + python_literal(side.image) + ")";
+  });
+  write_lines(stem("_info.jsonl"), rows, [&](size_t row) {
+    return "{\"cand_names\":" + json_list(names, set.lists[row].numbers()) + ",\"label_name\":" + names[label(row)] +
+           "}";
   });
   if (with_embeddings) {
-    write_embeddings(stem("_qry"), set.embeddings, set.sides, distinct({set.queries}, set.sides.size()));
-    write_embeddings(stem("_tgt"), set.embeddings, set.sides, distinct(set.candidates, set.sides.size()));
+    std::vector<int32_t> targets;
+    for (const int32_t c : used) targets.push_back(set.candidates[size_t(c)].side);
+    write_embeddings(stem("_qry"), embeddings, set.sides, distinct(set.queries, set.sides.size()));
+    write_embeddings(stem("_tgt"), embeddings, set.sides, distinct(targets, set.sides.size()));
   }
-  write_text(stem("_score.json"), score_json(set).dump(2) + "\n");  // last: where it is, the set is complete
+  // last: where it is, the set is complete
+  write_text(stem("_score.json"), score_json(ranking_metrics(best), results).dump(2) + "\n");
 }
 
 }  // namespace vlm2vec

@@ -9,35 +9,22 @@
 #pragma once
 #include <filesystem>
 
-#include "mmeb/evaluation/evaluation_inputs.h"
-#include "mmeb/evaluation/metrics.h"
+#include "mmeb/evaluation/evaluation_set.h"
 #include "mmeb/evaluation/ranking.h"
 
 namespace vlm2vec {
 
-struct EvaluatedSet {
-  std::string name;
-  std::vector<EvalRow> rows;
-  std::vector<Side> sides;  // distinct, of queries and candidates
-  Tensor embeddings;        // [sides, d]
-  std::vector<int32_t> queries;
-  std::vector<std::vector<int32_t>> candidates;  // of each row: indices into sides, as are queries
-  std::vector<RowResult> results;                // V1's ranking of each row
-  std::vector<RankedNames> predictions;          // V2's
-};
-
-// Ranks the rows both ways. V1: by cosine, candidates are (text, picture) pairs. V2: by dot product, candidates are
+// embeddings: [set.sides, d]; results: V1's, of each row. V2's ranking is made here: by dot product, and candidates are
 // names, of which each stands for the first side so named in the whole set.
-EvaluatedSet rank_set(std::string name, std::vector<EvalRow> rows, std::vector<Side> sides, Tensor embeddings,
-                      std::vector<int32_t> queries, std::vector<std::vector<int32_t>> candidates);
-
-void write_set_files(const std::filesystem::path& folder, const EvaluatedSet& set, bool with_embeddings);
+void write_set_files(const std::filesystem::path& folder, const EvaluationSet& set, const Tensor& embeddings,
+                     const std::vector<RowResult>& results, bool with_embeddings);
 
 // `FILE.npy` with the embeddings of some of these sides, and `FILE_ids.jsonl`.
 void write_embeddings(const std::filesystem::path& stem, const Tensor& embeddings, const std::vector<Side>& sides,
                       const std::vector<int32_t>& wanted);
-// Lines {"prediction", "label", "rel_scores": null}.
-void write_predictions(const std::filesystem::path& file, const std::vector<RankedNames>& rows);
+
+// A line for each row, several made at a time. `line` is called once for each row, from any thread.
+void write_lines(const std::filesystem::path& file, size_t rows, const std::function<std::string(size_t row)>& line);
 
 std::string python_literal(const std::string& text);  // repr() of a Python string
 

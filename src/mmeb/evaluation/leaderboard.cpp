@@ -63,6 +63,10 @@ Json leaderboard_json(const fs::path& folder, LeaderboardEntry entry) {
       if (fs::exists(file) && summary.contains("datasets") && !summary["datasets"].contains(name))
         fail(Exit::data, file.string(), ": is of another evaluation than summary.json, which does not name ", name,
              "; evaluate all sets at once (--embedding_cache keeps what is done)");
+      if (fs::exists(file) && summary.contains("datasets") &&
+          summary["datasets"][name].value("eval_type", "local") != "local")
+        fail(Exit::data, file.string(),
+             ": was evaluated with eval_type global; the leaderboard takes MMEB's own lists");
       if (fs::exists(file)) metrics[group][name] = official_scores(file), ++found;
       else metrics[group][name] = fs::is_directory(from) ? "FILE_N/A" : "DIR_N/A";
     }

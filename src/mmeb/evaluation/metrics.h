@@ -13,8 +13,11 @@
 
 namespace vlm2vec {
 
+// No metric looks further down a ranking.
+constexpr size_t kLastRank = 10;
+
 struct RankedNames {
-  std::vector<std::string> prediction;  // best first
+  std::vector<std::string> prediction;  // best first, the first kLastRank at least
   std::vector<std::string> label;       // the right names
   std::vector<double> relevance = {};   // of each label; empty: 1 each
 };

@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "mmeb/evaluation/evaluator.h"
+#include "mmeb/evaluation/score_table.h"
 #include "mmeb/registry/registry.h"
 #include "tensor/error.h"
 

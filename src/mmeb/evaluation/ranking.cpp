@@ -5,80 +5,77 @@
 #include <numeric>
 
 #include "tensor/cpu/simd/simd.h"
+#include "tensor/error.h"
 #include "tensor/parallel.h"
 
 namespace vlm2vec {
-namespace {
 
-// The scores of one query against its candidates.
-class Scorer {
- public:
-  Scorer(const Tensor& embeddings, Score score)
-      : d_(embeddings.columns()), e_(embeddings.data<float>()), cosine_(score == Score::cosine) {
-    if (!cosine_) return;
+Scorer::Scorer(const Tensor& embeddings, Score score) : embeddings_(embeddings) {
+  const int64_t d = embeddings.columns();
+  const float* e = embeddings.data<float>();
+  if (score == Score::cosine)
     for (int64_t i = 0; i < embeddings.rows(); ++i)
-      lengths_.push_back(std::sqrt(float(simd().dot(d_, e_ + i * d_, e_ + i * d_))));
+      lengths_.push_back(std::sqrt(float(simd().dot(d, e + i * d, e + i * d))));
+}
+
+std::vector<float> Scorer::operator()(int32_t query, std::span<const int32_t> sides) const {
+  const int64_t d = embeddings_.columns();
+  const float* e = embeddings_.data<float>();
+  std::vector<float> scores;
+  scores.reserve(sides.size());
+  for (const int32_t side : sides) {
+    const float dot = float(simd().dot(d, e + query * d, e + side * d));
+    scores.push_back(lengths_.empty() ? dot : dot / (lengths_[size_t(side)] * lengths_[size_t(query)]));
   }
-  std::vector<float> operator()(int32_t query, const std::vector<int32_t>& candidates) const {
-    std::vector<float> scores;
-    scores.reserve(candidates.size());
-    for (const int32_t c : candidates) {
-      const float dot = float(simd().dot(d_, e_ + query * d_, e_ + c * d_));
-      scores.push_back(cosine_ ? dot / (lengths_[size_t(c)] * lengths_[size_t(query)]) : dot);
-    }
-    return scores;
+  return scores;
+}
+
+std::vector<int32_t> best_first(std::span<const float> scores, size_t most) {
+  std::vector<int32_t> places(scores.size());
+  std::iota(places.begin(), places.end(), 0);
+  const size_t kept = most > 0 ? std::min(most, places.size()) : places.size();
+  std::partial_sort(places.begin(), places.begin() + int64_t(kept), places.end(), [&](int32_t a, int32_t b) {
+    const float x = scores[size_t(a)], y = scores[size_t(b)];
+    return x != y ? x > y : a < b;
+  });
+  places.resize(kept);
+  return places;
+}
+
+TieOutcome tie_outcome(std::span<const float> scores, std::span<const uint8_t> right) {
+  CHECK(!scores.empty() && scores.size() == right.size(), "ties: ", scores.size(), " scores of ", right.size(),
+        " candidates");
+  const float best = *std::max_element(scores.begin(), scores.end());
+  TieOutcome outcome{false, false, true};
+  bool seen = false;
+  for (size_t i = 0; i < scores.size(); ++i) {
+    if (scores[i] != best) continue;
+    if (!seen) outcome.first = right[i];
+    seen = true;
+    outcome.last = right[i];
+    outcome.strict &= right[i] != 0;
   }
+  return outcome;
+}
 
- private:
-  int64_t d_;
-  const float* e_;
-  bool cosine_;
-  std::vector<float> lengths_;
-};
-
-}  // namespace
-
-std::vector<RowResult> rank(const Tensor& embeddings, const std::vector<int32_t>& queries,
-                            const std::vector<std::vector<int32_t>>& candidates, Score score) {
+std::vector<RowResult> rank(const Tensor& embeddings, const EvaluationSet& set, const std::vector<int32_t>& queries,
+                            Score score) {
   const Scorer scorer(embeddings, score);
-  std::vector<RowResult> results(candidates.size());
+  std::vector<RowResult> results(set.lists.size());
   parallel_for(int64_t(results.size()), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      const std::vector<float> scores = scorer(queries[size_t(row)], candidates[size_t(row)]);
-      const auto best = std::max_element(scores.begin(), scores.end());  // the first of equals
-      RowResult& result = results[size_t(row)];
-      result.best = int32_t(best - scores.begin());
-      result.candidates = int32_t(scores.size());
+    for (size_t row = size_t(begin); row < size_t(end); ++row) {
+      std::vector<int32_t> sides = set.lists[row].numbers();
+      for (int32_t& number : sides) number = set.candidates[size_t(number)].side;
+      std::vector<uint8_t> right;  // the positive wherever it stands
+      for (const int32_t side : sides) right.push_back(side == sides[0]);
+      const std::vector<float> scores = scorer(queries[row], sides);
+      RowResult& result = results[row];
+      result.best = int32_t(std::max_element(scores.begin(), scores.end()) - scores.begin());  // the first of equals
       result.correct = result.best == 0;
-      std::vector<uint8_t> right(scores.size());  // the positive wherever it stands
-      for (size_t c = 0; c < right.size(); ++c) right[c] = candidates[size_t(row)][c] == candidates[size_t(row)][0];
       result.ties = tie_outcome(scores, right);
-      result.rank = 1 + int32_t(std::count_if(scores.begin(), scores.end(), [&](float s) { return s > scores[0]; }));
     }
   });
   return results;
-}
-
-std::vector<std::vector<int32_t>> rank_lists(const Tensor& embeddings, const std::vector<int32_t>& queries,
-                                             const std::vector<std::vector<int32_t>>& candidates, Score score,
-                                             size_t most) {
-  const Scorer scorer(embeddings, score);
-  std::vector<std::vector<int32_t>> lists(candidates.size());
-  parallel_for(int64_t(lists.size()), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      const std::vector<float> scores = scorer(queries[size_t(row)], candidates[size_t(row)]);
-      std::vector<int32_t>& list = lists[size_t(row)];
-      list.resize(scores.size());
-      std::iota(list.begin(), list.end(), 0);
-      const size_t kept = most > 0 ? std::min(most, list.size()) : list.size();
-      std::partial_sort(list.begin(), list.begin() + int64_t(kept), list.end(), [&](int32_t a, int32_t b) {
-        const float x = scores[size_t(a)], y = scores[size_t(b)];
-        return x != y ? x > y : a < b;
-      });
-      list.resize(kept);
-    }
-  });
-  return lists;
 }
 
 }  // namespace vlm2vec

@@ -8,12 +8,15 @@
 #include "mmeb/data/row_files.h"
 #include "mmeb/evaluation/embedding_cache.h"
 #include "mmeb/evaluation/evaluation_files.h"
-#include "mmeb/model.h"
+#include "mmeb/evaluation/metrics.h"
+#include "mmeb/evaluation/ranking.h"
+#include "mmeb/interrupt.h"
 #include "mmeb/parquet/parquet.h"
 #include "mmeb/progress.h"
 #include "mmeb/registry/registry.h"
 #include "tensor/io/files.h"
 #include "tensor/io/json_lines.h"
+#include "tensor/parallel.h"
 
 namespace vlm2vec {
 namespace {
@@ -22,19 +25,21 @@ namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
 constexpr const char* kPictureText = "<|image_1|> Find an image caption describing the given image.";
-constexpr size_t kMost = 10;
 
 // One direction: every query against the whole pool. A name is that of a picture: its own, or the one a caption
 // belongs to.
 RecallScore evaluate_direction(const std::string& name, const Tensor& embeddings, const std::vector<int32_t>& queries,
                                const std::vector<std::string>& query_names, const std::vector<int32_t>& pool,
                                const std::vector<std::string>& pool_names, const fs::path& output) {
-  const std::vector<std::vector<int32_t>> candidates(queries.size(), pool);
-  const auto lists = rank_lists(embeddings, queries, candidates, Score::dot, kMost);
+  const Scorer scorer(embeddings, Score::dot);
+  std::vector<std::vector<int32_t>> best(queries.size());
+  parallel_for(int64_t(queries.size()), 1, [&](int64_t begin, int64_t end) {
+    for (size_t i = size_t(begin); i < size_t(end); ++i) best[i] = best_first(scorer(queries[i], pool), kLastRank);
+  });
   std::vector<RankedNames> predictions;
   for (size_t i = 0; i < queries.size(); ++i) {
     predictions.push_back({{}, {query_names[i]}});
-    for (const int32_t c : lists[i]) predictions.back().prediction.push_back(pool_names[size_t(c)]);
+    for (const int32_t place : best[i]) predictions.back().prediction.push_back(pool_names[size_t(place)]);
   }
   RecallScore score{name, {}, int64_t(queries.size()), int64_t(pool.size())};
   Json json;
@@ -45,7 +50,10 @@ RecallScore evaluate_direction(const std::string& name, const Tensor& embeddings
   json["num_data"] = queries.size();
   json["num_candidates"] = pool.size();
   if (output.empty()) return score;
-  write_predictions(output / (name + "_pred.jsonl"), predictions);
+  write_lines(output / (name + "_pred.jsonl"), queries.size(), [&](size_t i) {
+    return Json{{"prediction", predictions[i].prediction}, {"label", predictions[i].label}, {"rel_scores", nullptr}}
+        .dump();
+  });
   write_text(output / (name + "_score.json"), json.dump(2) + "\n");
   return score;
 }
@@ -66,35 +74,35 @@ std::vector<EvalRow> read_captioned_pictures(const fs::path& file) {
     rows.push_back({{kPictureText, image}, {}, {}});
     for (const std::string& caption : captions) rows.back().candidates.push_back({caption, ""});
   });
+  if (rows.empty()) fail(Exit::data, file.string(), ": has no rows");
   return rows;
 }
 
-std::vector<RecallScore> evaluate_retrieval(const fs::path& file, const Pictures& image_dir,
-                                            const std::string& image_token, const EmbedFunction& embed,
-                                            const fs::path& output, bool save_embeddings) {
-  const std::string name = file.stem().string();
-  const std::vector<EvalRow> rows = read_captioned_pictures(file);
-  if (rows.empty()) fail(Exit::data, file.string(), ": has no rows");
-  PictureCheck check(image_dir);
-  check_set(name, rows, check);
-  check.require_all();
-  DistinctInputs distinct(name, image_token, image_dir);
+std::vector<RecallScore> evaluate_retrieval(const std::string& name, const std::vector<EvalRow>& rows,
+                                            const Pictures& image_dir, const std::string& image_token,
+                                            const EmbedFunction& embed, const fs::path& output, bool save_embeddings) {
+  EvaluationSet set;
+  set.name = name;
   std::vector<int32_t> pictures, captions;
   std::vector<std::string> picture_names, caption_names;
   for (size_t i = 0; i < rows.size(); ++i) {
-    pictures.push_back(distinct.number(rows[i].query, i));
+    pictures.push_back(set.number(rows[i].query, i));
     picture_names.push_back(rows[i].query.image);
     for (const Side& caption : rows[i].candidates) {
-      captions.push_back(distinct.number(caption, i));
+      captions.push_back(set.number(caption, i));
       caption_names.push_back(rows[i].query.image);
     }
   }
-  const Tensor embeddings = embed(distinct.inputs(), name);
+  PictureCheck check(image_dir);
+  check_pictures(set, check);
+  check.require_all();
+  const InterruptGuard guard;  // a signal waits until what is being written is whole
+  const Tensor embeddings = embed(encoder_inputs(set, image_token, image_dir), name);
   if (!output.empty()) {
     fs::create_directories(output);
     if (save_embeddings) {
-      write_embeddings(output / (name + "_image"), embeddings, distinct.sides(), pictures);
-      write_embeddings(output / (name + "_text"), embeddings, distinct.sides(), captions);
+      write_embeddings(output / (name + "_image"), embeddings, set.sides, pictures);
+      write_embeddings(output / (name + "_text"), embeddings, set.sides, captions);
     }
   }
   return {evaluate_direction(name + "_i2t", embeddings, pictures, picture_names, captions, caption_names, output),
@@ -103,20 +111,24 @@ std::vector<RecallScore> evaluate_retrieval(const fs::path& file, const Pictures
 
 std::vector<RecallScore> evaluate_retrieval(const EvalOptions& o, Device device, bool quiet) {
   const fs::path file = o.retrieval_file;
-  read_captioned_pictures(file);  // before the model is loaded
-  const auto encoder = load_model(o, device, quiet);
-  const auto cache = open_embedding_cache(o.embedding_cache, o, device, *encoder);
+  const std::vector<EvalRow> rows = read_captioned_pictures(file);  // before the model is loaded
+  Embedder embedder(o, o.embedding_cache, device, quiet);
   const Pictures image_dir(o.image_dir.empty() ? file.parent_path() : fs::path(o.image_dir));
   Progress progress("eval", 1, quiet);
   const auto embed_all = [&](const std::vector<EncoderInput>& inputs, const std::string& name) {
-    const auto update = [&](int64_t done) { progress.update(0, sentence(name, " ", done, "/", inputs.size())); };
-    return embed(*encoder, inputs, o.per_device_eval_batch_size, update, cache.get());
+    const auto update = [&](int64_t done) {
+      if (interrupted() && done < int64_t(inputs.size()))
+        fail(Exit::failed, "eval: interrupted; nothing was written; ", embedder.how_to_go_on());
+      progress.update(0, sentence(name, " ", done, "/", inputs.size()));
+    };
+    update(0);
+    return embedder.embed(inputs, o.per_device_eval_batch_size, update);
   };
-  auto scores =
-      evaluate_retrieval(file, image_dir, encoder->image_token(), embed_all, o.encode_output_path, o.save_embeddings);
+  auto scores = evaluate_retrieval(file.stem().string(), rows, image_dir, embedder.encoder().image_token(), embed_all,
+                                   o.encode_output_path, o.save_embeddings);
   progress.update(1);
-  progress.note(encoder->flaw_note());
-  if (cache) progress.note(cache->note());
+  progress.note(embedder.encoder().flaw_note());
+  progress.note(embedder.cache_note());
   return scores;
 }
 

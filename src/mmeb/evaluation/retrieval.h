@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "mmeb/evaluation/evaluation_inputs.h"
+#include "mmeb/evaluation/evaluation_set.h"
 #include "mmeb/options.h"
 
 namespace vlm2vec {
@@ -16,17 +16,19 @@ namespace vlm2vec {
 std::vector<EvalRow> read_captioned_pictures(const std::filesystem::path& file);
 
 struct RecallScore {
-  std::string name;              // {file}_i2t, {file}_t2i
+  std::string name;              // {name}_i2t, {name}_t2i
   double recall[3] = {0, 0, 0};  // at 1, 5, 10; percent
   int64_t queries = 0, candidates = 0;
 };
 
-// Evaluates both ways and writes, unless `output` is empty, for each {name}_score.json (recall@1, @5, @10, num_pred,
-// num_data, num_candidates) and {name}_pred.jsonl (the pictures of the first ten), and, if wanted, {file}_image.npy and
-// {file}_text.npy with their _ids.jsonl.
-std::vector<RecallScore> evaluate_retrieval(const std::filesystem::path& file, const Pictures& pictures,
-                                            const std::string& image_token, const EmbedFunction& embed,
-                                            const std::filesystem::path& output, bool save_embeddings = true);
+// Evaluates both ways and writes, unless `output` is empty, {name}_i2t_score.json and {name}_t2i_score.json (recall@1,
+// @5,
+// @10, num_pred, num_data, num_candidates), their _pred.jsonl (the pictures of the first ten), and, if wanted,
+// {name}_image.npy and {name}_text.npy with their _ids.jsonl.
+std::vector<RecallScore> evaluate_retrieval(const std::string& name, const std::vector<EvalRow>& rows,
+                                            const Pictures& pictures, const std::string& image_token,
+                                            const EmbedFunction& embed, const std::filesystem::path& output,
+                                            bool save_embeddings = true);
 // `eval --retrieval_file`: loads the model, evaluates, reports progress on stderr.
 std::vector<RecallScore> evaluate_retrieval(const EvalOptions& options, Device device, bool quiet);
 

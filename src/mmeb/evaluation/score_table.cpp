@@ -1,15 +1,14 @@
-// Summaries for people and for machines: the table and summary.json.
+#include "mmeb/evaluation/score_table.h"
+
 #include <algorithm>
 #include <cstdio>
-#include <nlohmann/json.hpp>
 
-#include "mmeb/evaluation/evaluator.h"
-#include "tensor/io/files.h"
+#include "mmeb/evaluation/prompt_variants.h"
+#include "tensor/error.h"
 
 namespace vlm2vec {
 namespace {
 
-using Json = nlohmann::ordered_json;
 struct Group {
   const char *key, *title;
   double Summary::*score;
@@ -21,8 +20,6 @@ constexpr Group kGroups[] = {{"classification", "Classification", &Summary::clas
                              {"IND", "IND", &Summary::ind},
                              {"OOD", "OOD", &Summary::ood},
                              {"overall", "Overall", &Summary::overall}};
-
-Json number(double score) { return score < 0 ? Json(nullptr) : Json(score); }
 
 // interval: of the last value; null: it has none.
 std::string row(const std::string& title, const std::vector<double>& values, size_t width, const Estimate* interval) {
@@ -49,58 +46,13 @@ const Estimate* find(const std::vector<Estimate>& estimates, const std::string& 
 
 }  // namespace
 
-std::string summary_json(const Summary& summary) {
-  Json json;
-  json["overall"] = number(summary.overall), json["IND"] = number(summary.ind), json["OOD"] = number(summary.ood);
-  for (const Group& g : kGroups)
-    if (!json.contains(g.key)) json[g.key] = number(summary.*g.score);
-  const Estimates estimates = intervals(summary);
-  const auto bounds = [](const Estimate& e) { return Json{e.low, e.high}; };
-  for (const Estimate& group : estimates.groups) json["interval_95"][group.name] = bounds(group);
-  Json sets = Json::object();
-  for (const SetScore& s : summary.sets) {
-    sets[s.name] = {{"accuracy", s.accuracy},   {"interval_95", bounds(*find(estimates.sets, s.name))},
-                    {"chance", s.chance},       {"correct", s.correct},
-                    {"rows", s.rows},           {"ties", s.ties},
-                    {"ties_last", s.ties_last}, {"meta_task", s.task.meta_task},
-                    {"split", s.task.split},    {"optional", s.task.optional}};
-    for (const auto& [instruction, accuracy] : s.variants)
-      sets[s.name]["prompt_variants"].push_back({{"instruction", instruction}, {"accuracy", accuracy}});
-  }
-  json["datasets"] = sets;
-  json["precision"] = summary.precision;
-  json["options"] = Json::parse(summary.options);
-  return json.dump(2) + "\n";
-}
-
-Summary read_summary(const std::filesystem::path& folder, const std::vector<Task>& tasks) {
-  const auto file = folder / "summary.json";
-  std::vector<SetScore> scores;
-  std::string precision;
-  try {
-    const nlohmann::json content = read_json(file);
-    precision = content.at("precision");
-    for (const auto& [name, s] : content.at("datasets").items())
-      scores.push_back({name,
-                        s.at("accuracy"),
-                        s.at("chance"),
-                        s.at("correct"),
-                        s.at("rows"),
-                        s.at("ties"),
-                        s.at("ties_last"),
-                        {},
-                        {},
-                        {}});
-  } catch (const nlohmann::json::exception& e) {
-    fail(Exit::data, file.string(), ": not a summary of an evaluation (", e.what(), ")");
-  }
-  Summary summary = summarise(std::move(scores), tasks);
-  summary.precision = precision;
-  return summary;
-}
-
-std::string score_table(const std::vector<std::pair<std::string, Summary>>& columns, const std::vector<Task>& tasks) {
+std::string score_table(const std::vector<std::pair<std::string, Summary>>& columns) {
   const Estimates estimates = intervals(columns.back().second);
+  std::vector<Task> tasks;  // of the last column first
+  for (auto column = columns.rbegin(); column != columns.rend(); ++column)
+    for (const SetScore& set : column->second.sets)
+      if (std::none_of(tasks.begin(), tasks.end(), [&](const Task& t) { return t.name == set.name; }))
+        tasks.push_back(set.task);
   size_t width = 24;
   for (const Task& task : tasks) width = std::max(width, task.name.size() + 8);
   std::string table = "Precision@1, %" + std::string(width - 14, ' ');

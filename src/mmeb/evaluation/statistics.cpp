@@ -27,16 +27,34 @@ uint64_t stream_of(uint64_t seed, const std::string& name) {
   return seed;
 }
 
-// The statistic of one set, in percent, in each resample.
-std::vector<double> resample(const SetCounts& set, uint64_t seed, int resamples) {
+// In [0, 1), 53 bits.
+double uniform_double(Random& random) {
+  const uint64_t high = random.word();
+  return double((high << 21) ^ (random.word() >> 11)) * 0x1p-53;
+}
+
+// A statistic, in percent, in each resample: what its lower bound is taken from, and its upper one.
+struct Resamples {
+  std::vector<double> low, high;
+};
+
+Resamples resample(const SetCounts& set, uint64_t seed, int resamples) {
   Random random(stream_of(seed, set.task.name));
   const int64_t changed = set.gains + set.losses;
-  const double share = double(changed) / double(set.rows), up = changed > 0 ? double(set.gains) / double(changed) : 0;
-  std::vector<double> values(static_cast<size_t>(resamples));
-  for (double& value : values) {
-    const int64_t drawn = draw_binomial(random, set.rows, share);
-    const int64_t gains = draw_binomial(random, drawn, up);
-    value = 100.0 * double(2 * gains - drawn) / double(set.rows);
+  const double n = double(set.rows), share = double(changed) / n,
+               up = changed > 0 ? double(set.gains) / double(changed) : 0;
+  Resamples values;
+  for (int i = 0; i < resamples; ++i) {
+    double low, high;
+    if (changed == 0 || set.gains == set.rows || set.losses == set.rows) {
+      const double other = 100 * (1 - std::pow(1 - uniform_double(random), 1 / n));  // rows that were never drawn
+      low = set.gains > 0 ? 100 - other : set.losses > 0 ? -100 : set.paired ? -other : 0;
+      high = set.gains > 0 ? 100 : set.losses > 0 ? other - 100 : other;
+    } else {
+      const int64_t drawn = draw_binomial(random, set.rows, share);
+      low = high = 100 * double(2 * draw_binomial(random, drawn, up) - drawn) / n;
+    }
+    values.low.push_back(low), values.high.push_back(high);
   }
   return values;
 }
@@ -48,9 +66,10 @@ double percentile_of(const std::vector<double>& sorted, double q) {
   return sorted[i] + (place - double(i)) * (sorted[next] - sorted[i]);
 }
 
-Estimate estimate(const std::string& name, double value, std::vector<double> resampled) {
-  std::sort(resampled.begin(), resampled.end());
-  return {name, value, percentile_of(resampled, 0.025), percentile_of(resampled, 0.975)};
+Estimate estimate(const std::string& name, double value, Resamples resamples) {
+  std::sort(resamples.low.begin(), resamples.low.end());
+  std::sort(resamples.high.begin(), resamples.high.end());
+  return {name, value, percentile_of(resamples.low, 0.025), percentile_of(resamples.high, 0.975)};
 }
 
 }  // namespace
@@ -62,8 +81,7 @@ int64_t draw_binomial(Random& random, int64_t n, double p) {
   if (p >= 1) return n;
   const int64_t mode = std::min(n, int64_t(double(n + 1) * p));
   const double odds = p / (1 - p), at_mode = binomial_probability(n, mode, p);
-  const uint64_t high = random.word();
-  double left = double((high << 21) ^ (random.word() >> 11)) * 0x1p-53 - at_mode;  // 53 bits
+  double left = uniform_double(random) - at_mode;
   if (left < 0) return mode;
   int64_t below = mode, above = mode;
   double p_below = at_mode, p_above = at_mode;
@@ -96,7 +114,7 @@ Estimates bootstrap(const std::vector<SetCounts>& sets, uint64_t seed, int resam
   for (const SetCounts& set : sets)
     CHECK(set.rows > 0 && set.gains >= 0 && set.losses >= 0 && set.gains + set.losses <= set.rows, set.task.name, ": ",
           set.gains, " gains and ", set.losses, " losses of ", set.rows, " rows");
-  std::vector<std::vector<double>> drawn(sets.size());
+  std::vector<Resamples> drawn(sets.size());
   std::vector<double> values(sets.size());
   Estimates estimates;
   estimates.sets.resize(sets.size());
@@ -110,15 +128,16 @@ Estimates bootstrap(const std::vector<SetCounts>& sets, uint64_t seed, int resam
   for (const std::string& group : group_names()) {
     double mean = 0;
     int members = 0;
-    std::vector<double> means(static_cast<size_t>(resamples));
+    Resamples means{std::vector<double>(size_t(resamples)), std::vector<double>(size_t(resamples))};
     for (size_t i = 0; i < sets.size(); ++i) {
       if (!belongs(sets[i].task, group)) continue;
       ++members;
       mean += values[i];
-      for (size_t r = 0; r < means.size(); ++r) means[r] += drawn[i][r];
+      for (size_t r = 0; r < size_t(resamples); ++r) means.low[r] += drawn[i].low[r], means.high[r] += drawn[i].high[r];
     }
     if (members == 0) continue;
-    for (double& m : means) m /= members;
+    for (std::vector<double>* side : {&means.low, &means.high})
+      for (double& m : *side) m /= members;
     estimates.groups.push_back(estimate(group, mean / members, std::move(means)));
   }
   return estimates;

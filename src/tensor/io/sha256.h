@@ -1,4 +1,5 @@
-// SHA-256 (FIPS 180-4): finds equal pictures, names exact weights, and lets anyone check files with sha256sum.
+// SHA-256 (FIPS 180-4) by libcrypto, which uses the processor's own instructions for it where there are any: finds
+// equal pictures, names exact weights, and lets anyone check files with sha256sum.
 #pragma once
 #include <array>
 #include <cstdint>

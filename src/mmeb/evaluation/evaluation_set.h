@@ -1,0 +1,70 @@
+// A test set as numbers: each distinct side and candidate once, and the rows as lists of their numbers. 1,000 rows of
+// 5,000 candidates are 20 MB so; rows that share their candidates share a list.
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "mmeb/data/dataset.h"
+
+namespace vlm2vec {
+
+// Embeds the distinct inputs of a set → [n, d]; what the evaluator needs of a model.
+using EmbedFunction = std::function<Tensor(const std::vector<EncoderInput>& inputs, const std::string& set)>;
+
+struct Candidate {
+  int32_t side = 0;
+  std::string name;  // as VLM2Vec V2 tells candidates apart; a side may have several
+};
+
+// A row's candidates: a list, which other rows may have too, with the positive moved to its front.
+class CandidateList {
+ public:
+  CandidateList(std::vector<int32_t> own) : CandidateList(std::make_shared<const std::vector<int32_t>>(own), 0) {}
+  CandidateList(std::shared_ptr<const std::vector<int32_t>> shared, size_t positive)
+      : list_(std::move(shared)), positive_(positive) {}
+  size_t size() const { return list_->size(); }
+  int32_t operator[](size_t i) const { return (*list_)[i == 0 ? positive_ : i <= positive_ ? i - 1 : i]; }
+  std::vector<int32_t> numbers() const {
+    std::vector<int32_t> all;
+    for (size_t i = 0; i < size(); ++i) all.push_back((*this)[i]);
+    return all;
+  }
+
+ private:
+  std::shared_ptr<const std::vector<int32_t>> list_;
+  size_t positive_;
+};
+
+struct EvaluationSet {
+  std::string name;
+  std::vector<Side> sides;            // distinct, of queries and candidates
+  std::vector<size_t> first_rows;     // of each side: the row that has it first, from 0
+  std::vector<Candidate> candidates;  // distinct
+  std::vector<int32_t> queries;       // of each row: number in sides
+  std::vector<CandidateList> lists;   // of each row: numbers in candidates, the positive first
+  std::string digests;                // SHA-256 of what tells each row from others: its names and the query's picture
+
+  void add(const EvalRow& row);
+  int32_t number(const Side& side, size_t row);  // equal sides share a number
+
+ private:
+  struct Hash {
+    size_t operator()(const Side& side) const {
+      return std::hash<std::string>()(side.text) * 31 + std::hash<std::string>()(side.image);
+    }
+  };
+  std::unordered_map<Side, int32_t, Hash> numbers_;
+  std::vector<std::vector<int32_t>> candidates_of_;  // of each side: its numbers in candidates
+};
+
+// Looks for the pictures of all sides.
+void check_pictures(const EvaluationSet& set, PictureCheck& pictures);
+
+// What is to be embedded: an input for each side.
+std::vector<EncoderInput> encoder_inputs(const EvaluationSet& set, const std::string& image_token,
+                                         const Pictures& pictures);
+
+}  // namespace vlm2vec

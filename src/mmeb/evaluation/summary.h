@@ -1,0 +1,43 @@
+// What an evaluation comes to: the scores of its sets and their means, and the file summary.json that keeps them.
+#pragma once
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "mmeb/evaluation/statistics.h"
+
+namespace vlm2vec {
+
+struct SetScore {
+  std::string name;
+  double accuracy = 0, chance = 0;  // percent; chance: the mean of 1 / candidates
+  int64_t correct = 0, rows = 0;
+  int64_t ties = 0, ties_last = 0;  // rows right only because the first of equal scores wins; that also lose if the
+                                    // last one does (the others tie with a duplicate of the right candidate behind)
+  std::vector<std::pair<std::string, double>>
+      variants;                         // of --prompt_variants: instruction, accuracy; the stored first
+  std::string right = {}, digest = {};  // of each row '1' or '0'; SHA-256 of what the rows are, in hexadecimal digits
+  bool global = false;                  // ranked among the candidates of all rows
+  Task task = {};                       // set by summarise()
+};
+
+// Means over data sets, percent; −1 where no set belongs to the group.
+struct Summary {
+  double overall = -1, ind = -1, ood = -1, classification = -1, vqa = -1, retrieval = -1, grounding = -1;
+  std::vector<SetScore> sets;     // in the order of the task table
+  std::string precision = "f32";  // of the products that made the embeddings
+  std::string options = "{}";     // of the evaluation, as JSON
+};
+Summary summarise(std::vector<SetScore> scores, const std::vector<Task>& tasks,
+                  double SetScore::*value = &SetScore::accuracy);
+// Exit::data if a set is not among the tasks.
+const Task& task_of(const std::string& set, const std::vector<Task>& tasks);
+Summary chance_summary(const Summary& summary);  // what guessing would score on these sets
+Estimates intervals(const Summary& summary);     // 95 %, of sets and groups
+
+std::string summary_json(const Summary& summary);  // the content of summary.json
+// Of an earlier evaluation, with the tasks that it had. Exit::data if `folder` is not there or none of eval's.
+Summary read_summary(const std::filesystem::path& folder);
+
+}  // namespace vlm2vec
