@@ -159,7 +159,7 @@ std::vector<Task> read_tasks(const fs::path& folder) {
       tasks.push_back(std::move(task));
     }
   } catch (const json::exception& e) {
-    fail(Exit::data, file.string(), ": expected {\"datasets\": [{name, meta_task, split}]} (", e.what(), ")");
+    fail(Exit::data, file.string(), ": expected {\"datasets\": [{name, meta_task, split}]} (", reason_of(e), ")");
   }
   return tasks;
 }

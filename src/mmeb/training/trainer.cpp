@@ -17,6 +17,7 @@
 #include "mmeb/training/training_log.h"
 #include "tensor/host_memory.h"
 #include "tensor/io/files.h"
+#include "tensor/io/folder_lock.h"
 #include "tensor/random.h"
 
 namespace vlm2vec {
@@ -105,6 +106,8 @@ TrainResult train(TrainOptions o, Device device, bool quiet) {
   o.sampling = sampling_of(o);
   TrainingRows rows(o);
   if (o.bad_rows == "error") rows.check_pictures();
+  std::optional<FolderLock> lock;
+  if (fs::is_directory(o.output_dir)) lock.emplace(o.output_dir), remove_leftovers(o.output_dir);
   const bool adapters = o.lora || !o.adapter.empty();
   const RunIdentity run{o, rows.fingerprint(), adapters ? hex(ModelHash(o.model_name, "", "").digest()) : ""};
   const std::optional<FoundCheckpoint> checkpoint = find_checkpoint(run);
@@ -126,6 +129,7 @@ TrainResult train(TrainOptions o, Device device, bool quiet) {
   if (checkpoint) restore_optimiser(*checkpoint, optimiser, parameters);
 
   fs::create_directories(o.output_dir);
+  if (!lock) lock.emplace(o.output_dir);
   write_text(fs::path(o.output_dir) / "training_options.json", options_as_json(o));
   TrainingLog log(o, first, rows.epochs());
   if (!quiet) {
@@ -147,9 +151,10 @@ TrainResult train(TrainOptions o, Device device, bool quiet) {
     StepLog line;
     try {
       line = train_step(step, rows, model, optimiser, o, device, bad_rows);
-    } catch (...) {  // a picture that cannot be read, no memory, a loss that is no number: what was learned is kept
+    } catch (const Error& error) {  // a picture that cannot be read, no memory: what was learned is kept
       try {
-        if (result.steps > 0 && optimiser.steps() == step - 1) save(step - 1);
+        const bool sound = error.code != Exit::failed;  // not a loss that is no number
+        if (sound && result.steps > 0 && optimiser.steps() == step - 1) save(step - 1);
       } catch (...) {  // the first error is the one to tell
       }
       throw;
