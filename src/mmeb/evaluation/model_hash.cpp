@@ -35,7 +35,7 @@ std::string hash_of_file(const fs::path& path) {
 
 nlohmann::json read_memo(const fs::path& memo) {
   try {
-    nlohmann::json known = fs::exists(memo) ? read_json(memo) : nlohmann::json::object();
+    nlohmann::json known = !memo.empty() && fs::exists(memo) ? read_json(memo) : nlohmann::json::object();
     if (known.is_object()) return known;
   } catch (const Error&) {  // damaged: what it knew is found out again
   }
@@ -90,7 +90,7 @@ ModelHash::ModelHash(const fs::path& model, const fs::path& adapter, const fs::p
     known[files_[i].path.string()] = entry;
     learned = true;
   }
-  if (learned) write_json(memo, known);
+  if (learned && !memo.empty()) write_json(memo, known);
   digest_ = sha256(list);
 }
 

@@ -12,7 +12,8 @@
 namespace vlm2vec {
 namespace {
 
-constexpr int64_t kRows = 512;  // of which the pictures most likely still lie in the cache when they are trained on
+constexpr int64_t kPlannedRows =
+    512;  // of which the pictures most likely still lie in the cache when they are trained on
 
 int64_t largest_chunk(int64_t rows, int64_t chunk_size) { return chunk_size > 0 ? std::min(rows, chunk_size) : rows; }
 
@@ -38,7 +39,7 @@ MemoryPlan plan_memory(TrainOptions o, const TrainingRows& rows, Device device) 
   BatchOptions batch_options{o.num_hardneg, o.mask_duplicates};
   if (o.bad_rows == "skip")
     batch_options.usable = [&](const EncoderInput& input) { return fault_of(encoder, input).empty(); };
-  for (const std::vector<RowId>& ids : rows.upcoming(kRows)) {
+  for (const std::vector<RowId>& ids : rows.upcoming(kPlannedRows)) {
     const TrainingBatch batch = make_batch(rows, ids, encoder.image_token(), batch_options, device);
     if (batch.queries.empty()) continue;
     reset_peak_bytes();

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "mmeb/evaluation/model_hash.h"
 #include "mmeb/interrupt.h"
 #include "mmeb/progress.h"
 #include "mmeb/training/bad_rows.h"
@@ -108,10 +109,17 @@ MemoryPlan plan_training(TrainOptions o, Device device) {
 TrainResult train(TrainOptions o, Device device, bool quiet) {
   check_options(o);
   o.sampling = sampling_of(o);
-  const TrainOptions given = o;  // what a resumed run must be given again
   TrainingRows rows(o);
   if (o.bad_rows == "error") rows.check_pictures();
-  const std::optional<FoundCheckpoint> checkpoint = find_checkpoint(o, rows.fingerprint());
+  const bool adapters = o.lora || !o.adapter.empty();
+  const RunIdentity run{o, rows.fingerprint(), adapters ? hex(ModelHash(o.model_name, "", "").digest()) : ""};
+  const std::optional<FoundCheckpoint> checkpoint = find_checkpoint(run);
+  if (checkpoint && checkpoint->finished) {
+    if (!quiet)
+      std::fprintf(stderr, "train: %s has this run, finished with step %lld; nothing is to be done\n",
+                   o.output_dir.c_str(), static_cast<long long>(checkpoint->step));
+    return {};
+  }
   o.max_steps = rows.steps();
   const MemoryPlan plan = plan_memory(o, rows, device);
   if (!quiet) std::fputs(plan.table().c_str(), stderr);
@@ -134,9 +142,7 @@ TrainResult train(TrainOptions o, Device device, bool quiet) {
                  count(parameters.parameters()), count(model.encoder->parameters()), from.c_str());
   }
 
-  const auto save = [&](int64_t step) {
-    save_checkpoint(given, step, model, optimiser, log.trainer_state(), rows.fingerprint());
-  };
+  const auto save = [&](int64_t step) { save_checkpoint(run, step, model, optimiser, log.trainer_state()); };
   BadRows bad_rows(*model.encoder, o.output_dir, first > 0);
   const InterruptGuard guard;
   TrainResult result;
@@ -166,7 +172,7 @@ TrainResult train(TrainOptions o, Device device, bool quiet) {
                   line.in_batch_accuracy, line.duplicates, line.learning_rate, result.pairs_per_second);
     progress.update(step, details);
     result.interrupted = interrupted() && step < o.max_steps;
-    if (result.interrupted || (o.save_steps > 0 && step % o.save_steps == 0)) save(step);
+    if (result.interrupted || (o.save_strategy == "steps" && o.save_steps > 0 && step % o.save_steps == 0)) save(step);
     if (result.interrupted) break;
   }
   progress.note(model.encoder->flaw_note());
@@ -174,8 +180,7 @@ TrainResult train(TrainOptions o, Device device, bool quiet) {
   progress.note(
       sentence("train: most memory in tensors ", in_bytes(result.peak_bytes), ", predicted ", in_bytes(plan.peak)));
   if (result.interrupted) return result;
-  save_model(model, o.output_dir);
-  write_text(fs::path(o.output_dir) / "trainer_state.json", log.trainer_state());
+  save_finished(run, o.max_steps, model, log.trainer_state());
   return result;
 }
 

@@ -210,9 +210,13 @@ std::string TrainingRows::note() const {
   std::vector<std::string> notes;
   if (!config_note_.empty()) notes.push_back(config_note_);
   bool weighted = false;
-  size_t negatives = 0;
+  size_t negatives = 0, unused = 0;
   for (const TrainSet& set : sets_)
-    weighted |= set.source.weight != sets_[0].source.weight, negatives += set.rows.negatives();
+    weighted |= set.source.weight != sets_[0].source.weight, negatives += set.rows.negatives(),
+        unused += set.unused_negatives;
+  if (num_hardneg_ == 0 && unused > 0)
+    notes.push_back(sentence("train: ", unused, unused == 1 ? " set has" : " sets have",
+                             " columns of hard negatives, which are not used without --num_hardneg"));
   if (num_hardneg_ > 0 && negatives == 0)
     notes.push_back(sentence("train: --num_hardneg ", num_hardneg_, ", but no row has negatives"));
   if (weighted && sampling_ != "interleaved")
@@ -241,7 +245,7 @@ uint64_t TrainingRows::fingerprint() const {
       for (const Side& side : row.positives) hash.add(side);
       for (const Side& side : row.negatives) hash.add(side);
     }
-    hash.add(sentence(set.source.weight));
+    hash.add(sentence(set.source.weight)), hash.add(set.source.image_dir.string());
   }
   for (const auto& batch : batches_)
     for (const int64_t row : batch) hash.add(std::to_string(row));

@@ -30,7 +30,7 @@ class TrainingRows {
   int64_t count() const { return row_count_; }
   std::string summary() const;   // "27500 rows of 11 sets, shuffled, 2000 steps of 128 pairs"
   std::string note() const;      // lines for the user, perhaps none: keys without meaning, batches that repeat rows
-  uint64_t fingerprint() const;  // of all texts and picture paths, in order, and of the sets' weights (FNV-1a)
+  uint64_t fingerprint() const;  // of all texts and picture paths, in order, and of the sets' weights and folders
 
  private:
   std::vector<TrainSet> sets_;
