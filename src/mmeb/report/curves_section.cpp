@@ -3,6 +3,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "mmeb/data/data_folder.h"
 #include "mmeb/html.h"
 #include "mmeb/progress.h"
 #include "mmeb/report/chart.h"

@@ -54,8 +54,6 @@ std::string fixed(double value, int digits) {
   return text;
 }
 
-std::string percent(double share) { return fixed(100 * share, 1) + " %"; }
-
 std::string scores_section(const std::vector<EvaluationRun>& evaluations) {
   const Summary &after = evaluations.back().summary, chance = chance_summary(after);
   const bool two = evaluations.size() > 1;

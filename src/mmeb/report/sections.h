@@ -23,7 +23,6 @@ std::string similarity_section(const std::vector<RankedEvaluation>& evaluations,
 std::string manifest_section(const Run& run, const std::string& version);
 
 std::string fixed(double value, int digits);
-std::string percent(double share);  // "23.4 %"
 
 // The text of a side as people read it, without the picture's token and line breaks at its ends.
 std::string shown_text(const Side& side);
