@@ -1,6 +1,5 @@
 #include "mmeb/training/trainer.h"
 
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 
@@ -19,6 +18,7 @@
 #include "tensor/io/files.h"
 #include "tensor/io/folder_lock.h"
 #include "tensor/random.h"
+#include "tensor/stopwatch.h"
 
 namespace vlm2vec {
 namespace {
@@ -35,7 +35,7 @@ long long count(const std::vector<Parameter*>& parameters) {
 // throws, nothing has changed as long as the optimiser has not stepped.
 StepLog train_step(int64_t step, TrainingRows& rows, const TrainedModel& model, AdamW& optimiser, const TrainOptions& o,
                    Device device, BadRows& bad_rows) {
-  const auto start = std::chrono::steady_clock::now();
+  Stopwatch whole, part;
   reset_peak_bytes();
   Encoder& encoder = *model.encoder;
   encoder.dropout.active = model.has_dropout();
@@ -48,9 +48,11 @@ StepLog train_step(int64_t step, TrainingRows& rows, const TrainedModel& model, 
   BatchOptions batch_options{o.num_hardneg, o.mask_duplicates, mix(o.seed, uint64_t(step))};
   if (o.bad_rows == "skip") batch_options.usable = [&](const EncoderInput& input) { return bad_rows.usable(input); };
   for (int64_t i = 0; i < o.gradient_accumulation_steps; ++i) {
+    part.lap();
     const std::vector<RowId> ids = rows.next();
     batch_options.first = size_t(log.pairs + log.skipped);
     const TrainingBatch batch = make_batch(rows, ids, encoder.image_token(), batch_options, device);
+    log.data_seconds += part.lap();
     const size_t skipped = ids.size() - batch.queries.size();
     if (skipped > 0 && batch.queries.size() < 2)
       fail(Exit::data, "train: step ", step, ": of ", ids.size(), " rows ", batch.queries.size(),
@@ -59,6 +61,8 @@ StepLog train_step(int64_t step, TrainingRows& rows, const TrainedModel& model, 
       return contrastive_step(encoder, batch.queries, batch.targets,
                               {o.temperature, o.gc_q_chunk_size, o.gc_p_chunk_size, batch.matching});
     });
+    log.embed_seconds += result.embed_seconds, log.loss_seconds += result.loss_seconds;
+    log.backward_seconds += result.backward_seconds;
     log.loss += result.loss / batches;
     log.in_batch_accuracy += batch.accuracy(result.best) / batches;
     log.duplicates += batch.duplicates / batches;
@@ -66,6 +70,7 @@ StepLog train_step(int64_t step, TrainingRows& rows, const TrainedModel& model, 
     log.skipped += int64_t(skipped);
     log.tokens_without_picture += batch.tokens_without_picture;
   }
+  part.lap();
   Comm().all_reduce(parameters.gradients());
   const GradientNorm gradient = clip_gradients(parameters.gradients(), o.max_grad_norm, 1 / batches);
   if (!std::isfinite(log.loss) || !std::isfinite(gradient.norm))
@@ -78,7 +83,8 @@ StepLog train_step(int64_t step, TrainingRows& rows, const TrainedModel& model, 
       o.learning_rate * Schedule{parse_schedule(o.lr_scheduler_type), warmup, o.max_steps}.factor(step - 1);
   optimiser.step(log.learning_rate, gradient.scale);
   if (model.lora) model.lora->update();
-  log.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  log.optimiser_seconds = part.lap();
+  log.seconds = whole.lap();
   log.peak_bytes = memory_statistics().peak_bytes;
   return log;
 }

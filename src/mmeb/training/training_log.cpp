@@ -41,6 +41,11 @@ void fields(Step& step, Visit&& visit) {
   visit("skipped", step.skipped);
   visit("tokens_without_picture", step.tokens_without_picture);
   visit("seconds", step.seconds);
+  visit("data_seconds", step.data_seconds);
+  visit("embed_seconds", step.embed_seconds);
+  visit("loss_seconds", step.loss_seconds);
+  visit("backward_seconds", step.backward_seconds);
+  visit("optimiser_seconds", step.optimiser_seconds);
   visit("peak_bytes", step.peak_bytes);
 }
 
