@@ -94,6 +94,12 @@ std::string shown_text(const Side& side) {
   return begin == text.npos ? "" : text.substr(begin, text.find_last_not_of(" \n") + 1 - begin);
 }
 
+std::string instruction_of(const RankedSet& set) {
+  std::vector<std::string> queries;
+  for (const int32_t query : set.rows.queries) queries.push_back(shown_text(set.rows.sides[size_t(query)]));
+  return common_instruction(queries);
+}
+
 std::string examples_section(const std::vector<RankedSet>& sets, Gallery& gallery, int64_t& examples) {
   std::string html = sentence(
       "<section id=\"examples\">\n<h2>Examples</h2>\n<p>The first ", kWrong, " wrong and ", kRight,
@@ -113,9 +119,7 @@ std::string examples_section(const std::vector<RankedSet>& sets, Gallery& galler
     std::string instruction;
     for (const auto& [set, row] : wrong) {
       if (set != last) {
-        std::vector<std::string> queries;
-        for (const int32_t query : set->rows.queries) queries.push_back(shown_text(set->rows.sides[size_t(query)]));
-        instruction = common_instruction(queries);
+        instruction = instruction_of(*set);
         score.emplace(set->embeddings, Score::cosine);
         last = set;
       }

@@ -1,5 +1,7 @@
 #include "mmeb/report/gallery.h"
 
+#include <algorithm>
+
 #include "mmeb/html.h"
 #include "tensor/error.h"
 
@@ -7,6 +9,7 @@ namespace vlm2vec {
 namespace {
 
 constexpr int kLongest = 160;  // pixels; larger pictures are reduced
+constexpr double kShown = 96;  // smaller ones are shown up to twice as large, but not beyond this
 
 }  // namespace
 
@@ -33,9 +36,10 @@ const Gallery::Entry& Gallery::find(const Pictures& pictures, const std::string&
 std::string Gallery::show(const Pictures& pictures, const std::string& path) {
   const Entry& entry = find(pictures, path);
   if (!entry.fault.empty()) return "<p class=\"fault\">" + escape_html(entry.fault) + "</p>";
-  return sentence("<svg class=\"picture\" viewBox=\"0 0 ", entry.width, " ", entry.height, "\" width=\"", entry.width,
-                  "\" height=\"", entry.height, "\" role=\"img\" aria-label=\"", escape_html(path), "\"><use href=\"#p",
-                  entry.number, "\"/></svg>");
+  const double zoom = std::clamp(kShown / std::max(entry.width, entry.height), 1.0, 2.0);
+  return sentence("<svg class=\"picture\" viewBox=\"0 0 ", entry.width, " ", entry.height, "\" width=\"",
+                  int(entry.width * zoom), "\" height=\"", int(entry.height * zoom), "\" role=\"img\" aria-label=\"",
+                  escape_html(path), "\"><use href=\"#p", entry.number, "\"/></svg>");
 }
 
 std::string Gallery::show_in_svg(const Pictures& pictures, const std::string& path, double x, double y, double side) {

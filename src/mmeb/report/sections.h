@@ -26,5 +26,7 @@ std::string fixed(double value, int digits);
 
 // The text of a side as people read it, without the picture's token and line breaks at its ends.
 std::string shown_text(const Side& side);
+// What the queries of a set have in common at their beginning.
+std::string instruction_of(const RankedSet& set);
 
 }  // namespace vlm2vec

@@ -56,7 +56,10 @@ std::string axis_label(const RankedSet& set, int32_t number, size_t i, bool acro
     html += gallery.show_in_svg(set.pictures, side.image, across ? middle - size / 2 : near,
                                 across ? near : middle - size / 2, size);
   } else {
-    const std::string text = escape_html(shortened(shown_text(side), 15));
+    std::string words = shown_text(side);
+    const std::string instruction = across ? "" : instruction_of(set);
+    if (words.size() > instruction.size()) words = words.substr(instruction.size());
+    const std::string text = escape_html(shortened(words, 13));
     html += across ? sentence("<text transform=\"translate(", middle + 4, " ", kAxis - kGap, ") rotate(-90)\">", text,
                               "</text>")
                    : sentence("<text x=\"", kAxis - kGap, "\" y=\"", middle + 4, "\" text-anchor=\"end\">", text,
