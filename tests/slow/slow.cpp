@@ -9,6 +9,7 @@
 #include <set>
 
 #include "cli/commands.h"
+#include "kills.h"
 #include "mmeb/evaluation/evaluator.h"
 #include "mmeb/training/grad_cache.h"
 #include "nn/adapters.h"
@@ -56,9 +57,21 @@ class Demonstration {
   }
   void train(const std::string& from, const std::string& to, int seed, int steps, const fs::path& data,
              const Arguments& more = {}) const {
-    Arguments words = {
-        "train",       "--model_name",        path(from), "--dataset_name",     data,          "--output_dir", path(to),
-        "--max_steps", std::to_string(steps), "--seed",   std::to_string(seed), "--image_dir", train_data()};
+    Arguments words = {"train",
+                       "--model_name",
+                       path(from),
+                       "--dataset_name",
+                       data,
+                       "--output_dir",
+                       path(to),
+                       "--max_steps",
+                       std::to_string(steps),
+                       "--seed",
+                       std::to_string(seed),
+                       "--image_dir",
+                       train_data(),
+                       "--overwrite_output_dir",
+                       "True"};
     words.insert(words.end(), recipe_.begin(), recipe_.end());
     words.insert(words.end(), more.begin(), more.end());
     run(words);
@@ -247,6 +260,43 @@ void grad_cache(const Demonstration& demo) {
           16384);
 }
 
+// 30 kills, the same seeded moments each time, and the bits of a run that nobody killed.
+void kills(const Demonstration& demo) {
+  const auto arguments = [&](const std::string& output) {
+    return Arguments{"train",
+                     "--model_name",
+                     demo.path("seed42-init"),
+                     "--dataset_name",
+                     demo.train_data(),
+                     "--output_dir",
+                     demo.path(output),
+                     "--max_steps",
+                     "500",
+                     "--per_device_train_batch_size",
+                     "8",
+                     "--learning_rate",
+                     "1e-3",
+                     "--warmup_ratio",
+                     "0.1",
+                     "--save_steps",
+                     "2",
+                     "--save_total_limit",
+                     "2",
+                     "--resume_from",
+                     "auto",
+                     "--quiet"};
+  };
+  for (const char* output : {"killed", "unkilled"}) fs::remove_all(demo.path(output));
+  const Kills result = kill_and_resume(arguments("killed"), demo.path("killed"), 30, 42);
+  const Kills straight = kill_and_resume(arguments("unkilled"), demo.path("unkilled"), 0, 42);
+  at_least("SIGKILLs of one training run", result.kills, 30);
+  at_least("of them inside a save", result.inside_saves, 3);
+  at_most("leftovers of killed saves after the last run", result.leftovers, 0);
+  const auto weights = [&](const char* output) { return read_text(fs::path(demo.path(output)) / "model.safetensors"); };
+  const bool equal = result.finished && straight.finished && weights("killed") == weights("unkilled");
+  at_most("final weights that differ from those of the run that was not killed", equal ? 0 : 1, 0);
+}
+
 int run(const fs::path& folder, const Arguments& recipe) {
   const Demonstration demo(folder, recipe);
   three_seeds(demo);
@@ -255,6 +305,7 @@ int run(const fs::path& folder, const Arguments& recipe) {
   no_pair_in_train_and_test(demo);
   same_bits(demo);
   grad_cache(demo);
+  kills(demo);
   std::printf("%-76s %12s    %12s\n", "check", "value", "limit");
   bool all = true;
   for (const Row& r : table) {
