@@ -1,5 +1,6 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "cli/commands.h"
 #include "mmeb/report/report.h"
@@ -23,10 +24,9 @@ Exit run_report(const Command& command, const Arguments& arguments) {
 
   const fs::path file = output.empty() ? fs::path(folders[0]) / "report.html" : fs::path(output);
   if (!output.empty()) check_output_file(file, folders[0]);
-  ReportSummary summary;
-  write_atomically(file, [&](std::ostream& page) {
-    summary = write_report(page, {folders.begin(), folders.end()}, version_json().dump(2));
-  });
+  std::ostringstream page;
+  const ReportSummary summary = write_report(page, {folders.begin(), folders.end()}, version_json().dump(2));
+  write_text(file, page.str());
   for (const std::string& what : summary.missing) std::cerr << "report: " << what << '\n';
   const nlohmann::ordered_json result = {
       {"report", file.string()},      {"steps", summary.steps},       {"evaluations", summary.evaluations},

@@ -13,7 +13,7 @@ namespace {
 constexpr int kThumbnail = 240;  // pixels of the longer side; smaller pictures stay as they are
 constexpr int kLossless = 96;
 
-const char* const kStyle = R"(
+const char* const kPageStyle = R"(
   :root { color-scheme: light dark; font: 15px/1.45 system-ui, sans-serif; }
   body { margin: 0 auto; padding: 1rem; max-width: 70rem; }
   article { display: flex; flex-wrap: wrap; gap: .75rem; padding: .75rem 0; border-top: 1px solid #8886; }
@@ -58,7 +58,8 @@ std::string html_head(const std::string& title, const std::string& style) {
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>)" +
-         escape_html(title) + "</title>\n<style>" + kStyle + style + "</style>\n<h1>" + escape_html(title) + "</h1>\n";
+         escape_html(title) + "</title>\n<style>" + kPageStyle + style + "</style>\n<h1>" + escape_html(title) +
+         "</h1>\n";
 }
 
 PictureData picture_data(const std::filesystem::path& file, int longest) {

@@ -9,7 +9,7 @@
 namespace vlm2vec {
 namespace {
 
-constexpr size_t kWrong = 4, kRight = 2, kBest = 5;  // rows of a set; candidates of a row
+constexpr size_t kWrongRows = 4, kRightRows = 2, kBest = 5;  // rows of a set; candidates of a row
 
 struct MetaTask {
   const char *key, *title;
@@ -33,11 +33,14 @@ std::string side_html(const Side& side, const Pictures& pictures, Gallery& galle
   return html;
 }
 
-std::string candidate_html(const RankedSet& set, int32_t side, float score, size_t rank, bool right, Gallery& gallery) {
+// `with_text`: false where all candidates of the row are pictures with the same text.
+std::string candidate_html(const RankedSet& set, int32_t side, bool with_text, float score, size_t rank, bool right,
+                           Gallery& gallery) {
+  const Side& candidate = set.rows.sides[size_t(side)];
   const std::string mark = right ? "<span class=\"mark\" title=\"the right one\">✓</span>" : "";
   return sentence("<li class=\"", right ? "answer" : "", rank == 1 ? " first" : "", "\"><div class=\"score\">", rank,
                   ". ", "<b>", fixed(score, 3), "</b>", mark, "</div>",
-                  side_html(set.rows.sides[size_t(side)], set.pictures, gallery), "</li>\n");
+                  side_html({with_text ? candidate.text : "", candidate.image}, set.pictures, gallery), "</li>\n");
 }
 
 std::string example(const RankedSet& set, size_t row, const Scorer& score, const std::string& instruction,
@@ -50,14 +53,24 @@ std::string example(const RankedSet& set, size_t row, const Scorer& score, const
   const auto right = [&](int32_t place) { return sides[size_t(place)] == sides[0]; };
   const size_t rank = size_t(std::find_if(order.begin(), order.end(), right) - order.begin()) + 1;
   const bool correct = set.results[row].correct;
+  const Side& target = set.rows.sides[size_t(sides[0])];
+  const bool same_text = std::ranges::all_of(sides, [&](int32_t s) {
+    const Side& side = set.rows.sides[size_t(s)];
+    return !side.image.empty() && side.text == target.text;
+  });
   std::string html =
       sentence("<article class=\"example ", correct ? "right" : "wrong", "\" data-set=\"", escape_html(set.rows.name),
                "\">\n<h4>", escape_html(set.rows.name), " <small>row ", row + 1, "</small> <span class=\"verdict\">",
                correct ? "right" : sentence("wrong: the right one is number ", rank, " of ", order.size()),
                "</span></h4>\n<div class=\"query\">",
-               side_html(set.rows.sides[size_t(query)], set.pictures, gallery, instruction), "</div>\n<ol>\n");
+               side_html(set.rows.sides[size_t(query)], set.pictures, gallery, instruction), "</div>\n",
+               same_text && !shown_text(target).empty()
+                   ? "<p class=\"note\">Each candidate: " + escape_html(shown_text(target)) + "</p>\n"
+                   : "",
+               "<ol>\n");
   const auto add = [&](size_t i) {
-    html += candidate_html(set, sides[size_t(order[i])], scores[size_t(order[i])], i + 1, right(order[i]), gallery);
+    html += candidate_html(set, sides[size_t(order[i])], !same_text, scores[size_t(order[i])], i + 1, right(order[i]),
+                           gallery);
   };
   for (size_t i = 0; i < std::min(kBest, order.size()); ++i) add(i);
   if (rank > kBest) add(rank - 1);
@@ -70,7 +83,7 @@ void choose(const RankedSet& set, std::vector<std::pair<const RankedSet*, size_t
   size_t wrongs = 0, rights = 0;
   for (size_t row = 0; row < set.results.size(); ++row) {
     const bool correct = set.results[row].correct;
-    if (correct ? rights++ < kRight : wrongs++ < kWrong) (correct ? right : wrong).emplace_back(&set, row);
+    if (correct ? rights++ < kRightRows : wrongs++ < kWrongRows) (correct ? right : wrong).emplace_back(&set, row);
   }
 }
 
@@ -102,7 +115,7 @@ std::string instruction_of(const RankedSet& set) {
 
 std::string examples_section(const std::vector<RankedSet>& sets, Gallery& gallery, int64_t& examples) {
   std::string html = sentence(
-      "<section id=\"examples\">\n<h2>Examples</h2>\n<p>The first ", kWrong, " wrong and ", kRight,
+      "<section id=\"examples\">\n<h2>Examples</h2>\n<p>The first ", kWrongRows, " wrong and ", kRightRows,
       " right answers of each set. Above, the query, its instruction in italics; below, the five candidates with the "
       "highest scores (cosine of two embeddings, 1 at most), and the right one (✓) where it is not among them. A wrong "
       "answer with a score close to the right one's is a near miss.</p>\n");

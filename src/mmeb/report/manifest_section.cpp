@@ -115,9 +115,7 @@ std::string head_section(const Run& run) {
                    "of " + readable(double(t.steps.back().pairs)) + " pairs, in " + duration(t.seconds()));
     if (t.parameters > 0)
       html += number(readable(double(t.parameters)), lora ? "parameters in the adapter" : "parameters",
-                     options.value("model_name", std::string()).empty()
-                         ? ""
-                         : "from " + escape_html(options.value("model_name", std::string())));
+                     "from " + escape_html(fs::path(options.value("model_name", "a model")).filename().string()));
   }
   html += "</div>\n<p class=\"note\">";
   if (run.training) html += "Trained until " + written(run.training->folder / "log.jsonl") + ". ";

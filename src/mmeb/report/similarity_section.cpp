@@ -115,7 +115,8 @@ std::string similarity_section(const std::vector<RankedEvaluation>& evaluations,
   std::string html =
       "<section>\n<h2>A batch as the loss sees it</h2>\n<p>Queries from top to bottom, targets from left to right, "
       "each "
-      "query's own target on the diagonal (framed). The darker a field, the larger the cosine of the two embeddings; "
+      "query's own target on the diagonal (framed). The stronger the blue, the larger the cosine of the two "
+      "embeddings; "
       "orange "
       "is negative. The loss raises the diagonal and lowers the rest of each row. Two rows of one set stand side by "
       "side: "
