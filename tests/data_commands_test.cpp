@@ -9,6 +9,7 @@
 #include "mmeb/data/data_leaks.h"
 #include "mmeb/data/data_preview.h"
 #include "mmeb/data/data_stats.h"
+#include "mmeb/html.h"
 #include "tensor/random.h"
 #include "vlm/picture_hash.h"
 

@@ -10,7 +10,4 @@ namespace vlm2vec {
 // that is missing or cannot be decoded is a box that says so.
 void write_preview(std::ostream& page, const std::vector<DataFolder>& folders, int64_t limit);
 
-std::string escape_html(const std::string& text);
-std::string base64(std::span<const uint8_t> bytes);  // RFC 4648, with = at the end
-
 }  // namespace vlm2vec

@@ -13,7 +13,7 @@ class ModelHash {
  public:
   // Of a checkpoint's weights, configuration, tokenizer and processor, and of an adapter's files (`adapter` may be
   // empty). Where the folders lie does not matter. `memo` is a JSON file that keeps each file's hash under its path,
-  // with its stamp, so that gigabytes are read again only when that is another.
+  // with its stamp, so that gigabytes are read again only when that is another; empty: none.
   ModelHash(const std::filesystem::path& model, const std::filesystem::path& adapter,
             const std::filesystem::path& memo);
   const Digest& digest() const { return digest_; }

@@ -1,0 +1,83 @@
+#include "mmeb/html.h"
+
+#include <webp/encode.h>
+
+#include <algorithm>
+
+#include "tensor/error.h"
+#include "vlm/image.h"
+
+namespace vlm2vec {
+namespace {
+
+constexpr int kThumbnail = 240;  // pixels of the longer side; smaller pictures stay as they are
+
+const char* const kStyle = R"(
+  :root { color-scheme: light dark; font: 15px/1.45 system-ui, sans-serif; }
+  body { margin: 0 auto; padding: 1rem; max-width: 70rem; }
+  article { display: flex; flex-wrap: wrap; gap: .75rem; padding: .75rem 0; border-top: 1px solid #8886; }
+  article > h3 { flex-basis: 100%; margin: 0; font-size: .85rem; opacity: .7; }
+  figure { flex: 1 1 9rem; min-width: 0; max-width: 15rem; margin: 0; }
+  img { max-width: 100%; height: auto; }
+  figcaption { white-space: pre-wrap; overflow-wrap: anywhere; }
+  small { opacity: .7; overflow-wrap: anywhere; }
+  .fault { color: #c33; }
+)";
+
+}  // namespace
+
+std::string escape_html(const std::string& text) {
+  std::string safe;
+  for (const char c : text) {
+    if (c == '&') safe += "&amp;";
+    else if (c == '<') safe += "&lt;";
+    else if (c == '>') safe += "&gt;";
+    else if (c == '"') safe += "&quot;";
+    else if (c == '\'') safe += "&#39;";
+    else safe += c;
+  }
+  return safe;
+}
+
+std::string base64(std::span<const uint8_t> bytes) {
+  const char* const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string text;
+  for (size_t i = 0; i < bytes.size(); i += 3) {
+    const size_t count = std::min<size_t>(3, bytes.size() - i);
+    uint32_t three = 0;
+    for (size_t b = 0; b < 3; ++b) three = three << 8 | (b < count ? bytes[i + b] : 0);
+    for (size_t d = 0; d < 4; ++d) text += d <= count ? digits[three >> (18 - 6 * d) & 63] : '=';
+  }
+  return text;
+}
+
+std::string html_head(const std::string& title, const std::string& style) {
+  return R"(<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>)" +
+         escape_html(title) + "</title>\n<style>" + kStyle + style + "</style>\n<h1>" + escape_html(title) + "</h1>\n";
+}
+
+std::string thumbnail(const std::optional<std::filesystem::path>& file) {
+  if (!file) return "<p class=\"fault\">missing</p>";
+  try {
+    Image image = read_rgb(*file);
+    const double scale = double(kThumbnail) / std::max(image.width, image.height);
+    const auto side = [&](int pixels) { return std::max(1, int(pixels * scale)); };
+    if (scale < 1) image = resize(image, {side(image.width), side(image.height)}, Filter::bicubic);
+    uint8_t* webp = nullptr;
+    const size_t size = WebPEncodeRGB(image.pixels.data(), image.width, image.height, 3 * image.width, 80, &webp);
+    const std::string data = base64({webp, size});
+    WebPFree(webp);
+    if (size == 0) fail(Exit::resources, file->string(), ": cannot be encoded as WebP; is memory short?");
+    return sentence("<img loading=\"lazy\" width=\"", image.width, "\" height=\"", image.height,
+                    "\" alt=\"\" src=\"data:image/webp;base64,", data, "\">");
+  } catch (const Error& e) {
+    if (e.code != Exit::data) throw;
+    return "<p class=\"fault\">" + escape_html(e.what()) + "</p>";
+  }
+}
+
+}  // namespace vlm2vec
