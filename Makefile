@@ -34,6 +34,7 @@ demo: vlm2vec
 	  --max_steps $(STEPS) $(RECIPE) --seed $(SEED) --resume_from auto
 	./vlm2vec eval --model_name $(DEMO)/model --dataset_name $(DEMO)/data/MMEB-eval \
 	  --encode_output_path $(DEMO)/trained --beside $(DEMO)/untrained
+	./vlm2vec report $(DEMO)
 
 test: vlm2vec
 	@cmake --build build -j $(JOBS)

@@ -31,14 +31,16 @@ struct AdamWStep {
   double gradient_scale;                      // gradients are multiplied by it first (clipping)
 };
 
-// Device::cpu and not f64.
-bool has_fast_path(const Tensor& first);
+bool has_fast_path(const Tensor& first);  // Device::cpu and not f64
+bool is_dry_run();                        // kernels do nothing: src/tensor/storage.h
 
 template <class... Rest>
 struct Kernel {
   using Function = void (*)(const Tensor&, Rest...);
   Function cpu, emu;
-  void operator()(const Tensor& first, Rest... rest) const { (has_fast_path(first) ? cpu : emu)(first, rest...); }
+  void operator()(const Tensor& first, Rest... rest) const {
+    if (!is_dry_run()) (has_fast_path(first) ? cpu : emu)(first, rest...);
+  }
 };
 template <class... Rest>
 Kernel(void (*)(const Tensor&, Rest...), void (*)(const Tensor&, Rest...)) -> Kernel<Rest...>;

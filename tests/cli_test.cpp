@@ -16,7 +16,7 @@ std::vector<std::string> commands(const std::string& listing) {
   std::vector<std::string> names;
   std::istringstream lines(listing);
   for (std::string line; std::getline(lines, line);)
-    if (std::smatch match; std::regex_match(line, match, std::regex("  (\\w+(?: \\w+)?)  +\\S.*")))
+    if (std::smatch match; std::regex_match(line, match, std::regex("  ([a-z]+(?: [a-z]+)?)  +\\S.*")))
       names.push_back(match[1]);
   return names;
 }
@@ -214,6 +214,15 @@ TEST_F(Cli, ThreadsThatTheSystemRefusesAreExit4) {
   if (r.code == 77) GTEST_SKIP() << "the stack limit cannot be raised here";
   EXPECT_EQ(r.code, 4);
   EXPECT_TRUE(has(r.err, "ask for fewer with --threads")) << r.err;
+}
+
+TEST_F(Cli, SelftestShowsWhatItMeasures) {
+  const Result r = run("selftest --seed 7 --quiet --json");
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_EQ(r.err, "");
+  const Json checks = Json::parse(r.out).at("checks");
+  EXPECT_GT(checks.size(), 10u);
+  for (const Json& check : checks) EXPECT_LE(check.at("measured"), check.at("limit")) << check;
 }
 
 TEST_F(Cli, VersionIsOneLineOfJson) {

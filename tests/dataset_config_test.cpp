@@ -58,7 +58,8 @@ TEST_F(Config, of_training_is_read) {
 TEST_F(Config, of_evaluation_is_read) {
   const auto config = eval(
       "A: {dataset_parser: image_cls, dataset_name: MMEB-eval/A, image_root: pictures}\n"
-      "B: {dataset_parser: image_t2i, dataset_name: B, dataset_split: dev, image_root: /p, eval_type: global}\n");
+      "B: {dataset_parser: image_t2i, dataset_name: B, dataset_split: dev, image_root: /p, eval_type: global, "
+      "num_sample_per_subset: 12}\n");
   ASSERT_EQ(config.sources.size(), 2u);
   EXPECT_EQ(config.sources[0].file, "data/MMEB-eval/A/test.jsonl");
   EXPECT_EQ(config.sources[0].image_dir, "data/pictures");
@@ -66,6 +67,8 @@ TEST_F(Config, of_evaluation_is_read) {
   EXPECT_EQ(config.sources[1].file, "data/B/dev.jsonl");
   EXPECT_EQ(config.sources[1].image_dir, "/p");
   EXPECT_TRUE(config.sources[1].global);
+  EXPECT_EQ(config.sources[0].limit, 0);
+  EXPECT_EQ(config.sources[1].limit, 12);
 }
 
 TEST_F(Config, examples_name_the_sets_of_mmeb) {

@@ -83,7 +83,7 @@ TEST(OfficialOptions, that_would_change_the_result_are_refused) {
       {"--deepspeed ds.json", "--deepspeed: got \"ds.json\"; there is one process"},
       {"--fsdp full_shard auto_wrap", "there is one process"},
       {"--bf16 maybe", "--bf16: got \"maybe\", expected True or False"},
-      {"--precision f32 --bf16", "--precision: given 2 times"},
+      {"--precision f32 --bf16", "--precision and --bf16 say the same thing; give one of them"},
       {"--grad_cache False --gc_p_chunk_size 2", "which turn GradCache on"},
       {"--resume_from_checkpoint o/checkpoint-20", "--resume_from 20"},
       {"--model_name m --processor_name p", "the processor is that of --model_name"},

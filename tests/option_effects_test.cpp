@@ -46,6 +46,9 @@ class Effects : public OptionEffects {
                       tensors.at("base_model.model.model.layers.0.mlp.up_proj." + part));
     save_safetensors(folder_ / "partial/adapter_model.safetensors", tensors);
     fs::copy_file(folder_ / "adapter/adapter_config.json", folder_ / "partial/adapter_config.json");
+    std::string deeper = read_text(folder_ / "config.json");
+    deeper.replace(deeper.find("layers\": 1"), 10, "layers\": 9");
+    write("deeper.json", deeper);
     // Rows with equal targets and negatives, a second split, other pictures of the same names.
     std::string rows;
     for (const char* word : {"one", "one", "two", "three"})
@@ -60,9 +63,8 @@ class Effects : public OptionEffects {
     for (int i = 0; i < 3; ++i)
       many += sentence(R"({"qry_text": "<|image_1|>\nName it.\n", "qry_img_path": "p)", i, R"(.png", "tgt_text": ["a )",
                        i, R"(", "b", "c", "d", "e"], "tgt_img_path": ["", "", "", "", ""]})", "\n");
-    write("test/Many/test.jsonl", many);
-    write("test/tasks.json", R"({"datasets": [{"name": "Set", "meta_task": "classification", "split": "IND"},
-                                              {"name": "Many", "meta_task": "vqa", "split": "IND"}]})");
+    write("test/OK-VQA/test.jsonl", many);
+    write("test/tasks.json", R"({"datasets": [{"name": "Set", "meta_task": "classification", "split": "IND"}]})");
     fs::create_directories(folder_ / "based");
     for (const char* folder : {"train", "test"}) {
       fs::copy(folder_ / folder, folder_ / "based" / folder, fs::copy_options::recursive);
@@ -93,13 +95,11 @@ TEST_F(Effects, OfTrain) {
         "One:\n  dataset_parser: mmeb\n  dataset_name: train\n  subset_name: Set\n  dataset_split: "
         "original\n  image_dir: train\n");
   write("batches.json", "[[0, 1], [2, 3, 4]]");
-  must(
-      "train --model_name model --dataset_name train --output_dir run --per_device_train_batch_size 4 --max_steps 2 "
-      "--save_steps 1");
-  fs::remove(folder_ / "run/model.safetensors");
+  must("init --config deeper.json --tokenizer model --min_pixels 64 --max_pixels 4096 --output_dir deep");
+  fs::copy(folder_ / "train", folder_ / "damaged", fs::copy_options::recursive);
+  write("damaged/p2.png", "no picture");
   keep_files();
   const Options lora = {{"lora", "True"}}, interleaved = {{"sampling", "interleaved"}},
-                epoch = {{"sampling", "interleaved"}, {"num_train_epochs", "1"}, {"max_steps", ""}},
                 board = {{"report_to", "tensorboard"}}, one_thread = {{"threads", "1"}};
   check({"train",
          "",
@@ -110,72 +110,82 @@ TEST_F(Effects, OfTrain) {
           {"per_device_train_batch_size", "4"},
           {"learning_rate", "1e-2"},
           {"quiet", "True"}},
-         together({kModel,
-                   {{"model_name", "other"},
-                    {"adapter", "adapter", lora},
-                    {"use_dora", "False", lora},
-                    {"allow_partial_adapter", "True", {{"lora", "True"}, {"adapter", "partial"}}},
-                    {"adapter_norms",
-                     "True",
-                     {{"lora", "True"}, {"adapter", "adapter"}, {"quiet", "False"}},
-                     0,
-                     Seen::on_stderr},
-                    {"dataset_name", "based/train"},
-                    {"subset_name", "Set"},
-                    {"dataset_split", "diverse_instruction", {{"subset_name", "Set"}}},
-                    {"num_sample_per_subset", "2"},
-                    {"dataset_config", "train.yaml", {{"dataset_name", ""}}},
-                    {"data_basedir", "based", {{"dataset_name", ""}, {"dataset_config", "train.yaml"}}},
-                    {"train_file", "train/Set/original.jsonl --image_dir train", {{"dataset_name", ""}}},
-                    {"image_dir", "based/train"},
-                    {"sampling", "interleaved"},
-                    {"interleave_stopping_strategy", "first_exhausted", epoch},
-                    {"homogeneous_batch_size_per_device", "2", interleaved},
-                    {"num_hardneg", "1", {{"subset_name", "Other"}}},
-                    {"mask_duplicates", "True", {{"subset_name", "Other"}}},
-                    {"output_dir", "elsewhere"},
-                    {"max_steps", "3"},
-                    {"num_train_epochs", "2", {{"num_train_epochs", "1"}, {"max_steps", ""}}},
-                    {"per_device_train_batch_size", "3"},
-                    {"gradient_accumulation_steps", "2"},
-                    {"gc_q_chunk_size", "2", one_thread, 0, Seen::in_memory},
-                    {"gc_p_chunk_size", "2", one_thread, 0, Seen::in_memory},
-                    {"batches", "batches.json", {{"per_device_train_batch_size", ""}}},
-                    {"temperature", "0.5"},
-                    {"learning_rate", "0.1"},
-                    {"lr_scheduler_type", "constant"},
-                    {"warmup_steps", "1"},
-                    {"warmup_ratio", "0.5"},
-                    {"weight_decay", "0.1"},
-                    {"adam_beta1", "0.5"},
-                    {"adam_beta2", "0.9"},
-                    {"adam_epsilon", "0.1"},
-                    {"max_grad_norm", "0.01"},
-                    {"lora", "True"},
-                    {"lora_r", "4", lora},
-                    {"lora_alpha", "8", lora},
-                    {"lora_dropout", "0.5", lora},
-                    {"lora_target_modules", "q_proj", lora},
-                    {"gradient_checkpointing", "True", one_thread, 0, Seen::in_memory},
-                    {"image_encoder_freeze", "True"},
-                    {"freeze", "visual"},
-                    {"save_steps", "1"},
-                    {"save_total_limit", "1", {{"save_steps", "1"}, {"max_steps", "4"}}},
-                    {"logging_steps", "2"},
-                    {"report_to", "tensorboard"},
-                    {"logging_dir", "board", board},
-                    {"run_name", "mine", board},
-                    {"resume_from", "test Trainer.resumes_bit_for_bit"},
-                    {"seed", "7"},
-                    kThreads,
-                    kDevice,
-                    kJson,
-                    {"quiet", "True", {{"quiet", ""}}, 0, Seen::on_stderr}}})});
+         together(
+             {kModel,
+              {{"model_name", "other"},
+               {"adapter", "adapter", lora},
+               {"use_dora", "False", lora},
+               {"allow_partial_adapter", "True", {{"lora", "True"}, {"adapter", "partial"}}},
+               {"adapter_norms",
+                "True",
+                {{"lora", "True"}, {"adapter", "adapter"}, {"quiet", "False"}},
+                0,
+                Seen::on_stderr},
+               {"dataset_name", "based/train"},
+               {"subset_name", "Set"},
+               {"dataset_split", "diverse_instruction", {{"subset_name", "Set"}}},
+               {"num_sample_per_subset", "2"},
+               {"dataset_config", "train.yaml", {{"dataset_name", ""}}},
+               {"data_basedir", "based", {{"dataset_name", ""}, {"dataset_config", "train.yaml"}}},
+               {"train_file", "train/Set/original.jsonl --image_dir train", {{"dataset_name", ""}}},
+               {"image_dir", "based/train"},
+               {"sampling", "interleaved"},
+               {"interleave_stopping_strategy", "first_exhausted", {{"sampling", "interleaved"}, {"max_steps", "6"}}},
+               {"homogeneous_batch_size_per_device", "2", interleaved},
+               {"num_hardneg", "1", {{"subset_name", "Other"}}},
+               {"mask_duplicates", "True", {{"subset_name", "Other"}}},
+               {"output_dir", "elsewhere"},
+               {"max_steps", "3"},
+               {"num_train_epochs", "2", {{"num_train_epochs", "1"}, {"max_steps", ""}}},
+               {"per_device_train_batch_size", "3"},
+               {"gradient_accumulation_steps", "2"},
+               {"gc_q_chunk_size", "2", one_thread, 0, Seen::in_memory},
+               {"gc_p_chunk_size", "2", one_thread, 0, Seen::in_memory},
+               {"batches",
+                "batches.json",
+                {{"per_device_train_batch_size", ""},
+                 {"dataset_name", ""},
+                 {"train_file", "train/Set/original.jsonl"},
+                 {"image_dir", "train"}}},
+               {"temperature", "0.5"},
+               {"learning_rate", "0.1"},
+               {"lr_scheduler_type", "constant"},
+               {"warmup_steps", "1"},
+               {"warmup_ratio", "0.5"},
+               {"weight_decay", "0.1"},
+               {"adam_beta1", "0.5"},
+               {"adam_beta2", "0.9"},
+               {"adam_epsilon", "0.1"},
+               {"max_grad_norm", "0.01"},
+               {"lora", "True"},
+               {"lora_r", "4", lora},
+               {"lora_alpha", "8", lora},
+               {"lora_dropout", "0.5", lora},
+               {"lora_target_modules", "q_proj", lora},
+               {"gradient_checkpointing", "True", {{"model_name", "deep"}, {"threads", "1"}}, 0, Seen::in_memory},
+               {"image_encoder_freeze", "True"},
+               {"freeze", "visual"},
+               {"bad_rows", "skip", {{"dataset_name", "damaged"}, {"max_steps", "4"}}},
+               {"overwrite_output_dir", "test Trainer.a_finished_run_is_neither_trained_again_nor_overwritten"},
+               {"plan", "True"},
+               {"save_strategy", "no", {{"save_steps", "1"}}},
+               {"save_steps", "1"},
+               {"save_total_limit", "1", {{"save_steps", "1"}, {"max_steps", "4"}}},
+               {"logging_steps", "2"},
+               {"report_to", "tensorboard"},
+               {"logging_dir", "board", board},
+               {"run_name", "mine", board},
+               {"resume_from", "test Trainer.resumes_bit_for_bit"},
+               {"seed", "7"},
+               kThreads,
+               kDevice,
+               kJson,
+               {"quiet", "True", {{"quiet", ""}}, 0, Seen::on_stderr}}})});
 }
 
 TEST_F(Effects, OfEval) {
   write("eval.yaml",
-        "Many:\n  dataset_parser: image_cls\n  dataset_name: test/Many\n  dataset_split: test\n"
+        "OK-VQA:\n  dataset_parser: image_cls\n  dataset_name: test/OK-VQA\n  dataset_split: test\n"
         "  image_root: test\n  eval_type: local\n");
   write("captions.jsonl", R"({"filename": "p1.png", "caption": ["one"]})"
                           "\n"
@@ -286,7 +296,8 @@ TEST_F(Effects, OfEmbedSearchExplainParityMerge) {
          "",
          {{"model_name", "model"}, {"reference", "reference"}, {"output", "p.json"}},
          together({with_code(1, kAdapter),
-                   with_code(1, kModel),
+                   {{"precision", "bf16", {}, 1}},
+                   with_code(3, {kModel.begin() + 1, kModel.end()}),  // other numbers of tokens
                    {{"reference", "reference2", {}, 1},
                     {"output", "q.json"},
                     kThreads,
@@ -297,7 +308,7 @@ TEST_F(Effects, OfEmbedSearchExplainParityMerge) {
          "",
          {{"model_name", "model"}, {"adapter", "adapter"}, {"output_dir", "out"}},
          {{"model_name", "other"},
-          {"adapter", "partial --allow_partial_adapter"},
+          {"adapter", "partial", {}, 3},
           {"use_dora", "False"},
           {"allow_partial_adapter", "True", {{"adapter", "partial"}}},
           {"adapter_norms", "True", {}, 0, Seen::on_stderr},
@@ -309,9 +320,6 @@ TEST_F(Effects, OfEmbedSearchExplainParityMerge) {
 
 TEST_F(Effects, OfSmallCommands) {
   const std::string parquet = std::string(SOURCE_DIR) + "/tests/golden/mmeb/nested/nested.parquet";
-  std::string deeper = read_text(folder_ / "config.json");
-  deeper.replace(deeper.find("layers\": 1"), 10, "layers\": 2");
-  write("deeper.json", deeper);
   write("halves.png", "P4 8 1 \x0F");  // flawed: the name promises another format
   must("eval --model_name model --dataset_name test --encode_output_path a");
   must("eval --model_name other --dataset_name test --encode_output_path b");
@@ -342,7 +350,7 @@ TEST_F(Effects, OfSmallCommands) {
          {},
          {{"image_dir", "based/train test"},
           {"dataset_split", "diverse_instruction"},
-          {"distance", "0"},
+          {"distance", "test Data.LeaksAreFound"},
           {"fail", "True", {}, 1},
           kThreads,
           kQuiet,
@@ -362,7 +370,7 @@ TEST_F(Effects, OfSmallCommands) {
           kJson}});
   check({"tokenize",
          "",
-         {{"model_name", "model"}, {"text", "thing"}},
+         {{"model_name", "model"}, {"text", "'thing two'"}},
          {{"model_name", "nowhere", {}, 3},
           {"input", "rows.jsonl", {{"text", ""}}},
           {"text", "two"},
@@ -393,7 +401,15 @@ TEST_F(Effects, OfSmallCommands) {
           {"url", "x"},
           kQuiet,
           kJson}});
-  check({"selftest", "", {}, {{"seed", "7"}, kThreads, kDevice, {"quiet", "True"}, kJson}});
+  check({"selftest",
+         "",
+         {{"device", "cuda"}},  // fails at once; a run takes seconds
+         {{"seed", "test Cli.SelftestShowsWhatItMeasures"},
+          {"device", "tpu", {}, 2},
+          kThreads,
+          {"quiet", "test Cli.SelftestShowsWhatItMeasures"},
+          {"json", "test Cli.SelftestShowsWhatItMeasures"}}});
+  check({"report", "a", {{"output", "r.html"}}, {{"output", "s.html"}, kThreads, kJson}});
   check({"doctor", "", {}, {kThreads, kJson}});
   check({"completion", "bash", {}, {}});
   check({"version", "", {}, {kJson}});

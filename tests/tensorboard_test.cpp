@@ -32,11 +32,11 @@ TEST(TensorBoardFile, has_the_bytes_of_the_tensorboard_package) {
             "00c057f17faf");
 }
 
-TEST(TensorBoardFile, begins_with_its_version) {
+TEST(TensorBoardFile, begins_with_its_version_and_the_session) {
   const TemporaryFolder folder("tensorboard");
   {
-    TensorBoard board(folder / "runs/one");
-    board.add(1, {{"x", 1}});
+    TensorBoard board(folder / "runs/one", 3);
+    board.add(3, {{"x", 1}});
   }
   std::vector<std::filesystem::path> files;
   for (const auto& entry : std::filesystem::directory_iterator(folder / "runs/one")) files.push_back(entry.path());
@@ -47,9 +47,11 @@ TEST(TensorBoardFile, begins_with_its_version) {
   EXPECT_EQ(bytes.substr(12 + 9, 15),
             "\x1A\x0D"
             "brain.Event:2");
-  EXPECT_EQ(bytes.size(), (12 + 24 + 4) + (12 + 9 + 2 + 2 + 2 + 8 + 4));
+  // Then a session begins at step 3: time, step, SessionLog{status: START}.
+  EXPECT_EQ(bytes.substr(40 + 12 + 9, 6), "\x10\x03\x3A\x02\x08\x01");
+  EXPECT_EQ(bytes.size(), (12 + 24 + 4) + (12 + 15 + 4) + (12 + 9 + 2 + 2 + 2 + 8 + 4));
   write_text(folder / "file", "");
-  expect_error(Exit::resources, "file", [&] { TensorBoard board(folder / "file/runs"); });
+  expect_error(Exit::resources, "file", [&] { TensorBoard board(folder / "file/runs", 1); });
 }
 
 }  // namespace

@@ -200,6 +200,53 @@ TEST_F(Trainer, saves_at_ctrl_c_and_goes_on_bit_for_bit) {
   EXPECT_EQ(file("stopped/adapter_model.safetensors"), file("straight/adapter_model.safetensors"));
 }
 
+TEST_F(Trainer, a_finished_run_is_neither_trained_again_nor_overwritten) {
+  TrainOptions o = options("run");
+  o.max_steps = 3;
+  EXPECT_EQ(train(o, Device::cpu, true).steps, 3);
+  const std::string weights = file("run/model.safetensors");
+  expect_error(Exit::usage,
+               "has the weights of an earlier run; go on with --resume_from auto, replace it with "
+               "--overwrite_output_dir True",
+               [&] { train(o, Device::cpu, true); });
+  o.resume_from = "auto";
+  EXPECT_EQ(train(o, Device::cpu, true).steps, 0);
+  o.seed = 7;
+  expect_error(Exit::data, "was written with --seed 42, now it is 7", [&] { train(o, Device::cpu, true); });
+  EXPECT_TRUE(file("run/model.safetensors") == weights);
+  o.resume_from = "none", o.overwrite_output_dir = true;
+  EXPECT_EQ(train(o, Device::cpu, true).steps, 3);
+  EXPECT_FALSE(file("run/model.safetensors") == weights);
+  EXPECT_EQ(log("run").size(), 3u);
+}
+
+TEST_F(Trainer, says_which_checkpoints_there_are) {
+  TrainOptions o = options("run");
+  o.save_steps = 5;
+  train(o, Device::cpu, true);
+  o.resume_from = "7";
+  expect_error(Exit::usage, "has no checkpoint-7; there are steps 5, 10", [&] { train(o, Device::cpu, true); });
+  o = options("none"), o.save_steps = 5, o.save_strategy = "no";
+  train(o, Device::cpu, true);
+  EXPECT_FALSE(fs::exists(folder_ / "none/checkpoint-5"));
+}
+
+TEST_F(Trainer, refuses_to_go_on_with_an_adapter_on_another_base_or_other_pictures) {
+  TrainOptions o = lora("run");
+  o.save_steps = 5;
+  train(o, Device::cpu, true);
+  fs::remove(folder_ / "run/adapter_model.safetensors");
+  o.resume_from = "auto";
+  NamedTensors weights;
+  for (const auto& [name, tensor] : load_safetensors(folder_ / "model/model.safetensors"))
+    weights[name] = scale(tensor, 1.5);
+  const std::string before = file("model/model.safetensors");
+  save_safetensors(folder_ / "model/model.safetensors", weights);
+  expect_error(Exit::data, "was written with another base model", [&] { train(o, Device::cpu, true); });
+  write_text(folder_ / "model/model.safetensors", before);
+  EXPECT_EQ(train(o, Device::cpu, true).steps, 2);
+}
+
 TEST_F(Trainer, refuses_to_resume_another_run) {
   TrainOptions o = options("run");
   o.save_steps = 5;

@@ -78,6 +78,7 @@ TEST_F(TrainingOptions, epochs_count_rows) {  // of 24
   for (const auto& [epochs, batch, accumulation, steps, begun, seen] :
        {Case{1, 6, 1, 4, 1, 1}, Case{1.5, 6, 1, 6, 2, 1.5}, Case{2, 5, 1, 10, 2, 2.04}, Case{2, 6, 3, 3, 2, 2.25}}) {
     TrainOptions o = options("epochs");
+    o.overwrite_output_dir = true;
     o.max_steps = 0, o.num_train_epochs = epochs, o.per_device_train_batch_size = batch;
     o.gradient_accumulation_steps = accumulation;
     const TrainingRows rows(o);
@@ -184,6 +185,7 @@ TEST_F(TrainingOptions, trainer_state_is_hugging_faces) {
   EXPECT_EQ(json::parse(file("state/checkpoint-5/trainer_state.json"))["epoch"], 1.25);
   // Steps 4 and 5, in no entry yet, are not forgotten by a run that goes on.
   fs::remove_all(folder_ / "state/checkpoint-10");
+  fs::remove(folder_ / "state/model.safetensors");
   const std::string before = file("state/trainer_state.json");
   o.resume_from = "auto";
   train(o, Device::cpu, true);

@@ -180,6 +180,16 @@ TEST_F(Rows, of_a_configuration_have_pictures_in_their_own_folders) {
   EXPECT_NE(TrainingRows(o).note().find("no row has negatives"), std::string::npos);
   write({row({{"qry_image_path", "other.png"}})}, "data/A/original.jsonl");
   EXPECT_NE(TrainingRows(o).fingerprint(), rows.fingerprint());
+  write({row({{"qry_image_path", "p.png"}})}, "data/A/original.jsonl");
+  EXPECT_EQ(TrainingRows(o).fingerprint(), rows.fingerprint());
+  write_text(o.dataset_config,
+             "A: {dataset_parser: mmeb, dataset_name: data, subset_name: A, image_dir: three}\n"
+             "B: {dataset_parser: mmeb, dataset_name: data, subset_name: B, dataset_split: other, image_dir: two, "
+             "weight: 3, num_sample_per_subset: 1}\n");
+  EXPECT_NE(TrainingRows(o).fingerprint(), rows.fingerprint());
+  write({row({{"neg_text", "n"}, {"neg_image_path", ""}})}, "data/A/original.jsonl");
+  o.num_hardneg = 0;
+  EXPECT_NE(TrainingRows(o).note().find("1 set has columns of hard negatives, which are not used"), std::string::npos);
 }
 
 TEST_F(Rows, options_without_effect_are_refused) {

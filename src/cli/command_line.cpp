@@ -217,6 +217,12 @@ bool CommandLine::parse(const Arguments& arguments) {
     for (const std::string& value : values)
       if (value.starts_with("--") && find(spelling_of(value).substr(2)))
         fail(Exit::usage, command_, ": --", option.name, " has no value: the option ", value, " follows");
+    if (option.most == 1 && values.size() > 1)
+      for (const auto& [name, alias] : aliases_)
+        if (alias.option == option.name && std::any_of(arguments.begin(), arguments.end(), [&](const auto& word) {
+              return spelling_of(word.substr(0, word.find('='))) == "--" + name;
+            }))
+          fail(Exit::usage, command_, ": --", option.name, " and --", name, " say the same thing; give one of them");
     if (!values.empty()) option.assign(values);
   }
   for (const std::string& note : notes_) say(note);

@@ -22,6 +22,7 @@ const std::vector<Command>& commands() {
       {"eval", "Rank every query's candidates and report Precision@1 as the paper does.", run_eval},
       {"leaderboard", "Write the file that MMEB's leaderboard takes, from the scores of eval.", run_leaderboard},
       {"compare", "Show where two evaluations differ, and whether more than by chance.", run_compare},
+      {"report", "Write a run's curves, scores and examples as one HTML page.", run_report},
       {"embed", "Turn lines of text and pictures into unit vectors.", run_embed},
       {"search", "Find the rows nearest to a query among the vectors that embed wrote, exactly.", run_search},
       {"explain", "Show every stage of one input on its way through a model, and save them.", run_explain},

@@ -1,5 +1,6 @@
 // The commands of the program. Each file of this folder holds one; commands.cpp lists them.
 #pragma once
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "cli/command_line.h"
@@ -31,9 +32,12 @@ Exit run_parity(const Command& command, const Arguments& arguments);
 Exit run_merge(const Command& command, const Arguments& arguments);
 Exit run_image(const Command& command, const Arguments& arguments);
 Exit run_tokenize(const Command& command, const Arguments& arguments);
+Exit run_report(const Command& command, const Arguments& arguments);
 Exit run_search(const Command& command, const Arguments& arguments);
 Exit run_selftest(const Command& command, const Arguments& arguments);
 Exit run_version(const Command& command, const Arguments& arguments);
+
+nlohmann::ordered_json version_json();  // what `version --json` prints
 
 // Runs the command that the first words name, with the rest. Errors: Exit::usage for a command that does not exist.
 Exit run_command(const Arguments& words);

@@ -31,6 +31,7 @@ constexpr Kind kKinds[] = {
     {"none|tensorboard", "report_to"},
     {"none|auto|N", "resume_from"},
     {"error|skip", "bad_rows"},
+    {"steps|no", "save_strategy"},
 };
 
 }  // namespace

@@ -40,7 +40,6 @@ constexpr NoMeaning kNoMeaning[] = {
 constexpr NoMeaning kNoMeaningInTraining[] = {
     {"do_train do_eval do_predict eval_steps eval_delay per_device_eval_batch_size eval_accumulation_steps",
      "train trains and evaluates nothing"},
-    {"overwrite_output_dir", "the checkpoints of an earlier run are never overwritten"},
     {"gradient_checkpointing_kwargs", "activations are always computed again exactly"},
     {"logging_nan_inf_filter", "a loss that is no number ends the run"},
     {"torch_empty_cache_steps skip_memory_metrics", "memory is this program's own affair"},
@@ -85,7 +84,6 @@ constexpr Agreed kAgreedInTraining[] = {
     {"auto_find_batch_size", "false", "a batch is what --per_device_train_batch_size says; chunks save memory"},
     {"ignore_data_skip", "false", "a resumed run sees the rows it would have seen"},
     {"save_only_model", "false", "a checkpoint can always be resumed"},
-    {"save_strategy", "steps", "checkpoints come every --save_steps"},
     {"logging_strategy", "steps", "lines come every --logging_steps"},
     {"logging_first_step", "false", "--logging_steps 1 shows every step, and log.jsonl always does"},
     {"eval_strategy", "no", "evaluate afterwards, with eval"},

@@ -28,11 +28,12 @@ std::string quoted(const std::string& word) {
 Exit run_train(const Command& command, const Arguments& arguments) {
   TrainOptions options;
   Device device;
-  bool quiet = false, json = false;
+  bool plan = false, quiet = false, json = false;
   CommandLine line(command.name, command.purpose,
                    "train --model_name runs/demo/init --dataset_name runs/demo/data/MMEB-train --output_dir runs/mine "
                    "--learning_rate 3e-3 --temperature 0.05");
   options.fields(line);
+  line("plan", plan, "print what memory the run will take, and stop");
   line.require({"model_name", "output_dir"});
   line.threads();
   line.device(device);
@@ -45,11 +46,18 @@ Exit run_train(const Command& command, const Arguments& arguments) {
     options.report_to = "none";
   }
 
+  if (plan) {
+    const MemoryPlan memory = plan_training(options, device);
+    std::cout << (json ? memory.json() + "\n" : memory.table());
+    return Exit::ok;
+  }
   const TrainResult result = train(options, device, quiet);
   if (json)
     std::cout << nlohmann::ordered_json{{"steps", result.steps},
                                         {"interrupted", result.interrupted},
                                         {"pairs_per_second", result.pairs_per_second},
+                                        {"peak_bytes", result.peak_bytes},
+                                        {"planned_peak_bytes", result.planned_peak_bytes},
                                         {"output_dir", options.output_dir}}
               << '\n';
   if (!result.interrupted) return Exit::ok;

@@ -26,46 +26,50 @@
 
 namespace vlm2vec {
 
+nlohmann::ordered_json version_json() {
+  char pcre2[64] = "";
+  pcre2_config(PCRE2_CONFIG_VERSION, pcre2);
+  const int webp = WebPGetDecoderVersion();
+  std::vector<std::string> found;
+  for (const Simd* isa : available_isas()) found.push_back(isa->name);
+  return {{"vlm2vec", VLM2VEC_VERSION},
+          {"build", VLM2VEC_BUILD},
+          {"compiler", "g++ " __VERSION__},
+          {"instruction_sets", found},
+          {"instruction_set", isa_name()},
+          {"cuda", "not linked"},
+          {"libraries",
+           {{"glibc", gnu_get_libc_version()},
+            {"libcrypto", OpenSSL_version(OPENSSL_VERSION_STRING)},
+            {"libpng", png_get_libpng_ver(nullptr)},
+            {"libjpeg-turbo", LIBJPEG_VERSION},
+            {"libwebp", sentence(webp >> 16, ".", webp >> 8 & 255, ".", webp & 255)},
+            {"zlib", zlibVersion()},
+            {"snappy", sentence(SNAPPY_MAJOR, ".", SNAPPY_MINOR, ".", SNAPPY_PATCHLEVEL)},
+            {"zstd", ZSTD_versionString()},
+            {"libzip", zip_libzip_version()},
+            {"pcre2", std::string(pcre2, std::strcspn(pcre2, " "))},
+            {"utf8proc", utf8proc_version()},
+            {"nlohmann-json",
+             sentence(NLOHMANN_JSON_VERSION_MAJOR, ".", NLOHMANN_JSON_VERSION_MINOR, ".", NLOHMANN_JSON_VERSION_PATCH)},
+            {"CLI11", CLI11_VERSION}}}};
+}
+
 Exit run_version(const Command& command, const Arguments& arguments) {
   bool json = false;
   CommandLine line(command.name, command.purpose, "version --json");
   line.json(json);
   if (!line.parse(arguments)) return Exit::ok;
 
-  char pcre2[64] = "";
-  pcre2_config(PCRE2_CONFIG_VERSION, pcre2);
-  const int webp = WebPGetDecoderVersion();
-  std::vector<std::string> found;
-  for (const Simd* isa : available_isas()) found.push_back(isa->name);
-  const nlohmann::ordered_json version = {
-      {"vlm2vec", VLM2VEC_VERSION},
-      {"build", VLM2VEC_BUILD},
-      {"compiler", "g++ " __VERSION__},
-      {"instruction_sets", found},
-      {"instruction_set", isa_name()},
-      {"cuda", "not linked"},
-      {"libraries",
-       {{"glibc", gnu_get_libc_version()},
-        {"libcrypto", OpenSSL_version(OPENSSL_VERSION_STRING)},
-        {"libpng", png_get_libpng_ver(nullptr)},
-        {"libjpeg-turbo", LIBJPEG_VERSION},
-        {"libwebp", sentence(webp >> 16, ".", webp >> 8 & 255, ".", webp & 255)},
-        {"zlib", zlibVersion()},
-        {"snappy", sentence(SNAPPY_MAJOR, ".", SNAPPY_MINOR, ".", SNAPPY_PATCHLEVEL)},
-        {"zstd", ZSTD_versionString()},
-        {"libzip", zip_libzip_version()},
-        {"pcre2", std::string(pcre2, std::strcspn(pcre2, " "))},
-        {"utf8proc", utf8proc_version()},
-        {"nlohmann-json",
-         sentence(NLOHMANN_JSON_VERSION_MAJOR, ".", NLOHMANN_JSON_VERSION_MINOR, ".", NLOHMANN_JSON_VERSION_PATCH)},
-        {"CLI11", CLI11_VERSION}}}};
+  const nlohmann::ordered_json version = version_json();
   if (json) {
     std::cout << version << '\n';
     return Exit::ok;
   }
   std::cout << "vlm2vec " << VLM2VEC_VERSION << " (" << VLM2VEC_BUILD << ", g++ " << __VERSION__
             << "; CUDA is not linked)\ninstruction sets:";
-  for (const std::string& name : found) std::cout << ' ' << name << (name == isa_name() ? " (used)" : "");
+  for (const std::string name : version["instruction_sets"])
+    std::cout << ' ' << name << (name == isa_name() ? " (used)" : "");
   std::cout << "\nlibraries:";
   for (const auto& [name, number] : version["libraries"].items())
     std::cout << ' ' << name << ' ' << number.get<std::string>();

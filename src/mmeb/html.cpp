@@ -11,6 +11,7 @@ namespace vlm2vec {
 namespace {
 
 constexpr int kThumbnail = 240;  // pixels of the longer side; smaller pictures stay as they are
+constexpr int kLossless = 96;
 
 const char* const kStyle = R"(
   :root { color-scheme: light dark; font: 15px/1.45 system-ui, sans-serif; }
@@ -60,20 +61,29 @@ std::string html_head(const std::string& title, const std::string& style) {
          escape_html(title) + "</title>\n<style>" + kStyle + style + "</style>\n<h1>" + escape_html(title) + "</h1>\n";
 }
 
+PictureData picture_data(const std::filesystem::path& file, int longest) {
+  Image image = read_rgb(file);
+  const int longer = std::max(image.width, image.height);
+  const double scale = double(longest) / longer;
+  const auto side = [&](int pixels) { return std::max(1, int(pixels * scale)); };
+  if (scale < 1) image = resize(image, {side(image.width), side(image.height)}, Filter::bicubic);
+  uint8_t* webp = nullptr;
+  const uint8_t* pixels = image.pixels.data();
+  const size_t size = longer <= kLossless
+                          ? WebPEncodeLosslessRGB(pixels, image.width, image.height, 3 * image.width, &webp)
+                          : WebPEncodeRGB(pixels, image.width, image.height, 3 * image.width, 80, &webp);
+  const std::string data = base64({webp, size});
+  WebPFree(webp);
+  if (size == 0) fail(Exit::resources, file.string(), ": cannot be encoded as WebP; is memory short?");
+  return {"data:image/webp;base64," + data, image.width, image.height};
+}
+
 std::string thumbnail(const std::optional<std::filesystem::path>& file) {
   if (!file) return "<p class=\"fault\">missing</p>";
   try {
-    Image image = read_rgb(*file);
-    const double scale = double(kThumbnail) / std::max(image.width, image.height);
-    const auto side = [&](int pixels) { return std::max(1, int(pixels * scale)); };
-    if (scale < 1) image = resize(image, {side(image.width), side(image.height)}, Filter::bicubic);
-    uint8_t* webp = nullptr;
-    const size_t size = WebPEncodeRGB(image.pixels.data(), image.width, image.height, 3 * image.width, 80, &webp);
-    const std::string data = base64({webp, size});
-    WebPFree(webp);
-    if (size == 0) fail(Exit::resources, file->string(), ": cannot be encoded as WebP; is memory short?");
-    return sentence("<img loading=\"lazy\" width=\"", image.width, "\" height=\"", image.height,
-                    "\" alt=\"\" src=\"data:image/webp;base64,", data, "\">");
+    const PictureData picture = picture_data(*file, kThumbnail);
+    return sentence("<img loading=\"lazy\" width=\"", picture.width, "\" height=\"", picture.height,
+                    "\" alt=\"\" src=\"", picture.uri, "\">");
   } catch (const Error& e) {
     if (e.code != Exit::data) throw;
     return "<p class=\"fault\">" + escape_html(e.what()) + "</p>";

@@ -73,7 +73,8 @@ struct TrainOptions : ModelOptions {
   std::vector<std::string> freeze;
   int64_t save_steps = 0, save_total_limit = 0, logging_steps = 1;
   std::string report_to = "none", logging_dir, run_name;
-  std::string resume_from = "none";
+  bool overwrite_output_dir = false;
+  std::string save_strategy = "steps", resume_from = "none", bad_rows = "error";
   uint64_t seed = 42;
 
   template <class Visit>
@@ -98,8 +99,13 @@ struct TrainOptions : ModelOptions {
     visit("homogeneous_batch_size_per_device", homogeneous_batch_size_per_device,
           "interleaved: rows of a block, up to 1 as a share of the batch (0: every row is drawn by itself)");
     visit("num_hardneg", num_hardneg, "up to N of each row's own negatives are further targets for the whole batch");
-    visit("mask_duplicates", mask_duplicates,
-          "a target equal to a query's own, in text and picture, is not its wrong answer");
+    visit(
+        "mask_duplicates", mask_duplicates,
+        "a target equal to a query's own, in text and picture, is not its wrong answer (of several positives the drawn "
+        "one is its own)");
+    visit("bad_rows", bad_rows,
+          "a row that cannot be used (unreadable picture, empty side, image tokens that do not fit): error stops, skip "
+          "leaves it out and lists it in skipped_rows.jsonl");
     visit("output_dir", output_dir, "where the trained model, log.jsonl and checkpoints go");
     visit("max_steps", max_steps, "training steps (0 or -1: what --num_train_epochs comes to, or 2000 without it)");
     visit("num_train_epochs", num_train_epochs, "in place of --max_steps: as many steps as all rows fill so often");
@@ -131,6 +137,9 @@ struct TrainOptions : ModelOptions {
     visit("image_encoder_freeze", image_encoder_freeze, "do not train the image encoder: --freeze visual");
     visit("freeze", freeze,
           "do not train parameters whose Hugging Face names begin so: model.embed_tokens visual.blocks.0");
+    visit("overwrite_output_dir", overwrite_output_dir,
+          "with --resume_from none: remove what an earlier run left in output_dir");
+    visit("save_strategy", save_strategy, "steps (a checkpoint every save_steps) or no (only when interrupted)");
     visit("save_steps", save_steps, "a checkpoint every N steps (0: only when interrupted)");
     visit("save_total_limit", save_total_limit, "keep the latest N checkpoints (0: all)");
     visit("logging_steps", logging_steps,

@@ -53,6 +53,17 @@ struct Pool {
   }
 };
 
+// Of at least a page, so that each tensor has an address of its own.
+int64_t mapped_size(int64_t bytes) { return std::max<int64_t>(bytes, 4096); }
+
+void* map_nothing(int64_t bytes) {
+  void* p = mmap(nullptr, size_t(mapped_size(bytes)), PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  return p == MAP_FAILED ? nullptr : p;
+}
+
+bool dry_run = false;
+
 Pool& pool() {
   static Pool* pool = new Pool;  // never destroyed: tensors in static variables outlive it otherwise
   return *pool;
@@ -79,7 +90,8 @@ Storage::Storage(int64_t bytes, Device device) : bytes(bytes), device(device) {
   CHECK(device != Device::cuda, "this program runs on the CPU only");
   Pool& p = pool();
   std::lock_guard guard(p.lock);
-  data = p.take(block_size(bytes));
+  dry = dry_run;
+  data = dry ? map_nothing(bytes) : p.take(block_size(bytes));
   if (!data)
     fail(Exit::resources, "out of memory: ", bytes, " bytes wanted, ", p.statistics.live_bytes, " in use by tensors");
   p.statistics.live_bytes += bytes;
@@ -93,7 +105,8 @@ Storage::~Storage() {
   if (owner || !data) return;
   Pool& p = pool();
   std::lock_guard guard(p.lock);
-  p.free_blocks[block_size(bytes)].push_back(data);
+  if (dry) munmap(data, size_t(mapped_size(bytes)));
+  else p.free_blocks[block_size(bytes)].push_back(data);
   p.statistics.live_bytes -= bytes;
 }
 
@@ -106,5 +119,12 @@ void reset_peak_bytes() {
   std::lock_guard guard(pool().lock);
   pool().statistics.peak_bytes = pool().statistics.live_bytes;
 }
+
+DryRun::DryRun() {
+  CHECK(!dry_run, "a dry run within a dry run");
+  dry_run = true;
+}
+DryRun::~DryRun() { dry_run = false; }
+bool DryRun::on() { return dry_run; }
 
 }  // namespace vlm2vec

@@ -24,6 +24,7 @@ struct Storage {
   void* data = nullptr;
   int64_t bytes = 0;
   Device device;
+  bool dry = false;                   // address space alone, of a dry run
   std::shared_ptr<const void> owner;  // set when the bytes belong to somebody else, e.g. a mapped file
 
   Storage(int64_t bytes, Device device);                                        // uninitialised, from the pool
@@ -39,5 +40,15 @@ struct MemoryStatistics {
 };
 MemoryStatistics memory_statistics();
 void reset_peak_bytes();  // peak := live
+
+// While one exists, new tensors are address space alone, full of zeros, and kernels do nothing: what a computation
+// takes is found by running its own code (memory_statistics), in little time and memory. On one thread, and not nested.
+class DryRun {
+ public:
+  DryRun();
+  ~DryRun();
+  DryRun(const DryRun&) = delete;
+  static bool on();
+};
 
 }  // namespace vlm2vec

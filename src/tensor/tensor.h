@@ -28,6 +28,7 @@ class Tensor {
   DType dtype() const { return dtype_; }
   Device device() const;
   bool defined() const { return storage_ != nullptr; }
+  bool is_borrowed() const { return storage_ && storage_->owner; }  // the bytes are a mapped file's, say
   explicit operator bool() const { return defined(); }
   int64_t bytes() const { return numel_ * size_of(dtype_); }
 
@@ -61,6 +62,7 @@ class Tensor {
 std::ostream& operator<<(std::ostream& out, const Tensor& x);  // "f32[3, 4]"
 
 Tensor empty_like(const Tensor& x);
+void copy_bytes(const Tensor& from, const Tensor& to);  // of one size
 Tensor zeros(Shape shape, DType dtype, Device device);
 Tensor full(Shape shape, double value, DType dtype, Device device);
 

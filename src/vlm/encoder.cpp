@@ -45,9 +45,9 @@ Tensor embed(Encoder& encoder, std::span<const EncoderInput> rows, int64_t batch
     const Tensor y = encoder(*encoder.prepare(part)).value().to(DType::f32).to(Device::cpu);
     std::memcpy(all.rows(int64_t(begin), int64_t(begin + part.size())).raw(), y.raw(), size_t(y.bytes()));
     for (int64_t row = 0; row < y.rows(); ++row)
-      if (!std::isfinite(sum_of_squares(y.rows(row, row + 1))))
+      if (const double squares = sum_of_squares(y.rows(row, row + 1)); !std::isfinite(squares) || squares == 0)
         fail(Exit::failed, "the embedding of row ", int64_t(begin) + row, " (\"", part[size_t(row)].text.substr(0, 60),
-             "\") is not finite; are the weights damaged?");
+             squares == 0 ? "\") is zero; are the weights damaged?" : "\") is not finite; are the weights damaged?");
     if (progress) progress(int64_t(begin + part.size()));
   }
   return all;

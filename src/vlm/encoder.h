@@ -53,6 +53,8 @@ struct Attribution {
   std::vector<PictureAttribution> pictures;
 };
 
+inline constexpr int64_t kImageCacheBytes = int64_t(512) << 20;  // decoded pictures that an encoder keeps, at most
+
 struct Encoder : Module {
   virtual std::unique_ptr<Batch> prepare(std::span<const EncoderInput> rows) = 0;
   virtual Var operator()(const Batch& batch) = 0;  // [rows, dim], normalised

@@ -86,7 +86,7 @@ std::vector<CaseParity> compare_with_reference(Encoder& encoder, const fs::path&
       if (done) done(results.back());
     }
   } catch (const nlohmann::json::exception& e) {
-    fail(Exit::data, file.string(), ": expected [{\"name\", \"text\", \"images\": [...]}] (", e.what(), ")");
+    fail(Exit::data, file.string(), ": expected [{\"name\", \"text\", \"images\": [...]}] (", reason_of(e), ")");
   }
   if (results.empty()) fail(Exit::data, file.string(), ": has no case");
   return results;

@@ -11,7 +11,6 @@
 namespace vlm2vec {
 namespace {
 
-constexpr int64_t kImageCacheBytes = int64_t(512) << 20;
 constexpr uint64_t kPatchKeys = uint64_t(1) << 30, kMergedKeys = uint64_t(1) << 31;  // beside the token keys of a row
 
 RopeTable convert(const RopeTable& table, DType dtype, Device device) {

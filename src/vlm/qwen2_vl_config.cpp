@@ -120,7 +120,7 @@ Qwen2VlConfig Qwen2VlConfig::load(const std::filesystem::path& file) {
   try {
     return parse_model(root);
   } catch (const json::exception& e) {
-    fail(Exit::data, file.string(), ": a field is missing or of the wrong type (", e.what(), ")");
+    fail(Exit::data, file.string(), ": a field is missing or of the wrong type (", reason_of(e), ")");
   } catch (const Error& e) {
     fail(e.code, file.string(), ": ", e.what());
   }

@@ -1,7 +1,7 @@
 """Reads the event files of a run with the tensorboard package and compares them with log.jsonl.
 
   pip install tensorboard
-  ./vlm2vec train … --report_to tensorboard --output_dir OUT
+  ./vlm2vec train … --report_to tensorboard --output_dir OUT       (interrupted and resumed, too)
   python tests/interop/tensorboard.py OUT [FOLDER OF EVENT FILES]
 """
 
@@ -41,6 +41,7 @@ expected = {
     "train/learning_rate": last("learning_rate"),
     "train/epoch": last("epoch"),
     "train/in_batch_accuracy": mean("in_batch_accuracy"),
+    "train/duplicates": mean("duplicates"),
     "perf/pairs_per_s": lambda group: f32(sum(s["pairs"] for s in group) / sum(s["seconds"] for s in group)),
     "perf/peak_bytes": lambda group: f32(max(step["peak_bytes"] for step in group)),
 }

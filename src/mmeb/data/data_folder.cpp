@@ -68,8 +68,7 @@ std::vector<TrainRow> read_data_rows(const DataSet& set, int64_t limit) {
     for (size_t i = 0; i < train.size(); ++i) rows.push_back(train[i]);
     return rows;
   }
-  for (EvalRow& row : read_eval_rows(set.file)) {
-    if (limit > 0 && int64_t(rows.size()) == limit) break;
+  for (EvalRow& row : read_eval_rows(set.file, limit)) {
     std::vector<Side>& sides = row.candidates;
     rows.push_back({std::move(row.query), {sides[0]}, {sides.begin() + 1, sides.end()}});
   }

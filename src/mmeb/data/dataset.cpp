@@ -72,6 +72,18 @@ TrainRows read_train_rows(const fs::path& file, int64_t limit, bool negatives) {
   return rows;
 }
 
+namespace {
+
+// Whether the first row names columns of negatives.
+bool has_negatives(const fs::path& file) {
+  bool found = false;
+  read_rows(
+      file, {}, [&](const Row& row) { found = row.contains("neg_text") || row.contains("neg_image_path"); }, 1);
+  return found;
+}
+
+}  // namespace
+
 std::vector<TrainSet> read_train_sets(const std::vector<TrainSource>& sources, bool negatives) {
   std::map<fs::path, Pictures> pictures;  // sets of one folder share what is found out about its archives
   for (const TrainSource& source : sources) pictures.try_emplace(source.image_dir, source.image_dir);
@@ -79,7 +91,7 @@ std::vector<TrainSet> read_train_sets(const std::vector<TrainSource>& sources, b
   parallel_for(int64_t(sources.size()), 1, [&](int64_t begin, int64_t end) {
     for (size_t i = size_t(begin); i < size_t(end); ++i)
       sets[i] = {sources[i], read_train_rows(sources[i].file, sources[i].limit, negatives),
-                 pictures.at(sources[i].image_dir)};
+                 pictures.at(sources[i].image_dir), !negatives && has_negatives(sources[i].file)};
   });
   return sets;
 }
@@ -147,7 +159,7 @@ std::vector<Task> read_tasks(const fs::path& folder) {
       tasks.push_back(std::move(task));
     }
   } catch (const json::exception& e) {
-    fail(Exit::data, file.string(), ": expected {\"datasets\": [{name, meta_task, split}]} (", e.what(), ")");
+    fail(Exit::data, file.string(), ": expected {\"datasets\": [{name, meta_task, split}]} (", reason_of(e), ")");
   }
   return tasks;
 }

@@ -34,7 +34,8 @@ struct TrainSource {
 struct TrainSet {
   TrainSource source;
   TrainRows rows;
-  Pictures pictures;  // in source.image_dir
+  Pictures pictures;              // in source.image_dir
+  bool unused_negatives = false;  // there are columns of negatives, and they were not wanted
 };
 
 struct EvalSource {
@@ -42,6 +43,7 @@ struct EvalSource {
   std::filesystem::path file;       // of rows (row_files.h)
   std::filesystem::path image_dir;  // joined before their picture paths
   bool global = false;              // ranked among the candidates of all rows instead of the row's own
+  int64_t limit = 0;                // > 0: the first rows only
 };
 
 // Errors (Exit::data) name file and row. A null path is "". Negatives are left out unless they are wanted; null,
@@ -52,8 +54,9 @@ std::vector<TrainSet> read_train_sets(const std::vector<TrainSource>& sources, b
 // The sets of a folder such as MMEB-train, all or those named, with the rows of a split.
 std::vector<TrainSource> train_folder(const std::filesystem::path& folder, const std::vector<std::string>& subsets = {},
                                       const std::string& split = "original");
-std::vector<EvalRow> read_eval_rows(const std::filesystem::path& file);
-void read_eval_rows(const std::filesystem::path& file, const std::function<void(const EvalRow& row)>& row);
+std::vector<EvalRow> read_eval_rows(const std::filesystem::path& file, int64_t limit = 0);
+void read_eval_rows(const std::filesystem::path& file, const std::function<void(const EvalRow& row)>& row,
+                    int64_t limit = 0);
 // The sets of a folder such as MMEB-eval, all or those named; their pictures in `image_dir`, or if empty the folder.
 std::vector<EvalSource> eval_folder(const std::filesystem::path& folder, const std::vector<std::string>& subsets = {},
                                     const std::filesystem::path& image_dir = {});

@@ -82,6 +82,11 @@ class ConfigRow {
     if (split.find('/') != split.npos) wrong("dataset_split", "a name such as " + standard);
     return split + ".jsonl";
   }
+  int64_t limit() const {  // the first rows only
+    const double limit = number("num_sample_per_subset", 0);
+    if (limit != std::floor(limit) || limit > 1e15) wrong("num_sample_per_subset", "a whole number");
+    return int64_t(limit);
+  }
   [[noreturn]] void wrong(const std::string& key, const std::string& expected) const {
     refuse(line_of(key), name_, " has the ", key, " ", text(key), ", expected ", expected);
   }
@@ -132,28 +137,28 @@ DatasetConfig<Source> read_config(const fs::path& file, const Words& parsers, co
 }  // namespace
 
 DatasetConfig<TrainSource> read_train_config(const fs::path& file, const fs::path& basedir) {
-  return read_config<TrainSource>(
-      file, {"mmeb", "mmeb_neg"},
-      {"dataset_parser", "dataset_name", "subset_name", "dataset_split", "image_dir", "num_sample_per_subset",
-       "weight"},
-      [&](const ConfigRow& row) {
-        const fs::path folder = row.folder("dataset_name", basedir);
-        const double limit = row.number("num_sample_per_subset", 0), weight = row.number("weight", 1);
-        if (limit != std::floor(limit) || limit > 1e15) row.wrong("num_sample_per_subset", "a whole number");
-        if (weight == 0) row.wrong("weight", "more than 0; remove the set instead");
-        return TrainSource{row.name(), folder / row.text("subset_name") / row.split("original"),
-                           row.folder("image_dir", basedir, folder), int64_t(limit), weight};
-      });
+  return read_config<TrainSource>(file, {"mmeb", "mmeb_neg"},
+                                  {"dataset_parser", "dataset_name", "subset_name", "dataset_split", "image_dir",
+                                   "num_sample_per_subset", "weight"},
+                                  [&](const ConfigRow& row) {
+                                    const fs::path folder = row.folder("dataset_name", basedir);
+                                    const double weight = row.number("weight", 1);
+                                    if (weight == 0) row.wrong("weight", "more than 0; remove the set instead");
+                                    return TrainSource{row.name(),
+                                                       folder / row.text("subset_name") / row.split("original"),
+                                                       row.folder("image_dir", basedir, folder), row.limit(), weight};
+                                  });
 }
 
 DatasetConfig<EvalSource> read_eval_config(const fs::path& file, const fs::path& basedir) {
   return read_config<EvalSource>(
       file, {"image_cls", "image_qa", "image_i2t", "image_t2i", "image_i2i_vg"},
-      {"dataset_parser", "dataset_name", "dataset_split", "image_root", "eval_type"}, [&](const ConfigRow& row) {
+      {"dataset_parser", "dataset_name", "dataset_split", "image_root", "eval_type", "num_sample_per_subset"},
+      [&](const ConfigRow& row) {
         const std::string type = row.text("eval_type", "local");
         if (type != "local" && type != "global") row.wrong("eval_type", "local or global");
         return EvalSource{row.name(), row.folder("dataset_name", basedir) / row.split("test"),
-                          row.folder("image_root", basedir), type == "global"};
+                          row.folder("image_root", basedir), type == "global", row.limit()};
       });
 }
 

@@ -2,7 +2,7 @@
 //   train  dataset_parser (mmeb or mmeb_neg), dataset_name (a folder), subset_name, dataset_split (default original),
 //          image_dir (default: the folder), num_sample_per_subset (default: all rows), weight (default 1)
 //   eval   dataset_parser (image_cls, image_qa, image_i2t, image_t2i or image_i2i_vg), dataset_name (a folder),
-//          dataset_split (default test), image_root, eval_type (local or global)
+//          dataset_split (default test), image_root, eval_type (local or global), num_sample_per_subset
 #pragma once
 #include <filesystem>
 #include <string>

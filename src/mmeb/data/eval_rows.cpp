@@ -78,33 +78,36 @@ EvalRow instructed_row(const Row& row, const std::vector<std::string>& texts, co
 
 }  // namespace
 
-std::vector<EvalRow> read_eval_rows(const fs::path& file) {
+std::vector<EvalRow> read_eval_rows(const fs::path& file, int64_t limit) {
   std::vector<EvalRow> rows;
-  read_eval_rows(file, [&](const EvalRow& row) { rows.push_back(row); });
+  read_eval_rows(
+      file, [&](const EvalRow& row) { rows.push_back(row); }, limit);
   return rows;
 }
 
-void read_eval_rows(const fs::path& file, const std::function<void(const EvalRow& row)>& use) {
+void read_eval_rows(const fs::path& file, const std::function<void(const EvalRow& row)>& use, int64_t limit) {
   const std::string name = file.parent_path().filename().string();
   const RegisteredSet* set = registered(name);
   bool empty = true;
-  read_rows(file, {"qry_inst", "qry_text", "qry_img_path", "tgt_inst", "tgt_text", "tgt_img_path"},
-            [&](const Row& stored) {
-              const Row row = without_null_pictures(stored);
-              const bool instructed = row.contains("qry_inst");
-              const bool old = row.contains("tgt_text") && row["tgt_text"] == "";  // as many empty texts as pictures
-              std::vector<std::string> texts, images;
-              if (!old) texts = text_list_field(row, "tgt_text");
-              // MMEB_Test_Instruct need not name the pictures of targets that are texts
-              if (!instructed || row.contains("tgt_img_path")) images = text_list_field(row, "tgt_img_path");
-              if (old) texts.resize(images.size());
-              if (instructed && images.empty()) images.resize(texts.size());
-              if (texts.size() != images.size() || texts.empty())
-                fail(Exit::data, texts.size(), " target texts and ", images.size(),
-                     " target pictures; expected two lists of one length, at least 1");
-              empty = false;
-              use(instructed ? instructed_row(row, texts, images, name) : stored_row(row, texts, images, set));
-            });
+  read_rows(
+      file, {"qry_inst", "qry_text", "qry_img_path", "tgt_inst", "tgt_text", "tgt_img_path"},
+      [&](const Row& stored) {
+        const Row row = without_null_pictures(stored);
+        const bool instructed = row.contains("qry_inst");
+        const bool old = row.contains("tgt_text") && row["tgt_text"] == "";  // as many empty texts as pictures
+        std::vector<std::string> texts, images;
+        if (!old) texts = text_list_field(row, "tgt_text");
+        // MMEB_Test_Instruct need not name the pictures of targets that are texts
+        if (!instructed || row.contains("tgt_img_path")) images = text_list_field(row, "tgt_img_path");
+        if (old) texts.resize(images.size());
+        if (instructed && images.empty()) images.resize(texts.size());
+        if (texts.size() != images.size() || texts.empty())
+          fail(Exit::data, texts.size(), " target texts and ", images.size(),
+               " target pictures; expected two lists of one length, at least 1");
+        empty = false;
+        use(instructed ? instructed_row(row, texts, images, name) : stored_row(row, texts, images, set));
+      },
+      limit);
   if (empty) fail(Exit::data, file.string(), ": has no rows");
 }
 

@@ -44,7 +44,8 @@ std::string instruction_of(const EvaluationSet& set) {
 ReadSet read_set(const EvalSource& source, const PromptVariants& prompt_variants) {
   ReadSet set;
   set.rows.name = source.name;
-  read_eval_rows(source.file, [&](const EvalRow& row) { set.rows.add(row); });
+  read_eval_rows(
+      source.file, [&](const EvalRow& row) { set.rows.add(row); }, source.limit);
   const std::vector<std::string> instructions = variants_of(prompt_variants, source.name);
   if (!instructions.empty()) set.instruction = instruction_of(set.rows);
   for (const std::string& instruction : instructions) {

@@ -30,7 +30,7 @@ bool is_settled(const std::array<int64_t, 5>& stamp) { return std::time(nullptr)
 
 nlohmann::json read_memo(const fs::path& memo) {
   try {
-    nlohmann::json known = fs::exists(memo) ? read_json(memo) : nlohmann::json::object();
+    nlohmann::json known = !memo.empty() && fs::exists(memo) ? read_json(memo) : nlohmann::json::object();
     if (known.is_object()) return known;
   } catch (const Error&) {  // damaged: what it knew is found out again
   }

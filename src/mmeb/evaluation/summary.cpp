@@ -121,7 +121,7 @@ Summary read_summary(const fs::path& folder) {
     summary.options = content.value("options", Json::object()).dump();
     return summary;
   } catch (const nlohmann::json::exception& e) {
-    fail(Exit::data, file.string(), ": is not the summary of an evaluation (", e.what(), "); evaluate again");
+    fail(Exit::data, file.string(), ": is not the summary of an evaluation (", reason_of(e), "); evaluate again");
   }
 }
 

@@ -26,18 +26,23 @@ std::vector<std::vector<Hit>> nearest_rows(const Tensor& queries, const Tensor& 
     const Tensor scores = matmul(queries, part, false, true);  // [q, block]
     parallel_for(queries.rows(), 1, [&](int64_t begin, int64_t end) {
       for (int64_t q = begin; q < end; ++q) {
-        std::vector<Hit>& best = hits[size_t(q)];
+        std::vector<Hit>& best = hits[size_t(q)];  // a heap with its worst in front
         const float* row = scores.data<float>() + q * part.rows();
         for (int64_t i = 0; i < part.rows(); ++i) {
           if (std::isnan(row[i])) fail(Exit::data, "row ", first + i + 1, " has no score: it is not all numbers");
-          best.push_back({first + i, row[i]});
+          const Hit hit{first + i, row[i]};
+          if (int64_t(best.size()) == top) {
+            if (!is_better(hit, best.front())) continue;
+            std::pop_heap(best.begin(), best.end(), is_better);
+            best.pop_back();
+          }
+          best.push_back(hit);
+          std::push_heap(best.begin(), best.end(), is_better);
         }
-        const auto kept = best.begin() + std::min(top, int64_t(best.size()));
-        std::partial_sort(best.begin(), kept, best.end(), is_better);
-        best.erase(kept, best.end());
       }
     });
   }
+  for (auto& best : hits) std::sort_heap(best.begin(), best.end(), is_better);
   return hits;
 }
 

@@ -19,7 +19,7 @@ fs::path origin_file(const fs::path& vectors) { return vectors.string() + ".json
 
 // As seen from the folder of `vectors`, so that the two can be moved together.
 std::string relative_path(const fs::path& path, const fs::path& vectors) {
-  return fs::proximate(fs::absolute(path), fs::absolute(vectors).parent_path()).string();
+  return fs::proximate(path.empty() ? "." : path, fs::absolute(vectors).parent_path()).string();
 }
 
 }  // namespace

@@ -33,9 +33,19 @@ int64_t step_of(const std::string& name) {
 
 // Options that may differ between the run that wrote a checkpoint and the one that goes on: where and how, not what.
 bool may_differ(const std::string& name) {
-  static const std::set<std::string> names = {
-      "output_dir",  "resume_from", "save_steps",      "save_total_limit", "logging_steps",         "report_to",
-      "logging_dir", "run_name",    "gc_q_chunk_size", "gc_p_chunk_size",  "gradient_checkpointing"};
+  static const std::set<std::string> names = {"output_dir",
+                                              "resume_from",
+                                              "save_steps",
+                                              "save_total_limit",
+                                              "logging_steps",
+                                              "report_to",
+                                              "save_strategy",
+                                              "overwrite_output_dir",
+                                              "logging_dir",
+                                              "run_name",
+                                              "gc_q_chunk_size",
+                                              "gc_p_chunk_size",
+                                              "gradient_checkpointing"};
   return names.contains(name);
 }
 
@@ -57,6 +67,46 @@ std::vector<int64_t> checkpoints_of(const fs::path& output_dir) {
 
 fs::path checkpoint_folder(const fs::path& output_dir, int64_t step) {
   return output_dir / (std::string(kPrefix) + std::to_string(step));
+}
+
+constexpr const char* kState = "training_state.json";
+
+std::string state_of(const RunIdentity& run, int64_t step) {
+  return Json{{"step", step}, {"rows", run.rows}, {"base_model", run.base_model}, {"options", to_json(run.options)}}
+             .dump(2) +
+         "\n";
+}
+
+// The step in a training_state.json, if that is of the same run.
+int64_t step_of_same_run(const fs::path& file, const RunIdentity& run) {
+  const std::string anew = "start anew: --overwrite_output_dir True, or another --output_dir";
+  const nlohmann::json state = read_json(file);
+  if (!state.is_object() || !state.contains("options") || !state.contains("step") || !state["step"].is_number_integer())
+    fail(Exit::data, file.string(), ": not the state of a training run");
+  if (state.value("rows", uint64_t(0)) != run.rows)
+    fail(Exit::data, file.string(), ": was written with other training rows; ", anew);
+  if (state.value("base_model", "") != run.base_model)
+    fail(Exit::data, file.string(), ": was written with another base model; ", run.options.model_name,
+         " has other files now; ", anew);
+  const Json now = to_json(run.options);
+  for (const auto& [name, value] : now.items())
+    if (!may_differ(name) && nlohmann::json(value) != state["options"].value(name, nlohmann::json()))
+      fail(Exit::data, file.string(), ": was written with --", name, " ",
+           state["options"].value(name, nlohmann::json()).dump(), ", now it is ", value.dump(),
+           "; go on with the same options, or ", anew);
+  return state["step"];
+}
+
+// What a run writes, beside the copies of configuration files.
+void remove_earlier_run(const fs::path& output_dir) {
+  for (const int64_t step : checkpoints_of(output_dir)) fs::remove_all(checkpoint_folder(output_dir, step));
+  for (const char* name : {"model.safetensors", "adapter_model.safetensors", "adapter_config.json", "log.jsonl",
+                           "trainer_state.json", "skipped_rows.jsonl", kState})
+    fs::remove(output_dir / name);
+}
+
+bool has_weights(const fs::path& folder) {
+  return fs::exists(folder / "model.safetensors") || fs::exists(folder / "adapter_model.safetensors");
 }
 
 }  // namespace
@@ -81,54 +131,62 @@ void save_model(const TrainedModel& model, const fs::path& folder) {
   save_safetensors(folder / "model.safetensors", weights);
 }
 
-void save_checkpoint(TrainOptions options, int64_t step, const TrainedModel& model, const AdamW& optimiser,
-                     const std::string& trainer_state, uint64_t rows_fingerprint) {
-  const fs::path output_dir = options.output_dir;
+void save_checkpoint(const RunIdentity& run, int64_t step, const TrainedModel& model, const AdamW& optimiser,
+                     const std::string& trainer_state) {
+  const fs::path output_dir = run.options.output_dir;
   write_folder_atomically(checkpoint_folder(output_dir, step), [&](const fs::path& folder) {
     save_model(model, folder);
     NamedTensors state = {{"exp_avg", optimiser.first_moment()}, {"exp_avg_sq", optimiser.second_moment()}};
     if (model.bf16_storage) state["master"] = optimiser.parameters().values();
     save_safetensors(folder / "optimizer.safetensors", state);
     write_text(folder / "trainer_state.json", trainer_state);
-    write_text(folder / "training_state.json",
-               Json{{"step", step}, {"rows", rows_fingerprint}, {"options", to_json(options)}}.dump(2) + "\n");
+    write_text(folder / kState, state_of(run, step));
   });
-  if (options.save_total_limit == 0) return;
+  const int64_t limit = run.options.save_total_limit;
+  if (limit == 0) return;
   std::vector<int64_t> steps = checkpoints_of(output_dir);
   std::erase_if(steps, [&](int64_t other) { return other > step; });
-  for (size_t i = 0; i + size_t(options.save_total_limit) < steps.size(); ++i)
-    fs::remove_all(checkpoint_folder(output_dir, steps[i]));
+  for (size_t i = 0; i + size_t(limit) < steps.size(); ++i) fs::remove_all(checkpoint_folder(output_dir, steps[i]));
 }
 
-std::optional<FoundCheckpoint> find_checkpoint(TrainOptions options, uint64_t rows_fingerprint) {
-  const std::string wanted = options.resume_from;
-  const fs::path output_dir = options.output_dir;
+void save_finished(const RunIdentity& run, int64_t step, const TrainedModel& model, const std::string& trainer_state) {
+  const fs::path output_dir = run.options.output_dir;
+  save_model(model, output_dir);
+  write_text(output_dir / "trainer_state.json", trainer_state);
+  write_text(output_dir / kState, state_of(run, step));
+}
+
+std::optional<FoundCheckpoint> find_checkpoint(const RunIdentity& run) {
+  const TrainOptions& o = run.options;
+  const fs::path output_dir = o.output_dir;
   const std::vector<int64_t> steps = checkpoints_of(output_dir);
-  FoundCheckpoint found;
-  found.step = steps.empty() ? -1 : steps.back();
-  if (wanted == "none" && found.step >= 0)
-    fail(
-        Exit::usage, options.output_dir, ": has checkpoint-", found.step,
-        " of an earlier run; go on with --resume_from auto, or delete its checkpoints, or choose another --output_dir");
-  if (wanted == "none" || (wanted == "auto" && found.step < 0)) return std::nullopt;
-  if (wanted != "auto") found.step = step_of(std::string(kPrefix) + wanted);
-  if (found.step < 0) fail(Exit::usage, "--resume_from ", wanted, ": expected auto, none or the number of a step");
-  found.folder = checkpoint_folder(output_dir, found.step);
-  const fs::path file = found.folder / "training_state.json";
-  const nlohmann::json state = read_json(file);
-  const Json now = to_json(std::move(options));
-  if (!state.is_object() || !state.contains("options"))
-    fail(Exit::data, file.string(), ": not the state of a training run");
-  if (state.value("rows", uint64_t(0)) != rows_fingerprint)
-    fail(Exit::data, file.string(),
-         ": the checkpoint was written with other training rows; start anew: delete the checkpoints or choose another "
-         "--output_dir");
-  for (const auto& [name, value] : now.items())
-    if (!may_differ(name) && nlohmann::json(value) != state["options"].value(name, nlohmann::json()))
-      fail(Exit::data, file.string(), ": the checkpoint was written with --", name, " ",
-           state["options"].value(name, nlohmann::json()).dump(), ", now it is ", value.dump(),
-           "; go on with the same options, or start anew: delete the checkpoints or choose another --output_dir");
-  return found;
+  const bool weights = has_weights(output_dir), finished = weights && fs::exists(output_dir / kState);
+  if (o.resume_from == "none") {
+    if (o.overwrite_output_dir) remove_earlier_run(output_dir);
+    else if (weights || !steps.empty())
+      fail(Exit::usage, o.output_dir, ": has ", weights ? "the weights" : sentence("checkpoint-", steps.back()),
+           " of an earlier run; go on with --resume_from auto, replace it with --overwrite_output_dir True, or choose "
+           "another --output_dir");
+    return std::nullopt;
+  }
+  if (o.resume_from == "auto") {
+    if (finished) return FoundCheckpoint{output_dir, step_of_same_run(output_dir / kState, run), true};
+    if (steps.empty() && weights)
+      fail(Exit::usage, o.output_dir, ": has weights and neither checkpoints nor ", kState,
+           "; choose another --output_dir, or replace them with --resume_from none --overwrite_output_dir True");
+    if (steps.empty()) return std::nullopt;
+  }
+  const int64_t wanted = o.resume_from == "auto" ? steps.back() : step_of(std::string(kPrefix) + o.resume_from);
+  if (wanted < 0) fail(Exit::usage, "--resume_from ", o.resume_from, ": expected auto, none or the number of a step");
+  if (std::find(steps.begin(), steps.end(), wanted) == steps.end()) {
+    std::string list;
+    for (const int64_t step : steps) list += (list.empty() ? "; there are steps " : ", ") + std::to_string(step);
+    fail(Exit::usage, "--resume_from ", o.resume_from, ": ", o.output_dir, " has no checkpoint-", wanted,
+         list.empty() ? ", and no other" : list);
+  }
+  const fs::path folder = checkpoint_folder(output_dir, wanted);
+  step_of_same_run(folder / kState, run);
+  return FoundCheckpoint{folder, wanted};
 }
 
 void restore_optimiser(const FoundCheckpoint& checkpoint, AdamW& optimiser, TrainedParameters& parameters) {

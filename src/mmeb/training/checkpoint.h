@@ -18,24 +18,37 @@ struct TrainedModel {
   std::optional<AttachedLora> lora;
   std::string base_model;
   bool bf16_storage = false;  // of trained weights: the whole model is trained with --precision bf16
+  bool has_dropout() const { return lora && lora->config.dropout > 0; }
 };
 
 // Weights, configuration and tokenizer, or the PEFT folder, into an existing folder. Weights are saved in f32, or after
 // training in bf16 (bf16_storage) in bf16 where that loses nothing: all that were trained, and frozen ones if they fit.
 void save_model(const TrainedModel& model, const std::filesystem::path& folder);
 
-// options: as given, what a run that goes on must be given again. Then, with save_total_limit N, all but the latest N
-// checkpoints up to this step are removed.
-void save_checkpoint(TrainOptions options, int64_t step, const TrainedModel& model, const AdamW& optimiser,
-                     const std::string& trainer_state, uint64_t rows_fingerprint);
+// Whose run it is: what a run that goes on must have again.
+struct RunIdentity {
+  TrainOptions options;         // as given
+  uint64_t rows = 0;            // TrainingRows::fingerprint()
+  std::string base_model = {};  // SHA-256 of the model that adapters are trained on; empty: the whole model is trained
+};
 
-// The folder that `resume_from` (auto, none or a step) means, if there is one. Exit::data if a named step is not there,
-// or if the checkpoint was written by a run with other options.
+// Then, with save_total_limit N, all but the latest N checkpoints up to this step are removed.
+void save_checkpoint(const RunIdentity& run, int64_t step, const TrainedModel& model, const AdamW& optimiser,
+                     const std::string& trainer_state);
+
+// After the last step: the model, trainer_state.json, and training_state.json, which says that the run is finished.
+void save_finished(const RunIdentity& run, int64_t step, const TrainedModel& model, const std::string& trainer_state);
+
+// Where a run begins: at the checkpoint that `resume_from` (auto, none or a step) means; with auto at the end of a
+// finished run, which then is output_dir itself. Without one the folder is free for a new run: --overwrite_output_dir
+// removes what an earlier one left. Exit::usage if there is something to overwrite or a named step is not there,
+// Exit::data if it was written by a run with other options, rows or another base model.
 struct FoundCheckpoint {
   std::filesystem::path folder;
   int64_t step = 0;
+  bool finished = false;
 };
-std::optional<FoundCheckpoint> find_checkpoint(TrainOptions options, uint64_t rows_fingerprint);
+std::optional<FoundCheckpoint> find_checkpoint(const RunIdentity& run);
 void restore_optimiser(const FoundCheckpoint& checkpoint, AdamW& optimiser, TrainedParameters& parameters);
 
 std::string options_as_json(TrainOptions options);

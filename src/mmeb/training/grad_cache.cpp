@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <optional>
 
+#include "tensor/stopwatch.h"
+
 namespace vlm2vec {
 namespace {
 
@@ -54,13 +56,16 @@ struct EmbeddedSide {
 }  // namespace
 
 ContrastiveResult contrastive_step(Encoder& encoder, Rows queries, Rows targets, const ContrastiveOptions& options) {
+  Stopwatch watch;
   EmbeddedSide q(encoder, queries, options.query_chunk, options.comm),
       t(encoder, targets, options.target_chunk, options.comm);
+  const double embed_seconds = watch.lap();
   const InfoNceResult loss = info_nce(q.gathered, t.gathered, options.temperature, options.matching);
   loss.loss.backward();
+  const double loss_seconds = watch.lap();
   q.backward(encoder, options.comm);
   t.backward(encoder, options.comm);
-  return {item(loss.loss.value()), to_vector<int32_t>(loss.best)};
+  return {item(loss.loss.value()), to_vector<int32_t>(loss.best), embed_seconds, loss_seconds, watch.lap()};
 }
 
 }  // namespace vlm2vec

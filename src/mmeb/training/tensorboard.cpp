@@ -32,6 +32,8 @@ std::string float_field(int number, double value) {
 }
 std::string time_field(double seconds) { return char(8 * 1 + 1) + little_endian(std::bit_cast<uint64_t>(seconds), 8); }
 
+std::string step_field(int64_t step) { return char(8 * 2) + varint(uint64_t(step)); }
+
 double seconds_since_1970() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
@@ -60,10 +62,10 @@ std::string tensorboard_record(std::string_view bytes) {
 std::string tensorboard_event(double wall_time, int64_t step, const Scalars& scalars) {
   std::string summary;
   for (const auto& [tag, value] : scalars) summary += bytes_field(1, bytes_field(1, tag) + float_field(2, value));
-  return time_field(wall_time) + char(8 * 2) + varint(uint64_t(step)) + bytes_field(5, summary);
+  return time_field(wall_time) + step_field(step) + bytes_field(5, summary);
 }
 
-TensorBoard::TensorBoard(const std::filesystem::path& folder) {
+TensorBoard::TensorBoard(const std::filesystem::path& folder, int64_t first_step) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) fail(Exit::resources, folder.string(), ": ", error.message());
@@ -72,6 +74,8 @@ TensorBoard::TensorBoard(const std::filesystem::path& folder) {
   file_ = folder / sentence("events.out.tfevents.", int64_t(seconds_since_1970()), ".", host, ".", getpid(), ".0");
   stream_.open(file_, std::ios::binary | std::ios::app);
   write(time_field(seconds_since_1970()) + bytes_field(3, "brain.Event:2"));
+  constexpr uint64_t kStart = 1;
+  write(time_field(seconds_since_1970()) + step_field(first_step) + bytes_field(7, char(8 * 1) + varint(kStart)));
 }
 
 void TensorBoard::add(int64_t step, const Scalars& scalars) {

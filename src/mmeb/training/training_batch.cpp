@@ -35,23 +35,31 @@ TrainingBatch make_batch(const TrainingRows& rows, const std::vector<RowId>& ids
     input.row = rows.name_of(id);
     return input;
   };
+  const auto usable = [&](const EncoderInput& input) { return !o.usable || o.usable(input); };
   for (size_t i = 0; i < ids.size(); ++i) {
     const TrainRow row = rows[ids[i]];
     const uint64_t place = o.first + i, key = mix(o.seed, place);
-    batch.queries.push_back(input(row.query, ids[i], 2 * place));
-    batch.targets.push_back(input(draw(row.positives, 1, mix(key, 0))[0], ids[i], 2 * place + 1));
+    EncoderInput query = input(row.query, ids[i], 2 * place),
+                 target = input(draw(row.positives, 1, mix(key, 0))[0], ids[i], 2 * place + 1);
+    const bool both = usable(query) & usable(target);
+    if (!both) continue;
+    batch.queries.push_back(std::move(query)), batch.targets.push_back(std::move(target));
     for (const Side& side : draw(row.negatives, size_t(o.num_hardneg), mix(key, 1)))
-      negatives.push_back(input(side, ids[i], mix(key, 2 + negatives.size())));
+      if (EncoderInput negative = input(side, ids[i], mix(key, 2 + negatives.size())); usable(negative))
+        negatives.push_back(std::move(negative));
   }
   batch.targets.insert(batch.targets.end(), negatives.begin(), negatives.end());
 
+  for (const auto* side : {&batch.queries, &batch.targets})
+    for (const EncoderInput& input : *side)
+      batch.tokens_without_picture += input.images.empty() && input.text.find(image_token) != std::string::npos;
   batch.groups = groups_of(batch.targets);
   std::vector<int32_t> sizes(batch.targets.size());
   for (const int32_t group : batch.groups) ++sizes[size_t(group)];
-  for (size_t i = 0; i < ids.size(); ++i)
-    batch.duplicates += double(sizes[size_t(batch.groups[i])] > 1) / double(ids.size());
+  const size_t pairs = batch.queries.size();
+  for (size_t i = 0; i < pairs; ++i) batch.duplicates += double(sizes[size_t(batch.groups[i])] > 1) / double(pairs);
 
-  std::vector<int32_t> labels(ids.size());
+  std::vector<int32_t> labels(pairs);
   std::iota(labels.begin(), labels.end(), 0);
   batch.matching.labels = from_vector(labels, {int64_t(labels.size())}, device);
   if (o.mask_duplicates) batch.matching.groups = from_vector(batch.groups, {int64_t(batch.groups.size())}, device);

@@ -25,6 +25,9 @@ void check_options(const TrainOptions& o) {
         "train: --max_steps and --num_train_epochs both say how long to train; give one of them");
   usage(o.batches.empty() || o.num_train_epochs == 0,
         "train: --num_train_epochs means nothing beside --batches, which names the rows of every batch");
+  usage(o.bad_rows == "error" || o.bad_rows == "skip", "train: --bad_rows ", o.bad_rows, ", expected error or skip");
+  usage(o.save_strategy == "steps" || o.save_strategy == "no", "train: --save_strategy ", o.save_strategy,
+        ", expected steps or no");
   usage(o.temperature > 0, "train: --temperature ", o.temperature, ", expected a positive number");
   usage(o.gc_q_chunk_size >= 0 && o.gc_p_chunk_size >= 0 && o.save_steps >= 0 && o.warmup_steps >= 0 &&
             o.save_total_limit >= 0,

@@ -38,7 +38,14 @@ void fields(Step& step, Visit&& visit) {
   visit("learning_rate", step.learning_rate);
   visit("in_batch_accuracy", step.in_batch_accuracy);
   visit("duplicates", step.duplicates);
+  visit("skipped", step.skipped);
+  visit("tokens_without_picture", step.tokens_without_picture);
   visit("seconds", step.seconds);
+  visit("data_seconds", step.data_seconds);
+  visit("embed_seconds", step.embed_seconds);
+  visit("loss_seconds", step.loss_seconds);
+  visit("backward_seconds", step.backward_seconds);
+  visit("optimiser_seconds", step.optimiser_seconds);
   visit("peak_bytes", step.peak_bytes);
 }
 
@@ -67,7 +74,7 @@ TrainingLog::TrainingLog(const TrainOptions& o, int64_t steps, int64_t num_train
   if (o.report_to != "tensorboard") return;
   const fs::path output = o.output_dir;
   const std::string name = o.run_name.empty() ? (output / "").parent_path().filename().string() : o.run_name;
-  tensorboard_.emplace(o.logging_dir.empty() ? output / "runs" / name : fs::path(o.logging_dir));
+  tensorboard_.emplace(o.logging_dir.empty() ? output / "runs" / name : fs::path(o.logging_dir), steps + 1);
 }
 
 TrainingLog::~TrainingLog() = default;
@@ -78,6 +85,7 @@ bool TrainingLog::count(const StepLog& step) {
   interval_.pairs += step.pairs;
   interval_.loss += step.loss;
   interval_.accuracy += step.in_batch_accuracy;
+  interval_.duplicates += step.duplicates;
   interval_.seconds += step.seconds;
   interval_.peak_bytes = std::max(interval_.peak_bytes, step.peak_bytes);
   if (step.step % options_.logging_steps != 0) return false;
@@ -100,6 +108,7 @@ void TrainingLog::add(const StepLog& step) {
                                 {"train/learning_rate", step.learning_rate},
                                 {"train/epoch", step.epoch},
                                 {"train/in_batch_accuracy", entry_.accuracy / steps},
+                                {"train/duplicates", entry_.duplicates / steps},
                                 {"perf/pairs_per_s", double(entry_.pairs) / entry_.seconds},
                                 {"perf/peak_bytes", double(entry_.peak_bytes)}});
 }

@@ -28,7 +28,7 @@ class TrainingLog {
  private:
   struct Interval {  // the steps since the last entry
     int64_t steps = 0, pairs = 0, peak_bytes = 0;
-    double loss = 0, accuracy = 0, seconds = 0;
+    double loss = 0, accuracy = 0, duplicates = 0, seconds = 0;
   };
   // True if the step ends an interval, which then is an entry of the history.
   bool count(const StepLog& step);

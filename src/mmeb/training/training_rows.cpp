@@ -173,6 +173,17 @@ void TrainingRows::check_pictures() const {
   for (const auto& [folder, check] : checks) check.require_all();
 }
 
+std::vector<std::vector<RowId>> TrainingRows::upcoming(int64_t rows) const {
+  Sampler sampler = sampler_;  // a copy draws the same
+  std::vector<std::vector<RowId>> batches;
+  for (int64_t count = 0, all = steps_ * accumulation_; int64_t(batches.size()) < all;
+       count += int64_t(batches.back().size())) {
+    if (count >= rows && int64_t(batches.size()) >= accumulation_) break;
+    batches.push_back(sampler());
+  }
+  return batches;
+}
+
 int64_t TrainingRows::epochs() const {
   if (num_train_epochs_ > 0) return int64_t(std::ceil(num_train_epochs_));
   const int64_t drawn = steps_ * accumulation_;
@@ -199,9 +210,13 @@ std::string TrainingRows::note() const {
   std::vector<std::string> notes;
   if (!config_note_.empty()) notes.push_back(config_note_);
   bool weighted = false;
-  size_t negatives = 0;
+  size_t negatives = 0, unused = 0;
   for (const TrainSet& set : sets_)
-    weighted |= set.source.weight != sets_[0].source.weight, negatives += set.rows.negatives();
+    weighted |= set.source.weight != sets_[0].source.weight, negatives += set.rows.negatives(),
+        unused += set.unused_negatives;
+  if (num_hardneg_ == 0 && unused > 0)
+    notes.push_back(sentence("train: ", unused, unused == 1 ? " set has" : " sets have",
+                             " columns of hard negatives, which are not used without --num_hardneg"));
   if (num_hardneg_ > 0 && negatives == 0)
     notes.push_back(sentence("train: --num_hardneg ", num_hardneg_, ", but no row has negatives"));
   if (weighted && sampling_ != "interleaved")
@@ -230,7 +245,7 @@ uint64_t TrainingRows::fingerprint() const {
       for (const Side& side : row.positives) hash.add(side);
       for (const Side& side : row.negatives) hash.add(side);
     }
-    hash.add(sentence(set.source.weight));
+    hash.add(sentence(set.source.weight)), hash.add(set.source.image_dir.string());
   }
   for (const auto& batch : batches_)
     for (const int64_t row : batch) hash.add(std::to_string(row));

@@ -20,6 +20,8 @@ class TrainingRows {
   void check_pictures() const;
 
   std::vector<RowId> next() { return sampler_(); }  // the rows of the next batch
+  // The rows of batches to come, as many as have `rows` rows together, at least those of a step.
+  std::vector<std::vector<RowId>> upcoming(int64_t rows) const;
   int64_t steps() const { return steps_; }  // of the whole run: --max_steps, or what --num_train_epochs comes to
   int64_t epochs() const;                   // that steps() begin
   TrainRow operator[](RowId id) const { return sets_[size_t(id.set)].rows[size_t(id.row)]; }
@@ -28,7 +30,7 @@ class TrainingRows {
   int64_t count() const { return row_count_; }
   std::string summary() const;   // "27500 rows of 11 sets, shuffled, 2000 steps of 128 pairs"
   std::string note() const;      // lines for the user, perhaps none: keys without meaning, batches that repeat rows
-  uint64_t fingerprint() const;  // of all texts and picture paths, in order, and of the sets' weights (FNV-1a)
+  uint64_t fingerprint() const;  // of all texts and picture paths, in order, and of the sets' weights and folders
 
  private:
   std::vector<TrainSet> sets_;

@@ -38,6 +38,12 @@ void check_nesting(std::string_view json, const std::string& name) {
   }
 }
 
+std::string reason_of(const std::exception& json_error) {
+  const std::string text = json_error.what();
+  const size_t end = text.starts_with("[json.exception") ? text.find("] ") : text.npos;
+  return end == text.npos ? text : text.substr(end + 2);
+}
+
 nlohmann::json read_json(const fs::path& path) {
   const auto file = MappedFile::open(path);
   check_nesting({reinterpret_cast<const char*>(file->bytes().data()), file->bytes().size()}, path.string());
@@ -46,7 +52,7 @@ nlohmann::json read_json(const fs::path& path) {
   } catch (const nlohmann::json::parse_error& e) {
     fail(Exit::data, path.string(), ": not valid JSON near byte ", e.byte, "; is the file complete?");
   } catch (const nlohmann::json::exception& e) {  // a number that no type can hold
-    fail(Exit::data, path.string(), ": not valid JSON: ", e.what());
+    fail(Exit::data, path.string(), ": not valid JSON: ", reason_of(e));
   }
 }
 

@@ -14,6 +14,7 @@ namespace vlm2vec {
 
 std::string read_text(const std::filesystem::path& path);
 nlohmann::json read_json(const std::filesystem::path& path);
+std::string reason_of(const std::exception& json_error);  // what nlohmann's exceptions say, without their number
 // The same without the fields that are null, which transformers writes for those that are not set.
 nlohmann::json read_settings(const std::filesystem::path& path);
 // Exit::data, beginning with `name`, for JSON nested deeper than 100 lists and objects: what walks it would overflow the

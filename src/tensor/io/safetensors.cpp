@@ -50,7 +50,7 @@ json parse(const std::string& place, std::string_view text,
   } catch (const json::parse_error& e) {
     fail(Exit::data, place, " is not valid JSON near byte ", e.byte, "; is the file complete?");
   } catch (const json::exception& e) {  // a number that no type can hold
-    fail(Exit::data, place, " cannot be read: ", e.what());
+    fail(Exit::data, place, " cannot be read: ", reason_of(e));
   }
 }
 

@@ -1,0 +1,153 @@
+// The head of the page, and its end: everything that is needed to do the run again.
+#include <chrono>
+#include <ctime>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "mmeb/evaluation/model_hash.h"
+#include "mmeb/html.h"
+#include "mmeb/options.h"
+#include "mmeb/progress.h"
+#include "mmeb/report/chart.h"
+#include "mmeb/report/sections.h"
+#include "tensor/error.h"
+#include "tensor/parallel.h"
+
+namespace vlm2vec {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+std::string when(std::time_t time) {
+  char text[64];
+  std::tm parts;
+  std::strftime(text, sizeof text, "%-d %B %Y, %H:%M", localtime_r(&time, &parts));
+  return text;
+}
+
+std::string written(const fs::path& file) {
+  const auto time = std::chrono::file_clock::to_sys(fs::last_write_time(file));
+  return when(std::chrono::system_clock::to_time_t(std::chrono::time_point_cast<std::chrono::seconds>(time)));
+}
+
+std::string processor() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);)
+    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
+  return "an unknown processor";
+}
+
+std::string number(const std::string& value, const std::string& name, const std::string& note) {
+  return "<div class=\"number\"><b>" + value + "</b><span>" + name + "</span><small>" + note + "</small></div>\n";
+}
+
+// The command with the options that are not the program's defaults, in a shell's quotes.
+template <class Options>
+std::string command(const std::string& name, const Json& options, const std::string& output_option,
+                    const fs::path& output) {
+  Json defaults;
+  Options().fields([&](const char* option, const auto& value, const char*) { defaults[option] = value; });
+  const auto quoted = [](const Json& value) {
+    const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+    if (!text.empty() && text.find_first_of(" '\"\\$`*?&|<>()[]{};#~!\n") == text.npos) return text;
+    std::string safe = "'";
+    for (const char c : text) safe += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    return safe + "'";
+  };
+  std::string line = "./vlm2vec " + name;
+  for (const auto& [option, value] : options.items()) {
+    if (!defaults.contains(option) || defaults[option] == value) continue;
+    line += " --" + option;
+    if (value.is_array())
+      for (const Json& item : value) line += " " + quoted(item);
+    else line += " " + quoted(value);
+  }
+  if (!options.contains(output_option)) line += " --" + output_option + " " + quoted(output.string());
+  return line;
+}
+
+std::string details(const std::string& title, const std::string& content) {
+  return "<details><summary>" + escape_html(title) + "</summary>\n" + content + "</details>\n";
+}
+
+std::string options_table(const Json& options) {
+  std::string html = "<table class=\"options\">\n";
+  for (const auto& [name, value] : options.items())
+    html += "<tr><th scope=\"row\">" + escape_html(name) + "</th><td>" +
+            escape_html(value.is_string() ? value.get<std::string>() : value.dump()) + "</td></tr>\n";
+  return html + "</table>\n";
+}
+
+std::string pre(const std::string& text) { return "<pre>" + escape_html(text) + "</pre>\n"; }
+
+// SHA-256 of the model's files, or why there is none.
+std::string model_hash(const std::string& model, const std::string& adapter) {
+  try {
+    return hex(ModelHash(model, adapter, "").digest());
+  } catch (const Error& e) {
+    return e.what();
+  }
+}
+
+}  // namespace
+
+std::string head_section(const Run& run) {
+  std::string html = "<div class=\"numbers\">\n";
+  if (!run.evaluations.empty()) {
+    const Summary& after = run.evaluations.back().summary;
+    const bool two = run.evaluations.size() > 1;
+    const Estimates estimates = intervals(after);
+    std::string note = "Precision@1, mean of " + readable(double(after.sets.size())) + " sets";
+    for (const Estimate& e : estimates.groups)
+      if (e.name == "overall") note += ", 95 % interval " + fixed(e.low, 1) + " to " + fixed(e.high, 1);
+    if (two)
+      html += number(fixed(run.evaluations[run.evaluations.size() - 2].summary.overall, 1) + " %",
+                     "Overall, " + escape_html(run.evaluations[run.evaluations.size() - 2].title()),
+                     "chance " + fixed(chance_summary(after).overall, 1) + " %");
+    html += number(fixed(after.overall, 1) + " %", "Overall, " + escape_html(run.evaluations.back().title()), note);
+  }
+  if (run.training) {
+    const TrainingRun& t = *run.training;
+    const auto options = Json::parse(t.options);
+    const bool lora = options.value("lora", false) || !options.value("adapter", std::string()).empty();
+    html += number(readable(double(t.steps.size())), "steps",
+                   "of " + readable(double(t.steps.back().pairs)) + " pairs, in " + duration(t.seconds()));
+    if (t.parameters > 0)
+      html += number(readable(double(t.parameters)), lora ? "parameters in the adapter" : "parameters",
+                     options.value("model_name", std::string()).empty()
+                         ? ""
+                         : "from " + escape_html(options.value("model_name", std::string())));
+  }
+  html += "</div>\n<p class=\"note\">";
+  if (run.training) html += "Trained until " + written(run.training->folder / "log.jsonl") + ". ";
+  if (!run.evaluations.empty()) html += "Evaluated " + written(run.evaluations.back().folder / "summary.json") + ". ";
+  return html + "This page was made " + when(std::time(nullptr)) + " on " + escape_html(processor()) + ", " +
+         readable(threads()) + (threads() == 1 ? " thread" : " threads") + ".</p>\n";
+}
+
+std::string manifest_section(const Run& run, const std::string& version) {
+  std::string html =
+      "<section>\n<h2>How to do it again</h2>\n<p>Options that are not named have the program's defaults. The "
+      "hash of a model is SHA-256 over the files that make its embeddings.</p>\n";
+  std::string commands, options;
+  if (run.training) {
+    const Json of_training = Json::parse(run.training->options);
+    commands += command<TrainOptions>("train", of_training, "output_dir", run.training->folder) + "\n";
+    options += details("Options of train", options_table(of_training));
+  }
+  std::string hashes = "<table class=\"options\">\n";
+  for (const EvaluationRun& evaluation : run.evaluations) {
+    const Json of_evaluation = Json::parse(evaluation.summary.options);
+    commands += command<EvalOptions>("eval", of_evaluation, "encode_output_path", evaluation.folder) + "\n";
+    options += details("Options of eval: " + evaluation.title(), options_table(of_evaluation));
+    const std::string model = of_evaluation.value("model_name", ""), adapter = of_evaluation.value("adapter", "");
+    hashes += "<tr><th scope=\"row\">" + escape_html(model + (adapter.empty() ? "" : " + " + adapter)) + "</th><td>" +
+              escape_html(model_hash(model, adapter)) + "</td></tr>\n";
+  }
+  html += details("Commands", pre(commands));
+  if (!run.evaluations.empty()) html += details("Models", hashes + "</table>\n");
+  return html + options + details("Program", pre(version)) + "</section>\n";
+}
+
+}  // namespace vlm2vec

@@ -1,0 +1,107 @@
+#include "mmeb/report/run.h"
+
+#include <nlohmann/json.hpp>
+
+#include "tensor/error.h"
+#include "tensor/io/files.h"
+#include "tensor/io/json_lines.h"
+#include "tensor/io/safetensors.h"
+
+namespace vlm2vec {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+bool is_training(const fs::path& folder) { return fs::exists(folder / "log.jsonl"); }
+bool is_evaluation(const fs::path& folder) { return fs::exists(folder / "summary.json"); }
+
+// The fields that the report shows; logs of other versions may have more.
+StepLog read_step(const Json& line) {
+  StepLog step;
+  const auto field = [&](const char* name, auto& value) {
+    if (!line.contains(name) || !line[name].is_number()) fail(Exit::data, name, " is no number");
+    line[name].get_to(value);
+  };
+  field("step", step.step), field("pairs", step.pairs), field("loss", step.loss), field("grad_norm", step.grad_norm);
+  field("learning_rate", step.learning_rate), field("in_batch_accuracy", step.in_batch_accuracy);
+  if (line.contains("embed_seconds")) {
+    field("data_seconds", step.data_seconds), field("embed_seconds", step.embed_seconds);
+    field("loss_seconds", step.loss_seconds), field("backward_seconds", step.backward_seconds);
+    field("optimiser_seconds", step.optimiser_seconds);
+  }
+  field("duplicates", step.duplicates), field("seconds", step.seconds), field("peak_bytes", step.peak_bytes);
+  return step;
+}
+
+int64_t count_parameters(const fs::path& folder) {
+  NamedTensors tensors;
+  if (const fs::path adapter = folder / "adapter_model.safetensors"; fs::exists(adapter))
+    tensors = load_safetensors(adapter);
+  else if (fs::exists(folder / "config.json")) tensors = load_checkpoint(folder);
+  int64_t count = 0;
+  for (const auto& [name, tensor] : tensors) count += tensor.numel();
+  return count;
+}
+
+TrainingRun read_training(const fs::path& folder) {
+  TrainingRun run{folder, {}, "{}", count_parameters(folder)};
+  read_json_lines(folder / "log.jsonl", [&](const Json& line) { run.steps.push_back(read_step(line)); });
+  if (const fs::path file = folder / "training_options.json"; fs::exists(file)) {
+    run.options = read_text(file);
+    try {
+      if (!Json::parse(run.options).is_object()) fail(Exit::data, file.string(), ": is no JSON object");
+    } catch (const Json::exception& e) {
+      fail(Exit::data, file.string(), ": is no JSON (", e.what(), ")");
+    }
+  }
+  return run;
+}
+
+}  // namespace
+
+std::vector<double> TrainingRun::series(double StepLog::*field) const {
+  std::vector<double> values;
+  for (const StepLog& step : steps) values.push_back(step.*field);
+  return values;
+}
+
+std::vector<double> TrainingRun::numbers() const {
+  std::vector<double> values;
+  for (const StepLog& step : steps) values.push_back(double(step.step));
+  return values;
+}
+
+double TrainingRun::seconds() const {
+  double sum = 0;
+  for (const StepLog& step : steps) sum += step.seconds;
+  return sum;
+}
+
+Run read_run(const std::vector<fs::path>& folders) {
+  Run run;
+  const auto add = [&](fs::path folder) {
+    folder = (fs::absolute(folder).lexically_normal() / "").parent_path();  // without a slash at the end
+    if (is_training(folder)) {
+      if (run.training)
+        fail(Exit::data, folder.string(), ": is a second training beside ", run.training->folder.string(),
+             "; a report is of one");
+      run.training = read_training(folder);
+    }
+    if (is_evaluation(folder)) run.evaluations.push_back({folder, read_summary(folder)});
+    return is_training(folder) || is_evaluation(folder);
+  };
+  for (const fs::path& folder : folders) {
+    bool found = add(folder);
+    if (!found)
+      for (const char* part : {"model", "untrained", "trained"}) found |= add(folder / part);
+    if (!found)
+      fail(Exit::data, folder.string(), fs::is_directory(folder) ? ": is no run" : ": there is no such folder",
+           "; expected log.jsonl (of train), summary.json (of eval), or folders model, untrained and trained as make "
+           "demo "
+           "leaves them");
+  }
+  return run;
+}
+
+}  // namespace vlm2vec

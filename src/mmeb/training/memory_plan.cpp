@@ -1,0 +1,113 @@
+#include "mmeb/training/memory_plan.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "mmeb/training/bad_rows.h"
+#include "mmeb/training/grad_cache.h"
+#include "mmeb/training/trained_model.h"
+#include "mmeb/training/training_batch.h"
+#include "tensor/host_memory.h"
+
+namespace vlm2vec {
+namespace {
+
+constexpr int64_t kPlannedRows =
+    512;  // of which the pictures most likely still lie in the cache when they are trained on
+
+int64_t largest_chunk(int64_t rows, int64_t chunk_size) { return chunk_size > 0 ? std::min(rows, chunk_size) : rows; }
+
+}  // namespace
+
+MemoryPlan plan_memory(TrainOptions o, const TrainingRows& rows, Device device) {
+  const DryRun dry;
+  MemoryPlan plan;
+  std::vector<std::string> notes;
+  const TrainedModel model = load_trained_model(o, {}, device, notes);
+  const TrainedParameters parameters(parameters_to_train(model, o), model.bf16_storage);
+  const AdamW optimiser(parameters, {});
+  for (const Parameter* p : model.encoder->parameters())
+    if (p->value().is_borrowed()) plan.mapped += p->value().bytes();
+  plan.masters = parameters.values().bytes();
+  plan.gradients = parameters.gradients().bytes();
+  plan.optimiser = optimiser.first_moment().bytes() + optimiser.second_moment().bytes();
+  const int64_t held = memory_statistics().live_bytes;
+  plan.weights = held - plan.masters - plan.gradients - plan.optimiser;
+
+  Encoder& encoder = *model.encoder;
+  encoder.dropout.active = model.has_dropout();
+  BatchOptions batch_options{o.num_hardneg, o.mask_duplicates};
+  if (o.bad_rows == "skip")
+    batch_options.usable = [&](const EncoderInput& input) { return fault_of(encoder, input).empty(); };
+  for (const std::vector<RowId>& ids : rows.upcoming(kPlannedRows)) {
+    const TrainingBatch batch = make_batch(rows, ids, encoder.image_token(), batch_options, device);
+    if (batch.queries.empty()) continue;
+    reset_peak_bytes();
+    reading_rows(o.bad_rows, [&] {
+      contrastive_step(encoder, batch.queries, batch.targets,
+                       {o.temperature, o.gc_q_chunk_size, o.gc_p_chunk_size, batch.matching});
+    });
+    const int64_t peak = memory_statistics().peak_bytes;
+    if (peak <= plan.peak) continue;
+    const int64_t queries = int64_t(batch.queries.size()), targets = int64_t(batch.targets.size());
+    plan.peak = peak;
+    plan.embeddings = 2 * (queries + targets) * encoder.dim() * int64_t(sizeof(float));
+    plan.chunk = std::max<int64_t>(0, peak - held - plan.embeddings);
+    plan.chunk_rows = std::max(largest_chunk(queries, o.gc_q_chunk_size), largest_chunk(targets, o.gc_p_chunk_size));
+  }
+  return plan;
+}
+
+std::string MemoryPlan::table() const {
+  std::string text = "train: memory that this run will take\n";
+  const auto line = [&](const std::string& what, int64_t bytes) {
+    const std::string value = in_bytes(bytes);
+    text += "  " + what + std::string(std::max<size_t>(1, 56 - what.size() - value.size()), ' ') + value + '\n';
+  };
+  if (weights > 0) line("weights, not trained or narrowed", weights);
+  line("weights that are trained", masters);
+  line("gradients", gradients);
+  line("optimiser (two moments)", optimiser);
+  line("embeddings of a batch and their gradients", embeddings);
+  line(sentence("largest chunk, ", chunk_rows, chunk_rows == 1 ? " row" : " rows"), chunk);
+  line("predicted peak", peak);
+  if (mapped > 0) line("beside it, weights read from their file", mapped);
+  line("beside it, pictures kept decoded, at most", kImageCacheBytes);
+  return text;
+}
+
+std::string MemoryPlan::json() const {
+  return nlohmann::ordered_json{{"weights", weights},
+                                {"trained_weights", masters},
+                                {"gradients", gradients},
+                                {"optimiser", optimiser},
+                                {"embeddings", embeddings},
+                                {"largest_chunk", chunk},
+                                {"largest_chunk_rows", chunk_rows},
+                                {"predicted_peak", peak},
+                                {"mapped_weights", mapped},
+                                {"picture_cache_limit", kImageCacheBytes},
+                                {"available", available_memory()}}
+      .dump();
+}
+
+void MemoryPlan::require(int64_t available, const TrainOptions& o) const {
+  if (peak <= available) return;
+  const int64_t rest = peak - chunk, row = std::max<int64_t>(1, chunk / std::max<int64_t>(1, chunk_rows)),
+                fit = (available - rest) / row;
+  std::string cure;
+  if (available > rest && fit >= 1 && fit < chunk_rows)
+    cure = sentence("lower --gc_q_chunk_size and --gc_p_chunk_size to ", fit, ", or less (the largest chunk of ",
+                    chunk_rows, " rows takes ", in_bytes(chunk), ")");
+  else if (available > rest)
+    cure = sentence("lower --resize_max_pixels or --max_len (one row takes ", in_bytes(row), ")");
+  else if (!o.lora && o.adapter.empty())
+    cure = sentence("train adapters with --lora True (weights, gradients and moments of the whole model take ",
+                    in_bytes(masters + gradients + optimiser), ")");
+  else cure = sentence("take a smaller model (its tensors alone take ", in_bytes(rest), ")");
+  if (chunk > rest && !o.gradient_checkpointing) cure += ", or add --gradient_checkpointing True";
+  fail(Exit::resources, "train: the run would take ", in_bytes(peak), " of memory and ", in_bytes(available),
+       " are free; ", cure);
+}
+
+}  // namespace vlm2vec

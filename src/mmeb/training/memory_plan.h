@@ -1,0 +1,33 @@
+// What a training run will take, before it takes it: its first batches are run dry (src/tensor/storage.h), the real
+// code on tensors without memory.
+#pragma once
+#include <string>
+
+#include "mmeb/options.h"
+#include "mmeb/training/training_rows.h"
+#include "tensor/storage.h"
+
+namespace vlm2vec {
+
+// Bytes. Those from `weights` to `chunk` are tensors and sum up to `peak`.
+struct MemoryPlan {
+  int64_t mapped = 0;   // weights that are read where they lie in the checkpoint's files
+  int64_t weights = 0;  // others that are no masters: bf16 ones, vectors of adapters
+  int64_t masters = 0;  // the numbers that are trained
+  int64_t gradients = 0, optimiser = 0;
+  int64_t embeddings = 0;  // GradCache: of all rows of a batch, and their gradients
+  int64_t chunk = 0;       // the most that embedding and differentiating one chunk takes
+  int64_t peak = 0;        // the most that is alive at one time
+  int64_t chunk_rows = 0;  // of the largest chunk
+
+  std::string table() const;  // in lines, for the user
+  std::string json() const;   // in one line
+  // Exit::resources if `peak` is more than `available` bytes, with the option to lower, and to what.
+  void require(int64_t available, const TrainOptions& options) const;
+};
+
+// Of batches to come until 512 rows are seen, at least of one step. Rows of other lengths may need more later.
+// Errors: those of loading the model and reading the rows.
+MemoryPlan plan_memory(TrainOptions options, const TrainingRows& rows, Device device);
+
+}  // namespace vlm2vec

@@ -1,0 +1,44 @@
+#include "tensor/io/folder_lock.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cerrno>
+#include <cstring>
+#include <vector>
+
+#include "tensor/error.h"
+
+namespace vlm2vec {
+namespace fs = std::filesystem;
+
+FolderLock::FolderLock(const fs::path& folder)
+    : descriptor_(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+  if (descriptor_ < 0) fail(Exit::resources, folder.string(), ": cannot be opened (", std::strerror(errno), ")");
+  // File systems that know no locks (some network ones) go without.
+  if (flock(descriptor_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
+  ::close(descriptor_);
+  fail(Exit::usage, folder.string(), ": another process is writing into this folder; wait for it, or choose another");
+}
+
+FolderLock::~FolderLock() { ::close(descriptor_); }
+
+void remove_leftovers(const fs::path& folder) {
+  std::vector<fs::path> leftovers;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    for (const std::string mark : {".tmp-", ".old-"}) {
+      const size_t at = name.rfind(mark);
+      if (at == name.npos || at + mark.size() == name.size()) continue;
+      if (std::all_of(name.begin() + std::ptrdiff_t(at + mark.size()), name.end(),
+                      [](unsigned char c) { return std::isdigit(c); }))
+        leftovers.push_back(entry.path());
+    }
+  }
+  for (const fs::path& leftover : leftovers) fs::remove_all(leftover);
+}
+
+}  // namespace vlm2vec
