@@ -3,19 +3,14 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <ctime>
 #include <vector>
 
 #include "tensor/cpu/simd/simd.h"
+#include "tensor/cpu/speed.h"
 #include "tensor/random.h"
 
 using namespace vlm2vec;
 
-static double cpu_seconds() {
-  timespec t;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-  return double(t.tv_sec) + 1e-9 * double(t.tv_nsec);
-}
 template <class F>
 static double median_seconds(double flops, F f) {
   const int repeat = std::max(1, int(5e7 / flops));

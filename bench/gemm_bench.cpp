@@ -1,63 +1,17 @@
 // Matrix products at the shapes of training, one thread: GFLOP/s and the share of what fused multiply-adds on registers
 // alone reach in the same seconds. VLM2VEC_ISA picks the instruction set.
 //   gemm_bench [rounds]
-#include <immintrin.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <ctime>
 #include <utility>
 #include <vector>
 
 #include "tensor/cpu/simd/simd.h"
+#include "tensor/cpu/speed.h"
 #include "tensor/random.h"
 
 using namespace vlm2vec;
-
-static double cpu_seconds() {  // of this thread: what neighbours take does not count
-  timespec t;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-  return double(t.tv_sec) + 1e-9 * double(t.tv_nsec);
-}
-
-// Twelve or 24 independent chains, enough to hide the latency of two pipes, on numbers with all their digits: easy ones
-// (zeros, one constant) take less power, and the clock is higher than any real product sees.
-alignas(64) static float numbers[48];
-__attribute__((target("avx512f"))) static float chains_avx512(long n) {
-  __m512 s[24], a = _mm512_load_ps(numbers), b = _mm512_load_ps(numbers + 16);
-#pragma GCC unroll 24
-  for (int j = 0; j < 24; ++j) s[j] = _mm512_set1_ps(numbers[j]);
-  for (long i = 0; i < n; ++i) {
-#pragma GCC unroll 24
-    for (int j = 0; j < 24; ++j) s[j] = _mm512_fmadd_ps(a, b, s[j]);
-  }
-#pragma GCC unroll 24
-  for (int j = 1; j < 24; ++j) s[0] = _mm512_add_ps(s[0], s[j]);
-  return s[0][0];
-}
-__attribute__((target("avx2,fma"))) static float chains_avx2(long n) {
-  __m256 s[12], a = _mm256_load_ps(numbers), b = _mm256_load_ps(numbers + 8);
-#pragma GCC unroll 12
-  for (int j = 0; j < 12; ++j) s[j] = _mm256_set1_ps(numbers[j]);
-  for (long i = 0; i < n; ++i) {
-#pragma GCC unroll 12
-    for (int j = 0; j < 12; ++j) s[j] = _mm256_fmadd_ps(a, b, s[j]);
-  }
-#pragma GCC unroll 12
-  for (int j = 1; j < 12; ++j) s[0] = _mm256_add_ps(s[0], s[j]);
-  return s[0][0];
-}
-static double peak() {  // GFLOP/s; 0 without fused multiply-adds
-  const int lanes = simd().lanes;
-  if (lanes < 8) return 0;
-  const long n = lanes == 16 ? 500000 : 1000000;
-  volatile float sink;
-  const double begin = cpu_seconds();
-  sink = lanes == 16 ? chains_avx512(n) : chains_avx2(n);
-  (void)sink;
-  return 2.0 * double(n) * (lanes == 16 ? 24 * 16 : 12 * 8) / (cpu_seconds() - begin) * 1e-9;
-}
 
 int main(int argc, char** argv) {
   const int rounds = argc > 1 ? std::atoi(argv[1]) : 15;
@@ -82,7 +36,6 @@ int main(int argc, char** argv) {
     }
   std::vector<float> a(3600 * 1536), b(a.size()), c(a.size());
   Random random(1);
-  for (float& x : numbers) x = float(random.normal());
   for (size_t i = 0; i < a.size(); ++i) a[i] = uniform(random.word()) - 0.5f, b[i] = uniform(random.word()) - 0.5f;
   std::vector<uint16_t> b_bf16;
   for (float x : b) b_bf16.push_back(bf16(x).bits);
@@ -106,7 +59,7 @@ int main(int argc, char** argv) {
     const int repeat = std::max(1, int(6e8 / flops));
     std::vector<double> rates, peaks;
     for (int i = 0; i < rounds; ++i) {
-      peaks.push_back(peak());
+      peaks.push_back(fma_peak());
       const double begin = cpu_seconds();
       for (int j = 0; j < repeat; ++j) simd().gemm(task, 0, p.m, 0, p.n);
       rates.push_back(flops * repeat / (cpu_seconds() - begin) * 1e-9);

@@ -1,6 +1,10 @@
 // The program as its users and their scripts meet it: its options, errors and exit codes.
+#include <sys/resource.h>
+
 #include <algorithm>
+#include <chrono>
 #include <regex>
+#include <set>
 
 #include "cli_fixture.h"
 
@@ -12,7 +16,7 @@ std::vector<std::string> commands(const std::string& listing) {
   std::vector<std::string> names;
   std::istringstream lines(listing);
   for (std::string line; std::getline(lines, line);)
-    if (std::smatch match; std::regex_match(line, match, std::regex("  (\\w+(?: \\w+)?)  +\\S.*")))
+    if (std::smatch match; std::regex_match(line, match, std::regex("  ([a-z]+(?: [a-z]+)?)  +\\S.*")))
       names.push_back(match[1]);
   return names;
 }
@@ -29,29 +33,95 @@ TEST_F(Cli, WithoutOrWithAnUnknownCommandListsTheCommands) {
   const Result help = run("--help");
   EXPECT_EQ(help.code, 0);
   EXPECT_TRUE(has(help.out, "Usage:"));
-  EXPECT_EQ(run("data --help").out, help.out);
+  EXPECT_TRUE(has(help.out, "Exit codes:\n  0  ok\n") && has(help.out, "\n  5  "));
+  const Result data = run("data --help");
+  EXPECT_EQ(data.code, 0);
+  EXPECT_TRUE(has(data.out, "data leaks") && !has(data.out, "tokenize")) << data.out;
+  EXPECT_EQ(run("data").code, 2);
+  EXPECT_EQ(run("data cta").code, 2);
   EXPECT_TRUE(has(run("data cta").err, "no command \"data cta\"; the nearest is \"data cat\""));
   EXPECT_EQ(run("--version").out, run("version").out);
 }
 
+// The same layout everywhere: purpose, usage, each option with its value's kind and default, an example.
 TEST_F(Cli, HelpOfEveryCommandHasPurposeDefaultsAndAnExample) {
   const std::vector<std::string> all = commands(run("--help").out);
-  EXPECT_GE(all.size(), 8u);
+  EXPECT_GE(all.size(), 22u);
+  const std::set<std::string> texts = {"instruction", "model_size", "target", "text"};
   for (const std::string& command : all) {
     const Result help = run(command + " --help");
     EXPECT_EQ(help.code, 0) << command;
     EXPECT_EQ(help.err, "") << command;
-    EXPECT_TRUE(has(help.out, "Example:\n  vlm2vec " + command)) << help.out;
+    EXPECT_TRUE(has(help.out, "\n\nUsage: vlm2vec " + command + " ")) << help.out;
+    EXPECT_TRUE(has(help.out, "\n\nExample:\n  vlm2vec " + command)) << help.out;
     EXPECT_TRUE(std::isupper(static_cast<unsigned char>(help.out[0]))) << help.out;
+    EXPECT_EQ(help.out.find(".\n\nUsage:"), help.out.find('\n') - 1) << "the purpose is a sentence: " << help.out;
     std::istringstream lines(help.out);
+    for (std::string line; std::getline(lines, line);)
+      if (!line.starts_with("  vlm2vec ")) EXPECT_LE(line.size(), 108u) << line;  // of 100 letters
+    std::string page = help.out.substr(0, help.out.find("  -h, --help"));
     int options = 0;
-    for (std::string line; std::getline(lines, line);) {
-      if (!line.starts_with("  --")) continue;
-      ++options;
-      EXPECT_EQ(line.back(), ']') << command << ": no default in: " << line;
+    for (size_t at = 0; (at = page.find("\n  --", at)) != std::string::npos; ++options) {
+      const size_t end = std::min(page.find("\n  --", at + 1), page.size() - 1);
+      std::string entry = page.substr(at + 5, end - at - 5), name, kind;
+      std::istringstream(entry) >> name >> kind;
+      EXPECT_EQ(entry.back(), ']') << command << ": no default in: " << entry;
+      EXPECT_TRUE(kind != "TEXT" || texts.contains(name)) << command << " --" << name << " takes no text";
+      at = end;
     }
-    EXPECT_GE(options, 1) << command;
+    EXPECT_GE(options, command == "completion" ? 0 : 1) << command;
   }
+}
+
+// Nobody who pipes, and nobody who sets NO_COLOR, gets escape codes: there are none, even on a terminal.
+TEST_F(Cli, PrintsNoEscapeCodes) {
+  make_model();
+  const std::string train =
+      "train --model_name model --dataset_name train --per_device_train_batch_size 4 --max_steps 2 --output_dir ";
+  const Result piped = run(train + "a");
+  EXPECT_EQ(piped.code, 0) << piped.err;
+  EXPECT_FALSE(has(piped.err, "\x1b") || has(piped.err, "\r")) << piped.err;
+  if (std::system("command -v script >/dev/null") != 0) GTEST_SKIP() << "needs script(1) for a terminal";
+  for (const std::string variable : {"", "NO_COLOR=1 "}) {
+    write("line", variable + "'" PROGRAM "' " + train + "b && rm -r b");
+    const Result terminal = run("version >/dev/null && script -qec 'sh line' /dev/null </dev/null");
+    EXPECT_EQ(terminal.code, 0) << terminal.out;
+    EXPECT_TRUE(has(terminal.out, "\r")) << "no terminal: " << terminal.out;
+    EXPECT_FALSE(has(terminal.out, "\x1b")) << terminal.out;
+  }
+}
+
+TEST_F(Cli, DoctorMeasuresInSeconds) {
+  const auto begin = std::chrono::steady_clock::now();
+  const Result r = run("doctor --json");
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+  ASSERT_EQ(r.code, 0) << r.err;
+  const Json found = Json::parse(r.out);
+  EXPECT_EQ(std::count(r.out.begin(), r.out.end(), '\n'), 1);
+  EXPECT_GT(found.at("read_bandwidth_gb_per_s"), 0.1);
+  EXPECT_EQ(found.at("fma_peak_gflops_one_core") > 1, found.at("instruction_set") != "base");
+  EXPECT_GT(found.at("available_memory_bytes"), 1 << 20);
+  EXPECT_EQ(found.at("instruction_set"), Json::parse(run("version --json").out).at("instruction_set"));
+  EXPECT_EQ(run("doctor", "VLM2VEC_ISA=base ").code, 0);
+  EXPECT_LT(seconds.count(), 15) << "expected 3 s on an idle machine";
+}
+
+// Processor time, the best of ten: what neighbours take does not count.
+TEST_F(Cli, HelpComesWithinTenMilliseconds) {
+  if (has(run("version").out, "sanitizers")) GTEST_SKIP() << "sanitizers start slowly";
+  const auto spent = [] {
+    rusage usage{};
+    getrusage(RUSAGE_CHILDREN, &usage);
+    return double(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           1e-6 * double(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+  };
+  double best = 1;
+  for (int i = 0; i < 10; ++i) {
+    const double before = spent();
+    ASSERT_EQ(std::system("'" PROGRAM "' --help >/dev/null"), 0);
+    best = std::min(best, spent() - before);
+  }
+  EXPECT_LE(best, 0.010);
 }
 
 TEST_F(Cli, UnknownOptionNamesTheNearest) {
@@ -146,11 +216,22 @@ TEST_F(Cli, ThreadsThatTheSystemRefusesAreExit4) {
   EXPECT_TRUE(has(r.err, "ask for fewer with --threads")) << r.err;
 }
 
+TEST_F(Cli, SelftestShowsWhatItMeasures) {
+  const Result r = run("selftest --seed 7 --quiet --json");
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_EQ(r.err, "");
+  const Json checks = Json::parse(r.out).at("checks");
+  EXPECT_GT(checks.size(), 10u);
+  for (const Json& check : checks) EXPECT_LE(check.at("measured"), check.at("limit")) << check;
+}
+
 TEST_F(Cli, VersionIsOneLineOfJson) {
   const Result r = run("version --json");
   ASSERT_EQ(r.code, 0);
   const Json version = Json::parse(r.out);
-  EXPECT_TRUE(version.at("libraries").contains("zlib"));
+  for (const char* library : {"zlib", "libzip", "pcre2", "libcrypto", "glibc"})
+    EXPECT_TRUE(version.at("libraries").contains(library)) << library;
+  EXPECT_TRUE(has(version.at("build"), "-O") && has(version.at("compiler"), "g++")) << r.out;
   EXPECT_EQ(std::count(r.out.begin(), r.out.end(), '\n'), 1);
 }
 

@@ -232,6 +232,7 @@ TEST_F(Data, LeaksAreFound) {
   EXPECT_TRUE(leaks.at("leaks"));
   EXPECT_TRUE(has(run("data leaks a b --quiet").out, "row 2 of A (query), B row 3 of B (query)"));
   EXPECT_EQ(run("data leaks a b --fail True --quiet").code, 1);
+  EXPECT_EQ(Json::parse(run("data leaks a b --json --quiet --distance 0").out).at("near_pictures").at("shared"), 0);
   fs::remove_all(folder_ / "b/B");
   write_rows("b/C/original.jsonl", {train_row("t", "other.png", "cat")});
   EXPECT_EQ(run("data leaks a b --fail True --quiet").code, 0);  // a word that labels share is no leak

@@ -2,13 +2,14 @@
 
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
-#include <CLI/Formatter.hpp>
+#include <CLI/Formatter.hpp>  // App has one
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <iostream>
 #include <type_traits>
 
+#include "cli/metavariables.h"
 #include "tensor/error.h"
 #include "tensor/nearest.h"
 #include "tensor/parallel.h"
@@ -23,11 +24,11 @@ template <class T>
 constexpr bool is_list = std::is_same_v<T, std::vector<std::string>>;
 
 template <class T>
-std::string kind_of() {
+std::string kind_of(const std::string& command, const std::string& option) {
   if constexpr (std::is_same_v<T, bool>) return "[True|False]";
   if constexpr (std::is_integral_v<T>) return "N";
   if constexpr (std::is_floating_point_v<T>) return "X";
-  return is_list<T> ? "A B ..." : "TEXT";
+  return metavariable(command, option) + (is_list<T> ? "..." : "");
 }
 
 template <class T>
@@ -101,8 +102,8 @@ void CommandLine::operator()(const std::string& name, T& value, const std::strin
     value = parse_values<T>(values, option);
   };
   const std::string standard = text_of(value);
-  options_.push_back({name, kind_of<T>(), help, standard.empty() ? "none" : standard, std::is_same_v<T, bool> ? 0 : 1,
-                      is_list<T> ? -1 : 1, assign});
+  options_.push_back({name, kind_of<T>(command_, name), help, standard.empty() ? "none" : standard,
+                      std::is_same_v<T, bool> ? 0 : 1, is_list<T> ? -1 : 1, assign});
 }
 template void CommandLine::operator()(const std::string&, bool&, const std::string&);
 template void CommandLine::operator()(const std::string&, int&, const std::string&);
@@ -135,8 +136,8 @@ void CommandLine::device(Device& device) {
   const auto assign = [&device, option = command_ + ": --device"](const std::vector<std::string>& values) {
     device = parse_device(parse_values<std::string>(values, option));
   };
-  options_.push_back(
-      {"device", "NAME", "cpu, emu (the GPU kernels, emulated: slow) or cuda", name_of(device), 1, 1, assign});
+  options_.push_back({"device", metavariable(command_, "device"), "emu: the GPU kernels, emulated, slow",
+                      name_of(device), 1, 1, assign});
 }
 
 void CommandLine::quiet(bool& quiet) {
@@ -175,17 +176,13 @@ Arguments CommandLine::normalise(const Arguments& arguments) const {
 }
 
 bool CommandLine::parse(const Arguments& arguments) {
-  CLI::App app(purpose_, "vlm2vec " + command_ + (words_ ? " " + words_name_ : ""));
-  app.allow_extras()->footer((words_ ? words_name_ + ": " + words_help_ + "\n\n" : "") + foreign_names() +
-                             "Example:\n  vlm2vec " + example_);
-  app.set_help_flag("--help,-h", "this page");
-  app.get_formatter()->column_width(44);
+  CLI::App app;
+  app.allow_extras()->set_help_flag("--help,-h");
   std::vector<CLI::Option*> parsed;
   for (const Option& option : options_) {
-    const std::string help = option.help + " [" + (option.required ? "required" : option.standard) + "]";
-    parsed.push_back(app.add_option("--" + option.name, help)->type_name(option.kind));
+    parsed.push_back(app.add_option("--" + option.name));
     if (option.foreign)
-      parsed.back()->expected(0, CLI::detail::expected_max_vector_size)->allow_extra_args()->take_all()->group("");
+      parsed.back()->expected(0, CLI::detail::expected_max_vector_size)->allow_extra_args()->take_all();
     else if (option.most < 0) parsed.back()->expected(-1)->take_all();
     else parsed.back()->expected(option.least, option.most)->take_all();
   }
@@ -194,7 +191,7 @@ bool CommandLine::parse(const Arguments& arguments) {
   try {
     app.parse(reversed);  // takes the last one first
   } catch (const CLI::CallForHelp&) {
-    std::cout << app.help();
+    std::cout << help_page();
     return false;
   } catch (const CLI::ParseError& e) {
     fail(Exit::usage, command_, ": ", e.what());

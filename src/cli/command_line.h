@@ -62,6 +62,7 @@ class CommandLine {
   Arguments normalise(const Arguments& arguments) const;
   Arguments resolve_aliases(const Arguments& arguments) const;
   std::string foreign_names() const;
+  std::string help_page() const;  // help_page.cpp
 
   std::string command_, purpose_, example_;
   std::vector<Option> options_;

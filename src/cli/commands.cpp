@@ -24,6 +24,7 @@ const std::vector<Command>& commands() {
       {"compare", "Show where two evaluations differ, and whether more than by chance.", run_compare},
       {"report", "Write a run's curves, scores and examples as one HTML page.", run_report},
       {"embed", "Turn lines of text and pictures into unit vectors.", run_embed},
+      {"search", "Find the rows nearest to a query among the vectors that embed wrote, exactly.", run_search},
       {"explain", "Show every stage of one input on its way through a model, and save them.", run_explain},
       {"parity", "Compare every stage with a reference implementation's and write a certificate.", run_parity},
       {"merge", "Write a checkpoint with an adapter merged into its weights.", run_merge},
@@ -31,18 +32,27 @@ const std::vector<Command>& commands() {
       {"image", "Decode and resize pictures to the bytes that a model sees.", run_image},
       {"selftest", "Check gradients, GradCache, the loss and batch-invariance on this machine, in seconds.",
        run_selftest},
+      {"doctor", "Measure this machine and say what of it the program can use, in seconds.", run_doctor},
+      {"completion", "Print the script that completes commands, options and files in a shell.", run_completion},
       {"version", "Print version, build and libraries.", run_version},
   };
   return list;
 }
 
-std::string usage() {
+// Of the commands whose names begin so.
+std::string usage(const std::string& group = "") {
   std::ostringstream text;
-  text << "Usage: vlm2vec COMMAND [OPTIONS]\n\nCommands:\n" << std::left;
-  for (const Command& command : commands()) text << "  " << std::setw(13) << command.name << command.purpose << '\n';
-  text << "\nvlm2vec COMMAND --help shows a command's options and an example.";
+  text << "Usage: vlm2vec " << group << "COMMAND [OPTIONS]\n\nCommands:\n" << std::left;
+  for (const Command& command : commands())
+    if (command.name.starts_with(group)) text << "  " << std::setw(14) << command.name << command.purpose << '\n';
+  text << "\nvlm2vec " << group << "COMMAND --help shows a command's options and an example.";
+  if (group.empty())
+    text << "\n\nExit codes:\n  0  ok\n  1  a check or a run failed\n  2  wrong usage\n  3  bad input data\n"
+         << "  4  out of memory or disk\n  5  no such device";
   return text.str();
 }
+
+constexpr const char* kData = "data ";  // commands of two words
 
 }  // namespace
 
@@ -50,9 +60,11 @@ Exit run_command(const Arguments& words) {
   if (words.empty()) fail(Exit::usage, "no command was given\n\n", usage());
   if (words[0] == "--version") return run_command({"version"});
   const std::string one = words[0], two = words.size() > 1 ? one + " " + words[1] : one;
-  const std::string& asked = one == "data" && words.size() > 1 ? words[1] : one;
+  const std::string group = one == "data" ? kData : "";
+  if (one == "data" && words.size() == 1) fail(Exit::usage, "data: which of its commands?\n\n", usage(group));
+  const std::string& asked = group.empty() ? one : words[1];
   if (asked == "--help" || asked == "-h" || asked == "help") {
-    std::cout << usage() << '\n';
+    std::cout << usage(group) << '\n';
     return Exit::ok;
   }
   std::vector<std::string> names;
@@ -62,9 +74,9 @@ Exit run_command(const Arguments& words) {
       return command.run(command, Arguments(words.begin() + 1 + of_two_words, words.end()));
     names.push_back(command.name);
   }
-  const std::string& unknown = one == "data" ? two : one;
-  fail(Exit::usage, "there is no command \"", unknown, "\"; the nearest is \"", nearest(unknown, names), "\"\n\n",
-       usage());
+  const std::string& unknown = group.empty() ? one : two;
+  fail(Exit::usage, "there is no command \"", unknown, "\"; the nearest is \"", nearest(unknown, names),
+       "\"; see vlm2vec --help");
 }
 
 }  // namespace vlm2vec

@@ -14,12 +14,14 @@ struct Command {
 };
 
 Exit run_compare(const Command& command, const Arguments& arguments);
+Exit run_completion(const Command& command, const Arguments& arguments);
 Exit run_data_cat(const Command& command, const Arguments& arguments);
 Exit run_data_check(const Command& command, const Arguments& arguments);
 Exit run_data_leaks(const Command& command, const Arguments& arguments);
 Exit run_data_mini(const Command& command, const Arguments& arguments);
 Exit run_data_preview(const Command& command, const Arguments& arguments);
 Exit run_data_stats(const Command& command, const Arguments& arguments);
+Exit run_doctor(const Command& command, const Arguments& arguments);
 Exit run_init(const Command& command, const Arguments& arguments);
 Exit run_train(const Command& command, const Arguments& arguments);
 Exit run_eval(const Command& command, const Arguments& arguments);
@@ -31,6 +33,7 @@ Exit run_merge(const Command& command, const Arguments& arguments);
 Exit run_image(const Command& command, const Arguments& arguments);
 Exit run_tokenize(const Command& command, const Arguments& arguments);
 Exit run_report(const Command& command, const Arguments& arguments);
+Exit run_search(const Command& command, const Arguments& arguments);
 Exit run_selftest(const Command& command, const Arguments& arguments);
 Exit run_version(const Command& command, const Arguments& arguments);
 

@@ -1,5 +1,8 @@
 #include "mmeb/data/data_preview.h"
 
+#include <iostream>
+#include <nlohmann/json.hpp>
+
 #include "cli/commands.h"
 #include "cli/data_folder_options.h"
 #include "tensor/io/files.h"
@@ -10,12 +13,14 @@ Exit run_data_preview(const Command& command, const Arguments& arguments) {
   DataFolderOptions options;
   std::string output;
   int64_t limit = 20;
+  bool json = false;
   CommandLine line(command.name, command.purpose, "data preview MMEB-eval --output page.html --limit 5");
   declare(line, options);
   line("output", output, "the HTML file to write");
   line("limit", limit, "the first N rows of each set");
   line.require({"output"});
   line.threads();
+  line.json(json);
   if (!line.parse(arguments)) return Exit::ok;
 
   if (limit < 1) fail(Exit::usage, "data preview: --limit: got ", limit, ", expected 1 or more");
@@ -23,6 +28,9 @@ Exit run_data_preview(const Command& command, const Arguments& arguments) {
   check_output_file(output, options.folders[0]);
   write_atomically(output, [&](std::ostream& page) { write_preview(page, data, limit); });
   print_notes(data);
+  size_t sets = 0;
+  for (const DataFolder& folder : data) sets += folder.sets.size();
+  if (json) std::cout << nlohmann::ordered_json{{"output", output}, {"sets", sets}} << '\n';
   return Exit::ok;
 }
 

@@ -3,55 +3,18 @@
 
 #include "cli/commands.h"
 #include "mmeb/evaluation/embedding_cache.h"
+#include "mmeb/evaluation/model_hash.h"
 #include "mmeb/interrupt.h"
 #include "mmeb/progress.h"
+#include "mmeb/search/input_rows.h"
+#include "mmeb/search/vector_index.h"
 #include "tensor/io/files.h"
-#include "tensor/io/json_lines.h"
 #include "tensor/io/npy.h"
+#include "tensor/io/sha256.h"
 #include "vlm/prompt.h"
 
 namespace vlm2vec {
-namespace {
-
 namespace fs = std::filesystem;
-
-// {"text", "instruction", "image": path or [paths]}, not all absent. A picture that is not there is said now, not hours
-// later.
-std::vector<EncoderInput> read_inputs(const fs::path& file, const fs::path& image_dir, const std::string& prompt,
-                                      const std::string& image_token) {
-  std::vector<EncoderInput> rows;
-  read_json_lines(file, [&](const nlohmann::ordered_json& row) {
-    for (const auto& [key, value] : row.items())
-      if (key != "text" && key != "image" && key != "instruction" && key != "id")
-        fail(Exit::data, "has the unknown field ", key, "; expected text, image, instruction or id");
-    const bool text = row.contains("text"), instruction = row.contains("instruction");
-    const bool image = row.contains("image") && !row["image"].is_null() && row["image"] != "";
-    if (!text && !image && !instruction) fail(Exit::data, "has neither text nor image");
-    EncoderInput input;
-    input.row = sentence("row ", rows.size() + 1, " of ", file.string());
-    std::vector<std::string> names;
-    if (image && row["image"].is_array()) names = text_list_field(row, "image");
-    else if (image) names = {text_field(row, "image")};
-    for (const std::string& name : names) {
-      input.images.push_back(image_dir / name);
-      if (!fs::exists(input.images.back())) fail(Exit::data, input.images.back().string(), ": no such picture");
-    }
-    const PromptParts parts{instruction ? text_field(row, "instruction") : "", text ? text_field(row, "text") : "",
-                            names.size()};
-    input.text = build_prompt(prompt, parts, image_token);
-    rows.push_back(std::move(input));
-  });
-  return rows;
-}
-
-// How the vectors were made.
-nlohmann::json description(ModelOptions model, const std::string& prompt, size_t rows, int64_t dimensions) {
-  nlohmann::json how = {{"prompt", prompt}, {"rows", rows}, {"dimensions", dimensions}};
-  model.fields([&](const char* name, const auto& value, const char*) { how[name] = value; });
-  return how;
-}
-
-}  // namespace
 
 Exit run_embed(const Command& command, const Arguments& arguments) {
   ModelOptions model;
@@ -65,11 +28,10 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
   line("input", input, "lines {\"text\": ..., \"image\": path or [paths], \"instruction\": ...}");
   line("prompt", prompt,
        "raw: the text is the prompt, with an image token for each picture; vlm2vec-v1, vlm2vec-v2: built as the "
-       "official "
-       "code does");
+       "official code does");
   line("image_dir", image_dir, "joined before relative picture paths (default: the folder of the input)");
   line("output", output,
-       "NumPy file to write: f32 [lines, dimensions], rows of length 1; FILE.json beside it says how");
+       "NumPy file to write: f32 [lines, dimensions], rows of length 1; FILE.json beside it says how (for search)");
   line("batch_size", batch_size, "lines embedded at a time; results do not depend on it");
   line("embedding_cache", embedding_cache,
        "folder that keeps vectors for later: those of the same model, options, text and pictures are not made again");
@@ -82,11 +44,14 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
 
   if (batch_size < 1) fail(Exit::usage, "embed: --batch_size: got ", batch_size, ", expected at least 1");
   check_output_file(output, input);
+  if (image_dir.empty()) image_dir = fs::path(input).parent_path();
   build_prompt(prompt, {}, "");  // a wrong style is said before the model is loaded
+  const ModelHash hash(model.model_name, model.adapter, "");
+  VectorOrigin origin{model, hex(hash.digest()), prompt};
+  if (fs::is_regular_file(input))  // what comes through a pipe cannot be read again
+    origin.input = input, origin.image_dir = image_dir, origin.input_sha256 = hash_of_file(input);
   Embedder embedder(model, embedding_cache, device, quiet);
-  const std::vector<EncoderInput> rows =
-      read_inputs(input, image_dir.empty() ? fs::path(input).parent_path() : fs::path(image_dir), prompt,
-                  embedder.encoder().image_token());
+  const std::vector<EncoderInput> rows = read_inputs(input, image_dir, prompt, embedder.encoder().image_token());
   Progress progress("embed", int64_t(rows.size()), quiet);
   const auto update = [&](int64_t done) {
     if (interrupted() && done < int64_t(rows.size()))
@@ -94,11 +59,13 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
     progress.update(done);
   };
   const InterruptGuard guard;  // a signal waits until what is being written is whole
-  write_npy(output, embedder.embed(rows, batch_size, update));
+  const Tensor vectors = embedder.embed(rows, batch_size, update);
+  hash.require_unchanged();
+  write_npy(output, vectors);
   progress.note(embedder.encoder().flaw_note());
   progress.note(embedder.cache_note());
   if (fs::is_regular_file(output))  // not a pipe or a device
-    write_json(output + ".json", description(model, prompt, rows.size(), embedder.encoder().dim()));
+    write_origin(output, origin, vectors);
   if (json)
     std::cout << nlohmann::ordered_json{{"rows", rows.size()},
                                         {"dimensions", embedder.encoder().dim()},

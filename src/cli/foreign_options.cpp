@@ -1,5 +1,4 @@
 // Options of other programs on our command lines: other names, agreed values, and those without meaning here.
-#include <algorithm>
 #include <iostream>
 
 #include "cli/command_line.h"
@@ -48,25 +47,6 @@ Arguments CommandLine::resolve_aliases(const Arguments& arguments) const {
     result.push_back(ours->second);
   }
   return result;
-}
-
-// One paragraph of at most 100 columns, in alphabetical order.
-std::string CommandLine::foreign_names() const {
-  std::vector<std::string> words;
-  for (const Option& option : options_)
-    if (option.foreign) words.push_back(option.name);
-  for (const auto& [name, alias] : aliases_) words.push_back(name + " (--" + alias.option + ")");
-  if (words.empty()) return "";
-  std::sort(words.begin(), words.end());
-  std::string text = "Also taken from official command lines; what would change the result is refused:";
-  size_t column = 100;
-  for (size_t i = 0; i < words.size(); ++i) {
-    const std::string word = words[i] + (i + 1 < words.size() ? "," : "");
-    const bool fits = column + 1 + word.size() <= 100;
-    text += (fits ? " " : "\n  ") + word;
-    column = (fits ? column + 1 : 2) + word.size();
-  }
-  return text + "\n\n";
 }
 
 }  // namespace vlm2vec

@@ -25,11 +25,7 @@ Json hashes(const fs::path& folder) {
         type == ".safetensors" || type == ".json" || type == ".txt" || type == ".bin")
       files.push_back(entry.path());
   std::sort(files.begin(), files.end());
-  for (const fs::path& file : files) {
-    const auto bytes = MappedFile::open(file);
-    list[file.filename().string()] =
-        hex(sha256({reinterpret_cast<const char*>(bytes->bytes().data()), bytes->bytes().size()}));
-  }
+  for (const fs::path& file : files) list[file.filename().string()] = hash_of_file(file);
   return list;
 }
 

@@ -1,11 +1,17 @@
+#include <gnu/libc-version.h>
+#include <openssl/crypto.h>
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
 #include <png.h>
 #include <snappy.h>
 #include <utf8proc.h>
 #include <webp/decode.h>
+#include <zip.h>
 #include <zlib.h>
 #include <zstd.h>
 
 #include <CLI/Version.hpp>
+#include <cstring>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
@@ -21,6 +27,8 @@
 namespace vlm2vec {
 
 nlohmann::ordered_json version_json() {
+  char pcre2[64] = "";
+  pcre2_config(PCRE2_CONFIG_VERSION, pcre2);
   const int webp = WebPGetDecoderVersion();
   std::vector<std::string> found;
   for (const Simd* isa : available_isas()) found.push_back(isa->name);
@@ -29,13 +37,18 @@ nlohmann::ordered_json version_json() {
           {"compiler", "g++ " __VERSION__},
           {"instruction_sets", found},
           {"instruction_set", isa_name()},
+          {"cuda", "not linked"},
           {"libraries",
-           {{"libpng", png_get_libpng_ver(nullptr)},
+           {{"glibc", gnu_get_libc_version()},
+            {"libcrypto", OpenSSL_version(OPENSSL_VERSION_STRING)},
+            {"libpng", png_get_libpng_ver(nullptr)},
             {"libjpeg-turbo", LIBJPEG_VERSION},
             {"libwebp", sentence(webp >> 16, ".", webp >> 8 & 255, ".", webp & 255)},
             {"zlib", zlibVersion()},
             {"snappy", sentence(SNAPPY_MAJOR, ".", SNAPPY_MINOR, ".", SNAPPY_PATCHLEVEL)},
             {"zstd", ZSTD_versionString()},
+            {"libzip", zip_libzip_version()},
+            {"pcre2", std::string(pcre2, std::strcspn(pcre2, " "))},
             {"utf8proc", utf8proc_version()},
             {"nlohmann-json",
              sentence(NLOHMANN_JSON_VERSION_MAJOR, ".", NLOHMANN_JSON_VERSION_MINOR, ".", NLOHMANN_JSON_VERSION_PATCH)},
@@ -54,7 +67,7 @@ Exit run_version(const Command& command, const Arguments& arguments) {
     return Exit::ok;
   }
   std::cout << "vlm2vec " << VLM2VEC_VERSION << " (" << VLM2VEC_BUILD << ", g++ " << __VERSION__
-            << ")\ninstruction sets:";
+            << "; CUDA is not linked)\ninstruction sets:";
   for (const std::string name : version["instruction_sets"])
     std::cout << ' ' << name << (name == isa_name() ? " (used)" : "");
   std::cout << "\nlibraries:";

@@ -155,8 +155,8 @@ int cores() {  // that this process may run on
   cpu_set_t set;
   return sched_getaffinity(0, sizeof set, &set) == 0 ? std::max(1, CPU_COUNT(&set)) : 1;
 }
-std::unique_ptr<Pool>& pool() {
-  static std::unique_ptr<Pool> pool = std::make_unique<Pool>(cores());
+std::unique_ptr<Pool>& pool(int threads = cores()) {  // that many if it is not there yet
+  static std::unique_ptr<Pool> pool = std::make_unique<Pool>(threads);
   return pool;
 }
 
@@ -167,7 +167,7 @@ int threads() { return pool()->threads(); }
 void set_threads(int n) {
   CHECK(n >= 1, "set_threads: expected 1 or more, got ", n);
   CHECK(!inside, "set_threads: called from inside parallel_for");
-  if (n != threads()) pool() = std::make_unique<Pool>(n);
+  if (pool(n)->threads() != n) pool() = std::make_unique<Pool>(n);
 }
 
 void flush_denormals() { _mm_setcsr(_mm_getcsr() | flush_bits); }

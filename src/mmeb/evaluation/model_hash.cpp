@@ -28,11 +28,6 @@ std::array<int64_t, 5> stamp_of(const fs::path& file) {
 // seconds are beyond the tick of all in use.
 bool is_settled(const std::array<int64_t, 5>& stamp) { return std::time(nullptr) - stamp[2] / 1'000'000'000 >= 2; }
 
-std::string hash_of_file(const fs::path& path) {
-  const auto file = MappedFile::open(path);
-  return hex(sha256({reinterpret_cast<const char*>(file->bytes().data()), file->bytes().size()}));
-}
-
 nlohmann::json read_memo(const fs::path& memo) {
   try {
     nlohmann::json known = !memo.empty() && fs::exists(memo) ? read_json(memo) : nlohmann::json::object();

@@ -2,6 +2,8 @@
 
 #include <openssl/sha.h>
 
+#include "tensor/io/files.h"
+
 namespace vlm2vec {
 
 Digest sha256(std::string_view bytes) {
@@ -14,6 +16,11 @@ std::string hex(const Digest& digest) {
   std::string text;
   for (const uint8_t byte : digest) text += {"0123456789abcdef"[byte >> 4], "0123456789abcdef"[byte & 15]};
   return text;
+}
+
+std::string hash_of_file(const std::filesystem::path& file) {
+  const auto mapped = MappedFile::open(file);
+  return hex(sha256({reinterpret_cast<const char*>(mapped->bytes().data()), mapped->bytes().size()}));
 }
 
 }  // namespace vlm2vec

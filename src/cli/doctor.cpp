@@ -1,0 +1,127 @@
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iomanip>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <thread>
+
+#include "cli/commands.h"
+#include "mmeb/mini/sources.h"
+#include "tensor/cpu/simd/simd.h"
+#include "tensor/cpu/speed.h"
+#include "tensor/host_memory.h"
+#include "tensor/parallel.h"
+
+namespace vlm2vec {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+std::string processor_name() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);)
+    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
+  return "unknown";
+}
+
+// On all threads at once, by the clock on the wall: what the cores share, and what neighbours take, counts.
+double peak_of_all_threads() {
+  const auto begin = std::chrono::steady_clock::now();
+  std::vector<double> seconds(static_cast<size_t>(threads())), peaks(seconds.size());
+  parallel_for(threads(), 1, [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) {
+      const double start = cpu_seconds();
+      peaks[size_t(i)] = fma_peak();
+      seconds[size_t(i)] = cpu_seconds() - start;
+    }
+  });
+  const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - begin;
+  double billions = 0;
+  for (size_t i = 0; i < peaks.size(); ++i) billions += peaks[i] * seconds[i];
+  return billions / wall.count();
+}
+
+// Where a program lies on the PATH; empty: nowhere.
+std::string program(const std::string& name) {
+  const char* path = std::getenv("PATH");
+  std::istringstream folders(sentence(path ? path : "", ":/usr/local/cuda/bin"));
+  for (std::string folder; std::getline(folders, folder, ':');)
+    if (fs::exists(fs::path(folder) / name)) return (fs::path(folder) / name).string();
+  return "";
+}
+
+std::string package_note(const fs::path& file, const std::string& package) {
+  return fs::exists(file) ? file.string() : "missing: apt-get install " + package;
+}
+
+Json examine() {
+  std::vector<std::string> isas;
+  for (const Simd* isa : available_isas()) isas.push_back(isa->name);
+  double peak = 0;
+  for (int i = 0; i < 5; ++i) peak = std::max(peak, fma_peak());
+  const int64_t memory = available_memory(), read = std::min<int64_t>(512 << 20, memory / 4);
+  const mini::Sources sources;
+  std::error_code unknown;
+  return {{"processor", processor_name()},
+          {"cores", std::thread::hardware_concurrency()},
+          {"threads", threads()},
+          {"instruction_sets", isas},
+          {"instruction_set", isa_name()},
+          {"fma_peak_gflops_one_core", peak},
+          {"fma_peak_gflops", peak_of_all_threads()},
+          {"read_bandwidth_gb_per_s", read_bandwidth(read)},
+          {"available_memory_bytes", memory},
+          {"free_disk_bytes", fs::space(".", unknown).available},
+          {"cuda", "not linked; --device emu runs the GPU's kernels on the processor"},
+          {"nvidia_gpu", fs::exists("/proc/driver/nvidia/version")},
+          {"nvcc", program("nvcc").empty() ? "missing: make kernels needs it, nothing else does" : program("nvcc")},
+          {"demo_font", package_note(sources.font, "fonts-noto-color-emoji")},
+          {"demo_names", package_note(sources.names, "unicode-data")},
+          {"demo_stamps", package_note(sources.stamps, "tuxpaint-stamps-default") +
+                              (fs::exists(sources.stamps) ? "" : " (optional)")}};
+}
+
+void print(const Json& found) {
+  std::string isas;
+  for (const std::string name : found["instruction_sets"])
+    isas += (isas.empty() ? "" : ", ") + name + (name == found["instruction_set"] ? " (used)" : "");
+  const auto row = [](const std::string& name, const auto&... parts) {
+    std::cout << std::left << std::setw(17) << name << sentence(std::fixed, std::setprecision(1), parts...) << '\n';
+  };
+  const auto text = [&](const char* name) { return found[name].get<std::string>(); };
+  row("processor", text("processor"));
+  row("cores", found["cores"], ", of which ", found["threads"], " are used (--threads)");
+  row("instruction sets", isas);
+  row("peak, measured", found["fma_peak_gflops_one_core"].get<double>(), " GFLOP/s on one core, ",
+      found["fma_peak_gflops"].get<double>(), " GFLOP/s on all threads now (f32 multiply-adds)");
+  row("memory", in_bytes(found["available_memory_bytes"]), " available, read at ",
+      found["read_bandwidth_gb_per_s"].get<double>(), " GB/s");
+  row("disk", in_bytes(found["free_disk_bytes"]), " free in this folder");
+  row("GPU", found["nvidia_gpu"].get<bool>() ? "there is one from NVIDIA; " : "", "CUDA is ", text("cuda"));
+  row("nvcc", text("nvcc"));
+  row("demo's font", text("demo_font"));
+  row("demo's names", text("demo_names"));
+  row("demo's stamps", text("demo_stamps"));
+}
+
+}  // namespace
+
+Exit run_doctor(const Command& command, const Arguments& arguments) {
+  bool json = false;
+  CommandLine line(command.name, command.purpose, "doctor");
+  line.threads();
+  line.json(json);
+  if (!line.parse(arguments)) return Exit::ok;
+
+  const Json found = examine();
+  if (json) std::cout << found << '\n';
+  else print(found);
+  return Exit::ok;
+}
+
+}  // namespace vlm2vec

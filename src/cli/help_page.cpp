@@ -1,0 +1,65 @@
+// What --help prints of a command: purpose, options with their values and defaults, an example.
+#include <algorithm>
+#include <sstream>
+
+#include "cli/command_line.h"
+
+namespace vlm2vec {
+namespace {
+
+constexpr size_t kWidth = 100, kIndent = 34;
+
+// Words in lines of kWidth columns, the first of which begins at column `at`, the others at `indent`.
+std::string wrap(const std::string& text, size_t at, size_t indent) {
+  std::istringstream words(text);
+  std::string lines;
+  size_t column = at;
+  bool first = true;
+  for (std::string word; words >> word; first = false) {
+    const size_t letters =
+        size_t(std::count_if(word.begin(), word.end(), [](char c) { return (c & 0xC0) != 0x80; }));  // of UTF-8
+    if (!first && column + 1 + letters > kWidth) lines += "\n" + std::string(indent, ' '), column = indent;
+    else if (!first) lines += ' ', ++column;
+    lines += word;
+    column += letters;
+  }
+  return lines + "\n";
+}
+
+std::string entry(const std::string& name, const std::string& help) {
+  std::string line = "  " + name;
+  if (line.size() + 2 > kIndent) line += "\n" + std::string(kIndent, ' ');
+  else line.resize(kIndent, ' ');
+  return line + wrap(help, kIndent, kIndent);
+}
+
+}  // namespace
+
+// In alphabetical order.
+std::string CommandLine::foreign_names() const {
+  std::vector<std::string> words;
+  for (const Option& option : options_)
+    if (option.foreign) words.push_back(option.name);
+  for (const auto& [name, alias] : aliases_) words.push_back(name + " (--" + alias.option + ")");
+  std::sort(words.begin(), words.end());
+  std::string list;
+  for (const std::string& word : words) list += (list.empty() ? "" : ", ") + word;
+  return list;
+}
+
+std::string CommandLine::help_page() const {
+  std::string page = purpose_ + "\n\nUsage: vlm2vec " + command_ + (words_ ? " " + words_name_ : "") + " [OPTIONS]\n\n";
+  if (words_) page += entry(words_name_, words_help_) + "\n";
+  page += "Options:\n";
+  for (const Option& option : options_)
+    if (!option.foreign)
+      page += entry("--" + option.name + " " + option.kind,
+                    option.help + " [" + (option.required ? "required" : option.standard) + "]");
+  page += entry("-h, --help", "this page");
+  if (const std::string names = foreign_names(); !names.empty())
+    page +=
+        "\nAlso taken from official command lines; what would change the result is refused:\n  " + wrap(names, 2, 2);
+  return page + "\nExample:\n  vlm2vec " + example_ + "\n";
+}
+
+}  // namespace vlm2vec

@@ -1,0 +1,121 @@
+#include <iostream>
+#include <memory>
+
+#include "cli/commands.h"
+#include "mmeb/evaluation/model_hash.h"
+#include "mmeb/model.h"
+#include "mmeb/search/search_page.h"
+#include "tensor/io/files.h"
+#include "tensor/io/sha256.h"
+#include "vlm/prompt.h"
+
+namespace vlm2vec {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct SearchOptions {
+  std::string index, text, instruction, prompt, input, image_dir, queries, model_name, adapter, output;
+  std::vector<std::string> images;
+  int64_t top = 5;
+  Device device;
+  bool quiet = false, json = false;
+};
+
+void check_options(const SearchOptions& o) {
+  const bool asks = !o.text.empty() || !o.images.empty() || !o.instruction.empty();
+  if (asks + !o.input.empty() + !o.queries.empty() != 1)
+    fail(Exit::usage, "search: give one query (--text, --image, --instruction), a file of them (--input) or their ",
+         "vectors (--queries)");
+  if (o.input.empty() && !o.image_dir.empty())
+    fail(Exit::usage, "search: --image_dir is joined before the pictures of --input, which is not given");
+  const bool no_model = o.prompt.empty() && o.model_name.empty() && o.adapter.empty() && o.device == Device::cpu;
+  if (!o.queries.empty() && !no_model)
+    fail(Exit::usage,
+         "search: --prompt, --model_name, --adapter and --device mean nothing beside --queries: they are vectors");
+  if (o.top < 1) fail(Exit::usage, "search: --top: got ", o.top, ", expected 1 or more");
+  if (!o.output.empty()) check_output_file(o.output, o.input);
+  if (!o.prompt.empty()) build_prompt(o.prompt, {}, "");
+}
+
+// The model that made the index, from where it was then or where the options say that it is now.
+std::unique_ptr<Encoder> load_model_of(const VectorIndex& index, const SearchOptions& o) {
+  ModelOptions model = index.origin.model;
+  model.adapter_norms = false;
+  if (!o.model_name.empty()) model.model_name = o.model_name;
+  if (!o.adapter.empty()) model.adapter = o.adapter;
+  for (const auto& [folder, option] : {std::pair(model.model_name, "--model_name"), {model.adapter, "--adapter"}})
+    if (!folder.empty() && !fs::is_directory(folder))
+      fail(Exit::data, folder, ": no such folder, but ", index.file.string(), " was made with it; ", option,
+           " says where it is now");
+  if (hex(ModelHash(model.model_name, model.adapter, "").digest()) != index.origin.model_sha256)
+    fail(Exit::data, index.file.string(), ": was made by another model than ", model.model_name,
+         model.adapter.empty() ? "" : " with " + model.adapter, " is now; search with that one, or embed again");
+  return load_model(model, o.device, o.quiet);
+}
+
+std::vector<EncoderInput> read_queries(const VectorIndex& index, const SearchOptions& o, const std::string& token) {
+  const std::string style = o.prompt.empty() ? index.origin.prompt : o.prompt;
+  if (!o.input.empty()) return read_inputs(o.input, o.image_dir, style, token);
+  EncoderInput query = encoder_input({o.text, o.instruction, o.images}, "", style, token);
+  query.row = "search";
+  return {query};
+}
+
+}  // namespace
+
+Exit run_search(const Command& command, const Arguments& arguments) {
+  SearchOptions o;
+  CommandLine line(command.name, command.purpose, "search --index photos.npy --text \"a red car\" --top 3");
+  line("index", o.index, "what embed wrote; model and options are those that FILE.json beside it names");
+  line("text", o.text, "text of the query");
+  line("image", o.images, "its pictures");
+  line("instruction", o.instruction, "what is sought (not in a raw prompt)");
+  line("prompt", o.prompt, "how the query's prompt is built, as in embed (default: as those of the index)");
+  line("input", o.input, "instead of one query: a file of them, lines as for embed");
+  line("image_dir", o.image_dir, "joined before picture paths of the input (default: the folder of the input)");
+  line("queries", o.queries, "instead: vectors of queries that embed wrote, of the same model and options");
+  line("model_name", o.model_name, "folder of the index's model, if it is not any more where it was");
+  line("adapter", o.adapter, "folder of its adapter, likewise");
+  line("top", o.top, "rows to find for each query");
+  line("output", o.output, "HTML page to write, with pictures, instead of the table");
+  line.require({"index"});
+  line.threads();
+  line.device(o.device);
+  line.quiet(o.quiet);
+  line("json", o.json, "print each row found as one line of JSON");
+  if (!line.parse(arguments)) return Exit::ok;
+  check_options(o);
+
+  const VectorIndex index = open_index(o.index);
+  std::vector<SearchResult> results;
+  Tensor queries;
+  if (o.queries.empty()) {
+    const auto encoder = load_model_of(index, o);
+    const std::vector<EncoderInput> inputs = read_queries(index, o, encoder->image_token());
+    queries = embed(*encoder, inputs, 32);
+    for (const EncoderInput& input : inputs)
+      results.push_back({input.text, {input.images.begin(), input.images.end()}, {}});
+  } else {
+    const VectorIndex given = open_index(o.queries);
+    require_same_model(index, given);
+    queries = given.vectors;
+    for (int64_t i = 0; i < queries.rows(); ++i)
+      results.push_back({sentence("row ", i + 1, " of ", o.queries), {}, {}});
+  }
+  const auto hits = nearest_rows(queries, index.vectors, o.top);
+  std::vector<int64_t> numbers;
+  for (const auto& list : hits)
+    for (const Hit& hit : list) numbers.push_back(hit.row);
+  const std::vector<InputRow> rows = rows_of(index, numbers);
+  size_t next = 0;
+  for (size_t q = 0; q < hits.size(); ++q)
+    for (const Hit& hit : hits[q]) results[q].found.push_back({hit, rows.empty() ? InputRow{} : rows[next++]});
+  if (!o.output.empty())
+    write_atomically(o.output, [&](std::ostream& page) { write_search_page(page, results, index); });
+  if (o.json) std::cout << search_json(results);
+  else if (o.output.empty() && !o.quiet) std::cout << search_table(results);
+  return Exit::ok;
+}
+
+}  // namespace vlm2vec

@@ -1,0 +1,26 @@
+// What a search found, as a table for the terminal, as lines of JSON and as a page with pictures.
+#pragma once
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "mmeb/search/nearest_rows.h"
+#include "mmeb/search/vector_index.h"
+
+namespace vlm2vec {
+
+struct FoundRow {
+  Hit hit;
+  InputRow row;  // empty if the index does not know its rows
+};
+struct SearchResult {
+  std::string query;                // its prompt, or "row 3 of queries.npy"
+  std::vector<std::string> images;  // paths of the query's pictures
+  std::vector<FoundRow> found;      // best first
+};
+
+std::string search_table(const std::vector<SearchResult>& results);
+std::string search_json(const std::vector<SearchResult>& results);  // a line for each hit
+void write_search_page(std::ostream& page, const std::vector<SearchResult>& results, const VectorIndex& index);
+
+}  // namespace vlm2vec
