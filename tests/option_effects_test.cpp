@@ -165,7 +165,9 @@ TEST_F(Effects, OfTrain) {
                {"gradient_checkpointing", "True", {{"model_name", "deep"}, {"threads", "1"}}, 0, Seen::in_memory},
                {"image_encoder_freeze", "True"},
                {"freeze", "visual"},
-               {"bad_rows", "skip", {{"dataset_name", "damaged"}, {"max_steps", "4"}}},
+               {"bad_rows",
+                "skip",
+                {{"dataset_name", "damaged"}, {"max_steps", "4"}, {"per_device_train_batch_size", "3"}}},
                {"overwrite_output_dir", "test Trainer.a_finished_run_is_neither_trained_again_nor_overwritten"},
                {"plan", "True"},
                {"save_strategy", "no", {{"save_steps", "1"}}},
@@ -191,7 +193,7 @@ TEST_F(Effects, OfEval) {
                           "\n"
                           R"({"filename": "p2.png", "caption": ["two"]})"
                           "\n");
-  write("variants.json", R"({"*": ["Say what it is."]})");
+  write("variants.json", R"({"Set": ["Say what it is."]})");
   must("eval --model_name other --dataset_name test --encode_output_path before");
   fs::copy(folder_ / "test", folder_ / "damaged", fs::copy_options::recursive);
   write("damaged/p2.png", "no picture");
