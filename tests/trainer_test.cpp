@@ -215,6 +215,13 @@ TEST_F(Trainer, a_finished_run_is_neither_trained_again_nor_overwritten) {
   expect_error(Exit::data, "was written with --seed 42, now it is 7", [&] { train(o, Device::cpu, true); });
   EXPECT_TRUE(file("run/model.safetensors") == weights);
   o.resume_from = "none", o.overwrite_output_dir = true;
+  o.freeze = {"nosuch"};  // what is refused removes nothing
+  expect_error(Exit::usage, "--freeze nosuch", [&] { train(o, Device::cpu, true); });
+  EXPECT_TRUE(file("run/model.safetensors") == weights);
+  o.freeze.clear();
+  TrainOptions own = o;
+  own.model_name = o.output_dir + "/checkpoint-2";
+  expect_error(Exit::usage, "lies in --output_dir", [&] { train(own, Device::cpu, true); });
   EXPECT_EQ(train(o, Device::cpu, true).steps, 3);
   EXPECT_FALSE(file("run/model.safetensors") == weights);
   EXPECT_EQ(log("run").size(), 3u);

@@ -97,14 +97,6 @@ int64_t step_of_same_run(const fs::path& file, const RunIdentity& run) {
   return state["step"];
 }
 
-// What a run writes, beside the copies of configuration files.
-void remove_earlier_run(const fs::path& output_dir) {
-  for (const int64_t step : checkpoints_of(output_dir)) fs::remove_all(checkpoint_folder(output_dir, step));
-  for (const char* name : {"model.safetensors", "adapter_model.safetensors", "adapter_config.json", "log.jsonl",
-                           "trainer_state.json", "skipped_rows.jsonl", kState})
-    fs::remove(output_dir / name);
-}
-
 bool has_weights(const fs::path& folder) {
   return fs::exists(folder / "model.safetensors") || fs::exists(folder / "adapter_model.safetensors");
 }
@@ -156,14 +148,20 @@ void save_finished(const RunIdentity& run, int64_t step, const TrainedModel& mod
   write_text(output_dir / kState, state_of(run, step));
 }
 
+void remove_earlier_run(const fs::path& output_dir) {
+  for (const int64_t step : checkpoints_of(output_dir)) fs::remove_all(checkpoint_folder(output_dir, step));
+  for (const char* name : {"model.safetensors", "adapter_model.safetensors", "adapter_config.json", "log.jsonl",
+                           "trainer_state.json", "skipped_rows.jsonl", kState})
+    fs::remove(output_dir / name);
+}
+
 std::optional<FoundCheckpoint> find_checkpoint(const RunIdentity& run) {
   const TrainOptions& o = run.options;
   const fs::path output_dir = o.output_dir;
   const std::vector<int64_t> steps = checkpoints_of(output_dir);
   const bool weights = has_weights(output_dir), finished = weights && fs::exists(output_dir / kState);
   if (o.resume_from == "none") {
-    if (o.overwrite_output_dir) remove_earlier_run(output_dir);
-    else if (weights || !steps.empty())
+    if (!o.overwrite_output_dir && (weights || !steps.empty()))
       fail(Exit::usage, o.output_dir, ": has ", weights ? "the weights" : sentence("checkpoint-", steps.back()),
            " of an earlier run; go on with --resume_from auto, replace it with --overwrite_output_dir True, or choose "
            "another --output_dir");

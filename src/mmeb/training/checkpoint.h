@@ -40,15 +40,17 @@ void save_checkpoint(const RunIdentity& run, int64_t step, const TrainedModel& m
 void save_finished(const RunIdentity& run, int64_t step, const TrainedModel& model, const std::string& trainer_state);
 
 // Where a run begins: at the checkpoint that `resume_from` (auto, none or a step) means; with auto at the end of a
-// finished run, which then is output_dir itself. Without one the folder is free for a new run: --overwrite_output_dir
-// removes what an earlier one left. Exit::usage if there is something to overwrite or a named step is not there,
-// Exit::data if it was written by a run with other options, rows or another base model.
+// finished run, which then is output_dir itself. Without one the folder is free for a new run, or with
+// --overwrite_output_dir to be cleared for it. Exit::usage if there is something to overwrite or a named step is not
+// there, Exit::data if it was written by a run with other options, rows or another base model.
 struct FoundCheckpoint {
   std::filesystem::path folder;
   int64_t step = 0;
   bool finished = false;
 };
 std::optional<FoundCheckpoint> find_checkpoint(const RunIdentity& run);
+// What a run writes, but its copies of configuration files: to be called when nothing can be refused any more.
+void remove_earlier_run(const std::filesystem::path& output_dir);
 void restore_optimiser(const FoundCheckpoint& checkpoint, AdamW& optimiser, TrainedParameters& parameters);
 
 std::string options_as_json(TrainOptions options);

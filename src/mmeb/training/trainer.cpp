@@ -134,6 +134,7 @@ TrainResult train(TrainOptions o, Device device, bool quiet) {
   AdamW optimiser(parameters, {o.adam_beta1, o.adam_beta2, o.adam_epsilon, o.weight_decay});
   if (checkpoint) restore_optimiser(*checkpoint, optimiser, parameters);
 
+  if (!checkpoint && o.overwrite_output_dir) remove_earlier_run(o.output_dir);
   fs::create_directories(o.output_dir);
   if (!lock) lock.emplace(o.output_dir);
   write_text(fs::path(o.output_dir) / "training_options.json", options_as_json(o));

@@ -47,6 +47,14 @@ void check_options(const TrainOptions& o) {
   std::error_code ignored;
   usage(!std::filesystem::equivalent(o.model_name, o.output_dir, ignored),
         "train: --output_dir is the folder of the model itself, ", o.model_name, "; choose another");
+  const auto lies_in_output = [&](const std::string& path) {
+    const std::filesystem::path inside =
+        std::filesystem::weakly_canonical(path).lexically_relative(std::filesystem::weakly_canonical(o.output_dir));
+    return !path.empty() && !inside.empty() && *inside.begin() != "..";
+  };
+  for (const std::string& path : {o.model_name, o.adapter, o.dataset_name, o.train_file, o.dataset_config})
+    usage(!o.overwrite_output_dir || !lies_in_output(path), "train: ", path,
+          " lies in --output_dir, of which --overwrite_output_dir removes an earlier run; choose another --output_dir");
   const bool adapters = o.lora || !o.adapter.empty();
   const std::filesystem::path other =
       std::filesystem::path(o.output_dir) / (adapters ? "model.safetensors" : "adapter_model.safetensors");
