@@ -348,5 +348,18 @@ TEST_F(Trainer, wrong_usage_is_refused) {
   EXPECT_FALSE(fs::exists(folder_.path() / "wrong"));
 }
 
+TEST_F(Trainer, TheLogSaysWhereTheTimeOfAStepGoes) {
+  train(lora("timed"), Device::cpu, true);
+  for (const json& line : log("timed")) {
+    double sum = 0;
+    for (const char* part :
+         {"data_seconds", "embed_seconds", "loss_seconds", "backward_seconds", "optimiser_seconds"}) {
+      EXPECT_GT(line.at(part), 0.0) << part;
+      sum += line.at(part).get<double>();
+    }
+    EXPECT_LE(sum, line.at("seconds"));
+  }
+}
+
 }  // namespace
 }  // namespace vlm2vec
