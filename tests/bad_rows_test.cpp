@@ -45,7 +45,10 @@ TEST_F(BadRow, IsLeftOutCountedAndListed) {
   o.bad_rows = "skip";
   train(o, Device::cpu, true);
   std::map<std::string, std::string> errors;
-  for (const json& line : listed("skip")) EXPECT_TRUE(errors.emplace(line.at("row"), line.at("error")).second) << line;
+  for (const json& line : listed("skip")) {
+    EXPECT_TRUE(errors.emplace(line.at("row"), line.at("error")).second) << line;
+    EXPECT_EQ(line.at("side"), "query");
+  }
   ASSERT_EQ(errors.size(), 4u);
   EXPECT_NE(errors.at("row 4 of A").find("A3.png"), std::string::npos);
   EXPECT_NE(errors.at("row 1 of B").find("B0.png"), std::string::npos);
@@ -81,12 +84,44 @@ TEST_F(BadRow, SkippingGoesOnBitForBitAndInChunks) {
       EXPECT_EQ(log("whole")[i].at(name), log("parts")[i].at(name)) << i << name;
 }
 
+TEST_F(BadRow, IsOneRowHoweverManySidesAreBadAndNegativesAreCountedApart) {
+  rewrite("A", 6, {{"pos_text", ""}});
+  rewrite("A", 0, {{"neg_text", "<|image_1|>"}, {"neg_image_path", "images/A3.png"}});
+  for (const char* set : {"A", "B"})
+    for (size_t row = 1; row < 12; ++row) rewrite(set, row, {{"neg_text", "no"}, {"neg_image_path", ""}});
+  TrainOptions o = options("skip");
+  o.bad_rows = "skip", o.num_hardneg = 1;
+  testing::internal::CaptureStderr();
+  train(o, Device::cpu, false);
+  const std::string said = testing::internal::GetCapturedStderr();
+  EXPECT_NE(said.find("train: 4 rows and 1 hard negative left out, see "), std::string::npos) << said;
+  std::multiset<std::string> sides;
+  for (const json& line : listed("skip"))
+    sides.insert(line.at("row").get<std::string>() + " " + line.at("side").get<std::string>());
+  EXPECT_EQ(sides, (std::multiset<std::string>{"row 1 of A negative", "row 1 of B query", "row 3 of B query",
+                                               "row 4 of A query", "row 7 of A query", "row 7 of A target"}));
+}
+
+TEST_F(BadRow, MayBeTheLastOneOfAnEpochInABatchOfItsOwn) {
+  std::string batches = "[[0,1,2],[3],[4,5]]";
+  write_text(folder_ / "batches.json", batches);
+  TrainOptions o = options("alone");
+  o.dataset_name = "", o.train_file = data() / "A/original.jsonl", o.image_dir = data();
+  o.batches = folder_ / "batches.json", o.per_device_train_batch_size = TrainOptions().per_device_train_batch_size;
+  o.bad_rows = "skip", o.max_steps = 3;
+  train(o, Device::cpu, true);
+  EXPECT_EQ(log("alone")[1].at("pairs"), 0);
+  EXPECT_EQ(log("alone")[1].at("grad_norm"), 0.0);
+  EXPECT_GT(log("alone")[2].at("loss"), 0.0);
+}
+
 TEST_F(BadRow, TooFewRowsAreNoBatch) {
   for (size_t row = 0; row < 12; ++row)
     for (const char* set : {"A", "B"}) rewrite(set, row, {{"qry", ""}, {"qry_image_path", ""}});
   TrainOptions o = options("none");
   o.bad_rows = "skip";
-  expect_error(Exit::data, "step 1: of 6 rows 0 can be used", [&] { train(o, Device::cpu, true); });
+  expect_error(Exit::data, "step 1: none of 6 rows can be used; train: 6 rows left out",
+               [&] { train(o, Device::cpu, true); });
 }
 
 TEST_F(BadRow, OtherWordsAreRefused) {

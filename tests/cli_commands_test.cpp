@@ -200,6 +200,21 @@ TEST_F(Cli, TrainsAndEvaluates) {
   EXPECT_TRUE(has(table.out, "chance") && has(table.out, "one") && has(table.out, "two")) << table.out;
 }
 
+TEST_F(Cli, AStoppedRunSaysTheCommandThatGoesOn) {
+  make_model();
+  write("stop.sh", "for i in $(seq 500); do grep -qs step out/log.jsonl && kill -INT $1 && exit; sleep 0.02; done\n");
+  const Result r =
+      run("train --resume-from=none --model_name model --dataset_name train --output_dir out "
+          "--max_steps 1000000 --per_device_train_batch_size 4 --run_name \"it's\" --quiet",
+          "{ sh stop.sh $$ & } && exec ");
+  EXPECT_EQ(r.code, 1);
+  EXPECT_TRUE(
+      r.err.ends_with("To go on:\n  vlm2vec train --model_name model --dataset_name train --output_dir out "
+                      "--max_steps 1000000 --per_device_train_batch_size 4 --run_name 'it'\\''s' --quiet "
+                      "--resume_from auto\n"))
+      << r.err;
+}
+
 TEST_F(Cli, TrainsAppliesAndMergesAnAdapter) {
   make_model();
   const Result trained = run(

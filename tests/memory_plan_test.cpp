@@ -47,23 +47,115 @@ TEST_F(Plan, LeavesNothingBehind) {
 TEST_F(Plan, TooLittleMemoryIsSaidWithTheCure) {
   TrainOptions o = options("a");
   const MemoryPlan plan = plan_training(o, Device::cpu);
-  plan.require(plan.peak, o);
+  EXPECT_EQ(plan.require({plan.peak, plan.peak}, o), "");
   const int64_t rest = plan.peak - plan.chunk, row = plan.chunk / plan.chunk_rows;
-  expect_error(Exit::resources, "lower --gc_q_chunk_size and --gc_p_chunk_size to 3, or less",
-               [&] { plan.require(rest + 3 * row, o); });
-  expect_error(Exit::resources, "lower --resize_max_pixels or --max_len", [&] { plan.require(rest + row / 2, o); });
-  expect_error(Exit::resources, "train adapters with --lora True", [&] { plan.require(rest / 2, o); });
+  const auto refused = [&](const std::string& message, int64_t total) {
+    expect_error(Exit::resources, message, [&] { plan.require({total, total}, o); });
+    const std::string note = plan.require({plan.peak, total}, o);
+    EXPECT_TRUE(has(note, "are free now; end other programs, or " + message)) << note;
+  };
+  refused("lower --gc_q_chunk_size and --gc_p_chunk_size to 3, or less", rest + 3 * row);
+  refused("lower --resize_max_pixels or --max_len", rest + row / 2);
+  refused("train adapters with --lora True", rest / 2);
   o.lora = true;
-  expect_error(Exit::resources, "take a smaller model", [&] { plan.require(rest / 2, o); });
+  refused("take a smaller model", rest / 2);
+}
+
+// Embeddings of 137 GB, in a file that is all holes.
+TEST_F(Plan, ARunThatCannotFitIsRefusedBeforeItBegins) {
+  const fs::path model = folder_.path() / "model";
+  const int64_t hidden = 2048, vocabulary = int64_t(1) << 24, bytes = 4 * hidden * vocabulary;
+  if (host_memory().total > 4 * bytes) GTEST_SKIP() << "this machine has the memory";
+  write_tiny_model(model, hidden);
+  json config = read_json(model / "config.json"), index;
+  config["vocab_size"] = vocabulary;
+  write_json(model / "config.json", config);
+  NamedTensors rest = load_checkpoint(model);
+  rest.erase("model.embed_tokens.weight");
+  for (const auto& [name, tensor] : rest) index["weight_map"][name] = "rest.safetensors";
+  index["weight_map"]["model.embed_tokens.weight"] = "embeddings.safetensors";
+  save_safetensors(model / "rest.safetensors", rest);
+  fs::remove(model / "model.safetensors");
+  write_json(model / "model.safetensors.index.json", index);
+  const std::string header = json{{"model.embed_tokens.weight",
+                                   {{"dtype", "F32"}, {"shape", {vocabulary, hidden}}, {"data_offsets", {0, bytes}}}}}
+                                 .dump();
+  const uint64_t size = header.size();
+  write_text(model / "embeddings.safetensors", std::string(reinterpret_cast<const char*>(&size), 8) + header);
+  fs::resize_file(model / "embeddings.safetensors", 8 + size + uint64_t(bytes));
+  expect_error(Exit::resources, "train adapters with --lora True", [&] { train(options("out"), Device::cpu, true); });
+  EXPECT_FALSE(fs::exists(folder_.path() / "out"));
+}
+
+TEST_F(Plan, OfAResumedRunIsOfItsCheckpoint) {
+  TrainOptions o = options("run");
+  o.save_steps = 5;
+  train(o, Device::cpu, true);
+  fs::remove(folder_.path() / "model/model.safetensors");  // a whole model goes on without the one it began with
+  fs::remove(folder_.path() / "run/training_state.json");
+  o.resume_from = "auto";
+  const TrainResult result = train(o, Device::cpu, true);
+  EXPECT_EQ(result.steps, 2);
+  EXPECT_NEAR(double(result.planned_peak_bytes), double(result.peak_bytes), 0.05 * double(result.peak_bytes));
+}
+
+int64_t resident_peak() {
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;)
+    if (word == "VmHWM:" && status >> word) return std::stoll(word) << 10;
+  return 0;
+}
+
+// Patches of the 24 pictures, as f32, would be 48 MB; the pictures themselves are 12.
+TEST_F(Plan, TakesLittleMemoryItself) {
+  for (const char* set : {"A", "B"})
+    for (int i = 0; i < 12; ++i)
+      write_png(folder_.path() / ("data/images/" + (set + std::to_string(i)) + ".png"), plain_image(410, 410, 9));
+  TrainOptions o = options("run");
+  o.per_device_train_batch_size = 24, o.resize_max_pixels = 410 * 410;
+  plan_training(options("small"), Device::cpu);
+  std::ofstream("/proc/self/clear_refs") << 5 << std::flush;  // the peak is what it is now
+  const int64_t before = resident_peak();
+  const MemoryPlan plan = plan_training(o, Device::cpu);
+  EXPECT_GT(plan.peak, int64_t(200) << 20);
+  EXPECT_LT(resident_peak() - before, int64_t(45) << 20);
 }
 
 TEST(HostMemory, is_some) {
-  EXPECT_GT(available_memory(), int64_t(10) << 20);
-  EXPECT_LT(available_memory(), int64_t(1) << 50);
+  EXPECT_GT(host_memory().available, int64_t(10) << 20);
+  EXPECT_LE(host_memory().available, host_memory().total);
+  EXPECT_LT(host_memory().total, int64_t(1) << 50);
   EXPECT_EQ(in_bytes(999), "999 B");
   EXPECT_EQ(in_bytes(1500), "1.5 kB");
   EXPECT_EQ(in_bytes(999'960), "1.0 MB");
   EXPECT_EQ(in_bytes(123'400'000'000), "123.4 GB");
+}
+
+TEST(HostMemory, IsLimitedByTheGroupAndThoseAboveIt) {
+  const TemporaryFolder root("memory");
+  const auto write = [&](const std::string& file, const std::string& text) {
+    fs::create_directories((root / file).parent_path());
+    write_text(root / file, text);
+  };
+  const auto expect = [&](int64_t total, int64_t available) {
+    EXPECT_EQ(host_memory(root.path()).total, total);
+    EXPECT_EQ(host_memory(root.path()).available, available);
+  };
+  expect(INT64_MAX, INT64_MAX);  // nothing is known
+  write("proc/meminfo", "MemTotal: 100 kB\nMemFree: 1 kB\nMemAvailable: 50 kB\nSwapTotal: 20 kB\nSwapFree: 10 kB\n");
+  expect(120 << 10, 60 << 10);
+  write("proc/self/cgroup", "4:memory:/x\n0::/a/b\n");
+  write("sys/fs/cgroup/a/b/memory.max", "max\n");
+  write("sys/fs/cgroup/a/memory.max", "40000\n");
+  write("sys/fs/cgroup/a/memory.current", "30000\n");
+  expect(40000, 10000);
+  write("sys/fs/cgroup/a/memory.stat", "anon 9000\nactive_file 6000\ninactive_file 14000\nslab 5\n");
+  expect(40000, 30000);  // what is kept of files makes room
+  write("sys/fs/cgroup/memory.max", "20000\n");
+  expect(20000, 20000);
+  write("proc/self/cgroup", "0::/\n");
+  write("sys/fs/cgroup/memory.current", "25000\n");
+  expect(20000, -5000);
 }
 
 TEST_F(Cli, PlanPrintsAndTrainsNothing) {

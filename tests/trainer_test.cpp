@@ -167,26 +167,27 @@ TEST_F(Trainer, masks_duplicates_and_logs_their_share) {
   EXPECT_EQ(json::parse(file("none/training_options.json"))["sampling"], "shuffled");
 }
 
+// A run that the user stops when its log has `lines` lines or some more, but not those of a run of `max_steps` before
+// it.
+TrainResult stopped_after(std::ptrdiff_t lines, const TrainOptions& o) {
+  const std::jthread user([&](const std::stop_token& over) {
+    const auto begun = [&] {
+      std::ifstream log(fs::path(o.output_dir) / "log.jsonl");
+      const std::ptrdiff_t n = std::count(std::istreambuf_iterator<char>(log), {}, '\n');
+      return lines <= n && n < o.max_steps;
+    };
+    while (!begun() && !over.stop_requested()) std::this_thread::sleep_for(std::chrono::microseconds(200));
+    if (!over.stop_requested()) std::raise(SIGINT);
+  });
+  return train(o, Device::cpu, true);
+}
+
 TEST_F(Trainer, saves_at_ctrl_c_and_goes_on_bit_for_bit) {
-  const auto make = [&](const std::string& name) {
-    TrainOptions o = lora(name);
-    o.max_steps = 60;
-    return o;
-  };
-  train(make("straight"), Device::cpu, true);
-  TrainOptions o = make("stopped");
-  TrainResult first;
-  {
-    const std::jthread user([&](const std::stop_token& over) {
-      const auto lines = [&] {
-        std::ifstream log(folder_ / "stopped/log.jsonl");
-        return std::count(std::istreambuf_iterator<char>(log), {}, '\n');
-      };
-      while (lines() < 2 && !over.stop_requested()) std::this_thread::sleep_for(std::chrono::microseconds(200));
-      if (!over.stop_requested()) std::raise(SIGINT);
-    });
-    first = train(o, Device::cpu, true);
-  }
+  TrainOptions o = lora("straight");
+  o.max_steps = 60;
+  train(o, Device::cpu, true);
+  o.output_dir = folder_ / "stopped";
+  const TrainResult first = stopped_after(2, o);
   EXPECT_TRUE(first.interrupted);
   EXPECT_GE(first.steps, 2);
   ASSERT_LT(first.steps, o.max_steps);
@@ -198,6 +199,24 @@ TEST_F(Trainer, saves_at_ctrl_c_and_goes_on_bit_for_bit) {
   EXPECT_FALSE(rest.interrupted);
   EXPECT_EQ(rest.steps, o.max_steps - first.steps);
   EXPECT_EQ(file("stopped/adapter_model.safetensors"), file("straight/adapter_model.safetensors"));
+}
+
+TEST_F(Trainer, a_finished_run_that_is_trained_on_from_a_checkpoint_is_not_finished) {
+  TrainOptions o = lora("run");
+  o.max_steps = 60, o.save_steps = 30;
+  train(o, Device::cpu, true);
+  const std::string weights = file("run/adapter_model.safetensors");
+  fs::remove_all(folder_ / "run/checkpoint-60");
+  o.resume_from = "30";
+  TrainOptions refused = o;
+  refused.freeze = {"nosuch"};
+  EXPECT_THROW(train(refused, Device::cpu, true), Error);
+  EXPECT_TRUE(fs::exists(folder_ / "run/training_state.json"));
+  const TrainResult first = stopped_after(32, o);
+  ASSERT_TRUE(first.interrupted);
+  o.resume_from = "auto";
+  EXPECT_EQ(train(o, Device::cpu, true).steps, 30 - first.steps);
+  EXPECT_EQ(file("run/adapter_model.safetensors"), weights);
 }
 
 TEST_F(Trainer, a_finished_run_is_neither_trained_again_nor_overwritten) {
@@ -233,6 +252,8 @@ TEST_F(Trainer, says_which_checkpoints_there_are) {
   train(o, Device::cpu, true);
   o.resume_from = "7";
   expect_error(Exit::usage, "has no checkpoint-7; there are steps 5, 10", [&] { train(o, Device::cpu, true); });
+  fs::create_directories(folder_ / "run/checkpoint-011");  // none of ours
+  expect_error(Exit::usage, "has no checkpoint-7; there are steps 5, 10", [&] { train(o, Device::cpu, true); });
   o = options("none"), o.save_steps = 5, o.save_strategy = "no";
   train(o, Device::cpu, true);
   EXPECT_FALSE(fs::exists(folder_ / "none/checkpoint-5"));
@@ -252,6 +273,26 @@ TEST_F(Trainer, refuses_to_go_on_with_an_adapter_on_another_base_or_other_pictur
   expect_error(Exit::data, "was written with another base model", [&] { train(o, Device::cpu, true); });
   write_text(folder_ / "model/model.safetensors", before);
   EXPECT_EQ(train(o, Device::cpu, true).steps, 2);
+}
+
+TEST_F(Trainer, odd_states_are_named) {
+  TrainOptions o = options("run");
+  o.save_steps = 10;
+  train(o, Device::cpu, true);
+  fs::remove(folder_ / "run/training_state.json");
+  o.resume_from = "auto";
+  const std::string file = "run/checkpoint-10/training_state.json";
+  json state = json::parse(this->file(file));
+  for (const auto& [name, value] : std::map<std::string, json>{
+           {"options", 3}, {"rows", "many"}, {"base_model", nullptr}, {"step", json::array()}}) {
+    json odd = state;
+    odd[name] = value;
+    write_json(folder_ / file, odd);
+    expect_error(Exit::data, "training_state.json: not the state of a training run; ",
+                 [&] { train(o, Device::cpu, true); });
+  }
+  write_text(folder_ / file, "[]");
+  expect_error(Exit::data, "not the state of a training run", [&] { train(o, Device::cpu, true); });
 }
 
 TEST_F(Trainer, refuses_to_resume_another_run) {

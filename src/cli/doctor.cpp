@@ -64,7 +64,7 @@ Json examine() {
   for (const Simd* isa : available_isas()) isas.push_back(isa->name);
   double peak = 0;
   for (int i = 0; i < 5; ++i) peak = std::max(peak, fma_peak());
-  const int64_t memory = available_memory(), read = std::min<int64_t>(512 << 20, memory / 4);
+  const int64_t memory = host_memory().available, read = std::min<int64_t>(512 << 20, memory / 4);
   const mini::Sources sources;
   std::error_code unknown;
   return {{"processor", processor_name()},

@@ -23,6 +23,20 @@ std::string quoted(const std::string& word) {
   return text + "'";
 }
 
+// The words of the command line that goes on with this run: another --resume_from.
+Arguments going_on(const Arguments& arguments) {
+  Arguments words;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    std::string name = arguments[i].substr(0, arguments[i].find('='));
+    std::replace(name.begin(), name.end(), '-', '_');
+    const bool resume = name.starts_with("__resume_from");
+    if (!resume) words.push_back(arguments[i]);
+    else if (name.size() == arguments[i].size()) ++i;  // its value is the next word
+  }
+  words.insert(words.end(), {"--resume_from", "auto"});
+  return words;
+}
+
 }  // namespace
 
 Exit run_train(const Command& command, const Arguments& arguments) {
@@ -62,8 +76,8 @@ Exit run_train(const Command& command, const Arguments& arguments) {
               << '\n';
   if (!result.interrupted) return Exit::ok;
   std::cerr << "Stopped; a checkpoint is saved in " << options.output_dir << ". To go on:\n  vlm2vec train";
-  for (const std::string& word : arguments) std::cerr << ' ' << quoted(word);
-  std::cerr << (options.resume_from == "auto" ? "\n" : " --resume_from auto\n");
+  for (const std::string& word : going_on(arguments)) std::cerr << ' ' << quoted(word);
+  std::cerr << '\n';
   return Exit::failed;
 }
 

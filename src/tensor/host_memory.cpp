@@ -4,41 +4,55 @@
 #include <array>
 #include <cstdio>
 #include <fstream>
+#include <map>
 
 namespace vlm2vec {
 namespace {
 
+namespace fs = std::filesystem;
+
 // The number in a file that holds only that; `otherwise` if there is none ("max").
-int64_t number_in(const std::string& file, int64_t otherwise) {
+int64_t number_in(const fs::path& file, int64_t otherwise) {
   int64_t value = 0;
   return std::ifstream(file) >> value ? value : otherwise;
 }
 
-int64_t mem_available() {
-  std::ifstream file("/proc/meminfo");
-  for (std::string name, rest; file >> name; std::getline(file, rest)) {
-    if (name != "MemAvailable:") continue;
-    int64_t kibibytes = 0;
-    file >> kibibytes;
-    return kibibytes << 10;
+// Lines of a name and a number.
+std::map<std::string, int64_t> numbers_in(const fs::path& file) {
+  std::map<std::string, int64_t> numbers;
+  std::ifstream stream(file);
+  int64_t value = 0;
+  for (std::string name, rest; stream >> name >> value; std::getline(stream, rest)) numbers[name] = value;
+  return numbers;
+}
+
+// What a group and those above it leave: limits hold for all below.
+void limit_by_groups(const fs::path& mount, std::string group, HostMemory& memory) {
+  for (;; group.resize(group.rfind('/'))) {
+    if (group == "/") group.clear();
+    const fs::path folder = mount.string() + group;
+    const int64_t limit = number_in(folder / "memory.max", INT64_MAX);
+    if (limit < INT64_MAX) {
+      auto kept = numbers_in(folder / "memory.stat");
+      const int64_t used = number_in(folder / "memory.current", 0) - kept["active_file"] - kept["inactive_file"];
+      memory.total = std::min(memory.total, limit);
+      memory.available = std::min(memory.available, limit - std::max<int64_t>(0, used));
+    }
+    if (group.empty()) return;
   }
-  return INT64_MAX;
 }
 
 }  // namespace
 
-int64_t available_memory() {
-  int64_t least = mem_available();
-  std::ifstream groups("/proc/self/cgroup");
+HostMemory host_memory(const fs::path& root) {
+  auto machine = numbers_in(root / "proc/meminfo");  // in units of 1024 bytes
+  if (!machine.contains("MemAvailable:")) return {INT64_MAX, INT64_MAX};
+  HostMemory memory = {(machine["MemTotal:"] + machine["SwapTotal:"]) << 10,
+                       (machine["MemAvailable:"] + machine["SwapFree:"]) << 10};
+  std::ifstream groups(root / "proc/self/cgroup");
   for (std::string line; std::getline(groups, line);)
-    if (line.starts_with("0::"))
-      // Limits hold for all below: look at each folder on the way up.
-      for (std::string path = line.substr(3); !path.empty(); path.resize(path.rfind('/'))) {
-        const std::string folder = "/sys/fs/cgroup" + path + "/";
-        const int64_t limit = number_in(folder + "memory.max", INT64_MAX);
-        if (limit < INT64_MAX) least = std::min(least, limit - number_in(folder + "memory.current", 0));
-      }
-  return least;
+    if (line.starts_with("0::/")) limit_by_groups(root / "sys/fs/cgroup", line.substr(3), memory);
+  return memory;
 }
 
 std::string in_bytes(int64_t bytes) {

@@ -41,8 +41,9 @@ struct MemoryStatistics {
 MemoryStatistics memory_statistics();
 void reset_peak_bytes();  // peak := live
 
-// While one exists, new tensors are address space alone, full of zeros, and kernels do nothing: what a computation
-// takes is found by running its own code (memory_statistics), in little time and memory. On one thread, and not nested.
+// While one exists, new tensors are address space alone, full of zeros, and kernels do nothing, nor should others write
+// much: what a computation takes is found by running its own code (memory_statistics), in little time and memory. On
+// one thread, and not nested.
 class DryRun {
  public:
   DryRun();

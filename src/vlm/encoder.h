@@ -57,6 +57,8 @@ inline constexpr int64_t kImageCacheBytes = int64_t(512) << 20;  // decoded pict
 
 struct Encoder : Module {
   virtual std::unique_ptr<Batch> prepare(std::span<const EncoderInput> rows) = 0;
+  // Of each row: why prepare() cannot read it; empty: it can. Errors that are not the row's (no memory) are thrown.
+  virtual std::vector<std::string> faults(std::span<const EncoderInput> rows) = 0;
   virtual Var operator()(const Batch& batch) = 0;  // [rows, dim], normalised
   virtual int64_t dim() const = 0;
   virtual const std::string& image_token() const = 0;  // what stands for a picture in a prompt
@@ -76,6 +78,8 @@ struct Encoder : Module {
   Trace trace;  // empty: none
 };
 
+class ImageCache;
+
 struct EncoderOptions {
   Device device = Device::cpu;
   bool f64 = false;                        // everything in double precision, for tests
@@ -84,6 +88,7 @@ struct EncoderOptions {
   int64_t max_len = 0;                     // tokens of a row, pictures included; what is beyond is cut off; 0: no limit
   std::string image_resolution = "";       // VLM2Vec V1's high, mid, low or another word; empty: V2's route
   bool load_weights = true;                // false: the parameters are left for the caller to fill
+  std::shared_ptr<ImageCache> images = {};  // decoded pictures, shared by encoders that resize alike; none: its own
 };
 
 // Names of the files that a Hugging Face folder may have beside its weights.

@@ -100,6 +100,7 @@ class Qwen2Vl : public Encoder {
  public:
   Qwen2Vl(const std::filesystem::path& folder, const EncoderOptions& options);
   std::unique_ptr<Batch> prepare(std::span<const EncoderInput> rows) override;
+  std::vector<std::string> faults(std::span<const EncoderInput> rows) override;
   Var operator()(const Batch& batch) override;
   int64_t dim() const override { return config_.text.hidden_size; }
   const std::string& image_token() const override { return image_token_; }
@@ -107,9 +108,10 @@ class Qwen2Vl : public Encoder {
   StageNote describe(const std::string& stage, const Batch& batch) override;
   Attribution attribute(const EncoderInput& row, const Tensor& target) override;
   void write_configuration(const std::filesystem::path& folder) const override;
-  std::string flaw_note() const override { return images_.flaws(); }
+  std::string flaw_note() const override { return images_->flaws(); }
 
  private:
+  std::shared_ptr<const Image> picture(const EncoderInput& row, const std::filesystem::path& path);
   std::vector<int32_t> tokens_of(const EncoderInput& row, std::span<const Grid> grids) const;
   // words: [tokens, hidden], before pictures take their places; patches: as in batch.vision.
   Var forward(const Qwen2VlBatch& batch, const Var& words, const Var& patches);
@@ -123,7 +125,7 @@ class Qwen2Vl : public Encoder {
   DType dtype_;  // of activations
   int64_t max_len_;
   bool gradient_checkpointing_ = false;
-  ImageCache images_;
+  std::shared_ptr<ImageCache> images_;
   std::vector<std::pair<std::string, std::string>> configuration_;  // files: name and content
 
  public:

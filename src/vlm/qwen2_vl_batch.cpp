@@ -41,7 +41,7 @@ Qwen2Vl::Qwen2Vl(const std::filesystem::path& folder, const EncoderOptions& opti
       device_(options.device),
       dtype_(options.f64 ? DType::f64 : DType::f32),
       max_len_(options.max_len),
-      images_(kImageCacheBytes) {
+      images_(options.images ? options.images : std::make_shared<ImageCache>(kImageCacheBytes)) {
   if (processor_.patch_size != config_.vision.patch_size || processor_.merge_size != config_.vision.spatial_merge_size)
     fail(Exit::data, folder.string(), ": preprocessor_config.json has patches of ", processor_.patch_size,
          " merged by ", processor_.merge_size, ", config.json ", config_.vision.patch_size, " by ",
@@ -105,6 +105,29 @@ std::vector<int32_t> Qwen2Vl::tokens_of(const EncoderInput& row, std::span<const
   return tokens;
 }
 
+std::shared_ptr<const Image> Qwen2Vl::picture(const EncoderInput& row, const std::filesystem::path& path) {
+  try {
+    return images_->get(path, processor_);
+  } catch (const Error& error) {
+    fail(error.code, prefix(row), error.what());
+  }
+}
+
+std::vector<std::string> Qwen2Vl::faults(std::span<const EncoderInput> rows) {
+  std::vector<std::string> faults(rows.size());
+  parallel_for(int64_t(rows.size()), 1, [&](int64_t begin, int64_t end) {
+    for (size_t i = size_t(begin); i < size_t(end); ++i) try {
+        std::vector<Grid> grids;
+        for (const auto& path : rows[i].images) grids.push_back(grid_of(*picture(rows[i], path), processor_));
+        tokens_of(rows[i], grids);
+      } catch (const Error& error) {
+        if (error.code != Exit::data) throw;
+        faults[i] = error.what();
+      }
+  });
+  return faults;
+}
+
 std::unique_ptr<Batch> Qwen2Vl::prepare(std::span<const EncoderInput> rows) {
   CHECK(!rows.empty(), "encoder: no rows to embed");
   const int merge = processor_.merge_size;
@@ -119,11 +142,7 @@ std::unique_ptr<Batch> Qwen2Vl::prepare(std::span<const EncoderInput> rows) {
   parallel_for(int64_t(paths.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const auto& [path, row] = paths[size_t(i)];
-      try {
-        pictures[size_t(i)] = images_.get(path, processor_);
-      } catch (const Error& error) {
-        fail(error.code, prefix(row), error.what());
-      }
+      pictures[size_t(i)] = picture(row, path);
     }
   });
   std::vector<Grid> grids;
@@ -183,7 +202,7 @@ std::unique_ptr<Batch> Qwen2Vl::prepare(std::span<const EncoderInput> rows) {
     grid_rows.insert(grid_rows.end(), {g.t, g.h, g.w});
   }
   Tensor patches({cu_patches.back(), processor_.patch_values()}, DType::f32, Device::cpu);
-  parallel_for(int64_t(pictures.size()), 1, [&](int64_t begin, int64_t end) {
+  parallel_for(DryRun::on() ? 0 : int64_t(pictures.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
       write_patches(*pictures[size_t(i)], processor_, patches.data<float>() + starts[size_t(i)] * patches.columns());
   });

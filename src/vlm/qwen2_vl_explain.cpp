@@ -109,7 +109,7 @@ Attribution Qwen2Vl::attribute(const EncoderInput& row, const Tensor& target) {
   const std::vector<float> of_patches = shares(patches);
   size_t patch = 0;
   for (const std::filesystem::path& path : row.images) {
-    const auto image = images_.get(path, processor_);
+    const auto image = images_->get(path, processor_);
     const Grid grid = grid_of(*image, processor_);
     PictureAttribution picture{*image, grid.h, grid.w, std::vector<float>(size_t(grid.h) * size_t(grid.w))};
     for_each_patch(grid, processor_.merge_size,

@@ -43,7 +43,8 @@ void ModelHash::add_files(const fs::path& folder, const std::string& role, std::
   if (!fs::is_directory(folder)) fail(Exit::data, folder.string(), ": no such folder");
   for (const auto& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string(), kind = entry.path().extension().string();
-    const bool counts = configuration_files().contains(name) || kind == ".safetensors" ||
+    const bool counts = configuration_files().contains(name) ||
+                        (kind == ".safetensors" && name != "optimizer.safetensors") ||  // moments of a training run
                         name == "model.safetensors.index.json" || name == "adapter_config.json" ||
                         name == "adapter_model.bin";
     if (!counts || !entry.is_regular_file()) continue;

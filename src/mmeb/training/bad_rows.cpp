@@ -3,43 +3,40 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "tensor/error.h"
 #include "tensor/io/files.h"
 #include "tensor/io/json_lines.h"
 
 namespace vlm2vec {
 
-std::string fault_of(Encoder& encoder, const EncoderInput& input) {
-  try {
-    encoder.prepare({&input, 1});  // the pictures stay in its cache
-    return "";
-  } catch (const Error& error) {
-    if (error.code != Exit::data) throw;
-    return error.what();
-  }
-}
+using Json = nlohmann::ordered_json;
 
-BadRows::BadRows(Encoder& encoder, std::filesystem::path output_dir, bool resumed)
-    : encoder_(encoder), file_(std::move(output_dir) / "skipped_rows.jsonl") {
+BadRows::BadRows(std::filesystem::path output_dir, bool resumed) : file_(std::move(output_dir) / "skipped_rows.jsonl") {
   if (!resumed) std::filesystem::remove(file_);
-  else if (std::filesystem::exists(file_))
-    read_json_lines(file_, [&](const nlohmann::ordered_json& line) { lines_.insert(line.dump()); });
+  else if (std::filesystem::exists(file_)) read_json_lines(file_, [&](const Json& line) { count(line); });
 }
 
-bool BadRows::usable(const EncoderInput& input) {
-  const std::string fault = fault_of(encoder_, input);
-  if (fault.empty()) return true;
-  const std::string line = nlohmann::ordered_json{{"row", input.row}, {"error", fault}}.dump();
-  if (!lines_.insert(line).second) return false;
-  std::ofstream list(file_, std::ios::app);
-  list << line << std::endl;
-  if (!list) fail(Exit::resources, file_.string(), ": writing failed; is the disk full?");
-  return false;
+void BadRows::count(const Json& line) {
+  lines_.insert(line.dump());
+  if (line.value("side", "") == "negative") ++negatives_;
+  else rows_.insert(line.value("row", ""));
+}
+
+void BadRows::add(const std::vector<LeftOut>& sides) {
+  for (const auto& [row, side, error] : sides) {
+    const Json line = {{"row", row}, {"side", side}, {"error", error}};
+    if (lines_.contains(line.dump())) continue;
+    std::ofstream list(file_, std::ios::app);
+    list << line.dump() << std::endl;
+    if (!list) fail(Exit::resources, file_.string(), ": writing failed; is the disk full?");
+    count(line);
+  }
 }
 
 std::string BadRows::note() const {
   if (lines_.empty()) return "";
-  return sentence("train: ", lines_.size(), lines_.size() == 1 ? " row was" : " rows were", " left out, see ",
+  const auto some = [](size_t n, const char* what) { return n == 0 ? "" : sentence(n, what, n == 1 ? "" : "s"); };
+  const std::string rows = some(rows_.size(), " row"), negatives = some(size_t(negatives_), " hard negative");
+  return sentence("train: ", rows, rows.empty() || negatives.empty() ? "" : " and ", negatives, " left out, see ",
                   file_.string());
 }
 

@@ -1,18 +1,16 @@
 // --bad_rows skip: what training does with rows that turn out to be unusable only when they are read: a picture that
-// cannot be decoded, a side with neither text nor picture, image tokens that do not fit the pictures. Such a pair is
-// left out of its batch, the same in every run, and listed once in skipped_rows.jsonl:
-// {"row": "row 12 of Scene_t2i", "error": "…"}.
+// cannot be decoded, a side with neither text nor picture, image tokens that do not fit the pictures. A pair with such
+// a query or target is left out of its batch, and such a negative out of the batch's negatives, the same in every run;
+// each is listed once in skipped_rows.jsonl: {"row": "row 12 of Scene_t2i", "side": "query", "error": "…"}.
 #pragma once
 #include <filesystem>
+#include <nlohmann/json_fwd.hpp>
 #include <set>
 #include <string>
 
-#include "vlm/encoder.h"
+#include "mmeb/training/training_batch.h"
 
 namespace vlm2vec {
-
-// Why the encoder cannot read this side; empty: it can. Errors that are not the row's (no memory) are thrown.
-std::string fault_of(Encoder& encoder, const EncoderInput& input);
 
 // f(), in which rows are read; with --bad_rows error, an error of a row says how to go on without it.
 template <class F>
@@ -28,15 +26,15 @@ auto reading_rows(const std::string& bad_rows, F&& f) {
 class BadRows {
  public:
   // Goes on with the list in `output_dir` if `resumed`, else begins it anew.
-  BadRows(Encoder& encoder, std::filesystem::path output_dir, bool resumed);
-  // Can the encoder read it? If not, it is listed.
-  bool usable(const EncoderInput& input);
-  std::string note() const;  // how many rows are listed, and where; empty: none
+  BadRows(std::filesystem::path output_dir, bool resumed);
+  void add(const std::vector<LeftOut>& sides);
+  std::string note() const;  // how many rows and negatives are listed, and where; empty: none
 
  private:
-  Encoder& encoder_;
+  void count(const nlohmann::ordered_json& line);
   std::filesystem::path file_;
-  std::set<std::string> lines_;
+  std::set<std::string> lines_, rows_;
+  int64_t negatives_ = 0;
 };
 
 }  // namespace vlm2vec

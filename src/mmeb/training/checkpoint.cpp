@@ -1,6 +1,7 @@
 #include "mmeb/training/checkpoint.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
@@ -22,13 +23,13 @@ Json to_json(TrainOptions options) {
   return json;
 }
 
-// The step in "checkpoint-120"; −1 for other names.
+// The step in "checkpoint-120"; −1 for other names, "checkpoint-0120" among them.
 int64_t step_of(const std::string& name) {
   if (!name.starts_with(kPrefix)) return -1;
   const std::string number = name.substr(kPrefix.size());
-  const bool digits =
-      !number.empty() && number.size() < 18 && number.find_first_not_of("0123456789") == std::string::npos;
-  return digits ? std::stoll(number) : -1;
+  int64_t step = -1;
+  std::from_chars(number.data(), number.data() + number.size(), step);
+  return step >= 0 && std::to_string(step) == number ? step : -1;
 }
 
 // Options that may differ between the run that wrote a checkpoint and the one that goes on: where and how, not what.
@@ -77,24 +78,20 @@ std::string state_of(const RunIdentity& run, int64_t step) {
          "\n";
 }
 
-// The step in a training_state.json, if that is of the same run.
-int64_t step_of_same_run(const fs::path& file, const RunIdentity& run) {
-  const std::string anew = "start anew: --overwrite_output_dir True, or another --output_dir";
+struct State {
+  int64_t step = 0;
+  uint64_t rows = 0;
+  std::string base_model;
+  std::map<std::string, nlohmann::json> options;
+};
+
+State read_state(const fs::path& file) {
   const nlohmann::json state = read_json(file);
-  if (!state.is_object() || !state.contains("options") || !state.contains("step") || !state["step"].is_number_integer())
-    fail(Exit::data, file.string(), ": not the state of a training run");
-  if (state.value("rows", uint64_t(0)) != run.rows)
-    fail(Exit::data, file.string(), ": was written with other training rows; ", anew);
-  if (state.value("base_model", "") != run.base_model)
-    fail(Exit::data, file.string(), ": was written with another base model; ", run.options.model_name,
-         " has other files now; ", anew);
-  const Json now = to_json(run.options);
-  for (const auto& [name, value] : now.items())
-    if (!may_differ(name) && nlohmann::json(value) != state["options"].value(name, nlohmann::json()))
-      fail(Exit::data, file.string(), ": was written with --", name, " ",
-           state["options"].value(name, nlohmann::json()).dump(), ", now it is ", value.dump(),
-           "; go on with the same options, or ", anew);
-  return state["step"];
+  try {
+    return {state.at("step"), state.at("rows"), state.at("base_model"), state.at("options")};
+  } catch (const nlohmann::json::exception& error) {
+    fail(Exit::data, file.string(), ": not the state of a training run; ", reason_of(error));
+  }
 }
 
 bool has_weights(const fs::path& folder) {
@@ -102,8 +99,6 @@ bool has_weights(const fs::path& folder) {
 }
 
 }  // namespace
-
-std::string options_as_json(TrainOptions options) { return to_json(std::move(options)).dump(2) + "\n"; }
 
 void save_model(const TrainedModel& model, const fs::path& folder) {
   if (model.lora) {
@@ -148,15 +143,37 @@ void save_finished(const RunIdentity& run, int64_t step, const TrainedModel& mod
   write_text(output_dir / kState, state_of(run, step));
 }
 
-void remove_earlier_run(const fs::path& output_dir) {
-  for (const int64_t step : checkpoints_of(output_dir)) fs::remove_all(checkpoint_folder(output_dir, step));
-  for (const char* name : {"model.safetensors", "adapter_model.safetensors", "adapter_config.json", "log.jsonl",
-                           "trainer_state.json", "skipped_rows.jsonl", kState})
-    fs::remove(output_dir / name);
+void begin_run(const TrainOptions& o, bool goes_on) {
+  const fs::path output_dir = o.output_dir;
+  fs::remove(output_dir / kState);
+  if (!goes_on && o.overwrite_output_dir) {
+    for (const int64_t step : checkpoints_of(output_dir)) fs::remove_all(checkpoint_folder(output_dir, step));
+    for (const char* name : {"model.safetensors", "adapter_model.safetensors", "adapter_config.json", "log.jsonl",
+                             "trainer_state.json", "skipped_rows.jsonl"})
+      fs::remove(output_dir / name);
+  }
+  write_text(output_dir / "training_options.json", to_json(o).dump(2) + "\n");
 }
 
-std::optional<FoundCheckpoint> find_checkpoint(const RunIdentity& run) {
-  const TrainOptions& o = run.options;
+void require_same_run(const FoundCheckpoint& checkpoint, const RunIdentity& run) {
+  const std::string file = checkpoint.folder / kState,
+                    anew = "start anew: --overwrite_output_dir True, or another --output_dir";
+  const State state = read_state(file);
+  if (state.rows != run.rows) fail(Exit::data, file, ": was written with other training rows; ", anew);
+  if (state.base_model != run.base_model)
+    fail(Exit::data, file, ": was written with another base model; ", run.options.model_name, " has other files now; ",
+         anew);
+  const Json now = to_json(run.options);
+  for (const auto& [name, value] : now.items()) {
+    const auto found = state.options.find(name);
+    const nlohmann::json then = found == state.options.end() ? nlohmann::json() : found->second;
+    if (!may_differ(name) && nlohmann::json(value) != then)
+      fail(Exit::data, file, ": was written with --", name, " ", then.dump(), ", now it is ", value.dump(),
+           "; go on with the same options, or ", anew);
+  }
+}
+
+std::optional<FoundCheckpoint> find_checkpoint(const TrainOptions& o) {
   const fs::path output_dir = o.output_dir;
   const std::vector<int64_t> steps = checkpoints_of(output_dir);
   const bool weights = has_weights(output_dir), finished = weights && fs::exists(output_dir / kState);
@@ -168,7 +185,7 @@ std::optional<FoundCheckpoint> find_checkpoint(const RunIdentity& run) {
     return std::nullopt;
   }
   if (o.resume_from == "auto") {
-    if (finished) return FoundCheckpoint{output_dir, step_of_same_run(output_dir / kState, run), true};
+    if (finished) return FoundCheckpoint{output_dir, read_state(output_dir / kState).step, true};
     if (steps.empty() && weights)
       fail(Exit::usage, o.output_dir, ": has weights and neither checkpoints nor ", kState,
            "; choose another --output_dir, or replace them with --resume_from none --overwrite_output_dir True");
@@ -182,9 +199,7 @@ std::optional<FoundCheckpoint> find_checkpoint(const RunIdentity& run) {
     fail(Exit::usage, "--resume_from ", o.resume_from, ": ", o.output_dir, " has no checkpoint-", wanted,
          list.empty() ? ", and no other" : list);
   }
-  const fs::path folder = checkpoint_folder(output_dir, wanted);
-  step_of_same_run(folder / kState, run);
-  return FoundCheckpoint{folder, wanted};
+  return FoundCheckpoint{checkpoint_folder(output_dir, wanted), wanted};
 }
 
 void restore_optimiser(const FoundCheckpoint& checkpoint, AdamW& optimiser, TrainedParameters& parameters) {

@@ -42,17 +42,18 @@ void save_finished(const RunIdentity& run, int64_t step, const TrainedModel& mod
 // Where a run begins: at the checkpoint that `resume_from` (auto, none or a step) means; with auto at the end of a
 // finished run, which then is output_dir itself. Without one the folder is free for a new run, or with
 // --overwrite_output_dir to be cleared for it. Exit::usage if there is something to overwrite or a named step is not
-// there, Exit::data if it was written by a run with other options, rows or another base model.
+// there.
 struct FoundCheckpoint {
   std::filesystem::path folder;
   int64_t step = 0;
   bool finished = false;
 };
-std::optional<FoundCheckpoint> find_checkpoint(const RunIdentity& run);
-// What a run writes, but its copies of configuration files: to be called when nothing can be refused any more.
-void remove_earlier_run(const std::filesystem::path& output_dir);
+std::optional<FoundCheckpoint> find_checkpoint(const TrainOptions& options);
+// Exit::data if it was written by a run with other options, rows or another base model.
+void require_same_run(const FoundCheckpoint& checkpoint, const RunIdentity& run);
+// When nothing can be refused any more: output_dir, which is there, holds a run that is not finished. Unless it goes on
+// from a checkpoint, --overwrite_output_dir removes what an earlier run has written, but for configuration files.
+void begin_run(const TrainOptions& options, bool goes_on);
 void restore_optimiser(const FoundCheckpoint& checkpoint, AdamW& optimiser, TrainedParameters& parameters);
-
-std::string options_as_json(TrainOptions options);
 
 }  // namespace vlm2vec

@@ -7,23 +7,22 @@
 #include "mmeb/training/grad_cache.h"
 #include "mmeb/training/trained_model.h"
 #include "mmeb/training/training_batch.h"
-#include "tensor/host_memory.h"
 
 namespace vlm2vec {
 namespace {
 
-constexpr int64_t kPlannedRows =
-    512;  // of which the pictures most likely still lie in the cache when they are trained on
+constexpr int64_t kPlannedRows = 512;
 
 int64_t largest_chunk(int64_t rows, int64_t chunk_size) { return chunk_size > 0 ? std::min(rows, chunk_size) : rows; }
 
 }  // namespace
 
-MemoryPlan plan_memory(TrainOptions o, const TrainingRows& rows, Device device) {
+MemoryPlan plan_memory(TrainOptions o, const TrainingRows& rows, const std::optional<FoundCheckpoint>& checkpoint,
+                       const EncoderOptions& encoder_options) {
   const DryRun dry;
   MemoryPlan plan;
   std::vector<std::string> notes;
-  const TrainedModel model = load_trained_model(o, {}, device, notes);
+  const TrainedModel model = load_trained_model(o, checkpoint, encoder_options, notes);
   const TrainedParameters parameters(parameters_to_train(model, o), model.bf16_storage);
   const AdamW optimiser(parameters, {});
   for (const Parameter* p : model.encoder->parameters())
@@ -37,10 +36,9 @@ MemoryPlan plan_memory(TrainOptions o, const TrainingRows& rows, Device device) 
   Encoder& encoder = *model.encoder;
   encoder.dropout.active = model.has_dropout();
   BatchOptions batch_options{o.num_hardneg, o.mask_duplicates};
-  if (o.bad_rows == "skip")
-    batch_options.usable = [&](const EncoderInput& input) { return fault_of(encoder, input).empty(); };
+  if (o.bad_rows == "skip") batch_options.faults = [&](auto inputs) { return encoder.faults(inputs); };
   for (const std::vector<RowId>& ids : rows.upcoming(kPlannedRows)) {
-    const TrainingBatch batch = make_batch(rows, ids, encoder.image_token(), batch_options, device);
+    const TrainingBatch batch = make_batch(rows, ids, encoder.image_token(), batch_options, encoder_options.device);
     if (batch.queries.empty()) continue;
     reset_peak_bytes();
     reading_rows(o.bad_rows, [&] {
@@ -77,6 +75,7 @@ std::string MemoryPlan::table() const {
 }
 
 std::string MemoryPlan::json() const {
+  const HostMemory memory = host_memory();
   return nlohmann::ordered_json{{"weights", weights},
                                 {"trained_weights", masters},
                                 {"gradients", gradients},
@@ -87,27 +86,31 @@ std::string MemoryPlan::json() const {
                                 {"predicted_peak", peak},
                                 {"mapped_weights", mapped},
                                 {"picture_cache_limit", kImageCacheBytes},
-                                {"available", available_memory()}}
+                                {"available", memory.available},
+                                {"total", memory.total}}
       .dump();
 }
 
-void MemoryPlan::require(int64_t available, const TrainOptions& o) const {
-  if (peak <= available) return;
-  const int64_t rest = peak - chunk, row = std::max<int64_t>(1, chunk / std::max<int64_t>(1, chunk_rows)),
-                fit = (available - rest) / row;
+std::string MemoryPlan::require(const HostMemory& memory, const TrainOptions& o) const {
+  if (peak <= memory.available) return "";
+  const bool hopeless = peak > memory.total;
+  const int64_t limit = hopeless ? memory.total : memory.available, rest = peak - chunk,
+                row = std::max<int64_t>(1, chunk / std::max<int64_t>(1, chunk_rows)), fit = (limit - rest) / row;
   std::string cure;
-  if (available > rest && fit >= 1 && fit < chunk_rows)
+  if (limit > rest && fit >= 1 && fit < chunk_rows)
     cure = sentence("lower --gc_q_chunk_size and --gc_p_chunk_size to ", fit, ", or less (the largest chunk of ",
                     chunk_rows, " rows takes ", in_bytes(chunk), ")");
-  else if (available > rest)
-    cure = sentence("lower --resize_max_pixels or --max_len (one row takes ", in_bytes(row), ")");
+  else if (limit > rest) cure = sentence("lower --resize_max_pixels or --max_len (one row takes ", in_bytes(row), ")");
   else if (!o.lora && o.adapter.empty())
     cure = sentence("train adapters with --lora True (weights, gradients and moments of the whole model take ",
                     in_bytes(masters + gradients + optimiser), ")");
   else cure = sentence("take a smaller model (its tensors alone take ", in_bytes(rest), ")");
   if (chunk > rest && !o.gradient_checkpointing) cure += ", or add --gradient_checkpointing True";
-  fail(Exit::resources, "train: the run would take ", in_bytes(peak), " of memory and ", in_bytes(available),
-       " are free; ", cure);
+  if (hopeless)
+    fail(Exit::resources, "train: the run would take ", in_bytes(peak), " of memory and there are ", in_bytes(limit),
+         "; ", cure);
+  return sentence("train: the run will take ", in_bytes(peak), " of memory and only ", in_bytes(limit),
+                  " are free now; end other programs, or ", cure);
 }
 
 }  // namespace vlm2vec

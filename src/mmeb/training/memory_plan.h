@@ -3,9 +3,9 @@
 #pragma once
 #include <string>
 
-#include "mmeb/options.h"
+#include "mmeb/training/checkpoint.h"
 #include "mmeb/training/training_rows.h"
-#include "tensor/storage.h"
+#include "tensor/host_memory.h"
 
 namespace vlm2vec {
 
@@ -22,12 +22,14 @@ struct MemoryPlan {
 
   std::string table() const;  // in lines, for the user
   std::string json() const;   // in one line
-  // Exit::resources if `peak` is more than `available` bytes, with the option to lower, and to what.
-  void require(int64_t available, const TrainOptions& options) const;
+  // If `peak` is more than is there: the option to lower, and to what. Exit::resources if it is more than there can be,
+  // a note if only others' use is in the way, else nothing.
+  std::string require(const HostMemory& memory, const TrainOptions& options) const;
 };
 
-// Of batches to come until 512 rows are seen, at least of one step. Rows of other lengths may need more later.
-// Errors: those of loading the model and reading the rows.
-MemoryPlan plan_memory(TrainOptions options, const TrainingRows& rows, Device device);
+// Of batches to come until 512 rows are seen, at least of one step, by a run from this checkpoint. Rows of other
+// lengths may need more later. Errors: those of loading the model and reading the rows.
+MemoryPlan plan_memory(TrainOptions options, const TrainingRows& rows, const std::optional<FoundCheckpoint>& checkpoint,
+                       const EncoderOptions& encoder_options);
 
 }  // namespace vlm2vec

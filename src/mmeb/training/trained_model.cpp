@@ -27,14 +27,14 @@ std::vector<std::string> beginnings(const std::vector<Parameter*>& parameters) {
 
 }  // namespace
 
-TrainedModel load_trained_model(TrainOptions& o, const std::optional<FoundCheckpoint>& checkpoint, Device device,
-                                std::vector<std::string>& notes) {
+TrainedModel load_trained_model(TrainOptions& o, const std::optional<FoundCheckpoint>& checkpoint,
+                                const EncoderOptions& encoder_options, std::vector<std::string>& notes) {
   const bool adapters = o.lora || !o.adapter.empty();
-  TrainedModel model{load_encoder(checkpoint && !adapters ? checkpoint->folder : std::filesystem::path(o.model_name),
-                                  encoder_options(o, device)),
-                     {},
-                     o.model_name,
-                     o.precision == "bf16" && !adapters};
+  TrainedModel model{
+      load_encoder(checkpoint && !adapters ? checkpoint->folder : std::filesystem::path(o.model_name), encoder_options),
+      {},
+      o.model_name,
+      o.precision == "bf16" && !adapters};
   Encoder& encoder = *model.encoder;
   encoder.set_gradient_checkpointing(o.gradient_checkpointing);
   notes = encoder.notes;

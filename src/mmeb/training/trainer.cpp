@@ -5,6 +5,7 @@
 
 #include "mmeb/evaluation/model_hash.h"
 #include "mmeb/interrupt.h"
+#include "mmeb/model.h"
 #include "mmeb/progress.h"
 #include "mmeb/training/bad_rows.h"
 #include "mmeb/training/checkpoint.h"
@@ -19,6 +20,7 @@
 #include "tensor/io/folder_lock.h"
 #include "tensor/random.h"
 #include "tensor/stopwatch.h"
+#include "vlm/image_cache.h"
 
 namespace vlm2vec {
 namespace {
@@ -46,17 +48,18 @@ StepLog train_step(int64_t step, TrainingRows& rows, const TrainedModel& model, 
   StepLog log;
   log.step = step;
   BatchOptions batch_options{o.num_hardneg, o.mask_duplicates, mix(o.seed, uint64_t(step))};
-  if (o.bad_rows == "skip") batch_options.usable = [&](const EncoderInput& input) { return bad_rows.usable(input); };
+  if (o.bad_rows == "skip") batch_options.faults = [&](auto inputs) { return encoder.faults(inputs); };
   for (int64_t i = 0; i < o.gradient_accumulation_steps; ++i) {
     part.lap();
     const std::vector<RowId> ids = rows.next();
     batch_options.first = size_t(log.pairs + log.skipped);
     const TrainingBatch batch = make_batch(rows, ids, encoder.image_token(), batch_options, device);
     log.data_seconds += part.lap();
-    const size_t skipped = ids.size() - batch.queries.size();
-    if (skipped > 0 && batch.queries.size() < 2)
-      fail(Exit::data, "train: step ", step, ": of ", ids.size(), " rows ", batch.queries.size(),
-           " can be used, too few for a batch; ", bad_rows.note());
+    bad_rows.add(batch.left_out);
+    log.skipped += int64_t(ids.size() - batch.queries.size());
+    if (batch.queries.empty() && ids.size() == 1) continue;  // the last row of an epoch may be a batch of its own
+    if (batch.queries.empty())
+      fail(Exit::data, "train: step ", step, ": none of ", ids.size(), " rows can be used; ", bad_rows.note());
     const ContrastiveResult result = reading_rows(o.bad_rows, [&] {
       return contrastive_step(encoder, batch.queries, batch.targets,
                               {o.temperature, o.gc_q_chunk_size, o.gc_p_chunk_size, batch.matching});
@@ -67,7 +70,6 @@ StepLog train_step(int64_t step, TrainingRows& rows, const TrainedModel& model, 
     log.in_batch_accuracy += batch.accuracy(result.best) / batches;
     log.duplicates += batch.duplicates / batches;
     log.pairs += int64_t(batch.queries.size());
-    log.skipped += int64_t(skipped);
     log.tokens_without_picture += batch.tokens_without_picture;
   }
   part.lap();
@@ -104,7 +106,7 @@ MemoryPlan plan_training(TrainOptions o, Device device) {
   TrainingRows rows(o);
   if (o.bad_rows == "error") rows.check_pictures();
   o.max_steps = rows.steps();
-  return plan_memory(o, rows, device);
+  return plan_memory(o, rows, {}, encoder_options(o, device));
 }
 
 TrainResult train(TrainOptions o, Device device, bool quiet) {
@@ -114,9 +116,11 @@ TrainResult train(TrainOptions o, Device device, bool quiet) {
   if (o.bad_rows == "error") rows.check_pictures();
   std::optional<FolderLock> lock;
   if (fs::is_directory(o.output_dir)) lock.emplace(o.output_dir), remove_leftovers(o.output_dir);
-  const bool adapters = o.lora || !o.adapter.empty();
-  const RunIdentity run{o, rows.fingerprint(), adapters ? hex(ModelHash(o.model_name, "", "").digest()) : ""};
-  const std::optional<FoundCheckpoint> checkpoint = find_checkpoint(run);
+  const std::optional<FoundCheckpoint> checkpoint = find_checkpoint(o);
+  std::optional<ModelHash> base;
+  if (o.lora || !o.adapter.empty()) base.emplace(o.model_name, "", "");
+  const RunIdentity run{o, rows.fingerprint(), base ? hex(base->digest()) : ""};
+  if (checkpoint) require_same_run(*checkpoint, run);
   if (checkpoint && checkpoint->finished) {
     if (!quiet)
       std::fprintf(stderr, "train: %s has this run, finished with step %lld; nothing is to be done\n",
@@ -124,20 +128,23 @@ TrainResult train(TrainOptions o, Device device, bool quiet) {
     return {};
   }
   o.max_steps = rows.steps();
-  const MemoryPlan plan = plan_memory(o, rows, device);
+  EncoderOptions encoder = encoder_options(o, device);
+  encoder.images = std::make_shared<ImageCache>(kImageCacheBytes);  // what the plan decodes is not decoded again
+  const MemoryPlan plan = plan_memory(o, rows, checkpoint, encoder);
   if (!quiet) std::fputs(plan.table().c_str(), stderr);
-  plan.require(available_memory(), o);
+  const std::string shortage = plan.require(host_memory(), o);
+  if (!quiet && !shortage.empty()) std::fprintf(stderr, "%s\n", shortage.c_str());
   const int64_t first = checkpoint ? checkpoint->step : 0;
   std::vector<std::string> notes;
-  const TrainedModel model = load_trained_model(o, checkpoint, device, notes);
+  const TrainedModel model = load_trained_model(o, checkpoint, encoder, notes);
+  if (base) base->require_unchanged();
   TrainedParameters parameters(parameters_to_train(model, o), model.bf16_storage);
   AdamW optimiser(parameters, {o.adam_beta1, o.adam_beta2, o.adam_epsilon, o.weight_decay});
   if (checkpoint) restore_optimiser(*checkpoint, optimiser, parameters);
 
-  if (!checkpoint && o.overwrite_output_dir) remove_earlier_run(o.output_dir);
   fs::create_directories(o.output_dir);
   if (!lock) lock.emplace(o.output_dir);
-  write_text(fs::path(o.output_dir) / "training_options.json", options_as_json(o));
+  begin_run(o, checkpoint.has_value());
   TrainingLog log(o, first, rows.epochs());
   if (!quiet) {
     for (const std::string& note : notes) std::fprintf(stderr, "%s\n", note.c_str());
@@ -148,7 +155,7 @@ TrainResult train(TrainOptions o, Device device, bool quiet) {
   }
 
   const auto save = [&](int64_t step) { save_checkpoint(run, step, model, optimiser, log.trainer_state()); };
-  BadRows bad_rows(*model.encoder, o.output_dir, first > 0);
+  BadRows bad_rows(o.output_dir, first > 0);
   const InterruptGuard guard;
   TrainResult result;
   result.planned_peak_bytes = plan.peak;

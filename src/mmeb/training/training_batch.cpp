@@ -28,25 +28,38 @@ std::vector<int32_t> groups_of(const std::vector<EncoderInput>& targets) {
 
 TrainingBatch make_batch(const TrainingRows& rows, const std::vector<RowId>& ids, const std::string& image_token,
                          const BatchOptions& o, Device device) {
-  TrainingBatch batch;
-  std::vector<EncoderInput> negatives;
-  const auto input = [&](const Side& side, RowId id, uint64_t key) {
-    EncoderInput input = encoder_input(side, image_token, rows.pictures(id), key);
-    input.row = rows.name_of(id);
-    return input;
-  };
-  const auto usable = [&](const EncoderInput& input) { return !o.usable || o.usable(input); };
+  std::vector<EncoderInput> inputs;  // of row i from starts[i] on: query, target, negatives
+  std::vector<size_t> starts;
+  size_t drawn = 0;
   for (size_t i = 0; i < ids.size(); ++i) {
     const TrainRow row = rows[ids[i]];
     const uint64_t place = o.first + i, key = mix(o.seed, place);
-    EncoderInput query = input(row.query, ids[i], 2 * place),
-                 target = input(draw(row.positives, 1, mix(key, 0))[0], ids[i], 2 * place + 1);
-    const bool both = usable(query) & usable(target);
-    if (!both) continue;
-    batch.queries.push_back(std::move(query)), batch.targets.push_back(std::move(target));
-    for (const Side& side : draw(row.negatives, size_t(o.num_hardneg), mix(key, 1)))
-      if (EncoderInput negative = input(side, ids[i], mix(key, 2 + negatives.size())); usable(negative))
-        negatives.push_back(std::move(negative));
+    const auto add = [&](const Side& side, uint64_t input_key) {
+      inputs.push_back(encoder_input(side, image_token, rows.pictures(ids[i]), input_key));
+      inputs.back().row = rows.name_of(ids[i]);
+    };
+    starts.push_back(inputs.size());
+    add(row.query, 2 * place);
+    add(draw(row.positives, 1, mix(key, 0))[0], 2 * place + 1);
+    for (const Side& side : draw(row.negatives, size_t(o.num_hardneg), mix(key, 1))) add(side, mix(key, 2 + drawn++));
+  }
+  starts.push_back(inputs.size());
+  const std::vector<std::string> faults = o.faults ? o.faults(inputs) : std::vector<std::string>(inputs.size());
+
+  TrainingBatch batch;
+  std::vector<EncoderInput> negatives;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const size_t query = starts[i], target = query + 1;
+    const bool usable = faults[query].empty() && faults[target].empty();
+    if (usable) batch.queries.push_back(std::move(inputs[query])), batch.targets.push_back(std::move(inputs[target]));
+    for (size_t k = query; k < starts[i + 1]; ++k)
+      if (!faults[k].empty())
+        batch.left_out.push_back({rows.name_of(ids[i]),
+                                  k == query    ? "query"
+                                  : k == target ? "target"
+                                                : "negative",
+                                  faults[k]});
+      else if (k > target && usable) negatives.push_back(std::move(inputs[k]));
   }
   batch.targets.insert(batch.targets.end(), negatives.begin(), negatives.end());
 

@@ -2,6 +2,7 @@
 // has for wrong answers.
 #pragma once
 #include <functional>
+#include <span>
 
 #include "mmeb/training/training_rows.h"
 #include "tensor/ops.h"
@@ -14,13 +15,21 @@ struct BatchOptions {
                                  // the one that is drawn counts as its own)
   uint64_t seed = 0;             // of the step: which positive and which negatives, where a row has several
   size_t first = 0;              // pairs of the step before this batch, for dropout and draws of their own
-  // A pair with a side of which it is false is left out, and so is a negative; empty: all are usable.
-  std::function<bool(const EncoderInput& input)> usable = {};
+  // Of each input why it cannot be used (empty: it can), as Encoder::faults. Pairs and negatives with a fault are left
+  // out; none given: nothing is looked at.
+  std::function<std::vector<std::string>(std::span<const EncoderInput> inputs)> faults = {};
+};
+
+struct LeftOut {
+  std::string row;   // "row 12 of Scene_t2i"
+  std::string side;  // "query", "target" or "negative"
+  std::string fault;
 };
 
 struct TrainingBatch {
   std::vector<EncoderInput> queries, targets;  // target i is query i's; negatives follow
-  std::vector<int32_t> groups;                 // of each target: the first one that equals it in text and picture
+  std::vector<LeftOut> left_out;
+  std::vector<int32_t> groups;  // of each target: the first one that equals it in text and picture
   Matching matching;
   int64_t tokens_without_picture = 0;  // sides with an image token and no picture: it counts as a word (WebQA, EDIS)
   double duplicates = 0;  // share of queries whose target is there again: false negatives, unless they are masked
