@@ -129,7 +129,7 @@ std::vector<Check> grad_cache_checks(Device device, uint64_t seed) {
 // Queries and targets that are the same B unit vectors of a basis: with e = exp(−1/τ) and Z = 1 + (B−1)e the loss is
 // log Z, and d loss / d q_i has −(1 − 1/Z)/(Bτ) in column i, e/(Z Bτ) in the others; likewise by t_i.
 std::vector<Check> info_nce_checks(Device device) {
-  constexpr int64_t B = 6;
+  constexpr int64_t B = 40;  // more than a tile of the kernel, in rows and columns
   constexpr double tau = 0.5;
   std::vector<double> basis(B * B, 0.0);
   for (size_t i = 0; i < B; ++i) basis[i * B + i] = 1;
