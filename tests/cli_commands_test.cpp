@@ -88,6 +88,10 @@ TEST_F(Cli, EmbedWritesUnitVectorsWhateverTheBatch) {
   const Result emulated = run("embed --model_name model --input rows.jsonl --output c.npy --quiet --device emu");
   EXPECT_EQ(emulated.code, 0) << emulated.err;
 
+  const Result piped =
+      run("embed --model_name model --input /dev/stdin --image_dir . --output piped.npy --quiet", "cat rows.jsonl | ");
+  EXPECT_EQ(piped.code, 0) << piped.err;
+  EXPECT_EQ(read_text(folder_ / "piped.npy"), read_text(folder_ / "a.npy"));
   write("bad.jsonl", "{\"text\": \"<|image_pad|>\", \"image\": \"train/none.png\"}\n");
   const Result bad = run("embed --model_name model --input bad.jsonl --output d.npy --quiet");
   EXPECT_EQ(bad.code, 3);

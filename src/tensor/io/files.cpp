@@ -16,6 +16,10 @@ namespace vlm2vec {
 namespace fs = std::filesystem;
 
 std::string read_text(const fs::path& path) {
+  if (std::error_code none; fs::is_fifo(path, none)) {
+    std::ifstream pipe(path);
+    return {std::istreambuf_iterator<char>(pipe), {}};
+  }
   const auto file = MappedFile::open(path);
   return std::string(reinterpret_cast<const char*>(file->bytes().data()), file->bytes().size());
 }

@@ -12,7 +12,7 @@
 
 namespace vlm2vec {
 
-std::string read_text(const std::filesystem::path& path);
+std::string read_text(const std::filesystem::path& path);  // a pipe's until it ends
 nlohmann::json read_json(const std::filesystem::path& path);
 std::string reason_of(const std::exception& json_error);  // what nlohmann's exceptions say, without their number
 // The same without the fields that are null, which transformers writes for those that are not set.
