@@ -58,7 +58,7 @@ TEST_F(Cli, HelpOfEveryCommandHasPurposeDefaultsAndAnExample) {
     EXPECT_EQ(help.out.find(".\n\nUsage:"), help.out.find('\n') - 1) << "the purpose is a sentence: " << help.out;
     std::istringstream lines(help.out);
     for (std::string line; std::getline(lines, line);)
-      if (!line.starts_with("  vlm2vec ")) EXPECT_LE(line.size(), 108u) << line;  // of 100 letters
+      EXPECT_TRUE(line.starts_with("  vlm2vec ") || line.size() <= 108) << line;  // of 100 letters
     std::string page = help.out.substr(0, help.out.find("  -h, --help"));
     int options = 0;
     for (size_t at = 0; (at = page.find("\n  --", at)) != std::string::npos; ++options) {

@@ -35,6 +35,15 @@ TEST(Rank, first_among_equals_wins) {
   EXPECT_EQ(best_first(scorer(0, second), 2), (std::vector<int32_t>{1, 2}));
 }
 
+TEST(ScoreTable, keeps_long_names_apart) {
+  Summary summary;
+  summary.overall = 12.5;
+  const std::string table = score_table({{"a_folder_with_a_long_name", summary}, {"another_one_like_it", summary}}),
+                    rule(24 + 2 * 27 + 16, '-');
+  EXPECT_NE(table.find(" a_folder_with_a_long_name        another_one_like_it "), std::string::npos) << table;
+  EXPECT_NE(table.find("\n" + rule + "\n"), std::string::npos) << table;
+}
+
 TEST(CandidateList, has_the_positive_first) {
   const auto shared = std::make_shared<const std::vector<int32_t>>(std::vector<int32_t>{5, 6, 7, 8});
   EXPECT_EQ(CandidateList(shared, 0).numbers(), (std::vector<int32_t>{5, 6, 7, 8}));

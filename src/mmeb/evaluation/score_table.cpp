@@ -21,14 +21,21 @@ constexpr Group kGroups[] = {{"classification", "Classification", &Summary::clas
                              {"OOD", "OOD", &Summary::ood},
                              {"overall", "Overall", &Summary::overall}};
 
+struct Widths {
+  size_t names = 24, values = 12;
+};
+
+std::string right(const std::string& text, size_t width) {
+  return std::string(width - std::min(width, text.size()), ' ') + text;
+}
+
 // interval: of the last value; null: it has none.
-std::string row(const std::string& title, const std::vector<double>& values, size_t width, const Estimate* interval) {
-  std::string line = title + std::string(width - title.size(), ' ');
+std::string row(const std::string& title, const std::vector<double>& values, Widths width, const Estimate* interval) {
+  std::string line = title + std::string(width.names - title.size(), ' ');
   for (const double value : values) {
-    char text[32];
-    if (value < 0) std::snprintf(text, sizeof text, "%12s", "-");
-    else std::snprintf(text, sizeof text, "%12.1f", value);
-    line += text;
+    char text[32] = "-";
+    if (value >= 0) std::snprintf(text, sizeof text, "%.1f", value);
+    line += right(text, width.values);
   }
   if (interval) {
     char text[32];
@@ -53,15 +60,12 @@ std::string score_table(const std::vector<std::pair<std::string, Summary>>& colu
     for (const SetScore& set : column->second.sets)
       if (std::none_of(tasks.begin(), tasks.end(), [&](const Task& t) { return t.name == set.name; }))
         tasks.push_back(set.task);
-  size_t width = 24;
-  for (const Task& task : tasks) width = std::max(width, task.name.size() + 8);
-  std::string table = "Precision@1, %" + std::string(width - 14, ' ');
-  for (const auto& [title, summary] : columns) {
-    char text[64];
-    std::snprintf(text, sizeof text, "%12s", title.c_str());
-    table += text;
-  }
-  const std::string rule = std::string(width + 12 * columns.size() + 16, '-') + "\n";
+  Widths width;
+  for (const Task& task : tasks) width.names = std::max(width.names, task.name.size() + 8);
+  for (const auto& [title, summary] : columns) width.values = std::max(width.values, title.size() + 2);
+  std::string table = "Precision@1, %" + std::string(width.names - 14, ' ');
+  for (const auto& [title, summary] : columns) table += right(title, width.values);
+  const std::string rule = std::string(width.names + width.values * columns.size() + 16, '-') + "\n";
   table += "   95 % interval\n" + rule;
   bool optional = false, ood = false;
   std::string notes;
