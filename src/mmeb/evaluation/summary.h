@@ -37,7 +37,9 @@ Summary chance_summary(const Summary& summary);  // what guessing would score on
 Estimates intervals(const Summary& summary);     // 95 %, of sets and groups
 
 std::string summary_json(const Summary& summary);  // the content of summary.json
-// Of an earlier evaluation, with the tasks that it had. Exit::data if `folder` is not there or none of eval's.
+// Of an earlier evaluation, with the tasks that it had. Exit::data if `folder` is not there or none of eval's; a field
+// of a wrong type is named.
 Summary read_summary(const std::filesystem::path& folder);
+int64_t num_candidates(const Summary& summary);  // of its options; 0: each row's own
 
 }  // namespace vlm2vec
