@@ -124,6 +124,7 @@ TEST_F(Compare, RefusesOddSummaries) {
       {"/datasets/GQA/rows_sha256", "{}", ": GQA: rows_sha256 is an object, expected a string"},
       {"/datasets/GQA/eval_type", "false", ": GQA: eval_type is true or false, expected a string"},
       {"/datasets/GQA/eval_type", R"("all")", ": GQA: eval_type is all, expected local or global"},
+      {"/datasets/GQA/num_sample_per_subset", R"("2")", ": GQA: num_sample_per_subset is a string, expected a whole"},
       {"/precision", "16", ": precision is a whole number, expected a string"},
       {"/options", "[]", ": options is a list, expected an object"},
       {"/options", R"("none")", ": options is a string, expected an object"},

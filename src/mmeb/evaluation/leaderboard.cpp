@@ -51,6 +51,9 @@ void require_whole_set(const Summary& summary, const std::string& name, const fs
          "; evaluate all sets at once (--embedding_cache keeps what is done)");
   if (set->global)
     fail(Exit::data, file.string(), ": was evaluated with eval_type global; the leaderboard takes MMEB's own lists");
+  if (set->rows == set->limit)  // fewer: it has no more
+    fail(Exit::data, file.string(), ": is of the first ", set->rows,
+         " rows (num_sample_per_subset); the leaderboard takes whole sets, evaluate again without the limit");
 }
 
 }  // namespace

@@ -68,7 +68,8 @@ SetScore read_score(const std::string& name, const Fields& set, const std::strin
                  .ties_last = set.need<int64_t>("ties_last"),
                  .right = set.get("right", std::string()),
                  .digest = set.get("rows_sha256", std::string()),
-                 .global = type == "global"};
+                 .global = type == "global",
+                 .limit = set.get("num_sample_per_subset", int64_t(0))};
   if (score.rows < 1 || score.correct < 0 || score.correct > score.rows)
     fail(Exit::data, place, ": correct is ", score.correct, " of ", score.rows, " rows; evaluate again");
   return score;
@@ -139,6 +140,7 @@ std::string summary_json(const Summary& s) {
                       {"eval_type", set.global ? "global" : "local"},
                       {"right", set.right},
                       {"rows_sha256", set.digest}};
+    if (set.limit > 0) sets[set.name]["num_sample_per_subset"] = set.limit;
     for (const auto& [instruction, accuracy] : set.variants)
       sets[set.name]["prompt_variants"].push_back({{"instruction", instruction}, {"accuracy", accuracy}});
   }

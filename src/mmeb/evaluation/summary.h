@@ -19,6 +19,7 @@ struct SetScore {
       variants;                         // of --prompt_variants: instruction, accuracy; the stored first
   std::string right = {}, digest = {};  // of each row '1' or '0'; SHA-256 of what the rows are, in hexadecimal digits
   bool global = false;                  // ranked among the candidates of all rows
+  int64_t limit = 0;                    // > 0: of the file's first rows, so many at most
   Task task = {};                       // set by summarise()
 };
 
