@@ -3,6 +3,8 @@
 
 #include "cli_fixture.h"
 #include "expect_error.h"
+#include "mmeb/evaluation/leaderboard.h"
+#include "mmeb/evaluation/metrics.h"
 
 namespace vlm2vec {
 namespace {
@@ -81,7 +83,7 @@ TEST_F(Compare, RefusesOtherRows) {
                         {changed("right", "01"), "does not say which of the 8 rows of One are right"},
                         {changed("right", "0111111x"), "does not say which"},
                         {without, "does not say which"},
-                        {changed("meta_task", 3), "not the summary of an evaluation"},
+                        {changed("meta_task", 3), "One: meta_task is a whole number"},
                         {Json::object(), "no set in common"}};
   for (const Case& c : cases) {
     write_summary("b", c.sets);
@@ -92,6 +94,67 @@ TEST_F(Compare, RefusesOtherRows) {
   write_summary("b", changed("rows", 8), {{"num_candidates", 5}});
   EXPECT_TRUE(has(run("compare a b").err, "b: was evaluated with --num_candidates 5, a with 0"));
   EXPECT_EQ(run("compare a").code, 2);
+}
+
+// Whatever stands in a summary: one sentence that names file and field.
+TEST_F(Compare, RefusesOddSummaries) {
+  struct Case {
+    const char *place, *value, *error;
+  };
+  const Case cases[] = {
+      {"", "[]", " is a list, expected an object"},
+      {"", "null", " is null, expected an object"},
+      {"", "{", ": not valid JSON near byte 2"},
+      {"", "{}", ": datasets is missing"},
+      {"/datasets", "[]", ": datasets is a list, expected an object"},
+      {"/datasets", R"("GQA")", ": datasets is a string, expected an object"},
+      {"/datasets/GQA", "3", ": GQA is a whole number, expected an object"},
+      {"/datasets/GQA", "{}", ": GQA: meta_task is missing"},
+      {"/datasets/GQA/split", "null", ": GQA: split is null, expected a string"},
+      {"/datasets/GQA/optional", "0", ": GQA: optional is a whole number, expected true or false"},
+      {"/datasets/GQA/accuracy", R"("high")", ": GQA: accuracy is a string, expected a number"},
+      {"/datasets/GQA/chance", "[1]", ": GQA: chance is a list, expected a number"},
+      {"/datasets/GQA/rows", "4.5", ": GQA: rows is a number, expected a whole number"},
+      {"/datasets/GQA/rows", "0", ": GQA: correct is 0 of 0 rows"},
+      {"/datasets/GQA/correct", "5", ": GQA: correct is 5 of 4 rows"},
+      {"/datasets/GQA/correct", "-1", ": GQA: correct is -1 of 4 rows"},
+      {"/datasets/GQA/ties", "{}", ": GQA: ties is an object, expected a whole number"},
+      {"/datasets/GQA/ties_last", "true", ": GQA: ties_last is true or false, expected a whole number"},
+      {"/datasets/GQA/right", "1011", ": GQA: right is a whole number, expected a string"},
+      {"/datasets/GQA/rows_sha256", "{}", ": GQA: rows_sha256 is an object, expected a string"},
+      {"/datasets/GQA/eval_type", "false", ": GQA: eval_type is true or false, expected a string"},
+      {"/datasets/GQA/eval_type", R"("all")", ": GQA: eval_type is all, expected local or global"},
+      {"/datasets/GQA/num_sample_per_subset", R"("2")", ": GQA: num_sample_per_subset is a string, expected a whole"},
+      {"/precision", "16", ": precision is a whole number, expected a string"},
+      {"/options", "[]", ": options is a list, expected an object"},
+      {"/options", R"("none")", ": options is a string, expected an object"},
+      {"/options/num_candidates", R"("5")", ": options: num_candidates is a string, expected a whole number"},
+      {"/options/num_candidates", "null", ": options: num_candidates is null, expected a whole number"},
+      {"/options/dataset_name", "[]", ": options: dataset_name is a list, expected a string"}};
+  const Json sound = {{"datasets", {{"GQA", set("vqa", "IND", "1011")}}},
+                      {"precision", "f32"},
+                      {"options", {{"num_candidates", 0}, {"of_another_version", {1}}}}};
+  Json score = {{"num_pred", 4}};
+  for (const auto& [key, value] : ranking_metrics(RankedNames{})) score[key] = value;
+  for (const char* folder : {"sound", "odd"}) {
+    write(std::string(folder) + "/summary.json", sound.dump());
+    write(std::string(folder) + "/GQA_score.json", score.dump());
+  }
+  const std::string board = "leaderboard odd --output m.json --model_name M", compare = "compare sound odd";
+  ASSERT_EQ(run(compare).code + run(board).code, 0) << run(compare).err << run(board).err;
+  for (const Case& c : cases) {
+    std::string text = c.value;
+    if (*c.place) {
+      Json odd = sound;
+      odd[Json::json_pointer(c.place)] = Json::parse(c.value);
+      text = odd.dump();
+    }
+    write("odd/summary.json", text);
+    expect_error(Exit::data, std::string("odd/summary.json") + c.error,
+                 [&] { compare_evaluations(folder_ / "sound", folder_ / "odd", 1); });
+    expect_error(Exit::data, std::string("odd/summary.json") + c.error,
+                 [&] { leaderboard_json(folder_ / "odd", {"M"}); });
+  }
 }
 
 TEST_F(Compare, SaysWhatAFolderIsNot) {

@@ -9,6 +9,7 @@
 #include "mmeb/data/data_leaks.h"
 #include "mmeb/data/data_preview.h"
 #include "mmeb/data/data_stats.h"
+#include "mmeb/data/dataset_config.h"
 #include "mmeb/html.h"
 #include "tensor/random.h"
 #include "vlm/picture_hash.h"
@@ -114,6 +115,46 @@ TEST_F(Data, OtherSplitsAreNamedAndChosen) {
   const Result none = run("data check d --dataset_split diverse");
   EXPECT_EQ(none.code, 3);
   EXPECT_TRUE(has(none.err, "rows called diverse_instruction, original, which --dataset_split can name")) << none.err;
+}
+
+TEST_F(Data, EverySetIsListedOnce) {
+  write("d/A/test.jsonl", R"({"qry_text": "q", "qry_img_path": "", "tgt_text": ["a", "b"], "tgt_img_path": ["", ""]})");
+  write_rows("d/A/original.jsonl", {train_row("x", "", "a")});
+  const auto sets = open_data_folder(folder_ / "d", {{}, {}, "", "test"}).sets;
+  ASSERT_EQ(sets.size(), 1u);
+  EXPECT_TRUE(sets[0].test);
+}
+
+// The name of a split ends where that of a shard begins, and nowhere else.
+TEST_F(Data, SplitsAreWhatDatasetsWrites) {
+  write_rows("d/A/original.jsonl", {train_row("x", "", "a")});
+  for (const char* file : {"v1-00000-of-00002.parquet", "v2-0-of-1.parquet", "v3-00.parquet",
+                           "v4-000001-of-00002.parquet", "v5-00000-of-00001.jsonl", "v6-00000-of-00001-0a1b.parquet"})
+    write(std::string("d/A/") + file, "");
+  EXPECT_EQ(open_data_folder(folder_ / "d").note,
+            (folder_ / "d").string() +
+                ": of training sets only original is looked at; --dataset_split can name v1, v2-0-of-1, v3-00, "
+                "v4-000001-of-00002, v5-00000-of-00001, v6");
+}
+
+// original.jsonl, original.parquet and shards are the same rows, or different ones: which are meant?
+TEST_F(Data, RowsInTwoFormsAreRefused) {
+  write_rows("d/A/original.jsonl", {train_row("x", "", "a")});
+  write("d/A/original-more-00000-of-00001.parquet", "");  // another split
+  EXPECT_EQ(train_folder(folder_ / "d").size(), 1u);
+  for (const char* second : {"original.parquet", "original-00000-of-00001.parquet"}) {
+    write(std::string("d/A/") + second, "");
+    const std::string error = std::string("d/A/original.jsonl: lies beside ") + second + "; keep the one that is meant";
+    expect_error(Exit::data, error, [&] { open_data_folder(folder_ / "d"); });
+    expect_error(Exit::data, error, [&] { train_folder(folder_ / "d"); });
+    write("d.yaml", "A: {dataset_parser: mmeb, dataset_name: d, subset_name: A}\n");
+    expect_error(Exit::data, error, [&] { read_train_config(folder_ / "d.yaml", folder_.path()); });
+    fs::remove(folder_ / "d/A" / second);
+  }
+  fs::rename(folder_ / "d/A/original.jsonl", folder_ / "d/A/original.parquet");
+  write("d/A/original-00000-of-00001.parquet", "");
+  expect_error(Exit::data, "original.parquet: lies beside original-00000-of-00001.parquet",
+               [&] { train_folder(folder_ / "d"); });
 }
 
 TEST_F(Data, AZipIsTrainedFromAsItLies) {

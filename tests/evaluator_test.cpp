@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "allocations.h"
 #include "expect_error.h"
 #include "mmeb/evaluation/ranking.h"
 #include "mmeb/evaluation/score_table.h"
@@ -49,6 +50,27 @@ TEST(CandidateList, has_the_positive_first) {
   EXPECT_EQ(CandidateList(shared, 0).numbers(), (std::vector<int32_t>{5, 6, 7, 8}));
   EXPECT_EQ(CandidateList(shared, 2).numbers(), (std::vector<int32_t>{7, 5, 6, 8}));
   EXPECT_EQ(CandidateList(shared, 3).numbers(), (std::vector<int32_t>{8, 5, 6, 7}));
+}
+
+TEST(CandidateList, takes_its_numbers_over) {
+  static_assert(!std::is_convertible_v<std::vector<int32_t>, CandidateList>);
+  if (!allocations_are_counted) GTEST_SKIP() << "allocations are not counted under the sanitizers";
+  std::vector<int32_t> numbers(1 << 20);
+  reset_peak_allocated();
+  const CandidateList list(std::move(numbers));
+  EXPECT_EQ(list.size(), size_t(1 << 20));
+  EXPECT_LT(peak_allocated(), 1024);
+}
+
+TEST(EvaluationSet, keeps_a_text_once) {
+  if (!allocations_are_counted) GTEST_SKIP() << "allocations are not counted under the sanitizers";
+  const int64_t rows = 100, length = 100'000;
+  EvaluationSet set;
+  reset_peak_allocated();
+  for (int64_t i = 0; i < rows; ++i)
+    set.add({{std::to_string(i) + std::string(size_t(length), 'x'), ""}, {{"a", ""}, {"b", ""}}, {"a", "b"}});
+  EXPECT_EQ(set.sides.size(), size_t(rows + 2));
+  EXPECT_LT(peak_allocated(), rows * length * 5 / 4);
 }
 
 // A side that occurs twice has one number, and one candidate for each name it has.

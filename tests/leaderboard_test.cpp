@@ -85,6 +85,26 @@ TEST_F(Cli, EvaluatesForTheLeaderboard) {
   EXPECT_TRUE(has(run("leaderboard cut --output n.json --model_name M").err, "is of another evaluation"));
 }
 
+// num_sample_per_subset takes the first rows of a set, perhaps all of them.
+TEST_F(Cli, LeaderboardRefusesCutSets) {
+  make_model();
+  for (const std::string limit : {"2", "9"}) {
+    write("sets.yaml",
+          "VOC2007: {dataset_parser: image_cls, dataset_name: test/Set, image_root: test, num_sample_per_subset: " +
+              limit + "}\n");
+    const Result eval =
+        run("eval --model_name model --dataset_config sets.yaml --encode_output_path rows" + limit + " --quiet");
+    ASSERT_EQ(eval.code, 0) << eval.err;
+    EXPECT_EQ(read_json(folder_ / ("rows" + limit) / "summary.json")["datasets"]["VOC2007"]["num_sample_per_subset"],
+              std::stoi(limit));
+  }
+  const Result cut = run("leaderboard rows2 --output m.json --model_name M");
+  EXPECT_EQ(cut.code, 3);
+  EXPECT_TRUE(has(cut.err, "VOC2007_score.json: is of the first 2 rows (num_sample_per_subset)")) << cut.err;
+  EXPECT_EQ(run("leaderboard rows9 --output m.json --model_name M").code, 0);
+  EXPECT_TRUE(has(run("compare rows9 rows2").err, "VOC2007 has 2 rows, in rows9 3"));
+}
+
 TEST_F(Cli, EvaluatesCaptionedPictures) {
   make_model();
   write("test/flickr.jsonl", R"({"filename": "p0.png", "caption": ["thing 0", "thing"]})"

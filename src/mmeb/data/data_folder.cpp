@@ -10,26 +10,15 @@
 
 namespace vlm2vec {
 
-namespace {
-
-// original of original.jsonl, original.parquet and original-00000-of-00002.parquet; empty: no file of rows.
-std::string split_of(const std::filesystem::path& file) {
-  const std::string stem = file.stem().string();
-  if (file.extension() != ".jsonl" && file.extension() != ".parquet") return "";
-  return stem.substr(0, file.extension() == ".parquet" ? stem.find("-0") : stem.npos);
-}
-
-}  // namespace
-
 DataFolder open_data_folder(const std::filesystem::path& folder, const DataFolderOptions& o) {
   if (!std::filesystem::is_directory(folder)) fail(Exit::data, folder.string(), ": no such folder");
   DataFolder data{folder, {}, o.image_dir.empty() ? folder : std::filesystem::path(o.image_dir), {}};
   std::set<std::string> others;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     if (!entry.is_directory()) continue;
-    for (const auto& [split, test] : {std::pair(o.dataset_split, false), {std::string("test"), true}})
-      if (const auto file = entry.path() / (split + ".jsonl"); !row_files(file).empty())
-        data.sets.push_back({entry.path().filename().string(), test, file});
+    for (const std::string& split : std::set<std::string>{o.dataset_split, "test"})
+      if (const auto file = split_file(entry.path(), split); !row_files(file).empty())
+        data.sets.push_back({entry.path().filename().string(), split == "test", file});
     for (const auto& file : std::filesystem::directory_iterator(entry)) others.insert(split_of(file.path()));
   }
   for (const std::string& known : {std::string(), o.dataset_split, std::string("test")}) others.erase(known);

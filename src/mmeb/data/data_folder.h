@@ -21,7 +21,7 @@ struct DataFolder {
   Pictures pictures;
   std::string note;  // which other splits lie there, in a line; may be empty
 };
-// What the commands share; `dataset_split` is that of training sets.
+// What the commands share; `dataset_split` is that of training sets, "test": none of them.
 struct DataFolderOptions {
   std::vector<std::string> folders, subset_name;
   std::string image_dir, dataset_split = "original";

@@ -122,7 +122,7 @@ std::vector<TrainSource> train_folder(const fs::path& folder, const std::vector<
                                       const std::string& split) {
   std::vector<TrainSource> sources;
   for (const std::string& name : list_subsets(folder, split + ".jsonl", subsets))
-    sources.push_back({name, folder / name / (split + ".jsonl"), folder});
+    sources.push_back({name, split_file(folder / name, split), folder});
   return sources;
 }
 
@@ -130,7 +130,7 @@ std::vector<EvalSource> eval_folder(const fs::path& folder, const std::vector<st
                                     const fs::path& image_dir) {
   std::vector<EvalSource> sources;
   for (const std::string& name : list_subsets(folder, "test.jsonl", subsets))
-    sources.push_back({name, folder / name / "test.jsonl", image_dir.empty() ? folder : image_dir});
+    sources.push_back({name, split_file(folder / name, "test"), image_dir.empty() ? folder : image_dir});
   return sources;
 }
 

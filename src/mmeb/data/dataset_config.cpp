@@ -9,6 +9,7 @@
 #include <map>
 #include <set>
 
+#include "mmeb/data/row_files.h"
 #include "tensor/io/files.h"
 #include "tensor/nearest.h"
 
@@ -76,11 +77,11 @@ class ConfigRow {
   fs::path folder(const std::string& key, const fs::path& basedir, const fs::path& standard = {}) const {
     return has(key) || standard.empty() ? basedir / text(key) : standard;
   }
-  // A file's name without its end, in a folder.
-  std::string split(const std::string& standard) const {
+  // The file of its split in a folder.
+  fs::path split(const fs::path& folder, const std::string& standard) const {
     const std::string split = text("dataset_split", standard);
     if (split.find('/') != split.npos) wrong("dataset_split", "a name such as " + standard);
-    return split + ".jsonl";
+    return split_file(folder, split);
   }
   int64_t limit() const {  // the first rows only
     const double limit = number("num_sample_per_subset", 0);
@@ -145,7 +146,7 @@ DatasetConfig<TrainSource> read_train_config(const fs::path& file, const fs::pat
                                     const double weight = row.number("weight", 1);
                                     if (weight == 0) row.wrong("weight", "more than 0; remove the set instead");
                                     return TrainSource{row.name(),
-                                                       folder / row.text("subset_name") / row.split("original"),
+                                                       row.split(folder / row.text("subset_name"), "original"),
                                                        row.folder("image_dir", basedir, folder), row.limit(), weight};
                                   });
 }
@@ -157,7 +158,7 @@ DatasetConfig<EvalSource> read_eval_config(const fs::path& file, const fs::path&
       [&](const ConfigRow& row) {
         const std::string type = row.text("eval_type", "local");
         if (type != "local" && type != "global") row.wrong("eval_type", "local or global");
-        return EvalSource{row.name(), row.folder("dataset_name", basedir) / row.split("test"),
+        return EvalSource{row.name(), row.split(row.folder("dataset_name", basedir), "test"),
                           row.folder("image_root", basedir), type == "global", row.limit()};
       });
 }

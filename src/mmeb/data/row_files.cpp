@@ -10,20 +10,25 @@
 
 namespace vlm2vec {
 
+namespace {
+
 namespace fs = std::filesystem;
 
-std::vector<fs::path> row_files(const fs::path& file) {
-  const fs::path parquet = fs::path(file).replace_extension(".parquet");
-  if (fs::exists(file)) return {file};
-  if (fs::exists(parquet)) return {parquet};
+const std::regex& shard_name() {
   static const std::regex pattern("(.+)-([0-9]{5})-of-([0-9]{5})(-[0-9a-f]+)?\\.parquet");
+  return pattern;
+}
+
+// Set/original-00000-of-00002.parquet, … for Set/original.jsonl.
+std::vector<fs::path> shards_of(const fs::path& file) {
   std::vector<fs::path> shards;
   std::error_code no_folder;
   const fs::path folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
   for (const auto& entry : fs::directory_iterator(folder, no_folder)) {
     const std::string name = entry.path().filename().string();
     std::smatch part;
-    if (name.starts_with(file.stem().string() + "-") && std::regex_match(name, part, pattern))
+    if (name.starts_with(file.stem().string() + "-") && std::regex_match(name, part, shard_name()) &&
+        part[1] == file.stem().string())
       shards.push_back(entry.path());
   }
   std::sort(shards.begin(), shards.end());
@@ -31,13 +36,39 @@ std::vector<fs::path> row_files(const fs::path& file) {
   for (size_t i = 0; i < shards.size(); ++i) {
     const std::string name = shards[i].filename().string();
     std::smatch part;
-    std::regex_match(name, part, pattern);
+    std::regex_match(name, part, shard_name());
     if (i == 0) total = part[3], hash = part[4];
     if (part[3] != total || part[4] != hash || std::stoul(part[2]) != i || std::stoul(total) != shards.size())
       fail(Exit::data, shards[i].string(), ": is no part of one complete set of shards (00000-of-N to N-1-of-N); keep ",
            "one such set in the folder");
   }
   return shards;
+}
+
+}  // namespace
+
+std::vector<fs::path> row_files(const fs::path& file) {
+  const fs::path parquet = fs::path(file).replace_extension(".parquet");
+  if (fs::exists(file)) return {file};
+  if (fs::exists(parquet)) return {parquet};
+  return shards_of(file);
+}
+
+fs::path split_file(const fs::path& folder, const std::string& split) {
+  const fs::path file = folder / (split + ".jsonl");
+  std::vector<fs::path> found = shards_of(file);
+  for (const char* other : {".parquet", ".jsonl"})
+    if (const fs::path whole = folder / (split + other); fs::exists(whole)) found.insert(found.begin(), whole);
+  if (found.size() > 1 && found[0].stem() == split)
+    fail(Exit::data, found[0].string(), ": lies beside ", found[1].filename().string(), "; keep the one that is meant");
+  return file;
+}
+
+std::string split_of(const fs::path& file) {
+  if (file.extension() != ".jsonl" && file.extension() != ".parquet") return "";
+  const std::string name = file.filename().string();
+  std::smatch part;
+  return std::regex_match(name, part, shard_name()) ? part[1].str() : file.stem().string();
 }
 
 nlohmann::ordered_json without_null_pictures(nlohmann::ordered_json row) {

@@ -14,6 +14,13 @@ namespace vlm2vec {
 // Errors (Exit::data): shards that do not make one set.
 std::vector<std::filesystem::path> row_files(const std::filesystem::path& file);
 
+// The file of a split in a set's folder, as row_files() takes it: Set/original.jsonl. Errors (Exit::data): its rows are
+// there in two forms.
+std::filesystem::path split_file(const std::filesystem::path& folder, const std::string& split);
+
+// The other way: original of original.jsonl, original.parquet and original-00000-of-00002.parquet; "": no file of rows.
+std::string split_of(const std::filesystem::path& file);
+
 // Calls row(object) for each row in row_files(file), of the first `limit` rows if that is positive. Of a Parquet file
 // only `columns` are read, if any are named. Errors (Exit::data), also those that row() throws, begin with file and
 // row.

@@ -1,7 +1,6 @@
 #include "mmeb/evaluation/comparison.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "mmeb/evaluation/summary.h"
 #include "tensor/error.h"
@@ -64,10 +63,6 @@ void require_same_rows(const SetScore& a, const SetScore& b, const fs::path& fol
   if (a.rows != b.rows || a.digest != b.digest)
     fail(Exit::data, place, "has ", b.rows, " rows", other, a.rows, a.rows == b.rows ? " other ones" : "",
          " (pictures of queries, names of candidates); only evaluations of the same rows can be compared");
-}
-
-int64_t num_candidates(const Summary& summary) {
-  return nlohmann::json::parse(summary.options).value("num_candidates", int64_t(0));
 }
 
 }  // namespace

@@ -4,7 +4,6 @@
 #include <cstring>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "mmeb/model.h"
 #include "tensor/cpu/simd/simd.h"
@@ -86,9 +85,10 @@ Tensor Embedder::embed(std::span<const EncoderInput> rows, int64_t batch_size,
   std::map<Digest, size_t> missing;  // and the first row that needs it
   std::vector<size_t> first;         // those rows, in order
   for (size_t i = 0; i < rows.size(); ++i)
-    if (!vectors_->find(keys[i], vector(i)) && missing.emplace(keys[i], i).second) first.push_back(i);
+    if (vectors_->find(keys[i], vector(i))) found_ += !embedded_.contains(keys[i]);
+    else if (missing.emplace(keys[i], i).second) first.push_back(i);
   size_t done = rows.size() - first.size();
-  found_ += int64_t(done), embedded_ += int64_t(first.size());
+  inputs_ += int64_t(rows.size());
   if (progress && done > 0) progress(int64_t(done));
   for (size_t begin = 0; begin < first.size(); begin += size_t(batch_size)) {
     const std::span part(first.begin() + int64_t(begin), std::min(size_t(batch_size), first.size() - begin));
@@ -99,6 +99,7 @@ Tensor Embedder::embed(std::span<const EncoderInput> rows, int64_t batch_size,
     hash_->require_unchanged();
     keys_of(inputs);  // fails if a picture is another now
     vectors_->add(part_keys, vectors.data<float>());
+    embedded_.insert(part_keys.begin(), part_keys.end());
     for (size_t i = 0; i < part.size(); ++i)
       std::memcpy(vector(part[i]), vectors.data<float>() + int64_t(i) * dim, bytes);
     if (progress) progress(int64_t(done += part.size()));
@@ -111,7 +112,7 @@ Tensor Embedder::embed(std::span<const EncoderInput> rows, int64_t batch_size,
 
 std::string Embedder::cache_note() const {
   if (!vectors_) return "";
-  std::string text = sentence("embedding cache: ", found_, " of ", found_ + embedded_, " vectors were there");
+  std::string text = sentence("embedding cache: ", found_, " of ", inputs_, " vectors were there");
   if (vectors_->damaged() > 0)
     text += sentence("; ", vectors_->damaged(), " damaged ones were dropped from ", file_.string());
   return text;

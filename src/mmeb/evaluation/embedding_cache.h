@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <unordered_map>
@@ -29,7 +30,8 @@ class Embedder {
   // once, and kept batch by batch. Exit::data if the model or a picture changes meanwhile.
   Tensor embed(std::span<const EncoderInput> rows, int64_t batch_size,
                const std::function<void(int64_t done)>& progress = {});
-  // For the user, or empty: how many vectors were here and what was damaged; how an interrupted run goes on.
+  // For the user, or empty: for how many inputs a vector was here before and what was damaged; how an interrupted run
+  // goes on.
   std::string cache_note() const;
   std::string how_to_go_on() const;
 
@@ -40,7 +42,8 @@ class Embedder {
   std::unique_ptr<Encoder> encoder_;
   std::unique_ptr<VectorFile> vectors_;               // null: no cache
   std::unordered_map<std::string, Digest> pictures_;  // by path, as first seen; an encoder may keep a picture as it was
-  int64_t found_ = 0, embedded_ = 0;
+  int64_t inputs_ = 0, found_ = 0;                    // found: with a vector that was there before this run
+  std::set<Digest> embedded_;                         // by this run
 };
 
 }  // namespace vlm2vec

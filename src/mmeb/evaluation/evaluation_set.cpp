@@ -8,9 +8,13 @@
 namespace vlm2vec {
 
 int32_t EvaluationSet::number(const Side& side, size_t row) {
-  const auto [at, is_new] = numbers_.emplace(side, int32_t(sides.size()));
-  if (is_new) sides.push_back(side), first_rows.push_back(row), candidates_of_.emplace_back();
-  return at->second;
+  const size_t hash = std::hash<std::string>()(side.text) * 31 + std::hash<std::string>()(side.image);
+  const auto [begin, end] = numbers_.equal_range(hash);
+  const auto same = std::find_if(begin, end, [&](const auto& known) { return sides[size_t(known.second)] == side; });
+  if (same != end) return same->second;
+  const int32_t number = numbers_.emplace(hash, int32_t(sides.size()))->second;
+  sides.push_back(side), first_rows.push_back(row), candidates_of_.emplace_back();
+  return number;
 }
 
 void EvaluationSet::add(const EvalRow& row) {

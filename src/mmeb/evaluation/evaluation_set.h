@@ -22,7 +22,8 @@ struct Candidate {
 // A row's candidates: a list, which other rows may have too, with the positive moved to its front.
 class CandidateList {
  public:
-  CandidateList(std::vector<int32_t> own) : CandidateList(std::make_shared<const std::vector<int32_t>>(own), 0) {}
+  explicit CandidateList(std::vector<int32_t> own)
+      : CandidateList(std::make_shared<const std::vector<int32_t>>(std::move(own)), 0) {}
   CandidateList(std::shared_ptr<const std::vector<int32_t>> shared, size_t positive)
       : list_(std::move(shared)), positive_(positive) {}
   size_t size() const { return list_->size(); }
@@ -51,13 +52,8 @@ struct EvaluationSet {
   int32_t number(const Side& side, size_t row);  // equal sides share a number
 
  private:
-  struct Hash {
-    size_t operator()(const Side& side) const {
-      return std::hash<std::string>()(side.text) * 31 + std::hash<std::string>()(side.image);
-    }
-  };
-  std::unordered_map<Side, int32_t, Hash> numbers_;
-  std::vector<std::vector<int32_t>> candidates_of_;  // of each side: its numbers in candidates
+  std::unordered_multimap<size_t, int32_t> numbers_;  // in sides, by hash: the texts are not kept twice
+  std::vector<std::vector<int32_t>> candidates_of_;   // of each side: its numbers in candidates
 };
 
 // Looks for the pictures of all sides.

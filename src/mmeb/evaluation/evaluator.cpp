@@ -63,12 +63,14 @@ double accuracy(const std::vector<RowResult>& results) {
   return 100.0 * double(std::ranges::count(results, true, &RowResult::correct)) / double(results.size());
 }
 
-SetScore score_of(const ReadSet& set, bool global, const std::vector<RowResult>& results, const Tensor& embeddings) {
+SetScore score_of(const ReadSet& set, const EvalSource& source, const std::vector<RowResult>& results,
+                  const Tensor& embeddings) {
   SetScore score{.name = set.rows.name,
                  .accuracy = accuracy(results),
                  .rows = int64_t(results.size()),
                  .digest = hex(sha256(set.rows.digests)),
-                 .global = global};
+                 .global = source.global,
+                 .limit = source.limit};
   for (const CandidateList& list : set.rows.lists)
     score.chance += 100.0 / double(list.size()) / double(set.rows.lists.size());
   for (const RowResult& result : results) {
@@ -129,8 +131,7 @@ Evaluation evaluate(const EvaluationData& data, const EmbedFunction& embed, cons
   for (size_t i = 0; i < sets.size(); ++i) {
     ReadSet set = std::move(sets[i]);
     const std::string& name = names[i];
-    const bool global = data.sets[i].global;
-    if (global) set.rows.lists = with_all_candidates(set.rows);
+    if (data.sets[i].global) set.rows.lists = with_all_candidates(set.rows);
     if (data.num_candidates > 0 && task_of(name, data.tasks).meta_task != "classification") {
       set.rows.lists = with_num_candidates(set.rows, data.num_candidates, kCandidateSeed);
       evaluation.notes.push_back(shortage_note(set.rows, data.num_candidates));
@@ -139,7 +140,7 @@ Evaluation evaluate(const EvaluationData& data, const EmbedFunction& embed, cons
     const Tensor embeddings =
         embed(encoder_inputs(set.rows, data.image_token, pictures.at(data.sets[i].image_dir)), name);
     const std::vector<RowResult> results = rank(embeddings, set.rows, set.rows.queries);
-    scores.push_back(score_of(set, global, results, embeddings));
+    scores.push_back(score_of(set, data.sets[i], results, embeddings));
     if (!output.empty()) write_set_files(output, set.rows, embeddings, results, data.save_embeddings);
   }
   std::erase(evaluation.notes, "");

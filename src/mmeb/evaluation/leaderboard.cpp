@@ -1,10 +1,13 @@
 #include "mmeb/evaluation/leaderboard.h"
 
+#include <algorithm>
 #include <chrono>
 #include <ctime>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "mmeb/evaluation/metrics.h"
+#include "mmeb/evaluation/summary.h"
 #include "mmeb/registry/registry.h"
 #include "tensor/io/files.h"
 
@@ -40,6 +43,19 @@ Json official_scores(const fs::path& file) {
   return kept;
 }
 
+// Of all rows of the set, against their own candidates.
+void require_whole_set(const Summary& summary, const std::string& name, const fs::path& file) {
+  const auto set = std::ranges::find(summary.sets, name, &SetScore::name);
+  if (set == summary.sets.end())
+    fail(Exit::data, file.string(), ": is of another evaluation than summary.json, which does not name ", name,
+         "; evaluate all sets at once (--embedding_cache keeps what is done)");
+  if (set->global)
+    fail(Exit::data, file.string(), ": was evaluated with eval_type global; the leaderboard takes MMEB's own lists");
+  if (set->rows == set->limit)  // fewer: it has no more
+    fail(Exit::data, file.string(), ": is of the first ", set->rows,
+         " rows (num_sample_per_subset); the leaderboard takes whole sets, evaluate again without the limit");
+}
+
 }  // namespace
 
 Json leaderboard_json(const fs::path& folder, LeaderboardEntry entry) {
@@ -54,19 +70,14 @@ Json leaderboard_json(const fs::path& folder, LeaderboardEntry entry) {
   for (const auto& [group, names] : leaderboard_sets()) {
     fs::path from = folder / group;
     if (group == "image" && !fs::is_directory(from)) from = folder;
-    const nlohmann::json summary =
-        fs::exists(from / "summary.json") ? read_json(from / "summary.json") : nlohmann::json();
-    if (summary.contains("options") && summary["options"].value("num_candidates", 0) != 0)
+    std::optional<Summary> summary;
+    if (fs::exists(from / "summary.json")) summary = read_summary(from);
+    if (summary && num_candidates(*summary) != 0)
       fail(Exit::data, from.string(), ": was evaluated with --num_candidates; the leaderboard takes MMEB's own lists");
     for (const std::string& name : names) {
-      const fs::path file = from / (name.substr(0, name.rfind("-fixed")) + "_score.json");
-      if (fs::exists(file) && summary.contains("datasets") && !summary["datasets"].contains(name))
-        fail(Exit::data, file.string(), ": is of another evaluation than summary.json, which does not name ", name,
-             "; evaluate all sets at once (--embedding_cache keeps what is done)");
-      if (fs::exists(file) && summary.contains("datasets") &&
-          summary["datasets"][name].value("eval_type", "local") != "local")
-        fail(Exit::data, file.string(),
-             ": was evaluated with eval_type global; the leaderboard takes MMEB's own lists");
+      const std::string set = name.substr(0, name.rfind("-fixed"));
+      const fs::path file = from / (set + "_score.json");
+      if (fs::exists(file) && summary) require_whole_set(*summary, set, file);
       if (fs::exists(file)) metrics[group][name] = official_scores(file), ++found;
       else metrics[group][name] = fs::is_directory(from) ? "FILE_N/A" : "DIR_N/A";
     }

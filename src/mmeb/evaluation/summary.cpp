@@ -4,6 +4,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "mmeb/options.h"
 #include "tensor/io/files.h"
 
 namespace vlm2vec {
@@ -16,6 +17,63 @@ constexpr uint64_t kIntervalSeed = 42;
 
 Json number(double score) { return score < 0 ? Json(nullptr) : Json(score); }
 Json bounds(const Estimate& e) { return {e.low, e.high}; }
+
+std::string kind_of(const Json& value) {
+  if (value.is_number_integer()) return "a whole number";
+  if (value.is_number()) return "a number";
+  if (value.is_string()) return "a string";
+  if (value.is_boolean()) return "true or false";
+  if (value.is_object()) return "an object";
+  return value.is_array() ? "a list" : "null";
+}
+
+void require_kind(const std::string& place, const Json& value, const Json& like) {
+  if (kind_of(value) != kind_of(like) && !(value.is_number() && like.is_number_float()))
+    fail(Exit::data, place, " is ", kind_of(value), ", expected ", kind_of(like), "; evaluate again");
+}
+
+// The fields of an object in summary.json, each of the type of the value that stands for it.
+class Fields {
+ public:
+  Fields(const Json& object, std::string place) : object_(object), place_(std::move(place)) {
+    require_kind(place_, object, Json::object());
+  }
+  template <class T>
+  T get(const char* name, const T& otherwise) const {
+    if (!object_.contains(name)) return otherwise;
+    require_kind(place_ + ": " + name, object_[name], otherwise);
+    return object_[name].get<T>();
+  }
+  template <class T>
+  T need(const char* name, const T& like = T()) const {
+    if (!object_.contains(name)) fail(Exit::data, place_, ": ", name, " is missing; evaluate again");
+    return get(name, like);
+  }
+
+ private:
+  const Json& object_;
+  std::string place_;
+};
+
+SetScore read_score(const std::string& name, const Fields& set, const std::string& place) {
+  const std::string type = set.get("eval_type", std::string("local"));
+  if (type != "local" && type != "global")
+    fail(Exit::data, place, ": eval_type is ", type, ", expected local or global; evaluate again");
+  SetScore score{.name = name,
+                 .accuracy = set.need<double>("accuracy"),
+                 .chance = set.need<double>("chance"),
+                 .correct = set.need<int64_t>("correct"),
+                 .rows = set.need<int64_t>("rows"),
+                 .ties = set.need<int64_t>("ties"),
+                 .ties_last = set.need<int64_t>("ties_last"),
+                 .right = set.get("right", std::string()),
+                 .digest = set.get("rows_sha256", std::string()),
+                 .global = type == "global",
+                 .limit = set.get("num_sample_per_subset", int64_t(0))};
+  if (score.rows < 1 || score.correct < 0 || score.correct > score.rows)
+    fail(Exit::data, place, ": correct is ", score.correct, " of ", score.rows, " rows; evaluate again");
+  return score;
+}
 
 }  // namespace
 
@@ -82,6 +140,7 @@ std::string summary_json(const Summary& s) {
                       {"eval_type", set.global ? "global" : "local"},
                       {"right", set.right},
                       {"rows_sha256", set.digest}};
+    if (set.limit > 0) sets[set.name]["num_sample_per_subset"] = set.limit;
     for (const auto& [instruction, accuracy] : set.variants)
       sets[set.name]["prompt_variants"].push_back({{"instruction", instruction}, {"accuracy", accuracy}});
   }
@@ -97,32 +156,30 @@ Summary read_summary(const fs::path& folder) {
     fail(Exit::data, folder.string(), ": there is no such folder; name one that eval wrote (--encode_output_path)");
   if (!fs::exists(file))
     fail(Exit::data, folder.string(), ": is no finished evaluation: it has no summary.json, which eval writes last");
-  const std::string text = read_text(file);
-  check_nesting(text, file.string());
+  read_json(file);                                    // for what it says of damaged files
+  const Json content = Json::parse(read_text(file));  // the sets in the order of the file
+  const Fields fields(content, file.string());
   std::vector<SetScore> scores;
   std::vector<Task> tasks;
-  try {
-    const Json content = Json::parse(text);  // sets in the order of the file
-    for (const auto& [name, s] : content.at("datasets").items()) {
-      tasks.push_back({name, s.at("meta_task"), s.at("split"), s.value("optional", false)});
-      scores.push_back({.name = name,
-                        .accuracy = s.at("accuracy"),
-                        .chance = s.at("chance"),
-                        .correct = s.at("correct"),
-                        .rows = s.at("rows"),
-                        .ties = s.at("ties"),
-                        .ties_last = s.at("ties_last"),
-                        .right = s.value("right", ""),
-                        .digest = s.value("rows_sha256", ""),
-                        .global = s.value("eval_type", "local") == "global"});
-    }
-    Summary summary = summarise(std::move(scores), tasks);
-    summary.precision = content.at("precision");
-    summary.options = content.value("options", Json::object()).dump();
-    return summary;
-  } catch (const nlohmann::json::exception& e) {
-    fail(Exit::data, file.string(), ": is not the summary of an evaluation (", reason_of(e), "); evaluate again");
+  const Json sets = fields.need("datasets", Json(Json::object()));
+  for (const auto& [name, stored] : sets.items()) {
+    const std::string place = file.string() + ": " + name;
+    const Fields set(stored, place);
+    tasks.push_back(
+        {name, set.need<std::string>("meta_task"), set.need<std::string>("split"), set.get("optional", false)});
+    scores.push_back(read_score(name, set, place));
   }
+  Summary summary = summarise(std::move(scores), tasks);
+  summary.precision = fields.need<std::string>("precision");
+  const Json options = fields.get("options", Json(Json::object()));
+  const Fields known(options, file.string() + ": options");
+  EvalOptions().fields([&](const char* name, const auto& value, const char*) { known.get(name, Json(value)); });
+  summary.options = options.dump();
+  return summary;
+}
+
+int64_t num_candidates(const Summary& summary) {
+  return Json::parse(summary.options).value("num_candidates", int64_t(0));
 }
 
 }  // namespace vlm2vec

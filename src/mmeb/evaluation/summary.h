@@ -19,6 +19,7 @@ struct SetScore {
       variants;                         // of --prompt_variants: instruction, accuracy; the stored first
   std::string right = {}, digest = {};  // of each row '1' or '0'; SHA-256 of what the rows are, in hexadecimal digits
   bool global = false;                  // ranked among the candidates of all rows
+  int64_t limit = 0;                    // > 0: of the file's first rows, so many at most
   Task task = {};                       // set by summarise()
 };
 
@@ -37,7 +38,9 @@ Summary chance_summary(const Summary& summary);  // what guessing would score on
 Estimates intervals(const Summary& summary);     // 95 %, of sets and groups
 
 std::string summary_json(const Summary& summary);  // the content of summary.json
-// Of an earlier evaluation, with the tasks that it had. Exit::data if `folder` is not there or none of eval's.
+// Of an earlier evaluation, with the tasks that it had. Exit::data if `folder` is not there or none of eval's; a field
+// of a wrong type is named.
 Summary read_summary(const std::filesystem::path& folder);
+int64_t num_candidates(const Summary& summary);  // of its options; 0: each row's own
 
 }  // namespace vlm2vec
