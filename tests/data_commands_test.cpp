@@ -103,7 +103,7 @@ TEST_F(Data, OtherSplitsAreNamedAndChosen) {
     const Result first = run(command);
     EXPECT_EQ(first.code, 0) << first.err;
     EXPECT_TRUE(has(first.err,
-                    "d: of training sets only original is looked at; --dataset_split can name "
+                    "d: only original and test are looked at; --dataset_split can name "
                     "diverse_instruction"))
         << first.err;
   }
@@ -133,7 +133,7 @@ TEST_F(Data, SplitsAreWhatDatasetsWrites) {
     write(std::string("d/A/") + file, "");
   EXPECT_EQ(open_data_folder(folder_ / "d").note,
             (folder_ / "d").string() +
-                ": of training sets only original is looked at; --dataset_split can name v1, v2-0-of-1, v3-00, "
+                ": only original and test are looked at; --dataset_split can name v1, v2-0-of-1, v3-00, "
                 "v4-000001-of-00002, v5-00000-of-00001, v6");
 }
 

@@ -29,8 +29,8 @@ DataFolder open_data_folder(const std::filesystem::path& folder, const DataFolde
          ".jsonl or test.jsonl or their Parquet files",
          names.empty() ? "" : "; there are rows called " + names + ", which --dataset_split can name");
   if (!names.empty())
-    data.note = sentence(folder.string(), ": of training sets only ", o.dataset_split,
-                         " is looked at; --dataset_split can name ", names);
+    data.note = sentence(folder.string(), ": only ", o.dataset_split == "test" ? "" : o.dataset_split + " and ",
+                         "test are looked at; --dataset_split can name ", names);
   std::vector<std::string> known;
   for (const DataSet& set : data.sets) known.push_back(set.name);
   for (const std::string& name : o.subset_name)

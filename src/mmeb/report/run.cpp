@@ -48,12 +48,8 @@ TrainingRun read_training(const fs::path& folder) {
   TrainingRun run{folder, {}, "{}", count_parameters(folder)};
   read_json_lines(folder / "log.jsonl", [&](const Json& line) { run.steps.push_back(read_step(line)); });
   if (const fs::path file = folder / "training_options.json"; fs::exists(file)) {
+    if (!read_json(file).is_object()) fail(Exit::data, file.string(), ": expected a JSON object");
     run.options = read_text(file);
-    try {
-      if (!Json::parse(run.options).is_object()) fail(Exit::data, file.string(), ": is no JSON object");
-    } catch (const Json::exception& e) {
-      fail(Exit::data, file.string(), ": is no JSON (", e.what(), ")");
-    }
   }
   return run;
 }
