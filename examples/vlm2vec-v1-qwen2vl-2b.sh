@@ -29,4 +29,4 @@ options=(
   --bf16 True
   --save_steps 1000 --logging_steps 1 --resume_from auto
 )
-exec "$VLM2VEC" train "${options[@]}"
+exec "$VLM2VEC" train "${options[@]}" "$@"  # e.g. --plan

@@ -25,4 +25,4 @@ options=(
   --save_steps 50 --logging_steps 1 --resume_from auto
   --save_total_limit 2                 # ours: there every checkpoint is kept
 )
-exec "$VLM2VEC" train "${options[@]}"
+exec "$VLM2VEC" train "${options[@]}" "$@"  # e.g. --plan

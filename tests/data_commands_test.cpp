@@ -60,7 +60,7 @@ TEST_F(Data, CheckFindsEveryFault) {
   write_rows("hard/H/original.jsonl", {hard});
   const Result no_token = run("data check hard --image_dir good");
   EXPECT_EQ(no_token.code, 3);
-  EXPECT_TRUE(has(no_token.err, "1 sides have a picture and not one <|image_1|> for it: row 1 (negative 2)"))
+  EXPECT_TRUE(has(no_token.err, "1 side has a picture and not one <|image_1|> for it: row 1 (negative 2)"))
       << no_token.err;
 
   fs::copy(folder_ / "good", folder_ / "bad", fs::copy_options::recursive);

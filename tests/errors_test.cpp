@@ -147,9 +147,9 @@ TEST_F(Errors, AreOneSentenceEach) {
 TEST_F(Errors, APictureThatGoesBadWhileTrainingKeepsWhatWasLearned) {
   make_model();
   std::string rows;
-  for (int i = 0; i < 700; ++i)  // more than the plan looks at
+  for (int i = 0; i < 4480; ++i)  // more than the plan looks at
     rows += Json{{"qry", "<|image_1|>\nName it.\n"},
-                 {"qry_image_path", i == 650 ? "bad.png" : "p1.png"},
+                 {"qry_image_path", i == 4400 ? "bad.png" : "p1.png"},
                  {"pos_text", "thing " + std::to_string(i)},
                  {"pos_image_path", ""}}
                 .dump() +
@@ -158,18 +158,18 @@ TEST_F(Errors, APictureThatGoesBadWhileTrainingKeepsWhatWasLearned) {
   write("train/bad.png", "hello");
   write("order.json", [] {
     Json batches;
-    for (int b = 0; b < 350; ++b) batches.push_back({2 * b, 2 * b + 1});
+    for (int row = 0; row < 4480; ++row) batches[size_t(row / 64)].push_back(row);
     return batches.dump();
   }());
   const std::string command =
       "train --model_name model --train_file train/Set/original.jsonl --image_dir train --batches order.json "
-      "--max_steps 350 "
+      "--max_steps 70 "
       "--output_dir "
       "out --quiet --lora True --lora_r 2";
   const Result r = run(command);
   EXPECT_EQ(r.code, 3);
-  EXPECT_TRUE(has(r.err, "row 651 of train/Set/original.jsonl: ")) << r.err;
-  EXPECT_TRUE(fs::exists(folder_ / "out/checkpoint-325/training_state.json"));
+  EXPECT_TRUE(has(r.err, "row 4401 of train/Set/original.jsonl: ")) << r.err;
+  EXPECT_TRUE(fs::exists(folder_ / "out/checkpoint-68/training_state.json"));
   fs::copy_file(folder_ / "train/p2.png", folder_ / "train/bad.png", fs::copy_options::overwrite_existing);
   EXPECT_EQ(run(command + " --resume_from auto").code, 0);
   EXPECT_TRUE(fs::exists(folder_ / "out/adapter_model.safetensors"));

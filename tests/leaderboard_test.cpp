@@ -74,7 +74,13 @@ TEST_F(Cli, EvaluatesForTheLeaderboard) {
   ASSERT_EQ(run(cut + "--num_candidates 2").code, 0);
   EXPECT_TRUE(has(run("leaderboard cut --output n.json --model_name M").err, "with --num_candidates"));
   EXPECT_TRUE(has(run("compare scores cut").err, "--num_candidates 2, scores with 0"));
+  const Result other = run(cut);  // would replace it
+  EXPECT_EQ(other.code, 2);
+  EXPECT_TRUE(has(other.err, "eval: cut: has an evaluation with --num_candidates 2, now it is 0; choose another"))
+      << other.err;
+  fs::remove_all(folder_ / "cut");
   ASSERT_EQ(run(cut).code, 0);
+  ASSERT_EQ(run(cut + "--per_device_eval_batch_size 2").code, 0);  // the same one again
   Json summary = read_json(folder_ / "cut/summary.json");
   summary["datasets"]["VOC2007"]["eval_type"] = "global";
   const std::string local = read_text(folder_ / "cut/summary.json");

@@ -29,6 +29,8 @@ TEST(Prompt, v1_is_the_form_in_which_MMEB_stores_rows) {
   EXPECT_EQ(v1({"Find me an everyday image that matches the given caption:", "A cat.", 0}),
             "Find me an everyday image that matches the given caption: A cat.\n");
   EXPECT_EQ(v1({"", "a label", 0}), "a label");
+  EXPECT_EQ(v1({"", "", 1}), "<|image_pad|>\n");
+  EXPECT_EQ(v1({"", "A cat.", 1}), "<|image_pad|>\nA cat.\n");
 }
 
 // process_input_text: the instruction comes first even when it is empty, so the text keeps its blank.

@@ -124,7 +124,7 @@ TEST_F(SearchCommand, FindsARowByItself) {
 
   const Result page = run("search --index rows.npy --input rows.jsonl --output page.html");
   ASSERT_EQ(page.code, 0) << page.err;
-  EXPECT_EQ(page.out, "");
+  EXPECT_EQ(page.out, "The page: page.html (open it in a browser)\n");
   const std::string html = read_text(folder_ / "page.html");
   EXPECT_TRUE(has(html, "thing &lt;3&gt;") && has(html, "data:image/webp;base64,"));
   EXPECT_FALSE(has(html, "thing <3>") || has(html, "missing"));

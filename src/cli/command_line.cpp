@@ -193,6 +193,9 @@ bool CommandLine::parse(const Arguments& arguments) {
   } catch (const CLI::CallForHelp&) {
     std::cout << help_page();
     return false;
+  } catch (const CLI::ArgumentMismatch& e) {
+    const std::string text = e.what();  // "--dump: 1 required …"
+    fail(Exit::usage, command_, ": ", text.substr(0, text.find(':')), " has no value");
   } catch (const CLI::ParseError& e) {
     fail(Exit::usage, command_, ": ", e.what());
   }

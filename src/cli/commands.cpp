@@ -59,6 +59,11 @@ constexpr const char* kData = "data ";  // commands of two words
 Exit run_command(const Arguments& words) {
   if (words.empty()) fail(Exit::usage, "no command was given\n\n", usage());
   if (words[0] == "--version") return run_command({"version"});
+  if (words[0] == "help" && words.size() > 1) {
+    Arguments asked(words.begin() + 1, words.end());
+    asked.push_back("--help");
+    return run_command(asked);
+  }
   const std::string one = words[0], two = words.size() > 1 ? one + " " + words[1] : one;
   const std::string group = one == "data" ? kData : "";
   if (one == "data" && words.size() == 1) fail(Exit::usage, "data: which of its commands?\n\n", usage(group));

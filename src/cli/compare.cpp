@@ -15,7 +15,8 @@ Exit run_compare(const Command& command, const Arguments& arguments) {
   line.threads();
   line.json(json);
   if (!line.parse(arguments)) return Exit::ok;
-  if (folders.size() != 2) fail(Exit::usage, "compare: got ", folders.size(), " folders, expected 2");
+  if (folders.size() != 2)
+    fail(Exit::usage, "compare: got ", folders.size(), folders.size() == 1 ? " folder" : " folders", ", expected 2");
   const Comparison comparison = compare_evaluations(folders[0], folders[1], seed);
   if (json) std::cout << comparison_json(comparison) << '\n';
   else std::cout << comparison_table(comparison);

@@ -31,6 +31,7 @@ Exit run_data_preview(const Command& command, const Arguments& arguments) {
   size_t sets = 0;
   for (const DataFolder& folder : data) sets += folder.sets.size();
   if (json) std::cout << nlohmann::ordered_json{{"output", output}, {"sets", sets}} << '\n';
+  else std::cout << "The page: " << output << " (open it in a browser)\n";
   return Exit::ok;
 }
 

@@ -75,7 +75,8 @@ nlohmann::ordered_json to_json(const std::vector<Stage>& stages) {
 float sum(const std::vector<float>& shares) { return std::accumulate(shares.begin(), shares.end(), 0.0f); }
 
 void print_attribution(const Attribution& a) {
-  std::printf("\nscore %.4f; its shares, to first order:\n", a.score);
+  std::printf("\nscore %.4f; blanks%s in its place have %.4f. What makes the difference:\n", a.score,
+              a.pictures.empty() ? "" : " and pictures of one colour", a.nothing);
   for (const auto& [piece, share] : a.words) std::printf("%+9.4f  %s\n", share, nlohmann::json(piece).dump().c_str());
   for (size_t i = 0; i < a.pictures.size(); ++i)
     std::printf("%+9.4f  picture %zu, %dx%d patches\n", sum(a.pictures[i].shares), i + 1, a.pictures[i].rows,
@@ -87,7 +88,7 @@ nlohmann::ordered_json to_json(const Attribution& a) {
   for (const auto& [piece, share] : a.words) words.push_back({{"piece", piece}, {"share", share}});
   for (const PictureAttribution& p : a.pictures)
     pictures.push_back({{"rows", p.rows}, {"columns", p.columns}, {"shares", p.shares}});
-  return {{"score", a.score}, {"words", words}, {"pictures", pictures}};
+  return {{"score", a.score}, {"score_of_nothing", a.nothing}, {"words", words}, {"pictures", pictures}};
 }
 
 // map.png, and map-2.png, … for further pictures.
@@ -106,8 +107,8 @@ Exit run_explain(const Command& command, const Arguments& arguments) {
   bool quiet = false, json = false;
   CommandLine line(
       command.name, command.purpose,
-      "explain --model_name runs/demo/model --prompt vlm2vec-v2 --instruction \"Name the object.\" --image "
-      "runs/demo/data/MMEB-eval/images/EmojiNet/0.png --target cat --heat_map map.png");
+      "explain --model_name runs/demo/model --prompt vlm2vec-v1 --instruction \"Name the object.\" --image "
+      "runs/demo/data/MMEB-eval/images/EmojiNet/000000.png --target scarf --heat_map map.png");
   model.fields(line);
   line("text", text, "the text of the input");
   line("image", images, "its pictures");
@@ -126,6 +127,8 @@ Exit run_explain(const Command& command, const Arguments& arguments) {
 
   if (text.empty() && instruction.empty() && images.empty())
     fail(Exit::usage, "explain: --text, --image and --instruction are all missing; what should be explained?");
+  if (prompt == "raw" && !instruction.empty())
+    fail(Exit::usage, "explain: a raw prompt has no --instruction; put it into --text, or say --prompt vlm2vec-v2");
   const bool compares = !target.empty() || !target_images.empty();
   if (!map.empty() && (!compares || images.empty()))
     fail(Exit::usage, "explain: --heat_map shows what of an --image carries its score with a --target; give both");

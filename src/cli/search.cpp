@@ -115,6 +115,7 @@ Exit run_search(const Command& command, const Arguments& arguments) {
     write_atomically(o.output, [&](std::ostream& page) { write_search_page(page, results, index); });
   if (o.json) std::cout << search_json(results);
   else if (o.output.empty() && !o.quiet) std::cout << search_table(results);
+  else if (!o.quiet) std::cout << "The page: " << o.output << " (open it in a browser)\n";
   return Exit::ok;
 }
 

@@ -19,6 +19,7 @@ const char* const kPageStyle = R"(
   article { display: flex; flex-wrap: wrap; gap: .75rem; padding: .75rem 0; border-top: 1px solid #8886; }
   article > h3 { flex-basis: 100%; margin: 0; font-size: .85rem; opacity: .7; }
   figure { flex: 1 1 9rem; min-width: 0; max-width: 15rem; margin: 0; }
+  h1 { overflow-wrap: anywhere; }
   img { max-width: 100%; height: auto; }
   figcaption { white-space: pre-wrap; overflow-wrap: anywhere; }
   small { opacity: .7; overflow-wrap: anywhere; }

@@ -1,5 +1,7 @@
 #include "mmeb/interrupt.h"
 
+#include <unistd.h>
+
 namespace vlm2vec {
 namespace {
 
@@ -9,7 +11,11 @@ volatile std::sig_atomic_t noted = 0;
 
 InterruptGuard::InterruptGuard() {
   struct sigaction action = {};
-  action.sa_handler = [](int) { noted = 1; };
+  action.sa_handler = [](int) {
+    noted = 1;
+    constexpr char text[] = "\nStopping as soon as what is under way is whole; Ctrl-C again ends at once.\n";
+    [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, text, sizeof text - 1);
+  };
   action.sa_flags = int(SA_RESETHAND);
   sigaction(SIGINT, &action, &interrupt_before_);
   sigaction(SIGTERM, &action, &terminate_before_);

@@ -27,6 +27,11 @@ std::shared_ptr<const Image> ImageCache::get(const std::filesystem::path& path, 
   return image;
 }
 
+int64_t ImageCache::bytes() const {
+  std::lock_guard guard(lock_);
+  return bytes_;
+}
+
 std::string ImageCache::flaws() const {
   std::lock_guard guard(lock_);
   if (flaws_.empty()) return "";

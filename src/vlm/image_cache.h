@@ -16,6 +16,7 @@ class ImageCache {
   explicit ImageCache(int64_t limit_bytes) : limit_(limit_bytes) {}
   // Reads and resizes the picture unless it is here already. Safe to call from several threads.
   std::shared_ptr<const Image> get(const std::filesystem::path& path, const ProcessorConfig& config);
+  int64_t bytes() const;  // of the pictures that are here
   // In one line, how many of the pictures so far had a flaw, and which; empty: none had.
   std::string flaws() const;
 

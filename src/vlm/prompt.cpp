@@ -38,8 +38,10 @@ std::string build_prompt(const std::string& style, const PromptParts& parts, con
   const std::string instructed = parts.instruction + (parts.text.empty() ? "" : " " + parts.text);
   if (style == "vlm2vec-v2") return tokens(" ") + instructed;
   if (style == "vlm2vec-v1") {
-    if (parts.instruction.empty()) return replace_stored_tokens(parts.text, image_token);
-    return tokens("\n") + replace_stored_tokens(instructed, image_token) + "\n";
+    const bool asks = !parts.instruction.empty();
+    const std::string stored = replace_stored_tokens(asks ? instructed : parts.text, image_token);
+    if (!asks && (parts.pictures == 0 || stored.find(image_token) != std::string::npos)) return stored;
+    return tokens("\n") + stored + (stored.empty() ? "" : "\n");
   }
   if (style != "raw") fail(Exit::usage, "--prompt: got \"", style, "\", expected raw, vlm2vec-v1 or vlm2vec-v2");
   if (!parts.instruction.empty())

@@ -27,6 +27,9 @@ vision.merger.register_forward_hook(keep("vision_merger"))
 text.norm.register_forward_hook(keep("hidden_final"))
 text.layers[0].register_forward_pre_hook(lambda module, args: stages.update(hidden_embed=args[0]))
 
+if not hasattr(model.config, "vision_start_token_id"):
+    model.config.vision_start_token_id = -1  # the program's own small models have no such token
+
 for case in json.loads((cases_dir / "cases.json").read_text()):
     stages.clear()
     inputs, prompt = {}, case["text"]

@@ -20,7 +20,8 @@ struct Fault {
   }
   void report(SetCheck& check) const {
     if (count > 0)
-      check.problems.push_back(sentence(check.name, ": ", count, " ", what, ": ", first, count > 5 ? ", ..." : ""));
+      check.problems.push_back(sentence(check.name, ": ", count, count == 1 ? " side has " : " sides have ", what, ": ",
+                                        first, count > 5 ? ", ..." : ""));
   }
 };
 
@@ -61,7 +62,7 @@ SetCheck check_data_set(const DataSet& set, const Pictures& pictures, bool decod
   check.rows = int64_t(rows.size());
   PictureCheck there(pictures);
   std::vector<std::filesystem::path> found;
-  Fault token{"sides have a picture and not one <|image_1|> for it"}, empty{"sides have neither text nor picture"};
+  Fault token{"a picture and not one <|image_1|> for it"}, empty{"neither text nor picture"};
   for (size_t i = 0; i < rows.size(); ++i) {
     const auto look_at = [&](const Side& side, const std::string& which) {
       const std::string where = sentence("row ", i + 1, which);

@@ -27,7 +27,10 @@ DataFolder open_data_folder(const std::filesystem::path& folder, const DataFolde
   if (data.sets.empty())
     fail(Exit::data, folder.string(), ": no sub-folder has ", o.dataset_split,
          ".jsonl or test.jsonl or their Parquet files",
-         names.empty() ? "" : "; there are rows called " + names + ", which --dataset_split can name");
+         names.empty() ? "" : "; there are rows called " + names + ", which --dataset_split can name",
+         row_files(folder / (o.dataset_split + ".jsonl")).empty() && row_files(folder / "test.jsonl").empty()
+             ? ""
+             : "; this is the folder of one set, name the one above");
   if (!names.empty())
     data.note = sentence(folder.string(), ": only ", o.dataset_split == "test" ? "" : o.dataset_split + " and ",
                          "test are looked at; --dataset_split can name ", names);

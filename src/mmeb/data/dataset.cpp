@@ -108,7 +108,9 @@ std::vector<std::string> list_subsets(const fs::path& folder, const std::string&
   for (const std::string& name : wanted)
     if (std::count(wanted.begin(), wanted.end(), name) > 1)
       fail(Exit::usage, "--subset_name: ", name, " is named twice");
-  if (!fs::is_directory(folder)) fail(Exit::data, folder.string(), ": no such folder");
+  if (!fs::is_directory(folder))
+    fail(Exit::data, folder.string(),
+         fs::exists(folder) ? ": is a file, expected a folder of sets" : ": no such folder");
   std::vector<std::string> found;
   for (const auto& entry : fs::directory_iterator(folder))
     if (!row_files(entry.path() / file).empty()) found.push_back(entry.path().filename().string());

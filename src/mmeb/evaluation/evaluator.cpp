@@ -101,6 +101,20 @@ std::string repetition_note(const EvaluationSet& set) {
       "and may exceed 1");
 }
 
+// An evaluation may be made again in its folder; that of something else would be lost.
+void require_same_evaluation(const fs::path& folder, const nlohmann::ordered_json& now) {
+  nlohmann::ordered_json then;
+  try {
+    then = nlohmann::ordered_json::parse(read_summary(folder).options);
+  } catch (const Error&) {  // none, or one that nobody can read
+    return;
+  }
+  for (const auto& [name, value] : now.items())
+    if (then.contains(name) && then[name] != value)
+      fail(Exit::usage, "eval: ", folder.string(), ": has an evaluation with --", name, " ", then[name].dump(),
+           ", now it is ", value.dump(), "; choose another --encode_output_path, or remove that folder");
+}
+
 }  // namespace
 
 Evaluation evaluate(const EvaluationData& data, const EmbedFunction& embed, const fs::path& output) {
@@ -162,14 +176,16 @@ Summary evaluate(const EvalOptions& o, Device device, bool quiet) {
   data.tasks =
       read_tasks(o.dataset_config.empty() ? fs::path(o.dataset_name) : fs::absolute(o.dataset_config).parent_path());
   if (!o.prompt_variants.empty()) data.prompt_variants = read_prompt_variants(o.prompt_variants);
-  Embedder embedder(o, o.embedding_cache, device, quiet);
-  data.image_token = embedder.encoder().image_token(), data.precision = o.precision;
+  data.precision = o.precision;
   data.save_embeddings = o.save_embeddings, data.num_candidates = o.num_candidates;
   nlohmann::ordered_json options;
   EvalOptions(o).fields([&](const char* name, const auto& value, const char*) { options[name] = value; });
   for (const char* how : {"encode_output_path", "embedding_cache", "save_embeddings", "per_device_eval_batch_size"})
     options.erase(how);  // these change no score
   data.options = options.dump();
+  require_same_evaluation(o.encode_output_path, options);
+  Embedder embedder(o, o.embedding_cache, device, quiet);
+  data.image_token = embedder.encoder().image_token();
   Progress progress("eval", int64_t(data.sets.size()), quiet);
   progress.note(config_note);
   int64_t sets = 0;

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <cctype>
 #include <cmath>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "tensor/error.h"
 #include "tensor/io/files.h"
+#include "tensor/nearest.h"
 
 namespace vlm2vec {
 namespace {
@@ -54,7 +56,8 @@ std::vector<std::string> variants_of(const PromptVariants& variants, const std::
 void check_variant_sets(const PromptVariants& variants, const std::vector<std::string>& sets) {
   for (const auto& [set, list] : variants)
     if (set != "*" && std::find(sets.begin(), sets.end(), set) == sets.end())
-      fail(Exit::usage, "--prompt_variants: ", set, " is none of the sets that are evaluated");
+      fail(Exit::usage, "--prompt_variants: ", set, " is none of the sets that are evaluated; the nearest is ",
+           nearest(set, sets));
 }
 
 std::string with_instruction(const std::string& query, const std::string& stored, const std::string& wanted) {
@@ -80,7 +83,14 @@ std::string common_instruction(const std::vector<std::string>& queries) {
     whole &= end == common.end() && other == text.end();
     common.erase(end, common.end());
   }
-  while (!whole && !common.empty() && is_in_word(common.back())) common.pop_back();
+  if (whole) return common;
+  while (!common.empty() && is_in_word(common.back())) common.pop_back();
+  // Questions that begin alike are no instruction: it ends with a colon or a sentence, if there is one.
+  for (size_t at = common.size(); at-- > 1;)
+    if (std::isspace(static_cast<unsigned char>(common[at])) && std::strchr(":.?!", common[at - 1])) {
+      common.resize(at + 1);
+      break;
+    }
   return common;
 }
 

@@ -90,12 +90,11 @@ Run read_run(const std::vector<fs::path>& folders) {
   for (const fs::path& folder : folders) {
     bool found = add(folder);
     if (!found)
-      for (const char* part : {"model", "untrained", "trained"}) found |= add(folder / part);
+      for (const char* part : {"model", "untrained", "trained", "scores"}) found |= add(folder / part);
     if (!found)
       fail(Exit::data, folder.string(), fs::is_directory(folder) ? ": is no run" : ": there is no such folder",
-           "; expected log.jsonl (of train), summary.json (of eval), or folders model, untrained and trained as make "
-           "demo "
-           "leaves them");
+           "; expected log.jsonl (of train), summary.json (of eval), or folders model, and trained or scores, with "
+           "these");
   }
   return run;
 }

@@ -169,7 +169,8 @@ void require_same_run(const FoundCheckpoint& checkpoint, const RunIdentity& run)
     const nlohmann::json then = found == state.options.end() ? nlohmann::json() : found->second;
     if (!may_differ(name) && nlohmann::json(value) != then)
       fail(Exit::data, file, ": was written with --", name, " ", then.dump(), ", now it is ", value.dump(),
-           "; go on with the same options, or ", anew);
+           "; go on with the same options, or ", anew,
+           name == "max_steps" ? ", which may begin with these weights (--model_name)" : "");
   }
 }
 

@@ -7,11 +7,12 @@
 #include "mmeb/training/grad_cache.h"
 #include "mmeb/training/trained_model.h"
 #include "mmeb/training/training_batch.h"
+#include "vlm/image_cache.h"
 
 namespace vlm2vec {
 namespace {
 
-constexpr int64_t kPlannedRows = 512;
+constexpr int64_t kFewestRows = 512, kMostRows = 4096;
 
 int64_t largest_chunk(int64_t rows, int64_t chunk_size) { return chunk_size > 0 ? std::min(rows, chunk_size) : rows; }
 
@@ -37,7 +38,10 @@ MemoryPlan plan_memory(TrainOptions o, const TrainingRows& rows, const std::opti
   encoder.dropout.active = model.has_dropout();
   BatchOptions batch_options{o.num_hardneg, o.mask_duplicates};
   if (o.bad_rows == "skip") batch_options.faults = [&](auto inputs) { return encoder.faults(inputs); };
-  for (const std::vector<RowId>& ids : rows.upcoming(kPlannedRows)) {
+  int64_t seen = 0;
+  for (const std::vector<RowId>& ids : rows.upcoming(kMostRows)) {
+    if (seen >= kFewestRows && encoder_options.images->bytes() > kImageCacheBytes / 2) break;
+    seen += int64_t(ids.size());
     const TrainingBatch batch = make_batch(rows, ids, encoder.image_token(), batch_options, encoder_options.device);
     if (batch.queries.empty()) continue;
     reset_peak_bytes();

@@ -91,6 +91,12 @@ StepLog train_step(int64_t step, TrainingRows& rows, const TrainedModel& model, 
   return log;
 }
 
+// What the plan decodes is not decoded again.
+EncoderOptions with_pictures(EncoderOptions options) {
+  options.images = std::make_shared<ImageCache>(kImageCacheBytes);
+  return options;
+}
+
 // Draws the batches that a checkpoint has seen; how many pairs they were.
 int64_t skip(TrainingRows& rows, int64_t batches) {
   int64_t pairs = 0;
@@ -104,16 +110,16 @@ MemoryPlan plan_training(TrainOptions o, Device device) {
   check_options(o);
   o.sampling = sampling_of(o);
   TrainingRows rows(o);
-  if (o.bad_rows == "error") rows.check_pictures();
+  if (o.bad_rows == "error") reading_rows(o.bad_rows, [&] { rows.check_pictures(); });
   o.max_steps = rows.steps();
-  return plan_memory(o, rows, {}, encoder_options(o, device));
+  return plan_memory(o, rows, {}, with_pictures(encoder_options(o, device)));
 }
 
 TrainResult train(TrainOptions o, Device device, bool quiet) {
   check_options(o);
   o.sampling = sampling_of(o);
   TrainingRows rows(o);
-  if (o.bad_rows == "error") rows.check_pictures();
+  if (o.bad_rows == "error") reading_rows(o.bad_rows, [&] { rows.check_pictures(); });
   std::optional<FolderLock> lock;
   if (fs::is_directory(o.output_dir)) lock.emplace(o.output_dir), remove_leftovers(o.output_dir);
   const std::optional<FoundCheckpoint> checkpoint = find_checkpoint(o);
@@ -128,8 +134,8 @@ TrainResult train(TrainOptions o, Device device, bool quiet) {
     return {};
   }
   o.max_steps = rows.steps();
-  EncoderOptions encoder = encoder_options(o, device);
-  encoder.images = std::make_shared<ImageCache>(kImageCacheBytes);  // what the plan decodes is not decoded again
+  const EncoderOptions encoder = with_pictures(encoder_options(o, device));
+  if (!quiet) std::fputs("train: looking at the first rows, to plan memory\n", stderr);
   const MemoryPlan plan = plan_memory(o, rows, checkpoint, encoder);
   if (!quiet) std::fputs(plan.table().c_str(), stderr);
   const std::string shortage = plan.require(host_memory(), o);

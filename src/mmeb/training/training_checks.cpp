@@ -58,8 +58,9 @@ void check_options(const TrainOptions& o) {
   const bool adapters = o.lora || !o.adapter.empty();
   const std::filesystem::path other =
       std::filesystem::path(o.output_dir) / (adapters ? "model.safetensors" : "adapter_model.safetensors");
-  usage(!std::filesystem::exists(other), "train: ", other.string(), " is there, so --output_dir holds the ",
-        adapters ? "full model" : "adapter", " of another run; choose another");
+  usage(!std::filesystem::exists(other) || o.overwrite_output_dir, "train: ", other.string(),
+        " is there, so --output_dir holds the ", adapters ? "full model" : "adapter",
+        " of another run; choose another");
   const TrainOptions standard;
   const bool shaped = o.lora_r != standard.lora_r || o.lora_alpha != standard.lora_alpha ||
                       o.lora_dropout != standard.lora_dropout || o.lora_target_modules != standard.lora_target_modules;

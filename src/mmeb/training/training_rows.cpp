@@ -200,7 +200,10 @@ std::string TrainingRows::name_of(RowId id) const {
 std::string TrainingRows::summary() const {
   const std::string times = accumulation_ > 1 ? sentence(accumulation_, " times ") : "",
                     pairs =
-                        sampling_.empty() ? "the pairs that --batches names" : sentence(times, batch_size_, " pairs"),
+                        sampling_.empty()
+                            ? "the pairs that --batches names"
+                            : sentence(times, sampling_ == "shuffled" ? std::min(batch_size_, row_count_) : batch_size_,
+                                       " pairs"),
                     order = sampling_.empty() ? "" : sampling_ + ", ";
   return sentence(row_count_, " rows of ", sets_.size(), sets_.size() == 1 ? " set, " : " sets, ", order, steps_,
                   steps_ == 1 ? " step of " : " steps of ", pairs);

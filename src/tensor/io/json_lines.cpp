@@ -35,7 +35,11 @@ Json parse_object(std::string_view line) {
 
 const Json& field(const Json& row, const std::string& name) {
   const auto found = row.find(name);
-  if (found == row.end()) fail(Exit::data, name, " is missing");
+  if (found == row.end()) {
+    std::string names;
+    for (const auto& [other, value] : row.items()) names += (names.empty() ? "" : ", ") + other;
+    fail(Exit::data, name, " is missing; there are ", names.size() > 200 ? names.substr(0, 200) + "…" : names);
+  }
   return *found;
 }
 
