@@ -134,7 +134,7 @@ TEST_F(Errors, AreOneSentenceEach) {
       EXPECT_FALSE(has(r.err, raw)) << r.err;
     EXPECT_EQ(r.out, "");
     for (const std::string& name : listing(work)) {
-      EXPECT_FALSE(has(name, ".tmp-") || has(name, ".old-")) << name;
+      EXPECT_FALSE(has(name, kTemporaryMark)) << name;
       EXPECT_FALSE(name.starts_with("out/") && has(name, "model.safetensors") &&
                    std::string(c.name) != "output_of_another_run")
           << name;
@@ -177,15 +177,15 @@ TEST_F(Errors, APictureThatGoesBadWhileTrainingKeepsWhatWasLearned) {
 
 TEST_F(Errors, LeftoversOfAKilledSaveGoAtTheNextStart) {
   make_model();
-  fs::create_directories(folder_ / "out/checkpoint-2.tmp-123");
-  write("out/checkpoint-2.tmp-123/model.safetensors", "half");
-  write("out/log.jsonl.tmp-99", "half");
-  write("out/notes.tmp-", "mine");
+  fs::create_directories(folder_ / "out/checkpoint-2.vlm2vec-tmp-123");
+  write("out/checkpoint-2.vlm2vec-tmp-123/model.safetensors", "half");
+  write("out/log.jsonl.vlm2vec-tmp-99", "half");
+  write("out/notes.tmp-1", "mine");
   const Result r = run(kTrain);
   EXPECT_EQ(r.code, 0) << r.err;
-  EXPECT_FALSE(fs::exists(folder_ / "out/checkpoint-2.tmp-123"));
-  EXPECT_FALSE(fs::exists(folder_ / "out/log.jsonl.tmp-99"));
-  EXPECT_TRUE(fs::exists(folder_ / "out/notes.tmp-"));
+  EXPECT_FALSE(fs::exists(folder_ / "out/checkpoint-2.vlm2vec-tmp-123"));
+  EXPECT_FALSE(fs::exists(folder_ / "out/log.jsonl.vlm2vec-tmp-99"));
+  EXPECT_TRUE(fs::exists(folder_ / "out/notes.tmp-1"));
 }
 
 TEST_F(Errors, ABatchLargerThanTheDataIsSaid) {

@@ -30,8 +30,7 @@ TEST(KernelsElementwise, SumsAndProducts) {
     const Tensor factors = random({columns}, dtype, 31), bias = random({columns}, dtype, 32);
     const Numbers by = numbers(factors), plus = numbers(bias);
     Numbers scaled = numbers(a), shifted = scaled;
-    for (size_t i = 0; i < scaled.size(); ++i)
-      scaled[i] *= by[i % columns], shifted[i] = scaled[i] + plus[i % columns];
+    for (size_t i = 0; i < scaled.size(); ++i) scaled[i] *= by[i % columns], shifted[i] = scaled[i] + plus[i % columns];
     emu::scale_columns(a, factors, {}, y);
     expect_close(y, scaled, "scale_columns");
     emu::scale_columns(a, factors, bias, y);

@@ -51,7 +51,8 @@ void check(const Case& t, bool transpose_a, bool transpose_b, bool bias, bool ac
 TEST(KernelsMatmul, EveryLayout) {
   in_every_schedule([] {
     for (const Case& t : {Case{5, 7, 3, DType::f64, DType::f64}, Case{33, 35, 50, DType::f64, DType::f64},
-                          Case{37, 20, 18, DType::f32, DType::f32}, Case{20, 70, 33, DType::f32, DType::bf16}, Case{35, 33, 17, DType::bf16, DType::bf16}})
+                          Case{37, 20, 18, DType::f32, DType::f32}, Case{20, 70, 33, DType::f32, DType::bf16},
+                          Case{35, 33, 17, DType::bf16, DType::bf16}})
       for (bool transpose_a : {false, true})
         for (bool transpose_b : {false, true})
           for (bool bias : {false, true}) check(t, transpose_a, transpose_b, bias, bias == transpose_a);

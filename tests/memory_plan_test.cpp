@@ -114,8 +114,10 @@ TEST_F(Plan, TakesLittleMemoryItself) {
   TrainOptions o = options("run");
   o.per_device_train_batch_size = 24, o.resize_max_pixels = 410 * 410;
   plan_training(options("small"), Device::cpu);
-  std::ofstream("/proc/self/clear_refs") << 5 << std::flush;  // the peak is what it is now
+  std::ofstream peak("/proc/self/clear_refs");
+  peak << 5 << std::flush;  // the peak is what it is now
   const int64_t before = resident_peak();
+  if (!peak || before == 0) GTEST_SKIP() << "this system does not say how much memory was resident";
   const MemoryPlan plan = plan_training(o, Device::cpu);
   EXPECT_GT(plan.peak, int64_t(200) << 20);
   EXPECT_LT(resident_peak() - before, int64_t(45) << 20);

@@ -5,8 +5,8 @@
 #include "mini_fixture.h"
 #include "mmeb/mini/emoji_font.h"
 #include "mmeb/mini/emoji_names.h"
-#include "tensor/io/sha256.h"
 #include "mmeb/mini/tasks.h"
+#include "tensor/io/sha256.h"
 
 namespace vlm2vec::mini {
 namespace {

@@ -46,11 +46,11 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
   check_output_file(output, input);
   if (image_dir.empty()) image_dir = fs::path(input).parent_path();
   build_prompt(prompt, {}, "");  // a wrong style is said before the model is loaded
-  const ModelHash hash(model.model_name, model.adapter, "");
-  VectorOrigin origin{model, hex(hash.digest()), prompt};
+  VectorOrigin origin{model, "", prompt};
   if (fs::is_regular_file(input))  // what comes through a pipe cannot be read again
     origin.input = input, origin.image_dir = image_dir, origin.input_sha256 = hash_of_file(input);
   Embedder embedder(model, embedding_cache, device, quiet);
+  origin.model_sha256 = hex(embedder.model_hash().digest());
   const std::vector<EncoderInput> rows = read_inputs(input, image_dir, prompt, embedder.encoder().image_token());
   Progress progress("embed", int64_t(rows.size()), quiet);
   const auto update = [&](int64_t done) {
@@ -60,7 +60,8 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
   };
   const InterruptGuard guard;  // a signal waits until what is being written is whole
   const Tensor vectors = embedder.embed(rows, batch_size, update);
-  hash.require_unchanged();
+  embedder.model_hash().require_unchanged();
+  fs::remove(output + ".json");  // of earlier vectors
   write_npy(output, vectors);
   progress.note(embedder.encoder().flaw_note());
   progress.note(embedder.cache_note());

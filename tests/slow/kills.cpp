@@ -33,7 +33,7 @@ int half_written(const fs::path& output) {
   int count = 0;
   if (fs::is_directory(output))
     for (const auto& entry : fs::directory_iterator(output))
-      count += entry.path().filename().string().find(".tmp-") != std::string::npos;
+      count += entry.path().filename().string().find(".vlm2vec-tmp-") != std::string::npos;
   return count;
 }
 

@@ -40,6 +40,7 @@ Digest picture_digest(const fs::path& path) {
 
 Embedder::Embedder(const ModelOptions& options, const fs::path& cache, Device device, bool quiet) : folder_(cache) {
   if (cache.empty()) {
+    hash_.emplace(options.model_name, options.adapter, "");
     encoder_ = load_model(options, device, quiet);
     return;
   }

@@ -26,6 +26,7 @@ class Embedder {
   // Loads the model (load_model). The folder `cache` is made if absent; empty: nothing is kept.
   Embedder(const ModelOptions& options, const std::filesystem::path& cache, Device device, bool quiet);
   Encoder& encoder() { return *encoder_; }
+  const ModelHash& model_hash() const { return *hash_; }  // taken before the model was loaded
   // As embed() of vlm/encoder.h, to the bit. With a cache only rows that are not there are embedded, each distinct one
   // once, and kept batch by batch. Exit::data if the model or a picture changes meanwhile.
   Tensor embed(std::span<const EncoderInput> rows, int64_t batch_size,
@@ -38,7 +39,7 @@ class Embedder {
  private:
   std::vector<Digest> keys_of(std::span<const EncoderInput> rows);
   std::filesystem::path folder_, file_;
-  std::optional<ModelHash> hash_;  // taken before the model is loaded
+  std::optional<ModelHash> hash_;
   std::unique_ptr<Encoder> encoder_;
   std::unique_ptr<VectorFile> vectors_;               // null: no cache
   std::unordered_map<std::string, Digest> pictures_;  // by path, as first seen; an encoder may keep a picture as it was

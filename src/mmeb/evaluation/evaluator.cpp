@@ -13,6 +13,7 @@
 #include "mmeb/progress.h"
 #include "mmeb/registry/registry.h"
 #include "tensor/io/files.h"
+#include "tensor/io/folder_lock.h"
 
 namespace vlm2vec {
 namespace {
@@ -29,6 +30,7 @@ struct Variant {
 // A set that has been read, with its queries under other instructions.
 struct ReadSet {
   EvaluationSet rows;
+  bool cut = false;         // the file has more rows than its limit
   std::string instruction;  // what its stored queries begin with, behind the picture's token; only with variants
   std::vector<Variant> variants;
 };
@@ -44,8 +46,12 @@ std::string instruction_of(const EvaluationSet& set) {
 ReadSet read_set(const EvalSource& source, const PromptVariants& prompt_variants) {
   ReadSet set;
   set.rows.name = source.name;
-  read_eval_rows(
-      source.file, [&](const EvalRow& row) { set.rows.add(row); }, source.limit);
+  int64_t rows = 0;
+  const auto add = [&](const EvalRow& row) {
+    if (source.limit > 0 && ++rows > source.limit) set.cut = true;
+    else set.rows.add(row);
+  };
+  read_eval_rows(source.file, add, source.limit > 0 ? source.limit + 1 : 0);
   const std::vector<std::string> instructions = variants_of(prompt_variants, source.name);
   if (!instructions.empty()) set.instruction = instruction_of(set.rows);
   for (const std::string& instruction : instructions) {
@@ -70,7 +76,7 @@ SetScore score_of(const ReadSet& set, const EvalSource& source, const std::vecto
                  .rows = int64_t(results.size()),
                  .digest = hex(sha256(set.rows.digests)),
                  .global = source.global,
-                 .limit = source.limit};
+                 .limit = set.cut ? source.limit : 0};
   for (const CandidateList& list : set.rows.lists)
     score.chance += 100.0 / double(list.size()) / double(set.rows.lists.size());
   for (const RowResult& result : results) {
@@ -135,8 +141,10 @@ Evaluation evaluate(const EvaluationData& data, const EmbedFunction& embed, cons
   for (const auto& [folder, check] : checks) check.require_all();
 
   const InterruptGuard guard;  // a signal waits until what is being written is whole
+  std::optional<FolderLock> lock;
   if (!output.empty()) {
     fs::create_directories(output);
+    lock.emplace(output);
     fs::remove(output / "summary.json");
     for (const std::string& name : names) fs::remove(output / (name + "_score.json"));
   }
@@ -160,6 +168,7 @@ Evaluation evaluate(const EvaluationData& data, const EmbedFunction& embed, cons
   std::erase(evaluation.notes, "");
   evaluation.summary = summarise(std::move(scores), data.tasks);
   evaluation.summary.precision = data.precision, evaluation.summary.options = data.options;
+  evaluation.summary.model_sha256 = data.model_sha256;
   if (!output.empty()) write_text(output / "summary.json", summary_json(evaluation.summary));
   return evaluation;
 }
@@ -186,6 +195,7 @@ Summary evaluate(const EvalOptions& o, Device device, bool quiet) {
   require_same_evaluation(o.encode_output_path, options);
   Embedder embedder(o, o.embedding_cache, device, quiet);
   data.image_token = embedder.encoder().image_token();
+  data.model_sha256 = hex(embedder.model_hash().digest());
   Progress progress("eval", int64_t(data.sets.size()), quiet);
   progress.note(config_note);
   int64_t sets = 0;

@@ -15,7 +15,7 @@ namespace vlm2vec {
 struct EvaluationData {
   std::vector<EvalSource> sets;
   std::vector<Task> tasks;  // of these sets at least
-  std::string image_token, precision = "f32";
+  std::string image_token, precision = "f32", model_sha256 = {};
   bool save_embeddings = true;
   int64_t num_candidates = 0;  // of each query (candidate_lists.h), but in classification; 0: those of its row
   PromptVariants prompt_variants = {};

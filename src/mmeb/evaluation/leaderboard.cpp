@@ -51,7 +51,7 @@ void require_whole_set(const Summary& summary, const std::string& name, const fs
          "; evaluate all sets at once (--embedding_cache keeps what is done)");
   if (set->global)
     fail(Exit::data, file.string(), ": was evaluated with eval_type global; the leaderboard takes MMEB's own lists");
-  if (set->rows == set->limit)  // fewer: it has no more
+  if (set->limit > 0)
     fail(Exit::data, file.string(), ": is of the first ", set->rows,
          " rows (num_sample_per_subset); the leaderboard takes whole sets, evaluate again without the limit");
 }
@@ -78,6 +78,9 @@ Json leaderboard_json(const fs::path& folder, LeaderboardEntry entry) {
       const std::string set = name.substr(0, name.rfind("-fixed"));
       const fs::path file = from / (set + "_score.json");
       if (fs::exists(file) && summary) require_whole_set(*summary, set, file);
+      if (fs::exists(file) && !summary && read_json(file).contains("num_ties"))  // ours, not the official program's
+        fail(Exit::data, from.string(),
+             ": has scores and no summary.json; the evaluation was not finished, run it again");
       if (fs::exists(file)) metrics[group][name] = official_scores(file), ++found;
       else metrics[group][name] = fs::is_directory(from) ? "FILE_N/A" : "DIR_N/A";
     }

@@ -55,10 +55,11 @@ std::string published_table(const Summary& ours, const std::string& title) {
   for (const SetScore& set : ours.sets)
     if (registered(set.name)) known.push_back(set);
   if (known.empty()) return "";
-  std::vector<std::string> missing, short_sets;
+  std::vector<std::string> missing, short_sets, global_sets;
   for (const RegisteredSet& set : registered_sets()) {
     const auto found = std::find_if(known.begin(), known.end(), [&](const SetScore& s) { return s.name == set.name; });
     if (found == known.end()) missing.push_back(set.name);
+    else if (found->global) global_sets.push_back(set.name);
     else if (found->rows != 1000) short_sets.push_back(sentence(set.name, " ", found->rows));
   }
   const std::string rule = std::string(kTitleWidth + 7 * 8, '-') + "\n";
@@ -86,6 +87,9 @@ std::string published_table(const Summary& ours, const std::string& title) {
     table += sentence("All means are over the ", known.size(), known.size() == 1 ? " set" : " sets",
                       " of MMEB evaluated here; ", missing.size(), " are missing:\n") +
              wrapped(missing);
+  if (!global_sets.empty())
+    table += "Published scores are among each row's own candidates; these are among those of all rows:\n" +
+             wrapped(global_sets);
   if (!short_sets.empty())
     table += "Published scores are of 1000 rows a set; these have another number here:\n" + wrapped(short_sets);
   return table;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 
 #include "mmeb/data/row_files.h"
@@ -15,6 +16,7 @@
 #include "mmeb/progress.h"
 #include "mmeb/registry/registry.h"
 #include "tensor/io/files.h"
+#include "tensor/io/folder_lock.h"
 #include "tensor/io/json_lines.h"
 #include "tensor/parallel.h"
 
@@ -97,9 +99,14 @@ std::vector<RecallScore> evaluate_retrieval(const std::string& name, const std::
   check_pictures(set, check);
   check.require_all();
   const InterruptGuard guard;  // a signal waits until what is being written is whole
-  const Tensor embeddings = embed(encoder_inputs(set, image_token, image_dir), name);
+  std::optional<FolderLock> lock;
   if (!output.empty()) {
     fs::create_directories(output);
+    lock.emplace(output);
+    for (const char* direction : {"_i2t", "_t2i"}) fs::remove(output / (name + direction + "_score.json"));
+  }
+  const Tensor embeddings = embed(encoder_inputs(set, image_token, image_dir), name);
+  if (!output.empty()) {
     if (save_embeddings) {
       write_embeddings(output / (name + "_image"), embeddings, set.sides, pictures);
       write_embeddings(output / (name + "_text"), embeddings, set.sides, captions);

@@ -19,7 +19,7 @@ struct SetScore {
       variants;                         // of --prompt_variants: instruction, accuracy; the stored first
   std::string right = {}, digest = {};  // of each row '1' or '0'; SHA-256 of what the rows are, in hexadecimal digits
   bool global = false;                  // ranked among the candidates of all rows
-  int64_t limit = 0;                    // > 0: of the file's first rows, so many at most
+  int64_t limit = 0;                    // > 0: of the file's rows only so many, the first
   Task task = {};                       // set by summarise()
 };
 
@@ -29,6 +29,7 @@ struct Summary {
   std::vector<SetScore> sets;     // in the order of the task table
   std::string precision = "f32";  // of the products that made the embeddings
   std::string options = "{}";     // of the evaluation, as JSON
+  std::string model_sha256 = {};  // ModelHash, in hexadecimal digits; empty: not known
 };
 Summary summarise(std::vector<SetScore> scores, const std::vector<Task>& tasks,
                   double SetScore::*value = &SetScore::accuracy);

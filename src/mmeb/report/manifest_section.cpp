@@ -4,7 +4,6 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "mmeb/evaluation/model_hash.h"
 #include "mmeb/html.h"
 #include "mmeb/options.h"
 #include "mmeb/progress.h"
@@ -81,15 +80,6 @@ std::string options_table(const Json& options) {
 
 std::string pre(const std::string& text) { return "<pre>" + escape_html(text) + "</pre>\n"; }
 
-// SHA-256 of the model's files, or why there is none.
-std::string model_hash(const std::string& model, const std::string& adapter) {
-  try {
-    return hex(ModelHash(model, adapter, "").digest());
-  } catch (const Error& e) {
-    return e.what();
-  }
-}
-
 }  // namespace
 
 std::string head_section(const Run& run) {
@@ -141,7 +131,8 @@ std::string manifest_section(const Run& run, const std::string& version) {
     options += details("Options of eval: " + evaluation.title(), options_table(of_evaluation));
     const std::string model = of_evaluation.value("model_name", ""), adapter = of_evaluation.value("adapter", "");
     hashes += "<tr><th scope=\"row\">" + escape_html(model + (adapter.empty() ? "" : " + " + adapter)) + "</th><td>" +
-              escape_html(model_hash(model, adapter)) + "</td></tr>\n";
+              (evaluation.summary.model_sha256.empty() ? "not recorded" : evaluation.summary.model_sha256) +
+              "</td></tr>\n";
   }
   html += details("Commands", pre(commands));
   if (!run.evaluations.empty()) html += details("Models", hashes + "</table>\n");

@@ -4,21 +4,27 @@
 #include <nlohmann/json.hpp>
 
 #include "tensor/io/files.h"
-#include "tensor/io/json_lines.h"
 
 namespace vlm2vec {
 
 using Json = nlohmann::ordered_json;
 
 BadRows::BadRows(std::filesystem::path output_dir, bool resumed) : file_(std::move(output_dir) / "skipped_rows.jsonl") {
-  if (!resumed) std::filesystem::remove(file_);
-  else if (std::filesystem::exists(file_)) read_json_lines(file_, [&](const Json& line) { count(line); });
+  if (!std::filesystem::exists(file_)) return;
+  std::string whole;  // lines; a killed run may have left the last one cut off
+  if (resumed) {
+    std::ifstream list(file_);
+    for (std::string text; std::getline(list, text);)
+      if (const Json line = Json::parse(text, nullptr, false); line.is_object()) count(line), whole += text + "\n";
+  }
+  if (whole.empty()) std::filesystem::remove(file_);
+  else write_text(file_, whole);
 }
 
 void BadRows::count(const Json& line) {
   lines_.insert(line.dump());
-  if (line.value("side", "") == "negative") ++negatives_;
-  else rows_.insert(line.value("row", ""));
+  if (line.contains("side") && line["side"] == "negative") ++negatives_;
+  else if (line.contains("row")) rows_.insert(line["row"].dump());
 }
 
 void BadRows::add(const std::vector<LeftOut>& sides) {

@@ -50,6 +50,17 @@ bool may_differ(const std::string& name) {
   return names.contains(name);
 }
 
+// Of an option that names a file or folder: two spellings of one.
+bool same_place(const std::string& name, const nlohmann::json& a, const nlohmann::json& b) {
+  static const std::set<std::string> places = {"model_name", "adapter",   "dataset_name", "dataset_config",
+                                               "train_file", "image_dir", "data_basedir", "batches"};
+  const auto place = [](const nlohmann::json& path) {
+    return fs::weakly_canonical(fs::absolute(path.get<std::string>()) / "");
+  };
+  return places.contains(name) && a.is_string() && b.is_string() && !a.empty() && a != "" && b != "" &&
+         place(a) == place(b);
+}
+
 // Without loss: a vector that was rounded to bf16 is computed with in f32.
 Tensor narrowed(const Tensor& t) {
   if (t.dtype() != DType::f32) return t;
@@ -143,13 +154,14 @@ void save_finished(const RunIdentity& run, int64_t step, const TrainedModel& mod
   write_text(output_dir / kState, state_of(run, step));
 }
 
-void begin_run(const TrainOptions& o, bool goes_on) {
+void begin_run(const RunIdentity& run, bool goes_on) {
+  const TrainOptions& o = run.options;
   const fs::path output_dir = o.output_dir;
   fs::remove(output_dir / kState);
   if (!goes_on && o.overwrite_output_dir) {
     for (const int64_t step : checkpoints_of(output_dir)) fs::remove_all(checkpoint_folder(output_dir, step));
-    for (const char* name : {"model.safetensors", "adapter_model.safetensors", "adapter_config.json", "log.jsonl",
-                             "trainer_state.json", "skipped_rows.jsonl"})
+    for (const char* name :
+         {"model.safetensors", "adapter_model.safetensors", "adapter_config.json", "trainer_state.json"})
       fs::remove(output_dir / name);
   }
   write_text(output_dir / "training_options.json", to_json(o).dump(2) + "\n");
@@ -157,7 +169,7 @@ void begin_run(const TrainOptions& o, bool goes_on) {
 
 void require_same_run(const FoundCheckpoint& checkpoint, const RunIdentity& run) {
   const std::string file = checkpoint.folder / kState,
-                    anew = "start anew: --overwrite_output_dir True, or another --output_dir";
+                    anew = "start anew: --resume_from none --overwrite_output_dir True, or another --output_dir";
   const State state = read_state(file);
   if (state.rows != run.rows) fail(Exit::data, file, ": was written with other training rows; ", anew);
   if (state.base_model != run.base_model)
@@ -167,7 +179,8 @@ void require_same_run(const FoundCheckpoint& checkpoint, const RunIdentity& run)
   for (const auto& [name, value] : now.items()) {
     const auto found = state.options.find(name);
     const nlohmann::json then = found == state.options.end() ? nlohmann::json() : found->second;
-    if (!may_differ(name) && nlohmann::json(value) != then)
+    if (!may_differ(name) && nlohmann::json(value) != then && !same_place(name, value, then) &&
+        !(name == "bad_rows" && value == "skip"))  // until now no row was bad
       fail(Exit::data, file, ": was written with --", name, " ", then.dump(), ", now it is ", value.dump(),
            "; go on with the same options, or ", anew,
            name == "max_steps" ? ", which may begin with these weights (--model_name)" : "");

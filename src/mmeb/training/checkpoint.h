@@ -27,7 +27,7 @@ void save_model(const TrainedModel& model, const std::filesystem::path& folder);
 
 // Whose run it is: what a run that goes on must have again.
 struct RunIdentity {
-  TrainOptions options;         // as given
+  TrainOptions options;         // as given, but for the default of --sampling
   uint64_t rows = 0;            // TrainingRows::fingerprint()
   std::string base_model = {};  // SHA-256 of the model that adapters are trained on; empty: the whole model is trained
 };
@@ -51,9 +51,10 @@ struct FoundCheckpoint {
 std::optional<FoundCheckpoint> find_checkpoint(const TrainOptions& options);
 // Exit::data if it was written by a run with other options, rows or another base model.
 void require_same_run(const FoundCheckpoint& checkpoint, const RunIdentity& run);
-// When nothing can be refused any more: output_dir, which is there, holds a run that is not finished. Unless it goes on
-// from a checkpoint, --overwrite_output_dir removes what an earlier run has written, but for configuration files.
-void begin_run(const TrainOptions& options, bool goes_on);
+// When nothing can be refused any more and log.jsonl and skipped_rows.jsonl are those of this run: output_dir holds a
+// run that is not finished. Unless it goes on from a checkpoint, --overwrite_output_dir removes what else an earlier
+// run has written, but for configuration files.
+void begin_run(const RunIdentity& run, bool goes_on);
 void restore_optimiser(const FoundCheckpoint& checkpoint, AdamW& optimiser, TrainedParameters& parameters);
 
 }  // namespace vlm2vec

@@ -42,7 +42,7 @@ TrainedModel load_trained_model(TrainOptions& o, const std::optional<FoundCheckp
   const std::filesystem::path folder = checkpoint ? checkpoint->folder : std::filesystem::path(o.adapter);
   if (!folder.empty()) {
     model.lora = load_adapter(encoder, folder, adapter_options(o), &encoder.dropout, notes);
-    const LoraConfig& own = model.lora->config;  // the folder's configuration holds, and the record says so
+    const LoraConfig& own = model.lora->config;  // the folder's configuration holds
     o.lora_r = own.rank, o.lora_alpha = own.alpha, o.lora_dropout = own.dropout,
     o.lora_target_modules = own.target_pattern.empty() ? own.target_modules : std::vector{own.target_pattern},
     o.use_dora = own.use_dora;

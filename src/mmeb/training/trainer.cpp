@@ -150,8 +150,9 @@ TrainResult train(TrainOptions o, Device device, bool quiet) {
 
   fs::create_directories(o.output_dir);
   if (!lock) lock.emplace(o.output_dir);
-  begin_run(o, checkpoint.has_value());
   TrainingLog log(o, first, rows.epochs());
+  BadRows bad_rows(o.output_dir, first > 0);
+  begin_run(run, checkpoint.has_value());
   if (!quiet) {
     for (const std::string& note : notes) std::fprintf(stderr, "%s\n", note.c_str());
     if (const std::string note = rows.note(); !note.empty()) std::fprintf(stderr, "%s\n", note.c_str());
@@ -161,7 +162,6 @@ TrainResult train(TrainOptions o, Device device, bool quiet) {
   }
 
   const auto save = [&](int64_t step) { save_checkpoint(run, step, model, optimiser, log.trainer_state()); };
-  BadRows bad_rows(o.output_dir, first > 0);
   const InterruptGuard guard;
   TrainResult result;
   result.planned_peak_bytes = plan.peak;

@@ -3,6 +3,7 @@
 #include <map>
 #include <numeric>
 
+#include "tensor/error.h"
 #include "tensor/random.h"
 
 namespace vlm2vec {
@@ -35,7 +36,11 @@ TrainingBatch make_batch(const TrainingRows& rows, const std::vector<RowId>& ids
     const TrainRow row = rows[ids[i]];
     const uint64_t place = o.first + i, key = mix(o.seed, place);
     const auto add = [&](const Side& side, uint64_t input_key) {
-      inputs.push_back(encoder_input(side, image_token, rows.pictures(ids[i]), input_key));
+      try {
+        inputs.push_back(encoder_input(side, image_token, rows.pictures(ids[i]), input_key));
+      } catch (const Error& error) {  // an archive that cannot be read
+        fail(error.code, rows.name_of(ids[i]), ": ", error.what());
+      }
       inputs.back().row = rows.name_of(ids[i]);
     };
     starts.push_back(inputs.size());

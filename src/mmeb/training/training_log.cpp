@@ -68,13 +68,17 @@ StepLog from_line(const Json& line) {
 
 TrainingLog::TrainingLog(const TrainOptions& o, int64_t steps, int64_t num_train_epochs)
     : options_(o), num_train_epochs_(num_train_epochs), file_((fs::path(o.output_dir) / "log.jsonl").string()) {
-  write_text(file_, first_lines(file_, steps));
-  if (steps > 0) read_json_lines(file_, [&](const Json& line) { count(from_line(line)); });
+  const std::string lines = first_lines(file_, steps);
+  if (steps > 0)
+    read_json_lines(
+        file_, [&](const Json& line) { count(from_line(line)); }, steps);
+  if (o.report_to == "tensorboard") {
+    const fs::path output = o.output_dir;
+    const std::string name = o.run_name.empty() ? (output / "").parent_path().filename().string() : o.run_name;
+    tensorboard_.emplace(o.logging_dir.empty() ? output / "runs" / name : fs::path(o.logging_dir), steps + 1);
+  }
+  write_text(file_, lines);
   stream_.open(file_, std::ios::app);
-  if (o.report_to != "tensorboard") return;
-  const fs::path output = o.output_dir;
-  const std::string name = o.run_name.empty() ? (output / "").parent_path().filename().string() : o.run_name;
-  tensorboard_.emplace(o.logging_dir.empty() ? output / "runs" / name : fs::path(o.logging_dir), steps + 1);
 }
 
 TrainingLog::~TrainingLog() = default;

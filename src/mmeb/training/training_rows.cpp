@@ -151,6 +151,12 @@ TrainingRows::TrainingRows(const TrainOptions& o)
     sizes.push_back(int64_t(set.rows.size())), row_count_ += sizes.back();
     interleaving.weights.push_back(set.source.weight);
   }
+  double sum = 0;
+  for (const double weight : interleaving.weights) sum += weight;
+  for (const TrainSet& set : sets_)
+    if (sampling_ == "interleaved" && set.source.weight < 1e-6 * sum)
+      fail(Exit::usage, "train: the weight of ", set.source.name, " is ", set.source.weight, ", of all sets ", sum,
+           "; it would hardly ever be drawn, so remove the set or raise its weight");
   steps_ = steps_of(o, row_count_);
   if (sampling_.empty()) {
     batches_ = read_batches(o, row_count_);
@@ -248,7 +254,8 @@ uint64_t TrainingRows::fingerprint() const {
       for (const Side& side : row.positives) hash.add(side);
       for (const Side& side : row.negatives) hash.add(side);
     }
-    hash.add(sentence(set.source.weight)), hash.add(set.source.image_dir.string());
+    hash.add(sentence(set.source.weight)),
+        hash.add(fs::weakly_canonical(fs::absolute(set.source.image_dir) / "").string());
   }
   for (const auto& batch : batches_)
     for (const int64_t row : batch) hash.add(std::to_string(row));

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -107,7 +108,7 @@ void write_atomically(const fs::path& path, const std::function<void(std::ostrea
   const fs::path target = fs::exists(path) ? fs::canonical(path) : path;  // what a link leads to, not the link
   if (fs::exists(target) && !fs::is_regular_file(target)) return write_to(target);  // a pipe or a device stays one
   fs::path temporary = target;
-  temporary += ".tmp-" + std::to_string(getpid());
+  temporary += kTemporaryMark + std::to_string(getpid());
   try {
     write_to(temporary);
     if (sync == Sync::now) bring_to_disk(temporary);
@@ -143,21 +144,18 @@ void check_replaceable(const fs::path& folder, const std::set<std::string>& name
 void write_folder_atomically(const fs::path& path, const std::function<void(const fs::path&)>& fill) {
   const fs::path target = fs::absolute(path).lexically_normal();
   const fs::path clean = target.has_filename() ? target : target.parent_path();
-  fs::path temporary = clean, old = clean;
-  temporary += ".tmp-" + std::to_string(getpid());
-  old += ".old-" + std::to_string(getpid());
+  fs::path temporary = clean;
+  temporary += kTemporaryMark + std::to_string(getpid());
   try {
     fs::create_directories(temporary);
     fill(temporary);
     bring_to_disk(temporary, syncfs);
-    const bool replaces = fs::exists(clean);
-    if (replaces) fs::rename(clean, old);
-    std::error_code error;
-    fs::rename(temporary, clean, error);
-    if (error && replaces) fs::rename(old, clean);
-    if (error) throw fs::filesystem_error("rename", clean, error);
+    // An exchange in one step, so that the folder is there at every moment; few file systems do not know it.
+    const bool exchanged =
+        fs::exists(clean) && renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, clean.c_str(), RENAME_EXCHANGE) == 0;
+    if (!exchanged) fs::remove_all(clean), fs::rename(temporary, clean);
     bring_to_disk(clean.parent_path());
-    fs::remove_all(old);
+    if (exchanged) fs::remove_all(temporary);
   } catch (const fs::filesystem_error& e) {
     std::error_code ignored;
     fs::remove_all(temporary, ignored);

@@ -17,8 +17,8 @@ nlohmann::json read_json(const std::filesystem::path& path);
 std::string reason_of(const std::exception& json_error);  // what nlohmann's exceptions say, without their number
 // The same without the fields that are null, which transformers writes for those that are not set.
 nlohmann::json read_settings(const std::filesystem::path& path);
-// Exit::data, beginning with `name`, for JSON nested deeper than 100 lists and objects: what walks it would overflow the
-// stack.
+// Exit::data, beginning with `name`, for JSON nested deeper than 100 lists and objects: what walks it would overflow
+// the stack.
 void check_nesting(std::string_view json, const std::string& name);
 
 // When a written file is brought to the disk: many small files wait for the write_folder_atomically around them.
@@ -46,6 +46,9 @@ void write_folder_atomically(const std::filesystem::path& path,
                              const std::function<void(const std::filesystem::path&)>& fill);
 
 // A file mapped into memory, read-only.
+// Behind the name that a file or folder will have, while it is written; a number follows.
+inline constexpr const char* kTemporaryMark = ".vlm2vec-tmp-";
+
 class MappedFile {
  public:
   static std::shared_ptr<const MappedFile> open(const std::filesystem::path& path);

@@ -4,13 +4,13 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <cctype>
 #include <cerrno>
 #include <cstring>
+#include <string>
 #include <vector>
 
 #include "tensor/error.h"
+#include "tensor/io/files.h"
 
 namespace vlm2vec {
 namespace fs = std::filesystem;
@@ -27,17 +27,10 @@ FolderLock::FolderLock(const fs::path& folder)
 FolderLock::~FolderLock() { ::close(descriptor_); }
 
 void remove_leftovers(const fs::path& folder) {
+  const std::string mark = kTemporaryMark;
   std::vector<fs::path> leftovers;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string();
-    for (const std::string mark : {".tmp-", ".old-"}) {
-      const size_t at = name.rfind(mark);
-      if (at == name.npos || at + mark.size() == name.size()) continue;
-      if (std::all_of(name.begin() + std::ptrdiff_t(at + mark.size()), name.end(),
-                      [](unsigned char c) { return std::isdigit(c); }))
-        leftovers.push_back(entry.path());
-    }
-  }
+  for (const auto& entry : fs::directory_iterator(folder))
+    if (entry.path().filename().string().find(mark) != std::string::npos) leftovers.push_back(entry.path());
   for (const fs::path& leftover : leftovers) fs::remove_all(leftover);
 }
 
