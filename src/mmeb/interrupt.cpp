@@ -14,7 +14,7 @@ InterruptGuard::InterruptGuard() {
   action.sa_handler = [](int) {
     noted = 1;
     constexpr char text[] = "\nStopping as soon as what is under way is whole; Ctrl-C again ends at once.\n";
-    [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, text, sizeof text - 1);
+    [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, text, sizeof text - 1);
   };
   action.sa_flags = int(SA_RESETHAND);
   sigaction(SIGINT, &action, &interrupt_before_);

@@ -42,7 +42,9 @@ std::string figure(const std::vector<fs::path>& pictures, const std::string& tit
 std::string search_table(const std::vector<SearchResult>& results) {
   std::string text;
   for (const SearchResult& result : results) {
-    text += sentence(text.empty() ? "" : "\n", "query: ", in_one_line(result.query), "\nrank   score     row\n");
+    text += (text.empty() ? "query: " : "\nquery: ") + in_one_line(result.query);
+    for (const std::string& image : result.images) text += "  " + image;
+    text += "\nrank   score     row\n";
     int rank = 0;
     for (const auto& [hit, row] : result.found) {
       char line[64];
