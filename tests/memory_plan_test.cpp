@@ -47,11 +47,13 @@ TEST_F(Plan, LeavesNothingBehind) {
 TEST_F(Plan, TooLittleMemoryIsSaidWithTheCure) {
   TrainOptions o = options("a");
   const MemoryPlan plan = plan_training(o, Device::cpu);
-  EXPECT_EQ(plan.require({plan.peak, plan.peak}, o), "");
-  const int64_t rest = plan.peak - plan.chunk, row = plan.chunk / plan.chunk_rows;
+  EXPECT_EQ(plan.pictures, 24 * 16 * 16 * 3);
+  const int64_t needed = plan.peak + plan.pictures;
+  EXPECT_EQ(plan.require({needed, needed}, o), "");
+  const int64_t rest = needed - plan.chunk, row = plan.chunk / plan.chunk_rows;
   const auto refused = [&](const std::string& message, int64_t total) {
     expect_error(Exit::resources, message, [&] { plan.require({total, total}, o); });
-    const std::string note = plan.require({plan.peak, total}, o);
+    const std::string note = plan.require({needed, total}, o);
     EXPECT_TRUE(has(note, "are free now; end other programs, or " + message)) << note;
   };
   refused("lower --gc_q_chunk_size and --gc_p_chunk_size to 3, or less", rest + 3 * row);

@@ -11,7 +11,10 @@ namespace {
 
 std::string log_line(int step, double loss) {
   return Json{{"step", step},
+              {"epoch", 0.5},
               {"pairs", 4},
+              {"skipped", 0},
+              {"tokens_without_picture", 0},
               {"loss", loss},
               {"grad_norm", 2.0},
               {"learning_rate", 1e-3},
@@ -107,7 +110,7 @@ TEST_F(Report, RefusesWhatIsNoRun) {
   for (const auto& [arguments, words] :
        std::vector<std::pair<std::string, std::string>>{{"empty", "empty: is no run; expected log.jsonl"},
                                                         {"absent", "absent: there is no such folder; expected"},
-                                                        {"bad", "log.jsonl:1: pairs is no number"},
+                                                        {"bad", "log.jsonl:1: epoch is no number"},
                                                         {"model other", "is a second training beside"}}) {
     const Result result = run("report " + arguments);
     EXPECT_EQ(result.code, 3) << result.err;

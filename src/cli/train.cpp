@@ -1,27 +1,15 @@
 #include <algorithm>
-#include <cctype>
 #include <iostream>
 #include <nlohmann/json.hpp>
-#include <string_view>
 
 #include "cli/commands.h"
 #include "cli/official_options.h"
+#include "mmeb/shell_word.h"
 #include "mmeb/training/trainer.h"
 
 namespace vlm2vec {
 
 namespace {
-
-// For a shell.
-std::string quoted(const std::string& word) {
-  const auto plain = [](unsigned char c) {
-    return std::isalnum(c) || std::string_view("_-./=,:+@%").find(char(c)) != std::string_view::npos;
-  };
-  if (!word.empty() && std::all_of(word.begin(), word.end(), plain)) return word;
-  std::string text = "'";
-  for (const char c : word) text += c == '\'' ? "'\\''" : std::string(1, c);
-  return text + "'";
-}
 
 // The words of the command line that goes on with this run: another --resume_from.
 Arguments going_on(const Arguments& arguments) {
@@ -76,7 +64,7 @@ Exit run_train(const Command& command, const Arguments& arguments) {
               << '\n';
   if (!result.interrupted) return Exit::ok;
   std::cerr << "Stopped; a checkpoint is saved in " << options.output_dir << ". To go on:\n  vlm2vec train";
-  for (const std::string& word : going_on(arguments)) std::cerr << ' ' << quoted(word);
+  for (const std::string& word : going_on(arguments)) std::cerr << ' ' << shell_word(word);
   std::cerr << '\n';
   return Exit::failed;
 }

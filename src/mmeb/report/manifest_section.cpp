@@ -1,7 +1,6 @@
 // The head of the page, and its end: everything that is needed to do the run again.
 #include <chrono>
 #include <ctime>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "mmeb/html.h"
@@ -9,6 +8,8 @@
 #include "mmeb/progress.h"
 #include "mmeb/report/chart.h"
 #include "mmeb/report/sections.h"
+#include "mmeb/shell_word.h"
+#include "tensor/cpu/speed.h"
 #include "tensor/error.h"
 #include "tensor/parallel.h"
 
@@ -30,13 +31,6 @@ std::string written(const fs::path& file) {
   return when(std::chrono::system_clock::to_time_t(std::chrono::time_point_cast<std::chrono::seconds>(time)));
 }
 
-std::string processor() {
-  std::ifstream file("/proc/cpuinfo");
-  for (std::string line; std::getline(file, line);)
-    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
-  return "an unknown processor";
-}
-
 std::string number(const std::string& value, const std::string& name, const std::string& note) {
   return "<div class=\"number\"><b>" + value + "</b><span>" + name + "</span><small>" + note + "</small></div>\n";
 }
@@ -48,11 +42,7 @@ std::string command(const std::string& name, const Json& options, const std::str
   Json defaults;
   Options().fields([&](const char* option, const auto& value, const char*) { defaults[option] = value; });
   const auto quoted = [](const Json& value) {
-    const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
-    if (!text.empty() && text.find_first_of(" '\"\\$`*?&|<>()[]{};#~!\n") == text.npos) return text;
-    std::string safe = "'";
-    for (const char c : text) safe += c == '\'' ? std::string("'\\''") : std::string(1, c);
-    return safe + "'";
+    return shell_word(value.is_string() ? value.get<std::string>() : value.dump());
   };
   std::string line = "./vlm2vec " + name;
   for (const auto& [option, value] : options.items()) {
@@ -62,7 +52,7 @@ std::string command(const std::string& name, const Json& options, const std::str
       for (const Json& item : value) line += " " + quoted(item);
     else line += " " + quoted(value);
   }
-  if (!options.contains(output_option)) line += " --" + output_option + " " + quoted(output.string());
+  if (!options.contains(output_option)) line += " --" + output_option + " " + shell_word(output.string());
   return line;
 }
 
@@ -110,7 +100,7 @@ std::string head_section(const Run& run) {
   html += "</div>\n<p class=\"note\">";
   if (run.training) html += "Trained until " + written(run.training->folder / "log.jsonl") + ". ";
   if (!run.evaluations.empty()) html += "Evaluated " + written(run.evaluations.back().folder / "summary.json") + ". ";
-  return html + "This page was made " + when(std::time(nullptr)) + " on " + escape_html(processor()) + ", " +
+  return html + "This page was made " + when(std::time(nullptr)) + " on " + escape_html(processor_name()) + ", " +
          readable(threads()) + (threads() == 1 ? " thread" : " threads") + ".</p>\n";
 }
 

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "mmeb/training/training_log.h"
 #include "tensor/error.h"
 #include "tensor/io/files.h"
 #include "tensor/io/json_lines.h"
@@ -15,24 +16,6 @@ using Json = nlohmann::ordered_json;
 
 bool is_training(const fs::path& folder) { return fs::exists(folder / "log.jsonl"); }
 bool is_evaluation(const fs::path& folder) { return fs::exists(folder / "summary.json"); }
-
-// The fields that the report shows; logs of other versions may have more.
-StepLog read_step(const Json& line) {
-  StepLog step;
-  const auto field = [&](const char* name, auto& value) {
-    if (!line.contains(name) || !line[name].is_number()) fail(Exit::data, name, " is no number");
-    line[name].get_to(value);
-  };
-  field("step", step.step), field("pairs", step.pairs), field("loss", step.loss), field("grad_norm", step.grad_norm);
-  field("learning_rate", step.learning_rate), field("in_batch_accuracy", step.in_batch_accuracy);
-  if (line.contains("embed_seconds")) {
-    field("data_seconds", step.data_seconds), field("embed_seconds", step.embed_seconds);
-    field("loss_seconds", step.loss_seconds), field("backward_seconds", step.backward_seconds);
-    field("optimiser_seconds", step.optimiser_seconds);
-  }
-  field("duplicates", step.duplicates), field("seconds", step.seconds), field("peak_bytes", step.peak_bytes);
-  return step;
-}
 
 int64_t count_parameters(const fs::path& folder) {
   NamedTensors tensors;

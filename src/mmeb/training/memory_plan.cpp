@@ -57,6 +57,8 @@ MemoryPlan plan_memory(TrainOptions o, const TrainingRows& rows, const std::opti
     plan.chunk = std::max<int64_t>(0, peak - held - plan.embeddings);
     plan.chunk_rows = std::max(largest_chunk(queries, o.gc_q_chunk_size), largest_chunk(targets, o.gc_p_chunk_size));
   }
+  const int64_t decoded = encoder_options.images->bytes();
+  plan.pictures = decoded > kImageCacheBytes / 2 ? kImageCacheBytes : decoded;
   return plan;
 }
 
@@ -74,7 +76,7 @@ std::string MemoryPlan::table() const {
   line(sentence("largest chunk, ", chunk_rows, chunk_rows == 1 ? " row" : " rows"), chunk);
   line("predicted peak", peak);
   if (mapped > 0) line("beside it, weights read from their file", mapped);
-  line("beside it, pictures kept decoded, at most", kImageCacheBytes);
+  if (pictures > 0) line("beside it, pictures kept decoded", pictures);
   return text;
 }
 
@@ -89,16 +91,17 @@ std::string MemoryPlan::json() const {
                                 {"largest_chunk_rows", chunk_rows},
                                 {"predicted_peak", peak},
                                 {"mapped_weights", mapped},
-                                {"picture_cache_limit", kImageCacheBytes},
+                                {"decoded_pictures", pictures},
                                 {"available", memory.available},
                                 {"total", memory.total}}
       .dump();
 }
 
 std::string MemoryPlan::require(const HostMemory& memory, const TrainOptions& o) const {
-  if (peak <= memory.available) return "";
-  const bool hopeless = peak > memory.total;
-  const int64_t limit = hopeless ? memory.total : memory.available, rest = peak - chunk,
+  const int64_t needed = peak + pictures;
+  if (needed <= memory.available) return "";
+  const bool hopeless = needed > memory.total;
+  const int64_t limit = hopeless ? memory.total : memory.available, rest = needed - chunk,
                 row = std::max<int64_t>(1, chunk / std::max<int64_t>(1, chunk_rows)), fit = (limit - rest) / row;
   std::string cure;
   if (limit > rest && fit >= 1 && fit < chunk_rows)
@@ -111,9 +114,9 @@ std::string MemoryPlan::require(const HostMemory& memory, const TrainOptions& o)
   else cure = sentence("take a smaller model (its tensors alone take ", in_bytes(rest), ")");
   if (chunk > rest && !o.gradient_checkpointing) cure += ", or add --gradient_checkpointing True";
   if (hopeless)
-    fail(Exit::resources, "train: the run would take ", in_bytes(peak), " of memory and there are ", in_bytes(limit),
+    fail(Exit::resources, "train: the run would take ", in_bytes(needed), " of memory and there are ", in_bytes(limit),
          "; ", cure);
-  return sentence("train: the run will take ", in_bytes(peak), " of memory and only ", in_bytes(limit),
+  return sentence("train: the run will take ", in_bytes(needed), " of memory and only ", in_bytes(limit),
                   " are free now; end other programs, or ", cure);
 }
 

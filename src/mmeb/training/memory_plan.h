@@ -19,11 +19,12 @@ struct MemoryPlan {
   int64_t chunk = 0;       // the most that embedding and differentiating one chunk takes
   int64_t peak = 0;        // the most that is alive at one time
   int64_t chunk_rows = 0;  // of the largest chunk
+  int64_t pictures = 0;    // beside tensors: what is kept decoded, kImageCacheBytes at most
 
   std::string table() const;  // in lines, for the user
   std::string json() const;   // in one line
-  // If `peak` is more than is there: the option to lower, and to what. Exit::resources if it is more than there can be,
-  // a note if only others' use is in the way, else nothing.
+  // If `peak` and pictures are more than is there: the option to lower, and to what. Exit::resources if it is more than
+  // there can be, a note if only others' use is in the way, else nothing.
   std::string require(const HostMemory& memory, const TrainOptions& options) const;
 };
 

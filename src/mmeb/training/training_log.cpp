@@ -55,7 +55,9 @@ std::string to_line(const StepLog& step) {
   return line.dump();
 }
 
-StepLog from_line(const Json& line) {
+}  // namespace
+
+StepLog read_step(const Json& line) {
   StepLog step;
   fields(step, [&](const char* name, auto& value) {
     if (!line.contains(name) || !line[name].is_number()) fail(Exit::data, name, " is no number");
@@ -64,14 +66,12 @@ StepLog from_line(const Json& line) {
   return step;
 }
 
-}  // namespace
-
 TrainingLog::TrainingLog(const TrainOptions& o, int64_t steps, int64_t num_train_epochs)
     : options_(o), num_train_epochs_(num_train_epochs), file_((fs::path(o.output_dir) / "log.jsonl").string()) {
   const std::string lines = first_lines(file_, steps);
   if (steps > 0)
     read_json_lines(
-        file_, [&](const Json& line) { count(from_line(line)); }, steps);
+        file_, [&](const Json& line) { count(read_step(line)); }, steps);
   if (o.report_to == "tensorboard") {
     const fs::path output = o.output_dir;
     const std::string name = o.run_name.empty() ? (output / "").parent_path().filename().string() : o.run_name;

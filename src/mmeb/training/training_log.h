@@ -12,6 +12,8 @@
 
 namespace vlm2vec {
 
+StepLog read_step(const nlohmann::ordered_json& line);  // of log.jsonl; Exit::data for a field that is no number
+
 class TrainingLog {
  public:
   // Goes on after `steps` steps of log.jsonl in output_dir; what came after them is forgotten. Exit::data if

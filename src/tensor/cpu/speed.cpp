@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <ctime>
+#include <fstream>
 
 #include "tensor/cpu/simd/simd.h"
 #include "tensor/parallel.h"
@@ -41,6 +42,13 @@ __attribute__((target("avx2,fma"))) float chains_avx2(long n, const float* numbe
 }
 
 }  // namespace
+
+std::string processor_name() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);)
+    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
+  return "an unknown processor";
+}
 
 double cpu_seconds() {
   timespec t;

@@ -1,8 +1,11 @@
 // What this processor can do at most, measured in the seconds in which it is asked.
 #pragma once
 #include <cstdint>
+#include <string>
 
 namespace vlm2vec {
+
+std::string processor_name();  // as the system calls it
 
 double cpu_seconds();  // of this thread: what neighbours take does not count
 

@@ -53,8 +53,11 @@ const Json& field(const Json& row, const std::string& name) {
 
 void read_json_lines(const std::filesystem::path& file, const std::function<void(const Json&)>& row, int64_t limit,
                      std::string (*shorten)(std::string_view line)) {
-  const std::string content = read_text(file);
-  const std::string_view text = content;
+  const bool pipe = std::filesystem::is_fifo(file);
+  const std::string piped = pipe ? read_text(file) : "";
+  const auto mapped = pipe ? nullptr : MappedFile::open(file);
+  const std::string_view text =
+      pipe ? piped : std::string_view(reinterpret_cast<const char*>(mapped->bytes().data()), mapped->bytes().size());
   int64_t number = 0, rows = 0;
   for (size_t begin = 0, end; begin < text.size() && (limit <= 0 || rows < limit); begin = end + 1) {
     end = std::min(text.find('\n', begin), text.size());
