@@ -1,5 +1,6 @@
 #include "tensor/io/sha256.h"
 
+#include <openssl/crypto.h>
 #include <openssl/sha.h>
 
 #include "tensor/io/files.h"
@@ -9,6 +10,7 @@ namespace vlm2vec {
 Digest sha256(std::string_view bytes) {
   Digest digest;
   SHA256(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(), digest.data());
+  OPENSSL_thread_stop();  // what libcrypto keeps for each thread; those of the pool never end
   return digest;
 }
 
