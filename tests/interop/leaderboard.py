@@ -47,7 +47,7 @@ def make_up_scores(folder):
     for group, names in {"image": ["GQA", "MSCOCO", "ImageNet-1K"], "visdoc": ["ViDoSeek-page"]}.items():
         (folder / group).mkdir()
         for name in names:
-            scores = {k: r.random() for k in keys} | {"num_pred": 1000, "num_data": 1000, "acc": 0.5, "num_ties": 2}
+            scores = {k: r.random() for k in keys} | {"num_pred": 1000, "num_data": 1000, "acc": 0.5}
             (folder / group / f"{name}_score.json").write_text(json.dumps(scores))
 
 
