@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "mmeb/progress.h"
 #include "tensor/error.h"
 #include "tensor/parallel.h"
 #include "vlm/image.h"
@@ -36,15 +37,21 @@ size_t image_tokens(const std::string& text) {
 struct Decoded {
   std::string error, flaw;
 };
-std::vector<Decoded> decode_all(const std::vector<std::filesystem::path>& files) {
+std::vector<Decoded> decode_all(const std::vector<std::filesystem::path>& files, const std::string& set) {
+  constexpr int64_t kBlock = 256, kMany = 1000;
+  const int64_t n = int64_t(files.size());
+  Progress progress("pictures of " + set, n, n < kMany);
   std::vector<Decoded> decoded(files.size());
-  parallel_for(int64_t(files.size()), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) try {
-        decoded[size_t(i)].flaw = read_picture(files[size_t(i)]).flaw;
-      } catch (const Error& e) {
-        decoded[size_t(i)].error = e.what();
-      }
-  });
+  for (int64_t done = 0; done < n; done += kBlock) {
+    parallel_for(std::min(kBlock, n - done), 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = done + begin; i < done + end; ++i) try {
+          decoded[size_t(i)].flaw = read_picture(files[size_t(i)]).flaw;
+        } catch (const Error& e) {
+          decoded[size_t(i)].error = e.what();
+        }
+    });
+    progress.update(std::min(n, done + kBlock));
+  }
   return decoded;
 }
 
@@ -83,7 +90,7 @@ SetCheck check_data_set(const DataSet& set, const Pictures& pictures, bool decod
   if (check.missing > 0) check.problems.push_back(there.summary());
   token.report(check), empty.report(check);
   Fault broken{"pictures cannot be decoded"};
-  for (const Decoded& picture : decode_all(found)) {
+  for (const Decoded& picture : decode_all(found, set.name)) {
     if (!picture.error.empty()) broken.add(picture.error);
     check.flawed += !picture.flaw.empty();
   }
