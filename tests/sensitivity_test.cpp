@@ -115,6 +115,7 @@ TEST(PromptVariants, common_instruction_ends_with_a_word) {
   EXPECT_EQ(common_instruction({"Isolate \"hot dog\"\n", "Isolate \"hotel\"\n"}), "Isolate \"");
   EXPECT_EQ(common_instruction({"Find: caf\xc3\xa9", "Find: caf\xc3\xa8"}), "Find: ");  // no half letter
   EXPECT_EQ(common_instruction({"Name it", "Name it now"}), "Name ");
+  EXPECT_EQ(common_instruction({"Answer: What is at the top?\n", "Answer: What is at the left?\n"}), "Answer: ");
   EXPECT_EQ(common_instruction({"a", "b"}), "");
   EXPECT_EQ(common_instruction({}), "");
 }

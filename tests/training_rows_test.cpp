@@ -219,6 +219,17 @@ TEST_F(Rows, options_without_effect_are_refused) {
   }
 }
 
+// They would be drawn for ever until one of them comes.
+TEST_F(Rows, weights_that_are_next_to_nothing_are_refused) {
+  for (const char* set : {"A", "B"}) write({row()}, std::string("data/") + set + "/original.jsonl");
+  write_text(folder_ / "c.yaml",
+             "A: {dataset_parser: mmeb, dataset_name: data, subset_name: A, image_dir: data}\n"
+             "B: {dataset_parser: mmeb, dataset_name: data, subset_name: B, image_dir: data, weight: 1.0e-18}\n");
+  TrainOptions o = options("");
+  o.dataset_config = folder_ / "c.yaml", o.data_basedir = folder_.path();
+  expect_error(Exit::usage, "the weight of B is 1e-18, of all sets 1", [&] { TrainingRows rows(o); });
+}
+
 // 0: rows are drawn one by one; up to 1: a share of the batch; else rows.
 TEST_F(Rows, blocks_are_rows_or_a_share_of_the_batch) {
   for (const char* set : {"A", "B"})

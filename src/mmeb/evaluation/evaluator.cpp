@@ -143,7 +143,7 @@ Evaluation evaluate(const EvaluationData& data, const EmbedFunction& embed, cons
   const InterruptGuard guard;  // a signal waits until what is being written is whole
   std::optional<FolderLock> lock;
   if (!output.empty()) {
-    fs::create_directories(output);
+    make_folder(output);
     lock.emplace(output);
     fs::remove(output / "summary.json");
     for (const std::string& name : names) fs::remove(output / (name + "_score.json"));

@@ -101,7 +101,7 @@ std::vector<RecallScore> evaluate_retrieval(const std::string& name, const std::
   const InterruptGuard guard;  // a signal waits until what is being written is whole
   std::optional<FolderLock> lock;
   if (!output.empty()) {
-    fs::create_directories(output);
+    make_folder(output);
     lock.emplace(output);
     for (const char* direction : {"_i2t", "_t2i"}) fs::remove(output / (name + direction + "_score.json"));
   }

@@ -148,7 +148,7 @@ TrainResult train(TrainOptions o, Device device, bool quiet) {
   AdamW optimiser(parameters, {o.adam_beta1, o.adam_beta2, o.adam_epsilon, o.weight_decay});
   if (checkpoint) restore_optimiser(*checkpoint, optimiser, parameters);
 
-  fs::create_directories(o.output_dir);
+  make_folder(o.output_dir);
   if (!lock) lock.emplace(o.output_dir);
   TrainingLog log(o, first, rows.epochs());
   BadRows bad_rows(o.output_dir, first > 0);

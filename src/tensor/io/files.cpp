@@ -141,6 +141,14 @@ void check_replaceable(const fs::path& folder, const std::set<std::string>& name
     fail(Exit::usage, folder.string(), ": cannot be read (", error.message(), "); name a folder for --output_dir");
 }
 
+void make_folder(const fs::path& folder) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (!fs::is_directory(folder))
+    fail(Exit::resources, folder.string(), ": the folder cannot be made (", error ? error.message() : "it is a file",
+         "); name another one, or one above it that may be written");
+}
+
 void write_folder_atomically(const fs::path& path, const std::function<void(const fs::path&)>& fill) {
   const fs::path target = fs::absolute(path).lexically_normal();
   const fs::path clean = target.has_filename() ? target : target.parent_path();

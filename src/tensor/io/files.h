@@ -46,6 +46,8 @@ void write_folder_atomically(const std::filesystem::path& path,
                              const std::function<void(const std::filesystem::path&)>& fill);
 
 // A file mapped into memory, read-only.
+void make_folder(const std::filesystem::path& folder);  // with those above it; Exit::resources if it cannot be made
+
 // Behind the name that a file or folder will have, while it is written; a number follows.
 inline constexpr const char* kTemporaryMark = ".vlm2vec-tmp-";
 
