@@ -12,7 +12,7 @@
 namespace vlm2vec {
 namespace {
 
-constexpr int64_t kFewestRows = 512, kMostRows = 4096;
+constexpr int64_t kFewestRows = 512, kMostRows = 4096, kMostBatches = 64;
 
 int64_t largest_chunk(int64_t rows, int64_t chunk_size) { return chunk_size > 0 ? std::min(rows, chunk_size) : rows; }
 
@@ -38,10 +38,11 @@ MemoryPlan plan_memory(TrainOptions o, const TrainingRows& rows, const std::opti
   encoder.dropout.active = model.has_dropout();
   BatchOptions batch_options{o.num_hardneg, o.mask_duplicates};
   if (o.bad_rows == "skip") batch_options.faults = [&](auto inputs) { return encoder.faults(inputs); };
-  int64_t seen = 0;
+  int64_t seen = 0, batches = 0;
   for (const std::vector<RowId>& ids : rows.upcoming(kMostRows)) {
-    if (seen >= kFewestRows && encoder_options.images->bytes() > kImageCacheBytes / 2) break;
-    seen += int64_t(ids.size());
+    const bool enough = batches >= kMostBatches || encoder_options.images->bytes() > kImageCacheBytes / 2;
+    if (seen >= kFewestRows && enough) break;
+    seen += int64_t(ids.size()), ++batches;
     const TrainingBatch batch = make_batch(rows, ids, encoder.image_token(), batch_options, encoder_options.device);
     if (batch.queries.empty()) continue;
     reset_peak_bytes();

@@ -28,9 +28,9 @@ struct MemoryPlan {
   std::string require(const HostMemory& memory, const TrainOptions& options) const;
 };
 
-// Of the next 4096 rows, at least of one step, by a run from this checkpoint; of fewer, but 512, if their pictures
-// would not stay in encoder_options.images (not null), where the run finds them. Longer rows may need more later.
-// Errors: those of loading the model and reading the rows.
+// Of the next 4096 rows, at least of one step, by a run from this checkpoint; of fewer, but 512, if they are more than
+// 64 batches, or if their pictures would not stay in encoder_options.images (not null), where the run finds them.
+// Longer rows may need more later. Errors: those of loading the model and reading the rows.
 MemoryPlan plan_memory(TrainOptions options, const TrainingRows& rows, const std::optional<FoundCheckpoint>& checkpoint,
                        const EncoderOptions& encoder_options);
 
