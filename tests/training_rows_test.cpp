@@ -1,5 +1,6 @@
 // Rows of a run: stored compactly, with negatives and several positives, drawn for a batch the same way again.
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <nlohmann/json.hpp>
 #include <set>
@@ -217,6 +218,11 @@ TEST_F(Rows, options_without_effect_are_refused) {
     c.change(o);
     expect_error(Exit::usage, c.message, [&] { check_row_options(o); });
   }
+}
+
+TEST_F(Rows, through_a_pipe_are_refused) {
+  ASSERT_EQ(mkfifo((folder_ / "pipe").c_str(), 0600), 0);
+  expect_error(Exit::usage, "is a pipe", [&] { TrainingRows rows(options(folder_ / "pipe")); });
 }
 
 // They would be drawn for ever until one of them comes.

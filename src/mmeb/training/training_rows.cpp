@@ -27,6 +27,9 @@ int64_t steps_of(const TrainOptions& o, int64_t rows) {
 
 // Where the rows are that a folder or a file gives.
 std::vector<TrainSource> sources_of(const TrainOptions& o) {
+  if (!o.train_file.empty() && fs::is_fifo(o.train_file))
+    fail(Exit::usage, "train: --train_file ", o.train_file,
+         " is a pipe, and rows are read more than once; give a file");
   std::vector<TrainSource> sources;
   if (o.train_file.empty()) sources = train_folder(o.dataset_name, o.subset_name, o.dataset_split);
   else sources = {{o.train_file, o.train_file, fs::path(o.train_file).parent_path()}};
