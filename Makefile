@@ -1,7 +1,7 @@
 # The front door: `make` builds ./vlm2vec, `make demo` shows what it does, `make test` checks it. CMake and Ninja do the work.
 PACKAGES = g++ cmake ninja-build libcli11-dev nlohmann-json3-dev libpng-dev libjpeg-dev libwebp-dev zlib1g-dev \
-           libzip-dev libpcre2-dev libutf8proc-dev libsnappy-dev libzstd-dev libyaml-cpp-dev libssl-dev \
-           libgtest-dev fonts-noto-color-emoji unicode-data
+           libzip-dev libpcre2-dev libutf8proc-dev libsnappy-dev libzstd-dev libbrotli-dev liblz4-dev libyaml-cpp-dev \
+           libssl-dev libgtest-dev fonts-noto-color-emoji unicode-data
 JOBS ?= $(shell nproc)
 
 # The demonstration: where it goes, how long it trains, how many rows a data set has.

@@ -1,5 +1,5 @@
 // Parquet: every writer's variant gives the rows of its JSON twin; what cannot be read is refused in one sentence.
-#include "mmeb/parquet/parquet.h"
+#include "tensor/io/parquet/parquet.h"
 
 #include <gtest/gtest.h>
 #include <zlib.h>

@@ -32,6 +32,7 @@ constexpr Kind kKinds[] = {
     {"none|auto|N", "resume_from"},
     {"error|skip", "bad_rows"},
     {"steps|no", "save_strategy"},
+    {"size|base64", "binary"},
 };
 
 }  // namespace

@@ -74,12 +74,9 @@ TrainRows read_train_rows(const fs::path& file, int64_t limit, bool negatives) {
 
 namespace {
 
-// Whether the first row names columns of negatives.
 bool has_negatives(const fs::path& file) {
-  bool found = false;
-  read_rows(
-      file, {}, [&](const Row& row) { found = row.contains("neg_text") || row.contains("neg_image_path"); }, 1);
-  return found;
+  const std::vector<std::string> names = column_names(file);
+  return std::count(names.begin(), names.end(), "neg_text") + std::count(names.begin(), names.end(), "neg_image_path");
 }
 
 }  // namespace

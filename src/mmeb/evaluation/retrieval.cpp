@@ -12,7 +12,7 @@
 #include "mmeb/evaluation/metrics.h"
 #include "mmeb/evaluation/ranking.h"
 #include "mmeb/interrupt.h"
-#include "mmeb/parquet/parquet.h"
+#include "tensor/io/parquet/parquet.h"
 #include "mmeb/progress.h"
 #include "mmeb/registry/registry.h"
 #include "tensor/io/files.h"

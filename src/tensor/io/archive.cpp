@@ -11,6 +11,7 @@
 
 #include "tensor/error.h"
 #include "tensor/io/files.h"
+#include "tensor/io/parquet/parquet.h"
 #include "tensor/io/tar.h"
 
 namespace vlm2vec {
@@ -33,6 +34,31 @@ std::string common_top(const ArchiveIndex& index) {
   return top;
 }
 
+constexpr std::string_view kParquet = ".parquet";
+
+// make(), kept for the next call unless the file has changed since.
+template <class File, class Make>
+std::shared_ptr<const File> kept_open(const fs::path& path, Make&& make) {
+  struct Opened {
+    fs::file_time_type changed;
+    uint64_t size;
+    std::shared_ptr<const File> file;
+  };
+  static std::mutex lock;
+  static std::map<std::string, Opened> all;
+  std::error_code missing;  // make() says it in a sentence
+  const auto changed = fs::last_write_time(path, missing);
+  const uint64_t size = fs::file_size(path, missing);
+  std::lock_guard guard(lock);
+  Opened& opened = all[path.string()];
+  if (!opened.file || opened.changed != changed || opened.size != size) opened = {changed, size, make()};
+  return opened.file;
+}
+
+std::shared_ptr<const ParquetFile> open_parquet(const fs::path& path) {
+  return kept_open<ParquetFile>(path, [&] { return std::make_shared<const ParquetFile>(ParquetFile::open(path)); });
+}
+
 // The archive on the way of `path`, and the member that the rest names.
 struct MemberPath {
   fs::path archive;
@@ -42,7 +68,8 @@ std::optional<MemberPath> split_member_path(const fs::path& path) {
   const std::string text = path.lexically_normal().generic_string();
   for (size_t slash = 0; (slash = text.find('/', slash + 1)) != text.npos;) {
     const std::string before = text.substr(0, slash);
-    if ((before.ends_with(".zip") || before.ends_with(".tar")) && fs::is_regular_file(before))
+    if ((before.ends_with(".zip") || before.ends_with(".tar") || before.ends_with(kParquet)) &&
+        fs::is_regular_file(before))
       return MemberPath{before, text.substr(slash + 1)};
   }
   return {};
@@ -126,21 +153,7 @@ void ArchiveFile::open_zip() {
 }
 
 std::shared_ptr<const ArchiveFile> ArchiveFile::open(const fs::path& path) {
-  struct Opened {
-    fs::file_time_type changed;
-    uint64_t size;
-    std::shared_ptr<const ArchiveFile> file;
-  };
-  static std::mutex lock;
-  static std::map<std::string, Opened> all;
-  std::error_code missing;  // the constructor says it in a sentence
-  const auto changed = fs::last_write_time(path, missing);
-  const uint64_t size = fs::file_size(path, missing);
-  std::lock_guard guard(lock);
-  Opened& opened = all[path.string()];
-  if (!opened.file || opened.changed != changed || opened.size != size)
-    opened = {changed, size, std::make_shared<const ArchiveFile>(path)};
-  return opened.file;
+  return kept_open<ArchiveFile>(path, [&] { return std::make_shared<const ArchiveFile>(path); });
 }
 
 FileBytes ArchiveFile::read(const std::string& member, uint64_t most) const {
@@ -197,12 +210,15 @@ bool is_file_or_member(const fs::path& path) {
   std::error_code unreadable;
   if (fs::is_regular_file(path, unreadable)) return true;
   const auto inside = split_member_path(path);
-  return inside && ArchiveFile::open(inside->archive)->contains(inside->member);
+  if (!inside) return false;
+  return inside->archive.extension() == kParquet ? open_parquet(inside->archive)->contains(inside->member)
+                                                 : ArchiveFile::open(inside->archive)->contains(inside->member);
 }
 
 FileBytes read_file_or_member(const fs::path& path, uint64_t most) {
   if (const auto inside = split_member_path(path))
-    return ArchiveFile::open(inside->archive)->read(inside->member, most);
+    return inside->archive.extension() == kParquet ? open_parquet(inside->archive)->read_value(inside->member, most)
+                                                   : ArchiveFile::open(inside->archive)->read(inside->member, most);
   const auto file = MappedFile::open(path);
   return {file->bytes(), file};
 }

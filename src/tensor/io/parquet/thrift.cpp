@@ -1,4 +1,4 @@
-#include "mmeb/parquet/thrift.h"
+#include "tensor/io/parquet/thrift.h"
 
 namespace vlm2vec::parquet {
 

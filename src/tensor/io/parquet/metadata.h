@@ -5,13 +5,29 @@
 #include <string>
 #include <vector>
 
-#include "mmeb/parquet/bytes.h"
+#include "tensor/io/parquet/bytes.h"
 
 namespace vlm2vec::parquet {
 
 enum class Physical { boolean, int32, int64, int96, float32, float64, bytes, fixed_bytes };
 enum class Repetition { required, optional, repeated };
-enum class Annotation { none, text, list, map, signed_int, unsigned_int, other };
+enum class Annotation {
+  none,
+  text,
+  list,
+  map,
+  signed_int,
+  unsigned_int,
+  binary,
+  decimal,
+  date,
+  time,
+  timestamp,
+  interval,
+  uuid,
+  float16,
+  other
+};
 enum class Codec { none, snappy, gzip, lzo, brotli, lz4, zstd, lz4_raw };
 enum class Encoding {
   plain = 0,
@@ -29,13 +45,21 @@ std::string name_of(Physical type);      // "INT32"
 std::string name_of(Codec codec);        // "brotli"
 std::string name_of(Encoding encoding);  // "DELTA_BYTE_ARRAY"
 
+// What a column's numbers or bytes mean.
+struct Meaning {
+  Annotation kind = Annotation::none;
+  std::string name = {};  // "TIMESTAMP", for sentences
+  int digits = 0;         // behind the point: of a decimal, and of the second of a time (3, 6 or 9)
+  bool utc = false;       // of a timestamp: no local time
+};
+
 struct SchemaElement {
   std::string name;
   std::optional<Physical> type;  // none: a group of the next `children` elements and their children
+  int64_t width = 0;             // bytes of a value of Physical::fixed_bytes
   Repetition repetition = Repetition::required;
   int64_t children = 0;
-  Annotation annotation = Annotation::none;
-  std::string annotation_name;  // of Annotation::other
+  Meaning meaning;
 };
 
 // The pages of one column in one row group, inside the file.
@@ -43,7 +67,9 @@ struct Chunk {
   Physical type = Physical::boolean;
   Codec codec = Codec::none;
   int64_t values = 0;  // with nulls
+  uint64_t begin = 0;  // byte of the file
   Span pages;
+  std::string fault;  // why this column cannot be read, though others can; empty: it can
 };
 
 struct RowGroup {
@@ -55,6 +81,8 @@ struct Metadata {
   std::vector<SchemaElement> schema;  // the tree, depth first; [0] is the root
   std::vector<RowGroup> groups;
   int64_t rows = 0;
+  // Arrow marks every text, so its other bytes are none. Some older writers (Impala, Hive) mark no texts.
+  bool marks_texts = false;
 };
 
 // Errors (Exit::data) of one sentence without the file's name; so have all functions of this folder's inner headers.

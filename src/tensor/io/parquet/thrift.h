@@ -2,7 +2,7 @@
 // a zero byte. Nothing is allocated; a list cannot claim more items than bytes follow.
 // https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
 #pragma once
-#include "mmeb/parquet/bytes.h"
+#include "tensor/io/parquet/bytes.h"
 
 namespace vlm2vec::parquet {
 

@@ -1,4 +1,4 @@
-#include "mmeb/parquet/encodings.h"
+#include "tensor/io/parquet/encodings.h"
 
 #include <algorithm>
 #include <bit>
@@ -9,9 +9,7 @@ namespace {
 
 [[noreturn]] void ends_early() { fail(Exit::data, "a page has fewer values than it claims"); }
 
-size_t width_of(Physical type) {
-  return type == Physical::int32 || type == Physical::float32 ? 4 : type == Physical::bytes ? 0 : 8;
-}
+std::string_view as_text(Span bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
 uint64_t load(const uint8_t* at, size_t width) {
   uint64_t value = 0;
@@ -45,6 +43,13 @@ struct PlainTexts : Values {
   Bytes bytes;
 };
 
+struct PlainFixed : Values {
+  PlainFixed(Span bytes, size_t width) : bytes(bytes), width(width) {}
+  std::string_view text() override { return as_text(bytes.take(width)); }
+  Bytes bytes;
+  size_t width;
+};
+
 struct RunBooleans : Values {
   explicit RunBooleans(Bytes bytes) : runs(bytes.take(bytes.u32()), 1) {}
   uint64_t number() override { return runs.next(); }
@@ -63,19 +68,22 @@ struct DictionaryValues : Values {
 };
 
 // Byte 0 of all values, then byte 1 of all, …
-struct SplitNumbers : Values {
-  SplitNumbers(Span bytes, size_t width) : bytes(bytes), width(width), count(bytes.size() / width) {
+struct SplitValues : Values {
+  SplitValues(Span bytes, size_t width) : bytes(bytes), width(width), count(bytes.size() / width) {
     if (bytes.size() % width != 0) fail(Exit::data, "a page has ", bytes.size(), " bytes for values of ", width);
   }
-  uint64_t number() override {
+  std::string_view text() override {
     if (position == count) ends_early();
-    uint64_t value = 0;
-    for (size_t i = 0; i < width; ++i) value |= uint64_t(bytes[i * count + position]) << (8 * i);
+    last.resize(width);
+    for (size_t i = 0; i < width; ++i) last[i] = char(bytes[i * count + position]);
     ++position;
-    return value;
+    return last;
   }
+  uint64_t number() override { return load(reinterpret_cast<const uint8_t*>(text().data()), width); }
+  bool texts_stay() const override { return false; }
   Span bytes;
   size_t width, count, position = 0;
+  std::string last;
 };
 
 // DELTA_BINARY_PACKED: each number is the one before plus the block's smallest difference plus a packed rest.
@@ -139,26 +147,26 @@ struct DifferenceNumbers : Values {
 // DELTA_LENGTH_BYTE_ARRAY: all lengths, then all texts.
 struct LengthTexts : Values {
   explicit LengthTexts(Span bytes) : lengths(bytes), texts(Differences(bytes).skip_all()) {}
-  std::string_view text() override {
-    const Span bytes = texts.take(uint32_t(lengths.next()));
-    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-  }
+  std::string_view text() override { return as_text(texts.take(uint32_t(lengths.next()))); }
   Differences lengths;
   Bytes texts;
 };
 
 // DELTA_BYTE_ARRAY: how many bytes each text shares with the one before, then the rest of each as above.
 struct PrefixTexts : Values {
-  explicit PrefixTexts(Span bytes) : prefixes(bytes), rests(Differences(bytes).skip_all()) {}
+  PrefixTexts(Span bytes, size_t width) : prefixes(bytes), rests(Differences(bytes).skip_all()), width(width) {}
   std::string_view text() override {
     const uint32_t shared = uint32_t(prefixes.next());
     if (shared > last.size()) fail(Exit::data, "a text shares ", shared, " bytes with one of ", last.size());
     last.resize(shared);
     last += rests.text();
+    if (width > 0 && last.size() != width) fail(Exit::data, "a value has ", last.size(), " bytes, expected ", width);
     return last;
   }
+  bool texts_stay() const override { return false; }
   Differences prefixes;
   LengthTexts rests;
+  size_t width;  // of all texts; 0: any
   std::string last;
 };
 
@@ -201,11 +209,11 @@ uint32_t Levels::next_high_first() {
 uint64_t Values::number() { fail(Exit::data, "a page of texts in a column of numbers"); }
 std::string_view Values::text() { fail(Exit::data, "a page of numbers in a column of texts"); }
 
-Dictionary::Dictionary(Physical type, Span page, int64_t entries) : width_(width_of(type)), page_(page) {
+Dictionary::Dictionary(Physical type, size_t width, Span page, int64_t entries) : width_(width), page_(page) {
   if (type == Physical::bytes) {
     Bytes bytes(page);
     for (int64_t i = 0; i < entries; ++i) texts_.push_back(bytes.text());
-  } else if (type == Physical::boolean || uint64_t(entries) * width_ > page.size()) {
+  } else if (width == 0 || uint64_t(entries) * width > page.size()) {
     fail(Exit::data, "a dictionary of ", entries, ' ', name_of(type), " values has ", page.size(), " bytes");
   }
   entries_ = size_t(entries);
@@ -222,16 +230,19 @@ uint64_t Dictionary::number(uint32_t index) const {
 
 std::string_view Dictionary::text(uint32_t index) const {
   check(index);
-  return texts_[index];
+  return width_ == 0 ? texts_[index] : as_text(page_.subspan(index * width_, width_));
 }
 
-std::unique_ptr<Values> read_values(Encoding encoding, Physical type, Span bytes, const Dictionary* dictionary) {
+std::unique_ptr<Values> read_values(Encoding encoding, Physical type, size_t width, Span bytes,
+                                    const Dictionary* dictionary) {
   const bool text = type == Physical::bytes, boolean = type == Physical::boolean;
+  const bool fixed = type == Physical::fixed_bytes || type == Physical::int96;
   switch (encoding) {
     case Encoding::plain:
       if (text) return std::make_unique<PlainTexts>(bytes);
       if (boolean) return std::make_unique<PlainBooleans>(bytes);
-      return std::make_unique<PlainNumbers>(bytes, width_of(type));
+      if (fixed) return std::make_unique<PlainFixed>(bytes, width);
+      return std::make_unique<PlainNumbers>(bytes, width);
     case Encoding::plain_dictionary:
     case Encoding::rle_dictionary:
       if (!dictionary) fail(Exit::data, "a page needs a dictionary, and none came before it");
@@ -246,10 +257,10 @@ std::unique_ptr<Values> read_values(Encoding encoding, Physical type, Span bytes
       if (text) return std::make_unique<LengthTexts>(bytes);
       break;
     case Encoding::delta_byte_array:
-      if (text) return std::make_unique<PrefixTexts>(bytes);
+      if (text || fixed) return std::make_unique<PrefixTexts>(bytes, width);
       break;
     case Encoding::byte_stream_split:
-      if (!text && !boolean) return std::make_unique<SplitNumbers>(bytes, width_of(type));
+      if (!text && !boolean) return std::make_unique<SplitValues>(bytes, width);
       break;
     default:
       break;

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "mmeb/parquet/metadata.h"
+#include "tensor/io/parquet/metadata.h"
 
 namespace vlm2vec::parquet {
 
@@ -13,7 +13,30 @@ namespace vlm2vec::parquet {
 struct Leaf {
   std::string path;  // "list.list.element", for sentences
   Physical type = Physical::boolean;
-  enum class Kind { boolean, int32, uint32, int64, uint64, float32, float64, text, refused } kind = Kind::boolean;
+  size_t width = 0;  // bytes of a value; 0: each says its own length
+  // text_or_binary: text where the bytes are UTF-8; timestamp96: nanoseconds of a day and the day in 12 bytes.
+  enum class Kind {
+    boolean,
+    int32,
+    uint32,
+    int64,
+    uint64,
+    float16,
+    float32,
+    float64,
+    text,
+    binary,
+    text_or_binary,
+    decimal,
+    date,
+    time,
+    timestamp,
+    timestamp96,
+    interval,
+    uuid,
+    refused
+  } kind = Kind::boolean;
+  Meaning meaning;
   std::string type_name;  // "TIMESTAMP (INT64)"
   int most_definition = 0, most_repetition = 0;
 };
@@ -35,6 +58,8 @@ struct Schema {
 
 // Lists as the format's LogicalTypes.md has them: three levels with any names, and the older ones of two. A map is a
 // list of {key, value}, and a repeated field outside of any annotation a list.
-Schema read_schema(const std::vector<SchemaElement>& elements);
+// `bytes` in a struct {bytes, path}, as the `datasets` library stores pictures, are never taken for text; other bytes
+// without an annotation may be one unless `marks_texts`.
+Schema read_schema(const std::vector<SchemaElement>& elements, bool marks_texts);
 
 }  // namespace vlm2vec::parquet

@@ -1,14 +1,14 @@
-#include "mmeb/parquet/metadata.h"
+#include "tensor/io/parquet/metadata.h"
 
 #include <algorithm>
 
-#include "mmeb/parquet/thrift.h"
+#include "tensor/io/parquet/thrift.h"
 
 namespace vlm2vec::parquet {
 namespace {
 
 using Type = Thrift::Type;
-constexpr int64_t kPageLimit = INT32_MAX;
+constexpr int64_t kPageLimit = INT32_MAX, kMostDigits = 1000;
 
 // One of the first `count` values of an enum.
 template <class Enum>
@@ -18,53 +18,70 @@ Enum choice(Thrift& thrift, Type type, int count, const char* what) {
   return Enum(value);
 }
 
-struct Meaning {
-  Annotation annotation;
-  std::string name;
-};
-
+// ConvertedType, which LogicalType has replaced.
 Meaning converted_type(int64_t code) {
-  static const char* const names[] = {"UTF8",
-                                      "MAP",
-                                      "MAP_KEY_VALUE",
-                                      "LIST",
-                                      "ENUM",
-                                      "DECIMAL",
-                                      "DATE",
-                                      "TIME_MILLIS",
-                                      "TIME_MICROS",
-                                      "TIMESTAMP_MILLIS",
-                                      "TIMESTAMP_MICROS"};
-  if (code == 0 || code == 4 || code == 19) return {Annotation::text, ""};  // UTF8, ENUM, JSON
-  if (code == 1 || code == 2) return {Annotation::map, ""};
-  if (code == 3) return {Annotation::list, ""};
-  if (code >= 11 && code <= 14) return {Annotation::unsigned_int, ""};
-  if (code >= 15 && code <= 18) return {Annotation::signed_int, ""};
-  if (code < 11) return {Annotation::other, names[code]};
-  return {Annotation::other, code == 20 ? "BSON" : code == 21 ? "INTERVAL" : sentence("converted type ", code)};
+  using A = Annotation;
+  static const Meaning meanings[] = {{A::text},
+                                     {A::map},
+                                     {A::map},
+                                     {A::list},
+                                     {A::text},
+                                     {A::decimal, "DECIMAL"},
+                                     {A::date, "DATE"},
+                                     {A::time, "TIME", 3},
+                                     {A::time, "TIME", 6},
+                                     {A::timestamp, "TIMESTAMP", 3, true},
+                                     {A::timestamp, "TIMESTAMP", 6, true}};
+  if (code < 11) return meanings[code];
+  if (code <= 14) return {A::unsigned_int};
+  if (code <= 18) return {A::signed_int};
+  if (code == 19) return {A::text};  // JSON
+  if (code == 20) return {A::binary};
+  if (code == 21) return {A::interval, "INTERVAL"};
+  return {A::other, sentence("converted type ", code)};
+}
+
+// The one field of a union: its number.
+int64_t choice_of_union(Thrift& thrift, Type type) {
+  int64_t chosen = 0;
+  thrift.fields(type, [&](int64_t number, Type field) { chosen = number, thrift.skip(field); });
+  return chosen;
 }
 
 // A union: the number of its one field says which.
 Meaning logical_type(Thrift& thrift, Type type) {
-  Meaning meaning{Annotation::none, ""};
+  using A = Annotation;
+  static const Meaning meanings[] = {{A::other, "logical type 0"},
+                                     {A::text},
+                                     {A::map},
+                                     {A::list},
+                                     {A::text},
+                                     {A::decimal, "DECIMAL"},
+                                     {A::date, "DATE"},
+                                     {A::time, "TIME"},
+                                     {A::timestamp, "TIMESTAMP"},
+                                     {A::other, "logical type 9"},
+                                     {A::signed_int},
+                                     {A::none},    // a column of nulls
+                                     {A::text},    // JSON
+                                     {A::binary},  // BSON
+                                     {A::uuid, "UUID"},
+                                     {A::float16, "FLOAT16"},
+                                     {A::none},     // VARIANT, a struct
+                                     {A::binary},   // GEOMETRY
+                                     {A::binary}};  // GEOGRAPHY
+  Meaning meaning;
   thrift.fields(type, [&](int64_t number, Type field) {
-    static const char* const names[] = {"",     "STRING", "MAP",       "LIST",           "ENUM",    "DECIMAL",
-                                        "DATE", "TIME",   "TIMESTAMP", "logical type 9", "INTEGER", "NULL",
-                                        "JSON", "BSON",   "UUID",      "FLOAT16"};
-    if (number == 10) {
-      meaning = {Annotation::signed_int, ""};
-      thrift.fields(field, [&](int64_t part, Type t) {
-        if (part != 2) thrift.skip(t);
-        else if (!thrift.boolean(t)) meaning.annotation = Annotation::unsigned_int;
-      });
-      return;
-    }
-    thrift.skip(field);
-    if (number == 1 || number == 4 || number == 12) meaning = {Annotation::text, ""};
-    else if (number == 2) meaning = {Annotation::map, ""};
-    else if (number == 3) meaning = {Annotation::list, ""};
-    else if (number == 11) meaning = {Annotation::none, ""};  // a column of nulls
-    else meaning = {Annotation::other, number > 0 && number < 16 ? names[number] : sentence("logical type ", number)};
+    const bool known = number >= 0 && number < int64_t(std::size(meanings));
+    meaning = known ? meanings[number] : Meaning{A::other, sentence("logical type ", number)};
+    thrift.fields(field, [&](int64_t part, Type t) {
+      if (meaning.kind == A::decimal && part == 1) meaning.digits = int(thrift.integer(t, kMostDigits));
+      else if ((meaning.kind == A::time || meaning.kind == A::timestamp) && part == 1) meaning.utc = thrift.boolean(t);
+      else if ((meaning.kind == A::time || meaning.kind == A::timestamp) && part == 2)
+        meaning.digits = int(3 * choice_of_union(thrift, t));  // milli-, micro-, nanoseconds
+      else if (number == 10 && part == 2) meaning.kind = thrift.boolean(t) ? A::signed_int : A::unsigned_int;
+      else thrift.skip(t);
+    });
   });
   return meaning;
 }
@@ -72,43 +89,50 @@ Meaning logical_type(Thrift& thrift, Type type) {
 SchemaElement schema_element(Thrift& thrift, Type type) {
   SchemaElement element;
   bool has_logical_type = false;
-  const auto annotate = [&](Meaning meaning) {
-    element.annotation = meaning.annotation, element.annotation_name = std::move(meaning.name);
-  };
+  int64_t scale = 0;
   thrift.fields(type, [&](int64_t number, Type field) {
     if (number == 1) element.type = choice<Physical>(thrift, field, 8, "a column's type");
+    else if (number == 2) element.width = thrift.integer(field, kPageLimit);
     else if (number == 3) element.repetition = choice<Repetition>(thrift, field, 3, "a column's repetition");
     else if (number == 4) element.name = thrift.text(field);
     else if (number == 5) element.children = thrift.integer(field);
-    else if (number == 6 && !has_logical_type) annotate(converted_type(thrift.integer(field)));
-    else if (number == 10) annotate(logical_type(thrift, field)), has_logical_type = true;
+    else if (number == 6 && !has_logical_type) element.meaning = converted_type(thrift.integer(field));
+    else if (number == 7) scale = thrift.integer(field, kMostDigits);
+    else if (number == 10) element.meaning = logical_type(thrift, field), has_logical_type = true;
     else thrift.skip(field);
   });
+  if (element.meaning.kind == Annotation::decimal && !has_logical_type) element.meaning.digits = int(scale);
   if (element.name.empty() && element.children == 0) fail(Exit::data, "a column has no name");
   return element;
 }
 
+// What keeps one column from being read is kept for when it is.
 Chunk column_chunk(Thrift& thrift, Type type, Span file) {
   Chunk chunk;
   int64_t first_page = -1, dictionary = 0, size = -1;
   thrift.fields(type, [&](int64_t number, Type field) {
-    if (number == 1) fail(Exit::data, "a column lies in another file; such files are not read");
+    if (number == 1) chunk.fault = "lies in another file; such files are not read";
+    if (number == 8) chunk.fault = "is encrypted; write the file without encryption";
     if (number != 3) return thrift.skip(field);
     thrift.fields(field, [&](int64_t part, Type t) {
       if (part == 1) chunk.type = choice<Physical>(thrift, t, 8, "a column's type");
-      else if (part == 4) chunk.codec = choice<Codec>(thrift, t, 8, "compression");
-      else if (part == 5) chunk.values = thrift.integer(t);
+      else if (part == 4) {
+        const int64_t codec = thrift.integer(t);
+        if (codec < 8) chunk.codec = Codec(codec);
+        else chunk.fault = sentence("is compressed with codec ", codec, ", which is not known");
+      } else if (part == 5) chunk.values = thrift.integer(t);
       else if (part == 7) size = thrift.integer(t);
       else if (part == 9) first_page = thrift.integer(t);
       else if (part == 11) dictionary = thrift.integer(t);
       else thrift.skip(t);
     });
   });
+  if (!chunk.fault.empty()) return chunk;
   if (first_page < 0 || size < 0) fail(Exit::data, "a column has no size or no place");
   if (dictionary > 0) first_page = std::min(first_page, dictionary);
   if (uint64_t(first_page) > file.size() || uint64_t(size) > file.size() - uint64_t(first_page))
     fail(Exit::data, "a column of ", size, " bytes begins at byte ", first_page, " of a file of ", file.size());
-  chunk.pages = file.subspan(size_t(first_page), size_t(size));
+  chunk.begin = uint64_t(first_page), chunk.pages = file.subspan(size_t(first_page), size_t(size));
   return chunk;
 }
 
@@ -132,6 +156,14 @@ Metadata footer(Span bytes, Span file) {
     else if (number == 3) metadata.rows = thrift.integer(field);
     else if (number == 4)
       thrift.items(field, [&](Type item) { metadata.groups.push_back(row_group(thrift, item, file)); });
+    else if (number == 5)
+      thrift.items(field, [&](Type item) {
+        thrift.fields(item, [&](int64_t part, Type t) {
+          if (part == 1 && thrift.text(t) == "ARROW:schema") metadata.marks_texts = true;
+          else if (part != 1) thrift.skip(t);
+        });
+      });
+    else if (number == 6) metadata.marks_texts |= thrift.text(field).starts_with("parquet-cpp-arrow");
     else thrift.skip(field);
   });
   int64_t rows = 0;

@@ -1,8 +1,8 @@
-// Pages as they were before snappy, gzip or zstd.
+// Pages as they were before snappy, gzip, Brotli, LZ4 or zstd.
 #pragma once
 #include <memory>
 
-#include "mmeb/parquet/metadata.h"
+#include "tensor/io/parquet/metadata.h"
 
 namespace vlm2vec::parquet {
 
@@ -16,6 +16,7 @@ class Buffer {
     }
     return bytes_.get();
   }
+  size_t capacity() const { return capacity_; }
 
  private:
   std::unique_ptr<uint8_t[]> bytes_;
@@ -23,7 +24,7 @@ class Buffer {
 };
 
 // The `size` bytes that `stored` holds: itself without compression, else in `buffer`. A page that only claims to be
-// large takes at most twice the memory of what it holds.
+// large takes at most twice the memory of what it holds; with LZ4 it is refused unless that much may come.
 Span decompress(Codec codec, Span stored, size_t size, Buffer& buffer);
 
 }  // namespace vlm2vec::parquet

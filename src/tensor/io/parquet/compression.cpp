@@ -1,5 +1,7 @@
-#include "mmeb/parquet/compression.h"
+#include "tensor/io/parquet/compression.h"
 
+#include <brotli/decode.h>
+#include <lz4.h>
 #include <snappy.h>
 #include <zlib.h>
 #include <zstd.h>
@@ -27,6 +29,19 @@ std::optional<size_t> gzip(Span stored, uint8_t* out, size_t capacity) {
   if (result == Z_STREAM_END) return written;
   if (result == Z_BUF_ERROR && full) return {};
   damaged(Codec::gzip);
+}
+
+std::optional<size_t> brotli(Span stored, uint8_t* out, size_t capacity) {
+  const std::unique_ptr<BrotliDecoderState, void (*)(BrotliDecoderState*)> state(
+      BrotliDecoderCreateInstance(nullptr, nullptr, nullptr), BrotliDecoderDestroyInstance);
+  if (!state) throw std::bad_alloc();
+  size_t in_left = stored.size(), out_left = capacity;
+  const uint8_t* in = stored.data();
+  const BrotliDecoderResult result =
+      BrotliDecoderDecompressStream(state.get(), &in_left, &in, &out_left, &out, nullptr);
+  if (result == BROTLI_DECODER_RESULT_SUCCESS) return capacity - out_left;
+  if (result == BROTLI_DECODER_RESULT_NEEDS_MORE_OUTPUT) return {};
+  damaged(Codec::brotli);
 }
 
 std::optional<size_t> zstd(Span stored, uint8_t* out, size_t capacity) {
@@ -59,6 +74,46 @@ size_t snappy_size(Span stored, size_t size, Buffer& buffer) {
   return length;
 }
 
+// One block; the bytes written to out[capacity], or none if it is damaged or has more.
+std::optional<size_t> lz4_block(Span stored, uint8_t* out, size_t capacity) {
+  if (stored.size() > INT32_MAX) return {};
+  const int written = LZ4_decompress_safe(reinterpret_cast<const char*>(stored.data()), reinterpret_cast<char*>(out),
+                                          int(stored.size()), int(std::min<size_t>(capacity, INT32_MAX)));
+  return written < 0 ? std::nullopt : std::optional(size_t(written));
+}
+
+uint32_t big_endian(Span bytes) {
+  return uint32_t(bytes[0]) << 24 | uint32_t(bytes[1]) << 16 | uint32_t(bytes[2]) << 8 | bytes[3];
+}
+
+// As Hadoop frames it: sizes of four bytes, high byte first, of what comes and then of each block that makes it up.
+std::optional<size_t> lz4_frames(Span stored, uint8_t* out, size_t capacity) {
+  Bytes bytes(stored);
+  size_t written = 0;
+  while (bytes.left() >= 8) {
+    const size_t end = written + big_endian(bytes.take(4));
+    while (written < end) {
+      if (bytes.left() < 4) return {};
+      const uint32_t size = big_endian(bytes.take(4));
+      if (size > bytes.left() || end > capacity) return {};
+      const std::optional<size_t> block = lz4_block(bytes.take(size), out + written, end - written);
+      if (!block || *block == 0) return {};
+      written += *block;
+    }
+  }
+  return bytes.left() == 0 ? std::optional(written) : std::nullopt;
+}
+
+// `framed`: as the codec LZ4 may be (Hadoop, parquet-mr); early files of Arrow have a bare block, as LZ4_RAW is.
+size_t lz4(Span stored, size_t size, Buffer& buffer, bool framed) {
+  if (size / 255 > stored.size()) damaged(Codec::lz4);
+  uint8_t* const out = buffer.at_least(size);
+  std::optional<size_t> written = framed ? lz4_frames(stored, out, size) : std::nullopt;
+  if (written != size) written = lz4_block(stored, out, size);
+  if (!written) damaged(Codec::lz4);
+  return *written;
+}
+
 }  // namespace
 
 Span decompress(Codec codec, Span stored, size_t size, Buffer& buffer) {
@@ -75,8 +130,15 @@ Span decompress(Codec codec, Span stored, size_t size, Buffer& buffer) {
     case Codec::zstd:
       found = grow(zstd, stored, size, buffer);
       break;
-    default:
-      fail(Exit::data, "is compressed with ", name_of(codec), "; none, snappy, gzip and zstd are read");
+    case Codec::brotli:
+      found = grow(brotli, stored, size, buffer);
+      break;
+    case Codec::lz4:
+    case Codec::lz4_raw:
+      found = lz4(stored, size, buffer, codec == Codec::lz4);
+      break;
+    case Codec::lzo:
+      fail(Exit::data, "is compressed with lzo; none, snappy, gzip, brotli, lz4 and zstd are read");
   }
   if (found != size) fail(Exit::data, "a page holds ", found, " bytes and claims ", size);
   return codec == Codec::none ? stored : Span(buffer.at_least(size), size);

@@ -1,11 +1,14 @@
-#include "mmeb/parquet/parquet.h"
+#include "tensor/io/parquet/parquet.h"
 
 #include <algorithm>
+#include <charconv>
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "mmeb/parquet/column.h"
 #include "tensor/io/files.h"
+#include "tensor/io/parquet/column.h"
+#include "tensor/io/parquet/logical.h"
+#include "tensor/io/parquet/pages.h"
 
 namespace vlm2vec {
 namespace {
@@ -15,19 +18,42 @@ using Json = nlohmann::ordered_json;
 using FieldReferences = std::vector<std::reference_wrapper<const Field>>;
 constexpr int64_t kMostItems = 1 << 20;  // in the lists of a row: run lengths may claim a billion nulls in five bytes
 
+// The column as a part of a path, for people: the place behind it says where the value is.
+std::string path_part(const Leaf& leaf) {
+  std::string part = leaf.path;
+  std::replace(part.begin(), part.end(), '/', '_');
+  return part == "." || part == ".." ? "_" : part;
+}
+
+// "image.bytes/18@4096+17" → {4096, 17}.
+std::optional<Place> parse_place(const std::string& value) {
+  const size_t slash = value.rfind('/');
+  if (slash == value.npos) return {};
+  const char *at = value.data() + slash + 1, *const end = value.data() + value.size();
+  uint64_t numbers[3];
+  for (int i = 0; i < 3; ++i) {
+    if (i > 0 && (at == end || *at++ != "@+"[i - 1])) return {};
+    const auto [behind, error] = std::from_chars(at, end, numbers[i]);
+    if (error != std::errc()) return {};
+    at = behind;
+  }
+  return at == end ? std::optional(Place{numbers[1], numbers[2]}) : std::nullopt;
+}
+
 // Puts rows together from the columns of one row group ("Dremel", section 4.3, but the levels are compared with the
 // schema instead of fed to an automaton).
 class Assembler {
  public:
-  Assembler(const Schema& schema, const RowGroup& group, const FieldReferences& fields)
-      : schema_(schema), fields_(fields), columns_(schema.leaves.size()) {
+  Assembler(const std::string& file, const Schema& schema, const RowGroup& group, const FieldReferences& fields,
+            ParquetFile::Binary binary)
+      : file_(file), schema_(schema), fields_(fields), binary_(binary), columns_(schema.leaves.size()) {
     for (const Field& field : fields)
       for (size_t i = field.first_leaf; i < field.end_leaf; ++i)
         in_column(i, [&] { columns_[i] = std::make_unique<Column>(group.chunks[i], schema.leaves[i]); });
   }
 
-  Json row() {
-    items_ = 0;
+  Json row(int64_t number) {  // from 0, for names of values
+    items_ = 0, number_ = number;
     return object_of(fields_, [&](const Field& field) { return value(field, 0, 0); });
   }
 
@@ -67,7 +93,7 @@ class Assembler {
     if (column.definition() < field.definition) return pass(field, repetition), Json();
     if (field.kind == Field::Kind::value) {
       Json result;
-      in_column(first, [&] { result = column.value(), column.next(); });
+      in_column(first, [&] { result = value_of(column, field.name), column.next(); });
       return result;
     }
     if (field.kind == Field::Kind::object)
@@ -81,6 +107,25 @@ class Assembler {
       repetition = field.item_repetition;
     } while (!column.at_end() && column.repetition() >= repetition);
     return list;
+  }
+
+  Json value_of(Column& column, const std::string& name) {
+    const Leaf::Kind kind = column.leaf().kind;
+    if (kind != Leaf::Kind::binary && kind != Leaf::Kind::text_or_binary) return column.value();
+    std::string_view bytes;
+    if (kind == Leaf::Kind::text_or_binary) {
+      bytes = column.bytes();
+      if (is_utf8(bytes)) return bytes;
+    }
+    if (binary_ == ParquetFile::Binary::name) {
+      const Place place = column.place();
+      const std::string path =
+          sentence(file_, '/', path_part(column.leaf()), '/', number_ + 1, '@', place.page, '+', place.index);
+      return Json::binary({path.begin(), path.end()});
+    }
+    if (kind == Leaf::Kind::binary) bytes = column.bytes();
+    if (binary_ == ParquetFile::Binary::base64) return base64(bytes);
+    return name == "bytes" ? Json(bytes.size()) : Json{{"bytes", bytes.size()}};
   }
 
   // Goes over the one entry that a null or an empty list has in each of its columns.
@@ -102,10 +147,13 @@ class Assembler {
     in_column(leaf, [] { fail(Exit::data, "its levels do not fit the schema and the columns beside it"); });
   }
 
+  const std::string& file_;
   const Schema& schema_;
   const FieldReferences& fields_;
+  const ParquetFile::Binary binary_;
   std::vector<std::unique_ptr<Column>> columns_;  // of the leaves that are read
   int64_t items_ = 0;                             // of the row's lists so far
+  int64_t number_ = 0;                            // of the row
 };
 
 }  // namespace
@@ -115,6 +163,20 @@ struct ParquetFile::Content {
   std::shared_ptr<const MappedFile> file;
   Metadata metadata;
   Schema schema;
+
+  // The column of bytes in which a page at this byte would be.
+  struct Part {
+    const Chunk* chunk = nullptr;
+    const Leaf* leaf = nullptr;
+  };
+  Part part_at(uint64_t byte) const {
+    for (const RowGroup& group : metadata.groups)
+      for (size_t i = 0; i < group.chunks.size(); ++i)
+        if (const Chunk& chunk = group.chunks[i];
+            has_bytes(schema.leaves[i].type) && byte >= chunk.begin && byte - chunk.begin < chunk.pages.size())
+          return {&chunk, &schema.leaves[i]};
+    return {};
+  }
 };
 
 ParquetFile ParquetFile::open(const std::filesystem::path& path) {
@@ -123,7 +185,7 @@ ParquetFile ParquetFile::open(const std::filesystem::path& path) {
   content->file = MappedFile::open(path);
   try {
     content->metadata = read_metadata(content->file->bytes());
-    content->schema = read_schema(content->metadata.schema);
+    content->schema = read_schema(content->metadata.schema, content->metadata.marks_texts);
     for (const RowGroup& group : content->metadata.groups)
       if (group.chunks.size() != content->schema.leaves.size())
         fail(Exit::data, "a row group has ", group.chunks.size(), " columns, the schema ",
@@ -165,10 +227,10 @@ void ParquetFile::read(const std::function<void(const Json&)>& row, const Select
         fail(e.code, content_->name, ": ", e.what());
       }
     };
-    in_file([&] { assembler.emplace(content_->schema, group, fields); });
+    in_file([&] { assembler.emplace(content_->name, content_->schema, group, fields, selection.binary); });
     for (; number < std::min(end, group_end); ++number) {
       Json object;
-      in_file([&] { object = assembler->row(); });
+      in_file([&] { object = assembler->row(number); });
       if (number < first) continue;
       try {
         row(object);
@@ -178,6 +240,31 @@ void ParquetFile::read(const std::function<void(const Json&)>& row, const Select
     }
     if (number == group_end) in_file([&] { assembler->expect_end(); });
   }
+}
+
+bool ParquetFile::contains(const std::string& value) const {
+  const std::optional<Place> place = parse_place(value);
+  return place && content_->part_at(place->page).chunk;
+}
+
+FileBytes ParquetFile::read_value(const std::string& value, uint64_t most) const {
+  const std::string name = content_->name + "/" + value;
+  const std::optional<Place> place = parse_place(value);
+  const Content::Part part = place ? content_->part_at(place->page) : Content::Part();
+  if (!part.chunk) fail(Exit::data, name, ": the file has no such value");
+  try {
+    const KeptValue found = value_at(content_, *part.chunk, *part.leaf, *place);
+    if (found.bytes.size() > most) fail(Exit::data, "has ", found.bytes.size(), " bytes; at most ", most, " are read");
+    return {{reinterpret_cast<const uint8_t*>(found.bytes.data()), found.bytes.size()}, found.owner};
+  } catch (const Error& e) {
+    fail(e.code, name, ": ", e.what());
+  }
+}
+
+std::string binary_name(const Json& value) {
+  CHECK(value.is_binary(), "a value that is not binary has no name");
+  const auto& bytes = value.get_binary();
+  return {bytes.begin(), bytes.end()};
 }
 
 }  // namespace vlm2vec

@@ -1,4 +1,4 @@
-#include "mmeb/parquet/bytes.h"
+#include "tensor/io/parquet/bytes.h"
 
 #include <utf8proc.h>
 

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "mmeb/parquet/metadata.h"
+#include "tensor/io/parquet/metadata.h"
 
 namespace vlm2vec::parquet {
 
@@ -54,18 +54,20 @@ class Levels {
   Runs runs_;
 };
 
-// The values of one page that are not null, in order; a column has either numbers or texts.
+// The values of one page that are not null, in order; a column has either numbers or texts (bytes of any kind).
 class Values {
  public:
   virtual ~Values() = default;
-  virtual uint64_t number();        // its bits: of INT32 and FLOAT the lower 32, of BOOLEAN the lowest
-  virtual std::string_view text();  // valid until the next one
+  virtual uint64_t number();  // its bits: of INT32 and FLOAT the lower 32, of BOOLEAN the lowest
+  virtual std::string_view text();
+  virtual bool texts_stay() const { return true; }  // false: text() is valid until the next one
 };
 
 // What a column's dictionary page holds.
 class Dictionary {
  public:
-  Dictionary(Physical type, Span page, int64_t entries);  // `page` must stay where it is
+  // Values of `width` bytes, or, if it is 0, texts that say their length. `page` must stay where it is.
+  Dictionary(Physical type, size_t width, Span page, int64_t entries);
   uint64_t number(uint32_t index) const;
   std::string_view text(uint32_t index) const;
 
@@ -77,7 +79,8 @@ class Dictionary {
   std::vector<std::string_view> texts_;
 };
 
-// Without `dictionary` a page that needs one is refused.
-std::unique_ptr<Values> read_values(Encoding encoding, Physical type, Span bytes, const Dictionary* dictionary);
+// `width` as above. Without `dictionary` a page that needs one is refused.
+std::unique_ptr<Values> read_values(Encoding encoding, Physical type, size_t width, Span bytes,
+                                    const Dictionary* dictionary);
 
 }  // namespace vlm2vec::parquet
