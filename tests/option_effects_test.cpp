@@ -1,6 +1,7 @@
 // Every option of every command, and how its effect is seen (option_effects.h).
 #include "option_effects.h"
 #include "tensor/io/safetensors.h"
+#include "tensor/random.h"
 
 namespace vlm2vec {
 namespace {
@@ -84,6 +85,19 @@ class Effects : public OptionEffects {
                          "\n");
     keep_files();
   }
+  // The table of a selftest and the JSON of another: the same checks, and the measured values of some differ.
+  static void expect_other_numbers(const std::string& table, const Json& json) {
+    std::istringstream lines(table);
+    std::string line;
+    std::getline(lines, line);  // the heading
+    int different = 0;
+    for (const Json& check : json.at("checks")) {
+      ASSERT_TRUE(std::getline(lines, line) && line.starts_with(check.at("check").get<std::string>())) << line;
+      const double measured = std::stod(line.substr(52));
+      different += std::abs(measured - check.at("measured").get<double>()) > 0.01 * measured;
+    }
+    EXPECT_GT(different, 5);
+  }
   void must(const std::string& line) const {
     const Result r = run(line + " --quiet");
     ASSERT_EQ(r.code, 0) << line << ": " << r.err;
@@ -98,7 +112,12 @@ TEST_F(Effects, OfTrain) {
   must("init --config deeper.json --tokenizer model --min_pixels 64 --max_pixels 4096 --output_dir deep");
   fs::copy(folder_ / "train", folder_ / "damaged", fs::copy_options::recursive);
   write("damaged/p2.png", "no picture");
+  must(
+      "train --model_name model --dataset_name train --output_dir finished --max_steps 2 --save_steps 1 "
+      "--per_device_train_batch_size 4 --learning_rate 1e-2");
   keep_files();
+  const std::string after_a_run = "cp -r finished out && ", after_a_stop = after_a_run + "rm out/model.safetensors && ";
+  const Options every_step = {{"save_steps", "1"}};
   const Options lora = {{"lora", "True"}}, interleaved = {{"sampling", "interleaved"}},
                 board = {{"report_to", "tensorboard"}}, one_thread = {{"threads", "1"}};
   check({"train",
@@ -168,7 +187,7 @@ TEST_F(Effects, OfTrain) {
                {"bad_rows",
                 "skip",
                 {{"dataset_name", "damaged"}, {"max_steps", "4"}, {"per_device_train_batch_size", "3"}}},
-               {"overwrite_output_dir", "test Trainer.a_finished_run_is_neither_trained_again_nor_overwritten"},
+               {"overwrite_output_dir", "True", every_step, 0, Seen::output, after_a_run},
                {"plan", "True"},
                {"save_strategy", "no", {{"save_steps", "1"}}},
                {"save_steps", "1"},
@@ -177,7 +196,7 @@ TEST_F(Effects, OfTrain) {
                {"report_to", "tensorboard"},
                {"logging_dir", "board", board},
                {"run_name", "mine", board},
-               {"resume_from", "test Trainer.resumes_bit_for_bit"},
+               {"resume_from", "1", every_step, 0, Seen::output, after_a_stop},
                {"seed", "7"},
                kThreads,
                kDevice,
@@ -321,12 +340,26 @@ TEST_F(Effects, OfEmbedSearchExplainParityMerge) {
 }
 
 TEST_F(Effects, OfSmallCommands) {
-  const std::string parquet = std::string(SOURCE_DIR) + "/tests/golden/mmeb/nested/nested.parquet";
   write("halves.png", "P4 8 1 \x0F");  // flawed: the name promises another format
+  const std::string pictures = std::string(SOURCE_DIR) + "/tests/golden/mmeb/types/pictures_none.parquet";
+  for (const auto& [folder, light] : {std::pair("a", 10), {"b", 9}}) {  // a picture, and the same a bit darker
+    const fs::path set = folder_ / "near" / folder;
+    Random random(1);
+    Image coarse(6, 6, 3);
+    for (uint8_t& p : coarse.pixels) p = uint8_t(random.below(256));
+    Image picture = resize(coarse, {96, 96}, Filter::bicubic);
+    for (uint8_t& p : picture.pixels) p = uint8_t(p * light / 10);
+    fs::create_directories(set);
+    write_png(set / "one.png", resize(picture, {7 * light, 80}, Filter::bilinear));
+    for (const char* split : {"original", "diverse_instruction"})
+      write(sentence("near/", folder, "/Set/", split, ".jsonl"),
+            sentence(R"({"qry": "<|image_1|> )", split == std::string("original") ? "q" : folder,
+                     R"(", "qry_image_path": "one.png", "pos_text": "x", "pos_image_path": ""})", "\n"));
+  }
   must("eval --model_name model --dataset_name test --encode_output_path a");
   must("eval --model_name other --dataset_name test --encode_output_path b");
   keep_files();
-  check({"data cat", parquet, {}, {{"columns", "lists"}, {"limit", "1"}}});
+  check({"data cat", pictures, {}, {{"columns", "text"}, {"limit", "1"}, {"binary", "base64"}}});
   check({"data check",
          "train",
          {},
@@ -348,11 +381,11 @@ TEST_F(Effects, OfSmallCommands) {
           kThreads,
           kJson}});
   check({"data leaks",
-         "train test",
+         "near/a near/b",
          {},
-         {{"image_dir", "based/train test"},
+         {{"image_dir", "near/a near/a"},
           {"dataset_split", "diverse_instruction"},
-          {"distance", "test Data.LeaksAreFound"},
+          {"distance", "0"},
           {"fail", "True", {}, 1},
           kThreads,
           kQuiet,
@@ -403,14 +436,16 @@ TEST_F(Effects, OfSmallCommands) {
           {"url", "x"},
           kQuiet,
           kJson}});
+  const Result plain = run("selftest"), other = run("selftest --seed 7 --json --quiet");
+  ASSERT_EQ(plain.code + other.code, 0) << plain.out << other.out;
   check({"selftest",
          "",
          {{"device", "cuda"}},  // fails at once; a run takes seconds
-         {{"seed", "test Cli.SelftestShowsWhatItMeasures"},
+         {{"seed", "", {}, 0, Seen::output, "", [&] { expect_other_numbers(plain.out, Json::parse(other.out)); }},
           {"device", "tpu", {}, 2},
           kThreads,
-          {"quiet", "test Cli.SelftestShowsWhatItMeasures"},
-          {"json", "test Cli.SelftestShowsWhatItMeasures"}}});
+          {"quiet", "", {}, 0, Seen::output, "", [&] { EXPECT_TRUE(other.err.empty() && !plain.err.empty()); }},
+          {"json", "", {}, 0, Seen::output, "", [&] { EXPECT_FALSE(Json::accept(plain.out)); }}}});
   check({"report", "a", {{"output", "r.html"}}, {{"output", "s.html"}, kThreads, kJson}});
   check({"doctor", "", {}, {kThreads, kJson}});
   check({"completion", "bash", {}, {}});

@@ -74,11 +74,15 @@ size_t snappy_size(Span stored, size_t size, Buffer& buffer) {
   return length;
 }
 
-// One block; the bytes written to out[capacity], or none if it is damaged or has more.
-std::optional<size_t> lz4_block(Span stored, uint8_t* out, size_t capacity) {
-  if (stored.size() > INT32_MAX) return {};
-  const int written = LZ4_decompress_safe(reinterpret_cast<const char*>(stored.data()), reinterpret_cast<char*>(out),
-                                          int(stored.size()), int(std::min<size_t>(capacity, INT32_MAX)));
+// One block: the bytes written to out[capacity], none if it is damaged. If it has more, that is damage too where `all`
+// of it is wanted; else out is filled.
+std::optional<size_t> lz4_block(Span stored, uint8_t* out, size_t capacity, bool all) {
+  if (stored.size() > INT32_MAX || capacity > INT32_MAX) return {};
+  const char* in = reinterpret_cast<const char*>(stored.data());
+  char* const text = reinterpret_cast<char*>(out);
+  const int length = int(stored.size()), room = int(capacity);
+  const int written =
+      all ? LZ4_decompress_safe(in, text, length, room) : LZ4_decompress_safe_partial(in, text, length, room, room);
   return written < 0 ? std::nullopt : std::optional(size_t(written));
 }
 
@@ -86,32 +90,33 @@ uint32_t big_endian(Span bytes) {
   return uint32_t(bytes[0]) << 24 | uint32_t(bytes[1]) << 16 | uint32_t(bytes[2]) << 8 | bytes[3];
 }
 
-// As Hadoop frames it: sizes of four bytes, high byte first, of what comes and then of each block that makes it up.
+// The same of a page as Hadoop frames it: sizes of four bytes, high byte first, of what comes and then of each block
+// that makes it up.
 std::optional<size_t> lz4_frames(Span stored, uint8_t* out, size_t capacity) {
   Bytes bytes(stored);
   size_t written = 0;
-  while (bytes.left() >= 8) {
+  while (bytes.left() > 0 && written < capacity) {
+    if (bytes.left() < 8) return {};
     const size_t end = written + big_endian(bytes.take(4));
-    while (written < end) {
+    while (written < std::min(end, capacity)) {
       if (bytes.left() < 4) return {};
       const uint32_t size = big_endian(bytes.take(4));
-      if (size > bytes.left() || end > capacity) return {};
-      const std::optional<size_t> block = lz4_block(bytes.take(size), out + written, end - written);
+      if (size > bytes.left()) return {};
+      const auto block = lz4_block(bytes.take(size), out + written, std::min(end, capacity) - written, end <= capacity);
       if (!block || *block == 0) return {};
       written += *block;
     }
   }
-  return bytes.left() == 0 ? std::optional(written) : std::nullopt;
+  return written;
 }
 
 // `framed`: as the codec LZ4 may be (Hadoop, parquet-mr); early files of Arrow have a bare block, as LZ4_RAW is.
-size_t lz4(Span stored, size_t size, Buffer& buffer, bool framed) {
-  if (size / 255 > stored.size()) damaged(Codec::lz4);
-  uint8_t* const out = buffer.at_least(size);
-  std::optional<size_t> written = framed ? lz4_frames(stored, out, size) : std::nullopt;
-  if (written != size) written = lz4_block(stored, out, size);
-  if (!written) damaged(Codec::lz4);
-  return *written;
+std::optional<size_t> lz4(Span stored, size_t size, Buffer& buffer, bool framed) {
+  for (size_t room = std::min(size, 16 * stored.size() + 1024);; room = std::min(size, 2 * room)) {
+    uint8_t* const out = buffer.at_least(room);
+    const auto written = framed ? lz4_frames(stored, out, room) : lz4_block(stored, out, room, room == size);
+    if (!written || *written < room || room == size) return written;
+  }
 }
 
 }  // namespace
@@ -134,9 +139,13 @@ Span decompress(Codec codec, Span stored, size_t size, Buffer& buffer) {
       found = grow(brotli, stored, size, buffer);
       break;
     case Codec::lz4:
-    case Codec::lz4_raw:
-      found = lz4(stored, size, buffer, codec == Codec::lz4);
+    case Codec::lz4_raw: {
+      std::optional<size_t> written = codec == Codec::lz4 ? lz4(stored, size, buffer, true) : std::nullopt;
+      if (written != size) written = lz4(stored, size, buffer, false);
+      if (!written) damaged(codec);
+      found = *written;
       break;
+    }
     case Codec::lzo:
       fail(Exit::data, "is compressed with lzo; none, snappy, gzip, brotli, lz4 and zstd are read");
   }

@@ -24,7 +24,7 @@ class Buffer {
 };
 
 // The `size` bytes that `stored` holds: itself without compression, else in `buffer`. A page that only claims to be
-// large takes at most twice the memory of what it holds; with LZ4 it is refused unless that much may come.
+// large takes at most twice the memory of what it holds.
 Span decompress(Codec codec, Span stored, size_t size, Buffer& buffer);
 
 }  // namespace vlm2vec::parquet

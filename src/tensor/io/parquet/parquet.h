@@ -35,8 +35,8 @@ class ParquetFile {
   std::vector<std::string> columns() const;  // of the first level, in the file's order
 
   struct Selection {
-    std::vector<std::string> columns =
-        {};                         // only these, in the file's order; names that it lacks are ignored; none: all
+    // Only these, in the file's order; names that it lacks are ignored. None: all.
+    std::vector<std::string> columns = {};
     int64_t first = 0, count = -1;  // rows from `first` on, at most `count` of them; negative: all
     Binary binary = Binary::name;
   };
