@@ -60,6 +60,7 @@ Exit run_train(const Command& command, const Arguments& arguments) {
                                         {"pairs_per_second", result.pairs_per_second},
                                         {"peak_bytes", result.peak_bytes},
                                         {"planned_peak_bytes", result.planned_peak_bytes},
+                                        {"held_bytes", result.held_bytes},
                                         {"output_dir", options.output_dir}}
               << '\n';
   if (!result.interrupted) return Exit::ok;

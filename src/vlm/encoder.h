@@ -61,6 +61,10 @@ struct Encoder : Module {
   // Of each row: why prepare() cannot read it; empty: it can. Errors that are not the row's (no memory) are thrown.
   virtual std::vector<std::string> faults(std::span<const EncoderInput> rows) = 0;
   virtual Var operator()(const Batch& batch) = 0;  // [rows, dim], normalised
+  // Runs ahead what training cannot change, a frozen vision tower: its result takes the place of the pixels in the
+  // batch, and operator() gives the same bits as before. False if pixels are left: they are better read again than
+  // kept.
+  virtual bool settle(Batch& batch) = 0;
   virtual int64_t dim() const = 0;
   virtual const std::string& image_token() const = 0;  // what stands for a picture in a prompt
   virtual void set_gradient_checkpointing(bool on) = 0;

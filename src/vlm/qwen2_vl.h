@@ -91,7 +91,8 @@ struct Qwen2VlBatch : Batch {
   TokenRows tokens;
   Tensor token_keys;           // i64 [tokens], for dropout
   Tensor last_keys;            // i64 [sequences], of their last tokens
-  PatchRows vision;            // patches undefined if no row has a picture
+  PatchRows vision;            // patches undefined if no row has a picture, or `merged` is there
+  Tensor merged;               // [patches / 4, hidden]: what the vision tower makes of them, if it has run ahead
   Tensor image_rows;           // i32: the token rows that the merged patches replace
   Tensor position_ids, grids;  // i32 [3, tokens], [pictures, 3], for those who look
 };
@@ -102,6 +103,7 @@ class Qwen2Vl : public Encoder {
   std::unique_ptr<Batch> prepare(std::span<const EncoderInput> rows) override;
   std::vector<std::string> faults(std::span<const EncoderInput> rows) override;
   Var operator()(const Batch& batch) override;
+  bool settle(Batch& batch) override;
   int64_t dim() const override { return config_.text.hidden_size; }
   const std::string& image_token() const override { return image_token_; }
   void set_gradient_checkpointing(bool on) override;

@@ -55,6 +55,12 @@ size_t TrainRows::negatives() const {
   return sides_.size() - others;
 }
 
+int64_t TrainRows::bytes() const {
+  size_t bytes = sides_.size() * sizeof sides_[0] + rows_.size() * sizeof rows_[0];
+  for (const std::string& block : blocks_) bytes += block.size();
+  return int64_t(bytes);
+}
+
 TrainRow TrainRows::operator[](size_t i) const {
   const auto side = [&](size_t s) {
     return Side{std::string(text(sides_[s].text)), std::string(text(sides_[s].image))};

@@ -31,6 +31,7 @@ class TrainRows {
 
   size_t size() const { return rows_.size(); }
   size_t negatives() const;  // of all rows
+  int64_t bytes() const;     // in memory
   TrainRow operator[](size_t i) const;
   // f(picture, row) once for each picture, with the first row that names it.
   void each_picture(const std::function<void(const std::string& picture, size_t row)>& f) const;

@@ -185,6 +185,7 @@ TrainResult train(TrainOptions o, Device device, bool quiet) {
     ++result.steps;
     result.pairs += line.pairs;
     result.peak_bytes = std::max(result.peak_bytes, line.peak_bytes);
+    result.held_bytes = std::max(result.held_bytes, memory_statistics().peak_held_bytes);
     result.pairs_per_second = double(result.pairs) / progress.seconds();
     char details[160];
     std::snprintf(details, sizeof details, "loss %.4f  acc %.2f  duplicates %.2f  lr %.2e  %.0f pairs/s", line.loss,
@@ -196,8 +197,8 @@ TrainResult train(TrainOptions o, Device device, bool quiet) {
   }
   progress.note(model.encoder->flaw_note());
   progress.note(bad_rows.note());
-  progress.note(
-      sentence("train: most memory in tensors ", in_bytes(result.peak_bytes), ", predicted ", in_bytes(plan.peak)));
+  progress.note(sentence("train: most memory held for tensors ", in_bytes(result.held_bytes), ", predicted ",
+                         in_bytes(plan.peak)));
   if (result.interrupted) return result;
   save_finished(run, o.max_steps, model, log.trainer_state());
   return result;

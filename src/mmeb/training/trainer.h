@@ -27,6 +27,7 @@ struct TrainResult {
   bool interrupted = false;      // by Ctrl-C or SIGTERM: a checkpoint is saved
   double pairs_per_second = 0;
   int64_t peak_bytes = 0, planned_peak_bytes = 0;  // in tensors
+  int64_t held_bytes = 0;                          // most that the process held for them
 };
 
 // What train() would take; nothing is trained or written.

@@ -193,6 +193,12 @@ std::vector<std::vector<RowId>> TrainingRows::upcoming(int64_t rows) const {
   return batches;
 }
 
+int64_t TrainingRows::bytes() const {
+  int64_t bytes = 0;
+  for (const TrainSet& set : sets_) bytes += set.rows.bytes();
+  return bytes;
+}
+
 int64_t TrainingRows::epochs() const {
   if (num_train_epochs_ > 0) return int64_t(std::ceil(num_train_epochs_));
   const int64_t drawn = steps_ * accumulation_;
