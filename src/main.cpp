@@ -8,6 +8,7 @@
 #include <new>
 
 #include "cli/commands.h"
+#include "mmeb/shell_word.h"
 #include "tensor/cpu/simd/simd.h"
 #include "tensor/parallel.h"
 
@@ -26,9 +27,10 @@ int main(int argc, char** argv) {
     // A large buffer, such as a decoded photograph, goes back to the system when it is freed.
     mallopt(M_MMAP_THRESHOLD, 1 << 20), mallopt(M_TRIM_THRESHOLD, 4 << 20);
     std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error of the write
-    vlm2vec::flush_denormals();     // numbers that small change nothing and cost hundreds of cycles each
-    vlm2vec::simd();                // a wrong VLM2VEC_ISA is said before anything is done
-    const Exit code = vlm2vec::run_command({argv + 1, argv + argc});
+    if (argc > 0 && *argv[0]) vlm2vec::program_name = argv[0];
+    vlm2vec::flush_denormals();  // numbers that small change nothing and cost hundreds of cycles each
+    vlm2vec::simd();             // a wrong VLM2VEC_ISA is said before anything is done
+    const Exit code = vlm2vec::run_command({argv + std::min(argc, 1), argv + argc});
     std::cout.flush();
     return std::cout ? int(code) : report(Exit::resources, "standard output cannot be written; is the disk full?");
   } catch (const vlm2vec::Error& e) {

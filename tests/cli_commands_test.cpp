@@ -206,17 +206,23 @@ TEST_F(Cli, TrainsAndEvaluates) {
 
 TEST_F(Cli, AStoppedRunSaysTheCommandThatGoesOn) {
   make_model();
-  write("stop.sh", "for i in $(seq 500); do grep -qs step out/log.jsonl && kill -INT $1 && exit; sleep 0.02; done\n");
-  const Result r =
-      run("train --resume-from=none --model_name model --dataset_name train --output_dir out "
-          "--max_steps 1000000 --per_device_train_batch_size 4 --run_name \"it's\" --quiet",
-          "{ sh stop.sh $$ & } && exec ");
-  EXPECT_EQ(r.code, 1);
-  EXPECT_TRUE(
-      r.err.ends_with("To go on:\n  vlm2vec train --model_name model --dataset_name train --output_dir out "
-                      "--max_steps 1000000 --per_device_train_batch_size 4 --run_name 'it'\\''s' --quiet "
-                      "--resume_from auto\n"))
-      << r.err;
+  write("stop.sh", "for i in $(seq 500); do grep -qs step $1/log.jsonl && kill -$2 $3 && exit; sleep 0.02; done\n");
+  const auto stop = [&](const std::string& output, const std::string& signal, const std::string& before) {
+    return run("train --resume-from=none --model_name model --dataset_name train --output_dir " + output +
+                   " --max_steps 1000000 --per_device_train_batch_size 4 --run_name \"it's\" --quiet",
+               "{ sh stop.sh " + output + " " + signal + " $$ & } && " + before + "exec ");
+  };
+  const Result by_key = stop("out", "INT", ""),
+               by_script = stop("out2", "TERM", "export VLM2VEC_AGAIN='make demo' && ");
+  EXPECT_EQ(by_key.code, 130);
+  EXPECT_TRUE(has(by_key.err, "Finishing this step first. Press Ctrl-C again to quit at once"));
+  EXPECT_TRUE(by_key.err.ends_with("To continue:\n  " PROGRAM
+                                   " train --model_name model --dataset_name train --output_dir "
+                                   "out --max_steps 1000000 --per_device_train_batch_size 4 --run_name 'it'\\''s' "
+                                   "--quiet --resume_from auto\n"))
+      << by_key.err;
+  EXPECT_EQ(by_script.code, 143);
+  EXPECT_TRUE(by_script.err.ends_with("To continue:\n  make demo\n")) << by_script.err;
 }
 
 TEST_F(Cli, TrainsAppliesAndMergesAnAdapter) {

@@ -25,6 +25,7 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
   CommandLine line(command.name, command.purpose,
                    "embed --model_name runs/demo/model --input rows.jsonl --output rows.npy");
   model.fields(line);
+  line.section("Input and output");
   line("input", input, "lines {\"text\": ..., \"image\": path or [paths], \"instruction\": ...}");
   line("prompt", prompt,
        "raw: the text is the prompt, with an image token for each picture; vlm2vec-v1, vlm2vec-v2: built as the "
@@ -55,7 +56,8 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
   Progress progress("embed", int64_t(rows.size()), quiet);
   const auto update = [&](int64_t done) {
     if (interrupted() && done < int64_t(rows.size()))
-      fail(Exit::failed, "embed: interrupted after ", done, " of ", rows.size(), " rows; ", embedder.how_to_go_on());
+      fail(interrupt_exit(), "embed: interrupted after ", done, " of ", rows.size(), " rows; ",
+           embedder.how_to_go_on());
     progress.update(done);
   };
   const InterruptGuard guard;  // a signal waits until what is being written is whole

@@ -50,6 +50,7 @@ Exit run_eval(const Command& command, const Arguments& arguments) {
   options.fields(line);
   line("beside", beside, "folders of earlier evaluations, shown in the table as further columns");
   line.require({"model_name", "encode_output_path"});
+  line.collect({"beside"});
   line.threads();
   line.device(device);
   line.quiet(quiet);

@@ -110,6 +110,7 @@ Exit run_explain(const Command& command, const Arguments& arguments) {
       "explain --model_name runs/demo/model --prompt vlm2vec-v1 --instruction \"Name the object.\" --image "
       "runs/demo/data/MMEB-eval/images/EmojiNet/000000.png --target scarf --heat_map map.png");
   model.fields(line);
+  line.section("Input and output");
   line("text", text, "the text of the input");
   line("image", images, "its pictures");
   line("instruction", instruction, "what to do with it (not in a raw prompt)");
@@ -119,6 +120,7 @@ Exit run_explain(const Command& command, const Arguments& arguments) {
   line("target_image", target_images, "pictures of the second input");
   line("heat_map", map, "PNG to write: the picture, red where it speaks for the score, blue where against");
   line.require({"model_name"});
+  line.collect({"image", "target_image"});
   line.threads();
   line.device(device);
   line.quiet(quiet);

@@ -64,6 +64,7 @@ Exit run_parity(const Command& command, const Arguments& arguments) {
   bool quiet = false, json = false;
   CommandLine line(command.name, command.purpose, "parity --model_name Qwen2-VL-2B-Instruct --reference dumps");
   model.fields(line);
+  line.section("Comparison");
   line("reference", reference,
        "folder with cases.json and a NAME.safetensors for each case (tests/interop/dump.py makes one)");
   line("output", output, "the certificate to write (default: parity.json in the reference folder)");

@@ -80,6 +80,7 @@ Exit run_search(const Command& command, const Arguments& arguments) {
   line("top", o.top, "rows to find for each query");
   line("output", o.output, "HTML page to write, with pictures, instead of the table");
   line.require({"index"});
+  line.collect({"image"});
   line.threads();
   line.device(o.device);
   line.quiet(o.quiet);

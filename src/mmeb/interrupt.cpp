@@ -5,15 +5,16 @@
 namespace vlm2vec {
 namespace {
 
-volatile std::sig_atomic_t noted = 0;
+volatile std::sig_atomic_t noted = 0, last = 0;
 
 }  // namespace
 
 InterruptGuard::InterruptGuard() {
   struct sigaction action = {};
-  action.sa_handler = [](int) {
-    noted = 1;
-    constexpr char text[] = "\nStopping as soon as what is under way is whole; Ctrl-C again ends at once.\n";
+  action.sa_handler = [](int signal) {
+    noted = signal;
+    last = signal;
+    constexpr char text[] = "\nFinishing this step first. Press Ctrl-C again to quit at once, without saving.\n";
     [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, text, sizeof text - 1);
   };
   action.sa_flags = int(SA_RESETHAND);
@@ -28,5 +29,6 @@ InterruptGuard::~InterruptGuard() {
 }
 
 bool interrupted() { return noted != 0; }
+Exit interrupt_exit() { return Exit(128 + last); }
 
 }  // namespace vlm2vec

@@ -96,8 +96,8 @@ std::vector<TrainSet> read_train_sets(const std::vector<TrainSource>& sources, b
 void check_subset_name(const std::string& name, const std::vector<std::string>& known, const fs::path& folder,
                        const std::string& file) {
   if (std::find(known.begin(), known.end(), name) == known.end())
-    fail(Exit::usage, "--subset_name: ", folder.string(), " has no set ", name, " with ", file, "; the nearest is ",
-         nearest(name, known));
+    fail(Exit::usage, "--subset_name: ", folder.string(), " has no set ", name, " with ", file,
+         nearest_hint(name, known));
 }
 
 std::vector<std::string> list_subsets(const fs::path& folder, const std::string& file,

@@ -202,7 +202,7 @@ Summary evaluate(const EvalOptions& o, Device device, bool quiet) {
   const auto embed_set = [&](const std::vector<EncoderInput>& inputs, const std::string& name) {
     const auto update = [&](int64_t done) {
       if (interrupted() && done < int64_t(inputs.size()))
-        fail(Exit::failed, "eval: interrupted; the files of ", sets, " of ", data.sets.size(), " sets are in ",
+        fail(interrupt_exit(), "eval: interrupted; the files of ", sets, " of ", data.sets.size(), " sets are in ",
              o.encode_output_path, "; ", embedder.how_to_go_on());
       progress.update(sets, sentence(name, " ", done, "/", inputs.size()));
     };

@@ -31,7 +31,7 @@ struct Evaluation {
 Evaluation evaluate(const EvaluationData& data, const EmbedFunction& embed, const std::filesystem::path& output);
 
 // The `eval` command: loads the model, evaluates, reports progress on stderr. SIGINT and SIGTERM end it between two
-// batches (Exit::failed), with nothing half written.
+// batches (interrupt_exit), with nothing half written.
 Summary evaluate(const EvalOptions& options, Device device, bool quiet);
 
 }  // namespace vlm2vec

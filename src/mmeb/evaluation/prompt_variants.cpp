@@ -56,8 +56,8 @@ std::vector<std::string> variants_of(const PromptVariants& variants, const std::
 void check_variant_sets(const PromptVariants& variants, const std::vector<std::string>& sets) {
   for (const auto& [set, list] : variants)
     if (set != "*" && std::find(sets.begin(), sets.end(), set) == sets.end())
-      fail(Exit::usage, "--prompt_variants: ", set, " is none of the sets that are evaluated; the nearest is ",
-           nearest(set, sets));
+      fail(Exit::usage, "--prompt_variants: ", set, " is not among the sets that are evaluated",
+           nearest_hint(set, sets));
 }
 
 std::string with_instruction(const std::string& query, const std::string& stored, const std::string& wanted) {

@@ -125,7 +125,7 @@ std::vector<RecallScore> evaluate_retrieval(const EvalOptions& o, Device device,
   const auto embed_all = [&](const std::vector<EncoderInput>& inputs, const std::string& name) {
     const auto update = [&](int64_t done) {
       if (interrupted() && done < int64_t(inputs.size()))
-        fail(Exit::failed, "eval: interrupted; nothing was written; ", embedder.how_to_go_on());
+        fail(interrupt_exit(), "eval: interrupted; nothing was written; ", embedder.how_to_go_on());
       progress.update(0, sentence(name, " ", done, "/", inputs.size()));
     };
     update(0);

@@ -44,7 +44,7 @@ std::string command(const std::string& name, const Json& options, const std::str
   const auto quoted = [](const Json& value) {
     return shell_word(value.is_string() ? value.get<std::string>() : value.dump());
   };
-  std::string line = "./vlm2vec " + name;
+  std::string line = command_line(name);
   for (const auto& [option, value] : options.items()) {
     if (!defaults.contains(option) || defaults[option] == value) continue;
     line += " --" + option;

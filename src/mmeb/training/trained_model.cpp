@@ -66,8 +66,8 @@ std::vector<Parameter*> parameters_to_train(const TrainedModel& model, const Tra
     path.pop_back();
     const bool known = std::any_of(all.begin(), all.end(), [&](Parameter* p) { return begins_with(p->path(), path); });
     if (!known)
-      fail(Exit::usage, "train: --freeze ", given,
-           ": no parameter that is trained has a name that begins so; the nearest is ", nearest(path, beginnings(all)));
+      fail(Exit::usage, "train: --freeze ", given, ": no parameter that is trained has a name that begins so",
+           nearest_hint(path, beginnings(all)));
     freeze(path);
   }
   if (o.image_encoder_freeze) freeze(kImageEncoder);
