@@ -16,11 +16,11 @@ namespace vlm2vec {
 // Makes `clone` fail (EAGAIN) where it would begin a thread, in the calling thread and in the programs that it starts.
 // clone3, whose arguments a filter cannot see, is said to be missing: the C library then takes clone. See seccomp(2).
 inline void refuse_threads() {
-  const auto when = [](uint32_t call, uint8_t else_skip) {
+  const auto when = [](uint32_t call, uint8_t else_skip) -> sock_filter {
     return BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, else_skip);
   };
-  const auto load = [](uint32_t at) { return BPF_STMT(BPF_LD | BPF_W | BPF_ABS, at); };
-  const auto answer = [](uint32_t with) { return BPF_STMT(BPF_RET | BPF_K, with); };
+  const auto load = [](uint32_t at) -> sock_filter { return BPF_STMT(BPF_LD | BPF_W | BPF_ABS, at); };
+  const auto answer = [](uint32_t with) -> sock_filter { return BPF_STMT(BPF_RET | BPF_K, with); };
   sock_filter filter[] = {load(offsetof(seccomp_data, nr)),   when(SYS_clone3, 1),
                           answer(SECCOMP_RET_ERRNO | ENOSYS), when(SYS_clone, 3),
                           load(offsetof(seccomp_data, args)), BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, CLONE_THREAD, 0, 1),

@@ -147,6 +147,16 @@ TEST(GoldenParquet, AColumnThatCannotBeReadHarmsNoOther) {
                [&] { rows_of(file); });
 }
 
+TEST(GoldenParquet, TrainingNeedsItsOwnColumnsOnly) {
+  NEEDS_GOLDEN("mmeb/types");
+  const fs::path file = golden("mmeb/types/training_with_more_columns.parquet");
+  EXPECT_THROW(rows_of(file), Error);  // one of them is encrypted
+  EXPECT_EQ(column_names(file), (Rows{"qry", "qry_image_path", "pos_text", "pos_image_path", "when", "secret"}));
+  const auto sets = read_train_sets({{"Set", file, file.parent_path()}});
+  ASSERT_EQ(sets.at(0).rows.size(), 2u);
+  EXPECT_EQ(sets[0].rows[1].query.text, "two");
+}
+
 TEST(GoldenParquet, NestedColumnsEqualTheirJsonTwin) {
   NEEDS_GOLDEN("mmeb/nested");
   EXPECT_EQ(rows_of(golden("mmeb/nested/nested.parquet")), lines_of(golden("mmeb/nested/nested.jsonl")));

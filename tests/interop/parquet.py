@@ -222,6 +222,9 @@ def golden_types(folder):
     settings = encryption.EncryptionConfiguration(footer_key="f", column_keys={"k": ["secret"]}, plaintext_footer=True, double_wrapping=False)
     keys = encryption.CryptoFactory(lambda _: Kms()).file_encryption_properties(encryption.KmsConnectionConfig(), settings)
     pq.write_table(pa.table({"open": [1, 2], "secret": ["a", "b"]}), folder / "encrypted_column.parquet", encryption_properties=keys)
+    training = {"qry": ["one", "two"], "qry_image_path": ["", ""], "pos_text": ["1", "2"], "pos_image_path": ["", ""]}
+    pq.write_table(pa.table({**training, "when": pa.array([1, 2], pa.timestamp("ms")), "secret": [b"\xff", None]}),
+                   folder / "training_with_more_columns.parquet", encryption_properties=keys)
 
 
 def int96_text(text):

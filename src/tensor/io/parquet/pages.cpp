@@ -87,12 +87,13 @@ class Cache {
 }  // namespace
 
 KeptValue value_at(const std::shared_ptr<const void>& file, const Chunk& chunk, const Leaf& leaf, Place place) {
-  static Cache dictionaries, pages;
-  const auto dictionary = dictionaries.get<StoredDictionary>(file, chunk.begin, [&] {
+  static Cache cache;
+  const uint64_t dictionary_key = ~chunk.begin;  // no page's, which the dictionary's first byte may be
+  const auto dictionary = cache.get<StoredDictionary>(file, dictionary_key, [&] {
     const auto made = Column::dictionary_of(chunk, leaf);
     return std::pair(made, 4096 + (made ? made->buffer.capacity() : 0));
   });
-  const auto page = pages.get<OpenPage>(file, place.page, [&] {
+  const auto page = cache.get<OpenPage>(file, place.page, [&] {
     const auto made = std::make_shared<const OpenPage>(file, chunk, leaf, place.page, dictionary);
     return std::pair(made, made->memory());
   });
