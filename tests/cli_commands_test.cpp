@@ -135,7 +135,7 @@ TEST_F(Cli, ImageDecodesAndResizes) {
   EXPECT_EQ(run("image black.pbm all/../black.pbm --output all").code, 2);
   const Result text = run("image config.txt --output a.npy", "echo no picture >config.txt; ");
   EXPECT_EQ(text.code, 3);
-  EXPECT_TRUE(has(text.err, "config.txt: is no picture of a known format"));
+  EXPECT_TRUE(has(text.err, "config.txt: is not a picture of a known format"));
 }
 
 TEST_F(Cli, ImageResolutionIsV1AndFlawsAreCounted) {
@@ -178,7 +178,7 @@ TEST_F(Cli, ImageResolutionIsV1AndFlawsAreCounted) {
   write("train/p2.png", "no picture");
   const Result damaged = run(embed + "d.npy");
   EXPECT_EQ(damaged.code, 3);
-  EXPECT_TRUE(has(damaged.err, "row 2 of rows.jsonl: train/p2.png: is no picture")) << damaged.err;
+  EXPECT_TRUE(has(damaged.err, "row 2 of rows.jsonl: train/p2.png: is not a picture")) << damaged.err;
 }
 
 TEST_F(Cli, TrainsAndEvaluates) {

@@ -147,7 +147,7 @@ TEST_F(Cli, WrongValuesSayWhatCameAndWhatWasExpected) {
       {"--lora maybe", "\"maybe\", expected True or False"},
       {"--lora=", "expected True or False"},
       {"--max_steps 1.5 --max_steps 2", "\"1.5\", expected a whole number"},
-      {"--max_steps --max_steps 2", "--max_steps"},
+      {"--max_steps --max_steps 2", "--max_steps has no value: the option --max_steps follows"},
       {"--max_steps --lora", "the option --lora follows"},
       {"--threads 0", "expected 1 to 1024"},
       {"--device tpu", "tpu"},

@@ -15,7 +15,7 @@ TEST(Nearest, prefers_parts_of_names_to_letters) {
   EXPECT_EQ(nearest("batch_size", words), "per_device_eval_batch_size");
   EXPECT_EQ(nearest("learning-rates", words), "learning_rate");
   EXPECT_EQ(nearest("leanring_rate", words), "learning_rate");
-  EXPECT_EQ(nearest("lora_r_value", words), "lora_r");
+  EXPECT_EQ(nearest("learning_rate_value", words), "learning_rate");
   for (const char* far : {"config", "gpu", "lr", "x", "", "-", "quantization"})
     EXPECT_EQ(nearest(far, words), "") << far;
   EXPECT_EQ(nearest("a", {}), "");

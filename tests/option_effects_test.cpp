@@ -1,4 +1,6 @@
 // Every option of every command, and how its effect is seen (option_effects.h).
+#include <zlib.h>
+
 #include "option_effects.h"
 #include "tensor/io/safetensors.h"
 #include "tensor/random.h"
@@ -16,7 +18,7 @@ const std::vector<Effect> kAdapter = {
 };
 const std::vector<Effect> kModel = {
     {"precision", "bf16"},        {"max_len", "3"}, {"image_resolution", "low"}, {"resize_min_pixels", "2048"},
-    {"resize_max_pixels", "128"},
+    {"resize_max_pixels", "128"}, {"exif", "True"},
 };
 const Effect kThreads = {"threads", ""}, kDevice = {"device", "cuda", {}, 5}, kJson = {"json", "True"},
              kQuiet = {"quiet", "True", {}, 0, Seen::on_stderr};
@@ -47,6 +49,9 @@ class Effects : public OptionEffects {
                       tensors.at("base_model.model.model.layers.0.mlp.up_proj." + part));
     save_safetensors(folder_ / "partial/adapter_model.safetensors", tensors);
     fs::copy_file(folder_ / "adapter/adapter_config.json", folder_ / "partial/adapter_config.json");
+    // Every picture is stored rotated.
+    for (const auto& entry : fs::recursive_directory_iterator(folder_.path()))
+      if (entry.path().extension() == ".png") write_text(entry.path(), rotated(read_text(entry.path())));
     std::string deeper = read_text(folder_ / "config.json");
     deeper.replace(deeper.find("layers\": 1"), 10, "layers\": 9");
     write("deeper.json", deeper);
@@ -97,6 +102,13 @@ class Effects : public OptionEffects {
       different += std::abs(measured - check.at("measured").get<double>()) > 0.01 * measured;
     }
     EXPECT_GT(different, 5);
+  }
+  // With EXIF's orientation 6, a quarter turn.
+  static std::string rotated(const std::string& png) {
+    std::string chunk("eXIfMM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0", 30);
+    const uint32_t sum = uint32_t(crc32(0, reinterpret_cast<const uint8_t*>(chunk.data()), uInt(chunk.size())));
+    for (int i = 0; i < 4; ++i) chunk += char(sum >> (24 - 8 * i));
+    return png.substr(0, 33) + std::string("\0\0\0\x1A", 4) + chunk + png.substr(33);  // behind the header
   }
   void must(const std::string& line) const {
     const Result r = run(line + " --quiet");
@@ -318,7 +330,8 @@ TEST_F(Effects, OfEmbedSearchExplainParityMerge) {
          {{"model_name", "model"}, {"reference", "reference"}, {"output", "p.json"}},
          together({with_code(1, kAdapter),
                    {{"precision", "bf16", {}, 1}},
-                   with_code(3, {kModel.begin() + 1, kModel.end()}),  // other numbers of tokens
+                   with_code(3, {kModel.begin() + 1, kModel.end() - 1}),  // other numbers of tokens
+                   {{"exif", "True", {}, 1}},
                    {{"reference", "reference2", {}, 1},
                     {"output", "q.json"},
                     kThreads,
@@ -418,6 +431,7 @@ TEST_F(Effects, OfSmallCommands) {
          {{"resize", "4x4"},
           {"filter", "nearest", {{"resize", "5x5"}}},
           {"own_mode", "True", {{"resize", "3x1"}}},
+          {"exif", "True", {{"output", "several train/p1.png"}}},
           {"output", "q.npy"},
           kQuiet,
           kJson}});

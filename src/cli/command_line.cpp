@@ -207,7 +207,9 @@ Arguments CommandLine::without_overridden(const Arguments& arguments) const {
     const size_t most = !option ? 0 : option->most < 0 ? arguments.size() : size_t(option->most);
     for (end = begin + 1; end < arguments.size() && end - begin <= most && !arguments[end].starts_with("--");) ++end;
     const Arguments part(arguments.begin() + std::ptrdiff_t(begin), arguments.begin() + std::ptrdiff_t(end));
-    const bool overridden = option && !option->collects && last[option] != begin && part.size() > size_t(option->least);
+    const bool overridden = option && !option->collects && last[option] != begin;
+    if (overridden && part.size() <= size_t(option->least))
+      fail(Exit::usage, command_, ": ", part[0], " has no value: the option ", arguments[end], " follows");
     if (!overridden) kept.insert(kept.end(), part.begin(), part.end());
     else if (!option->foreign)
       option->assign(part.size() > 1 ? Arguments(part.begin() + 1, part.end()) : Arguments{kNoValue});

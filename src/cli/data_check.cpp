@@ -20,6 +20,7 @@ Exit run_data_check(const Command& command, const Arguments& arguments) {
   std::vector<std::vector<std::string>> table = {
       {"set", "kind", "rows", "pictures", "missing", "undecodable", "flawed", "token, no picture", "faults"}};
   std::vector<std::string> problems;
+  int64_t pictures = 0, rotated = 0;
   nlohmann::ordered_json result = {{"sets", nlohmann::ordered_json::array()}};
   const std::vector<DataFolder> folders = open_data_folders(options);
   for (const DataFolder& folder : folders)
@@ -38,13 +39,16 @@ Exit run_data_check(const Command& command, const Arguments& arguments) {
                                       {"pictures_without_token", c.without_token},
                                       {"empty_prompts", c.empty},
                                       {"problems", c.problems}};
-      if (decode) entry["undecodable"] = c.broken, entry["flawed"] = c.flawed;
+      if (decode) entry["undecodable"] = c.broken, entry["flawed"] = c.flawed, entry["rotated"] = c.rotated;
+      pictures += c.pictures, rotated += c.rotated;
       result["sets"].push_back(entry);
     }
   if (json) std::cout << result << '\n';
   else std::cout << text_table(table) << (problems.empty() ? "nothing is missing\n" : "");
   std::cout.flush();
   print_notes(folders);
+  if (rotated > 0)
+    std::cerr << rotated << " of " << pictures << " pictures are stored rotated; --exif True turns them\n";
   for (const std::string& problem : problems) std::cerr << problem << '\n';
   return problems.empty() ? Exit::ok : Exit::data;
 }

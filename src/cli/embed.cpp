@@ -65,7 +65,7 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
   embedder.model_hash().require_unchanged();
   fs::remove(output + ".json");  // of earlier vectors
   write_npy(output, vectors);
-  progress.note(embedder.encoder().flaw_note());
+  progress.note(embedder.encoder().picture_note());
   progress.note(embedder.cache_note());
   if (fs::is_regular_file(output))  // not a pipe or a device
     write_origin(output, origin, vectors);

@@ -75,8 +75,8 @@ nlohmann::ordered_json to_json(const std::vector<Stage>& stages) {
 float sum(const std::vector<float>& shares) { return std::accumulate(shares.begin(), shares.end(), 0.0f); }
 
 void print_attribution(const Attribution& a) {
-  std::printf("\nscore %.4f; blanks%s in its place have %.4f. What makes the difference:\n", a.score,
-              a.pictures.empty() ? "" : " and pictures of one colour", a.nothing);
+  std::printf("\nScore %.4f. Baseline (blank words%s): %.4f. Contribution of each part to the difference:\n", a.score,
+              a.pictures.empty() ? "" : ", plain pictures", a.nothing);
   for (const auto& [piece, share] : a.words) std::printf("%+9.4f  %s\n", share, nlohmann::json(piece).dump().c_str());
   for (size_t i = 0; i < a.pictures.size(); ++i)
     std::printf("%+9.4f  picture %zu, %dx%d patches\n", sum(a.pictures[i].shares), i + 1, a.pictures[i].rows,

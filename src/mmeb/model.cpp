@@ -18,7 +18,8 @@ EncoderOptions encoder_options(const ModelOptions& o, Device device) {
           .min_pixels = o.resize_min_pixels,
           .max_pixels = o.resize_max_pixels,
           .max_len = o.max_len,
-          .image_resolution = o.image_resolution};
+          .image_resolution = o.image_resolution,
+          .exif = o.exif};
 }
 
 std::unique_ptr<Encoder> load_model(const ModelOptions& o, Device device, bool quiet) {

@@ -32,6 +32,7 @@ struct AdapterArguments {
 struct ModelOptions : AdapterArguments {
   std::string model_name, precision = "f32", image_resolution;
   int64_t max_len = 0, resize_min_pixels = 0, resize_max_pixels = 0;
+  bool exif = false;
 
   template <class Visit>
   void fields(Visit&& visit, bool training = false) {
@@ -55,6 +56,9 @@ struct ModelOptions : AdapterArguments {
           "enlarge smaller pictures to this many pixels (0: as the model's folder says)");
     visit("resize_max_pixels", resize_max_pixels,
           "shrink larger pictures to this many pixels (0: as the model's folder says)");
+    visit("exif", exif,
+          "turn pictures upright by the orientation that cameras store in EXIF (default: as stored, as the published "
+          "models were trained)");
   }
 };
 

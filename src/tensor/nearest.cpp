@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <functional>
 #include <numeric>
 #include <tuple>
 
@@ -38,9 +39,10 @@ bool alike(const std::string& a, const std::string& b) {
   return a == b || (std::min(a.size(), b.size()) >= 3 && (a.starts_with(b) || b.starts_with(a)));
 }
 
-bool holds(const Parts& all, const Parts& some) {
+template <class Same>
+bool holds(const Parts& all, const Parts& some, Same same) {
   return !some.empty() && std::all_of(some.begin(), some.end(), [&](const std::string& part) {
-    return std::any_of(all.begin(), all.end(), [&](const std::string& other) { return alike(part, other); });
+    return std::any_of(all.begin(), all.end(), [&](const std::string& other) { return same(part, other); });
   });
 }
 
@@ -49,12 +51,16 @@ bool holds(const Parts& all, const Parts& some) {
 std::string nearest(const std::string& word, const std::vector<std::string>& words) {
   const Parts parts = parts_of(word);
   std::string best;
-  std::tuple<int, size_t, size_t> least{3, 0, 0};  // how they are alike, letters that differ, letters
+  std::tuple<int, size_t, size_t> least{4, 0, 0};  // how they are alike, letters that differ, letters
   for (const std::string& other : words) {
     const Parts others = parts_of(other);
     const size_t edits = distance(word, other);
     const bool most = 2 * other.size() > word.size();
-    const int kind = holds(others, parts) ? 0 : holds(parts, others) && most ? 1 : edits <= word.size() / 3 ? 2 : 3;
+    const int kind = holds(others, parts, std::equal_to<>()) ? 0
+                     : holds(others, parts, alike)           ? 1
+                     : most && holds(parts, others, alike)   ? 2
+                     : edits <= word.size() / 3              ? 3
+                                                             : 4;
     if (const std::tuple rank{kind, edits, other.size()}; rank < least) least = rank, best = other;
   }
   return best;

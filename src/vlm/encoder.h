@@ -75,8 +75,9 @@ struct Encoder : Module {
   // as they were when the model was loaded, but with the bounds of a picture's area that EncoderOptions gave.
   virtual void write_configuration(const std::filesystem::path& folder) const = 0;
 
-  // For the user: one line about the pictures that were read in spite of a flaw; empty: there were none.
-  virtual std::string flaw_note() const = 0;
+  // For the user: a line about the pictures that were read in spite of a flaw, and one about those that are stored
+  // rotated; empty: there were none.
+  virtual std::string picture_note() const = 0;
 
   std::vector<std::string> notes;  // for the user: what of the checkpoint is not used, and why
   DropoutState dropout;
@@ -92,6 +93,7 @@ struct EncoderOptions {
   int64_t min_pixels = 0, max_pixels = 0;  // bounds of a picture's area; 0: those of preprocessor_config.json
   int64_t max_len = 0;                     // tokens of a row, pictures included; what is beyond is cut off; 0: no limit
   std::string image_resolution = "";       // VLM2Vec V1's high, mid, low or another word; empty: V2's route
+  bool exif = false;                       // turn pictures upright by their EXIF orientation
   bool load_weights = true;                // false: the parameters are left for the caller to fill
   std::shared_ptr<ImageCache> images = {};  // decoded pictures, shared by encoders that resize alike; none: its own
 };

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <unordered_map>
 
@@ -17,14 +18,16 @@ class ImageCache {
   // Reads and resizes the picture unless it is here already. Safe to call from several threads.
   std::shared_ptr<const Image> get(const std::filesystem::path& path, const ProcessorConfig& config);
   int64_t bytes() const;  // of the pictures that are here
-  // In one line, how many of the pictures so far had a flaw, and which; empty: none had.
-  std::string flaws() const;
+  // How many of the pictures so far had a flaw, and how many are stored rotated and were not turned, in a line each;
+  // empty: none.
+  std::string note() const;
 
  private:
   mutable std::mutex lock_;
   std::unordered_map<std::string, std::shared_ptr<const Image>> images_;
   std::deque<std::string> order_;
   std::map<std::string, std::string> flaws_;  // by the file's name
+  std::set<std::string> rotated_;
   int64_t limit_, bytes_ = 0;
 };
 

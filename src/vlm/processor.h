@@ -19,6 +19,7 @@ struct ProcessorConfig {
 
   // Of no file: V1's --image_resolution (high, mid, low or another word); empty: VLM2Vec V2, which converts first.
   std::string image_resolution = "";
+  bool exif = false;  // turn pictures upright first; the official code does not
 
   int factor() const { return patch_size * merge_size; }  // pixels to a side of a token
   int patch_values() const { return 3 * temporal_patch_size * patch_size * patch_size; }
@@ -51,9 +52,9 @@ void for_each_patch(const Grid& grid, int merge, Visit visit) {
 // bounds. VLM2Vec's rule: a side below the factor, or sides beyond 200 : 1, and the longer side is taken for both.
 Size smart_resize(Size size, const ProcessorConfig& config);
 
-// As RGB, in the size of smart_resize. Before that VLM2Vec resizes by itself: V2 to 56x56 what has a side below 28; V1, in
-// the file's own mode, to 1344x1344 (high), 672x672 (mid) or 128x128 (low); with another word to 1344x1344 what has a
-// side above it.
+// As RGB, in the size of smart_resize. Before that VLM2Vec resizes by itself: V2 to 56x56 what has a side below 28; V1,
+// in the file's own mode, to 1344x1344 (high), 672x672 (mid) or 128x128 (low); with another word to 1344x1344 what has
+// a side above it.
 Image resize_for_model(Picture picture, const ProcessorConfig& config);
 
 Grid grid_of(const Image& resized, const ProcessorConfig& config);

@@ -110,7 +110,7 @@ class Qwen2Vl : public Encoder {
   StageNote describe(const std::string& stage, const Batch& batch) override;
   Attribution attribute(const EncoderInput& row, const Tensor& target) override;
   void write_configuration(const std::filesystem::path& folder) const override;
-  std::string flaw_note() const override { return images_->flaws(); }
+  std::string picture_note() const override { return images_->note(); }
 
  private:
   std::shared_ptr<const Image> picture(const EncoderInput& row, const std::filesystem::path& path);

@@ -55,6 +55,7 @@ Qwen2Vl::Qwen2Vl(const std::filesystem::path& folder, const EncoderOptions& opti
     fail(Exit::usage, "pictures would need at least ", processor_.min_pixels, " and at most ", processor_.max_pixels,
          " pixels");
   processor_.image_resolution = options.image_resolution;
+  processor_.exif = options.exif;
   const std::string& word = options.image_resolution;
   if (!word.empty() && word != "high" && word != "mid" && word != "low")
     notes.push_back(

@@ -36,6 +36,7 @@ size_t image_tokens(const std::string& text) {
 // The errors and flaws of these pictures, in order; both empty where there are none.
 struct Decoded {
   std::string error, flaw;
+  bool rotated = false;
 };
 std::vector<Decoded> decode_all(const std::vector<std::filesystem::path>& files, const std::string& set) {
   constexpr int64_t kBlock = 256, kMany = 1000;
@@ -45,7 +46,8 @@ std::vector<Decoded> decode_all(const std::vector<std::filesystem::path>& files,
   for (int64_t done = 0; done < n; done += kBlock) {
     parallel_for(std::min(kBlock, n - done), 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = done + begin; i < done + end; ++i) try {
-          decoded[size_t(i)].flaw = read_picture(files[size_t(i)]).flaw;
+          const Picture picture = read_picture(files[size_t(i)]);
+          decoded[size_t(i)] = {"", picture.flaw, picture.orientation != 1};
         } catch (const Error& e) {
           decoded[size_t(i)].error = e.what();
         }
@@ -92,7 +94,7 @@ SetCheck check_data_set(const DataSet& set, const Pictures& pictures, bool decod
   Fault broken{"pictures cannot be decoded"};
   for (const Decoded& picture : decode_all(found, set.name)) {
     if (!picture.error.empty()) broken.add(picture.error);
-    check.flawed += !picture.flaw.empty();
+    check.flawed += !picture.flaw.empty(), check.rotated += picture.rotated;
   }
   check.broken = broken.count;
   broken.report(check);

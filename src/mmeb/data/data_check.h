@@ -11,7 +11,7 @@ struct SetCheck {
   std::string name;
   bool test = false;
   int64_t rows = 0, pictures = 0, missing = 0, broken = 0;  // pictures: distinct paths; broken: cannot be decoded
-  int64_t flawed = 0;                                       // decoded in spite of a flaw
+  int64_t flawed = 0, rotated = 0;                          // decoded in spite of a flaw; stored rotated, by EXIF
   int64_t without_picture = 0;        // an image token and no path, as the official queries of WebQA and EDIS: no fault
   int64_t without_token = 0;          // a path and not exactly one image token: no model can read this side
   int64_t empty = 0;                  // neither text nor picture: an empty prompt

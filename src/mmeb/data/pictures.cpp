@@ -98,8 +98,10 @@ std::string Pictures::likely_cause(const std::string& path) const {
   if (stored && fs::exists(folder / path.substr(kStoredFolder.size())))
     return sentence("it lies in ", last, " without the folder images/ of the rows' paths: move what is in ", last,
                     " to ", last, "/images");
-  for (const fs::path& file : files_beside(folder, {".tar.gz", ".tgz"}))
-    return sentence(file.string(), " lies there and is compressed as a whole: gunzip it to a .tar file, or unpack it");
+  for (const fs::path& file :
+       files_beside(folder, {".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".lz4", ".7z", ".rar"}))
+    if (const std::string how = how_to_unpack(file); !how.empty())
+      return sentence(file.string(), " lies there and ", how);
   const std::vector<fs::path> archives = files_beside(folder, {".zip", ".tar"});
   for (const fs::path& file : archives)
     if (("/" + path).find(folder_named_by(file)) != std::string::npos || archives.size() == 1)

@@ -20,7 +20,7 @@ ReportSummary write_report(std::ostream& page, const std::vector<std::filesystem
   if (run.evaluations.empty())
     summary.missing.push_back(
         "There are no scores and examples: no folder of eval was named, or it has no summary.json.");
-  else if (count == 1) summary.missing.push_back("There is one evaluation only, so none stands beside it.");
+  else if (count == 1) summary.missing.push_back("Only one evaluation given; pass an earlier one to compare.");
 
   page << html_head("A VLM2Vec run", kReportStyle);
   page << "<p class=\"lead\">A vision-language model turned into an embedding model: queries and targets, texts and "

@@ -51,7 +51,8 @@ VectorIndex open_index(const fs::path& vectors) {
     origin.prompt = how.at("prompt");
     origin.model_sha256 = how.at("model_sha256");
     origin.model.fields([&](const char* name, auto& value, const char*) {
-      value = how.at(name).template get<std::remove_reference_t<decltype(value)>>();
+      if (how.contains(name))  // not the options that are newer than the file
+        value = how.at(name).template get<std::remove_reference_t<decltype(value)>>();
     });
     if (how.contains("input")) {
       origin.input = vectors.parent_path() / how["input"].get<std::string>();

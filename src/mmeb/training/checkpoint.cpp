@@ -176,9 +176,11 @@ void require_same_run(const FoundCheckpoint& checkpoint, const RunIdentity& run)
     fail(Exit::data, file, ": was written with another base model; ", run.options.model_name, " has other files now; ",
          anew);
   const Json now = to_json(run.options);
+  const nlohmann::json defaults = to_json(TrainOptions());
   for (const auto& [name, value] : now.items()) {
     const auto found = state.options.find(name);
-    const nlohmann::json then = found == state.options.end() ? nlohmann::json() : found->second;
+    const nlohmann::json then =
+        found == state.options.end() ? defaults.at(name) : found->second;  // newer than the file
     if (!may_differ(name) && nlohmann::json(value) != then && !same_place(name, value, then) &&
         !(name == "bad_rows" && value == "skip"))  // until now no row was bad
       fail(Exit::data, file, ": was written with --", name, " ", then.dump(), ", now it is ", value.dump(),

@@ -50,7 +50,8 @@ TrainedModel load_trained_model(TrainOptions& o, const std::optional<FoundCheckp
     model.lora = attach_lora(encoder, {int(o.lora_r), o.lora_alpha, o.lora_dropout, o.lora_target_modules, o.use_dora},
                              &encoder.dropout);
     model.lora->initialise(o.seed);
-    if (const std::string note = model.lora->unmatched_note(); !note.empty()) notes.push_back(note);
+    const bool chosen = o.lora_target_modules != TrainOptions().lora_target_modules;  // the default fits many models
+    if (const std::string note = model.lora->unmatched_note(); chosen && !note.empty()) notes.push_back(note);
   }
   return model;
 }

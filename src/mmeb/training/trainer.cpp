@@ -195,7 +195,7 @@ TrainResult train(TrainOptions o, Device device, bool quiet) {
     if (result.interrupted || (o.save_strategy == "steps" && o.save_steps > 0 && step % o.save_steps == 0)) save(step);
     if (result.interrupted) break;
   }
-  progress.note(model.encoder->flaw_note());
+  progress.note(model.encoder->picture_note());
   progress.note(bad_rows.note());
   progress.note(sentence("train: most memory held for tensors ", in_bytes(result.held_bytes), ", predicted ",
                          in_bytes(plan.peak)));

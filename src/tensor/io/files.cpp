@@ -145,8 +145,8 @@ void make_folder(const fs::path& folder) {
   std::error_code error;
   fs::create_directories(folder, error);
   if (!fs::is_directory(folder))
-    fail(Exit::resources, folder.string(), ": the folder cannot be made (", error ? error.message() : "it is a file",
-         "); name another one, or one above it that may be written");
+    fail(Exit::resources, folder.string(), ": cannot create the folder (", error ? error.message() : "it is a file",
+         "); choose another one");
 }
 
 void write_folder_atomically(const fs::path& path, const std::function<void(const fs::path&)>& fill) {
