@@ -6,8 +6,10 @@
 //   {set}_info.jsonl   V2: {"cand_names", "label_name"}
 //   {set}_qry.npy, {set}_tgt.npy   f32 [n, d] of the distinct queries and targets (the official files are pickles)
 //   {set}_qry_ids.jsonl, {set}_tgt_ids.jsonl   what row i of these is: {"text", "img_path"}
+//   {set}_skipped_rows.jsonl   what --bad_rows skip left out (mmeb/data/left_out.h); only if there is such
 #pragma once
 #include <filesystem>
+#include <nlohmann/json_fwd.hpp>
 
 #include "mmeb/evaluation/evaluation_set.h"
 #include "mmeb/evaluation/ranking.h"
@@ -15,9 +17,11 @@
 namespace vlm2vec {
 
 // embeddings: [set.sides, d]; results: V1's, of each row. V2's ranking is made here: by dot product, and candidates are
-// names, of which each stands for the first side so named in the whole set.
-void write_set_files(const std::filesystem::path& folder, const EvaluationSet& set, const Tensor& embeddings,
-                     const std::vector<RowResult>& results, bool with_embeddings);
+// names, of which each stands for the first side so named in the whole set. All files but the scores, which it returns:
+// they come last and say that the set is complete.
+nlohmann::ordered_json write_set_files(const std::filesystem::path& folder, const EvaluationSet& set,
+                                       const Tensor& embeddings, const std::vector<RowResult>& results,
+                                       bool with_embeddings);
 
 // `FILE.npy` with the embeddings of some of these sides, and `FILE_ids.jsonl`.
 void write_embeddings(const std::filesystem::path& stem, const Tensor& embeddings, const std::vector<Side>& sides,
@@ -25,6 +29,9 @@ void write_embeddings(const std::filesystem::path& stem, const Tensor& embedding
 
 // A line for each row, several made at a time. `line` is called once for each row, from any thread.
 void write_lines(const std::filesystem::path& file, size_t rows, const std::function<std::string(size_t row)>& line);
+
+// The names of these files, the scores last.
+std::vector<std::string> set_files(const std::string& set);
 
 std::string python_literal(const std::string& text);  // repr() of a Python string
 

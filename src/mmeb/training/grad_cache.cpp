@@ -25,13 +25,15 @@ struct EmbeddedSide {
   std::vector<Var> embeddings;
   Var gathered;  // of all ranks, a leaf: its gradient is the cache
 
-  EmbeddedSide(Encoder& encoder, Rows rows, int64_t chunk_size, const Comm& comm)
+  EmbeddedSide(Encoder& encoder, Rows rows, int64_t chunk_size, const Comm& comm, CutTexts& cut)
       : chunks(split(rows, chunk_size > 0 ? chunk_size : int64_t(rows.size()))) {
     std::optional<NoGrad> no_grad;
     if (chunks.size() > 1) no_grad.emplace();
     std::vector<Tensor> values;
     for (const Rows chunk : chunks) {
-      embeddings.push_back(embed(encoder, chunk));
+      const auto batch = encoder.prepare(chunk);
+      cut.add(chunk, batch->cut);
+      embeddings.push_back(encoder(*batch));
       values.push_back(embeddings.back().value());
     }
     gathered = Var::leaf(comm.all_gather(concat_rows(values)));
@@ -57,15 +59,16 @@ struct EmbeddedSide {
 
 ContrastiveResult contrastive_step(Encoder& encoder, Rows queries, Rows targets, const ContrastiveOptions& options) {
   Stopwatch watch;
-  EmbeddedSide q(encoder, queries, options.query_chunk, options.comm),
-      t(encoder, targets, options.target_chunk, options.comm);
+  CutTexts cut;
+  EmbeddedSide q(encoder, queries, options.query_chunk, options.comm, cut),
+      t(encoder, targets, options.target_chunk, options.comm, cut);
   const double embed_seconds = watch.lap();
   const InfoNceResult loss = info_nce(q.gathered, t.gathered, options.temperature, options.matching);
   loss.loss.backward();
   const double loss_seconds = watch.lap();
   q.backward(encoder, options.comm);
   t.backward(encoder, options.comm);
-  return {item(loss.loss.value()), to_vector<int32_t>(loss.best), embed_seconds, loss_seconds, watch.lap()};
+  return {item(loss.loss.value()), to_vector<int32_t>(loss.best), embed_seconds, loss_seconds, watch.lap(), cut};
 }
 
 }  // namespace vlm2vec

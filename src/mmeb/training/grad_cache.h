@@ -22,6 +22,7 @@ struct ContrastiveResult {
   std::vector<int32_t> best;  // per query: the target it scores highest, the first among equals
   // Pictures and forward; the loss and its gradient by the embeddings; backward, with the second forward of chunks.
   double embed_seconds = 0, loss_seconds = 0, backward_seconds = 0;
+  CutTexts cut = {};
 };
 
 // Adds d loss / d parameter to the gradients of the trained parameters. Targets beyond the queries' own are hard
