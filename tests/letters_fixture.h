@@ -29,6 +29,7 @@ struct Letters : testing::Test {
       fs::create_directories(folder / "data" / set);
       write_text(folder / "data" / set / "test.jsonl", rows);
     }
+    data.image_token = "<|image_pad|>";
     data.sets = eval_folder(folder / "data");
     data.tasks = {{"Classes", "classification", "IND"}, {"Texts", "retrieval", "OOD"}};
   }

@@ -176,7 +176,7 @@ TEST_F(SearchCommand, AQueryWithoutInstructionIsNoted) {
   EXPECT_FALSE(has(run("search --index rows.npy --text thing").err, "instruction")) << "a raw prompt is whole";
   const Result picture = run("search --index rows.npy --image train/p1.png");
   EXPECT_EQ(picture.code, 3);
-  EXPECT_TRUE(has(picture.err, "add --prompt vlm2vec-v2, which puts them there")) << picture.err;
+  EXPECT_TRUE(has(picture.err, "(--prompt vlm2vec-v2 puts it there)")) << picture.err;
 }
 
 TEST_F(SearchCommand, RefusesWhatWouldMeanNothing) {

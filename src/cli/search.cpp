@@ -59,7 +59,7 @@ std::vector<EncoderInput> read_queries(const VectorIndex& index, const SearchOpt
   if (!o.input.empty()) return read_inputs(o.input, o.image_dir, style, token).inputs;
   EncoderInput query = encoder_input({o.text, o.instruction, o.images}, "", style, token);
   query.row = "the query";
-  if (const std::string fault = fault_of(query, style, token); !fault.empty())
+  if (const std::string fault = fault_of(query, token); !fault.empty())
     fail(Exit::data, "search: the query ", fault);
   return {query};
 }

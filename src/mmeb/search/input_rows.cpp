@@ -31,19 +31,17 @@ EncoderInput encoder_input(const InputRow& row, const fs::path& image_dir, const
   return input;
 }
 
-std::string fault_of(const EncoderInput& input, const std::string& style, const std::string& image_token) {
+std::string fault_of(const EncoderInput& input, const std::string& image_token) {
   const size_t pictures = input.images.size();
-  if (input.text.empty() && pictures == 0) return "has neither text nor image; nothing can stand for its embedding";
+  if (input.text.empty() && pictures == 0) return "has neither text nor picture; nothing can stand for its embedding";
   for (const fs::path& picture : input.images)
     if (!fs::exists(picture)) return picture.string() + ": no such picture";
   size_t tokens = 0;
   for (size_t at = 0; (at = input.text.find(image_token, at)) != std::string::npos; at += image_token.size()) ++tokens;
   if (pictures == 0 || tokens == pictures) return "";
-  const auto count = [](size_t n, const std::string& what) { return sentence(n, " ", what, n == 1 ? "" : "s"); };
-  return sentence("has ", count(pictures, "picture"), " and ", count(tokens, "image token"), " (", image_token,
-                  ") in its text to say where ", pictures == 1 ? "it belongs" : "they belong",
-                  style == "raw" ? "; write one for each picture, or add --prompt vlm2vec-v2, which puts them there"
-                                 : "; every picture needs one");
+  return sentence("the text has ", tokens, " image tokens (\"", image_token, "\") and ", pictures,
+                  pictures == 1 ? " picture" : " pictures",
+                  "; every picture needs one (--prompt vlm2vec-v2 puts it there)");
 }
 
 InputRows read_inputs(const fs::path& file, const fs::path& image_dir, const std::string& style,
@@ -54,7 +52,7 @@ InputRows read_inputs(const fs::path& file, const fs::path& image_dir, const std
     EncoderInput input = encoder_input(input_row(row), folder, style, image_token);
     const int64_t number = all.rows++;
     input.row = sentence("row ", number + 1, " of ", file.string());
-    const std::string fault = fault_of(input, style, image_token);
+    const std::string fault = fault_of(input, image_token);
     if (!fault.empty() && !skip) fail(Exit::data, fault);
     if (!fault.empty()) all.left_out[number] = {input.row, "input", fault};
     else all.inputs.push_back(std::move(input)), all.numbers.push_back(number);

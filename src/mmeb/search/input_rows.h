@@ -23,7 +23,7 @@ EncoderInput encoder_input(const InputRow& row, const std::filesystem::path& ima
                            const std::string& image_token);
 // What is wrong with it as far as can be said without decoding: nothing to embed, a picture that is not there, image
 // tokens that do not fit the pictures. Empty: nothing.
-std::string fault_of(const EncoderInput& input, const std::string& style, const std::string& image_token);
+std::string fault_of(const EncoderInput& input, const std::string& image_token);
 
 struct InputRows {
   std::vector<EncoderInput> inputs;
