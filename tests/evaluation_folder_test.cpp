@@ -119,7 +119,7 @@ TEST_F(Folder, GoesOnWhenKilledWhileMoving) {
   EXPECT_THROW(run(embeds("Texts")), std::runtime_error);
   fs::remove(out / "summary.json");
   fs::remove(out / "Classes_score.json");
-  for (const char* file : {"Classes_pred.txt", "Classes_qry.npy"})
+  for (const char* file : {"Classes_pred.jsonl", "Classes_pred.txt"})
     fs::rename(out / "unfinished/Classes" / file, out / file);
   run(embeds());
   EXPECT_EQ(done, Names{"Texts"});
@@ -129,6 +129,25 @@ TEST_F(Folder, GoesOnWhenKilledWhileMoving) {
   run(embeds());
   EXPECT_EQ(done, Names());
   expect_sound(out);
+}
+
+// Half of another evaluation beside it does no harm, and is gone on with later.
+TEST_F(Folder, KeepsTwoApart) {
+  run(embeds());
+  const Files before = files_in(out);
+  data.overwrite = true, data.device = "emu";
+  EXPECT_THROW(run(embeds("Texts", true)), std::runtime_error);
+  fs::create_directories(out / "unfinished/Texts");
+  write_text(out / "unfinished/Texts/Texts_pred.jsonl", "half of it");
+  data.overwrite = false, data.device = "cpu";
+  run(embeds());
+  EXPECT_EQ(done, Names());
+  for (const auto& [name, content] : before) EXPECT_EQ(read_text(out / name), content) << name;
+  data.overwrite = true, data.device = "emu";
+  run(embeds("", true));
+  EXPECT_EQ(done, Names{"Texts"});
+  expect_sound(out);
+  EXPECT_EQ(files_in(out).size(), before.size());
 }
 
 TEST_F(Folder, WhatIsReplacedLeavesNothing) {

@@ -138,12 +138,12 @@ void write_embeddings(const fs::path& stem, const Tensor& embeddings, const std:
   });
 }
 
-std::vector<std::string> set_files(const std::string& set) {
-  std::vector<std::string> names;
-  for (const char* what : {"_pred.jsonl", "_pred.txt", "_info.jsonl", "_qry.npy", "_qry_ids.jsonl", "_tgt.npy",
-                           "_tgt_ids.jsonl", "_skipped_rows.jsonl", "_score.json"})
-    names.push_back(set + what);
-  return names;
+FileGroup set_files(const std::string& set) {
+  FileGroup group{set, {}, {}};
+  for (const char* what : {"_pred.jsonl", "_pred.txt", "_info.jsonl", "_score.json"}) group.files.push_back(set + what);
+  for (const char* what : {"_qry.npy", "_qry_ids.jsonl", "_tgt.npy", "_tgt_ids.jsonl", "_skipped_rows.jsonl"})
+    group.optional.push_back(set + what);
+  return group;
 }
 
 Json write_set_files(const fs::path& folder, const EvaluationSet& set, const Tensor& embeddings,

@@ -1,5 +1,7 @@
 // The files of an evaluated set, under the names and keys of the official evaluations:
-//   {set}_score.json   VLM2Vec V2's metrics (metrics.h), num_pred, num_data; V1's acc and num_correct; num_ties
+//   {set}_score.json   VLM2Vec V2's metrics (metrics.h), num_pred, num_data; V1's acc and num_correct; num_ties,
+//                      num_skipped, num_skipped_candidates, num_cut; "summary", as in summary.json; "evaluation", what
+//                      it was made of (evaluation_identity.h); "files", the bytes of the others
 //   {set}_pred.jsonl   V2: {"prediction": names of the candidates, best first, "label": [right name],
 //                      "rel_scores": null}
 //   {set}_pred.txt     V1: the winning (text, picture) of each row, as Python prints a tuple
@@ -11,6 +13,7 @@
 #include <filesystem>
 #include <nlohmann/json_fwd.hpp>
 
+#include "mmeb/evaluation/evaluation_folder.h"
 #include "mmeb/evaluation/evaluation_set.h"
 #include "mmeb/evaluation/ranking.h"
 
@@ -30,8 +33,8 @@ void write_embeddings(const std::filesystem::path& stem, const Tensor& embedding
 // A line for each row, several made at a time. `line` is called once for each row, from any thread.
 void write_lines(const std::filesystem::path& file, size_t rows, const std::function<std::string(size_t row)>& line);
 
-// The names of these files, the scores last.
-std::vector<std::string> set_files(const std::string& set);
+// These files; the scores mark them.
+FileGroup set_files(const std::string& set);
 
 std::string python_literal(const std::string& text);  // repr() of a Python string
 

@@ -1,6 +1,5 @@
 #include "mmeb/evaluation/evaluation_folder.h"
 
-#include <algorithm>
 #include <optional>
 
 #include "tensor/error.h"
@@ -12,7 +11,7 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-// In the mark: the other files of its group and their bytes.
+// In the mark: the other files of its group, but for optional ones, and their bytes.
 constexpr const char* kFiles = "files";
 
 const fs::path& made_folder(const fs::path& folder) {
@@ -43,7 +42,7 @@ EvaluationFolder::EvaluationFolder(const fs::path& folder, bool overwrite)
   overwrite_ = overwrite && waits_;  // else some groups of the new evaluation are up already
 }
 
-Json EvaluationFolder::find(const FileGroup& group) const {
+Json EvaluationFolder::find(const FileGroup& group, const std::function<bool(const Json&)>& wanted) {
   std::vector<fs::path> places = {unfinished(group)};
   if (!overwrite_) places.push_back(folder_);
   for (const fs::path& place : places) {
@@ -52,9 +51,15 @@ Json EvaluationFolder::find(const FileGroup& group) const {
     if (whole)
       for (const auto& [file, bytes] : mark->at(kFiles).items())  // perhaps moved up already
         whole = whole && (has_size(place / file, bytes) || has_size(folder_ / file, bytes));
-    if (whole) return *mark;
+    if (!whole || !wanted(*mark)) continue;
+    if (place != folder_) waiting_.insert(group.name);
+    return *mark;
   }
   return nullptr;
+}
+
+bool EvaluationFolder::has(const FileGroup& group, const std::string& file) const {
+  return fs::exists(unfinished(group) / file) || fs::exists(folder_ / file);
 }
 
 void EvaluationFolder::add(const FileGroup& group, const std::function<Json(const fs::path&)>& write) {
@@ -66,21 +71,24 @@ void EvaluationFolder::add(const FileGroup& group, const std::function<Json(cons
   for (const std::string& file : group.files)
     if (fs::exists(place / file)) mark[kFiles][file] = fs::file_size(place / file);
   write_text(place / group.files.back(), mark.dump(2) + "\n");
-  if (!waits_) move_up(group);
+  if (waits_) waiting_.insert(group.name);
+  else move_up(group);
 }
 
-// Killed in the middle it goes on later: what the mark names and is not here is up already.
+// Killed in the middle it goes on later: a file that is not here is up already, the first one before all others.
 void EvaluationFolder::move_up(const FileGroup& group) const {
-  const fs::path place = unfinished(group), mark_file = group.files.back();
-  const std::optional<Json> mark = read_mark(place / mark_file);
-  if (mark) {
-    fs::remove(folder_ / mark_file);
-    for (const std::string& file : group.files)
-      if (file == mark_file) continue;
-      else if (fs::exists(place / file)) fs::rename(place / file, folder_ / file);
-      else if (!mark->at(kFiles).contains(file)) fs::remove(folder_ / file);  // of an earlier evaluation
-    fs::rename(place / mark_file, folder_ / mark_file);
+  const fs::path place = unfinished(group);
+  const auto move = [&](const std::string& file) {
+    if (fs::exists(place / file)) fs::rename(place / file, folder_ / file);
+  };
+  if (fs::exists(place / group.files.front())) {  // those of an earlier evaluation, the mark before all others
+    fs::remove(folder_ / group.files.back());
+    for (const std::string& file : group.optional) fs::remove(folder_ / file);
   }
+  for (const std::string& file : group.files)
+    if (file != group.files.back()) move(file);
+  for (const std::string& file : group.optional) move(file);
+  move(group.files.back());
   fs::remove_all(place);
   std::error_code not_empty;
   fs::remove(folder_ / "unfinished", not_empty);
@@ -89,13 +97,14 @@ void EvaluationFolder::move_up(const FileGroup& group) const {
 void EvaluationFolder::finish(const std::vector<FileGroup>& groups, const std::vector<FileGroup>& leftovers,
                               const std::string& summary) {
   const fs::path file = folder_ / "summary.json";
-  const bool moves = std::ranges::any_of(groups, [&](const FileGroup& g) { return fs::exists(unfinished(g)); });
+  const bool moves = !waiting_.empty();
   if (!moves && leftovers.empty() && fs::exists(file) && read_text(file) == summary) return;  // as it was
   if (!summary.empty() && (moves || !leftovers.empty())) fs::remove(file);
   for (const FileGroup& group : groups)
-    if (fs::exists(unfinished(group))) move_up(group);
+    if (waiting_.contains(group.name)) move_up(group);
   for (const FileGroup& group : leftovers)
-    for (const std::string& old : group.files) fs::remove(folder_ / old);
+    for (const auto* files : {&group.files, &group.optional})
+      for (const std::string& file : *files) fs::remove(folder_ / file);
   if (!summary.empty()) write_text(file, summary);
 }
 

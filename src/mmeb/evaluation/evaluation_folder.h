@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -16,7 +17,8 @@ namespace vlm2vec {
 
 struct FileGroup {
   std::string name;
-  std::vector<std::string> files;  // that it may have; the last one, a JSON object, marks it as whole
+  std::vector<std::string> files;     // the last one, a JSON object, marks the group as whole
+  std::vector<std::string> optional;  // files that it may have or not
 };
 
 class EvaluationFolder {
@@ -25,8 +27,10 @@ class EvaluationFolder {
   // groups that wait.
   EvaluationFolder(const std::filesystem::path& folder, bool overwrite);
 
-  // The mark of a group that is whole; null if there is none.
-  nlohmann::ordered_json find(const FileGroup& group) const;
+  // The mark of a group that is whole and `wanted`, among those that wait or here; null if there is none.
+  nlohmann::ordered_json find(const FileGroup& group,
+                              const std::function<bool(const nlohmann::ordered_json& mark)>& wanted);
+  bool has(const FileGroup& group, const std::string& file) const;
   // write(folder) writes the group's files there, all but the mark, which it returns.
   void add(const FileGroup& group, const std::function<nlohmann::ordered_json(const std::filesystem::path&)>& write);
   // When all are whole: moves up what waits, removes `leftovers` and writes summary.json (unless `summary` is empty).
@@ -38,7 +42,8 @@ class EvaluationFolder {
   void move_up(const FileGroup& group) const;
   std::filesystem::path folder_;
   FolderLock lock_;
-  bool overwrite_, waits_;  // waits: there is a finished evaluation
+  bool overwrite_, waits_;         // waits: there is a finished evaluation
+  std::set<std::string> waiting_;  // groups of this evaluation that are to be moved up
 };
 
 }  // namespace vlm2vec

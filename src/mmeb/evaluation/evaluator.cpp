@@ -25,22 +25,25 @@ using Json = nlohmann::ordered_json;
 
 constexpr uint64_t kCandidateSeed = 42;
 
-FileGroup group_of(const std::string& set) { return {set, set_files(set)}; }
-
 // The score that lies in the folder, if the set need not be evaluated again.
-std::optional<SetScore> finished_score(const EvaluationFolder& folder, const std::string& set, const Json& identity,
+std::optional<SetScore> finished_score(EvaluationFolder& folder, const std::string& set, const Json& identity,
                                        const EvaluationData& data) {
-  const Json mark = folder.find(group_of(set));
-  if (data.model_sha256.empty() || mark.is_null() || !is_same_evaluation(mark.value("evaluation", Json()), identity))
-    return {};
-  if (data.save_embeddings && !mark["files"].contains(set + "_qry.npy")) return {};
-  try {
-    const SetScore score = read_set_score(set, mark.value("summary", Json()), set);
-    const bool whole = score.skipped + score.skipped_candidates == 0;
-    return whole || data.skip_bad_rows ? std::optional(score) : std::nullopt;
-  } catch (const Error&) {  // not what eval writes
-    return {};
-  }
+  const FileGroup group = set_files(set);
+  std::optional<SetScore> score;
+  if (data.model_sha256.empty()) return score;
+  folder.find(group, [&](const Json& mark) {
+    if (!is_same_evaluation(mark.value("evaluation", Json()), identity)) return false;
+    for (const char* vectors : {"_qry.npy", "_qry_ids.jsonl", "_tgt.npy", "_tgt_ids.jsonl"})
+      if (data.save_embeddings && !folder.has(group, set + vectors)) return false;
+    try {
+      score = read_set_score(set, mark.value("summary", Json()), set);
+    } catch (const Error&) {  // not what eval writes
+      return false;
+    }
+    if (score->skipped + score->skipped_candidates > 0 && !data.skip_bad_rows) score.reset();
+    return score.has_value();
+  });
+  return score;
 }
 
 // A set that is being evaluated: its rows, where they come from, and what its files say of it.
@@ -57,7 +60,8 @@ SetScore evaluate_set(Work work, const EvaluationData& data, const EmbedFunction
   ReadSet& set = work.set;
   const EmbeddedRows embedded = embed(encoder_inputs(set.rows, data.image_token, work.pictures), set.rows.name);
   const bool unreadable = !std::ranges::all_of(embedded.faults, &std::string::empty);
-  const Unusable unusable = unreadable ? leave_out(set, embedded.faults) : Unusable();
+  const bool own = !work.source.global && work.candidates == 0;  // else rows get each other's candidates
+  const Unusable unusable = unreadable ? leave_out(set, embedded.faults, own) : Unusable();
   if (work.source.global) set.rows.lists = with_all_candidates(set.rows);
   if (work.candidates > 0) {
     set.rows.lists = with_num_candidates(set.rows, work.candidates, kCandidateSeed);
@@ -69,7 +73,7 @@ SetScore evaluate_set(Work work, const EvaluationData& data, const EmbedFunction
   score.skipped = unusable.rows, score.skipped_candidates = unusable.candidates;
   score.texts = embedded.cut.texts, score.cut = embedded.cut.cut, score.first_cut = embedded.cut.first;
   if (folder)
-    folder->add(group_of(score.name), [&](const fs::path& place) {
+    folder->add(set_files(score.name), [&](const fs::path& place) {
       Json mark = write_set_files(place, set.rows, embedded.vectors, results, data.save_embeddings);
       write_left_out(place / (score.name + "_skipped_rows.jsonl"), unusable.sides);
       mark["num_data"] = score.rows + score.skipped;
@@ -113,7 +117,7 @@ std::vector<FileGroup> leftovers_in(const fs::path& output, const std::vector<st
     const std::string file = entry.path().filename().string(), set = file.substr(0, file.size() - end.size());
     if (!file.ends_with(end) || std::ranges::find(names, set) != names.end()) continue;
     const Json score = Json::parse(read_text(entry), nullptr, false);
-    if (score.is_object() && score.contains("evaluation")) groups.push_back(group_of(set));
+    if (score.is_object() && score.contains("evaluation")) groups.push_back(set_files(set));
   }
   return groups;
 }
@@ -145,7 +149,7 @@ Evaluation evaluate(const EvaluationData& data, const EmbedFunction& embed, cons
     scores.push_back(finished[i]
                          ? *finished[i]
                          : evaluate_set(std::move(work), data, embed, folder ? &*folder : nullptr, evaluation.notes));
-    groups.push_back(group_of(names[i]));
+    groups.push_back(set_files(names[i]));
     if (data.finished) data.finished(names[i]);
   }
   std::erase(evaluation.notes, "");

@@ -89,7 +89,7 @@ std::string content_digest(const ReadSet& set, const EvalSource& source, const s
   return content.digest();
 }
 
-Unusable leave_out(ReadSet& set, const std::vector<std::string>& faults) {
+Unusable leave_out(ReadSet& set, const std::vector<std::string>& faults, bool own) {
   Unusable unusable;
   EvaluationSet& rows = set.rows;
   std::vector<int32_t> numbers;  // of each candidate, without those that cannot be read (-1)
@@ -125,7 +125,7 @@ Unusable leave_out(ReadSet& set, const std::vector<std::string>& faults) {
       else if (i == 0 && fault.empty()) fault = faults[side], which = "candidate 1";
       else if (i > 0 && !listed[side]) listed[side] = true, leave(sentence("candidate ", i + 1), faults[side]);
     }
-    if (fault.empty() && size > 1 && list.size() == 1) fault = "none of the other candidates can be read";
+    if (own && fault.empty() && size > 1 && list.size() == 1) fault = "none of the other candidates can be read";
     if (!fault.empty()) {
       leave(which, fault);
       continue;

@@ -27,12 +27,13 @@ ReadSet read_set(const EvalSource& source, const PromptVariants& prompt_variants
 std::string content_digest(const ReadSet& set, const EvalSource& source, const std::vector<EncoderInput>& inputs);
 
 // Without what cannot be read (faults: of each side why, or empty): rows whose query, in any wording, or right
-// candidate has a fault, or which keep no wrong candidate; of other rows the candidates with a fault.
+// candidate has a fault, or which keep no wrong candidate (`own`: rows have but their own); of other rows the
+// candidates with a fault.
 struct Unusable {
   std::vector<LeftOut> sides;
   int64_t rows = 0, candidates = 0;  // candidates: different ones
 };
-Unusable leave_out(ReadSet& set, const std::vector<std::string>& faults);
+Unusable leave_out(ReadSet& set, const std::vector<std::string>& faults, bool own);
 
 SetScore score_of(const ReadSet& set, const EvalSource& source, const std::vector<RowResult>& results,
                   const Tensor& embeddings);

@@ -63,10 +63,11 @@ std::pair<RecallScore, Json> evaluate_direction(const std::string& name, const T
 
 // All files of both ways; the scores of the second mark them as whole.
 FileGroup group_of_pictures(const std::string& name) {
-  FileGroup group{name, {}};
-  for (const char* what : {"_image.npy", "_image_ids.jsonl", "_text.npy", "_text_ids.jsonl", "_i2t_pred.jsonl",
-                           "_t2i_pred.jsonl", "_i2t_score.json", "_t2i_score.json"})
+  FileGroup group{name, {}, {}};
+  for (const char* what : {"_i2t_pred.jsonl", "_t2i_pred.jsonl", "_i2t_score.json", "_t2i_score.json"})
     group.files.push_back(name + what);
+  for (const char* what : {"_image.npy", "_image_ids.jsonl", "_text.npy", "_text_ids.jsonl"})
+    group.optional.push_back(name + what);
   return group;
 }
 
