@@ -247,6 +247,8 @@ TEST_F(Effects, OfEval) {
                     // of what fails, batches before are kept
                     {"per_device_eval_batch_size", "1", {{"dataset_name", "damaged"}, {"embedding_cache", "cache"}}, 3},
                     {"embedding_cache", "cache"},
+                    {"bad_rows", "skip", {{"dataset_name", "damaged"}}},
+                    {"overwrite", "True", {{"encode_output_path", "before"}}},
                     {"beside", "before"},
                     kThreads,
                     kDevice,
@@ -282,6 +284,7 @@ TEST_F(Effects, OfEmbedSearchExplainParityMerge) {
                     {"output", "f.npy"},
                     // of what fails, batches before are kept
                     {"batch_size", "1", {{"input", "damaged.jsonl"}, {"embedding_cache", "cache"}}, 3},
+                    {"bad_rows", "skip", {{"input", "damaged.jsonl"}}},
                     {"embedding_cache", "cache"},
                     kThreads,
                     kDevice,

@@ -36,7 +36,7 @@ class CommandLine {
   void no_meaning(const std::string& name, const std::string& reason);  // said in one line on stderr, unless quiet
   // Another name of `option`. With `values`, another spelling of its values too: "--bf16 True" is "--precision bf16".
   void alias(const std::string& name, const std::string& option, std::map<std::string, std::string> values = {});
-  void say(const std::string& line) const;  // on stderr, unless quiet: to be called after parse
+  void say(const std::string& line) const;  // on stderr, unless quiet or empty: to be called after parse
 
   // The options that commands share, each for the commands on which it has an effect.
   void threads();

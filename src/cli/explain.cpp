@@ -154,6 +154,9 @@ Exit run_explain(const Command& command, const Arguments& arguments) {
     attribution = encoder->attribute(input, embed(*encoder, {&second, 1}, 1));
   }
   const std::vector<Stage> stages = stages_of(*encoder, input);
+  CutTexts cut;
+  cut.add({&input, 1}, encoder->prepare({&input, 1})->cut);
+  line.say(cut.note(model.max_len));
   if (!dump.empty()) {
     NamedTensors named;
     for (const Stage& stage : stages) named.emplace(stage.name, stage.value);
@@ -162,7 +165,7 @@ Exit run_explain(const Command& command, const Arguments& arguments) {
   if (!map.empty())
     for (size_t i = 0; i < images.size(); ++i) write_png(numbered(map, i), heat_map(attribution->pictures[i]));
   if (json) {
-    nlohmann::ordered_json all{{"prompt", input.text}, {"stages", to_json(stages)}};
+    nlohmann::ordered_json all{{"prompt", input.text}, {"cut", cut.cut > 0}, {"stages", to_json(stages)}};
     if (attribution) all["attribution"] = to_json(*attribution);
     std::cout << all << '\n';
   } else if (!quiet) {

@@ -48,7 +48,7 @@ std::unique_ptr<Encoder> load_model_of(const VectorIndex& index, const SearchOpt
     if (!folder.empty() && !fs::is_directory(folder))
       fail(Exit::data, folder, ": no such folder, but ", index.file.string(), " was made with it; ", option,
            " says where it is now");
-  if (hex(ModelHash(model.model_name, model.adapter, "").digest()) != index.origin.model_sha256)
+  if (hex(ModelHash(model.model_name, model.adapter).digest()) != index.origin.model_sha256)
     fail(Exit::data, index.file.string(), ": was made by another model than ", model.model_name,
          model.adapter.empty() ? "" : " with " + model.adapter, " is now; search with that one, or embed again");
   return load_model(model, o.device, o.quiet);
@@ -56,10 +56,20 @@ std::unique_ptr<Encoder> load_model_of(const VectorIndex& index, const SearchOpt
 
 std::vector<EncoderInput> read_queries(const VectorIndex& index, const SearchOptions& o, const std::string& token) {
   const std::string style = o.prompt.empty() ? index.origin.prompt : o.prompt;
-  if (!o.input.empty()) return read_inputs(o.input, o.image_dir, style, token);
+  if (!o.input.empty()) return read_inputs(o.input, o.image_dir, style, token).inputs;
   EncoderInput query = encoder_input({o.text, o.instruction, o.images}, "", style, token);
-  query.row = "search";
+  query.row = "the query";
+  if (const std::string fault = fault_of(query, token); !fault.empty())
+    fail(Exit::data, "search: the query ", fault);
   return {query};
+}
+
+// The models are trained with an instruction before every query; without one scores are worse, and nothing shows it.
+std::string instruction_note(const VectorIndex& index, const SearchOptions& o) {
+  const std::string style = o.prompt.empty() ? index.origin.prompt : o.prompt;
+  if (style == "raw" || !o.input.empty() || !o.instruction.empty()) return "";
+  return "search: the query has no --instruction; a model that was trained with one before every query (such as \"Find "
+         "a picture of\") finds worse without it";
 }
 
 }  // namespace
@@ -94,7 +104,12 @@ Exit run_search(const Command& command, const Arguments& arguments) {
   if (o.queries.empty()) {
     const auto encoder = load_model_of(index, o);
     const std::vector<EncoderInput> inputs = read_queries(index, o, encoder->image_token());
-    queries = embed(*encoder, inputs, 32);
+    const Embedded embedded = embed_rows(*encoder, inputs, 32);
+    queries = embedded.vectors;
+    CutTexts cut;
+    cut.add(inputs, embedded.cut);
+    line.say(cut.note(index.origin.model.max_len));
+    line.say(instruction_note(index, o));
     for (const EncoderInput& input : inputs)
       results.push_back({input.text, {input.images.begin(), input.images.end()}, {}});
   } else {
@@ -102,12 +117,12 @@ Exit run_search(const Command& command, const Arguments& arguments) {
     require_same_model(index, given);
     queries = given.vectors;
     for (int64_t i = 0; i < queries.rows(); ++i)
-      results.push_back({sentence("row ", i + 1, " of ", o.queries), {}, {}});
+      results.push_back({sentence("row ", given.input_row(i) + 1, " of ", o.queries), {}, {}});
   }
-  const auto hits = nearest_rows(queries, index.vectors, o.top);
+  auto hits = nearest_rows(queries, index.vectors, o.top);
   std::vector<int64_t> numbers;
-  for (const auto& list : hits)
-    for (const Hit& hit : list) numbers.push_back(hit.row);
+  for (auto& list : hits)
+    for (Hit& hit : list) hit.row = index.input_row(hit.row), numbers.push_back(hit.row);
   const std::vector<InputRow> rows = rows_of(index, numbers);
   size_t next = 0;
   for (size_t q = 0; q < hits.size(); ++q)

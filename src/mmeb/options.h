@@ -175,11 +175,11 @@ struct TrainOptions : ModelOptions {
 
 struct EvalOptions : ModelOptions {
   std::string dataset_name, dataset_config, data_basedir, retrieval_file, image_dir, encode_output_path,
-      embedding_cache, prompt_variants;
+      embedding_cache, prompt_variants, bad_rows = "error";
   int64_t num_candidates = 0;
   std::vector<std::string> subset_name;
   int64_t per_device_eval_batch_size = 32;
-  bool save_embeddings = true;
+  bool save_embeddings = true, overwrite = false;
 
   template <class Visit>
   void fields(Visit&& visit) {
@@ -208,6 +208,12 @@ struct EvalOptions : ModelOptions {
           "inputs embedded at a time; scores do not depend on it");
     visit("embedding_cache", embedding_cache,
           "folder that keeps vectors for later runs with the same model, options, text and pictures");
+    visit("bad_rows", bad_rows,
+          "what cannot be used (unreadable picture, empty side, image tokens that do not fit): error stops, skip leaves "
+          "out the query that has it or whose right answer has it, and other candidates alone; all are listed");
+    visit("overwrite", overwrite,
+          "evaluate again what is in encode_output_path, and replace it when all is done (False: go on with sets that "
+          "are not there; an evaluation with other options or another model is refused)");
   }
 };
 

@@ -25,6 +25,7 @@ struct EncoderInput {
 // The text and pixels of some rows, packed; its content is the backbone's own affair.
 struct Batch {
   virtual ~Batch() = default;
+  std::vector<size_t> cut;  // rows of which max_len has cut off text
 };
 
 // Called with every stage's name and value while a model runs, from input_ids to embedding; the names are those of
@@ -104,9 +105,24 @@ const std::set<std::string>& configuration_files();
 // The backbone of a Hugging Face folder. Qwen2-VL is the only one; others are refused by the model_type of config.json.
 std::unique_ptr<Encoder> load_encoder(const std::filesystem::path& folder, const EncoderOptions& options = {});
 
-// Embeds rows without tape, `batch_size` at a time → f32 [rows, dim] on the host. Batches of any size give the same
-// bits.
-Tensor embed(Encoder& encoder, std::span<const EncoderInput> rows, int64_t batch_size,
-             const std::function<void(int64_t done)>& progress = {});
+// How many texts max_len has cut, and which of them comes first.
+struct CutTexts {
+  int64_t texts = 0, cut = 0;
+  std::string first = {};  // "row 12 of Scene_t2i"
+  void add(const EncoderInput& row, bool is_cut);
+  void add(const CutTexts& later);
+  void add(std::span<const EncoderInput> rows, const std::vector<size_t>& cut);  // the numbers of those that are cut
+  std::string note(int64_t max_len) const;  // for the user, a sentence; empty: none is cut
+};
+
+struct Embedded {
+  Tensor vectors;           // f32 [rows, dim], on the host
+  std::vector<size_t> cut;  // rows of which max_len has cut off text
+};
+
+// Embeds rows without tape, `batch_size` at a time. Batches of any size give the same bits.
+Embedded embed_rows(Encoder& encoder, std::span<const EncoderInput> rows, int64_t batch_size,
+                    const std::function<void(int64_t done)>& progress = {});
+Tensor embed(Encoder& encoder, std::span<const EncoderInput> rows, int64_t batch_size);
 
 }  // namespace vlm2vec

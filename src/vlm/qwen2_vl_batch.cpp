@@ -78,7 +78,7 @@ Qwen2Vl::Qwen2Vl(const std::filesystem::path& folder, const EncoderOptions& opti
 }
 
 // Each image token becomes as many as its picture has merged patches; without pictures it stays what it is. Text beyond
-// max_len is cut off, a picture never.
+// max_len is still there; that max_len cuts no picture has been checked.
 std::vector<int32_t> Qwen2Vl::tokens_of(const EncoderInput& row, std::span<const Grid> grids) const {
   const std::vector<int32_t> ids = tokenizer_.encode(row.text);
   const std::string name = prefix(row);
@@ -102,7 +102,6 @@ std::vector<int32_t> Qwen2Vl::tokens_of(const EncoderInput& row, std::span<const
     image += picture;
   }
   if (tokens.empty()) fail(Exit::data, name, "has neither text nor picture; nothing can stand for its embedding");
-  if (max_len_ > 0 && int64_t(tokens.size()) > max_len_) tokens.resize(size_t(max_len_));
   return tokens;
 }
 
@@ -149,13 +148,18 @@ std::unique_ptr<Batch> Qwen2Vl::prepare(std::span<const EncoderInput> rows) {
   std::vector<Grid> grids;
   for (const auto& picture : pictures) grids.push_back(grid_of(*picture, processor_));
 
+  auto batch = std::make_unique<Qwen2VlBatch>();
   std::vector<int32_t> ids, cu{0}, last, image_rows, one_each{0}, positions[3];
   std::vector<int64_t> token_keys, last_keys, patch_keys, merged_keys;
   std::span<const Grid> rest(grids);
   for (const EncoderInput& row : rows) {
     const std::span<const Grid> own = rest.first(row.images.size());
     rest = rest.subspan(row.images.size());
-    const std::vector<int32_t> expanded = tokens_of(row, own);
+    std::vector<int32_t> expanded = tokens_of(row, own);
+    if (max_len_ > 0 && int64_t(expanded.size()) > max_len_) {
+      expanded.resize(size_t(max_len_));
+      batch->cut.push_back(size_t(&row - rows.data()));
+    }
     const std::vector<int32_t> place =
         mrope_positions(expanded, own, config_.vision_start_token_id, config_.image_token_id, merge);
     const size_t n = expanded.size();
@@ -177,7 +181,6 @@ std::unique_ptr<Batch> Qwen2Vl::prepare(std::span<const EncoderInput> rows) {
     one_each.push_back(int32_t(one_each.size()));
   }
 
-  auto batch = std::make_unique<Qwen2VlBatch>();
   std::vector<int32_t> place, last_place;
   for (const auto& stream : positions) {
     place.insert(place.end(), stream.begin(), stream.end());

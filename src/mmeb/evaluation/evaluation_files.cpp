@@ -138,7 +138,15 @@ void write_embeddings(const fs::path& stem, const Tensor& embeddings, const std:
   });
 }
 
-void write_set_files(const fs::path& folder, const EvaluationSet& set, const Tensor& embeddings,
+FileGroup set_files(const std::string& set) {
+  FileGroup group{set, {}, {}};
+  for (const char* what : {"_pred.jsonl", "_pred.txt", "_info.jsonl", "_score.json"}) group.files.push_back(set + what);
+  for (const char* what : {"_qry.npy", "_qry_ids.jsonl", "_tgt.npy", "_tgt_ids.jsonl", "_skipped_rows.jsonl"})
+    group.optional.push_back(set + what);
+  return group;
+}
+
+Json write_set_files(const fs::path& folder, const EvaluationSet& set, const Tensor& embeddings,
                      const std::vector<RowResult>& results, bool with_embeddings) {
   const auto stem = [&](const char* what) { return folder / (set.name + what); };
   const std::vector<int32_t> used = used_candidates(set);
@@ -176,8 +184,7 @@ void write_set_files(const fs::path& folder, const EvaluationSet& set, const Ten
     write_embeddings(stem("_qry"), embeddings, set.sides, distinct(set.queries, set.sides.size()));
     write_embeddings(stem("_tgt"), embeddings, set.sides, distinct(targets, set.sides.size()));
   }
-  // last: where it is, the set is complete
-  write_text(stem("_score.json"), score_json(ranking_metrics(best), results).dump(2) + "\n");
+  return score_json(ranking_metrics(best), results);
 }
 
 }  // namespace vlm2vec

@@ -9,6 +9,7 @@
 #include "mmeb/data/row_files.h"
 #include "mmeb/evaluation/embedding_cache.h"
 #include "mmeb/evaluation/evaluation_files.h"
+#include "mmeb/evaluation/evaluation_folder.h"
 #include "mmeb/evaluation/metrics.h"
 #include "mmeb/evaluation/ranking.h"
 #include "mmeb/interrupt.h"
@@ -16,7 +17,6 @@
 #include "mmeb/progress.h"
 #include "mmeb/registry/registry.h"
 #include "tensor/io/files.h"
-#include "tensor/io/folder_lock.h"
 #include "tensor/io/json_lines.h"
 #include "tensor/parallel.h"
 
@@ -29,10 +29,12 @@ using Json = nlohmann::ordered_json;
 constexpr const char* kPictureText = "<|image_1|> Find an image caption describing the given image.";
 
 // One direction: every query against the whole pool. A name is that of a picture: its own, or the one a caption
-// belongs to.
-RecallScore evaluate_direction(const std::string& name, const Tensor& embeddings, const std::vector<int32_t>& queries,
-                               const std::vector<std::string>& query_names, const std::vector<int32_t>& pool,
-                               const std::vector<std::string>& pool_names, const fs::path& output) {
+// belongs to. {name}_pred.jsonl is written to `output`; its scores are returned, too, as they stand in the file.
+std::pair<RecallScore, Json> evaluate_direction(const std::string& name, const Tensor& embeddings,
+                                                const std::vector<int32_t>& queries,
+                                                const std::vector<std::string>& query_names,
+                                                const std::vector<int32_t>& pool,
+                                                const std::vector<std::string>& pool_names, const fs::path& output) {
   const Scorer scorer(embeddings, Score::dot);
   std::vector<std::vector<int32_t>> best(queries.size());
   parallel_for(int64_t(queries.size()), 1, [&](int64_t begin, int64_t end) {
@@ -51,13 +53,22 @@ RecallScore evaluate_direction(const std::string& name, const Tensor& embeddings
   json["num_pred"] = queries.size();
   json["num_data"] = queries.size();
   json["num_candidates"] = pool.size();
-  if (output.empty()) return score;
+  if (output.empty()) return {score, json};
   write_lines(output / (name + "_pred.jsonl"), queries.size(), [&](size_t i) {
     return Json{{"prediction", predictions[i].prediction}, {"label", predictions[i].label}, {"rel_scores", nullptr}}
         .dump();
   });
-  write_text(output / (name + "_score.json"), json.dump(2) + "\n");
-  return score;
+  return {score, json};
+}
+
+// All files of both ways; the scores of the second mark them as whole.
+FileGroup group_of_pictures(const std::string& name) {
+  FileGroup group{name, {}, {}};
+  for (const char* what : {"_i2t_pred.jsonl", "_t2i_pred.jsonl", "_i2t_score.json", "_t2i_score.json"})
+    group.files.push_back(name + what);
+  for (const char* what : {"_image.npy", "_image_ids.jsonl", "_text.npy", "_text_ids.jsonl"})
+    group.optional.push_back(name + what);
+  return group;
 }
 
 }  // namespace
@@ -91,29 +102,41 @@ std::vector<RecallScore> evaluate_retrieval(const std::string& name, const std::
     pictures.push_back(set.number(rows[i].query, i));
     picture_names.push_back(rows[i].query.image);
     for (const Side& caption : rows[i].candidates) {
-      captions.push_back(set.number(caption, i));
+      captions.push_back(set.number(caption, i, int32_t(&caption - rows[i].candidates.data())));
       caption_names.push_back(rows[i].query.image);
     }
   }
   PictureCheck check(image_dir);
   check_pictures(set, check);
+  check_texts(set, image_token);
   check.require_all();
   const InterruptGuard guard;  // a signal waits until what is being written is whole
-  std::optional<FolderLock> lock;
-  if (!output.empty()) {
-    make_folder(output);
-    lock.emplace(output);
-    for (const char* direction : {"_i2t", "_t2i"}) fs::remove(output / (name + direction + "_score.json"));
-  }
-  const Tensor embeddings = embed(encoder_inputs(set, image_token, image_dir), name);
-  if (!output.empty()) {
+  std::optional<EvaluationFolder> folder;
+  if (!output.empty()) folder.emplace(output, true);
+  const Tensor embeddings = embed(encoder_inputs(set, image_token, image_dir), name).vectors;
+  std::vector<RecallScore> scores;
+  const auto evaluate_both = [&](const fs::path& place) {
+    const auto i2t =
+        evaluate_direction(name + "_i2t", embeddings, pictures, picture_names, captions, caption_names, place);
+    const auto t2i =
+        evaluate_direction(name + "_t2i", embeddings, captions, caption_names, pictures, picture_names, place);
+    scores = {i2t.first, t2i.first};
+    if (place.empty()) return t2i.second;
     if (save_embeddings) {
-      write_embeddings(output / (name + "_image"), embeddings, set.sides, pictures);
-      write_embeddings(output / (name + "_text"), embeddings, set.sides, captions);
+      write_embeddings(place / (name + "_image"), embeddings, set.sides, pictures);
+      write_embeddings(place / (name + "_text"), embeddings, set.sides, captions);
     }
+    write_text(place / (name + "_i2t_score.json"), i2t.second.dump(2) + "\n");
+    return t2i.second;
+  };
+  if (folder) {
+    const FileGroup group = group_of_pictures(name);
+    folder->add(group, evaluate_both);
+    folder->finish({group}, {}, "");
+  } else {
+    evaluate_both("");
   }
-  return {evaluate_direction(name + "_i2t", embeddings, pictures, picture_names, captions, caption_names, output),
-          evaluate_direction(name + "_t2i", embeddings, captions, caption_names, pictures, picture_names, output)};
+  return scores;
 }
 
 std::vector<RecallScore> evaluate_retrieval(const EvalOptions& o, Device device, bool quiet) {
@@ -129,7 +152,10 @@ std::vector<RecallScore> evaluate_retrieval(const EvalOptions& o, Device device,
       progress.update(0, sentence(name, " ", done, "/", inputs.size()));
     };
     update(0);
-    return embedder.embed(inputs, o.per_device_eval_batch_size, update);
+    EmbeddedRows embedded = embedder.embed(inputs, o.per_device_eval_batch_size, update);
+    embedder.model_hash().require_unchanged();
+    progress.note(embedded.cut.note(o.max_len));
+    return embedded;
   };
   auto scores = evaluate_retrieval(file.stem().string(), rows, image_dir, embedder.encoder().image_token(), embed_all,
                                    o.encode_output_path, o.save_embeddings);

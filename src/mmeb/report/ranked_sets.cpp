@@ -50,6 +50,8 @@ void read_vectors(const fs::path& stem, const std::map<Side, int64_t>& places, T
 }
 
 RankedSet read_set(const EvalSource& source, const SetScore& score, const fs::path& folder) {
+  if (score.skipped + score.skipped_candidates > 0)
+    fail(Exit::data, "rows or candidates of ", source.name, " were left out (--bad_rows skip)");
   RankedSet set;
   set.rows.name = source.name;
   set.task = score.task, set.pictures = Pictures(source.image_dir);

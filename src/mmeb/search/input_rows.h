@@ -2,10 +2,12 @@
 // JSON object a line, not all of the first three absent.
 #pragma once
 #include <filesystem>
+#include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
+#include "mmeb/data/left_out.h"
 #include "vlm/encoder.h"
 
 namespace vlm2vec {
@@ -14,14 +16,24 @@ struct InputRow {
   std::string text, instruction;
   std::vector<std::string> images;  // as written: relative to the file's folder or --image_dir
 };
-InputRow input_row(const nlohmann::ordered_json& row);  // Exit::data for unknown fields and for nothing to embed
+InputRow input_row(const nlohmann::ordered_json& row);  // Exit::data for unknown fields and wrong types
 
-// The prompt of `style` (vlm/prompt.h) and the pictures. Exit::data if one of these is not there.
+// The prompt of `style` (vlm/prompt.h) and the pictures.
 EncoderInput encoder_input(const InputRow& row, const std::filesystem::path& image_dir, const std::string& style,
                            const std::string& image_token);
+// What is wrong with it as far as can be said without decoding: nothing to embed, a picture that is not there, image
+// tokens that do not fit the pictures. Empty: nothing.
+std::string fault_of(const EncoderInput& input, const std::string& image_token);
 
-// All rows of a file. A picture that is not there is said now, not hours later. image_dir: empty, the file's folder.
-std::vector<EncoderInput> read_inputs(const std::filesystem::path& file, const std::filesystem::path& image_dir,
-                                      const std::string& style, const std::string& image_token);
+struct InputRows {
+  std::vector<EncoderInput> inputs;
+  std::vector<int64_t> numbers;         // of each input: its row in the file, from 0
+  std::map<int64_t, LeftOut> left_out;  // by their numbers: rows that are no inputs
+  int64_t rows = 0;                     // of the file
+};
+// All rows of a file. A row with a fault is said now, not hours later: Exit::data, or with `skip` it is left out.
+// image_dir: empty, the file's folder.
+InputRows read_inputs(const std::filesystem::path& file, const std::filesystem::path& image_dir,
+                      const std::string& style, const std::string& image_token, bool skip = false);
 
 }  // namespace vlm2vec

@@ -28,8 +28,8 @@ struct EmbeddedSide {
   std::vector<RowChunk> chunks;
   Var gathered;  // the embeddings of all ranks, a leaf: its gradient is the cache
 
-  // room: bytes that prepared chunks may still take.
-  EmbeddedSide(Encoder& encoder, Rows rows, int64_t chunk_size, const Comm& comm, int64_t& room)
+  // room: bytes that prepared chunks may still take. Texts that are cut go to `cut`.
+  EmbeddedSide(Encoder& encoder, Rows rows, int64_t chunk_size, const Comm& comm, int64_t& room, CutTexts& cut)
       : chunks(split(rows, chunk_size > 0 ? chunk_size : int64_t(rows.size()))) {
     std::optional<NoGrad> no_grad;
     if (chunks.size() > 1) no_grad.emplace();
@@ -37,6 +37,7 @@ struct EmbeddedSide {
     for (RowChunk& chunk : chunks) {
       const int64_t before = memory_statistics().live_bytes;
       auto batch = encoder.prepare(chunk.rows);
+      cut.add(chunk.rows, batch->cut);
       const bool settled = no_grad && encoder.settle(*batch);
       const int64_t bytes = memory_statistics().live_bytes - before;
       chunk.embeddings = encoder(*batch);
@@ -68,8 +69,9 @@ struct EmbeddedSide {
 ContrastiveResult contrastive_step(Encoder& encoder, Rows queries, Rows targets, const ContrastiveOptions& options) {
   Stopwatch watch;
   int64_t room = options.keep_bytes;
-  EmbeddedSide q(encoder, queries, options.query_chunk, options.comm, room),
-      t(encoder, targets, options.target_chunk, options.comm, room);
+  CutTexts cut;
+  EmbeddedSide q(encoder, queries, options.query_chunk, options.comm, room, cut),
+      t(encoder, targets, options.target_chunk, options.comm, room, cut);
   const double embed_seconds = watch.lap();
   const InfoNceResult loss = info_nce(q.gathered, t.gathered, options.temperature, options.matching);
   loss.loss.backward();
@@ -81,7 +83,8 @@ ContrastiveResult contrastive_step(Encoder& encoder, Rows queries, Rows targets,
           options.keep_bytes - room,
           embed_seconds,
           loss_seconds,
-          watch.lap()};
+          watch.lap(),
+          cut};
 }
 
 }  // namespace vlm2vec

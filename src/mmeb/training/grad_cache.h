@@ -27,6 +27,7 @@ struct ContrastiveResult {
   int64_t kept_bytes;         // of the prepared chunks that waited for the second pass
   // Pictures and forward; the loss and its gradient by the embeddings; backward, with the second forward of chunks.
   double embed_seconds = 0, loss_seconds = 0, backward_seconds = 0;
+  CutTexts cut = {};
 };
 
 // Adds d loss / d parameter to the gradients of the trained parameters. Targets beyond the queries' own are hard

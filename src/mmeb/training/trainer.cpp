@@ -36,7 +36,7 @@ long long count(const std::vector<Parameter*>& parameters) {
 // Embeds, differentiates, clips and updates, with the mean gradient of gradient_accumulation_steps batches. If it
 // throws, nothing has changed as long as the optimiser has not stepped.
 StepLog train_step(int64_t step, TrainingRows& rows, const TrainedModel& model, AdamW& optimiser, const TrainOptions& o,
-                   Device device, BadRows& bad_rows) {
+                   Device device, BadRows& bad_rows, CutTexts& cut) {
   Stopwatch whole, part;
   reset_peak_bytes();
   Encoder& encoder = *model.encoder;
@@ -71,6 +71,8 @@ StepLog train_step(int64_t step, TrainingRows& rows, const TrainedModel& model, 
     log.duplicates += batch.duplicates / batches;
     log.pairs += int64_t(batch.queries.size());
     log.tokens_without_picture += batch.tokens_without_picture;
+    log.cut_texts += result.cut.cut;
+    cut.add(result.cut);
   }
   part.lap();
   Comm().all_reduce(parameters.gradients());
@@ -124,7 +126,7 @@ TrainResult train(TrainOptions o, Device device, bool quiet) {
   if (fs::is_directory(o.output_dir)) lock.emplace(o.output_dir), remove_leftovers(o.output_dir);
   const std::optional<FoundCheckpoint> checkpoint = find_checkpoint(o);
   std::optional<ModelHash> base;
-  if (o.lora || !o.adapter.empty()) base.emplace(o.model_name, "", "");
+  if (o.lora || !o.adapter.empty()) base.emplace(o.model_name, "");
   const RunIdentity run{o, rows.fingerprint(), base ? hex(base->digest()) : ""};
   if (checkpoint) require_same_run(*checkpoint, run);
   if (checkpoint && checkpoint->finished) {
@@ -170,7 +172,7 @@ TrainResult train(TrainOptions o, Device device, bool quiet) {
   for (int64_t step = first + 1; step <= o.max_steps; ++step) {
     StepLog line;
     try {
-      line = train_step(step, rows, model, optimiser, o, device, bad_rows);
+      line = train_step(step, rows, model, optimiser, o, device, bad_rows, result.cut);
     } catch (const Error& error) {  // a picture that cannot be read, no memory: what was learned is kept
       try {
         const bool sound = error.code != Exit::failed;  // not a loss that is no number
@@ -197,6 +199,7 @@ TrainResult train(TrainOptions o, Device device, bool quiet) {
   }
   progress.note(model.encoder->picture_note());
   progress.note(bad_rows.note());
+  progress.note(result.cut.note(o.max_len));
   progress.note(sentence("train: most memory held for tensors ", in_bytes(result.held_bytes), ", predicted ",
                          in_bytes(plan.peak)));
   if (result.interrupted) return result;

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "mmeb/data/left_out.h"
 #include "mmeb/training/training_rows.h"
 #include "nn/optim.h"
 #include "tensor/error.h"
@@ -25,7 +26,7 @@ void check_options(const TrainOptions& o) {
         "train: --max_steps and --num_train_epochs both say how long to train; give one of them");
   usage(o.batches.empty() || o.num_train_epochs == 0,
         "train: --num_train_epochs means nothing beside --batches, which names the rows of every batch");
-  usage(o.bad_rows == "error" || o.bad_rows == "skip", "train: --bad_rows ", o.bad_rows, ", expected error or skip");
+  skips_bad_rows("train", o.bad_rows);
   usage(o.save_strategy == "steps" || o.save_strategy == "no", "train: --save_strategy ", o.save_strategy,
         ", expected steps or no");
   usage(o.temperature > 0, "train: --temperature ", o.temperature, ", expected a positive number");

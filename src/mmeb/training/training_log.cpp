@@ -40,6 +40,7 @@ void fields(Step& step, Visit&& visit) {
   visit("duplicates", step.duplicates);
   visit("skipped", step.skipped);
   visit("tokens_without_picture", step.tokens_without_picture);
+  visit("cut_texts", step.cut_texts);
   visit("seconds", step.seconds);
   visit("data_seconds", step.data_seconds);
   visit("embed_seconds", step.embed_seconds);
@@ -60,6 +61,7 @@ std::string to_line(const StepLog& step) {
 StepLog read_step(const Json& line) {
   StepLog step;
   fields(step, [&](const char* name, auto& value) {
+    if (!line.contains(name) && std::string(name) == "cut_texts") return;  // of an earlier version's run
     if (!line.contains(name) || !line[name].is_number()) fail(Exit::data, name, " is no number");
     line[name].get_to(value);
   });
