@@ -53,7 +53,7 @@ struct TrainOptions : ModelOptions {
   std::vector<std::string> subset_name;
   int64_t num_sample_per_subset = 0, num_hardneg = 0;
   bool mask_duplicates = false;
-  std::string sampling, interleave_stopping_strategy = "all_exhausted";
+  std::string missing_sets = "error", sampling, interleave_stopping_strategy = "all_exhausted";
   double homogeneous_batch_size_per_device = 0;
   int64_t max_steps = 0, per_device_train_batch_size = 128, gc_q_chunk_size = 0, gc_p_chunk_size = 0;
   double num_train_epochs = 0;
@@ -62,8 +62,7 @@ struct TrainOptions : ModelOptions {
   double learning_rate = 2e-5, weight_decay = 0, adam_beta1 = 0.9, adam_beta2 = 0.999, adam_epsilon = 1e-8,
          max_grad_norm = 1;
   std::string lr_scheduler_type = "linear";
-  int64_t warmup_steps = 0;
-  double warmup_ratio = 0;
+  double warmup_steps = 0, warmup_ratio = 0;
   bool lora = false;
   int64_t lora_r = 16;
   double lora_alpha = 64, lora_dropout = 0.1;
@@ -71,6 +70,7 @@ struct TrainOptions : ModelOptions {
                                                   "q_proj",   "out_proj", "v_proj",       "gate_proj", "up_proj"};
   bool gradient_checkpointing = false, image_encoder_freeze = false;
   std::vector<std::string> freeze;
+  double save_minutes = 10;
   int64_t save_steps = 0, save_total_limit = 0, logging_steps = 1;
   std::string report_to = "none", logging_dir, run_name;
   bool overwrite_output_dir = false;
@@ -90,6 +90,8 @@ struct TrainOptions : ModelOptions {
     visit("image_dir", image_dir,
           "joined before the rows' picture paths, or a zip or tar file; zips and tars in it, its images_zip and its "
           "images are read in place (default: the folder of the rows)");
+    visit("missing_sets", missing_sets,
+          "sets of subset_name or dataset_config that have no file of rows: error stops, skip trains without them");
     visit(
         "sampling", sampling,
         "order of rows: shuffled (VLM2Vec V1: all rows as one), interleaved (V2: blocks of one set) or balanced (each "
@@ -121,8 +123,9 @@ struct TrainOptions : ModelOptions {
     visit("temperature", temperature, "tau of InfoNCE");
     visit("learning_rate", learning_rate, "highest learning rate");
     visit("lr_scheduler_type", lr_scheduler_type, "linear, cosine, constant or constant_with_warmup");
-    visit("warmup_steps", warmup_steps, "steps over which the rate rises from 0");
-    visit("warmup_ratio", warmup_ratio, "the same as a share of max_steps; warmup_steps goes first");
+    visit("warmup_steps", warmup_steps,
+          "steps over which the rate rises from 0; below 1 a share of all steps, as in transformers 5");
+    visit("warmup_ratio", warmup_ratio, "the same as a share of all steps; warmup_steps goes first");
     visit("weight_decay", weight_decay, "AdamW, on all but biases and norms");
     visit("adam_beta1", adam_beta1, "AdamW");
     visit("adam_beta2", adam_beta2, "AdamW");
@@ -139,9 +142,13 @@ struct TrainOptions : ModelOptions {
           "do not train parameters whose Hugging Face names begin so: model.embed_tokens visual.blocks.0");
     visit("overwrite_output_dir", overwrite_output_dir,
           "with --resume_from none: remove what an earlier run left in output_dir");
-    visit("save_strategy", save_strategy, "steps (a checkpoint every save_steps) or no (only when interrupted)");
-    visit("save_steps", save_steps, "a checkpoint every N steps (0: only when interrupted)");
-    visit("save_total_limit", save_total_limit, "keep the latest N checkpoints (0: all)");
+    visit("save_strategy", save_strategy,
+          "steps (checkpoints as save_minutes and save_steps say) or no (only when interrupted)");
+    visit("save_minutes", save_minutes,
+          "every N minutes a checkpoint takes the place of the last such one, checkpoint-latest, which the finished "
+          "model replaces (0: never)");
+    visit("save_steps", save_steps, "a checkpoint every N steps, which stays (0: none)");
+    visit("save_total_limit", save_total_limit, "keep the latest N of them (0: all)");
     visit("logging_steps", logging_steps,
           "every N steps trainer_state.json and TensorBoard get the mean loss since, and a log a line of progress");
     visit("report_to", report_to, "tensorboard (event files in logging_dir) or none");
@@ -154,7 +161,7 @@ struct TrainOptions : ModelOptions {
 
 struct EvalOptions : ModelOptions {
   std::string dataset_name, dataset_config, data_basedir, retrieval_file, image_dir, encode_output_path,
-      embedding_cache, prompt_variants;
+      embedding_cache, prompt_variants, missing_sets = "error";
   int64_t num_candidates = 0;
   std::vector<std::string> subset_name;
   int64_t per_device_eval_batch_size = 32;
@@ -173,6 +180,9 @@ struct EvalOptions : ModelOptions {
     visit("image_dir", image_dir,
           "joined before the rows' picture paths, or a zip or tar file; zips and tars in it, its images_zip and its "
           "images are read in place (default: dataset_name, or the folder of retrieval_file)");
+    visit("missing_sets", missing_sets,
+          "sets of subset_name or dataset_config that have no file of rows: error stops, skip evaluates the others and "
+          "names those in summary.json");
     visit("encode_output_path", encode_output_path, "where scores, predictions, embeddings and summary.json go");
     visit("save_embeddings", save_embeddings, "write the vectors of each set too: {set}_qry.npy, {set}_tgt.npy");
     visit("num_candidates", num_candidates,

@@ -19,7 +19,8 @@ struct EvaluationData {
   bool save_embeddings = true;
   int64_t num_candidates = 0;  // of each query (candidate_lists.h), but in classification; 0: those of its row
   PromptVariants prompt_variants = {};
-  std::string options = "{}";  // for summary.json
+  std::string options = "{}";                  // for summary.json
+  std::vector<std::string> missing_sets = {};  // for summary.json: not evaluated, their rows are not there
 };
 struct Evaluation {
   Summary summary;

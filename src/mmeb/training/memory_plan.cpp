@@ -31,6 +31,7 @@ MemoryPlan plan_memory(TrainOptions o, const TrainingRows& rows, const std::opti
   plan.masters = parameters.values().bytes();
   plan.gradients = parameters.gradients().bytes();
   plan.optimiser = optimiser.first_moment().bytes() + optimiser.second_moment().bytes();
+  plan.disk = plan_disk(o, checkpoint ? checkpoint->step : 0, model, optimiser);
   const int64_t held = memory_statistics().live_bytes;
   plan.weights = held - plan.masters - plan.gradients - plan.optimiser;
 
@@ -78,6 +79,9 @@ std::string MemoryPlan::table() const {
   line("predicted peak", peak);
   if (mapped > 0) line("beside it, weights read from their file", mapped);
   if (pictures > 0) line("beside it, pictures kept decoded", pictures);
+  line("on the disk, the model", disk.model);
+  line("on the disk, a checkpoint", disk.checkpoint);
+  line("on the disk, all together at most", disk.most);
   return text;
 }
 
@@ -93,6 +97,9 @@ std::string MemoryPlan::json() const {
                                 {"predicted_peak", peak},
                                 {"mapped_weights", mapped},
                                 {"decoded_pictures", pictures},
+                                {"disk_model", disk.model},
+                                {"disk_checkpoint", disk.checkpoint},
+                                {"disk_most", disk.most},
                                 {"available", memory.available},
                                 {"total", memory.total}}
       .dump();

@@ -3,7 +3,7 @@
 #pragma once
 #include <string>
 
-#include "mmeb/training/checkpoint.h"
+#include "mmeb/training/disk_plan.h"
 #include "mmeb/training/training_rows.h"
 #include "tensor/host_memory.h"
 
@@ -20,6 +20,8 @@ struct MemoryPlan {
   int64_t peak = 0;        // the most that is alive at one time
   int64_t chunk_rows = 0;  // of the largest chunk
   int64_t pictures = 0;    // beside tensors: what is kept decoded, kImageCacheBytes at most
+
+  DiskPlan disk;  // beside memory
 
   std::string table() const;  // in lines, for the user
   std::string json() const;   // in one line
