@@ -15,10 +15,11 @@ TEST(Progress, keeps_the_time_and_drops_the_last_details_first) {
     text.erase(text.find_last_not_of(' ') + 1);
     return text;
   };
-  EXPECT_EQ(line(110),
-            "train 120/2000 [.......] loss 0.1234  acc 0.95  0.4 s/pair  lr 1.00e-05  duplicates 0.25  ETA 1:02:10");
+  EXPECT_EQ(
+      line(110),
+      "train 120/2000 [................] loss 0.1234  acc 0.95  0.4 s/pair  lr 1.00e-05  duplicates 0.25  ETA 1:02:10");
   EXPECT_EQ(line(79), "train 120/2000 loss 0.1234  acc 0.95  0.4 s/pair  lr 1.00e-05  ETA 1:02:10");
-  EXPECT_EQ(line(60), "train 120/2000 loss 0.1234  acc 0.95  ETA 1:02:10");
+  EXPECT_EQ(line(60), "train 120/2000 [........] loss 0.1234  acc 0.95  ETA 1:02:10");
   EXPECT_EQ(line(26), "train 120/2000 ETA 1:02:10");
 }
 

@@ -219,7 +219,7 @@ void require_same_run(const FoundCheckpoint& checkpoint, const RunIdentity& run)
                     anew = "start anew: --resume_from none --overwrite_output_dir True, or another --output_dir";
   const State state = read_state(file);
   const Json now = to_json(run.options);
-  for (const auto& [name, value] : now.items()) {
+  const auto require_same = [&](const std::string& name, const Json& value) {
     const auto found = state.options.find(name);
     const nlohmann::json then = found == state.options.end() ? nlohmann::json() : found->second;
     if (!may_differ(name) && nlohmann::json(value) != then && !(name == "adapter" && same_place(value, then)) &&
@@ -227,7 +227,9 @@ void require_same_run(const FoundCheckpoint& checkpoint, const RunIdentity& run)
       fail(Exit::data, file, ": was written with --", name, " ", then.dump(), ", now it is ", value.dump(),
            "; go on with the same options, or ",
            name == "max_steps" || name == "num_train_epochs" ? training_on(checkpoint, run.options) : anew);
-  }
+  };
+  for (const char* what : {"lora", "adapter"}) require_same(what, now[what]);  // others follow from these
+  for (const auto& [name, value] : now.items()) require_same(name, value);
   if (state.rows != run.rows) fail(Exit::data, file, ": was written with other training rows; ", anew);
   if (!run.base_model.empty() && state.base_model != run.base_model)
     fail(Exit::data, file, ": was written with another base model; the files of ", run.options.model_name,

@@ -1,14 +1,13 @@
 // The steps of a run, its log lines and its checkpoints; and what is kept when a step ends with an error.
 #include <array>
 #include <chrono>
-#include <cmath>
 
 #include "mmeb/interrupt.h"
 #include "mmeb/progress.h"
 #include "mmeb/training/training_run.h"
 #include "tensor/current_error.h"
+#include "tensor/finite.h"
 #include "tensor/host_memory.h"
-#include "tensor/ops.h"
 
 namespace vlm2vec {
 namespace {
@@ -22,11 +21,10 @@ int64_t skip(TrainingRows& rows, int64_t batches) {
   return pairs;
 }
 
-// Weights and moments. Of f32 numbers the sum of squares in f64 is finite if they are.
+// Weights and moments.
 bool is_finite(const TrainerRun& run) {
-  for (const Tensor& t : {run.parameters.values(), run.optimiser.first_moment(), run.optimiser.second_moment()})
-    if (!std::isfinite(sum_of_squares(t))) return false;
-  return true;
+  return all_finite(run.parameters.values()) && all_finite(run.optimiser.first_moment()) &&
+         all_finite(run.optimiser.second_moment());
 }
 
 // What to do about too little memory, in words that follow the sentence.
