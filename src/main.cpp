@@ -3,13 +3,12 @@
 #include <malloc.h>
 
 #include <csignal>
-#include <filesystem>
 #include <iostream>
-#include <new>
 
 #include "cli/commands.h"
 #include "mmeb/shell_word.h"
 #include "tensor/cpu/simd/simd.h"
+#include "tensor/current_error.h"
 #include "tensor/parallel.h"
 
 namespace {
@@ -33,13 +32,8 @@ int main(int argc, char** argv) {
     const Exit code = vlm2vec::run_command({argv + std::min(argc, 1), argv + argc});
     std::cout.flush();
     return std::cout ? int(code) : report(Exit::resources, "standard output cannot be written; is the disk full?");
-  } catch (const vlm2vec::Error& e) {
-    return report(e.code, e.what());
-  } catch (const std::bad_alloc&) {
-    return report(Exit::resources, "out of memory; smaller batches or chunks need less");
-  } catch (const std::filesystem::filesystem_error& e) {
-    return report(Exit::resources, e.path1().string() + ": " + e.code().message());
-  } catch (const std::exception& e) {
-    return report(Exit::failed, e.what());
+  } catch (...) {
+    const vlm2vec::Error error = vlm2vec::current_error();
+    return report(error.code, error.what());
   }
 }

@@ -247,6 +247,7 @@ TEST_F(Cache, an_interrupted_evaluation_says_how_to_go_on) {
     return uintmax_t(0);
   };
   {
+    std::signal(SIGINT, SIG_DFL);  // which a shell's background job ignores
     const std::jthread user([&](const std::stop_token& over) {
       while (kept() == 0 && !over.stop_requested()) std::this_thread::sleep_for(std::chrono::microseconds(200));
       if (!over.stop_requested()) std::raise(SIGINT);

@@ -294,6 +294,7 @@ TEST_F(MiniBuild, NothingIsLeftAfterAnError) {
 
 TEST_F(MiniBuild, CtrlCLeavesNothing) {
   const TemporaryFolder folder("mini");
+  std::signal(SIGINT, SIG_DFL);  // which a shell's background job ignores
   const std::jthread user([&](const std::stop_token& over) {
     while (entries(folder) == 0 && !over.stop_requested()) std::this_thread::sleep_for(std::chrono::microseconds(200));
     if (!over.stop_requested()) std::raise(SIGINT);

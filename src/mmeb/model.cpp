@@ -2,6 +2,8 @@
 
 #include <cstdio>
 
+#include "mmeb/adapter_base.h"
+
 namespace vlm2vec {
 
 AdapterOptions adapter_options(const AdapterArguments& a) {
@@ -26,7 +28,12 @@ std::unique_ptr<Encoder> load_model(const ModelOptions& o, Device device, bool q
   if (o.adapter.empty() && (!o.use_dora || o.allow_partial_adapter || o.adapter_norms))
     fail(Exit::usage, "--use_dora, --allow_partial_adapter and --adapter_norms mean nothing without --adapter");
   auto encoder = load_encoder(o.model_name, encoder_options(o, device));
-  if (!o.adapter.empty()) load_adapter(*encoder, o.adapter, adapter_options(o), nullptr, encoder->notes);
+  if (!o.adapter.empty()) {
+    load_adapter(*encoder, o.adapter, adapter_options(o), nullptr, encoder->notes);
+    // Other results than meant, so also with --quiet.
+    if (const std::string note = other_base_note(o.model_name, o.adapter); !note.empty())
+      std::fprintf(stderr, "%s\n", note.c_str());
+  }
   if (!quiet)
     for (const std::string& note : encoder->notes) std::fprintf(stderr, "%s\n", note.c_str());
   return encoder;

@@ -68,7 +68,7 @@ struct TrainOptions : ModelOptions {
   std::vector<std::string> subset_name;
   int64_t num_sample_per_subset = 0, num_hardneg = 0;
   bool mask_duplicates = false;
-  std::string sampling, interleave_stopping_strategy = "all_exhausted";
+  std::string missing_sets = "error", sampling, interleave_stopping_strategy = "all_exhausted";
   double homogeneous_batch_size_per_device = 0;
   int64_t max_steps = 0, per_device_train_batch_size = 128, gc_q_chunk_size = 0, gc_p_chunk_size = 0;
   double num_train_epochs = 0;
@@ -77,8 +77,7 @@ struct TrainOptions : ModelOptions {
   double learning_rate = 2e-5, weight_decay = 0, adam_beta1 = 0.9, adam_beta2 = 0.999, adam_epsilon = 1e-8,
          max_grad_norm = 1;
   std::string lr_scheduler_type = "linear";
-  int64_t warmup_steps = 0;
-  double warmup_ratio = 0;
+  double warmup_steps = 0, warmup_ratio = 0;
   bool lora = false;
   int64_t lora_r = 16;
   double lora_alpha = 64, lora_dropout = 0.1;
@@ -86,6 +85,7 @@ struct TrainOptions : ModelOptions {
                                                   "q_proj",   "out_proj", "v_proj",       "gate_proj", "up_proj"};
   bool gradient_checkpointing = false, image_encoder_freeze = false;
   std::vector<std::string> freeze;
+  double save_minutes = 10;
   int64_t save_steps = 0, save_total_limit = 0, logging_steps = 1;
   std::string report_to = "none", logging_dir, run_name;
   bool overwrite_output_dir = false;
@@ -106,6 +106,8 @@ struct TrainOptions : ModelOptions {
     visit("image_dir", image_dir,
           "joined before the rows' picture paths, or a zip or tar file; zips and tars in it, its images_zip and its "
           "images are read in place (default: the folder of the rows)");
+    visit("missing_sets", missing_sets,
+          "sets of subset_name or dataset_config that have no file of rows: error stops, skip trains without them");
     visit("sampling", sampling,
           "order of rows: shuffled (VLM2Vec V1: all sets together), interleaved (V2: blocks of one set) or balanced "
           "(the set of each row drawn uniformly); default: interleaved with dataset_config, else shuffled");
@@ -137,8 +139,9 @@ struct TrainOptions : ModelOptions {
     visit("temperature", temperature, "temperature of InfoNCE, by which similarities are divided");
     visit("learning_rate", learning_rate, "highest learning rate");
     visit("lr_scheduler_type", lr_scheduler_type, "linear, cosine, constant or constant_with_warmup");
-    visit("warmup_steps", warmup_steps, "steps over which the learning rate rises from 0");
-    visit("warmup_ratio", warmup_ratio, "the same as a share of max_steps; ignored if warmup_steps is set");
+    visit("warmup_steps", warmup_steps,
+          "steps over which the learning rate rises from 0; below 1 a share of all steps, as in transformers 5");
+    visit("warmup_ratio", warmup_ratio, "the same as a share of all steps; ignored if warmup_steps is set");
     visit("weight_decay", weight_decay, "of AdamW, on all parameters but biases and norms");
     visit("adam_beta1", adam_beta1, "AdamW: decay of the mean of gradients");
     visit("adam_beta2", adam_beta2, "AdamW: decay of the mean of squared gradients");
@@ -159,9 +162,13 @@ struct TrainOptions : ModelOptions {
     visit("overwrite_output_dir", overwrite_output_dir,
           "with resume_from none: remove what an earlier run left in output_dir");
     visit("resume_from", resume_from, "auto (the latest checkpoint in output_dir, if any), none, or a step");
-    visit("save_strategy", save_strategy, "steps (a checkpoint every save_steps) or no (only when interrupted)");
-    visit("save_steps", save_steps, "a checkpoint every N steps (0: only when interrupted)");
-    visit("save_total_limit", save_total_limit, "keep the latest N checkpoints (0: all)");
+    visit("save_strategy", save_strategy,
+          "steps (checkpoints as save_minutes and save_steps say) or no (only when interrupted)");
+    visit("save_minutes", save_minutes,
+          "every N minutes a checkpoint replaces the last such one, checkpoint-latest, which the finished model replaces "
+          "(0: never)");
+    visit("save_steps", save_steps, "a checkpoint every N steps, which stays (0: none)");
+    visit("save_total_limit", save_total_limit, "keep the latest N of them (0: all)");
     visit("logging_steps", logging_steps,
           "report the mean loss every N steps: in trainer_state.json, in TensorBoard and, if stderr is a file, as a "
           "line of progress");
@@ -175,7 +182,7 @@ struct TrainOptions : ModelOptions {
 
 struct EvalOptions : ModelOptions {
   std::string dataset_name, dataset_config, data_basedir, retrieval_file, image_dir, encode_output_path,
-      embedding_cache, prompt_variants, bad_rows = "error";
+      embedding_cache, prompt_variants, bad_rows = "error", missing_sets = "error";
   int64_t num_candidates = 0;
   std::vector<std::string> subset_name;
   int64_t per_device_eval_batch_size = 32;
@@ -195,6 +202,9 @@ struct EvalOptions : ModelOptions {
     visit("image_dir", image_dir,
           "joined before the rows' picture paths, or a zip or tar file; zips and tars in it, its images_zip and its "
           "images are read in place (default: dataset_name, or the folder of retrieval_file)");
+    visit("missing_sets", missing_sets,
+          "sets of subset_name or dataset_config that have no file of rows: error stops, skip evaluates the others and "
+          "names those in summary.json");
     visit("num_candidates", num_candidates,
           "limit or extend every query's candidates to N, sampled from its row, then from the whole set (not for "
           "classification). 0: as in the data");

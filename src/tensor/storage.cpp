@@ -7,7 +7,8 @@
 #include <mutex>
 
 #include "tensor/block_pool.h"
-#include "tensor/error.h"
+#include "tensor/current_error.h"
+#include "tensor/host_memory.h"
 
 namespace vlm2vec {
 namespace {
@@ -88,7 +89,8 @@ Storage::Storage(int64_t bytes, Device device) : bytes(bytes), device(device) {
   dry = dry_run;
   data = dry ? map_nothing(bytes) : p.take(bytes);
   if (!data)
-    fail(Exit::resources, "out of memory: ", bytes, " bytes wanted, ", p.statistics.live_bytes, " in use by tensors");
+    throw OutOfMemory(
+        sentence("out of memory: needed ", in_bytes(bytes), " more, tensors hold ", in_bytes(p.statistics.live_bytes)));
   p.statistics.live_bytes += bytes;
   p.statistics.peak_bytes = std::max(p.statistics.peak_bytes, p.statistics.live_bytes);
 }

@@ -101,7 +101,7 @@ void check_subset_name(const std::string& name, const std::vector<std::string>& 
 }
 
 std::vector<std::string> list_subsets(const fs::path& folder, const std::string& file,
-                                      const std::vector<std::string>& wanted) {
+                                      const std::vector<std::string>& wanted, bool may_be_missing) {
   for (const std::string& name : wanted)
     if (std::count(wanted.begin(), wanted.end(), name) > 1)
       fail(Exit::usage, "--subset_name: ", name, " is named twice");
@@ -113,24 +113,60 @@ std::vector<std::string> list_subsets(const fs::path& folder, const std::string&
     if (!row_files(entry.path() / file).empty()) found.push_back(entry.path().filename().string());
   std::sort(found.begin(), found.end());
   if (found.empty()) fail(Exit::data, folder.string(), ": no subset folder with ", file, " or its Parquet files in it");
-  for (const std::string& name : wanted) check_subset_name(name, found, folder, file);
+  if (!may_be_missing)
+    for (const std::string& name : wanted) check_subset_name(name, found, folder, file);
   return wanted.empty() ? found : wanted;
 }
 
 std::vector<TrainSource> train_folder(const fs::path& folder, const std::vector<std::string>& subsets,
-                                      const std::string& split) {
+                                      const std::string& split, bool may_be_missing) {
   std::vector<TrainSource> sources;
-  for (const std::string& name : list_subsets(folder, split + ".jsonl", subsets))
+  for (const std::string& name : list_subsets(folder, split + ".jsonl", subsets, may_be_missing))
     sources.push_back({name, split_file(folder / name, split), folder});
   return sources;
 }
 
 std::vector<EvalSource> eval_folder(const fs::path& folder, const std::vector<std::string>& subsets,
-                                    const fs::path& image_dir) {
+                                    const fs::path& image_dir, bool may_be_missing) {
   std::vector<EvalSource> sources;
-  for (const std::string& name : list_subsets(folder, "test.jsonl", subsets))
+  for (const std::string& name : list_subsets(folder, "test.jsonl", subsets, may_be_missing))
     sources.push_back({name, split_file(folder / name, "test"), image_dir.empty() ? folder : image_dir});
   return sources;
+}
+
+namespace {
+
+template <class Source>
+std::vector<std::string> leave_out(std::vector<Source>& sources, bool skip) {
+  std::vector<std::string> missing;
+  const auto has_no_rows = [](const Source& source) { return row_files(source.file).empty(); };
+  for (const Source& source : sources)
+    if (has_no_rows(source)) missing.push_back(source.name);
+  if (missing.empty()) return missing;
+  const Source& first = *std::ranges::find_if(sources, has_no_rows);
+  if (!skip || missing.size() == sources.size())
+    fail(Exit::data, first.file.string(), ": no such file, and no Parquet file in its place; of ", sources.size(),
+         " sets ", missing.size(), missing.size() == 1 ? " has" : " have", " no rows",
+         skip ? "" : " (--missing_sets skip goes on without them)");
+  std::erase_if(sources, has_no_rows);
+  return missing;
+}
+
+}  // namespace
+
+std::vector<std::string> leave_out_missing(std::vector<TrainSource>& sources, bool skip) {
+  return leave_out(sources, skip);
+}
+std::vector<std::string> leave_out_missing(std::vector<EvalSource>& sources, bool skip) {
+  return leave_out(sources, skip);
+}
+
+std::string missing_sets_note(const std::string& command, const std::vector<std::string>& sets) {
+  std::string names;
+  for (const std::string& set : sets) names += (names.empty() ? "" : ", ") + set;
+  if (sets.empty()) return "";
+  return sentence(command, ": ", sets.size(), sets.size() == 1 ? " set has" : " sets have", " no rows and ",
+                  sets.size() == 1 ? "is" : "are", " left out: ", names);
 }
 
 EncoderInput encoder_input(const Side& side, const std::string& image_token, const Pictures& image_dir, uint64_t key) {

@@ -51,19 +51,27 @@ struct EvalSource {
 TrainRows read_train_rows(const std::filesystem::path& file, int64_t limit = 0, bool negatives = false);
 // The sets in this order, several at a time.
 std::vector<TrainSet> read_train_sets(const std::vector<TrainSource>& sources, bool negatives = false);
-// The sets of a folder such as MMEB-train, all or those named, with the rows of a split.
+// The sets of a folder such as MMEB-train, all or those named, with the rows of a split. Of those named all must have
+// rows, unless they `may_be_missing`: then leave_out_missing() is to follow.
 std::vector<TrainSource> train_folder(const std::filesystem::path& folder, const std::vector<std::string>& subsets = {},
-                                      const std::string& split = "original");
+                                      const std::string& split = "original", bool may_be_missing = false);
 std::vector<EvalRow> read_eval_rows(const std::filesystem::path& file, int64_t limit = 0);
 void read_eval_rows(const std::filesystem::path& file, const std::function<void(const EvalRow& row)>& row,
                     int64_t limit = 0);
 // The sets of a folder such as MMEB-eval, all or those named; their pictures in `image_dir`, or if empty the folder.
 std::vector<EvalSource> eval_folder(const std::filesystem::path& folder, const std::vector<std::string>& subsets = {},
-                                    const std::filesystem::path& image_dir = {});
+                                    const std::filesystem::path& image_dir = {}, bool may_be_missing = false);
+
+// Removes the sources that have no file of rows and gives their names. Exit::data if none is left, or one is missing
+// and `skip`, --missing_sets skip, is not wanted.
+std::vector<std::string> leave_out_missing(std::vector<TrainSource>& sources, bool skip);
+std::vector<std::string> leave_out_missing(std::vector<EvalSource>& sources, bool skip);
+// "train: 2 sets have no rows and are left out: A, B"; empty without sets.
+std::string missing_sets_note(const std::string& command, const std::vector<std::string>& sets);
 
 // The subsets of a folder in alphabetical order, or those named: the folders with rows for `file` (row_files.h).
 std::vector<std::string> list_subsets(const std::filesystem::path& folder, const std::string& file,
-                                      const std::vector<std::string>& wanted);
+                                      const std::vector<std::string>& wanted, bool may_be_missing = false);
 // Exit::usage with the nearest name if `name` is none of the subsets `known` that the folder has with rows for `file`.
 void check_subset_name(const std::string& name, const std::vector<std::string>& known,
                        const std::filesystem::path& folder, const std::string& file);

@@ -170,6 +170,7 @@ std::string summary_json(const Summary& s) {
   }
   json["datasets"] = sets;
   json["precision"] = s.precision;
+  if (!s.missing_sets.empty()) json["missing_sets"] = s.missing_sets;
   if (!s.model_sha256.empty()) json["model_sha256"] = s.model_sha256;
   json["options"] = Json::parse(s.options);
   return json.dump(2) + "\n";
@@ -197,6 +198,8 @@ Summary read_summary(const fs::path& folder) {
   Summary summary = summarise(std::move(scores), tasks);
   summary.precision = fields.need<std::string>("precision");
   summary.model_sha256 = fields.get("model_sha256", std::string());
+  for (const Json& set : fields.get("missing_sets", Json(Json::array())))
+    if (set.is_string()) summary.missing_sets.push_back(set);
   const Json options = fields.get("options", Json(Json::object()));
   const Fields known(options, file.string() + ": options");
   EvalOptions().fields([&](const char* name, const auto& value, const char*) { known.get(name, Json(value)); });

@@ -34,6 +34,7 @@ MemoryPlan plan_memory(TrainOptions o, const TrainingRows& rows, const std::opti
   plan.masters = parameters.values().bytes();
   plan.gradients = parameters.gradients().bytes();
   plan.optimiser = optimiser.first_moment().bytes() + optimiser.second_moment().bytes();
+  plan.disk = plan_disk(o, checkpoint ? checkpoint->step : 0, model, optimiser);
   const int64_t held = memory_statistics().live_bytes;
   plan.weights = held - plan.masters - plan.gradients - plan.optimiser;
 
@@ -92,18 +93,33 @@ std::string MemoryPlan::table() const {
   line(sentence("beside it, work space of ", work_space / kSimdScratchBytes, " threads"), work_space);
   line("in all, beside the program itself", total());
   if (mapped > 0) line("not counted, weights read from their file", mapped);
+  line("on the disk, the model", disk.model);
+  line("on the disk, a checkpoint", disk.checkpoint);
+  line("on the disk, all together at most", disk.most);
   return text;
 }
 
 std::string MemoryPlan::json() const {
   const HostMemory memory = host_memory();
-  return nlohmann::ordered_json{
-      {"weights", weights},       {"trained_weights", masters},       {"gradients", gradients},
-      {"optimiser", optimiser},   {"embeddings", embeddings},         {"kept_chunks", kept},
-      {"largest_chunk", chunk},   {"largest_chunk_rows", chunk_rows}, {"predicted_peak", peak},
-      {"mapped_weights", mapped}, {"decoded_pictures", pictures},     {"rows", rows},
-      {"work_space", work_space}, {"predicted_total", total()},       {"available", memory.available},
-      {"total", memory.total}}
+  return nlohmann::ordered_json{{"weights", weights},
+                                {"trained_weights", masters},
+                                {"gradients", gradients},
+                                {"optimiser", optimiser},
+                                {"embeddings", embeddings},
+                                {"kept_chunks", kept},
+                                {"largest_chunk", chunk},
+                                {"largest_chunk_rows", chunk_rows},
+                                {"predicted_peak", peak},
+                                {"mapped_weights", mapped},
+                                {"decoded_pictures", pictures},
+                                {"rows", rows},
+                                {"work_space", work_space},
+                                {"predicted_total", total()},
+                                {"disk_model", disk.model},
+                                {"disk_checkpoint", disk.checkpoint},
+                                {"disk_most", disk.most},
+                                {"available", memory.available},
+                                {"total", memory.total}}
       .dump();
 }
 

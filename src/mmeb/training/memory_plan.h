@@ -3,7 +3,7 @@
 #pragma once
 #include <string>
 
-#include "mmeb/training/checkpoint.h"
+#include "mmeb/training/disk_plan.h"
 #include "mmeb/training/training_rows.h"
 #include "tensor/host_memory.h"
 
@@ -23,6 +23,8 @@ struct MemoryPlan {
   int64_t pictures = 0;    // kept decoded, kImageCacheBytes at most
   int64_t rows = 0;        // the texts of the training rows
   int64_t work_space = 0;  // of the threads
+
+  DiskPlan disk;           // beside memory
 
   // What the process will take, but for the program itself and weights that lie mapped in their file.
   int64_t total() const { return peak + pictures + rows + work_space; }
