@@ -2,6 +2,8 @@
 
 #include <cstdio>
 
+#include "vlm/positions.h"
+
 namespace vlm2vec {
 
 AdapterOptions adapter_options(const AdapterArguments& a) {
@@ -11,6 +13,7 @@ AdapterOptions adapter_options(const AdapterArguments& a) {
 EncoderOptions encoder_options(const ModelOptions& o, Device device) {
   if (o.precision != "f32" && o.precision != "bf16")
     fail(Exit::usage, "--precision: got \"", o.precision, "\", expected f32 or bf16");
+  if (!o.image_positions.empty()) parse_image_positions(o.image_positions);
   if (o.max_len < 0 || o.resize_min_pixels < 0 || o.resize_max_pixels < 0)
     fail(Exit::usage, "--max_len, --resize_min_pixels and --resize_max_pixels cannot be negative");
   return {.device = device,
@@ -18,6 +21,7 @@ EncoderOptions encoder_options(const ModelOptions& o, Device device) {
           .min_pixels = o.resize_min_pixels,
           .max_pixels = o.resize_max_pixels,
           .max_len = o.max_len,
+          .image_positions = o.image_positions,
           .image_resolution = o.image_resolution};
 }
 
@@ -29,10 +33,15 @@ std::unique_ptr<Encoder> load_model(const ModelOptions& o, Device device, bool q
   auto encoder = load_encoder(folder, encoder_options(o, device));
   if (o.adapter.empty() && !folder.adapter.empty())
     encoder->notes.push_back(o.model_name + ": the adapter beside the weights is applied");
-  if (!folder.adapter.empty()) load_adapter(*encoder, folder.adapter, adapter_options(o), nullptr, encoder->notes);
+  if (!folder.adapter.empty())
+    print_warning(load_adapter(*encoder, folder.adapter, adapter_options(o), nullptr, encoder->notes));
   if (!quiet)
     for (const std::string& note : encoder->notes) std::fprintf(stderr, "%s\n", note.c_str());
   return encoder;
+}
+
+void print_warning(const AttachedLora& lora) {
+  if (!lora.warning.empty()) std::fprintf(stderr, "%s\n", lora.warning.c_str());
 }
 
 }  // namespace vlm2vec

@@ -24,7 +24,7 @@ struct AdapterArguments {
 
 // Which model, and how it reads a row.
 struct ModelOptions : AdapterArguments {
-  std::string model_name, precision = "f32", image_resolution;
+  std::string model_name, precision = "f32", image_resolution, image_positions;
   int64_t max_len = 0, resize_min_pixels = 0, resize_max_pixels = 0;
 
   template <class Visit>
@@ -40,6 +40,10 @@ struct ModelOptions : AdapterArguments {
         "image_resolution", image_resolution,
         "VLM2Vec V1's route: pictures are resized in the file's own mode to 1344x1344 (high), 672x672 (mid), 128x128 "
         "(low) or, with another word, to 1344x1344 where a side is longer, before all else (absent: V2's, RGB first)");
+    visit("image_positions", image_positions,
+          "positions of a picture that no <|vision_start|> opens, as in VLM2Vec's prompts: 1d, counted like text "
+          "(VLM2Vec, transformers up to 5.2), or 3d, by row and column (transformers since 5.3); absent: what the "
+          "model was trained with, else 1d");
     visit("resize_min_pixels", resize_min_pixels,
           "smaller pictures are enlarged to this area (0: preprocessor_config.json)");
     visit("resize_max_pixels", resize_max_pixels,
@@ -69,6 +73,7 @@ struct TrainOptions : ModelOptions {
   double lora_alpha = 64, lora_dropout = 0.1;
   std::vector<std::string> lora_target_modules = {"qkv_proj", "o_proj",   "gate_up_proj", "down_proj", "k_proj",
                                                   "q_proj",   "out_proj", "v_proj",       "gate_proj", "up_proj"};
+  std::string adapter_names = "hub";
   bool gradient_checkpointing = false, image_encoder_freeze = false;
   std::vector<std::string> freeze;
   int64_t save_steps = 0, save_total_limit = 0, logging_steps = 1;
@@ -132,7 +137,11 @@ struct TrainOptions : ModelOptions {
     visit("lora_r", lora_r, "rank");
     visit("lora_alpha", lora_alpha, "the adapter's output is scaled by alpha / r");
     visit("lora_dropout", lora_dropout, "dropout before the adapter");
-    visit("lora_target_modules", lora_target_modules, "names of the layers that get an adapter");
+    visit("lora_target_modules", lora_target_modules,
+          "names of the layers that get an adapter, or all-linear: all linear layers, also of the image encoder");
+    visit("adapter_names", adapter_names,
+          "names in the saved adapter: hub (model.language_model.layers, for PEFT with transformers since 4.52) or "
+          "official (model.layers, for VLM2Vec's own model class and older transformers); both are read");
     visit("gradient_checkpointing", gradient_checkpointing, "keep one activation per layer, compute the others again");
     visit("image_encoder_freeze", image_encoder_freeze, "do not train the image encoder: --freeze visual");
     visit("freeze", freeze,

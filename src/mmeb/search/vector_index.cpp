@@ -50,7 +50,9 @@ VectorIndex open_index(const fs::path& vectors) {
     VectorOrigin& origin = index.origin;
     origin.prompt = how.at("prompt");
     origin.model_sha256 = how.at("model_sha256");
-    origin.model.fields([&](const char* name, auto& value, const char*) {
+    origin.model.image_positions = "1d";  // of files from before there was a choice
+    origin.model.fields([&](const std::string& name, auto& value, const char*) {
+      if (name == "image_positions" && !how.contains(name)) return;
       value = how.at(name).template get<std::remove_reference_t<decltype(value)>>();
     });
     if (how.contains("input")) {

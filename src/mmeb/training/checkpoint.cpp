@@ -43,6 +43,7 @@ bool may_differ(const std::string& name) {
                                               "save_strategy",
                                               "overwrite_output_dir",
                                               "logging_dir",
+                                              "adapter_names",
                                               "run_name",
                                               "gc_q_chunk_size",
                                               "gc_p_chunk_size",
@@ -113,7 +114,7 @@ bool has_weights(const fs::path& folder) {
 
 void save_model(const TrainedModel& model, const fs::path& folder) {
   if (model.lora) {
-    save_adapter(*model.lora, folder, model.base_model);
+    save_adapter(*model.lora, folder, model.base_model, model.adapter_names);
     model.encoder->write_adapter_files(folder);
     return;
   }
@@ -177,9 +178,10 @@ void require_same_run(const FoundCheckpoint& checkpoint, const RunIdentity& run)
     fail(Exit::data, file, ": was written with another base model; ", run.options.model_name, " has other files now; ",
          anew);
   const Json now = to_json(run.options);
+  const nlohmann::json standard = to_json({});  // of options that the run did not have yet
   for (const auto& [name, value] : now.items()) {
     const auto found = state.options.find(name);
-    const nlohmann::json then = found == state.options.end() ? nlohmann::json() : found->second;
+    const nlohmann::json then = found == state.options.end() ? standard[name] : found->second;
     if (!may_differ(name) && nlohmann::json(value) != then && !same_place(name, value, then) &&
         !(name == "bad_rows" && value == "skip"))  // until now no row was bad
       fail(Exit::data, file, ": was written with --", name, " ", then.dump(), ", now it is ", value.dump(),

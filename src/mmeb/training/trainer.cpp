@@ -153,6 +153,7 @@ TrainResult train(TrainOptions o, Device device, bool quiet) {
   TrainingLog log(o, first, rows.epochs());
   BadRows bad_rows(o.output_dir, first > 0);
   begin_run(run, checkpoint.has_value());
+  if (model.lora) print_warning(*model.lora);
   if (!quiet) {
     for (const std::string& note : notes) std::fprintf(stderr, "%s\n", note.c_str());
     if (const std::string note = rows.note(); !note.empty()) std::fprintf(stderr, "%s\n", note.c_str());
