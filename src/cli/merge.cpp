@@ -53,6 +53,7 @@ Exit run_merge(const Command& command, const Arguments& arguments) {
   AttachedLora lora;
   if (!model.adapter.empty())
     lora = load_adapter(*encoder, model.adapter, adapter_options(adapter), nullptr, encoder->notes);
+  print_warning(lora);
   std::set<std::string> replaceable = configuration_files();
   for (const fs::path& file : model.weights) replaceable.insert(file.filename());
   replaceable.insert({kWeightsFile, kWeightsIndex});

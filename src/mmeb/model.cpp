@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "mmeb/adapter_base.h"
+#include "vlm/positions.h"
 
 namespace vlm2vec {
 
@@ -13,6 +14,7 @@ AdapterOptions adapter_options(const AdapterArguments& a) {
 EncoderOptions encoder_options(const ModelOptions& o, Device device) {
   if (o.precision != "f32" && o.precision != "bf16")
     fail(Exit::usage, "--precision: got \"", o.precision, "\", expected f32 or bf16");
+  if (!o.image_positions.empty()) parse_image_positions(o.image_positions);
   if (o.max_len < 0 || o.resize_min_pixels < 0 || o.resize_max_pixels < 0)
     fail(Exit::usage, "--max_len, --resize_min_pixels and --resize_max_pixels cannot be negative");
   return {.device = device,
@@ -20,6 +22,7 @@ EncoderOptions encoder_options(const ModelOptions& o, Device device) {
           .min_pixels = o.resize_min_pixels,
           .max_pixels = o.resize_max_pixels,
           .max_len = o.max_len,
+          .image_positions = o.image_positions,
           .image_resolution = o.image_resolution,
           .exif = o.exif};
 }
@@ -33,7 +36,7 @@ std::unique_ptr<Encoder> load_model(const ModelOptions& o, Device device, bool q
   if (o.adapter.empty() && !folder.adapter.empty())
     encoder->notes.push_back(o.model_name + ": the adapter beside the weights is applied");
   if (!folder.adapter.empty()) {
-    load_adapter(*encoder, folder.adapter, adapter_options(o), nullptr, encoder->notes);
+    print_warning(load_adapter(*encoder, folder.adapter, adapter_options(o), nullptr, encoder->notes));
     // Other results than meant, so also with --quiet.
     if (const std::string note = other_base_note(o.model_name, folder.adapter); !note.empty())
       std::fprintf(stderr, "%s\n", note.c_str());
@@ -41,6 +44,10 @@ std::unique_ptr<Encoder> load_model(const ModelOptions& o, Device device, bool q
   if (!quiet)
     for (const std::string& note : encoder->notes) std::fprintf(stderr, "%s\n", note.c_str());
   return encoder;
+}
+
+void print_warning(const AttachedLora& lora) {
+  if (!lora.warning.empty()) std::fprintf(stderr, "%s\n", lora.warning.c_str());
 }
 
 }  // namespace vlm2vec

@@ -30,7 +30,7 @@ struct AdapterArguments {
 
 // Which model, and how it reads a row.
 struct ModelOptions : AdapterArguments {
-  std::string model_name, precision = "f32", image_resolution;
+  std::string model_name, precision = "f32", image_resolution, image_positions;
   int64_t max_len = 0, resize_min_pixels = 0, resize_max_pixels = 0;
   bool exif = false;
 
@@ -49,6 +49,10 @@ struct ModelOptions : AdapterArguments {
     visit("max_len", max_len,
           "most tokens of a row, pictures included; text beyond is cut off, pictures never (0: no limit)");
     section(visit, "Pictures");
+    visit("image_positions", image_positions,
+          "positions of a picture that no <|vision_start|> opens, as in VLM2Vec's prompts: 1d, counted like text "
+          "(VLM2Vec, transformers up to 5.2), or 3d, by row and column (transformers since 5.3); default: what the "
+          "model was trained with, else 1d");
     visit("image_resolution", image_resolution,
           "VLM2Vec V1's route: first resize pictures in the file's own mode, to 1344x1344 (high), 672x672 (mid) or "
           "128x128 (low); another word: to 1344x1344 those with a longer side (default: V2's route, RGB first)");
@@ -83,6 +87,7 @@ struct TrainOptions : ModelOptions {
   double lora_alpha = 64, lora_dropout = 0.1;
   std::vector<std::string> lora_target_modules = {"qkv_proj", "o_proj",   "gate_up_proj", "down_proj", "k_proj",
                                                   "q_proj",   "out_proj", "v_proj",       "gate_proj", "up_proj"};
+  std::string adapter_names = "hub";
   bool gradient_checkpointing = false, image_encoder_freeze = false;
   std::vector<std::string> freeze;
   double save_minutes = 10;
@@ -153,7 +158,11 @@ struct TrainOptions : ModelOptions {
     visit("lora_r", lora_r, "rank of the adapters");
     visit("lora_alpha", lora_alpha, "the adapter's output is scaled by alpha / r");
     visit("lora_dropout", lora_dropout, "dropout before the adapter");
-    visit("lora_target_modules", lora_target_modules, "names of the layers that get an adapter");
+    visit("lora_target_modules", lora_target_modules,
+          "names of the layers that get an adapter, or all-linear: all linear layers, also of the image encoder");
+    visit("adapter_names", adapter_names,
+          "names in the saved adapter: hub (model.language_model.layers, for PEFT with transformers since 4.52) or "
+          "official (model.layers, for VLM2Vec's own model class and older transformers); both are read");
     visit("image_encoder_freeze", image_encoder_freeze, "do not train the image encoder: the same as freeze visual");
     visit("freeze", freeze,
           "do not train parameters whose Hugging Face names begin with: model.embed_tokens visual.blocks.0");

@@ -83,6 +83,7 @@ struct Encoder : Module {
   // rotated; empty: there were none.
   virtual std::string picture_note() const = 0;
 
+  std::string image_positions = "1d";  // or 3d: of pictures that no <|vision_start|> opens (positions.h)
   std::vector<std::string> notes;  // for the user: what of the checkpoint is not used, and why
   DropoutState dropout;
   Trace trace;  // empty: none
@@ -96,6 +97,7 @@ struct EncoderOptions {
   bool bf16 = false;                       // products with weights in bf16, sums in f32
   int64_t min_pixels = 0, max_pixels = 0;  // bounds of a picture's area; 0: those of the processor's file
   int64_t max_len = 0;                     // tokens of a row, pictures included; what is beyond is cut off; 0: no limit
+  std::string image_positions = "";        // 1d or 3d; empty: what the model was trained with, else 1d
   std::string image_resolution = "";       // VLM2Vec V1's high, mid, low or another word; empty: V2's route
   bool exif = false;                       // turn pictures upright by their EXIF orientation
   bool load_weights = true;                // false: the parameters are left for the caller to fill

@@ -19,6 +19,8 @@ struct ProcessorConfig {
   std::array<double, 3> mean = {0.48145466, 0.4578275, 0.40821073};  // CLIP's
   std::array<double, 3> std = {0.26862954, 0.26130258, 0.27577711};
 
+  // 1d or 3d: what the model was trained with (positions.h), which only this program writes; empty: not said.
+  std::string image_positions = "";
   // Of no file: V1's --image_resolution (high, mid, low or another word); empty: VLM2Vec V2, which converts first.
   std::string image_resolution = "";
   bool exif = false;  // turn pictures upright first; the official code does not
@@ -41,7 +43,7 @@ std::filesystem::path processor_file(const std::filesystem::path& folder);
 // A folder's processor files, by name and content, as transformers 4 and 5 read them alike: all in
 // preprocessor_config.json, and nothing nested in processor_config.json, from which 4.52 cannot make a processor.
 // `known` are the files that are there, `used` is the name of the one that counts; moved: `config` has other bounds
-// than that one. Files that are so already stay as they are.
+// than that one; image_positions are the config's. Files that are so already stay as they are.
 using TextFiles = std::map<std::string, std::string>;
 TextFiles portable_processor_files(const TextFiles& known, const std::string& used, const ProcessorConfig& config,
                                    bool moved);

@@ -50,6 +50,9 @@ ProcessorConfig parse_processor(const json& file) {
   config.max_pixels = bound(file, "max_pixels", "longest_edge", config.max_pixels);
   config.mean = file.value("image_mean", config.mean);
   config.std = file.value("image_std", config.std);
+  config.image_positions = file.value("image_positions", "");
+  if (const std::string& word = config.image_positions; !word.empty() && word != "1d" && word != "3d")
+    fail(Exit::data, "image_positions is ", json(word), ", expected 1d or 3d");
   if (config.patch_size < 1 || config.temporal_patch_size < 1 || config.merge_size < 1)
     fail(Exit::data, "patch_size, temporal_patch_size and merge_size must be positive");
   for (const double std : config.std)
@@ -119,6 +122,10 @@ TextFiles portable_processor_files(const TextFiles& known, const std::string& us
     image["min_pixels"] = config.min_pixels, image["max_pixels"] = config.max_pixels;
     image["size"] = {{"shortest_edge", config.min_pixels}, {"longest_edge", config.max_pixels}};
     image["processor_class"] = content.value("processor_class", "Qwen2VLProcessor");
+    files[kFlat] = text_of(image);
+  }
+  if (image.value("image_positions", "") != config.image_positions) {
+    image["image_positions"] = config.image_positions;
     files[kFlat] = text_of(image);
   }
   if (!known.contains(kNested)) return files;

@@ -6,6 +6,7 @@
 #include "vlm/encoder.h"
 #include "vlm/image_cache.h"
 #include "vlm/model_folder.h"
+#include "vlm/positions.h"
 #include "vlm/processor.h"
 #include "vlm/tokenizer.h"
 
@@ -122,6 +123,7 @@ class Qwen2Vl : public Encoder {
   Var forward(const Qwen2VlBatch& batch, const Var& words, const Var& patches);
   void trace_inputs(const Qwen2VlBatch& batch) const;
   bool take_bounds(const std::filesystem::path& file, const EncoderOptions& options);
+  void take_positions(const std::filesystem::path& file, const EncoderOptions& options);
   void keep_configuration(const ModelFolder& folder, bool moved);
   Qwen2VlConfig config_;
   ProcessorConfig processor_;
@@ -130,6 +132,7 @@ class Qwen2Vl : public Encoder {
   Device device_;
   DType dtype_;  // of activations
   int64_t max_len_;
+  ImagePositions image_positions_ = ImagePositions::opened;
   bool gradient_checkpointing_ = false;
   std::shared_ptr<ImageCache> images_;
   TextFiles configuration_;

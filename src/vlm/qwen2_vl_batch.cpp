@@ -55,6 +55,7 @@ Qwen2Vl::Qwen2Vl(const ModelFolder& folder, const EncoderOptions& options)
          tokenizer_folder, " has no added token of that id; do the two belong together?");
   image_token_ = tokenizer_.token(config_.image_token_id);
   notes = folder.notes;
+  take_positions(folder.processor, options);
   keep_configuration(folder, take_bounds(folder.processor, options));
   processor_.image_resolution = options.image_resolution;
   processor_.exif = options.exif;
@@ -88,6 +89,17 @@ bool Qwen2Vl::take_bounds(const std::filesystem::path& file, const EncoderOption
          : max_given            ? sentence("give --resize_min_pixels too, at most ", processor_.max_pixels)
                                 : sentence("give --resize_max_pixels too, at least ", processor_.min_pixels));
   return processor_.min_pixels != min_in_file || processor_.max_pixels != max_in_file;
+}
+
+// The option must not contradict what the model was trained with.
+void Qwen2Vl::take_positions(const std::filesystem::path& file, const EncoderOptions& options) {
+  std::string& kept = processor_.image_positions;
+  if (!options.image_positions.empty() && !kept.empty() && kept != options.image_positions)
+    fail(Exit::usage, "--image_positions ", options.image_positions, ": ", file.string(),
+         " says that the model was trained with ", kept, "; leave the option out, or take image_positions out of the file");
+  if (!options.image_positions.empty()) kept = options.image_positions;
+  if (!kept.empty()) image_positions = kept;
+  image_positions_ = parse_image_positions(image_positions);
 }
 
 // The files of configuration, with the bounds that were asked for.
@@ -185,7 +197,7 @@ std::unique_ptr<Batch> Qwen2Vl::prepare(std::span<const EncoderInput> rows) {
       batch->cut.push_back(size_t(&row - rows.data()));
     }
     const std::vector<int32_t> place =
-        mrope_positions(expanded, own, config_.vision_start_token_id, config_.image_token_id, merge);
+        mrope_positions(expanded, own, config_.vision_start_token_id, config_.image_token_id, merge, image_positions_);
     const size_t n = expanded.size();
     uint64_t patches = 0, merged = 0;
     for (const Grid& g : own)

@@ -69,6 +69,7 @@ VectorIndex open_index(const fs::path& vectors) {
     VectorOrigin& origin = index.origin;
     origin.prompt = how.at("prompt");
     origin.model_sha256 = how.at("model_sha256");
+    origin.model.image_positions = "1d";  // of files from before there was a choice
     origin.model.fields([&](const char* name, auto& value, const char*) {
       value = how.value(name, value);  // an option that came later had its default
     });

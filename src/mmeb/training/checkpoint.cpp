@@ -45,6 +45,7 @@ bool may_differ(const std::string& name) {
                                               "save_strategy",
                                               "overwrite_output_dir",
                                               "logging_dir",
+                                              "adapter_names",
                                               "run_name",
                                               "gc_q_chunk_size",
                                               "gc_p_chunk_size",
@@ -139,7 +140,7 @@ bool has_weights(const fs::path& folder) {
 
 void save_model(const TrainedModel& model, const fs::path& folder) {
   if (model.lora) {
-    save_adapter(*model.lora, folder, model.base_model);
+    save_adapter(*model.lora, folder, model.base_model, model.adapter_names);
     model.encoder->write_adapter_files(folder);
     return;
   }

@@ -18,6 +18,7 @@ struct TrainedModel {
   std::unique_ptr<Encoder> encoder;
   std::optional<AttachedLora> lora;
   std::string base_model;
+  Spelling adapter_names = Spelling::hub;
   bool bf16_storage = false;  // of trained weights: the whole model is trained with --precision bf16
   bool has_dropout() const { return lora && lora->config.dropout > 0; }
 };

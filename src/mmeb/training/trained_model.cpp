@@ -9,6 +9,13 @@
 namespace vlm2vec {
 namespace {
 
+LoraConfig lora_config(const TrainOptions& o) {
+  LoraConfig config{int(o.lora_r), o.lora_alpha, o.lora_dropout, o.lora_target_modules, o.use_dora};
+  if (config.target_modules.size() == 1 && is_all_linear(config.target_modules[0]))
+    config.target_modules.clear(), config.target_pattern = kAllLinear;
+  return config;
+}
+
 constexpr const char* kImageEncoder = "visual";  // the module of Qwen2-VL
 
 // "visual.blocks.1" means visual.blocks.1.attn.qkv.weight, and not visual.blocks.10.
@@ -40,7 +47,11 @@ TrainedModel load_trained_model(TrainOptions& o, const std::optional<FoundCheckp
          ", or merge the two first and train that: vlm2vec merge --model_name ", o.model_name, " --adapter ",
          o.model_name, " --output_dir MERGED");
   if (!checkpoint) folder.require_one_adapter();
-  TrainedModel model{load_encoder(folder, encoder_options), {}, o.model_name, o.precision == "bf16" && !adapters};
+  EncoderOptions options = encoder_options;  // with the positions that the trained model will say
+  if (options.image_positions.empty()) options.image_positions = ProcessorConfig::read(folder.processor).image_positions;
+  if (options.image_positions.empty()) options.image_positions = "1d";
+  TrainedModel model{load_encoder(folder, options), {}, o.model_name, spelling_of(o.adapter_names),
+                     o.precision == "bf16" && !adapters};
   Encoder& encoder = *model.encoder;
   encoder.set_gradient_checkpointing(o.gradient_checkpointing);
   notes = encoder.notes;
@@ -52,8 +63,7 @@ TrainedModel load_trained_model(TrainOptions& o, const std::optional<FoundCheckp
     o.lora_target_modules = own.target_pattern.empty() ? own.target_modules : std::vector{own.target_pattern},
     o.use_dora = own.use_dora;
   } else {
-    model.lora = attach_lora(encoder, {int(o.lora_r), o.lora_alpha, o.lora_dropout, o.lora_target_modules, o.use_dora},
-                             &encoder.dropout);
+    model.lora = attach_lora(encoder, lora_config(o), &encoder.dropout);
     model.lora->initialise(o.seed);
     const bool chosen = o.lora_target_modules != TrainOptions().lora_target_modules;  // the default fits many models
     if (const std::string note = model.lora->unmatched_note(); chosen && !note.empty()) notes.push_back(note);

@@ -94,6 +94,7 @@ std::unique_ptr<TrainerRun> prepare_run(TrainOptions o, Device device, bool quie
   run->bad_rows.emplace(o.output_dir, run->first > 0);
   begin_run(identity, run->first);
   run->lock = std::move(lock);
+  if (run->model.lora) print_warning(*run->model.lora);
   for (const std::string& note : notes) say(note);
   say(run->rows.note());
   const std::string from = run->first ? sentence(", going on after step ", run->first) : "";

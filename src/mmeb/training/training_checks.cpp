@@ -1,5 +1,6 @@
 #include "mmeb/training/training_checks.h"
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 
@@ -69,9 +70,12 @@ void check_options(const TrainOptions& o) {
   const TrainOptions standard;
   const bool shaped = o.lora_r != standard.lora_r || o.lora_alpha != standard.lora_alpha ||
                       o.lora_dropout != standard.lora_dropout || o.lora_target_modules != standard.lora_target_modules;
-  usage(adapters || !(shaped || o.use_dora != standard.use_dora),
-        "train: --lora_r, --lora_alpha, --lora_dropout, --lora_target_modules and --use_dora mean nothing without "
-        "--lora True");
+  usage(adapters || !(shaped || o.use_dora != standard.use_dora || o.adapter_names != standard.adapter_names),
+        "train: --lora_r, --lora_alpha, --lora_dropout, --lora_target_modules, --use_dora and --adapter_names mean "
+        "nothing without --lora True");
+  usage(o.lora_target_modules.size() == 1 || std::ranges::none_of(o.lora_target_modules, is_all_linear),
+        "train: --lora_target_modules all-linear means all linear layers and stands alone; leave out the other names");
+  spelling_of(o.adapter_names);
   usage(o.adapter.empty() || !shaped,
         "train: --lora_r, --lora_alpha, --lora_dropout and --lora_target_modules are those of the --adapter's folder");
   usage(o.batches.empty() || o.per_device_train_batch_size == standard.per_device_train_batch_size,
