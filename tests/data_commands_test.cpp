@@ -85,7 +85,7 @@ TEST_F(Data, CheckFindsEveryFault) {
   EXPECT_EQ(b.at("problems").size(), 4u);
   EXPECT_TRUE(has(bad.err, "bad/none.png: no such file; row 3 of B")) << bad.err;
   EXPECT_TRUE(has(bad.err, "row 4 (query)")) << bad.err;
-  EXPECT_TRUE(has(bad.err, "2 target texts and 1 target pictures")) << bad.err;
+  EXPECT_TRUE(has(bad.err, "tgt_text has 2 items and tgt_img_path 1")) << bad.err;
   EXPECT_EQ(run("data check bad --subset_name A").code, 0);
   for (const std::string command : {"data check bad", "train --model_name m --output_dir o --dataset_name bad",
                                     "eval --model_name m --encode_output_path o --dataset_name bad"}) {

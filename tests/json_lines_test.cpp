@@ -60,7 +60,7 @@ TEST_F(JsonLines, DeeplyNestedListsAreRefusedAndNulledFieldsAreNotSet) {
 
 TEST_F(JsonLines, RowsOfADatasetNameTheirLine) {
   write_text(file_, "\n{\"qry_text\": \"\", \"qry_img_path\": \"\", \"tgt_text\": [\"x\"], \"tgt_img_path\": []}\n");
-  expect_error(Exit::data, "rows.jsonl:2: 1 target texts and 0 target pictures", [&] { read_eval_rows(file_); });
+  expect_error(Exit::data, "rows.jsonl:2: tgt_text has 1 items and tgt_img_path 0", [&] { read_eval_rows(file_); });
   write_text(file_, "{\"qry\": null, \"qry_image_path\": null}\n");
   expect_error(Exit::data, "rows.jsonl:1: qry is null", [&] { read_train_rows(file_); });
   // As pyarrow stores it where there is no picture.

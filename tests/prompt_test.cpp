@@ -9,11 +9,11 @@ namespace {
 
 const std::string kToken = "<|image_pad|>";
 
-std::string v1(const PromptParts& parts) { return build_prompt("vlm2vec-v1", parts, kToken); }
-std::string v2(const PromptParts& parts) { return build_prompt("vlm2vec-v2", parts, kToken); }
+std::string v1(const PromptParts& parts) { return build_prompt("vlm2vec-v1", parts, kToken).text; }
+std::string v2(const PromptParts& parts) { return build_prompt("vlm2vec-v2", parts, kToken).text; }
 
 TEST(Prompt, raw_is_the_text) {
-  EXPECT_EQ(build_prompt("raw", {"", "<|image_1|> as it is", 1}, kToken), "<|image_1|> as it is");
+  EXPECT_EQ(build_prompt("raw", {"", "<|image_1|> as it is", 1}, kToken).text, "<|image_1|> as it is");
   expect_error(Exit::data, "has an instruction, but the prompt is raw", [] {
     build_prompt("raw", {"Do", "x", 0}, kToken);
   });
@@ -43,8 +43,8 @@ TEST(Prompt, v2_joins_token_instruction_and_text_with_blanks) {
 }
 
 TEST(Prompt, stored_tokens_are_replaced_wherever_they_are) {
-  EXPECT_EQ(replace_stored_tokens("<|image_1|><|image_12|> a <|image_1|>", "#"), "## a #");
-  EXPECT_EQ(replace_stored_tokens("<|image_|> <|image_x|> <|image_1> <|image_2", "#"),
+  EXPECT_EQ(place_pictures("<|image_1|><|image_12|> a <|image_1|>", 0, "#").text, "## a #");
+  EXPECT_EQ(place_pictures("<|image_|> <|image_x|> <|image_1> <|image_2", 0, "#").text,
             "<|image_|> <|image_x|> <|image_1> <|image_2");
 }
 

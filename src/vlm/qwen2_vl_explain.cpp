@@ -170,8 +170,8 @@ Attribution Qwen2Vl::attribute(const EncoderInput& row, const Tensor& target) {
   if (row.images.empty()) return result;
   const std::vector<float> patch_shares = of_patches.shares(size_t(patches.rows()));
   size_t patch = 0;
-  for (const std::filesystem::path& path : row.images) {
-    const auto image = images_->get(path, processor_);
+  for (const PictureSource& source : row.images) {
+    const auto image = images_->get(source, processor_);
     const Grid grid = grid_of(*image, processor_);
     PictureAttribution picture{*image, grid.h, grid.w, std::vector<float>(size_t(grid.h) * size_t(grid.w))};
     for_each_patch(grid, processor_.merge_size, [&](int y, int x) {

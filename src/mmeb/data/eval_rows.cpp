@@ -7,6 +7,7 @@
 
 #include "mmeb/data/dataset.h"
 #include "mmeb/data/row_files.h"
+#include "mmeb/data/row_pictures.h"
 #include "mmeb/registry/registry.h"
 #include "tensor/io/json_lines.h"
 
@@ -44,68 +45,70 @@ std::string caption(const std::string& text, const RegisteredSet* set) {
 }
 
 std::string name_of(const Side& query, const Side& candidate, const std::string& caption) {
-  if (candidate.image.empty()) return candidate.text;
-  return query.image.empty() ? candidate.image : candidate.image + ":" + caption;
+  if (candidate.images.empty()) return candidate.text;
+  return query.images.empty() ? candidate.image() : candidate.image() + ":" + caption;
 }
 
-EvalRow stored_row(const Row& row, const std::vector<std::string>& texts, const std::vector<std::string>& images,
-                   const RegisteredSet* set) {
-  EvalRow read{{text_field(row, "qry_text"), text_field(row, "qry_img_path")}, {}, {}};
-  for (size_t i = 0; i < texts.size(); ++i) {
-    read.candidates.push_back({texts[i], images[i]});
-    read.names.push_back(name_of(read.query, read.candidates[i], caption(texts[i], set)));
-  }
+EvalRow stored_row(Side query, std::vector<Side> targets, const RegisteredSet* set) {
+  EvalRow read{std::move(query), std::move(targets), {}};
+  for (const Side& target : read.candidates) read.names.push_back(name_of(read.query, target, caption(target.text, set)));
   return read;
 }
 
-EvalRow instructed_row(const Row& row, const std::vector<std::string>& texts, const std::vector<std::string>& images,
-                       const std::string& set) {
-  const std::string image = text_field(row, "qry_img_path");
-  EvalRow read{
-      {join_query(set, text_field(row, "qry_inst"), text_field(row, "qry_text"), !image.empty()), image}, {}, {}};
-  const bool captions = !strip(texts[0]).empty();
-  for (size_t i = 0; i < texts.size(); ++i) {
-    std::string text = texts[i];
-    if (!images[i].empty()) {
+EvalRow instructed_row(const Row& row, Side query, std::vector<Side> targets, const std::string& set) {
+  EvalRow read{std::move(query), std::move(targets), {}};
+  read.query.text = join_query(set, text_field(row, "qry_inst"), read.query.text, !read.query.images.empty());
+  const bool captions = !strip(read.candidates[0].text).empty();
+  for (Side& target : read.candidates) {
+    const std::string stored = target.text;
+    if (!target.images.empty()) {
       const std::string instruction = replace_all(text_field(row, "tgt_inst"), kToken, "");
-      text = with_picture(instruction, captions ? texts[i] : "") + (captions || image.empty() ? "\n" : "");
+      target.text =
+          with_picture(instruction, captions ? stored : "") + (captions || read.query.images.empty() ? "\n" : "");
     }
-    read.candidates.push_back({text, images[i]});
-    read.names.push_back(name_of(read.query, read.candidates[i], strip(texts[i], "\"")));
+    read.names.push_back(name_of(read.query, target, strip(stored, "\"")));
   }
   return read;
+}
+
+// The targets of a row, the positive first. "tgt_text": "" of MMEB's older files is as many empty texts as pictures.
+std::vector<Side> targets_of(const Row& row, bool instructed, const Pictures& pictures) {
+  std::vector<Side> targets;
+  if (row.contains("tgt_text") && row["tgt_text"] == "") {
+    for (auto& images : picture_sides_field(row, "tgt_img_path", pictures)) targets.emplace_back("", std::move(images));
+  } else if (instructed && !row.contains("tgt_img_path")) {  // targets that are texts need not name their pictures
+    for (const std::string& text : text_list_field(row, "tgt_text")) targets.emplace_back(text);
+  } else {
+    if (!field(row, "tgt_text").is_array()) text_list_field(row, "tgt_text");  // says that a list is expected
+    targets = sides_field(row, "tgt_text", "tgt_img_path", pictures);
+  }
+  if (targets.empty()) fail(Exit::data, "tgt_text and tgt_img_path have no items; expected at least one target");
+  return targets;
 }
 
 }  // namespace
 
-std::vector<EvalRow> read_eval_rows(const fs::path& file, int64_t limit) {
+std::vector<EvalRow> read_eval_rows(const fs::path& file, int64_t limit, const Pictures& pictures) {
   std::vector<EvalRow> rows;
   read_eval_rows(
-      file, [&](const EvalRow& row) { rows.push_back(row); }, limit);
+      file, [&](const EvalRow& row) { rows.push_back(row); }, limit, pictures);
   return rows;
 }
 
-void read_eval_rows(const fs::path& file, const std::function<void(const EvalRow& row)>& use, int64_t limit) {
+void read_eval_rows(const fs::path& file, const std::function<void(const EvalRow& row)>& use, int64_t limit,
+                    const Pictures& pictures) {
   const std::string name = file.parent_path().filename().string();
   const RegisteredSet* set = registered(name);
   bool empty = true;
   read_rows(
       file, {"qry_inst", "qry_text", "qry_img_path", "tgt_inst", "tgt_text", "tgt_img_path"},
-      [&](const Row& stored) {
-        const Row row = without_null_pictures(stored);
+      [&](const Row& row) {
         const bool instructed = row.contains("qry_inst");
-        const bool old = row.contains("tgt_text") && row["tgt_text"] == "";  // as many empty texts as pictures
-        std::vector<std::string> texts, images;
-        if (!old) texts = text_list_field(row, "tgt_text");
-        // MMEB_Test_Instruct need not name the pictures of targets that are texts
-        if (!instructed || row.contains("tgt_img_path")) images = text_list_field(row, "tgt_img_path");
-        if (old) texts.resize(images.size());
-        if (instructed && images.empty()) images.resize(texts.size());
-        if (texts.size() != images.size() || texts.empty())
-          fail(Exit::data, texts.size(), " target texts and ", images.size(),
-               " target pictures; expected two lists of one length, at least 1");
+        Side query(text_field(row, "qry_text"), pictures_field(row, "qry_img_path", pictures));
+        std::vector<Side> targets = targets_of(row, instructed, pictures);
         empty = false;
-        use(instructed ? instructed_row(row, texts, images, name) : stored_row(row, texts, images, set));
+        use(instructed ? instructed_row(row, std::move(query), std::move(targets), name)
+                       : stored_row(std::move(query), std::move(targets), set));
       },
       limit);
   if (empty) fail(Exit::data, file.string(), ": has no rows");
