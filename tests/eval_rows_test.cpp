@@ -53,7 +53,7 @@ TEST(EvalRows, instructions_apart_give_the_same_texts) {
     if (!pictures) apart.erase("tgt_inst"), apart.erase("tgt_img_path");
     std::vector<EvalRow> a = rows_of(set.name, stored), b = rows_of(set.name, apart);
     EXPECT_EQ(a[0].query.text, b[0].query.text);
-    EXPECT_EQ(a[0].query.images, b[0].query.image);
+    EXPECT_EQ(a[0].query.images, b[0].query.images);
     for (size_t i = 0; i < 2; ++i) {
       const std::string end = without_line_break.contains(set.name) ? "\n" : "";
       EXPECT_EQ(a[0].candidates[i].text, b[0].candidates[i].text + end);

@@ -52,9 +52,11 @@ Exit run_data_check(const Command& command, const Arguments& arguments) {
       result["sets"].push_back(entry);
     }
   if (json) std::cout << result << '\n';
-  else std::cout << text_table(table) << (!problems.empty() ? ""
-                                              : check.decode    ? "nothing is missing\n"
-                                                                : "nothing is missing; pictures were not decoded\n");
+  else
+    std::cout << text_table(table)
+              << (!problems.empty() ? ""
+                  : check.decode    ? "nothing is missing\n"
+                                    : "nothing is missing; pictures were not decoded\n");
   std::cout.flush();
   print_notes(folders);
   for (const std::string& problem : problems) std::cerr << problem << '\n';

@@ -145,7 +145,8 @@ Exit run_explain(const Command& command, const Arguments& arguments) {
            " where its picture belongs; --prompt vlm2vec-v2 puts it there");
     const Prompt built = build_prompt(prompt, parts, encoder->image_token());
     EncoderInput input{built.text, {}, 0, "explain"};
-    for (const size_t picture : built.pictures) input.images.push_back(here.locate(picture_name(pictures[picture], "--image", here)));
+    for (const size_t picture : built.pictures)
+      input.images.push_back(here.locate(picture_name(pictures[picture], "--image", here)));
     return input;
   };
   const EncoderInput input = input_of({instruction, text, images.size()}, images, "--text");

@@ -53,8 +53,8 @@ StageNote Qwen2Vl::describe(const std::string& stage, const Batch& any_batch) {
   if (stage.starts_with("vision_block_")) {
     VisionBlock& block = visual.blocks[size_t(std::stoul(stage.substr(13)))];
     const bool first = stage == "vision_block_0";  // with the embedding of the patches
-    return {sentence("patches have become vectors; ",
-                     "all of a picture attend to each other (", v.num_heads, " heads), then each passes an MLP"),
+    return {sentence("patches have become vectors; ", "all of a picture attend to each other (", v.num_heads,
+                     " heads), then each passes an MLP"),
             count(block) + (first ? count(visual.patch_embed) : 0),
             products(block, patches) + attention_flops(batch.vision.cu_seqlens, v.embed_dim, false) +
                 (first ? products(visual.patch_embed, patches) / double(v.temporal_patch_size) : 0)};

@@ -20,8 +20,8 @@ struct Fault {
   }
   void report(SetCheck& check, const char* one, const char* many) const {
     if (count > 0)
-      check.problems.push_back(sentence(check.name, ": ", count, " ", count == 1 ? one : many, what, ": ", first,
-                                        count > 5 ? ", ..." : ""));
+      check.problems.push_back(
+          sentence(check.name, ": ", count, " ", count == 1 ? one : many, what, ": ", first, count > 5 ? ", ..." : ""));
   }
 };
 

@@ -67,9 +67,10 @@ Content content_of(const DataFolder& folder) {
       for (const Side& side : rows[i].positives) {
         if (!side.text.empty()) content.positives.emplace(side.text, at_positive);
         const std::hash<std::string> hash;
-        content.pairs.push_back({{{{hash(query.text), numbers_of(query, at_query)}, {hash(side.text), numbers_of(side, at_positive)}}},
-                                 {&set, i, "pair"},
-                                 one_line(query.text, 60) + " -> " + one_line(side.text, 60)});
+        content.pairs.push_back(
+            {{{{hash(query.text), numbers_of(query, at_query)}, {hash(side.text), numbers_of(side, at_positive)}}},
+             {&set, i, "pair"},
+             one_line(query.text, 60) + " -> " + one_line(side.text, 60)});
       }
       for (const Side& side : rows[i].negatives) numbers_of(side, {&set, i, set.test ? "candidate" : "negative"});
     }

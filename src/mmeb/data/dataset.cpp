@@ -74,8 +74,7 @@ std::vector<TrainSet> read_train_sets(const std::vector<TrainSource>& sources, b
   for (const TrainSource& source : sources) pictures.try_emplace(source.image_dir, source.image_dir);
   std::vector<TrainSet> sets(sources.size());
   parallel_for(int64_t(sources.size()), 1, [&](int64_t begin, int64_t end) {
-    for (size_t i = size_t(begin); i < size_t(end); ++i)
-    {
+    for (size_t i = size_t(begin); i < size_t(end); ++i) {
       const Pictures& here = pictures.at(sources[i].image_dir);
       sets[i] = {sources[i], read_train_rows(sources[i].file, sources[i].limit, negatives, here), here,
                  !negatives && has_negatives(sources[i].file)};

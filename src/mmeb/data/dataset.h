@@ -4,7 +4,8 @@
 //   test      <dataset>/<Set>/test.jsonl      {"qry_text", "qry_img_path", "tgt_text": […], "tgt_img_path": […]},
 //                                             the positive first; MMEB_Test_Instruct's form too (eval_rows.cpp)
 // Picture paths are relative to the image folder; "" and null mean no picture. In a text the token <|image_1|> stands
-// for it. A side with several pictures has a list of them, for <|image_1|>, <|image_2|>, …; row_pictures.h has the forms.
+// for it. A side with several pictures has a list of them, for <|image_1|>, <|image_2|>, …; row_pictures.h has the
+// forms.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -69,7 +70,8 @@ std::vector<EvalSource> eval_folder(const std::filesystem::path& folder, const s
 // The subsets of a folder in alphabetical order, or those named: the folders with rows for `file` (row_files.h).
 std::vector<std::string> list_subsets(const std::filesystem::path& folder, const std::string& file,
                                       const std::vector<std::string>& wanted);
-// What may be meant where `folder` has no set with rows of these splits: other rows, or the folder above; perhaps empty.
+// What may be meant where `folder` has no set with rows of these splits: other rows, or the folder above; perhaps
+// empty.
 std::string other_rows_hint(const std::filesystem::path& folder, const std::set<std::string>& splits);
 // Exit::usage with the nearest name if `name` is none of the subsets `known` that the folder has with rows for `file`.
 void check_subset_name(const std::string& name, const std::vector<std::string>& known,

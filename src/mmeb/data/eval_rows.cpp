@@ -10,14 +10,13 @@
 #include "mmeb/data/row_pictures.h"
 #include "mmeb/registry/registry.h"
 #include "tensor/io/json_lines.h"
+#include "vlm/prompt.h"
 
 namespace vlm2vec {
 namespace {
 
 namespace fs = std::filesystem;
 using Row = nlohmann::ordered_json;
-
-const std::string kToken = "<|image_1|>";
 
 std::string replace_all(std::string text, const std::string& old, const std::string& with) {
   for (size_t at = 0; (at = text.find(old, at)) != text.npos; at += with.size()) text.replace(at, old.size(), with);
@@ -30,13 +29,17 @@ std::string strip(const std::string& text, const char* characters = " \t\n\r\f\v
 }
 
 // "<|image_1|>\nInstruction" and " words", without the blank before a line break that joining leaves.
-std::string with_picture(const std::string& instruction, const std::string& words) {
-  return replace_all(kToken + " " + instruction + (words.empty() ? "" : " " + words), " \n", "\n");
+std::string with_pictures(size_t pictures, const std::string& instruction, const std::string& words) {
+  std::string tokens;
+  for (size_t i = 1; i <= pictures; ++i) tokens += sentence("<|image_", i, "|> ");
+  return replace_all(tokens + instruction + (words.empty() ? "" : " " + words), " \n", "\n");
 }
 
-std::string join_query(const std::string& set, const std::string& instruction, const std::string& words, bool picture) {
-  if (!picture) return instruction + " " + words + (set == "VisDial" ? "\n\n" : "\n");
-  return with_picture("\n" + strip(replace_all(instruction, kToken, "")), words) + "\n";
+std::string without_tokens(const std::string& instruction) { return place_pictures(instruction, 0, "").text; }
+
+std::string join_query(const std::string& set, const std::string& instruction, const Side& query) {
+  if (query.images.empty()) return instruction + " " + query.text + (set == "VisDial" ? "\n\n" : "\n");
+  return with_pictures(query.images.size(), "\n" + strip(without_tokens(instruction)), query.text) + "\n";
 }
 
 // The caption of a candidate that is a picture, which is part of its name: what the text adds to the instruction.
@@ -51,21 +54,21 @@ std::string name_of(const Side& query, const Side& candidate, const std::string&
 
 EvalRow stored_row(Side query, std::vector<Side> targets, const RegisteredSet* set) {
   EvalRow read{std::move(query), std::move(targets), {}};
-  for (const Side& target : read.candidates) read.names.push_back(name_of(read.query, target, caption(target.text, set)));
+  for (const Side& target : read.candidates)
+    read.names.push_back(name_of(read.query, target, caption(target.text, set)));
   return read;
 }
 
 EvalRow instructed_row(const Row& row, Side query, std::vector<Side> targets, const std::string& set) {
   EvalRow read{std::move(query), std::move(targets), {}};
-  read.query.text = join_query(set, text_field(row, "qry_inst"), read.query.text, !read.query.images.empty());
+  read.query.text = join_query(set, text_field(row, "qry_inst"), read.query);
   const bool captions = !strip(read.candidates[0].text).empty();
   for (Side& target : read.candidates) {
     const std::string stored = target.text;
-    if (!target.images.empty()) {
-      const std::string instruction = replace_all(text_field(row, "tgt_inst"), kToken, "");
+    if (!target.images.empty())
       target.text =
-          with_picture(instruction, captions ? stored : "") + (captions || read.query.images.empty() ? "\n" : "");
-    }
+          with_pictures(target.images.size(), without_tokens(text_field(row, "tgt_inst")), captions ? stored : "") +
+          (captions || read.query.images.empty() ? "\n" : "");
     read.names.push_back(name_of(read.query, target, strip(stored, "\"")));
   }
   return read;

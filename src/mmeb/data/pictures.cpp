@@ -1,6 +1,7 @@
 #include "mmeb/data/pictures.h"
 
 #include <algorithm>
+#include <climits>
 #include <mutex>
 #include <unordered_map>
 
@@ -58,6 +59,7 @@ struct Pictures::State {
     std::string folder;                       // folder_named_by(path)
     std::shared_ptr<const ArchiveFile> file;  // once it is open
   };
+  fs::path joined(const std::string& path) const { return image_dir == "." ? fs::path(path) : image_dir / path; }
   fs::path image_dir;
   std::mutex lock;
   bool listed = false;
@@ -82,8 +84,8 @@ std::optional<PictureSource> Pictures::find(const std::string& path) const {
     std::lock_guard guard(state.lock);
     if (const auto kept = state.kept.find(path); kept != state.kept.end()) return kept->second;
   }
-  if (is_junk(path)) return {};
-  const fs::path plain = state.image_dir / path;
+  if (is_junk(path) || path.size() >= PATH_MAX) return {};
+  const fs::path plain = state.joined(path);
   std::error_code unreadable;
   if (fs::is_regular_file(plain, unreadable)) return plain;
   const std::string name = fs::path(path).lexically_normal().generic_string(), rooted = "/" + name;
@@ -98,14 +100,17 @@ std::optional<PictureSource> Pictures::find(const std::string& path) const {
       if (!candidate.file) candidate.file = ArchiveFile::open(candidate.path);
       if (const auto member = member_for(*candidate.file, name)) return candidate.path / *member;
     }
-  return is_file_or_member(plain) ? std::optional<PictureSource>(plain) : std::nullopt;  // image_dir may be a folder in an archive
+  return is_file_or_member(plain) ? std::optional<PictureSource>(plain)
+                                  : std::nullopt;  // image_dir may be a folder in an archive
 }
 
-PictureSource Pictures::locate(const std::string& path) const { return find(path).value_or(state_->image_dir / path); }
+PictureSource Pictures::locate(const std::string& path) const { return find(path).value_or(state_->joined(path)); }
 
 std::string Pictures::likely_cause(const std::string& path) const {
   if (path.size() > 200 && path.find_first_not_of(kBase64Digits) == path.npos)
     return "it looks like base64: write data:image/png;base64, before it";
+  if (path.find("://") != path.npos) return "nothing is downloaded: fetch it and write the path of the file";
+  if (path.find('\\') != path.npos) return "folders are separated by / here, not by \\";
   std::error_code none;  // a name may be too long for a file
   const fs::path normal = fs::absolute(state_->image_dir).lexically_normal();
   const fs::path folder = normal.has_filename() ? normal : normal.parent_path(), above = folder.parent_path();
@@ -145,7 +150,8 @@ bool PictureCheck::add(const std::string& path, size_t row, const std::string& s
 
 std::string PictureCheck::summary() const {
   if (missing_ == 0) return "";
-  std::string text = sentence(one_line(pictures_.locate(first_).name(), kShown), ": no such file; ", where_, " names this picture");
+  std::string text =
+      sentence(one_line(pictures_.locate(first_).name(), kShown), ": no such file; ", where_, " names this picture");
   if (missing_ > 1) text += sentence("; ", missing_, " are missing, next ");
   for (size_t i = 0; i < next_.size(); ++i) text += (i ? ", " : "") + next_[i];
   if (missing_ > 5) text += ", ...";

@@ -10,9 +10,9 @@
 
 namespace vlm2vec {
 
-// The pictures of one side in the field `name` of `row`: one, several in a list, or none (null, "", an empty list, items
-// that are null). Those that the row holds itself go to `pictures`. → names for Pictures::find.
-// Errors (Exit::data) say what came.
+// The pictures of one side in the field `name` of `row`: one, several in a list, or none (null, "", an empty list,
+// items that are null). Those that the row holds itself go to `pictures`. → names for Pictures::find. Errors
+// (Exit::data) say what came.
 std::vector<std::string> pictures_field(const nlohmann::ordered_json& row, const std::string& name,
                                         const Pictures& pictures);
 

@@ -32,7 +32,9 @@ std::string Side::image() const { return join(images, ", "); }
 void TrainRows::add(const TrainRow& row) {
   CHECK(!row.positives.empty(), "a training row without a positive");
   rows_.push_back({uint32_t(sides_.size()), uint32_t(row.positives.size())});
-  const auto add_side = [&](const Side& side) { sides_.push_back({store(side.text), store(join(side.images, kBetween))}); };
+  const auto add_side = [&](const Side& side) {
+    sides_.push_back({store(side.text), store(join(side.images, kBetween))});
+  };
   add_side(row.query);
   for (const Side& side : row.positives) add_side(side);
   for (const Side& side : row.negatives) add_side(side);

@@ -13,7 +13,6 @@
 #include "mmeb/evaluation/metrics.h"
 #include "mmeb/evaluation/ranking.h"
 #include "mmeb/interrupt.h"
-#include "tensor/io/parquet/parquet.h"
 #include "mmeb/progress.h"
 #include "mmeb/registry/registry.h"
 #include "tensor/io/files.h"
@@ -67,11 +66,10 @@ RecallScore evaluate_direction(const std::string& name, const Tensor& embeddings
 std::vector<EvalRow> read_captioned_pictures(const fs::path& file, const Pictures& pictures) {
   std::vector<EvalRow> rows;
   std::set<std::string> seen;
-  std::string path = "filename";  // where a Parquet file has that, its "image" is the picture itself
-  for (const fs::path& part : row_files(file))
-    if (part.extension() == ".parquet" && !std::ranges::count(ParquetFile::open(part).columns(), path)) path = "image";
-  read_rows(file, {path, "caption"}, [&](const Json& row) {
-    const char* const name = row.contains("filename") ? "filename" : "image";
+  read_rows(file, {"filename", "image", "caption"}, [&](const Json& row) {
+    const auto held = row.find("image");  // beside a filename, it may be the picture itself
+    const bool has_bytes = held != row.end() && (held->is_object() || held->is_binary());
+    const char* const name = has_bytes || !row.contains("filename") ? "image" : "filename";
     const std::string image = picture_name(field(row, name), name, pictures);
     const std::vector<std::string> captions = text_list_field(row, "caption");
     if (image.empty() || captions.empty()) fail(Exit::data, "has no picture or no caption");

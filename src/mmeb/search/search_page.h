@@ -14,9 +14,9 @@ struct FoundRow {
   InputRow row;  // empty if the index does not know its rows
 };
 struct SearchResult {
-  std::string query;                // its prompt, or "row 3 of queries.npy"
+  std::string query;                  // its prompt, or "row 3 of queries.npy"
   std::vector<PictureSource> images;  // of the query
-  std::vector<FoundRow> found;      // best first
+  std::vector<FoundRow> found;        // best first
 };
 
 std::string search_table(const std::vector<SearchResult>& results);

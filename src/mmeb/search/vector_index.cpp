@@ -83,8 +83,7 @@ void require_same_model(const VectorIndex& index, const VectorIndex& queries) {
   });
 }
 
-std::vector<InputRow> rows_of(const VectorIndex& index, const std::vector<int64_t>& numbers,
-                              const Pictures& pictures) {
+std::vector<InputRow> rows_of(const VectorIndex& index, const std::vector<int64_t>& numbers, const Pictures& pictures) {
   const fs::path& file = index.origin.input;
   if (file.empty()) return {};
   if (!fs::exists(file))

@@ -5,6 +5,7 @@
 #include <zlib.h>
 
 #include <algorithm>
+#include <climits>
 #include <map>
 #include <optional>
 #include <vector>
@@ -65,6 +66,7 @@ struct MemberPath {
   std::string member;
 };
 std::optional<MemberPath> split_member_path(const fs::path& path) {
+  if (path.native().size() >= PATH_MAX) return {};
   const std::string text = path.lexically_normal().generic_string();
   for (size_t slash = 0; (slash = text.find('/', slash + 1)) != text.npos;) {
     const std::string before = text.substr(0, slash);

@@ -74,7 +74,8 @@ Json parse_object(std::string_view line, bool last) {
   try {
     Json row = Json::parse(line, refuse_twice);
     if (!row.is_object())
-      fail(Exit::data, "expected an object {...}, got ", row.type_name(), row.is_array() ? likely_fault(line, 0, last) : "");
+      fail(Exit::data, "expected an object {...}, got ", row.type_name(),
+           row.is_array() ? likely_fault(line, 0, last) : "");
     return row;
   } catch (const Json::parse_error& e) {
     if (!is_utf8(line)) fail(Exit::data, "is not UTF-8 near byte ", e.byte, " of the line; convert the file");
