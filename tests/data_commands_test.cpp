@@ -127,7 +127,7 @@ TEST_F(Data, OtherSplitsAreNamedAndChosen) {
 // What is likely meant is said by every command that wants sets.
 TEST_F(Data, FoldersWithoutSetsGetTheSameHints) {
   write_rows("other/A/diverse_instruction.jsonl", {train_row("x", "", "a")});
-  write_rows("one/original.jsonl", {train_row("x", "", "a")});
+  write_rows("one/diverse_instruction.jsonl", {train_row("x", "", "a")});
   write("test/test.jsonl", R"({"qry_text": "q", "qry_img_path": "", "tgt_text": ["a"], "tgt_img_path": [""]})");
   const std::string train = "train --model_name m --output_dir o --dataset_name ",
                     eval = "eval --model_name m --encode_output_path o --dataset_name ", check = "data check ";

@@ -110,11 +110,12 @@ std::vector<std::string> list_subsets(const fs::path& folder, const std::string&
 }
 
 std::string other_rows_hint(const fs::path& folder, const std::set<std::string>& splits) {
-  std::set<std::string> others;
+  std::set<std::string> others, known = {"original", "diverse_instruction", "test"};
+  known.insert(splits.begin(), splits.end());
   bool one_set = false;
   std::error_code unreadable;
   for (const auto& entry : fs::directory_iterator(folder, unreadable)) {
-    one_set |= splits.contains(split_of(entry.path())) || split_of(entry.path()) == "original";
+    one_set |= known.contains(split_of(entry.path()));
     for (const auto& file : fs::directory_iterator(entry, unreadable)) others.insert(split_of(file.path()));
   }
   others.erase("");
