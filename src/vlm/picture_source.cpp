@@ -9,7 +9,7 @@
 namespace vlm2vec {
 namespace {
 
-constexpr std::string_view kScheme = "data:", kBase64 = ";base64";
+constexpr std::string_view kBase64 = ";base64";
 
 std::string key_of(std::span<const uint8_t> bytes) {
   return "sha256:" + hex(sha256({reinterpret_cast<const char*>(bytes.data()), bytes.size()}));
@@ -19,7 +19,7 @@ std::string key_of(std::span<const uint8_t> bytes) {
 
 PictureSource PictureSource::of_data_uri(const std::string& uri) {
   const size_t comma = uri.find(',');
-  if (!uri.starts_with(kScheme) || comma == uri.npos || !std::string_view(uri).substr(0, comma).ends_with(kBase64))
+  if (comma == uri.npos || !std::string_view(uri).substr(0, comma).ends_with(kBase64))
     fail(Exit::data, one_line(uri, 40), ": is not a picture in base64; expected data:image/png;base64,...");
   PictureSource source = of_base64(uri.substr(comma + 1));
   source.name_ = one_line(uri, comma + 13) + source.name_.substr(source.name_.find(" ("));

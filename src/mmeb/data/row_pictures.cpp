@@ -1,5 +1,7 @@
 #include "mmeb/data/row_pictures.h"
 
+#include <strings.h>
+
 #include <nlohmann/json.hpp>
 
 #include "tensor/error.h"
@@ -10,6 +12,10 @@ namespace vlm2vec {
 namespace {
 
 using Row = nlohmann::ordered_json;
+
+bool is_data_uri(const std::string& text) {
+  return strncasecmp(text.c_str(), "data:", 5) == 0 && text.find(',') != text.npos;
+}
 
 bool is_none(const Row& value) { return value.is_null() || value == ""; }
 
@@ -30,8 +36,7 @@ std::string picture_name(const Row& value, const std::string& field, const Pictu
   if (is_none(value)) return "";
   if (value.is_string()) {
     const std::string& text = value.get_ref<const std::string&>();
-    return text.starts_with("data:") && text.find(',') != text.npos ? pictures.keep(PictureSource::of_data_uri(text))
-                                                                    : text;
+    return is_data_uri(text) ? pictures.keep(PictureSource::of_data_uri(text)) : text;
   }
   if (value.is_binary()) return pictures.keep(binary_name(value));
   if (!value.is_object()) wrong_type(field, value, "a path, a data URI, {\"bytes\", \"path\"} or a list of these");

@@ -17,11 +17,11 @@ InputRow input_row(const nlohmann::ordered_json& row, const Pictures& pictures) 
     if (key != "text" && key != "image" && key != "instruction" && key != "id")
       fail(Exit::data, "has the unknown field ", key, "; expected text, image, instruction or id");
   InputRow input;
-  if (row.contains("text")) input.text = text_field(row, "text");
-  if (row.contains("instruction")) input.instruction = text_field(row, "instruction");
+  const auto given = [&](const char* name) { return row.contains(name) && !row[name].is_null(); };
+  if (given("text")) input.text = text_field(row, "text");
+  if (given("instruction")) input.instruction = text_field(row, "instruction");
   if (row.contains("image")) input.images = pictures_field(row, "image", pictures);
-  if (!row.contains("text") && !row.contains("instruction") && input.images.empty())
-    fail(Exit::data, "has neither text nor image");
+  if (!given("text") && !given("instruction") && input.images.empty()) fail(Exit::data, "has neither text nor image");
   return input;
 }
 
