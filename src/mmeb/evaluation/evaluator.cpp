@@ -93,7 +93,7 @@ std::vector<Work> read_sets(const EvaluationData& data) {
   for (const EvalSource& source : data.sets) {
     const bool classes = task_of(source.name, data.tasks).meta_task == "classification";
     const Pictures& here = pictures.try_emplace(source.image_dir, source.image_dir).first->second;
-    Work work{read_set(source, data.prompt_variants), source, here, classes ? 0 : data.num_candidates, {}};
+    Work work{read_set(source, here, data.prompt_variants), source, here, classes ? 0 : data.num_candidates, {}};
     const EvaluationSet& rows = work.set.rows;
     if (!data.skip_bad_rows) {
       check_pictures(rows, checks.try_emplace(source.image_dir, here).first->second);
