@@ -64,6 +64,21 @@ TEST_F(Plan, TooLittleMemoryIsSaidWithTheCure) {
   refused("take a smaller model", rest / 2);
 }
 
+// It looks at 516 rows at first; the run will decode the pictures of 600, or of all 640.
+TEST_F(Plan, CountsThePicturesOfAllRows) {
+  write_rows(folder_.path() / "many", 320);
+  TrainOptions o = options("a");
+  o.dataset_name = folder_.path() / "many";
+  for (const auto& [steps, pictures] : {std::pair(100, 600), std::pair(1000, 640)}) {
+    o.max_steps = steps;
+    const MemoryPlan plan = plan_training(o, Device::cpu);
+    EXPECT_NEAR(double(plan.pictures), double(pictures * 16 * 16 * 3), 1000);
+    EXPECT_GT(plan.rows, 640 * 20);
+    EXPECT_LT(plan.rows, 640 * 200);
+    EXPECT_EQ(plan.total(), plan.peak + plan.pictures + plan.rows + plan.work_space);
+  }
+}
+
 // Embeddings of 137 GB, in a file that is all holes.
 TEST_F(Plan, ARunThatCannotFitIsRefusedBeforeItBegins) {
   const fs::path model = folder_.path() / "model";

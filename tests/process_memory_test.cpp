@@ -1,11 +1,10 @@
 // What `train --plan` predicts is what the process takes: the most memory that was resident, of five kinds of runs
 // whose batches change their length from step to step.
+#include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <fstream>
-#include <thread>
 
 #include "cli_fixture.h"
 #include "tiny_model.h"
@@ -15,23 +14,27 @@ namespace {
 
 constexpr int64_t kMega = 1'000'000;
 
-// Bytes, of the program run with these arguments: VmHWM, which only grows, is read until it ends.
+// Bytes that were resident at most, of the program run with these arguments, as the system counts them when it ends
+// (VmHWM). 0: nobody may trace it here.
 int64_t resident_peak_of(const fs::path& folder, const std::string& arguments) {
   const std::string line = "cd '" + folder.string() + "' && exec '" PROGRAM "' " + arguments + " >out 2>err";
   const pid_t child = fork();
   if (child == 0) {
-    execl("/bin/sh", "sh", "-c", line.c_str(), nullptr);
+    if (ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) == 0) execl("/bin/sh", "sh", "-c", line.c_str(), nullptr);
     _exit(127);
   }
   int64_t peak = 0;
   int status = 0;
-  while (waitpid(child, &status, WNOHANG) == 0) {
-    std::ifstream file("/proc/" + std::to_string(child) + "/status");
-    for (std::string word; file >> word;)
-      if (word == "VmHWM:" && file >> peak) break;
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  while (waitpid(child, &status, 0) == child && WIFSTOPPED(status)) {
+    if (status >> 16 == PTRACE_EVENT_EXIT) {
+      std::ifstream file("/proc/" + std::to_string(child) + "/status");
+      for (std::string word; file >> word;)
+        if (word == "VmHWM:" && file >> peak) break;
+    }
+    ptrace(PTRACE_SETOPTIONS, child, nullptr, PTRACE_O_TRACEEXIT);
+    ptrace(PTRACE_CONT, child, nullptr, nullptr);
   }
-  EXPECT_EQ(status, 0) << read_text(folder / "err");
+  EXPECT_TRUE(status == 0 || peak == 0) << read_text(folder / "err");
   return peak << 10;
 }
 
@@ -66,11 +69,11 @@ class ProcessMemory : public testing::Test {
     GTEST_SKIP() << "sanitizers take memory of their own";
 #endif
     const std::string command =
-        "train --model_name model --dataset_name data --output_dir run --max_steps 10 --sampling interleaved "
+        "train --model_name model --dataset_name data --output_dir run --max_steps 8 --sampling interleaved "
         "--homogeneous_batch_size_per_device 1 --threads 2 --json " +
         options;
     const int64_t program = resident_peak_of(folder_.path(), "version");
-    ASSERT_GT(program, kMega);
+    if (program == 0) GTEST_SKIP() << "programs may not be traced here";
     resident_peak_of(folder_.path(), command + " --plan");
     const Json plan = Json::parse(read_text(folder_ / "out"));
     const int64_t predicted = plan.at("predicted_total"), mapped = plan.at("mapped_weights");
@@ -89,16 +92,16 @@ class ProcessMemory : public testing::Test {
 
 TEST_F(ProcessMemory, of_a_full_run) { expect_prediction("--per_device_train_batch_size 256"); }
 TEST_F(ProcessMemory, of_a_full_run_in_chunks) {
-  expect_prediction("--per_device_train_batch_size 512 --gc_q_chunk_size 64 --gc_p_chunk_size 64");
+  expect_prediction("--per_device_train_batch_size 256 --gc_q_chunk_size 64 --gc_p_chunk_size 64");
 }
 TEST_F(ProcessMemory, of_adapters) {
   expect_prediction("--per_device_train_batch_size 256 --lora True --use_dora False");
 }
 TEST_F(ProcessMemory, of_dora_in_small_chunks) {
-  expect_prediction("--per_device_train_batch_size 256 --lora True --gc_q_chunk_size 16 --gc_p_chunk_size 16");
+  expect_prediction("--per_device_train_batch_size 128 --lora True --gc_q_chunk_size 16 --gc_p_chunk_size 16");
 }
 TEST_F(ProcessMemory, of_gradient_checkpointing) {
-  expect_prediction("--per_device_train_batch_size 512 --gradient_checkpointing True");
+  expect_prediction("--per_device_train_batch_size 256 --gradient_checkpointing True");
 }
 
 }  // namespace
