@@ -170,7 +170,7 @@ TEST_F(FullDisk, while_a_checkpoint_is_replaced_leaves_the_old_one) {
 TEST_F(FullDisk, is_said_before_the_first_step) {
   const TrainOptions o = options("run");
   fill();
-  expect_error(Exit::resources, "and a file may have 4.1 kB at most (ulimit -f)", [&] { train(o, Device::cpu, true); });
+  expect_error(Exit::resources, "and a file is full at 4.1 kB (ulimit -f)", [&] { train(o, Device::cpu, true); });
   free_space();
   EXPECT_FALSE(fs::exists(folder_ / "run"));
 }

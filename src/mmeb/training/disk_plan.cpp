@@ -13,7 +13,7 @@ DiskSpace disk_space(std::filesystem::path folder) {
   folder = std::filesystem::absolute(folder);
   while (!std::filesystem::exists(folder) && folder.has_relative_path()) folder = folder.parent_path();
   std::error_code unknown;
-  if (const auto found = std::filesystem::space(folder, unknown); !unknown)
+  if (const auto found = std::filesystem::space(folder, unknown); !unknown && found.capacity > 0)  // not in /proc
     space.capacity = int64_t(std::min<uint64_t>(found.capacity, INT64_MAX)),
     space.available = int64_t(std::min<uint64_t>(found.available, INT64_MAX));
   rlimit limit{};
@@ -45,11 +45,11 @@ std::string DiskPlan::require(const DiskSpace& space, const TrainOptions& o) con
                     in_bytes(model), ", a checkpoint ", in_bytes(checkpoint), ")");
   };
   if (std::max(model, moments) > space.largest_file)
-    fail(Exit::resources, takes(most), ", and a file may have ", in_bytes(space.largest_file),
-         " at most (ulimit -f); raise that limit");
+    fail(Exit::resources, takes(most), ", and a file is full at ", in_bytes(space.largest_file),
+         " (ulimit -f); raise that limit");
   if (least > space.available)
     fail(Exit::resources, takes(least), " and ", in_bytes(space.available),
-         " are free; free some space, choose another folder",
+         " are free, the disk is too full; free some space, choose another folder",
          model <= space.available ? ", or save less: --save_minutes 0, --save_steps 0" : "");
   if (most <= space.available) return "";
   if (most > space.capacity)
