@@ -1,11 +1,15 @@
 #!/bin/sh
-# demo_runs.sh FOLDER NAME=NUMBER…: makes FOLDER ready for a demonstration with these numbers. What one with other numbers
-# left there moves to a folder of its own, which comes back when its numbers do; the data stay.
+# demo_runs.sh FOLDER NAME=NUMBER…: makes FOLDER ready for a demonstration with these numbers. A run with other numbers
+# that is there moves to a folder of its own, and comes back when its numbers do; the data stay.
 folder=$1
 shift
 now=$*
 name_of() { echo "$folder/$(echo "$1" | tr ' ' '_')"; }
-move_run() { for part in init untrained model trained report.html bench; do [ ! -e "$1/$part" ] || mv "$1/$part" "$2/" || exit 4; done; }
+move_run() {
+  for part in init untrained model trained report.html bench; do
+    [ ! -e "$1/$part" ] || mv "$1/$part" "$2/" || exit 4
+  done
+}
 
 mkdir -p "$folder" || exit 4
 was=$(cat "$folder/numbers" 2>/dev/null) || was=$now
