@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "cli_fixture.h"
+#include "golden.h"
 #include "tensor/io/safetensors.h"
 
 namespace vlm2vec {
@@ -179,6 +180,28 @@ TEST_F(Cli, ImageResolutionIsV1AndFlawsAreCounted) {
   const Result damaged = run(embed + "d.npy");
   EXPECT_EQ(damaged.code, 3);
   EXPECT_TRUE(has(damaged.err, "row 2 of rows.jsonl: train/p2.png: is not a picture")) << damaged.err;
+}
+
+TEST_F(Cli, RotatedPicturesAreCountedAndTurnedOnDemand) {
+  if (!fs::exists(golden("exif"))) GTEST_SKIP() << "not run: exif is not in " << golden("");
+  make_model();
+  for (const char* folder : {"train", "test"})
+    fs::copy_file(golden("exif/6.png"), folder_ / folder / "p1.png", fs::copy_options::overwrite_existing);
+  write("rows.jsonl", "{\"text\": \"<|image_pad|>\", \"image\": \"train/p1.png\"}\n{\"text\": \"two\"}\n");
+  const auto embed = [&](const std::string& more) {
+    const Result r = run("embed --model_name model --input rows.jsonl --output e.npy " + more);
+    EXPECT_EQ(r.code, 0) << r.err;
+    return std::pair(read_text(folder_ / "e.npy"), r.err);
+  };
+  const auto [stored, note] = embed("");
+  const auto [upright, silence] = embed("--exif True");
+  EXPECT_TRUE(has(note, "1 picture is stored rotated, which --exif True turns: train/p1.png")) << note;
+  EXPECT_FALSE(has(silence, "rotated")) << silence;
+  EXPECT_NE(stored, upright);
+  EXPECT_EQ(Json::parse(read_text(folder_ / "e.npy.json")).at("exif"), true);
+  EXPECT_TRUE(has(run("data check train --decode True").err, "1 of 5 pictures are stored rotated; --exif True turns"));
+  const Result turned = run("image train/p1.png --exif True --output upright.png --json");
+  EXPECT_EQ(Json::parse(turned.out).at("pictures").at(0).at("width"), 3) << turned.out;  // stored as 5 x 3
 }
 
 TEST_F(Cli, TrainsAndEvaluates) {

@@ -67,26 +67,27 @@ void read_palette(ByteReader& file, const Header& h, const std::string& name, Pi
   }
 }
 
-// Where the colours of 16 bits and more lie in a pixel, of the layouts that Pillow knows.
+// Where the colours of 16 bits and more lie in a pixel. Other layouts Pillow does not know either.
 Masks colour_masks(const Header& h, const std::string& name) {
-  constexpr Masks five = {0x7C00, 0x3E0, 0x1F}, six = {0xF800, 0x7E0, 0x1F}, bgr = {0xFF0000, 0xFF00, 0xFF},
-                  bgra = {0xFF0000, 0xFF00, 0xFF, 0xFF000000};
-  constexpr Masks of_32_bits[] = {bgr,
-                                  bgra,
-                                  {0xFF000000, 0xFF0000, 0xFF00},
-                                  {0xFF000000, 0xFF00, 0xFF},
-                                  {0xFF000000, 0xFF0000, 0xFF00, 0xFF},
-                                  {0xFF, 0xFF00, 0xFF0000, 0xFF000000},
-                                  {0xFF000000, 0xFF00, 0xFF, 0xFF0000}};
-  if (h.compression == raw) return h.bits == 16 ? five : bgr;
-  if (h.bits == 32 && h.masks == Masks{}) return bgra;
+  constexpr struct {
+    uint32_t bits;
+    Masks masks;
+  } layouts[] = {{16, {0x7C00, 0x3E0, 0x1F}},
+                 {16, {0xF800, 0x7E0, 0x1F}},
+                 {24, {0xFF0000, 0xFF00, 0xFF}},
+                 {32, {0xFF0000, 0xFF00, 0xFF}},
+                 {32, {0xFF0000, 0xFF00, 0xFF, 0xFF000000}},
+                 {32, {0xFF000000, 0xFF0000, 0xFF00}},
+                 {32, {0xFF000000, 0xFF00, 0xFF}},
+                 {32, {0xFF000000, 0xFF0000, 0xFF00, 0xFF}},
+                 {32, {0xFF, 0xFF00, 0xFF0000, 0xFF000000}},
+                 {32, {0xFF000000, 0xFF00, 0xFF, 0xFF0000}}};
   Masks masks = h.masks;
   if (h.bits < 32) masks[3] = 0;
-  if (h.bits == 32   ? std::count(std::begin(of_32_bits), std::end(of_32_bits), masks) == 0
-      : h.bits == 24 ? masks != bgr
-                     : masks != five && masks != six)
-    fail(Exit::data, name, ": a BMP of ", h.bits, " bits with colour masks that are not known; convert it to PNG");
-  return masks;
+  if (h.bits == 32 && masks == Masks{} && h.compression == bitfields) return layouts[4].masks;
+  for (const auto& layout : layouts)
+    if (layout.bits == h.bits && (h.compression == raw || layout.masks == masks)) return layout.masks;
+  fail(Exit::data, name, ": a BMP of ", h.bits, " bits with colour masks that are not known; convert it to PNG");
 }
 
 // With a palette of grays from 0, in steps of `step`.
