@@ -34,20 +34,10 @@ int64_t step_of(const std::string& name) {
 
 // Options that may differ between the run that wrote a checkpoint and the one that goes on: where and how, not what.
 bool may_differ(const std::string& name) {
-  static const std::set<std::string> names = {"output_dir",
-                                              "resume_from",
-                                              "save_steps",
-                                              "save_total_limit",
-                                              "logging_steps",
-                                              "report_to",
-                                              "save_strategy",
-                                              "overwrite_output_dir",
-                                              "logging_dir",
-                                              "adapter_names",
-                                              "run_name",
-                                              "gc_q_chunk_size",
-                                              "gc_p_chunk_size",
-                                              "gradient_checkpointing"};
+  static const std::set<std::string> names = {
+      "output_dir", "resume_from",     "save_steps",           "save_total_limit",      "logging_steps",
+      "report_to",  "save_strategy",   "overwrite_output_dir", "logging_dir",           "adapter_names",
+      "run_name",   "gc_q_chunk_size", "gc_p_chunk_size",      "gradient_checkpointing"};
   return names.contains(name);
 }
 
