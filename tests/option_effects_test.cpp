@@ -18,7 +18,7 @@ const std::vector<Effect> kAdapter = {
 };
 const std::vector<Effect> kModel = {
     {"precision", "bf16"},        {"max_len", "3"}, {"image_resolution", "low"}, {"resize_min_pixels", "2048"},
-    {"resize_max_pixels", "128"}, {"exif", "True"},
+    {"resize_max_pixels", "128"}, {"exif", "True"}, {"image_positions", "3d"},
 };
 const Effect kThreads = {"threads", ""}, kDevice = {"device", "cuda", {}, 5}, kJson = {"json", "True"},
              kQuiet = {"quiet", "True", {}, 0, Seen::on_stderr};
@@ -45,8 +45,8 @@ class Effects : public OptionEffects {
     fs::create_directory(folder_ / "partial");
     NamedTensors tensors = load_safetensors(folder_ / "adapter/adapter_model.safetensors");
     for (const std::string part : {"lora_A.weight", "lora_B.weight", "lora_magnitude_vector"})
-      tensors.emplace("base_model.model.model.layers.5.mlp.up_proj." + part,
-                      tensors.at("base_model.model.model.layers.0.mlp.up_proj." + part));
+      tensors.emplace("base_model.model.model.language_model.layers.5.mlp.up_proj." + part,
+                      tensors.at("base_model.model.model.language_model.layers.0.mlp.up_proj." + part));
     save_safetensors(folder_ / "partial/adapter_model.safetensors", tensors);
     fs::copy_file(folder_ / "adapter/adapter_config.json", folder_ / "partial/adapter_config.json");
     // Every picture is stored rotated.
@@ -194,6 +194,7 @@ TEST_F(Effects, OfTrain) {
                {"lora_alpha", "8", lora},
                {"lora_dropout", "0.5", lora},
                {"lora_target_modules", "q_proj", lora},
+               {"adapter_names", "official", lora},
                {"gradient_checkpointing", "True", {{"model_name", "deep"}, {"threads", "1"}}, 0, Seen::in_memory},
                {"image_encoder_freeze", "True"},
                {"freeze", "visual"},
@@ -336,8 +337,8 @@ TEST_F(Effects, OfEmbedSearchExplainParityMerge) {
          {{"model_name", "model"}, {"reference", "reference"}, {"output", "p.json"}},
          together({with_code(1, kAdapter),
                    {{"precision", "bf16", {}, 1}},
-                   with_code(3, {kModel.begin() + 1, kModel.end() - 1}),  // other numbers of tokens
-                   {{"exif", "True", {}, 1}},
+                   with_code(3, {kModel.begin() + 1, kModel.end() - 2}),  // other numbers of tokens
+                   {{"exif", "True", {}, 1}, {"image_positions", "3d", {}, 1}},
                    {{"reference", "reference2", {}, 1},
                     {"output", "q.json"},
                     kThreads,

@@ -169,7 +169,9 @@ TEST(LoraConfig, chooses_layers_as_peft_does) {
   EXPECT_EQ(chosen(c), "0110") << "a last number is a name, not that of a layer";
   c.layers_pattern = {"layers"};
   EXPECT_EQ(chosen(c), "0100");
-  c.target_modules.push_back("model.layers.0.q_proj");
+  c.target_modules.push_back("layers.0.q_proj");
+  EXPECT_EQ(chosen(c), "0100");
+  c.target_modules.push_back("model.language_model.layers.0.q_proj");
   EXPECT_EQ(chosen(c), "1100") << "a whole path is meant whatever its number";
   EXPECT_TRUE(is_all_linear("All-Linear"));
   EXPECT_FALSE(is_all_linear("all"));

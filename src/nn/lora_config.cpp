@@ -43,9 +43,7 @@ bool chosen(const LoraConfig& c, const std::vector<std::string>& called, const s
   if (!c.target_pattern.empty()) return Pattern(c.target_pattern).matches_all(path);
   if (!named(c.target_modules)) return false;
   const auto has = [](const auto& list, const auto& value) { return std::ranges::find(list, value) != list.end(); };
-  if (c.layers_to_transform.empty() ||
-      std::ranges::any_of(called, [&](const auto& name) { return has(c.target_modules, name); }))
-    return true;  // a whole path is meant whatever its number
+  if (c.layers_to_transform.empty() || has(c.target_modules, path)) return true;  // a whole path, whatever its number
   return std::ranges::any_of(called, [&](const auto& name) {
     const std::optional<int> number = layer_number(c.layers_pattern, name);
     return number && has(c.layers_to_transform, *number);

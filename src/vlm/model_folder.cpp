@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "tensor/error.h"
 #include "tensor/io/files.h"
@@ -140,9 +141,11 @@ void find_processor(ModelFolder& model) {
   const auto note_other = [&](const fs::path& other, const std::string& why) {
     std::string has = "cannot be read";
     try {
-      const ProcessorConfig config = ProcessorConfig::read(other);
-      if (config == used) return;
-      has = "has " + config.bounds();
+      ProcessorConfig config = ProcessorConfig::read(other);
+      const std::string positions = std::exchange(config.image_positions, used.image_positions);
+      const bool contradicts = !positions.empty() && positions != used.image_positions;
+      if (config == used && !contradicts) return;
+      has = "has " + config.bounds() + (contradicts ? " and image_positions " + positions : "");
     } catch (const Error&) {  // what is not used may be anything
     }
     model.notes.push_back(other.string() + " is not used: " + why + ", " + model.processor.string() + ", has " +

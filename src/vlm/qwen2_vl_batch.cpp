@@ -90,7 +90,8 @@ void Qwen2Vl::take_positions(const std::filesystem::path& file, const EncoderOpt
   std::string& kept = processor_.image_positions;
   if (!options.image_positions.empty() && !kept.empty() && kept != options.image_positions)
     fail(Exit::usage, "--image_positions ", options.image_positions, ": ", file.string(),
-         " says that the model was trained with ", kept, "; leave the option out, or take image_positions out of the file");
+         " says that the model was trained with ", kept,
+         "; leave the option out, or take image_positions out of the file");
   if (!options.image_positions.empty()) kept = options.image_positions;
   if (!kept.empty()) image_positions = kept;
   image_positions_ = parse_image_positions(image_positions);

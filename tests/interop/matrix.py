@@ -8,6 +8,7 @@ import json
 import pathlib
 import shutil
 import sys
+from importlib.util import find_spec
 
 import numpy
 
@@ -23,15 +24,10 @@ def vectors(reference):
 
 
 def sentence_vectors(folder):
+    """Of the texts: sentence-transformers puts a picture's tokens into a prompt by itself."""
     from sentence_transformers import SentenceTransformer
     model = SentenceTransformer(str(folder), device="cpu", model_kwargs={"attn_implementation": "eager"})
-    inputs = [{"text": row["text"]} | ({"image": str(work / row["image"])} if "image" in row else {})
-              for row in rows if comparable(row)]
-    return numpy.stack([model.encode([item if "image" in item else item["text"]])[0] for item in inputs])
-
-
-def comparable(row):  # sentence-transformers puts the picture's tokens itself, so only text is the same prompt
-    return "image" not in row
+    return model.encode([row["text"] for row in rows if "image" not in row])
 
 
 def read():
@@ -46,6 +42,8 @@ def read():
             results[job["name"]] = vectors(reference).tolist()
         except Exception as error:
             results[job["name"]] = f"{type(error).__name__}: {str(error)[:200]}"
+    if (work / "ours/sentence").is_dir() and find_spec("sentence_transformers"):
+        results["sentence"] = sentence_vectors(work / "ours/sentence").tolist()
     (work / sys.argv[3] / "read.json").write_text(json.dumps(results))
 
 
@@ -98,6 +96,10 @@ def table():
         plain = numpy.load(work / "ours/init.npy") if job.get("adapter") else None
         cells = [cell(ours, read_by[name][job["name"]], plain) for name in environments]
         print(f"| ours, read there: {job['what']} | " + " | ".join(cells) + " |")
+    texts = [i for i, row in enumerate(rows) if "image" not in row]
+    with_sentence = [cell(numpy.load(work / "ours/init.npy")[texts], read_by[name]["sentence"])
+                     if "sentence" in read_by[name] else "" for name in environments]
+    print("| ours, read by sentence-transformers: texts | " + " | ".join(with_sentence) + " |")
     for name, what in (("folder", "model and processor"), ("automodel", "AutoModel and processor"),
                        ("lora", "LoRA, all-linear"), ("dora", "DoRA, all-linear"),
                        ("automodel-lora", "LoRA on AutoModel")):

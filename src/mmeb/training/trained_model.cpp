@@ -5,6 +5,7 @@
 #include "mmeb/model.h"
 #include "nn/state.h"
 #include "tensor/nearest.h"
+#include "vlm/processor.h"
 
 namespace vlm2vec {
 namespace {
@@ -48,9 +49,13 @@ TrainedModel load_trained_model(TrainOptions& o, const std::optional<FoundCheckp
          o.model_name, " --output_dir MERGED");
   if (!checkpoint) folder.require_one_adapter();
   EncoderOptions options = encoder_options;  // with the positions that the trained model will say
-  if (options.image_positions.empty()) options.image_positions = ProcessorConfig::read(folder.processor).image_positions;
+  if (options.image_positions.empty())
+    options.image_positions = ProcessorConfig::read(folder.processor).image_positions;
   if (options.image_positions.empty()) options.image_positions = "1d";
-  TrainedModel model{load_encoder(folder, options), {}, o.model_name, spelling_of(o.adapter_names),
+  TrainedModel model{load_encoder(folder, options),
+                     {},
+                     o.model_name,
+                     spelling_of(o.adapter_names),
                      o.precision == "bf16" && !adapters};
   Encoder& encoder = *model.encoder;
   encoder.set_gradient_checkpointing(o.gradient_checkpointing);
