@@ -118,8 +118,8 @@ TEST_F(HeldPictures, are_embedded_and_found_like_files) {
   ASSERT_EQ(b.code, 0) << b.err;
   EXPECT_TRUE(has(b.err, "2 of 2 vectors were there")) << b.err;  // the cache goes by content
   EXPECT_EQ(read_text(folder_ / "a.npy"), read_text(folder_ / "b.npy"));
-  const Result found = run("search --index b.npy --top 1 --text '<|image_pad|>\nName it.\n' --image '" + uri +
-                           in_base64("p0.png") + "' --json");
+  const Result found =
+      run("search --index b.npy --top 1 --text '<|image_pad|>\nName it.\n' --image paths/p0.png --json");
   ASSERT_EQ(found.code, 0) << found.err;
   EXPECT_EQ(Json::parse(found.out).at("row"), 1);
   const Result page = run("search --index b.npy --text thing --output page.html");
@@ -140,6 +140,8 @@ TEST_F(HeldPictures, broken_ones_are_named_shortly) {
       {"https://example.org/a.png", "nothing is downloaded: fetch it and write the path of the file"},
       {"images\\a.png", "folders are separated by / here"},
       {"data", "data: no such picture"}};
+  write("rows.jsonl", Json{{"text", nullptr}, {"image", "paths/p0.png"}}.dump() + "\n");
+  EXPECT_EQ(run("embed --model_name model --input rows.jsonl --prompt vlm2vec-v2 --output out.npy").code, 0);
   for (const auto& [image, message] : cases) {
     write("rows.jsonl", Json{{"text", "<|image_pad|>"}, {"image", image}}.dump() + "\n");
     const Result r = run("embed --model_name model --input rows.jsonl --output out.npy");

@@ -6,7 +6,6 @@
 #include <optional>
 
 #include "cli/commands.h"
-#include "mmeb/data/row_pictures.h"
 #include "mmeb/model.h"
 #include "tensor/io/files.h"
 #include "tensor/io/safetensors.h"
@@ -140,15 +139,13 @@ Exit run_explain(const Command& command, const Arguments& arguments) {
   for (const std::string& file : {dump, map})
     if (!file.empty()) check_output_file(file, "");
   const auto encoder = load_model(model, device, quiet);
-  const Pictures here;
   const auto input_of = [&](const PromptParts& parts, const std::vector<std::string>& pictures, const char* name) {
     if (prompt == "raw" && !pictures.empty() && parts.text.find(encoder->image_token()) == std::string::npos)
       fail(Exit::usage, "explain: a raw ", name, " needs ", encoder->image_token(),
            " where its picture belongs; --prompt vlm2vec-v2 puts it there");
     const Prompt built = build_prompt(prompt, parts, encoder->image_token());
     EncoderInput input{built.text, {}, 0, "explain"};
-    for (const size_t picture : built.pictures)
-      input.images.push_back(here.locate(picture_name(pictures[picture], "--image", here)));
+    for (const size_t picture : built.pictures) input.images.push_back(pictures[picture]);
     return input;
   };
   const EncoderInput input = input_of({instruction, text, images.size()}, images, "--text");

@@ -2,7 +2,6 @@
 #include <memory>
 
 #include "cli/commands.h"
-#include "mmeb/data/row_pictures.h"
 #include "mmeb/evaluation/model_hash.h"
 #include "mmeb/model.h"
 #include "mmeb/search/search_page.h"
@@ -59,9 +58,7 @@ std::vector<EncoderInput> read_queries(const VectorIndex& index, const SearchOpt
   const std::string style = o.prompt.empty() ? index.origin.prompt : o.prompt;
   if (!o.input.empty()) return read_inputs(o.input, o.image_dir, style, token).inputs;
   const Pictures here;
-  InputRow row{o.text, o.instruction, {}};
-  for (const std::string& image : o.images) row.images.push_back(picture_name(image, "--image", here));
-  EncoderInput query = encoder_input(row, here, style, token);
+  EncoderInput query = encoder_input({o.text, o.instruction, o.images}, here, style, token);
   query.row = "the query";
   if (const std::string fault = prompt_fault(query.text, query.images.size(), token); !fault.empty())
     fail(Exit::data, "search: the query: ", fault);

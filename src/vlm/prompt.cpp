@@ -32,7 +32,8 @@ ImageToken stored_token(const std::string& text, size_t at) {
 
 std::vector<ImageToken> image_tokens(const std::string& text, const std::string& own) {
   std::vector<ImageToken> tokens;
-  for (size_t at = 0; (at = text.find('<', at)) != text.npos;) {
+  const std::string beginnings = {kStoredToken[0], own.empty() ? kStoredToken[0] : own[0]};
+  for (size_t at = 0; (at = text.find_first_of(beginnings, at)) != text.npos;) {
     ImageToken token = stored_token(text, at);
     if (token.length == 0 && !own.empty() && text.compare(at, own.size(), own) == 0) token = {at, own.size(), ""};
     at += std::max<size_t>(1, token.length);

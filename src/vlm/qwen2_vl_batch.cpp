@@ -101,9 +101,10 @@ void Qwen2Vl::take_positions(const std::filesystem::path& file, const EncoderOpt
 void Qwen2Vl::keep_configuration(const ModelFolder& folder, bool moved) {
   for (const auto& [name, file] : folder.configuration) configuration_[name] = read_text(file);
   configuration_ = portable_processor_files(configuration_, folder.processor.filename(), processor_, moved);
+  const auto own_folder = (folder.path / "config.json").parent_path();
   for (const auto& [name, content] : configuration_) {
     const auto file = folder.configuration.find(name);
-    const bool brought = file != folder.configuration.end() && file->second.parent_path() != folder.path;
+    const bool brought = file != folder.configuration.end() && file->second.parent_path() != own_folder;
     if (brought || processor_files().contains(name)) adapter_files_.insert(name);
   }
 }

@@ -16,7 +16,7 @@ namespace vlm2vec {
 std::vector<std::string> pictures_field(const nlohmann::ordered_json& row, const std::string& name,
                                         const Pictures& pictures);
 
-// The name of one picture in one of those forms; "": none.
+// The name of one picture in one of these forms; "": none.
 std::string picture_name(const nlohmann::ordered_json& value, const std::string& field, const Pictures& pictures);
 
 // The sides in a column of texts and one of pictures. A text: one side, whose pictures may be a list. A list of texts:
