@@ -32,7 +32,7 @@ std::pair<EvaluationSet, Tensor> golden_set(const std::string& name, const Named
   for (const bool targets : {false, true}) {
     const std::string part = targets ? "tgt" : "qry";
     for (const json& pair : index.at(name).at(part)) {
-      set.sides.push_back({pair.at(0), pair.at(1)});
+      set.sides.emplace_back(pair.at(0).get<std::string>(), pair.at(1).get<std::string>());
       (targets ? target_numbers : query_numbers)[set.sides.back()] = int32_t(set.sides.size() - 1);
     }
     const Tensor& e = vectors.at(name + "/" + part);

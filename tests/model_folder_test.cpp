@@ -82,7 +82,7 @@ class ModelFolders : public testing::Test {
     uint64_t seed = 3;
     for (Parameter* p : lora.parameters()) p->set(normal_tensor(p->shape(), 0.3, ++seed, DType::f32, Device::cpu));
     lora.update();
-    save_adapter(lora, folder_ / name, "the/base");
+    save_adapter(lora, folder_ / name, "the/base", Spelling::hub);
     return folder_ / name;
   }
   const TemporaryFolder folder_{"model-folder"};
