@@ -314,6 +314,7 @@ TEST_F(Effects, OfEmbedSearchExplainParityMerge) {
           {"use_dora", "False"},
           {"allow_partial_adapter", "True", {{"adapter", "partial"}}},
           {"adapter_norms", "True", {}, 0, Seen::on_stderr},
+          {"sentence_transformers", "True"},
           {"output_dir", "out2"},
           kThreads,
           kJson,

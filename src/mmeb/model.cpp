@@ -22,10 +22,14 @@ EncoderOptions encoder_options(const ModelOptions& o, Device device) {
 }
 
 std::unique_ptr<Encoder> load_model(const ModelOptions& o, Device device, bool quiet) {
-  if (o.adapter.empty() && (!o.use_dora || o.allow_partial_adapter || o.adapter_norms))
+  const ModelFolder folder = look_at_model_folder(o.model_name, o.adapter);
+  if (folder.adapter.empty() && (!o.use_dora || o.allow_partial_adapter || o.adapter_norms))
     fail(Exit::usage, "--use_dora, --allow_partial_adapter and --adapter_norms mean nothing without --adapter");
-  auto encoder = load_encoder(o.model_name, encoder_options(o, device));
-  if (!o.adapter.empty()) load_adapter(*encoder, o.adapter, adapter_options(o), nullptr, encoder->notes);
+  folder.require_one_adapter();
+  auto encoder = load_encoder(folder, encoder_options(o, device));
+  if (o.adapter.empty() && !folder.adapter.empty())
+    encoder->notes.push_back(o.model_name + ": the adapter beside the weights is applied");
+  if (!folder.adapter.empty()) load_adapter(*encoder, folder.adapter, adapter_options(o), nullptr, encoder->notes);
   if (!quiet)
     for (const std::string& note : encoder->notes) std::fprintf(stderr, "%s\n", note.c_str());
   return encoder;

@@ -6,6 +6,7 @@
 #include "nn/peft_config.h"
 #include "nn/state.h"
 #include "tensor/io/files.h"
+#include "tensor/io/hub.h"
 #include "tensor/io/torch_file.h"
 
 namespace vlm2vec {
@@ -110,7 +111,7 @@ void fill(Parameter& p, const Tensor& tensor, const Linear& layer, const fs::pat
 
 AttachedLora load_adapter(Module& model, const fs::path& folder, const AdapterOptions& options,
                           const DropoutState* dropout, std::vector<std::string>& notes) {
-  if (!fs::is_directory(folder)) fail(Exit::data, folder.string(), ": no such folder; expected a PEFT adapter");
+  require_folder(folder, "a PEFT adapter");
   const std::string config_file = folder / "adapter_config.json";
   if (!fs::exists(config_file))
     fail(Exit::data, folder.string(), ": has no adapter_config.json; expected a PEFT adapter",

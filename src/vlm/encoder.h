@@ -3,7 +3,6 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
-#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -11,6 +10,7 @@
 #include "nn/lora.h"
 #include "nn/module.h"
 #include "vlm/image.h"
+#include "vlm/model_folder.h"
 
 namespace vlm2vec {
 
@@ -70,6 +70,9 @@ struct Encoder : Module {
   // Writes the files that make a folder of saved weights a complete checkpoint (configuration, tokenizer, processor),
   // as they were when the model was loaded, but with the bounds of a picture's area that EncoderOptions gave.
   virtual void write_configuration(const std::filesystem::path& folder) const = 0;
+  // Of these what an adapter needs beside it to read rows as it was trained: the processor, and the tokenizer if that
+  // came with an adapter.
+  virtual void write_adapter_files(const std::filesystem::path& folder) const = 0;
 
   // For the user: one line about the pictures that were read in spite of a flaw; empty: there were none.
   virtual std::string flaw_note() const = 0;
@@ -85,18 +88,17 @@ struct EncoderOptions {
   Device device = Device::cpu;
   bool f64 = false;                        // everything in double precision, for tests
   bool bf16 = false;                       // products with weights in bf16, sums in f32
-  int64_t min_pixels = 0, max_pixels = 0;  // bounds of a picture's area; 0: those of preprocessor_config.json
+  int64_t min_pixels = 0, max_pixels = 0;  // bounds of a picture's area; 0: those of the processor's file
   int64_t max_len = 0;                     // tokens of a row, pictures included; what is beyond is cut off; 0: no limit
   std::string image_resolution = "";       // VLM2Vec V1's high, mid, low or another word; empty: V2's route
   bool load_weights = true;                // false: the parameters are left for the caller to fill
   std::shared_ptr<ImageCache> images = {};  // decoded pictures, shared by encoders that resize alike; none: its own
 };
 
-// Names of the files that a Hugging Face folder may have beside its weights.
-const std::set<std::string>& configuration_files();
-
-// The backbone of a Hugging Face folder. Qwen2-VL is the only one; others are refused by the model_type of config.json.
+// The backbone of a folder (look_at_model_folder), without its adapter. Qwen2-VL is the only one; others are refused by
+// the model_type of config.json.
 std::unique_ptr<Encoder> load_encoder(const std::filesystem::path& folder, const EncoderOptions& options = {});
+std::unique_ptr<Encoder> load_encoder(const ModelFolder& folder, const EncoderOptions& options = {});
 
 // Embeds rows without tape, `batch_size` at a time → f32 [rows, dim] on the host. Batches of any size give the same
 // bits.

@@ -5,6 +5,7 @@
 #include "vlm/decoder.h"
 #include "vlm/encoder.h"
 #include "vlm/image_cache.h"
+#include "vlm/model_folder.h"
 #include "vlm/processor.h"
 #include "vlm/tokenizer.h"
 
@@ -22,6 +23,7 @@ struct Qwen2VlConfig {
   std::vector<int> mrope_section;
   int image_token_id = -1, vision_start_token_id = -1;
   double initializer_range = 0.02;
+  bool tied = false;  // the head is the embedding
   static Qwen2VlConfig load(
       const std::filesystem::path& config_json);  // the flat and the nested (text_config) spelling
 };
@@ -98,7 +100,7 @@ struct Qwen2VlBatch : Batch {
 
 class Qwen2Vl : public Encoder {
  public:
-  Qwen2Vl(const std::filesystem::path& folder, const EncoderOptions& options);
+  Qwen2Vl(const ModelFolder& folder, const EncoderOptions& options);
   std::unique_ptr<Batch> prepare(std::span<const EncoderInput> rows) override;
   std::vector<std::string> faults(std::span<const EncoderInput> rows) override;
   Var operator()(const Batch& batch) override;
@@ -108,6 +110,7 @@ class Qwen2Vl : public Encoder {
   StageNote describe(const std::string& stage, const Batch& batch) override;
   Attribution attribute(const EncoderInput& row, const Tensor& target) override;
   void write_configuration(const std::filesystem::path& folder) const override;
+  void write_adapter_files(const std::filesystem::path& folder) const override;
   std::string flaw_note() const override { return images_->flaws(); }
 
  private:
@@ -116,7 +119,8 @@ class Qwen2Vl : public Encoder {
   // words: [tokens, hidden], before pictures take their places; patches: as in batch.vision.
   Var forward(const Qwen2VlBatch& batch, const Var& words, const Var& patches);
   void trace_inputs(const Qwen2VlBatch& batch) const;
-  void keep_bounds();
+  bool take_bounds(const std::filesystem::path& file, const EncoderOptions& options);
+  void keep_configuration(const ModelFolder& folder, bool moved);
   Qwen2VlConfig config_;
   ProcessorConfig processor_;
   Tokenizer tokenizer_;
@@ -126,7 +130,8 @@ class Qwen2Vl : public Encoder {
   int64_t max_len_;
   bool gradient_checkpointing_ = false;
   std::shared_ptr<ImageCache> images_;
-  std::vector<std::pair<std::string, std::string>> configuration_;  // files: name and content
+  TextFiles configuration_;
+  std::set<std::string> adapter_files_;  // of these, what write_adapter_files() writes
 
  public:
   VisionTower visual{this, "visual", config_.vision};

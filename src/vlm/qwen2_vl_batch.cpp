@@ -34,26 +34,28 @@ std::string shown(const std::string& text) {
 
 }  // namespace
 
-Qwen2Vl::Qwen2Vl(const std::filesystem::path& folder, const EncoderOptions& options)
-    : config_(Qwen2VlConfig::load(folder / "config.json")),
-      processor_(ProcessorConfig::load(folder)),
-      tokenizer_(Tokenizer::load(folder)),
+Qwen2Vl::Qwen2Vl(const ModelFolder& folder, const EncoderOptions& options)
+    : config_(Qwen2VlConfig::load(folder.path / "config.json")),
+      processor_(ProcessorConfig::read(folder.processor)),
+      tokenizer_(Tokenizer::load(folder.tokenizer_folder)),
       device_(options.device),
       dtype_(options.f64 ? DType::f64 : DType::f32),
       max_len_(options.max_len),
       images_(options.images ? options.images : std::make_shared<ImageCache>(kImageCacheBytes)) {
+  const std::string config_file = folder.path / "config.json", tokenizer_folder = folder.tokenizer_folder;
   if (processor_.patch_size != config_.vision.patch_size || processor_.merge_size != config_.vision.spatial_merge_size)
-    fail(Exit::data, folder.string(), ": preprocessor_config.json has patches of ", processor_.patch_size,
-         " merged by ", processor_.merge_size, ", config.json ", config_.vision.patch_size, " by ",
+    fail(Exit::data, folder.processor.string(), ": has patches of ", processor_.patch_size, " merged by ",
+         processor_.merge_size, ", ", config_file, " ", config_.vision.patch_size, " by ",
          config_.vision.spatial_merge_size);
   if (tokenizer_.vocab_size() > config_.text.vocab_size)
-    fail(Exit::data, folder.string(), ": the tokenizer has ", tokenizer_.vocab_size(),
-         " tokens, config.json a vocabulary of ", config_.text.vocab_size);
-  if (options.min_pixels > 0) processor_.min_pixels = options.min_pixels;
-  if (options.max_pixels > 0) processor_.max_pixels = options.max_pixels;
-  if (processor_.min_pixels > processor_.max_pixels)
-    fail(Exit::usage, "pictures would need at least ", processor_.min_pixels, " and at most ", processor_.max_pixels,
-         " pixels");
+    fail(Exit::data, tokenizer_folder, ": the tokenizer has ", tokenizer_.vocab_size(), " tokens, ", config_file,
+         " a vocabulary of ", config_.text.vocab_size);
+  if (config_.image_token_id >= tokenizer_.vocab_size() || !tokenizer_.is_added(config_.image_token_id))
+    fail(Exit::data, config_file, ": image_token_id is ", config_.image_token_id, ", but the tokenizer of ",
+         tokenizer_folder, " has no added token of that id; do the two belong together?");
+  image_token_ = tokenizer_.token(config_.image_token_id);
+  notes = folder.notes;
+  keep_configuration(folder, take_bounds(folder.processor, options));
   processor_.image_resolution = options.image_resolution;
   const std::string& word = options.image_resolution;
   if (!word.empty() && word != "high" && word != "mid" && word != "low")
@@ -61,19 +63,42 @@ Qwen2Vl::Qwen2Vl(const std::filesystem::path& folder, const EncoderOptions& opti
         "--image_resolution " + word +
         " is none of high, mid and low: as in VLM2Vec V1, only pictures with a side above 1344 are resized");
   processor_.temporal_patch_size = 1;  // one frame of a still picture; PatchEmbed adds the slices of the weight instead
-  if (config_.image_token_id >= tokenizer_.vocab_size() || !tokenizer_.is_added(config_.image_token_id))
-    fail(Exit::data, folder.string(), ": image_token_id is ", config_.image_token_id,
-         " in config.json, but the tokenizer has no added token of that id; do the two belong together?");
-  image_token_ = tokenizer_.token(config_.image_token_id);
-  for (const std::string& name : configuration_files())
-    if (std::filesystem::exists(folder / name)) configuration_.emplace_back(name, read_text(folder / name));
-  if (options.min_pixels > 0 || options.max_pixels > 0) keep_bounds();
   if (options.bf16) use_bf16_products();
   if (!options.load_weights) return;
   const std::optional<DType> dtype = options.f64 ? std::optional(DType::f64) : std::nullopt;
-  for (const std::string& name :
-       load_parameters(*this, load_checkpoint(folder), {device_, dtype, {"lm_head.weight"}}, folder.string()))
-    notes.push_back(name + " is not used: embeddings need no language-model head");
+  const LoadOptions load{device_, dtype, tensor_names("qwen2_vl"), config_.tied};
+  for (std::string& note : load_parameters(*this, load_checkpoint(folder.path), load, folder.path.string()))
+    notes.push_back(std::move(note));
+}
+
+// Whether the options' bounds of a picture's area are others than the file's.
+bool Qwen2Vl::take_bounds(const std::filesystem::path& file, const EncoderOptions& options) {
+  const auto [min_in_file, max_in_file] = std::pair(processor_.min_pixels, processor_.max_pixels);
+  const bool min_given = options.min_pixels > 0, max_given = options.max_pixels > 0;
+  if (min_given) processor_.min_pixels = options.min_pixels;
+  if (max_given) processor_.max_pixels = options.max_pixels;
+  const auto source = [&](bool given, const char* option, const char* field, int64_t value) {
+    return given ? sentence("--", option, " ", value) : sentence(field, " ", value, " of ", file.string());
+  };
+  if (processor_.min_pixels > processor_.max_pixels)
+    fail(Exit::usage, source(max_given, "resize_max_pixels", "max_pixels", processor_.max_pixels), " is below ",
+         source(min_given, "resize_min_pixels", "min_pixels", processor_.min_pixels), "; ",
+         min_given && max_given ? sentence("give the smaller one as --resize_min_pixels")
+         : max_given            ? sentence("give --resize_min_pixels too, at most ", processor_.max_pixels)
+                                : sentence("give --resize_max_pixels too, at least ", processor_.min_pixels));
+  return processor_.min_pixels != min_in_file || processor_.max_pixels != max_in_file;
+}
+
+// The files of configuration, with the bounds that were asked for.
+void Qwen2Vl::keep_configuration(const ModelFolder& folder, bool moved) {
+  for (const auto& [name, file] : folder.configuration) configuration_[name] = read_text(file);
+  configuration_ = portable_processor_files(configuration_, folder.processor.filename(), processor_, moved);
+  const auto own_folder = (folder.path / "config.json").parent_path();
+  for (const auto& [name, content] : configuration_) {
+    const auto file = folder.configuration.find(name);
+    const bool brought = file != folder.configuration.end() && file->second.parent_path() != own_folder;
+    if (brought || processor_files().contains(name)) adapter_files_.insert(name);
+  }
 }
 
 // Each image token becomes as many as its picture has merged patches; without pictures it stays what it is. Text beyond
@@ -214,20 +239,12 @@ std::unique_ptr<Batch> Qwen2Vl::prepare(std::span<const EncoderInput> rows) {
   return batch;
 }
 
-// The bounds that were asked for are those of the model that is saved.
-void Qwen2Vl::keep_bounds() {
-  for (auto& [name, content] : configuration_) {
-    if (name != "preprocessor_config.json") continue;
-    auto file = nlohmann::ordered_json::parse(content);
-    file["min_pixels"] = processor_.min_pixels, file["max_pixels"] = processor_.max_pixels;
-    if (file.contains("size") && file["size"].contains("shortest_edge"))
-      file["size"]["shortest_edge"] = processor_.min_pixels, file["size"]["longest_edge"] = processor_.max_pixels;
-    content = file.dump(2) + "\n";
-  }
-}
-
 void Qwen2Vl::write_configuration(const std::filesystem::path& folder) const {
   for (const auto& [name, content] : configuration_) write_text(folder / name, content);
+}
+
+void Qwen2Vl::write_adapter_files(const std::filesystem::path& folder) const {
+  for (const std::string& name : adapter_files_) write_text(folder / name, configuration_.at(name));
 }
 
 }  // namespace vlm2vec

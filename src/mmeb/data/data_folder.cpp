@@ -7,11 +7,12 @@
 
 #include "mmeb/data/row_files.h"
 #include "tensor/error.h"
+#include "tensor/io/hub.h"
 
 namespace vlm2vec {
 
 DataFolder open_data_folder(const std::filesystem::path& folder, const DataFolderOptions& o) {
-  if (!std::filesystem::is_directory(folder)) fail(Exit::data, folder.string(), ": no such folder");
+  require_folder(folder, "a folder of sets", HubKind::dataset);
   DataFolder data{folder, {}, o.image_dir.empty() ? folder : std::filesystem::path(o.image_dir), {}};
   std::set<std::string> others;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {

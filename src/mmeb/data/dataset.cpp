@@ -7,6 +7,7 @@
 #include "mmeb/data/row_files.h"
 #include "mmeb/registry/registry.h"
 #include "tensor/io/files.h"
+#include "tensor/io/hub.h"
 #include "tensor/io/json_lines.h"
 #include "tensor/nearest.h"
 #include "tensor/parallel.h"
@@ -108,9 +109,7 @@ std::vector<std::string> list_subsets(const fs::path& folder, const std::string&
   for (const std::string& name : wanted)
     if (std::count(wanted.begin(), wanted.end(), name) > 1)
       fail(Exit::usage, "--subset_name: ", name, " is named twice");
-  if (!fs::is_directory(folder))
-    fail(Exit::data, folder.string(),
-         fs::exists(folder) ? ": is a file, expected a folder of sets" : ": no such folder");
+  require_folder(folder, "a folder of sets", HubKind::dataset);
   std::vector<std::string> found;
   for (const auto& entry : fs::directory_iterator(folder))
     if (!row_files(entry.path() / file).empty()) found.push_back(entry.path().filename().string());

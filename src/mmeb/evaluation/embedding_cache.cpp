@@ -17,7 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // To be raised whenever the program begins to compute other vectors from the same model, options and input.
-constexpr int kEmbeddingVersion = 1;
+constexpr int kEmbeddingVersion = 2;  // since 2: what lies beside the weights (adapters, newer processor files) counts
 
 fs::path vector_file(const fs::path& folder, const Digest& model, ModelOptions options, Device device) {
   nlohmann::json what = {{"version", kEmbeddingVersion},

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tensor/io/files.h"
+#include "tensor/io/hub.h"
 #include "tensor/parallel.h"
 #include "vlm/encoder.h"
 
@@ -40,13 +41,14 @@ nlohmann::json read_memo(const fs::path& memo) {
 }  // namespace
 
 void ModelHash::add_files(const fs::path& folder, const std::string& role, std::vector<ModelFile>& files) {
-  if (!fs::is_directory(folder)) fail(Exit::data, folder.string(), ": no such folder");
+  require_folder(folder, role == "adapter" ? "a PEFT adapter" : "a Hugging Face checkpoint");
   for (const auto& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string(), kind = entry.path().extension().string();
     const bool counts = configuration_files().contains(name) ||
-                        (kind == ".safetensors" && name != "optimizer.safetensors") ||  // moments of a training run
-                        name == "model.safetensors.index.json" || name == "adapter_config.json" ||
-                        name == "adapter_model.bin";
+                        (kind == ".safetensors" && name != "optimizer.safetensors" &&  // moments of a training run
+                         !name.starts_with("consolidated")) ||                         // weights in a layout of others
+                        name == "model.safetensors.index.json" ||
+                        name == "adapter_config.json" || name == "adapter_model.bin";
     if (!counts || !entry.is_regular_file()) continue;
     const fs::path path = fs::canonical(entry.path());
     files.push_back({role + "/" + name, path, stamp_of(path)});

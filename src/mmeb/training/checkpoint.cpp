@@ -114,6 +114,7 @@ bool has_weights(const fs::path& folder) {
 void save_model(const TrainedModel& model, const fs::path& folder) {
   if (model.lora) {
     save_adapter(*model.lora, folder, model.base_model);
+    model.encoder->write_adapter_files(folder);
     return;
   }
   model.encoder->write_configuration(folder);

@@ -30,18 +30,23 @@ std::vector<std::string> beginnings(const std::vector<Parameter*>& parameters) {
 TrainedModel load_trained_model(TrainOptions& o, const std::optional<FoundCheckpoint>& checkpoint,
                                 const EncoderOptions& encoder_options, std::vector<std::string>& notes) {
   const bool adapters = o.lora || !o.adapter.empty();
-  TrainedModel model{
-      load_encoder(checkpoint && !adapters ? checkpoint->folder : std::filesystem::path(o.model_name), encoder_options),
-      {},
-      o.model_name,
-      o.precision == "bf16" && !adapters};
+  const std::filesystem::path adapter = !adapters    ? ""
+                                        : checkpoint ? checkpoint->folder
+                                                     : std::filesystem::path(o.adapter);
+  const ModelFolder folder =
+      look_at_model_folder(checkpoint && !adapters ? checkpoint->folder : std::filesystem::path(o.model_name), adapter);
+  if (folder.own_adapter && o.adapter.empty())
+    fail(Exit::data, o.model_name, ": has an adapter beside its weights; go on from it with --adapter ", o.model_name,
+         ", or merge the two first and train that: vlm2vec merge --model_name ", o.model_name, " --adapter ",
+         o.model_name, " --output_dir MERGED");
+  if (!checkpoint) folder.require_one_adapter();
+  TrainedModel model{load_encoder(folder, encoder_options), {}, o.model_name, o.precision == "bf16" && !adapters};
   Encoder& encoder = *model.encoder;
   encoder.set_gradient_checkpointing(o.gradient_checkpointing);
   notes = encoder.notes;
   if (!adapters) return model;
-  const std::filesystem::path folder = checkpoint ? checkpoint->folder : std::filesystem::path(o.adapter);
-  if (!folder.empty()) {
-    model.lora = load_adapter(encoder, folder, adapter_options(o), &encoder.dropout, notes);
+  if (!adapter.empty()) {
+    model.lora = load_adapter(encoder, adapter, adapter_options(o), &encoder.dropout, notes);
     const LoraConfig& own = model.lora->config;  // the folder's configuration holds
     o.lora_r = own.rank, o.lora_alpha = own.alpha, o.lora_dropout = own.dropout,
     o.lora_target_modules = own.target_pattern.empty() ? own.target_modules : std::vector{own.target_pattern},

@@ -11,6 +11,7 @@
 
 #include "tensor/error.h"
 #include "tensor/io/files.h"
+#include "tensor/io/hub.h"
 #include "tensor/io/tar.h"
 
 namespace vlm2vec {
@@ -144,6 +145,12 @@ std::shared_ptr<const ArchiveFile> ArchiveFile::open(const fs::path& path) {
 }
 
 FileBytes ArchiveFile::read(const std::string& member, uint64_t most) const {
+  const FileBytes content = read_member(member, most);
+  refuse_lfs_pointer(content.bytes, file_ + "/" + member);
+  return content;
+}
+
+FileBytes ArchiveFile::read_member(const std::string& member, uint64_t most) const {
   const auto found = index_.find(member);
   if (found == index_.end()) fail(Exit::data, file_, ": has no member ", member);
   if (zip_) return read_zip(member, found->second.at, most);

@@ -43,8 +43,8 @@ class ArchiveFile {
   bool contains(const std::string& member) const { return index_.contains(member); }
   size_t members() const { return index_.size(); }
   const std::string& top() const { return top_; }  // the one folder in which all members lie; empty: there is none
-  // From any thread. Errors (Exit::data): no such member, encrypted, a compression that libzip lacks, damaged, or a
-  // claim of more than `most` bytes, which is refused before memory is taken.
+  // From any thread. Errors (Exit::data): no such member, encrypted, a compression that libzip lacks, damaged, a
+  // git-lfs pointer, or a claim of more than `most` bytes, which is refused before memory is taken.
   FileBytes read(const std::string& member, uint64_t most) const;
 
  private:
@@ -52,6 +52,7 @@ class ArchiveFile {
     void operator()(zip* archive) const;
   };
   void open_zip();
+  FileBytes read_member(const std::string& member, uint64_t most) const;
   FileBytes read_zip(const std::string& member, uint64_t number, uint64_t most) const;
 
   std::string file_, top_;

@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tensor/error.h"
+#include "tensor/io/hub.h"
 
 namespace vlm2vec {
 namespace fs = std::filesystem;
@@ -189,7 +190,9 @@ std::shared_ptr<const MappedFile> MappedFile::open(const fs::path& path) {
   ::close(fd);
   if (p == MAP_FAILED)
     fail(Exit::resources, path.string(), ": cannot be mapped into memory (", std::strerror(errno), ")");
-  return std::shared_ptr<const MappedFile>(new MappedFile({static_cast<const uint8_t*>(p), size_t(info.st_size)}));
+  const std::shared_ptr<const MappedFile> file(new MappedFile({static_cast<const uint8_t*>(p), size_t(info.st_size)}));
+  refuse_lfs_pointer(file->bytes(), path.string());
+  return file;
 }
 
 MappedFile::~MappedFile() {
