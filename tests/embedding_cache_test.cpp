@@ -196,7 +196,7 @@ TEST_F(Cache, whatever_changes_a_vector_changes_its_key) {
   expect_same(4);
   rows_[1].text += "!";  // a text alone, rows 0 and 6 have a picture
   EXPECT_TRUE(has(expect_same(4), "12 of 13 "));
-  write_png(rows_[0].images[0], plain_image(16, 16, 9));
+  write_png(rows_[0].images[0].name(), plain_image(16, 16, 9));
   load();
   EXPECT_TRUE(has(expect_same(4), "12 of 13 "));
   options_.max_len = 6;
@@ -223,7 +223,7 @@ TEST_F(Cache, a_change_meanwhile_is_not_kept) {
     };
   };
   rows_ = {rows_[6], rows_[0], rows_[1]};  // the picture comes second
-  const auto repaint = [&](uint8_t grey) { write_png(rows_[1].images[0], plain_image(16, 16, grey)); };
+  const auto repaint = [&](uint8_t grey) { write_png(rows_[1].images[0].name(), plain_image(16, 16, grey)); };
   expect_error(Exit::data, ".png: changed while it was in use",
                [&] { open().embed(rows_, 1, change_after(1, [&] { repaint(77); })); });
   EXPECT_TRUE(has(expect_same(1), "1 of 3 "));

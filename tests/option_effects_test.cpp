@@ -333,7 +333,8 @@ TEST_F(Effects, OfSmallCommands) {
          {{"image_dir", "model", {}, 3},
           {"subset_name", "Set"},
           {"dataset_split", "diverse_instruction"},
-          {"decode", "True"},
+          {"decode", "False"},
+          {"model_name", "train", {}, 3},
           kThreads,
           kJson}});
   check({"data stats", "train", {}, {{"subset_name", "Set"}, {"dataset_split", "diverse_instruction"}, kJson}});

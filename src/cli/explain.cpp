@@ -141,8 +141,9 @@ Exit run_explain(const Command& command, const Arguments& arguments) {
     if (prompt == "raw" && !pictures.empty() && parts.text.find(encoder->image_token()) == std::string::npos)
       fail(Exit::usage, "explain: a raw ", name, " needs ", encoder->image_token(),
            " where its picture belongs; --prompt vlm2vec-v2 puts it there");
-    EncoderInput input{build_prompt(prompt, parts, encoder->image_token()), {}, 0, "explain"};
-    input.images.assign(pictures.begin(), pictures.end());
+    const Prompt built = build_prompt(prompt, parts, encoder->image_token());
+    EncoderInput input{built.text, {}, 0, "explain"};
+    for (const size_t picture : built.pictures) input.images.push_back(pictures[picture]);
     return input;
   };
   const EncoderInput input = input_of({instruction, text, images.size()}, images, "--text");

@@ -57,7 +57,8 @@ std::unique_ptr<Encoder> load_model_of(const VectorIndex& index, const SearchOpt
 std::vector<EncoderInput> read_queries(const VectorIndex& index, const SearchOptions& o, const std::string& token) {
   const std::string style = o.prompt.empty() ? index.origin.prompt : o.prompt;
   if (!o.input.empty()) return read_inputs(o.input, o.image_dir, style, token);
-  EncoderInput query = encoder_input({o.text, o.instruction, o.images}, "", style, token);
+  const Pictures here;
+  EncoderInput query = encoder_input({o.text, o.instruction, o.images}, here, style, token);
   query.row = "search";
   return {query};
 }
@@ -94,8 +95,7 @@ Exit run_search(const Command& command, const Arguments& arguments) {
     const auto encoder = load_model_of(index, o);
     const std::vector<EncoderInput> inputs = read_queries(index, o, encoder->image_token());
     queries = embed(*encoder, inputs, 32);
-    for (const EncoderInput& input : inputs)
-      results.push_back({input.text, {input.images.begin(), input.images.end()}, {}});
+    for (const EncoderInput& input : inputs) results.push_back({input.text, input.images, {}});
   } else {
     const VectorIndex given = open_index(o.queries);
     require_same_model(index, given);
@@ -107,12 +107,13 @@ Exit run_search(const Command& command, const Arguments& arguments) {
   std::vector<int64_t> numbers;
   for (const auto& list : hits)
     for (const Hit& hit : list) numbers.push_back(hit.row);
-  const std::vector<InputRow> rows = rows_of(index, numbers);
+  const Pictures pictures(index.origin.image_dir);
+  const std::vector<InputRow> rows = rows_of(index, numbers, pictures);
   size_t next = 0;
   for (size_t q = 0; q < hits.size(); ++q)
     for (const Hit& hit : hits[q]) results[q].found.push_back({hit, rows.empty() ? InputRow{} : rows[next++]});
   if (!o.output.empty())
-    write_atomically(o.output, [&](std::ostream& page) { write_search_page(page, results, index); });
+    write_atomically(o.output, [&](std::ostream& page) { write_search_page(page, results, o.index, pictures); });
   if (o.json) std::cout << search_json(results);
   else if (o.output.empty() && !o.quiet) std::cout << search_table(results);
   else if (!o.quiet) std::cout << "The page: " << o.output << " (open it in a browser)\n";

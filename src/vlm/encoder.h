@@ -11,13 +11,14 @@
 #include "nn/lora.h"
 #include "nn/module.h"
 #include "vlm/image.h"
+#include "vlm/picture_source.h"
 
 namespace vlm2vec {
 
 // One side of a pair: a prompt, in which each image token stands for one of the pictures.
 struct EncoderInput {
   std::string text;
-  std::vector<std::filesystem::path> images;
+  std::vector<PictureSource> images;
   uint64_t key = 0;      // who this row is, for dropout: the same key, the same mask, in whatever batch
   std::string row = {};  // where it comes from, for error messages: "row 12 of Scene_t2i"
 };

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "vlm/picture_source.h"
+
 namespace vlm2vec {
 
 constexpr int64_t most_pixels = 178'956'970;             // Pillow refuses larger pictures as decompression bombs
@@ -48,13 +50,13 @@ struct Picture {
 // byte unless there is but gray. What Pillow opens in spite of damage is opened with the same samples and a flaw.
 // Limits are checked before memory is taken. `name` stands in errors: Exit::data, naming the file and its fault.
 Picture decode_picture(std::span<const uint8_t> bytes, const std::string& name);
-// Of a file or of an archive's member (tensor/io/archive.h). A name that promises another format is a flaw, too.
-Picture read_picture(const std::filesystem::path& path);
+// A file's name that promises another format is a flaw, too.
+Picture read_picture(const PictureSource& source);
 
 // As Pillow's convert("RGB"): gray is repeated, wide gray clipped at 255, alpha dropped without compositing.
 Image to_rgb(Picture picture);
 Image to_rgba(Picture picture);  // 255 where there is no alpha
-inline Image read_rgb(const std::filesystem::path& path) { return to_rgb(read_picture(path)); }
+inline Image read_rgb(const PictureSource& source) { return to_rgb(read_picture(source)); }
 
 enum class Filter { nearest, box, bilinear, bicubic, lanczos };
 Filter parse_filter(const std::string& name);  // Errors: Exit::usage

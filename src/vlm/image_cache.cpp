@@ -4,19 +4,19 @@
 
 namespace vlm2vec {
 
-std::shared_ptr<const Image> ImageCache::get(const std::filesystem::path& path, const ProcessorConfig& config) {
-  const std::string& name = path.native();
+std::shared_ptr<const Image> ImageCache::get(const PictureSource& source, const ProcessorConfig& config) {
+  const std::string& key = source.key();
   {
     std::lock_guard guard(lock_);
-    if (const auto found = images_.find(name); found != images_.end()) return found->second;
+    if (const auto found = images_.find(key); found != images_.end()) return found->second;
   }
-  Picture picture = read_picture(path);
+  Picture picture = read_picture(source);
   const std::string flaw = std::move(picture.flaw);
   const auto image = std::make_shared<const Image>(resize_for_model(std::move(picture), config));
   std::lock_guard guard(lock_);
-  if (!flaw.empty()) flaws_.emplace(name, flaw);
-  if (!images_.emplace(name, image).second) return image;
-  order_.push_back(name);
+  if (!flaw.empty()) flaws_.emplace(source.name(), flaw);
+  if (!images_.emplace(key, image).second) return image;
+  order_.push_back(key);
   bytes_ += int64_t(image->pixels.size());
   while (bytes_ > limit_ && order_.size() > 1) {
     const auto oldest = images_.find(order_.front());

@@ -111,7 +111,7 @@ class Qwen2Vl : public Encoder {
   std::string flaw_note() const override { return images_->flaws(); }
 
  private:
-  std::shared_ptr<const Image> picture(const EncoderInput& row, const std::filesystem::path& path);
+  std::shared_ptr<const Image> picture(const EncoderInput& row, const PictureSource& source);
   std::vector<int32_t> tokens_of(const EncoderInput& row, std::span<const Grid> grids) const;
   // words: [tokens, hidden], before pictures take their places; patches: as in batch.vision.
   Var forward(const Qwen2VlBatch& batch, const Var& words, const Var& patches);

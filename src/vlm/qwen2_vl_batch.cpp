@@ -6,6 +6,7 @@
 #include "tensor/io/files.h"
 #include "tensor/parallel.h"
 #include "vlm/positions.h"
+#include "vlm/prompt.h"
 #include "vlm/qwen2_vl.h"
 
 namespace vlm2vec {
@@ -24,13 +25,6 @@ Tensor vector_tensor(const std::vector<T>& values, Device device) {
 
 // "row 12 of Scene_t2i: ", for error messages.
 std::string prefix(const EncoderInput& input) { return input.row.empty() ? "" : input.row + ": "; }
-
-// A prompt's beginning, on one line.
-std::string shown(const std::string& text) {
-  std::string line = text.substr(0, 80);
-  for (size_t at = 0; (at = line.find('\n', at)) != std::string::npos; at += 2) line.replace(at, 1, "\\n");
-  return line;
-}
 
 }  // namespace
 
@@ -79,13 +73,13 @@ Qwen2Vl::Qwen2Vl(const std::filesystem::path& folder, const EncoderOptions& opti
 // Each image token becomes as many as its picture has merged patches; without pictures it stays what it is. Text beyond
 // max_len is cut off, a picture never.
 std::vector<int32_t> Qwen2Vl::tokens_of(const EncoderInput& row, std::span<const Grid> grids) const {
-  const std::vector<int32_t> ids = tokenizer_.encode(row.text);
   const std::string name = prefix(row);
+  if (const std::string fault = prompt_fault(row.text, grids.size(), image_token_); !fault.empty())
+    fail(Exit::data, name, fault);
+  const std::vector<int32_t> ids = tokenizer_.encode(row.text);
   const auto count = std::count(ids.begin(), ids.end(), config_.image_token_id);
-  if (!grids.empty() && size_t(count) != grids.size())
-    fail(Exit::data, name, "the text \"", shown(row.text), "\" has ", count, " image tokens (\"", image_token_,
-         "\"; in MMEB's rows and with --prompt vlm2vec-v1 <|image_1|>) and ", grids.size(),
-         grids.size() == 1 ? " picture" : " pictures", "; every picture needs one");
+  CHECK(grids.empty() || size_t(count) == grids.size(), name, "the tokenizer makes ", count, " tokens of the ",
+        grids.size(), " image tokens of the text");
   std::vector<int32_t> tokens;
   size_t image = 0;
   for (const int32_t id : ids) {
@@ -100,14 +94,14 @@ std::vector<int32_t> Qwen2Vl::tokens_of(const EncoderInput& row, std::span<const
     }
     image += picture;
   }
-  if (tokens.empty()) fail(Exit::data, name, "has neither text nor picture; nothing can stand for its embedding");
+  CHECK(!tokens.empty(), name, "the tokenizer makes no token of the text");
   if (max_len_ > 0 && int64_t(tokens.size()) > max_len_) tokens.resize(size_t(max_len_));
   return tokens;
 }
 
-std::shared_ptr<const Image> Qwen2Vl::picture(const EncoderInput& row, const std::filesystem::path& path) {
+std::shared_ptr<const Image> Qwen2Vl::picture(const EncoderInput& row, const PictureSource& source) {
   try {
-    return images_->get(path, processor_);
+    return images_->get(source, processor_);
   } catch (const Error& error) {
     fail(error.code, prefix(row), error.what());
   }
@@ -118,7 +112,7 @@ std::vector<std::string> Qwen2Vl::faults(std::span<const EncoderInput> rows) {
   parallel_for(int64_t(rows.size()), 1, [&](int64_t begin, int64_t end) {
     for (size_t i = size_t(begin); i < size_t(end); ++i) try {
         std::vector<Grid> grids;
-        for (const auto& path : rows[i].images) grids.push_back(grid_of(*picture(rows[i], path), processor_));
+        for (const auto& source : rows[i].images) grids.push_back(grid_of(*picture(rows[i], source), processor_));
         tokens_of(rows[i], grids);
       } catch (const Error& error) {
         if (error.code != Exit::data) throw;
@@ -131,18 +125,18 @@ std::vector<std::string> Qwen2Vl::faults(std::span<const EncoderInput> rows) {
 std::unique_ptr<Batch> Qwen2Vl::prepare(std::span<const EncoderInput> rows) {
   CHECK(!rows.empty(), "encoder: no rows to embed");
   const int merge = processor_.merge_size;
-  struct NamedPath {
-    const std::filesystem::path& path;
+  struct RowPicture {
+    const PictureSource& source;
     const EncoderInput& row;
   };
-  std::vector<NamedPath> paths;
+  std::vector<RowPicture> sources;
   for (const EncoderInput& row : rows)
-    for (const auto& path : row.images) paths.push_back({path, row});
-  std::vector<std::shared_ptr<const Image>> pictures(paths.size());
-  parallel_for(int64_t(paths.size()), 1, [&](int64_t begin, int64_t end) {
+    for (const auto& source : row.images) sources.push_back({source, row});
+  std::vector<std::shared_ptr<const Image>> pictures(sources.size());
+  parallel_for(int64_t(sources.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const auto& [path, row] = paths[size_t(i)];
-      pictures[size_t(i)] = picture(row, path);
+      const auto& [source, row] = sources[size_t(i)];
+      pictures[size_t(i)] = picture(row, source);
     }
   });
   std::vector<Grid> grids;

@@ -7,7 +7,6 @@
 
 #include "mmeb/model.h"
 #include "tensor/cpu/simd/simd.h"
-#include "tensor/io/archive.h"
 #include "tensor/parallel.h"
 #include "vlm/image.h"
 
@@ -31,8 +30,8 @@ fs::path vector_file(const fs::path& folder, const Digest& model, ModelOptions o
   return folder / (hex(sha256(what.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace))) + ".vectors");
 }
 
-Digest picture_digest(const fs::path& path) {
-  const FileBytes file = read_file_or_member(path, most_picture_bytes);
+Digest picture_digest(const PictureSource& source) {
+  const FileBytes file = source.read();
   return sha256({reinterpret_cast<const char*>(file.bytes.data()), file.bytes.size()});
 }
 
@@ -56,20 +55,20 @@ Embedder::Embedder(const ModelOptions& options, const fs::path& cache, Device de
 
 // Lengths stand before texts, so that no two inputs have the same bytes.
 std::vector<Digest> Embedder::keys_of(std::span<const EncoderInput> rows) {
-  std::set<fs::path> distinct;
+  std::set<PictureSource> distinct;
   for (const EncoderInput& row : rows) distinct.insert(row.images.begin(), row.images.end());
-  const std::vector<fs::path> paths(distinct.begin(), distinct.end());
-  std::vector<Digest> digests(paths.size());
-  parallel_for(int64_t(paths.size()), 1, [&](int64_t begin, int64_t end) {
-    for (size_t i = size_t(begin); i < size_t(end); ++i) digests[i] = picture_digest(paths[i]);
+  const std::vector<PictureSource> sources(distinct.begin(), distinct.end());
+  std::vector<Digest> digests(sources.size());
+  parallel_for(int64_t(sources.size()), 1, [&](int64_t begin, int64_t end) {
+    for (size_t i = size_t(begin); i < size_t(end); ++i) digests[i] = picture_digest(sources[i]);
   });
-  for (size_t i = 0; i < paths.size(); ++i)
-    if (pictures_.emplace(paths[i].string(), digests[i]).first->second != digests[i])
-      fail(Exit::data, paths[i].string(), ": changed while it was in use; start again when all pictures are complete");
+  for (size_t i = 0; i < sources.size(); ++i)
+    if (pictures_.emplace(sources[i].key(), digests[i]).first->second != digests[i])
+      fail(Exit::data, sources[i].name(), ": changed while it was in use; start again when all pictures are complete");
   std::vector<Digest> keys;
   for (const EncoderInput& row : rows) {
     std::string content = sentence(row.text.size(), " ", row.text);
-    for (const fs::path& path : row.images) content += hex(pictures_.at(path.string()));
+    for (const PictureSource& source : row.images) content += hex(pictures_.at(source.key()));
     keys.push_back(sha256(content));
   }
   return keys;

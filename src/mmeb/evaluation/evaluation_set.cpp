@@ -8,7 +8,8 @@
 namespace vlm2vec {
 
 int32_t EvaluationSet::number(const Side& side, size_t row) {
-  const size_t hash = std::hash<std::string>()(side.text) * 31 + std::hash<std::string>()(side.image);
+  size_t hash = std::hash<std::string>()(side.text);
+  for (const std::string& image : side.images) hash = hash * 31 + std::hash<std::string>()(image);
   const auto [begin, end] = numbers_.equal_range(hash);
   const auto same = std::find_if(begin, end, [&](const auto& known) { return sides[size_t(known.second)] == side; });
   if (same != end) return same->second;
@@ -21,7 +22,7 @@ void EvaluationSet::add(const EvalRow& row) {
   const size_t place = queries.size();
   queries.push_back(number(row.query, place));
   std::vector<int32_t> list;
-  std::string identity = row.query.image;
+  std::string identity = row.query.image();
   for (size_t i = 0; i < row.candidates.size(); ++i) {
     const int32_t side = number(row.candidates[i], place);
     std::vector<int32_t>& known = candidates_of_[size_t(side)];
@@ -40,7 +41,8 @@ void EvaluationSet::add(const EvalRow& row) {
 }
 
 void check_pictures(const EvaluationSet& set, PictureCheck& pictures) {
-  for (size_t i = 0; i < set.sides.size(); ++i) pictures.add(set.sides[i].image, set.first_rows[i], set.name);
+  for (size_t i = 0; i < set.sides.size(); ++i)
+    for (const std::string& image : set.sides[i].images) pictures.add(image, set.first_rows[i], set.name);
 }
 
 std::vector<EncoderInput> encoder_inputs(const EvaluationSet& set, const std::string& image_token,

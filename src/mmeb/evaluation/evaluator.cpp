@@ -43,7 +43,7 @@ std::string instruction_of(const EvaluationSet& set) {
   return common_instruction(queries);
 }
 
-ReadSet read_set(const EvalSource& source, const PromptVariants& prompt_variants) {
+ReadSet read_set(const EvalSource& source, const Pictures& pictures, const PromptVariants& prompt_variants) {
   ReadSet set;
   set.rows.name = source.name;
   int64_t rows = 0;
@@ -51,7 +51,7 @@ ReadSet read_set(const EvalSource& source, const PromptVariants& prompt_variants
     if (source.limit > 0 && ++rows > source.limit) set.cut = true;
     else set.rows.add(row);
   };
-  read_eval_rows(source.file, add, source.limit > 0 ? source.limit + 1 : 0);
+  read_eval_rows(source.file, add, source.limit > 0 ? source.limit + 1 : 0, pictures);
   const std::vector<std::string> instructions = variants_of(prompt_variants, source.name);
   if (!instructions.empty()) set.instruction = instruction_of(set.rows);
   for (const std::string& instruction : instructions) {
@@ -134,8 +134,8 @@ Evaluation evaluate(const EvaluationData& data, const EmbedFunction& embed, cons
   std::map<fs::path, PictureCheck> checks;
   std::vector<ReadSet> sets;
   for (const EvalSource& source : data.sets) {
-    sets.push_back(read_set(source, data.prompt_variants));
     const Pictures& here = pictures.try_emplace(source.image_dir, source.image_dir).first->second;
+    sets.push_back(read_set(source, here, data.prompt_variants));
     check_pictures(sets.back().rows, checks.try_emplace(source.image_dir, here).first->second);
   }
   for (const auto& [folder, check] : checks) check.require_all();

@@ -77,15 +77,6 @@ SetScore read_score(const std::string& name, const Fields& set, const std::strin
 
 }  // namespace
 
-const Task& task_of(const std::string& set, const std::vector<Task>& tasks) {
-  for (const Task& task : tasks)
-    if (task.name == set) return task;
-  fail(Exit::data, set,
-       ": this set is neither one of MMEB's 36 nor in a tasks.json beside the sets' folders; write there "
-       R"({"datasets": [{"name": ")",
-       set, R"(", "meta_task": "retrieval", "split": "IND"}]})");
-}
-
 Summary summarise(std::vector<SetScore> scores, const std::vector<Task>& tasks, double SetScore::*value) {
   std::map<std::string, std::pair<double, int>> groups;  // sum and number of sets
   for (SetScore& score : scores) {

@@ -33,8 +33,6 @@ struct Summary {
 };
 Summary summarise(std::vector<SetScore> scores, const std::vector<Task>& tasks,
                   double SetScore::*value = &SetScore::accuracy);
-// Exit::data if a set is not among the tasks.
-const Task& task_of(const std::string& set, const std::vector<Task>& tasks);
 Summary chance_summary(const Summary& summary);  // what guessing would score on these sets
 Estimates intervals(const Summary& summary);     // 95 %, of sets and groups
 

@@ -2,45 +2,49 @@
 
 #include <nlohmann/json.hpp>
 
+#include "mmeb/data/row_pictures.h"
 #include "tensor/error.h"
 #include "tensor/io/json_lines.h"
+#include "tensor/text.h"
 #include "vlm/prompt.h"
 
 namespace vlm2vec {
 
 namespace fs = std::filesystem;
 
-InputRow input_row(const nlohmann::ordered_json& row) {
+InputRow input_row(const nlohmann::ordered_json& row, const Pictures& pictures) {
   for (const auto& [key, value] : row.items())
     if (key != "text" && key != "image" && key != "instruction" && key != "id")
       fail(Exit::data, "has the unknown field ", key, "; expected text, image, instruction or id");
-  const bool text = row.contains("text"), instruction = row.contains("instruction");
-  const bool image = row.contains("image") && !row["image"].is_null() && row["image"] != "";
-  if (!text && !image && !instruction) fail(Exit::data, "has neither text nor image");
   InputRow input;
-  if (text) input.text = text_field(row, "text");
-  if (instruction) input.instruction = text_field(row, "instruction");
-  if (image && row["image"].is_array()) input.images = text_list_field(row, "image");
-  else if (image) input.images = {text_field(row, "image")};
+  const auto given = [&](const char* name) { return row.contains(name) && !row[name].is_null(); };
+  if (given("text")) input.text = text_field(row, "text");
+  if (given("instruction")) input.instruction = text_field(row, "instruction");
+  if (row.contains("image")) input.images = pictures_field(row, "image", pictures);
+  if (!given("text") && !given("instruction") && input.images.empty()) fail(Exit::data, "has neither text nor image");
   return input;
 }
 
-EncoderInput encoder_input(const InputRow& row, const fs::path& image_dir, const std::string& style,
+EncoderInput encoder_input(const InputRow& row, const Pictures& pictures, const std::string& style,
                            const std::string& image_token) {
-  EncoderInput input{build_prompt(style, {row.instruction, row.text, row.images.size()}, image_token), {}};
-  for (const std::string& name : row.images) {
-    input.images.push_back(image_dir / name);
-    if (!fs::exists(input.images.back())) fail(Exit::data, input.images.back().string(), ": no such picture");
+  const Prompt prompt = build_prompt(style, {row.instruction, row.text, row.images.size()}, image_token);
+  EncoderInput input{prompt.text, {}};
+  for (const size_t picture : prompt.pictures) {
+    const std::string& name = row.images[picture];
+    if (!pictures.find(name))
+      fail(Exit::data, one_line(pictures.locate(name).name(), 300), ": no such picture (", pictures.likely_cause(name),
+           ")");
+    input.images.push_back(pictures.locate(name));
   }
   return input;
 }
 
 std::vector<EncoderInput> read_inputs(const fs::path& file, const fs::path& image_dir, const std::string& style,
                                       const std::string& image_token) {
-  const fs::path folder = image_dir.empty() ? file.parent_path() : image_dir;
+  const Pictures pictures(image_dir.empty() ? file.parent_path() : image_dir);
   std::vector<EncoderInput> rows;
   read_json_lines(file, [&](const nlohmann::ordered_json& row) {
-    rows.push_back(encoder_input(input_row(row), folder, style, image_token));
+    rows.push_back(encoder_input(input_row(row, pictures), pictures, style, image_token));
     rows.back().row = sentence("row ", rows.size(), " of ", file.string());
   });
   return rows;

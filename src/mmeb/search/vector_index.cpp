@@ -83,7 +83,7 @@ void require_same_model(const VectorIndex& index, const VectorIndex& queries) {
   });
 }
 
-std::vector<InputRow> rows_of(const VectorIndex& index, const std::vector<int64_t>& numbers) {
+std::vector<InputRow> rows_of(const VectorIndex& index, const std::vector<int64_t>& numbers, const Pictures& pictures) {
   const fs::path& file = index.origin.input;
   if (file.empty()) return {};
   if (!fs::exists(file))
@@ -94,7 +94,7 @@ std::vector<InputRow> rows_of(const VectorIndex& index, const std::vector<int64_
   for (const int64_t number : numbers) found[number];
   int64_t number = 0;
   read_json_lines(file, [&](const nlohmann::ordered_json& row) {
-    if (const auto wanted = found.find(number++); wanted != found.end()) wanted->second = input_row(row);
+    if (const auto wanted = found.find(number++); wanted != found.end()) wanted->second = input_row(row, pictures);
   });
   std::vector<InputRow> rows;
   for (const int64_t wanted : numbers) rows.push_back(found.at(wanted));

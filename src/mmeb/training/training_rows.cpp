@@ -89,7 +89,11 @@ class Fingerprint {
     for (const unsigned char c : text) hash_ = (hash_ ^ c) * 0x100000001B3u;
     hash_ *= 0x100000001B3u;  // a boundary
   }
-  void add(const Side& side) { add(side.text), add(side.image); }
+  void add(const Side& side) {
+    add(side.text);
+    for (const std::string& image : side.images) add(image);
+    if (side.images.size() != 1) add("");  // none or several
+  }
   uint64_t value() const { return hash_; }
 
  private:

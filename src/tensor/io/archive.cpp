@@ -5,6 +5,7 @@
 #include <zlib.h>
 
 #include <algorithm>
+#include <climits>
 #include <map>
 #include <optional>
 #include <vector>
@@ -65,11 +66,13 @@ struct MemberPath {
   std::string member;
 };
 std::optional<MemberPath> split_member_path(const fs::path& path) {
+  if (path.native().size() >= PATH_MAX) return {};
   const std::string text = path.lexically_normal().generic_string();
   for (size_t slash = 0; (slash = text.find('/', slash + 1)) != text.npos;) {
     const std::string before = text.substr(0, slash);
+    std::error_code none;
     if ((before.ends_with(".zip") || before.ends_with(".tar") || before.ends_with(kParquet)) &&
-        fs::is_regular_file(before))
+        fs::is_regular_file(before, none))
       return MemberPath{before, text.substr(slash + 1)};
   }
   return {};

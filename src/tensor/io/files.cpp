@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tensor/error.h"
+#include "tensor/text.h"
 
 namespace vlm2vec {
 namespace fs = std::filesystem;
@@ -177,7 +178,7 @@ void write_folder_atomically(const fs::path& path, const std::function<void(cons
 
 std::shared_ptr<const MappedFile> MappedFile::open(const fs::path& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) fail(Exit::data, path.string(), ": ", std::strerror(errno));
+  if (fd < 0) fail(Exit::data, one_line(path.string(), 300), ": ", std::strerror(errno));
   struct stat info {};
   fstat(fd, &info);
   if (!S_ISREG(info.st_mode)) {

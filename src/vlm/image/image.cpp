@@ -119,10 +119,10 @@ Picture decode_picture(std::span<const uint8_t> bytes, const std::string& name) 
   fail(Exit::data, name, ": is no picture of a known format; expected PNG, JPEG, GIF, BMP, WebP, PPM, PGM or PBM");
 }
 
-Picture read_picture(const std::filesystem::path& path) {
-  const FileBytes file = read_file_or_member(path, most_picture_bytes);
-  Picture picture = decode_picture(file.bytes, path.string());
-  if (picture.flaw.empty()) picture.flaw = misnamed(path, *format_of(file.bytes));
+Picture read_picture(const PictureSource& source) {
+  const FileBytes file = source.read();
+  Picture picture = decode_picture(file.bytes, source.name());
+  if (picture.flaw.empty() && source.is_file()) picture.flaw = misnamed(source.name(), *format_of(file.bytes));
   return picture;
 }
 
