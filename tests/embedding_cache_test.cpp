@@ -146,7 +146,7 @@ TEST_F(Cache, whatever_changes_a_vector_changes_its_key) {
   expect_same(4);
   rows_[1].text += "!";  // a text alone, rows 0 and 6 have a picture
   EXPECT_TRUE(has(expect_same(4), "12 of 13 "));
-  write_png(rows_[0].images[0], plain_image(16, 16, 9));
+  write_png(rows_[0].images[0].name(), plain_image(16, 16, 9));
   load();
   EXPECT_TRUE(has(expect_same(4), "12 of 13 "));
   options_.max_len = 6;
@@ -173,7 +173,7 @@ TEST_F(Cache, a_change_meanwhile_is_not_kept) {
     };
   };
   rows_ = {rows_[6], rows_[0], rows_[1]};  // the picture comes second
-  const auto repaint = [&](uint8_t grey) { write_png(rows_[1].images[0], plain_image(16, 16, grey)); };
+  const auto repaint = [&](uint8_t grey) { write_png(rows_[1].images[0].name(), plain_image(16, 16, grey)); };
   expect_error(Exit::data, ".png: changed while it was in use",
                [&] { open().embed(rows_, 1, change_after(1, [&] { repaint(77); })); });
   EXPECT_TRUE(has(expect_same(1), "1 of 3 "));
@@ -247,11 +247,12 @@ TEST_F(Cache, an_interrupted_evaluation_says_how_to_go_on) {
     return uintmax_t(0);
   };
   {
+    std::signal(SIGINT, SIG_DFL);  // which a shell's background job ignores
     const std::jthread user([&](const std::stop_token& over) {
       while (kept() == 0 && !over.stop_requested()) std::this_thread::sleep_for(std::chrono::microseconds(200));
       if (!over.stop_requested()) std::raise(SIGINT);
     });
-    expect_error(Exit::failed, "interrupted; 0 of 1 sets are finished", [&] { evaluate(o, Device::cpu, true); });
+    expect_error(Exit(128 + SIGINT), "interrupted; 0 of 1 sets are finished", [&] { evaluate(o, Device::cpu, true); });
   }
   EXPECT_TRUE(std::filesystem::is_empty(folder_ / "scores"));
   const auto before = kept();

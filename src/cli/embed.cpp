@@ -50,6 +50,7 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
   CommandLine line(command.name, command.purpose,
                    "embed --model_name runs/demo/model --input rows.jsonl --output rows.npy");
   model.fields(line);
+  line.section("Input and output");
   line("input", input, "lines {\"text\": ..., \"image\": path or [paths], \"instruction\": ...}");
   line("prompt", prompt,
        "raw: the text is the prompt, with an image token for each picture; vlm2vec-v1, vlm2vec-v2: built as the "
@@ -79,13 +80,14 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
   if (fs::is_regular_file(input))  // what comes through a pipe cannot be read again
     origin.input = input, origin.image_dir = image_dir, origin.input_sha256 = hash_of_file(input);
   Embedder embedder(model, embedding_cache, device, quiet);
+  origin.model.image_positions = embedder.encoder().image_positions;
   origin.model_sha256 = hex(embedder.model_hash().digest());
   const std::string& token = embedder.encoder().image_token();
   InputRows rows = reading_rows(bad_rows, [&] { return read_inputs(input, image_dir, prompt, token, skip); });
   Progress progress("embed", int64_t(rows.inputs.size()), quiet);
   const auto update = [&](int64_t done) {
     if (interrupted() && done < int64_t(rows.inputs.size()))
-      fail(Exit::failed, "embed: interrupted after ", done, " of ", rows.inputs.size(), " rows; ",
+      fail(interrupt_exit(), "embed: interrupted after ", done, " of ", rows.inputs.size(), " rows; ",
            embedder.how_to_go_on());
     progress.update(done);
   };
@@ -110,7 +112,7 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
     write_left_out(list, left_out);
     write_origin(output, origin, vectors);
   }
-  progress.note(embedder.encoder().flaw_note());
+  progress.note(embedder.encoder().picture_note());
   progress.note(embedder.cache_note());
   progress.note(embedded.cut.note(model.max_len));
   progress.note(left_out_note(rows, list));

@@ -25,6 +25,10 @@ void check_options(const EvalOptions& o, const std::vector<std::string>& beside)
   usage(!o.dataset_name.empty() || o.subset_name.empty(), "--subset_name picks sets of --dataset_name");
   usage(o.dataset_config.empty() || o.image_dir.empty(), "--image_dir stands in each row of --dataset_config");
   usage(!o.dataset_config.empty() || o.data_basedir.empty(), "--data_basedir means nothing without --dataset_config");
+  usage(o.missing_sets == "error" || o.missing_sets == "skip", "--missing_sets ", o.missing_sets,
+        ", expected error or skip");
+  usage(o.missing_sets == "error" || !o.dataset_config.empty() || !o.subset_name.empty(),
+        "--missing_sets means nothing without --dataset_config or --subset_name, which name the sets");
   usage(o.num_candidates == 0 || o.num_candidates > 1, "--num_candidates ", o.num_candidates,
         ", expected 2 or more: the right one and another");
 }
@@ -53,6 +57,7 @@ Exit run_eval(const Command& command, const Arguments& arguments) {
   options.fields(line);
   line("beside", beside, "folders of earlier evaluations, shown in the table as further columns");
   line.require({"model_name", "encode_output_path"});
+  line.collect({"beside"});
   line.threads();
   line.device(device);
   line.quiet(quiet);

@@ -57,10 +57,11 @@ std::unique_ptr<Encoder> load_model_of(const VectorIndex& index, const SearchOpt
 std::vector<EncoderInput> read_queries(const VectorIndex& index, const SearchOptions& o, const std::string& token) {
   const std::string style = o.prompt.empty() ? index.origin.prompt : o.prompt;
   if (!o.input.empty()) return read_inputs(o.input, o.image_dir, style, token).inputs;
-  EncoderInput query = encoder_input({o.text, o.instruction, o.images}, "", style, token);
+  const Pictures here;
+  EncoderInput query = encoder_input({o.text, o.instruction, o.images}, here, style, token);
   query.row = "the query";
-  if (const std::string fault = fault_of(query, token); !fault.empty())
-    fail(Exit::data, "search: the query ", fault);
+  if (const std::string fault = prompt_fault(query.text, query.images.size(), token); !fault.empty())
+    fail(Exit::data, "search: the query: ", fault);
   return {query};
 }
 
@@ -90,6 +91,7 @@ Exit run_search(const Command& command, const Arguments& arguments) {
   line("top", o.top, "rows to find for each query");
   line("output", o.output, "HTML page to write, with pictures, instead of the table");
   line.require({"index"});
+  line.collect({"image"});
   line.threads();
   line.device(o.device);
   line.quiet(o.quiet);
@@ -109,8 +111,7 @@ Exit run_search(const Command& command, const Arguments& arguments) {
     cut.add(inputs, embedded.cut);
     line.say(cut.note(index.origin.model.max_len));
     line.say(instruction_note(index, o));
-    for (const EncoderInput& input : inputs)
-      results.push_back({input.text, {input.images.begin(), input.images.end()}, {}});
+    for (const EncoderInput& input : inputs) results.push_back({input.text, input.images, {}});
   } else {
     const VectorIndex given = open_index(o.queries);
     require_same_model(index, given);
@@ -122,12 +123,13 @@ Exit run_search(const Command& command, const Arguments& arguments) {
   std::vector<int64_t> numbers;
   for (auto& list : hits)
     for (Hit& hit : list) hit.row = index.input_row(hit.row), numbers.push_back(hit.row);
-  const std::vector<InputRow> rows = rows_of(index, numbers);
+  const Pictures pictures(index.origin.image_dir);
+  const std::vector<InputRow> rows = rows_of(index, numbers, pictures);
   size_t next = 0;
   for (size_t q = 0; q < hits.size(); ++q)
     for (const Hit& hit : hits[q]) results[q].found.push_back({hit, rows.empty() ? InputRow{} : rows[next++]});
   if (!o.output.empty())
-    write_atomically(o.output, [&](std::ostream& page) { write_search_page(page, results, index); });
+    write_atomically(o.output, [&](std::ostream& page) { write_search_page(page, results, o.index, pictures); });
   if (o.json) std::cout << search_json(results);
   else if (o.output.empty() && !o.quiet) std::cout << search_table(results);
   else if (!o.quiet) std::cout << "The page: " << o.output << " (open it in a browser)\n";

@@ -9,30 +9,11 @@
 
 namespace vlm2vec {
 
-const std::set<std::string>& configuration_files() {
-  static const std::set<std::string> names = {"config.json",
-                                              "generation_config.json",
-                                              "preprocessor_config.json",
-                                              "video_preprocessor_config.json",
-                                              "processor_config.json",
-                                              "tokenizer.json",
-                                              "tokenizer_config.json",
-                                              "special_tokens_map.json",
-                                              "added_tokens.json",
-                                              "vocab.json",
-                                              "merges.txt",
-                                              "chat_template.json",
-                                              "chat_template.jinja"};
-  return names;
+std::unique_ptr<Encoder> load_encoder(const std::filesystem::path& folder, const EncoderOptions& options) {
+  return load_encoder(look_at_model_folder(folder, {}, !options.load_weights), options);
 }
 
-std::unique_ptr<Encoder> load_encoder(const std::filesystem::path& folder, const EncoderOptions& options) {
-  if (!std::filesystem::is_directory(folder))
-    fail(Exit::data, folder.string(), ": no such folder; expected a Hugging Face checkpoint");
-  if (std::filesystem::exists(folder / "adapter_config.json") && !std::filesystem::exists(folder / "config.json"))
-    fail(Exit::data, folder.string(), ": is an adapter; name it with --adapter and its base model with --model_name");
-  if (!std::filesystem::exists(folder / "config.json"))
-    fail(Exit::data, folder.string(), ": has no config.json; expected a Hugging Face checkpoint");
+std::unique_ptr<Encoder> load_encoder(const ModelFolder& folder, const EncoderOptions& options) {
   return std::make_unique<Qwen2Vl>(folder, options);  // other families are refused by its configuration
 }
 

@@ -7,7 +7,6 @@
 
 #include "mmeb/model.h"
 #include "tensor/cpu/simd/simd.h"
-#include "tensor/io/archive.h"
 #include "tensor/parallel.h"
 #include "vlm/image.h"
 
@@ -17,7 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // To be raised whenever the program begins to compute other vectors from the same model, options and input.
-constexpr int kEmbeddingVersion = 1;
+constexpr int kEmbeddingVersion = 2;  // since 2: what lies beside the weights (adapters, newer processor files) counts
 
 fs::path vector_file(const fs::path& folder, const Digest& model, ModelOptions options, Device device) {
   nlohmann::json what = {{"version", kEmbeddingVersion},
@@ -32,8 +31,8 @@ fs::path vector_file(const fs::path& folder, const Digest& model, ModelOptions o
   return folder / (hex(sha256(what.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace))) + ".vectors");
 }
 
-Digest picture_digest(const fs::path& path) {
-  const FileBytes file = read_file_or_member(path, most_picture_bytes);
+Digest picture_digest(const PictureSource& source) {
+  const FileBytes file = source.read();
   return sha256({reinterpret_cast<const char*>(file.bytes.data()), file.bytes.size()});
 }
 
@@ -58,29 +57,30 @@ Embedder::Embedder(const ModelOptions& options, const fs::path& cache, Device de
 
 // Lengths stand before texts, so that no two inputs have the same bytes.
 Embedder::Keys Embedder::keys_of(std::span<const EncoderInput> rows, bool skip) {
-  std::map<fs::path, std::string> faults;  // of each picture
+  std::map<PictureSource, std::string> faults;  // of each picture
   for (const EncoderInput& row : rows)
-    for (const fs::path& path : row.images) faults[path];
-  std::vector<fs::path> paths;
-  for (const auto& [path, fault] : faults) paths.push_back(path);
-  std::vector<Digest> digests(paths.size());
-  parallel_for(int64_t(paths.size()), 1, [&](int64_t begin, int64_t end) {
+    for (const PictureSource& source : row.images) faults[source];
+  std::vector<PictureSource> sources;
+  for (const auto& [source, fault] : faults) sources.push_back(source);
+  std::vector<Digest> digests(sources.size());
+  parallel_for(int64_t(sources.size()), 1, [&](int64_t begin, int64_t end) {
     for (size_t i = size_t(begin); i < size_t(end); ++i) try {
-        digests[i] = picture_digest(paths[i]);
+        digests[i] = picture_digest(sources[i]);
       } catch (const Error& error) {
         if (error.code != Exit::data || !skip) throw;
-        faults.at(paths[i]) = error.what();
+        faults.at(sources[i]) = error.what();
       }
   });
-  for (size_t i = 0; i < paths.size(); ++i)
-    if (faults.at(paths[i]).empty() && pictures_.emplace(paths[i].string(), digests[i]).first->second != digests[i])
-      fail(Exit::data, paths[i].string(), ": changed while it was in use; start again when all pictures are complete");
+  for (size_t i = 0; i < sources.size(); ++i)
+    if (faults.at(sources[i]).empty() &&
+        pictures_.emplace(sources[i].key(), digests[i]).first->second != digests[i])
+      fail(Exit::data, sources[i].name(), ": changed while it was in use; start again when all pictures are complete");
   Keys all;
   for (const EncoderInput& row : rows) {
     std::string content = sentence(row.text.size(), " ", row.text), fault;
-    for (const fs::path& path : row.images) {
-      if (faults.at(path).empty()) content += hex(pictures_.at(path.string()));
-      else if (fault.empty()) fault = row.row + ": " + faults.at(path);
+    for (const PictureSource& source : row.images) {
+      if (faults.at(source).empty()) content += hex(pictures_.at(source.key()));
+      else if (fault.empty()) fault = row.row + ": " + faults.at(source);
     }
     all.keys.push_back(sha256(content)), all.faults.push_back(fault);
   }

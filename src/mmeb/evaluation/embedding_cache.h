@@ -51,7 +51,7 @@ class Embedder {
   std::optional<ModelHash> hash_;
   std::unique_ptr<Encoder> encoder_;
   std::unique_ptr<VectorFile> vectors_, cut_;         // cut: of keys alone, whose text max_len cuts; null: none is kept
-  std::unordered_map<std::string, Digest> pictures_;  // by path, as first seen; an encoder may keep a picture as it was
+  std::unordered_map<std::string, Digest> pictures_;  // by key, as first seen; an encoder may keep a picture as it was
   int64_t inputs_ = 0, found_ = 0;                    // found: with a vector that was there before this run
   std::set<Digest> embedded_;                         // by this run
 };

@@ -134,7 +134,9 @@ void write_embeddings(const fs::path& stem, const Tensor& embeddings, const std:
   write_npy(stem.string() + ".npy", chosen);
   write_lines(stem.string() + "_ids.jsonl", wanted.size(), [&](size_t row) {
     const Side& side = sides[size_t(wanted[row])];
-    return Json{{"text", side.text}, {"img_path", side.image}}.dump();
+    Json line = {{"text", side.text}, {"img_path", side.image()}};
+    if (side.images.size() > 1) line["img_path"] = side.images;
+    return line.dump();
   });
 }
 
@@ -172,7 +174,7 @@ Json write_set_files(const fs::path& folder, const EvaluationSet& set, const Ten
   write_lines(stem("_pred.txt"), rows, [&](size_t row) {
     const int32_t winner = set.lists[row][size_t(results[row].best)];
     const Side& side = set.sides[size_t(set.candidates[size_t(winner)].side)];
-    return "(" + python_literal(side.text) + ", " + python_literal(side.image) + ")";
+    return "(" + python_literal(side.text) + ", " + python_literal(side.image()) + ")";
   });
   write_lines(stem("_info.jsonl"), rows, [&](size_t row) {
     return "{\"cand_names\":" + json_list(names, set.lists[row].numbers()) + ",\"label_name\":" + names[label(row)] +

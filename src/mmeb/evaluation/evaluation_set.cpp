@@ -10,7 +10,8 @@
 namespace vlm2vec {
 
 int32_t EvaluationSet::number(const Side& side, size_t row, int32_t candidate) {
-  const size_t hash = std::hash<std::string>()(side.text) * 31 + std::hash<std::string>()(side.image);
+  size_t hash = std::hash<std::string>()(side.text);
+  for (const std::string& image : side.images) hash = hash * 31 + std::hash<std::string>()(image);
   const auto [begin, end] = numbers_.equal_range(hash);
   const auto same = std::find_if(begin, end, [&](const auto& known) { return sides[size_t(known.second)] == side; });
   if (same != end) return same->second;
@@ -23,7 +24,7 @@ void EvaluationSet::add(const EvalRow& row) {
   const size_t place = queries.size();
   queries.push_back(number(row.query, place));
   std::vector<int32_t> list;
-  std::string identity = row.query.image;
+  std::string identity = row.query.image();
   for (size_t i = 0; i < row.candidates.size(); ++i) {
     const int32_t side = number(row.candidates[i], place, int32_t(i));
     std::vector<int32_t>& known = candidates_of_[size_t(side)];
@@ -52,21 +53,14 @@ std::string EvaluationSet::place(size_t side) const {
 
 void check_pictures(const EvaluationSet& set, PictureCheck& pictures) {
   for (size_t i = 0; i < set.sides.size(); ++i)
-    pictures.add(set.sides[i].image, set.first_rows[i], set.set_and_candidate(i));
+    for (const std::string& image : set.sides[i].images)
+      pictures.add(image, set.first_rows[i], set.set_and_candidate(i));
 }
 
 void check_texts(const EvaluationSet& set, const std::string& image_token) {
-  for (size_t i = 0; i < set.sides.size(); ++i) {
-    const Side& side = set.sides[i];
-    if (side.empty()) fail(Exit::data, set.place(i), ": has neither text nor picture");
-    if (side.image.empty() || image_token.empty()) continue;
-    const std::string text = replace_stored_tokens(side.text, image_token);
-    int64_t tokens = 0;
-    for (size_t at = 0; (at = text.find(image_token, at)) != std::string::npos; at += image_token.size()) ++tokens;
-    if (tokens != 1)
-      fail(Exit::data, set.place(i), ": the text \"", one_line(side.text), "\" has ", tokens,
-           " image tokens (<|image_1|>) and a picture, which needs one");
-  }
+  for (size_t i = 0; i < set.sides.size(); ++i)
+    if (const std::string fault = text_fault(set.sides[i], image_token); !fault.empty())
+      fail(Exit::data, set.place(i), ": ", fault);
 }
 
 std::vector<EncoderInput> encoder_inputs(const EvaluationSet& set, const std::string& image_token,

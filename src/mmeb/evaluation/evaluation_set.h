@@ -69,7 +69,7 @@ struct EvaluationSet {
 
 // Looks for the pictures of all sides.
 void check_pictures(const EvaluationSet& set, PictureCheck& pictures);
-// Exit::data for a side with neither text nor picture, and one whose picture has not one token.
+// Exit::data for a side that no model with this image token can read (text_fault).
 void check_texts(const EvaluationSet& set, const std::string& image_token);
 
 // What is to be embedded: an input for each side.

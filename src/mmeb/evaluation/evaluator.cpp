@@ -93,7 +93,7 @@ std::vector<Work> read_sets(const EvaluationData& data) {
   for (const EvalSource& source : data.sets) {
     const bool classes = task_of(source.name, data.tasks).meta_task == "classification";
     const Pictures& here = pictures.try_emplace(source.image_dir, source.image_dir).first->second;
-    Work work{read_set(source, data.prompt_variants), source, here, classes ? 0 : data.num_candidates, {}};
+    Work work{read_set(source, here, data.prompt_variants), source, here, classes ? 0 : data.num_candidates, {}};
     const EvaluationSet& rows = work.set.rows;
     if (!data.skip_bad_rows) {
       check_pictures(rows, checks.try_emplace(source.image_dir, here).first->second);
@@ -156,6 +156,7 @@ Evaluation evaluate(const EvaluationData& data, const EmbedFunction& embed, cons
   evaluation.summary = summarise(std::move(scores), data.tasks);
   evaluation.summary.precision = data.precision, evaluation.summary.options = data.options;
   evaluation.summary.model_sha256 = data.model_sha256;
+  evaluation.summary.missing_sets = data.missing_sets;
   if (folder)
     folder->finish(groups, data.overwrite ? leftovers_in(output, names) : std::vector<FileGroup>(),
                    summary_json(evaluation.summary));
@@ -166,11 +167,12 @@ Summary evaluate(const EvalOptions& o, Device device, bool quiet) {
   EvaluationData data;
   std::string config_note;
   if (o.dataset_config.empty()) {
-    data.sets = eval_folder(o.dataset_name, o.subset_name, o.image_dir);
+    data.sets = eval_folder(o.dataset_name, o.subset_name, o.image_dir, o.missing_sets == "skip");
   } else {
     DatasetConfig<EvalSource> config = read_eval_config(o.dataset_config, o.data_basedir);
     data.sets = std::move(config.sources), config_note = config.note;
   }
+  data.missing_sets = leave_out_missing(data.sets, o.missing_sets == "skip");
   data.tasks =
       read_tasks(o.dataset_config.empty() ? fs::path(o.dataset_name) : fs::absolute(o.dataset_config).parent_path());
   if (!o.prompt_variants.empty()) data.prompt_variants = read_prompt_variants(o.prompt_variants);
@@ -187,6 +189,7 @@ Summary evaluate(const EvalOptions& o, Device device, bool quiet) {
 
   Progress progress("eval", int64_t(data.sets.size()), quiet);
   progress.note(config_note);
+  progress.note(missing_sets_note("eval", data.missing_sets));
   int64_t sets = 0;
   const auto go_on = [&] {
     return sentence(sets, " of ", data.sets.size(), " sets are finished in ", o.encode_output_path,
@@ -198,7 +201,7 @@ Summary evaluate(const EvalOptions& o, Device device, bool quiet) {
   data.finished = [&](const std::string& name) { progress.update(++sets, name); };
   const auto embed_set = [&](const std::vector<EncoderInput>& inputs, const std::string& name) {
     const auto update = [&](int64_t done) {
-      if (interrupted() && done < int64_t(inputs.size())) fail(Exit::failed, "eval: interrupted; ", go_on());
+      if (interrupted() && done < int64_t(inputs.size())) fail(interrupt_exit(), "eval: interrupted; ", go_on());
       progress.update(sets, sentence(name, " ", done, "/", inputs.size()));
     };
     update(0);
@@ -216,7 +219,7 @@ Summary evaluate(const EvalOptions& o, Device device, bool quiet) {
   };
   Evaluation evaluation = evaluate(data, embed_set, o.encode_output_path);
   for (const std::string& note : evaluation.notes) progress.note(note);
-  progress.note(embedder.encoder().flaw_note());
+  progress.note(embedder.encoder().picture_note());
   progress.note(embedder.cache_note());
   return std::move(evaluation.summary);
 }

@@ -19,7 +19,8 @@ struct EvaluationData {
   bool save_embeddings = true;
   int64_t num_candidates = 0;  // of each query (candidate_lists.h), but in classification; 0: those of its row
   PromptVariants prompt_variants = {};
-  std::string options = "{}";  // for summary.json
+  std::string options = "{}";                  // for summary.json
+  std::vector<std::string> missing_sets = {};  // for summary.json: not evaluated, their rows are not there
   bool skip_bad_rows = false, overwrite = false;
   std::function<void(const std::string& set)> finished = {};  // is called for every set that is whole
   std::function<void(const std::string& note)> note = {};     // for the user, before the work begins
@@ -35,7 +36,7 @@ struct Evaluation {
 Evaluation evaluate(const EvaluationData& data, const EmbedFunction& embed, const std::filesystem::path& output);
 
 // The `eval` command: loads the model, evaluates, reports progress on stderr. SIGINT and SIGTERM end it between two
-// batches (Exit::failed), with nothing half written; the same command goes on with the sets that are not finished.
+// batches (interrupt_exit), with nothing half written; the same command goes on with the sets that are not finished.
 Summary evaluate(const EvalOptions& options, Device device, bool quiet);
 
 }  // namespace vlm2vec

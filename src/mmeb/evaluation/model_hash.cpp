@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "tensor/error.h"
+#include "tensor/io/hub.h"
 #include "vlm/encoder.h"
 
 namespace vlm2vec {
@@ -10,13 +11,14 @@ namespace vlm2vec {
 namespace fs = std::filesystem;
 
 void ModelHash::add_files(const fs::path& folder, const std::string& role, std::vector<ModelFile>& files) {
-  if (!fs::is_directory(folder)) fail(Exit::data, folder.string(), ": no such folder");
+  require_folder(folder, role == "adapter" ? "a PEFT adapter" : "a Hugging Face checkpoint");
   for (const auto& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string(), kind = entry.path().extension().string();
     const bool counts = configuration_files().contains(name) ||
-                        (kind == ".safetensors" && name != "optimizer.safetensors") ||  // moments of a training run
-                        name == "model.safetensors.index.json" || name == "adapter_config.json" ||
-                        name == "adapter_model.bin";
+                        (kind == ".safetensors" && name != "optimizer.safetensors" &&  // moments of a training run
+                         !name.starts_with("consolidated")) ||                         // weights in a layout of others
+                        name == "model.safetensors.index.json" ||
+                        name == "adapter_config.json" || name == "adapter_model.bin";
     if (!counts || !entry.is_regular_file()) continue;
     const fs::path path = fs::canonical(entry.path());
     files.push_back({role + "/" + name, path, stamp_of(path)});

@@ -52,7 +52,7 @@ class SetContent {
 
 }  // namespace
 
-ReadSet read_set(const EvalSource& source, const PromptVariants& prompt_variants) {
+ReadSet read_set(const EvalSource& source, const Pictures& pictures, const PromptVariants& prompt_variants) {
   ReadSet set;
   set.rows.name = source.name;
   int64_t rows = 0;
@@ -60,7 +60,7 @@ ReadSet read_set(const EvalSource& source, const PromptVariants& prompt_variants
     if (source.limit > 0 && ++rows > source.limit) set.cut = true;
     else set.rows.add(row);
   };
-  read_eval_rows(source.file, add, source.limit > 0 ? source.limit + 1 : 0);
+  read_eval_rows(source.file, add, source.limit > 0 ? source.limit + 1 : 0, pictures);
   const std::vector<std::string> instructions = variants_of(prompt_variants, source.name);
   if (!instructions.empty()) set.instruction = instruction_of(set.rows);
   for (const std::string& instruction : instructions) {
@@ -78,9 +78,13 @@ std::string content_digest(const ReadSet& set, const EvalSource& source, const s
   SetContent content;
   for (const EncoderInput& input : inputs) {
     content.add(input.text);
-    for (const fs::path& picture : input.images) content.add(stamp_of_picture(picture));
+    for (const PictureSource& picture : input.images)
+      content.add(picture.is_file() ? stamp_of_picture(picture.name()) : picture.key());
   }
-  for (const Side& side : set.rows.sides) content.add(side.image);
+  for (const Side& side : set.rows.sides) {
+    content.add(int64_t(side.images.size()));
+    for (const std::string& image : side.images) content.add(image);
+  }
   for (const Candidate& candidate : set.rows.candidates) content.add(candidate.side), content.add(candidate.name);
   for (const CandidateList& list : set.rows.lists) content.add(list.numbers());
   content.add(set.rows.queries);

@@ -20,7 +20,7 @@ struct ReadSet {
   std::string instruction;  // what its stored queries begin with, behind the picture's token; only with variants
   std::vector<Variant> variants;
 };
-ReadSet read_set(const EvalSource& source, const PromptVariants& prompt_variants);
+ReadSet read_set(const EvalSource& source, const Pictures& pictures, const PromptVariants& prompt_variants);
 
 // SHA-256, as hexadecimal digits, of all that the data gives to the score: texts, names, lists, and size and time of
 // modification of each picture's file.

@@ -7,18 +7,19 @@
 #include <set>
 
 #include "mmeb/data/row_files.h"
+#include "mmeb/data/row_pictures.h"
 #include "mmeb/evaluation/embedding_cache.h"
 #include "mmeb/evaluation/evaluation_files.h"
 #include "mmeb/evaluation/evaluation_folder.h"
 #include "mmeb/evaluation/metrics.h"
 #include "mmeb/evaluation/ranking.h"
 #include "mmeb/interrupt.h"
-#include "mmeb/parquet/parquet.h"
 #include "mmeb/progress.h"
 #include "mmeb/registry/registry.h"
 #include "tensor/io/files.h"
 #include "tensor/io/json_lines.h"
 #include "tensor/parallel.h"
+#include "tensor/text.h"
 
 namespace vlm2vec {
 namespace {
@@ -73,19 +74,19 @@ FileGroup group_of_pictures(const std::string& name) {
 
 }  // namespace
 
-std::vector<EvalRow> read_captioned_pictures(const fs::path& file) {
+std::vector<EvalRow> read_captioned_pictures(const fs::path& file, const Pictures& pictures) {
   std::vector<EvalRow> rows;
   std::set<std::string> seen;
-  std::string path = "filename";  // where a Parquet file has that, its "image" is the picture itself
-  for (const fs::path& part : row_files(file))
-    if (part.extension() == ".parquet" && !std::ranges::count(ParquetFile::open(part).columns(), path)) path = "image";
-  read_rows(file, {path, "caption"}, [&](const Json& row) {
-    const std::string image = text_field(row, row.contains("filename") ? "filename" : "image");
+  read_rows(file, {"filename", "image", "caption"}, [&](const Json& row) {
+    const auto held = row.find("image");  // beside a filename, it may be the picture itself
+    const bool has_bytes = held != row.end() && (held->is_object() || held->is_binary());
+    const char* const name = has_bytes || !row.contains("filename") ? "image" : "filename";
+    const std::string image = picture_name(field(row, name), name, pictures);
     const std::vector<std::string> captions = text_list_field(row, "caption");
     if (image.empty() || captions.empty()) fail(Exit::data, "has no picture or no caption");
-    if (!seen.insert(image).second) fail(Exit::data, "names the picture ", image, " a second time");
+    if (!seen.insert(image).second) fail(Exit::data, "names the picture ", one_line(image, 200), " a second time");
     rows.push_back({{kPictureText, image}, {}, {}});
-    for (const std::string& caption : captions) rows.back().candidates.push_back({caption, ""});
+    for (const std::string& caption : captions) rows.back().candidates.emplace_back(caption);
   });
   if (rows.empty()) fail(Exit::data, file.string(), ": has no rows");
   return rows;
@@ -100,10 +101,10 @@ std::vector<RecallScore> evaluate_retrieval(const std::string& name, const std::
   std::vector<std::string> picture_names, caption_names;
   for (size_t i = 0; i < rows.size(); ++i) {
     pictures.push_back(set.number(rows[i].query, i));
-    picture_names.push_back(rows[i].query.image);
+    picture_names.push_back(rows[i].query.image());
     for (const Side& caption : rows[i].candidates) {
       captions.push_back(set.number(caption, i, int32_t(&caption - rows[i].candidates.data())));
-      caption_names.push_back(rows[i].query.image);
+      caption_names.push_back(rows[i].query.image());
     }
   }
   PictureCheck check(image_dir);
@@ -141,14 +142,14 @@ std::vector<RecallScore> evaluate_retrieval(const std::string& name, const std::
 
 std::vector<RecallScore> evaluate_retrieval(const EvalOptions& o, Device device, bool quiet) {
   const fs::path file = o.retrieval_file;
-  const std::vector<EvalRow> rows = read_captioned_pictures(file);  // before the model is loaded
-  Embedder embedder(o, o.embedding_cache, device, quiet);
   const Pictures image_dir(o.image_dir.empty() ? file.parent_path() : fs::path(o.image_dir));
+  const std::vector<EvalRow> rows = read_captioned_pictures(file, image_dir);  // before the model is loaded
+  Embedder embedder(o, o.embedding_cache, device, quiet);
   Progress progress("eval", 1, quiet);
   const auto embed_all = [&](const std::vector<EncoderInput>& inputs, const std::string& name) {
     const auto update = [&](int64_t done) {
       if (interrupted() && done < int64_t(inputs.size()))
-        fail(Exit::failed, "eval: interrupted; nothing was written; ", embedder.how_to_go_on());
+        fail(interrupt_exit(), "eval: interrupted; nothing was written; ", embedder.how_to_go_on());
       progress.update(0, sentence(name, " ", done, "/", inputs.size()));
     };
     update(0);
@@ -160,7 +161,7 @@ std::vector<RecallScore> evaluate_retrieval(const EvalOptions& o, Device device,
   auto scores = evaluate_retrieval(file.stem().string(), rows, image_dir, embedder.encoder().image_token(), embed_all,
                                    o.encode_output_path, o.save_embeddings);
   progress.update(1);
-  progress.note(embedder.encoder().flaw_note());
+  progress.note(embedder.encoder().picture_note());
   progress.note(embedder.cache_note());
   return scores;
 }

@@ -110,14 +110,6 @@ SetScore read_set_score(const std::string& name, const Json& stored, const std::
   return score;
 }
 
-const Task& task_of(const std::string& set, const std::vector<Task>& tasks) {
-  for (const Task& task : tasks)
-    if (task.name == set) return task;
-  fail(Exit::data, set,
-       ": this set is neither one of MMEB's 36 nor in a tasks.json beside the sets' folders; write there "
-       R"({"datasets": [{"name": ")",
-       set, R"(", "meta_task": "retrieval", "split": "IND"}]})");
-}
 
 Summary summarise(std::vector<SetScore> scores, const std::vector<Task>& tasks, double SetScore::*value) {
   std::map<std::string, std::pair<double, int>> groups;  // sum and number of sets
@@ -170,6 +162,7 @@ std::string summary_json(const Summary& s) {
   }
   json["datasets"] = sets;
   json["precision"] = s.precision;
+  if (!s.missing_sets.empty()) json["missing_sets"] = s.missing_sets;
   if (!s.model_sha256.empty()) json["model_sha256"] = s.model_sha256;
   json["options"] = Json::parse(s.options);
   return json.dump(2) + "\n";
@@ -197,6 +190,8 @@ Summary read_summary(const fs::path& folder) {
   Summary summary = summarise(std::move(scores), tasks);
   summary.precision = fields.need<std::string>("precision");
   summary.model_sha256 = fields.get("model_sha256", std::string());
+  for (const Json& set : fields.get("missing_sets", Json(Json::array())))
+    if (set.is_string()) summary.missing_sets.push_back(set);
   const Json options = fields.get("options", Json(Json::object()));
   const Fields known(options, file.string() + ": options");
   EvalOptions().fields([&](const char* name, const auto& value, const char*) { known.get(name, Json(value)); });

@@ -30,15 +30,14 @@ struct SetScore {
 // Means over data sets, percent; −1 where no set belongs to the group.
 struct Summary {
   double overall = -1, ind = -1, ood = -1, classification = -1, vqa = -1, retrieval = -1, grounding = -1;
-  std::vector<SetScore> sets;     // in the order of the task table
-  std::string precision = "f32";  // of the products that made the embeddings
-  std::string options = "{}";     // of the evaluation, as JSON
-  std::string model_sha256 = {};  // ModelHash, in hexadecimal digits; empty: not known
+  std::vector<SetScore> sets;                  // in the order of the task table
+  std::string precision = "f32";               // of the products that made the embeddings
+  std::string options = "{}";                  // of the evaluation, as JSON
+  std::string model_sha256 = {};               // ModelHash, in hexadecimal digits; empty: not known
+  std::vector<std::string> missing_sets = {};  // asked for and left out by --missing_sets skip; in no mean
 };
 Summary summarise(std::vector<SetScore> scores, const std::vector<Task>& tasks,
                   double SetScore::*value = &SetScore::accuracy);
-// Exit::data if a set is not among the tasks.
-const Task& task_of(const std::string& set, const std::vector<Task>& tasks);
 Summary chance_summary(const Summary& summary);  // what guessing would score on these sets
 Estimates intervals(const Summary& summary);     // 95 %, of sets and groups
 

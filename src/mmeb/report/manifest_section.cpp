@@ -49,7 +49,7 @@ std::string command(const std::string& name, const Json& options, const std::str
   Json defaults;
   Options().fields([&](const char* option, const auto& value, const char*) { defaults[option] = value; });
   const auto quoted = [](const Json& value) { return shell_word(shown(value)); };
-  std::string line = "./vlm2vec " + name;
+  std::string line = command_line(name);
   for (const auto& [option, value] : options.items()) {
     if (!defaults.contains(option) || defaults[option] == value) continue;
     line += " --" + option;
@@ -67,7 +67,7 @@ std::string data_command(const Json& options) {
   if (!fs::is_regular_file(folder / "manifest.json")) return "";
   const Json manifest = Json::parse(read_text(folder / "manifest.json"), nullptr, false);
   if (!manifest.is_object() || !manifest.value("format", "").starts_with("vlm2vec miniature MMEB")) return "";
-  return sentence("./vlm2vec data mini --output_dir ", shell_word(shown_place(folder)), " --train_rows ",
+  return sentence(command_line("data mini"), " --output_dir ", shell_word(shown_place(folder)), " --train_rows ",
                   manifest.value("train_rows", 0), " --test_rows ", manifest.value("test_rows", 0), " --seed ",
                   manifest.value("seed", 0), "\n");
 }

@@ -20,7 +20,7 @@ ReportSummary write_report(std::ostream& page, const std::vector<std::filesystem
   if (run.evaluations.empty())
     summary.missing.push_back(
         "There are no scores and examples: no folder of eval was named, or it has no summary.json.");
-  else if (count == 1) summary.missing.push_back("There is one evaluation only, so none stands beside it.");
+  else if (count == 1) summary.missing.push_back("Only one evaluation given; pass an earlier one to compare.");
 
   std::string title = "A VLM2Vec run";
   for (const auto& folder : folders) title += (&folder == &folders[0] ? ": " : ", ") + shown_place(folder);

@@ -52,9 +52,9 @@ std::string axis_label(const RankedSet& set, int32_t number, size_t i, bool acro
   const Side& side = set.rows.sides[size_t(number)];
   const double middle = kAxis + (double(i) + 0.5) * kCell, size = kCell - kGap;
   std::string html = "<g><title>" + escape_html(set.rows.name + ": " + shown_text(side)) + "</title>";
-  if (!side.image.empty()) {
+  if (!side.images.empty()) {
     const double near = kAxis - kGap - size;
-    html += gallery.show_in_svg(set.pictures, side.image, across ? middle - size / 2 : near,
+    html += gallery.show_in_svg(set.pictures, side.images[0], across ? middle - size / 2 : near,
                                 across ? near : middle - size / 2, size);
   } else {
     std::string words = shown_text(side);

@@ -1,5 +1,5 @@
 // The rows that `embed` and `search` turn into vectors: {"text", "instruction", "image": path or [paths], "id"}, one
-// JSON object a line, not all of the first three absent.
+// JSON object a line, not all of the first three absent. Pictures have the forms of mmeb/data/row_pictures.h.
 #pragma once
 #include <filesystem>
 #include <map>
@@ -8,22 +8,22 @@
 #include <vector>
 
 #include "mmeb/data/left_out.h"
+#include "mmeb/data/pictures.h"
 #include "vlm/encoder.h"
 
 namespace vlm2vec {
 
 struct InputRow {
   std::string text, instruction;
-  std::vector<std::string> images;  // as written: relative to the file's folder or --image_dir
+  std::vector<std::string> images;  // as Pictures finds them
 };
-InputRow input_row(const nlohmann::ordered_json& row);  // Exit::data for unknown fields and wrong types
+// Exit::data for unknown fields and wrong types.
+InputRow input_row(const nlohmann::ordered_json& row, const Pictures& pictures);
 
-// The prompt of `style` (vlm/prompt.h) and the pictures.
-EncoderInput encoder_input(const InputRow& row, const std::filesystem::path& image_dir, const std::string& style,
+// The prompt of `style` (vlm/prompt.h) and the pictures. Exit::data if there is nothing to embed or a picture is not
+// there.
+EncoderInput encoder_input(const InputRow& row, const Pictures& pictures, const std::string& style,
                            const std::string& image_token);
-// What is wrong with it as far as can be said without decoding: nothing to embed, a picture that is not there, image
-// tokens that do not fit the pictures. Empty: nothing.
-std::string fault_of(const EncoderInput& input, const std::string& image_token);
 
 struct InputRows {
   std::vector<EncoderInput> inputs;

@@ -69,6 +69,7 @@ VectorIndex open_index(const fs::path& vectors) {
     VectorOrigin& origin = index.origin;
     origin.prompt = how.at("prompt");
     origin.model_sha256 = how.at("model_sha256");
+    origin.model.image_positions = "1d";  // of files from before there was a choice
     origin.model.fields([&](const char* name, auto& value, const char*) {
       value = how.value(name, value);  // an option that came later had its default
     });
@@ -108,7 +109,7 @@ void require_same_model(const VectorIndex& index, const VectorIndex& queries) {
   });
 }
 
-std::vector<InputRow> rows_of(const VectorIndex& index, const std::vector<int64_t>& numbers) {
+std::vector<InputRow> rows_of(const VectorIndex& index, const std::vector<int64_t>& numbers, const Pictures& pictures) {
   const fs::path& file = index.origin.input;
   if (file.empty()) return {};
   if (!fs::exists(file))
@@ -119,7 +120,7 @@ std::vector<InputRow> rows_of(const VectorIndex& index, const std::vector<int64_
   for (const int64_t number : numbers) found[number];
   int64_t number = 0;
   read_json_lines(file, [&](const nlohmann::ordered_json& row) {
-    if (const auto wanted = found.find(number++); wanted != found.end()) wanted->second = input_row(row);
+    if (const auto wanted = found.find(number++); wanted != found.end()) wanted->second = input_row(row, pictures);
   });
   std::vector<InputRow> rows;
   for (const int64_t wanted : numbers) rows.push_back(found.at(wanted));

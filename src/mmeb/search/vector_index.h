@@ -39,6 +39,6 @@ void require_same_model(const VectorIndex& index, const VectorIndex& queries);
 
 // Those rows of the index's input (numbers from 0, in any order); empty if it was a pipe. Exit::data if the file is not
 // what it was.
-std::vector<InputRow> rows_of(const VectorIndex& index, const std::vector<int64_t>& numbers);
+std::vector<InputRow> rows_of(const VectorIndex& index, const std::vector<int64_t>& numbers, const Pictures& pictures);
 
 }  // namespace vlm2vec
