@@ -176,7 +176,7 @@ TEST_F(Folder, EvaluatesAgainWhatIsAnotherNow) {
   data.options = R"({"precision": "bf16"})";
   run(embeds());
   EXPECT_EQ(done.size(), 2u) << "another option";
-  data.options = R"({"precision": "bf16", "bad_rows": "skip", "dataset_name": "/elsewhere"})";
+  data.options = R"({"precision": "bf16", "bad_rows": "skip", "missing_sets": "skip", "dataset_name": "/elsewhere"})";
   run(embeds());
   EXPECT_EQ(done.size(), 0u) << "these change no score";
   data.model_sha256 = "n";

@@ -93,11 +93,14 @@ TEST_F(Report, OfOneSetFromElsewhere) {
   EXPECT_TRUE(has(html, "<h1>A VLM2Vec run: ")) << html.substr(0, 600);
   EXPECT_TRUE(has(html, "Precision@1, of one set, Set, 95 % interval"));
   EXPECT_TRUE(has(html, "<h2>Examples</h2>")) << "the data is found";
+  write("data/manifest.json", R"({"format": "vlm2vec miniature MMEB 1", "seed": 42, "train_rows": 5, "test_rows": 3})");
+  write("run/model/training_options.json", R"({"model_name": "model", "dataset_name": "data/MMEB-train"})");
   ASSERT_EQ(run("report run").code, 0);
   const std::string here = page();
   EXPECT_TRUE(has(here, "<title>A VLM2Vec run: run</title>"));
-  EXPECT_TRUE(has(here, "./vlm2vec eval --model_name model --dataset_name test --encode_output_path run/trained\n"))
+  EXPECT_TRUE(has(here, " eval --model_name model --dataset_name test --encode_output_path run/trained\n"))
       << "as seen from where the report was made";
+  EXPECT_TRUE(has(here, " data mini --output_dir data --train_rows 5 --test_rows 3 --seed 42\n"));
   EXPECT_TRUE(has(here, "Training began with the model in model, which these commands do not make"));
 }
 

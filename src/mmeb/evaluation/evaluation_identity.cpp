@@ -70,7 +70,7 @@ void require_same_evaluation(const fs::path& folder, const Json& options, const 
   for (const auto& [then, then_model] : evaluations_in(folder)) {
     for (const auto& [name, value] : options.items()) {
       const bool told_by_hash = (name == "model_name" || name == "adapter") && !then_model.empty();
-      if (name == "bad_rows" || told_by_hash || !then.contains(name)) continue;
+      if (name == "bad_rows" || name == "missing_sets" || told_by_hash || !then.contains(name)) continue;
       if (then[name] != value && !is_same_place(name, then[name], value))
         refuse(sentence("with --", name, " ", then[name].dump(), ", now it is ", value.dump()));
     }
@@ -92,7 +92,7 @@ bool is_same_evaluation(const Json& a, const Json& b) {
   const auto told_by_hashes = [](Json made) {
     if (!made.is_object() || !made.contains("options") || !made["options"].is_object()) return Json();
     for (const std::string& place : kPlaces) made["options"].erase(place);
-    for (const char* which : {"subset_name", "bad_rows"}) made["options"].erase(which);
+    for (const char* which : {"subset_name", "missing_sets", "bad_rows"}) made["options"].erase(which);
     return made;
   };
   const Json known = told_by_hashes(a);
