@@ -1,7 +1,7 @@
 # The front door: `make` builds ./vlm2vec, `make demo` shows what it does, `make test` checks it. CMake and Ninja do the work.
-PACKAGES = g++ cmake ninja-build libcli11-dev nlohmann-json3-dev libpng-dev libjpeg-dev libwebp-dev zlib1g-dev \
-           libzip-dev libpcre2-dev libutf8proc-dev libsnappy-dev libzstd-dev libbrotli-dev liblz4-dev libyaml-cpp-dev \
-           libssl-dev libgtest-dev fonts-noto-color-emoji unicode-data
+PACKAGES = g++ cmake ninja-build libcli11-dev nlohmann-json3-dev libpng-dev libjpeg-dev libwebp-dev libstb-dev \
+           zlib1g-dev libzip-dev libpcre2-dev libutf8proc-dev libsnappy-dev libzstd-dev libbrotli-dev liblz4-dev \
+           libyaml-cpp-dev libssl-dev libgtest-dev fonts-noto-color-emoji unicode-data
 
 JOBS ?= $(shell nproc)
 
@@ -11,10 +11,16 @@ STEPS ?= 2000
 TRAIN_ROWS ?= 2500
 TEST_ROWS ?= 150
 SEED ?= 42
+# What an interrupted demonstration says to do.
+AGAIN = make demo $(MAKEOVERRIDES)
+
+# Where `make install` puts the program and what completes its options in bash.
+PREFIX ?= /usr/local
+
 RECIPE = --sampling balanced --per_device_train_batch_size 128 --temperature 0.05 --learning_rate 3e-3 --lr_scheduler_type linear \
          --warmup_ratio 0.05 --weight_decay 0.01 --adam_beta1 0.9 --adam_beta2 0.98 --max_grad_norm 1
 
-.PHONY: vlm2vec help deps demo test test-slow test-golden test-asan kernels bench clean
+.PHONY: vlm2vec help deps install demo tests test test-slow test-golden test-asan kernels bench clean
 
 vlm2vec: deps  ## build ./vlm2vec (what `make` alone does)
 	@test -f build/build.ninja || cmake -S . -B build -G Ninja >/dev/null
@@ -32,7 +38,8 @@ help:  ## this page
 	  'STEPS=$(STEPS)' 'steps that it trains' \
 	  'TRAIN_ROWS=$(TRAIN_ROWS)' 'rows of each of its training sets' \
 	  'TEST_ROWS=$(TEST_ROWS)' 'rows of each of its test sets' \
-	  'SEED=$(SEED)' 'of its weights and batches'
+	  'SEED=$(SEED)' 'of its weights and batches' \
+	  'PREFIX=$(PREFIX)' 'where make install puts the program'
 
 # Installs them where it may, else prints the apt line and stops.
 deps:  ## install missing Debian packages
@@ -45,11 +52,19 @@ demo: vlm2vec  ## miniature MMEB: draw it, train on it, evaluate before and afte
 	  --min_pixels 1024 --max_pixels 9216 --seed $(SEED) --output_dir $(DEMO)/init
 	./vlm2vec eval --model_name $(DEMO)/init --dataset_name $(DEMO)/data/MMEB-eval \
 	  --encode_output_path $(DEMO)/untrained >/dev/null
-	./vlm2vec train --model_name $(DEMO)/init --dataset_name $(DEMO)/data/MMEB-train --output_dir $(DEMO)/model \
-	  --max_steps $(STEPS) $(RECIPE) --seed $(SEED) --resume_from auto
+	VLM2VEC_AGAIN="$(strip $(AGAIN))" ./vlm2vec train --model_name $(DEMO)/init --dataset_name $(DEMO)/data/MMEB-train \
+	  --output_dir $(DEMO)/model --max_steps $(STEPS) $(RECIPE) --seed $(SEED) --resume_from auto
 	./vlm2vec eval --model_name $(DEMO)/model --dataset_name $(DEMO)/data/MMEB-eval \
 	  --encode_output_path $(DEMO)/trained --beside $(DEMO)/untrained
 	./vlm2vec report $(DEMO)
+
+install: vlm2vec  ## copy it to PREFIX/bin, with completion for bash
+	install -D -m 755 build/vlm2vec $(DESTDIR)$(PREFIX)/bin/vlm2vec
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	build/vlm2vec completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/vlm2vec
+
+tests: vlm2vec  ## build build/tests/tests without running it; its --gtest_filter picks some
+	@cmake --build build -j $(JOBS) --target tests
 
 test: vlm2vec  ## build and run all tests
 	@cmake --build build -j $(JOBS)

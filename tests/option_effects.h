@@ -126,7 +126,7 @@ class OptionEffects : public Cli {
     if (file.filename().string().starts_with("events.out")) return "";  // times all over
     if (file.extension() == ".json") {
       Json json = read_json(file);
-      if (json.is_object()) json.erase("options");
+      if (json.is_object()) json.erase("options"), json.erase("evaluation");  // which names them all
       return without_times(json.dump());
     }
     return without_times(read_text(file));

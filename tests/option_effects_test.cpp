@@ -1,4 +1,6 @@
 // Every option of every command, and how its effect is seen (option_effects.h).
+#include <zlib.h>
+
 #include "option_effects.h"
 #include "tensor/io/safetensors.h"
 #include "tensor/random.h"
@@ -16,7 +18,7 @@ const std::vector<Effect> kAdapter = {
 };
 const std::vector<Effect> kModel = {
     {"precision", "bf16"},        {"max_len", "3"}, {"image_resolution", "low"}, {"resize_min_pixels", "2048"},
-    {"resize_max_pixels", "128"},
+    {"resize_max_pixels", "128"}, {"exif", "True"}, {"image_positions", "3d"},
 };
 const Effect kThreads = {"threads", ""}, kDevice = {"device", "cuda", {}, 5}, kJson = {"json", "True"},
              kQuiet = {"quiet", "True", {}, 0, Seen::on_stderr};
@@ -43,10 +45,13 @@ class Effects : public OptionEffects {
     fs::create_directory(folder_ / "partial");
     NamedTensors tensors = load_safetensors(folder_ / "adapter/adapter_model.safetensors");
     for (const std::string part : {"lora_A.weight", "lora_B.weight", "lora_magnitude_vector"})
-      tensors.emplace("base_model.model.model.layers.5.mlp.up_proj." + part,
-                      tensors.at("base_model.model.model.layers.0.mlp.up_proj." + part));
+      tensors.emplace("base_model.model.model.language_model.layers.5.mlp.up_proj." + part,
+                      tensors.at("base_model.model.model.language_model.layers.0.mlp.up_proj." + part));
     save_safetensors(folder_ / "partial/adapter_model.safetensors", tensors);
     fs::copy_file(folder_ / "adapter/adapter_config.json", folder_ / "partial/adapter_config.json");
+    // Every picture is stored rotated.
+    for (const auto& entry : fs::recursive_directory_iterator(folder_.path()))
+      if (entry.path().extension() == ".png") write_text(entry.path(), rotated(read_text(entry.path())));
     std::string deeper = read_text(folder_ / "config.json");
     deeper.replace(deeper.find("layers\": 1"), 10, "layers\": 9");
     write("deeper.json", deeper);
@@ -98,6 +103,13 @@ class Effects : public OptionEffects {
     }
     EXPECT_GT(different, 5);
   }
+  // With EXIF's orientation 6, a quarter turn.
+  static std::string rotated(const std::string& png) {
+    std::string chunk("eXIfMM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0", 30);
+    const uint32_t sum = uint32_t(crc32(0, reinterpret_cast<const uint8_t*>(chunk.data()), uInt(chunk.size())));
+    for (int i = 0; i < 4; ++i) chunk += char(sum >> (24 - 8 * i));
+    return png.substr(0, 33) + std::string("\0\0\0\x1A", 4) + chunk + png.substr(33);  // behind the header
+  }
   void must(const std::string& line) const {
     const Result r = run(line + " --quiet");
     ASSERT_EQ(r.code, 0) << line << ": " << r.err;
@@ -148,6 +160,7 @@ TEST_F(Effects, OfTrain) {
                {"data_basedir", "based", {{"dataset_name", ""}, {"dataset_config", "train.yaml"}}},
                {"train_file", "train/Set/original.jsonl --image_dir train", {{"dataset_name", ""}}},
                {"image_dir", "based/train"},
+               {"missing_sets", "skip", {{"subset_name", "Set Absent"}}},
                {"sampling", "interleaved"},
                {"interleave_stopping_strategy", "first_exhausted", {{"sampling", "interleaved"}, {"max_steps", "6"}}},
                {"homogeneous_batch_size_per_device", "2", interleaved},
@@ -181,6 +194,7 @@ TEST_F(Effects, OfTrain) {
                {"lora_alpha", "8", lora},
                {"lora_dropout", "0.5", lora},
                {"lora_target_modules", "q_proj", lora},
+               {"adapter_names", "official", lora},
                {"gradient_checkpointing", "True", {{"model_name", "deep"}, {"threads", "1"}}, 0, Seen::in_memory},
                {"image_encoder_freeze", "True"},
                {"freeze", "visual"},
@@ -190,6 +204,7 @@ TEST_F(Effects, OfTrain) {
                {"overwrite_output_dir", "True", every_step, 0, Seen::output, after_a_run},
                {"plan", "True"},
                {"save_strategy", "no", {{"save_steps", "1"}}},
+               {"save_minutes", "0", {{"plan", "True"}}},
                {"save_steps", "1"},
                {"save_total_limit", "1", {{"save_steps", "1"}, {"max_steps", "4"}}},
                {"logging_steps", "2"},
@@ -228,6 +243,7 @@ TEST_F(Effects, OfEval) {
                     {"data_basedir", "based", {{"dataset_name", ""}, {"dataset_config", "eval.yaml"}}},
                     {"retrieval_file", "captions.jsonl --image_dir test", {{"dataset_name", ""}}},
                     {"image_dir", "based/test"},
+                    {"missing_sets", "skip", {{"subset_name", "Set Absent"}}},
                     {"encode_output_path", "elsewhere"},
                     {"save_embeddings", "False"},
                     {"num_candidates", "3"},
@@ -235,6 +251,8 @@ TEST_F(Effects, OfEval) {
                     // of what fails, batches before are kept
                     {"per_device_eval_batch_size", "1", {{"dataset_name", "damaged"}, {"embedding_cache", "cache"}}, 3},
                     {"embedding_cache", "cache"},
+                    {"bad_rows", "skip", {{"dataset_name", "damaged"}}},
+                    {"overwrite", "True", {{"encode_output_path", "before"}}},
                     {"beside", "before"},
                     kThreads,
                     kDevice,
@@ -270,6 +288,7 @@ TEST_F(Effects, OfEmbedSearchExplainParityMerge) {
                     {"output", "f.npy"},
                     // of what fails, batches before are kept
                     {"batch_size", "1", {{"input", "damaged.jsonl"}, {"embedding_cache", "cache"}}, 3},
+                    {"bad_rows", "skip", {{"input", "damaged.jsonl"}}},
                     {"embedding_cache", "cache"},
                     kThreads,
                     kDevice,
@@ -318,7 +337,8 @@ TEST_F(Effects, OfEmbedSearchExplainParityMerge) {
          {{"model_name", "model"}, {"reference", "reference"}, {"output", "p.json"}},
          together({with_code(1, kAdapter),
                    {{"precision", "bf16", {}, 1}},
-                   with_code(3, {kModel.begin() + 1, kModel.end()}),  // other numbers of tokens
+                   with_code(3, {kModel.begin() + 1, kModel.end() - 2}),  // other numbers of tokens
+                   {{"exif", "True", {}, 1}, {"image_positions", "3d", {}, 1}},
                    {{"reference", "reference2", {}, 1},
                     {"output", "q.json"},
                     kThreads,
@@ -333,6 +353,7 @@ TEST_F(Effects, OfEmbedSearchExplainParityMerge) {
           {"use_dora", "False"},
           {"allow_partial_adapter", "True", {{"adapter", "partial"}}},
           {"adapter_norms", "True", {}, 0, Seen::on_stderr},
+          {"sentence_transformers", "True"},
           {"output_dir", "out2"},
           kThreads,
           kJson,
@@ -366,7 +387,8 @@ TEST_F(Effects, OfSmallCommands) {
          {{"image_dir", "model", {}, 3},
           {"subset_name", "Set"},
           {"dataset_split", "diverse_instruction"},
-          {"decode", "True"},
+          {"decode", "False"},
+          {"model_name", "train", {}, 3},
           kThreads,
           kJson}});
   check({"data stats", "train", {}, {{"subset_name", "Set"}, {"dataset_split", "diverse_instruction"}, kJson}});
@@ -418,6 +440,7 @@ TEST_F(Effects, OfSmallCommands) {
          {{"resize", "4x4"},
           {"filter", "nearest", {{"resize", "5x5"}}},
           {"own_mode", "True", {{"resize", "3x1"}}},
+          {"exif", "True", {{"output", "several train/p1.png"}}},
           {"output", "q.npy"},
           kQuiet,
           kJson}});

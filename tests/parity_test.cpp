@@ -63,6 +63,20 @@ TEST_F(Parity, names_the_first_stage_that_diverges) {
   EXPECT_EQ(first(), "position_ids");
 }
 
+TEST_F(Parity, names_positions_of_another_transformers_version) {
+  std::string cause = compare()[0].cause;
+  EXPECT_EQ(cause, "");
+  const auto three = load_encoder(golden("qwen2_vl/tiny"), {.image_positions = "3d"});
+  const Tensor line = reference_.at("position_ids");
+  for (const Stage& stage : stages_of(*three, {"<|image_pad|> Name it.", {folder_ / "small.png"}}))
+    if (stage.name == "position_ids") reference_.at("position_ids") = stage.value;
+  EXPECT_EQ(compare()[0].divergence()->stage, "position_ids");
+  EXPECT_NE(compare()[0].cause.find("--image_positions 3d"), std::string::npos);
+  reference_.at("position_ids") = line;
+  save_safetensors(folder_ / "one.safetensors", reference_);
+  EXPECT_NE(compare_with_reference(*three, folder_.path())[0].cause.find("--image_positions 1d"), std::string::npos);
+}
+
 // A channel of large numbers must not hide what happens in the others.
 TEST_F(Parity, measures_each_channel_by_its_own_scale) {
   Tensor& state = reference_.at("hidden_layer_1");

@@ -226,7 +226,7 @@ TEST_F(StoredModel, AConfigurationThatDoesNotFitTheTokenizerIsRefused) {
   json config = read_json(folder / "config.json");
   config["image_token_id"] = 20;
   write_json(folder / "config.json", config);
-  expect_error(Exit::data, "image_token_id is 20 in config.json, but the tokenizer has no added token of that id",
+  expect_error(Exit::data, "config.json: image_token_id is 20, but the tokenizer of ",
                [&] { load_encoder(folder); });
 }
 

@@ -170,6 +170,7 @@ TEST_F(Trainer, masks_duplicates_and_logs_their_share) {
 // A run that the user stops when its log has `lines` lines or some more, but not those of a run of `max_steps` before
 // it.
 TrainResult stopped_after(std::ptrdiff_t lines, const TrainOptions& o) {
+  std::signal(SIGINT, SIG_DFL);  // which a shell's background job ignores
   const std::jthread user([&](const std::stop_token& over) {
     const auto begun = [&] {
       std::ifstream log(fs::path(o.output_dir) / "log.jsonl");

@@ -20,7 +20,7 @@ void check_options(const std::string& file, const std::vector<std::string>& colu
     const std::vector<std::string> known = ParquetFile::open(part).columns();
     for (const std::string& column : columns)
       if (std::find(known.begin(), known.end(), column) == known.end())
-        fail(Exit::usage, file, ": has no column ", column, "; the nearest is ", nearest(column, known));
+        fail(Exit::usage, file, ": has no column ", column, nearest_hint(column, known));
   }
 }
 

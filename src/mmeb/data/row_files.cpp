@@ -71,17 +71,6 @@ std::string split_of(const fs::path& file) {
   return std::regex_match(name, part, shard_name()) ? part[1].str() : file.stem().string();
 }
 
-nlohmann::ordered_json without_null_pictures(nlohmann::ordered_json row) {
-  for (auto& [name, value] : row.items()) {
-    if (!name.ends_with("_path")) continue;
-    if (value.is_null()) value = "";
-    if (value.is_array())
-      for (auto& path : value)
-        if (path.is_null()) path = "";
-  }
-  return row;
-}
-
 std::vector<std::string> column_names(const fs::path& file) {
   const std::vector<fs::path> files = row_files(file);
   if (!files.empty() && files[0].extension() == ".parquet") return ParquetFile::open(files[0]).columns();

@@ -31,8 +31,4 @@ std::vector<std::string> column_names(const std::filesystem::path& file);
 void read_rows(const std::filesystem::path& file, const std::vector<std::string>& columns,
                const std::function<void(const nlohmann::ordered_json& row)>& row, int64_t limit = 0);
 
-// The row with "" for each null in the columns of picture paths (named …_path), in lists too: how writers with typed
-// columns store that there is no picture.
-nlohmann::ordered_json without_null_pictures(nlohmann::ordered_json row);
-
 }  // namespace vlm2vec

@@ -57,7 +57,7 @@ std::string json_line(const Row& row, const std::string& image_folder, bool test
 
 // An exception, so that the half-built folder is removed on the way out.
 void throw_if_interrupted() {
-  if (interrupted()) fail(Exit::failed, "data mini: interrupted; nothing was written");
+  if (interrupted()) fail(interrupt_exit(), "data mini: interrupted; nothing was written");
 }
 
 // Writes the rows and the pictures they name; a scene of the pool that no row took is left out.
