@@ -363,15 +363,15 @@ TEST_F(Effects, OfEmbedSearchExplainParityMerge) {
 TEST_F(Effects, OfSmallCommands) {
   write("halves.png", "P4 8 1 \x0F");  // flawed: the name promises another format
   const std::string pictures = std::string(SOURCE_DIR) + "/tests/golden/mmeb/types/pictures_none.parquet";
-  for (const auto& [folder, light] : {std::pair("a", 10), {"b", 9}}) {  // a picture, and the same a bit darker
-    const fs::path set = folder_ / "near" / folder;
-    Random random(1);
-    Image coarse(6, 6, 3);
-    for (uint8_t& p : coarse.pixels) p = uint8_t(random.below(256));
-    Image picture = resize(coarse, {96, 96}, Filter::bicubic);
-    for (uint8_t& p : picture.pixels) p = uint8_t(p * light / 10);
-    fs::create_directories(set);
-    write_png(set / "one.png", resize(picture, {7 * light, 80}, Filter::bilinear));
+  Random random(2);
+  Image coarse(6, 6, 3);
+  for (uint8_t& p : coarse.pixels) p = uint8_t(random.below(256));
+  const Image picture = resize(coarse, {96, 96}, Filter::bicubic);
+  Image darker = resize(picture, {70, 80}, Filter::bilinear);
+  for (uint8_t& p : darker.pixels) p = uint8_t(p * 9 / 10);
+  for (const auto& [folder, image] : {std::pair("a", picture), {"b", darker}}) {  // pictures that are alike
+    fs::create_directories(folder_ / "near" / folder);
+    write_png(folder_ / "near" / folder / "one.png", image);
     for (const char* split : {"original", "diverse_instruction"})
       write(sentence("near/", folder, "/Set/", split, ".jsonl"),
             sentence(R"({"qry": "<|image_1|> )", split == std::string("original") ? "q" : folder,
