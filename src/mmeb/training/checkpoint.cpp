@@ -235,7 +235,7 @@ void require_same_run(const FoundCheckpoint& checkpoint, const RunIdentity& run)
   for (const char* what : {"lora", "adapter"}) require_same(what, now[what]);  // others follow from these
   for (const auto& [name, value] : now.items()) require_same(name, value);
   if (state.rows != run.rows) fail(Exit::data, file, ": was written with other training rows; ", anew);
-  if (!run.base_model.empty() && state.base_model != run.base_model)
+  if (!run.base_model.empty() && !state.base_model.empty() && state.base_model != run.base_model)
     fail(Exit::data, file, ": was written with another base model; the files of ", run.options.model_name,
          " are others now; ", anew);
 }

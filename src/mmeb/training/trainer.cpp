@@ -57,10 +57,12 @@ std::unique_ptr<TrainerRun> prepare_run(TrainOptions o, Device device, bool quie
   std::unique_ptr<FolderLock> lock;
   if (fs::is_directory(o.output_dir)) lock = std::make_unique<FolderLock>(o.output_dir), remove_leftovers(o.output_dir);
   const std::optional<FoundCheckpoint> checkpoint = find_checkpoint(o);
+  RunIdentity identity{o, rows.fingerprint(), "", rows.missing_sets()};
+  std::optional<ModelHash> base;
+  const auto hash_base = [&] { base.emplace(o.model_name, ""), identity.base_model = hex(base->digest()); };
   const bool adapters = o.lora || !o.adapter.empty();
-  std::optional<ModelHash> base;  // a whole model's checkpoint needs it no more
-  if (adapters || !checkpoint || fs::is_directory(o.model_name)) base.emplace(o.model_name, "");
-  const RunIdentity identity{o, rows.fingerprint(), base ? hex(base->digest()) : "", rows.missing_sets()};
+  if (checkpoint && (adapters || fs::is_directory(o.model_name)))  // a whole model's checkpoint needs its base no more
+    hash_base();
   if (checkpoint) require_same_run(*checkpoint, identity);
   if (checkpoint && checkpoint->finished) {
     say(sentence("train: ", o.output_dir, " has this run, finished with step ", checkpoint->step,
@@ -76,6 +78,7 @@ std::unique_ptr<TrainerRun> prepare_run(TrainOptions o, Device device, bool quie
   DiskSpace space = disk_space(o.output_dir);
   if (space.available < INT64_MAX) space.available += replaceable_bytes(o);
   say(plan.disk.require(space, o));
+  if (!checkpoint) hash_base();
   std::vector<std::string> notes;
   TrainedModel model = load_trained_model(o, checkpoint, encoder, notes);
   if (base) base->require_unchanged();
