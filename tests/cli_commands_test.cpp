@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "cli_fixture.h"
+#include "golden.h"
 #include "tensor/io/safetensors.h"
 
 namespace vlm2vec {
@@ -135,7 +136,7 @@ TEST_F(Cli, ImageDecodesAndResizes) {
   EXPECT_EQ(run("image black.pbm all/../black.pbm --output all").code, 2);
   const Result text = run("image config.txt --output a.npy", "echo no picture >config.txt; ");
   EXPECT_EQ(text.code, 3);
-  EXPECT_TRUE(has(text.err, "config.txt: is no picture of a known format"));
+  EXPECT_TRUE(has(text.err, "config.txt: is not a picture of a known format"));
 }
 
 TEST_F(Cli, ImageResolutionIsV1AndFlawsAreCounted) {
@@ -178,7 +179,29 @@ TEST_F(Cli, ImageResolutionIsV1AndFlawsAreCounted) {
   write("train/p2.png", "no picture");
   const Result damaged = run(embed + "d.npy");
   EXPECT_EQ(damaged.code, 3);
-  EXPECT_TRUE(has(damaged.err, "row 2 of rows.jsonl: train/p2.png: is no picture")) << damaged.err;
+  EXPECT_TRUE(has(damaged.err, "row 2 of rows.jsonl: train/p2.png: is not a picture")) << damaged.err;
+}
+
+TEST_F(Cli, RotatedPicturesAreCountedAndTurnedOnDemand) {
+  if (!fs::exists(golden("exif"))) GTEST_SKIP() << "not run: exif is not in " << golden("");
+  make_model();
+  for (const char* folder : {"train", "test"})
+    fs::copy_file(golden("exif/6.png"), folder_ / folder / "p1.png", fs::copy_options::overwrite_existing);
+  write("rows.jsonl", "{\"text\": \"<|image_pad|>\", \"image\": \"train/p1.png\"}\n{\"text\": \"two\"}\n");
+  const auto embed = [&](const std::string& more) {
+    const Result r = run("embed --model_name model --input rows.jsonl --output e.npy " + more);
+    EXPECT_EQ(r.code, 0) << r.err;
+    return std::pair(read_text(folder_ / "e.npy"), r.err);
+  };
+  const auto [stored, note] = embed("");
+  const auto [upright, silence] = embed("--exif True");
+  EXPECT_TRUE(has(note, "1 picture is stored rotated, which --exif True turns: train/p1.png")) << note;
+  EXPECT_FALSE(has(silence, "rotated")) << silence;
+  EXPECT_NE(stored, upright);
+  EXPECT_EQ(Json::parse(read_text(folder_ / "e.npy.json")).at("exif"), true);
+  EXPECT_TRUE(has(run("data check train --decode True").err, "1 of 5 pictures are stored rotated; --exif True turns"));
+  const Result turned = run("image train/p1.png --exif True --output upright.png --json");
+  EXPECT_EQ(Json::parse(turned.out).at("pictures").at(0).at("width"), 3) << turned.out;  // stored as 5 x 3
 }
 
 TEST_F(Cli, TrainsAndEvaluates) {
@@ -206,17 +229,23 @@ TEST_F(Cli, TrainsAndEvaluates) {
 
 TEST_F(Cli, AStoppedRunSaysTheCommandThatGoesOn) {
   make_model();
-  write("stop.sh", "for i in $(seq 500); do grep -qs step out/log.jsonl && kill -INT $1 && exit; sleep 0.02; done\n");
-  const Result r =
-      run("train --resume-from=none --model_name model --dataset_name train --output_dir out "
-          "--max_steps 1000000 --per_device_train_batch_size 4 --run_name \"it's\" --quiet",
-          "{ sh stop.sh $$ & } && exec ");
-  EXPECT_EQ(r.code, 1);
-  EXPECT_TRUE(
-      r.err.ends_with("To go on:\n  vlm2vec train --model_name model --dataset_name train --output_dir out "
-                      "--max_steps 1000000 --per_device_train_batch_size 4 --run_name 'it'\\''s' --quiet "
-                      "--resume_from auto\n"))
-      << r.err;
+  write("stop.sh", "for i in $(seq 500); do grep -qs step $1/log.jsonl && kill -$2 $3 && exit; sleep 0.02; done\n");
+  const auto stop = [&](const std::string& output, const std::string& signal, const std::string& before) {
+    return run("train --resume-from=none --model_name model --dataset_name train --output_dir " + output +
+                   " --max_steps 1000000 --per_device_train_batch_size 4 --run_name \"it's\" --quiet",
+               "{ sh stop.sh " + output + " " + signal + " $$ & } && " + before + "exec ");
+  };
+  const Result by_key = stop("out", "INT", ""),
+               by_script = stop("out2", "TERM", "export VLM2VEC_AGAIN='make demo' && ");
+  EXPECT_EQ(by_key.code, 130);
+  EXPECT_TRUE(has(by_key.err, "Finishing this step first. Press Ctrl-C again to quit at once"));
+  EXPECT_TRUE(by_key.err.ends_with("To continue:\n  " PROGRAM
+                                   " train --model_name model --dataset_name train --output_dir "
+                                   "out --max_steps 1000000 --per_device_train_batch_size 4 --run_name 'it'\\''s' "
+                                   "--quiet --resume_from auto\n"))
+      << by_key.err;
+  EXPECT_EQ(by_script.code, 143);
+  EXPECT_TRUE(by_script.err.ends_with("To continue:\n  make demo\n")) << by_script.err;
 }
 
 TEST_F(Cli, TrainsAppliesAndMergesAnAdapter) {
@@ -251,16 +280,100 @@ TEST_F(Cli, TrainsAppliesAndMergesAnAdapter) {
 
   NamedTensors more = load_safetensors(folder_ / "adapter/adapter_model.safetensors");
   for (const std::string part : {"lora_A.weight", "lora_B.weight", "lora_magnitude_vector"})
-    more.emplace("base_model.model.model.layers.5.mlp.up_proj." + part,
-                 more.at("base_model.model.model.layers.0.mlp.up_proj." + part));
+    more.emplace("base_model.model.model.language_model.layers.5.mlp.up_proj." + part,
+                 more.at("base_model.model.model.language_model.layers.0.mlp.up_proj." + part));
   save_safetensors(folder_ / "adapter/adapter_model.safetensors", more);
   const std::string part = "embed --model_name model --input rows.jsonl --output x.npy --adapter adapter";
   const Result refused = run(part);
   EXPECT_EQ(refused.code, 3);
   EXPECT_TRUE(has(refused.err, "7 of 8 modules matched")) << refused.err;
-  EXPECT_EQ(embed("model", "--adapter adapter --allow_partial_adapter").first, adapted);
+  const auto [part_of_it, said] = embed("model", "--adapter adapter --allow_partial_adapter --quiet");
+  EXPECT_EQ(part_of_it, adapted);
+  EXPECT_EQ(said,
+            "adapter: 7 of 8 modules matched; no layer of this model that target_modules names is "
+            "model.layers.5.mlp.up_proj; ignored\n");
   EXPECT_EQ(run("merge --model_name model --adapter adapter --output_dir train").code, 3);
   EXPECT_EQ(run("merge --model_name model --adapter adapter --allow_partial_adapter --output_dir train").code, 2);
+  NamedTensors foreign;  // of which no layer is in the model
+  for (const auto& [name, tensor] : more) foreign.emplace("base_model.model.decoder." + name.substr(23), tensor);
+  save_safetensors(folder_ / "adapter/adapter_model.safetensors", foreign);
+  const Result none = run("merge --model_name model --adapter adapter --allow_partial_adapter --output_dir none");
+  EXPECT_EQ(none.code, 3);
+  EXPECT_TRUE(has(none.err, "0 of 8 modules matched")) << none.err;
+  EXPECT_FALSE(has(none.err, "allow_partial")) << none.err;
+  EXPECT_FALSE(fs::exists(folder_ / "none"));
+}
+
+TEST_F(Cli, NamesTheLayersOfAnAdapterAsAsked) {
+  make_model();
+  const std::string train =
+      "train --model_name model --dataset_name train --per_device_train_batch_size 4 --max_steps 1 --lora ";
+  const auto names = [&](const std::string& options) {
+    const Result trained = run(train + options + " --output_dir adapter --overwrite_output_dir True");
+    EXPECT_EQ(trained.code, 0) << trained.err;
+    EXPECT_FALSE(has(trained.err, "no layer is named")) << "the default names layers of other models, too";
+    std::set<std::string> modules;
+    for (const auto& [name, tensor] : load_safetensors(folder_ / "adapter/adapter_model.safetensors"))
+      modules.insert(name.substr(0, name.find(".lora_")));
+    return modules;
+  };
+  EXPECT_TRUE(names("").contains("base_model.model.model.language_model.layers.0.mlp.up_proj"));
+  EXPECT_TRUE(names("--adapter_names official").contains("base_model.model.model.layers.0.mlp.up_proj"));
+  const auto all = names("--lora_target_modules all-linear");  // as PEFT: with the image encoder, without the head
+  EXPECT_EQ(all.size(), 7u + 4 + 2);
+  EXPECT_TRUE(all.contains("base_model.model.model.visual.merger.mlp.2"));
+  EXPECT_EQ(Json::parse(read_text(folder_ / "adapter/adapter_config.json")).at("target_modules"), "all-linear");
+  const Result vain = run(train + "--lora_target_modules q_proj qkv_proj --output_dir vain");
+  EXPECT_TRUE(has(vain.err, "adapter: no layer is named qkv_proj; ignored\n")) << vain.err;
+  EXPECT_EQ(run(train + "--lora_target_modules all-linear q_proj --output_dir x").code, 2);
+  EXPECT_EQ(run(train + "--adapter_names new --output_dir x").code, 2);
+  EXPECT_EQ(run("train --model_name model --dataset_name train --adapter_names official --output_dir x").code, 2);
+}
+
+TEST_F(Cli, KeepsTheImagePositionsOfATrainedModel) {
+  make_model();
+  write("rows.jsonl", "{\"text\": \"<|image_pad|> thing\", \"image\": \"train/p1.png\"}\n");
+  const auto embed = [&](const std::string& options, const std::string& output = "x.npy") {
+    const Result r = run("embed --input rows.jsonl --output " + output + " --quiet " + options);
+    EXPECT_EQ(r.code, 0) << r.err;
+    return read_text(folder_ / output);
+  };
+  EXPECT_EQ(embed("--model_name model --image_positions 1d"), embed("--model_name model"));
+  EXPECT_NE(embed("--model_name model --image_positions 3d"), embed("--model_name model"));
+  for (const std::string kind : {"", "--lora"}) {
+    const std::string folder = kind.empty() ? "full" : "adapter",
+                      model = kind.empty() ? "--model_name full" : "--model_name model --adapter adapter";
+    const Result trained =
+        run("train --model_name model --dataset_name train --per_device_train_batch_size 4 --max_steps 1 "
+            "--image_positions 3d --output_dir " +
+            folder + " " + kind);
+    ASSERT_EQ(trained.code, 0) << trained.err;
+    EXPECT_EQ(Json::parse(read_text(folder_ / folder / "preprocessor_config.json")).at("image_positions"), "3d");
+    EXPECT_EQ(embed(model), embed(model + " --image_positions 3d"));
+    const Result other = run("embed --input rows.jsonl --output y.npy --image_positions 1d " + model);
+    EXPECT_EQ(other.code, 2);
+    EXPECT_TRUE(has(other.err, "preprocessor_config.json says that the model was trained with 3d")) << other.err;
+    Json config = Json::parse(read_text(folder_ / folder / "preprocessor_config.json"));
+    config["image_positions"] = "1d";
+    write(folder + "/preprocessor_config.json", config.dump());
+    const std::string line = embed(model);
+    config["image_positions"] = "3d";
+    write(folder + "/preprocessor_config.json", config.dump());
+    EXPECT_NE(embed(model), line);
+  }
+  ASSERT_EQ(run("merge --model_name model --adapter adapter --output_dir merged").code, 0);
+  EXPECT_EQ(run("embed --input rows.jsonl --output y.npy --image_positions 1d --model_name merged").code, 2);
+  // search embeds its query as the index was made
+  embed("--model_name model --image_positions 3d", "index.npy");
+  const Result found = run("search --index index.npy --text '<|image_pad|> thing' --image train/p1.png --json");
+  EXPECT_NEAR(Json::parse(found.out).at("score").get<double>(), 1, 1e-6) << found.err;
+  Json how = Json::parse(read_text(folder_ / "index.npy.json"));
+  EXPECT_EQ(how.at("image_positions"), "3d");
+  how.erase("image_positions");  // as written before there was a choice: 1d
+  write("index.npy.json", how.dump());
+  const Result before = run("search --index index.npy --text '<|image_pad|> thing' --image train/p1.png --json");
+  EXPECT_LT(Json::parse(before.out).at("score").get<double>(), 0.99999) << before.err;
+  EXPECT_EQ(run("embed --model_name model --input rows.jsonl --output x.npy --image_positions 2d").code, 2);
 }
 
 TEST_F(Cli, EmbedBuildsPromptsAndSaysHow) {

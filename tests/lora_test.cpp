@@ -150,9 +150,8 @@ TEST(Lora, targets_by_list_by_expression_or_all) {
   expect_error(Exit::data, "not a regular expression at character", [&] { layers(config); });
   config.target_pattern = R"(model\.language_model\.layers\.0\.self_attn\.(?P<which>q|k)_proj)";
   EXPECT_FALSE(config.targets("model.layers.0.self_attn.q_proj"));
-  config.nested_names = true;
+  config.spelling = Spelling::hub;
   EXPECT_TRUE(config.targets("model.layers.0.self_attn.q_proj"));
-  EXPECT_EQ(config.spelled("visual.blocks.0.attn.qkv"), "model.visual.blocks.0.attn.qkv");
   expect_error(Exit::usage, "none of the target modules names a layer", [&] {
     attach_lora(model, {3, 12, 0, {"proj"}}, nullptr);
   });

@@ -95,17 +95,19 @@ TEST(Loading, is_strict) {
   stored.erase("post.bias"), stored.erase("embed.weight");
   stored.emplace("lm_head.weight", stored.at("post.weight"));
   stored.emplace("post.biass", stored.at("post.weight"));
-  expect_error(
-      Exit::data,
-      "file: the weights do not fit the model; missing: embed.weight, post.bias; not used: lm_head.weight, post.biass",
-      [&] { load_parameters(model, stored, {}, "file"); });
-  expect_error(Exit::data, "missing: embed.weight, post.bias; not used: post.biass",
-               [&] { load_parameters(model, stored, {.ignored = {"lm_head.weight"}}, "file"); });
+  expect_error(Exit::data,
+               "file: the weights do not fit the model; missing: embed.weight, post.bias; not used: post.biass",
+               [&] { load_parameters(model, stored, {}, "file"); });
   expect_error(Exit::data, "and 6 more; not used: none", [&] { load_parameters(model, {}, {}, "file"); });
   stored = numbers_for(model);
   stored.emplace("lm_head.weight", stored.at("post.weight"));
-  EXPECT_EQ(load_parameters(model, stored, {.ignored = {"lm_head.weight", "not.there"}}, "file"),
-            std::vector<std::string>{"lm_head.weight"});
+  stored.emplace("model.layers.0.self_attn.rotary_emb.inv_freq", stored.at("post.weight"));
+  stored.emplace("model.layers.1.self_attn.rotary_emb.inv_freq", stored.at("post.weight"));
+  EXPECT_EQ(load_parameters(model, stored, {}, "file"),
+            (std::vector<std::string>{"lm_head.weight is not used: embeddings need no language-model head",
+                                      "model.layers.0.self_attn.rotary_emb.inv_freq, "
+                                      "model.layers.1.self_attn.rotary_emb.inv_freq are not used: rotary frequencies "
+                                      "follow from config.json"}));
 }
 
 TEST(Loading, checks_shapes_and_types) {

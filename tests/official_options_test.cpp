@@ -90,7 +90,6 @@ TEST(OfficialOptions, that_would_change_the_result_are_refused) {
       {"--deepspeed ds.json", "--deepspeed: got \"ds.json\"; there is one process"},
       {"--fsdp full_shard auto_wrap", "there is one process"},
       {"--bf16 maybe", "--bf16: got \"maybe\", expected True or False"},
-      {"--precision f32 --bf16", "--precision and --bf16 say the same thing; give one of them"},
       {"--grad_cache False --gc_p_chunk_size 2", "which turn GradCache on"},
       {"--resume_from_checkpoint o/checkpoint-20", "--resume_from 20"},
       {"--model_name m --processor_name p", "the processor is that of --model_name"},
@@ -99,7 +98,7 @@ TEST(OfficialOptions, that_would_change_the_result_are_refused) {
       {"--optim adafactor", "the optimiser is AdamW"},
       {"--train_sampling_strategy sequential", "--train_sampling_strategy: got \"sequential\", expected random; "},
       {"--label_smoothing_factor 0.1", "InfoNCE is not smoothed"},
-      {"--ddp_timeoutt 3", "no option --ddp_timeoutt; the nearest is --ddp_timeout"},
+      {"--ddp_timeoutt 3", "no option --ddp_timeoutt; see vlm2vec train --help"},
   };
   std::string said;
   for (const auto& [line, message] : cases)
@@ -148,17 +147,39 @@ TEST(OfficialOptions, know_every_argument_of_the_trainer) {
 }
 
 TEST_F(Cli, OfficialOptionsOfACommandAreInItsHelpOnce) {
-  const std::string help = run("train --help").out;
-  EXPECT_TRUE(has(help, "bf16 (--precision)") && has(help, "ddp_timeout,"));
-  EXPECT_FALSE(has(help, "--ddp_timeout"));
-  EXPECT_TRUE(has(run("eval --help").out, "checkpoint_path (--adapter)"));
+  const std::string help = run("train --help").out, all = run("train --help all").out;
+  EXPECT_TRUE(has(help, "--help all") && !has(help, "ddp_timeout"));
+  EXPECT_TRUE(has(all, "bf16 (--precision)") && has(all, "ddp_timeout,"));
+  EXPECT_FALSE(has(all, "--ddp_timeout"));
+  EXPECT_TRUE(has(run("eval --help all").out, "checkpoint_path (--adapter)"));
+  EXPECT_FALSE(has(run("embed --help").out, "--help all")) << "it takes no other names";
   EXPECT_TRUE(has(run("train --model_name x --output_dir y --dataset_name z --report_to wandb").err,
                   "train: --report_to wandb has no meaning here"));
 }
 
+TEST(CommandLine, the_last_of_equal_options_counts) {
+  std::string said;
+  TrainOptions o = parse<TrainOptions>("train", split("--max_steps 1 --lora True --max-steps=2 --lora False"), said);
+  EXPECT_EQ(std::pair(o.max_steps, o.lora), std::pair(int64_t(2), false));
+  o = parse<TrainOptions>("train", split("--subset_name A B --lora --subset_name C"), said);
+  EXPECT_EQ(o.subset_name, Arguments{"C"});
+  EXPECT_TRUE(o.lora);
+  EXPECT_EQ(parse<TrainOptions>("train", split("--bf16 True --precision f32"), said).precision, "f32");
+  EXPECT_EQ(parse<TrainOptions>("train", split("--precision f32 --bf16"), said).precision, "bf16");
+  EXPECT_EQ(parse<TrainOptions>("train", split("--pooling mean --pooling last --seed 7"), said).seed, 7u);
+  EXPECT_EQ(said, "");
+  std::vector<std::string> pictures;
+  CommandLine line("explain", "Purpose.", "example");
+  line("image", pictures, "pictures");
+  line.collect({"image"});
+  line.parse({"--image", "a", "b", "--image=c"});
+  EXPECT_EQ(pictures, (Arguments{"a", "b", "c"}));
+}
+
 // The command line of a recipe in examples/, as the shell makes it.
-Arguments recipe(const std::string& name) {
-  const std::string line = "MODEL=m TRAIN=t IMAGES=i OUTPUT=o VLM2VEC=echo bash '" SOURCE_DIR "/examples/" + name + "'";
+Arguments recipe(const std::string& name, const std::string& more = "") {
+  const std::string line =
+      "MODEL=m TRAIN=t IMAGES=i OUTPUT=o VLM2VEC=echo bash '" SOURCE_DIR "/examples/" + name + "' " + more;
   FILE* pipe = popen(line.c_str(), "r");
   std::string text;
   char buffer[4096];
@@ -194,6 +215,17 @@ TEST(Recipes, v1_has_the_published_values) {
   EXPECT_EQ(std::pair(o.max_len, o.num_sample_per_subset), std::pair(int64_t(4096), int64_t(100000)));
   EXPECT_EQ(o.image_resolution, "high");
   EXPECT_EQ(o.lora_target_modules.size(), 8u);
+}
+
+TEST(Recipes, take_other_values) {
+  std::string said;
+  for (const char* name : {"vlm2vec-v1-qwen2vl-2b.sh", "vlm2vec-v2-qwen2vl-2b.sh"}) {
+    const Arguments words = recipe(name, "--max_steps 3 --lora_target_modules q_proj --output_dir mine --bf16 False");
+    const TrainOptions o = parse<TrainOptions>("train", words, said);
+    EXPECT_EQ(said, "");
+    EXPECT_EQ(std::pair(o.max_steps, o.output_dir), std::pair(int64_t(3), std::string("mine")));
+    EXPECT_EQ(std::pair(o.lora_target_modules, o.precision), std::pair(Arguments{"q_proj"}, std::string("f32")));
+  }
 }
 
 TEST(Recipes, v2_has_the_published_values) {

@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "expect_error.h"
-#include "golden.h"
+#include "golden_pictures.h"
 #include "temporary_folder.h"
 #include "tensor/io/files.h"
 #include "tensor/io/safetensors.h"
@@ -19,10 +19,10 @@ namespace {
 class Parity : public testing::Test {
  protected:
   Parity() {
-    std::filesystem::copy_file(golden("qwen2_vl/images/small.png"), folder_ / "small.png");
+    const std::filesystem::path picture = std::filesystem::absolute(golden_picture("tiny"));
     write_json(folder_ / "cases.json",
-               {{{"name", "one"}, {"text", "<|image_pad|> Name it."}, {"images", {"small.png"}}}});
-    for (const Stage& stage : stages_of(*encoder_, {"<|image_pad|> Name it.", {folder_ / "small.png"}}))
+               {{{"name", "one"}, {"text", "<|image_pad|> Name it."}, {"images", {picture.string()}}}});
+    for (const Stage& stage : stages_of(*encoder_, {"<|image_pad|> Name it.", {picture}}))
       reference_.emplace(stage.name, stage.value);
   }
   std::vector<CaseParity> compare() {
@@ -61,6 +61,20 @@ TEST_F(Parity, names_the_first_stage_that_diverges) {
   EXPECT_EQ(first(), "pixel_values");
   move("position_ids", 1);
   EXPECT_EQ(first(), "position_ids");
+}
+
+TEST_F(Parity, names_positions_of_another_transformers_version) {
+  std::string cause = compare()[0].cause;
+  EXPECT_EQ(cause, "");
+  const auto three = load_encoder(golden("qwen2_vl/tiny"), {.image_positions = "3d"});
+  const Tensor line = reference_.at("position_ids");
+  for (const Stage& stage : stages_of(*three, {"<|image_pad|> Name it.", {folder_ / "small.png"}}))
+    if (stage.name == "position_ids") reference_.at("position_ids") = stage.value;
+  EXPECT_EQ(compare()[0].divergence()->stage, "position_ids");
+  EXPECT_NE(compare()[0].cause.find("--image_positions 3d"), std::string::npos);
+  reference_.at("position_ids") = line;
+  save_safetensors(folder_ / "one.safetensors", reference_);
+  EXPECT_NE(compare_with_reference(*three, folder_.path())[0].cause.find("--image_positions 1d"), std::string::npos);
 }
 
 // A channel of large numbers must not hide what happens in the others.

@@ -56,7 +56,7 @@ class Peft : public testing::Test {
     uint64_t seed = 20;
     for (Parameter* p : lora.parameters()) p->set(normal_tensor(p->shape(), 1, ++seed, DType::f64, Device::cpu));
     lora.update();
-    save_adapter(lora, folder_.path(), "the/base");
+    save_adapter(lora, folder_.path(), "the/base", Spelling::official);
     output_ = output(model);
   }
   AttachedLora load(Model& model, const AdapterOptions& options = {}) {
@@ -72,6 +72,7 @@ class Peft : public testing::Test {
   const TemporaryFolder folder_{"peft"};
   const fs::path config_file_ = folder_ / "adapter_config.json", weights_ = folder_ / "adapter_model.safetensors";
   std::vector<std::string> notes_;
+  std::string warning_;
   std::vector<double> output_;
 };
 
@@ -112,7 +113,7 @@ TEST_F(Peft, reads_both_spellings) {
   Model model;
   const AttachedLora lora = load(model);
   EXPECT_EQ(output(model), output_);
-  save_adapter(lora, folder_.path(), "");  // keeps its spelling
+  save_adapter(lora, folder_.path(), "", Spelling::official);
   Model again;
   load(again);
   EXPECT_EQ(output(again), output_);
@@ -146,15 +147,22 @@ TEST_F(Peft, refuses_configurations_it_would_get_wrong) {
   expect_refusal("fan_in_fan_out is true, which this program does not know", {{"fan_in_fan_out", true}});
   expect_refusal("lora_bias is true, which", {{"lora_bias", true}});
   expect_refusal("modules_to_save is [\"lm_head\"], which", {{"modules_to_save", {"lm_head"}}});
-  expect_refusal("exclude_modules is \"visual\", which", {{"exclude_modules", "visual"}});
-  expect_refusal("layers_to_transform is 1, which", {{"layers_to_transform", 1}});
+  expect_refusal("trainable_token_indices is [3], which", {{"trainable_token_indices", {3}}});
+  expect_refusal("target_parameters is [\"mlp\"], which", {{"target_parameters", {"mlp"}}});
+  expect_refusal("layer_replication is [[0,1]], which", {{"layer_replication", {{0, 1}}}});
+  expect_refusal("exclude_modules is 3, expected names or a regular", {{"exclude_modules", 3}});
+  expect_refusal("exclude_modules: not a regular expression", {{"exclude_modules", "a)"}});
+  expect_refusal("layers_to_transform is \"1\", expected the numbers of layers", {{"layers_to_transform", "1"}});
+  expect_refusal("layers_to_transform is [-1], expected the numbers", {{"layers_to_transform", {-1}}});
+  expect_refusal("layers_to_transform is 1, which only goes with a list in target_modules",
+                 {{"layers_to_transform", 1}, {"target_modules", ".*_proj"}});
   expect_refusal("use_of_tomorrow is 0.5, which", {{"use_of_tomorrow", 0.5}});
   expect_refusal("init_lora_weights is \"pissa\", which changes the base", {{"init_lora_weights", "pissa"}});
   expect_refusal("bias is \"all\", expected \"none\"", {{"bias", "all"}});
   expect_refusal("target_modules is null, expected a list of names or a regular", {{"target_modules", nullptr}});
   expect_refusal("target_modules holds 3, expected names", {{"target_modules", {3}}});
   expect_refusal("target_modules: not a regular expression at character", {{"target_modules", "a)"}});
-  expect_refusal("rank_pattern or alpha_pattern: not a regular expression", {{"rank_pattern", {{"(", 3}}}});
+  expect_refusal("rank_pattern: not a regular expression", {{"rank_pattern", {{"(", 3}}}});
   expect_refusal("rank_pattern is 3, expected {", {{"rank_pattern", 3}});
   expect_refusal("r is 0, expected at least 1", {{"r", 0}});
   expect_refusal("r is 2.5, expected at least 1", {{"r", 2.5}});
@@ -183,6 +191,8 @@ TEST_F(Peft, refuses_files_that_do_not_fit) {
                  [&](auto& t) { t.emplace(kFirst + "lora_magnitude_vector", vector); });
   expect_refusal("lm_head.weight is no LoRA tensor",
                  [&](auto& t) { t.emplace("base_model.model.lm_head.weight", vector); });
+  expect_refusal("embed_tokens.lora_embedding_A is no LoRA tensor of a linear layer",
+                 [&](auto& t) { t.emplace("base_model.model.model.embed_tokens.lora_embedding_A", vector); });
   expect_refusal("model.layers.0.q_proj.lora_A.weight is f64[3, 7], this model wants [3, 6]", [](auto& t) {
     t.at(kFirst + "lora_A.weight") = normal_tensor({3, 7}, 1, 1, DType::f64, Device::cpu);
   });
@@ -202,28 +212,67 @@ TEST_F(Peft, takes_partial_matches_only_when_allowed) {
   const NamedTensors whole = load_safetensors(weights_);
   const auto with = [&](const AdapterOptions& options) {
     Model model;
-    return load(model, options).adapters.size();
+    const AttachedLora lora = load(model, options);
+    warning_ = lora.warning;
+    return lora.adapters.size();
   };
   NamedTensors more = whole, less;
   for (const char* part : {"lora_A.weight", "lora_B.weight"})
     more.emplace(std::string("base_model.model.model.layers.7.q_proj.") + part, whole.at(kFirst + part));
   save_safetensors(weights_, more);
   expect_error(Exit::data,
-               "adapter: 3 of 4 modules matched; no layer of this model that target_modules names is "
+               ": 3 of 4 modules matched; no layer of this model that target_modules names is "
                "model.layers.7.q_proj; is it the adapter's base model? (--allow_partial_adapter",
                [&] { with({}); });
   EXPECT_EQ(with({.allow_partial = true}), 3u);
-  EXPECT_EQ(notes_[0], "adapter: 3 of 4 modules matched");
+  EXPECT_TRUE(notes_.empty());
+  EXPECT_EQ(warning_,
+            "adapter: 3 of 4 modules matched; no layer of this model that target_modules names is "
+            "model.layers.7.q_proj; ignored");
   for (const auto& [name, tensor] : whole)
     if (!name.starts_with(kFirst)) less.emplace(name, tensor);
   save_safetensors(weights_, less);
-  expect_error(Exit::data,
-               "adapter: 2 of 2 modules matched; target_modules names model.layers.0.q_proj, which the file",
+  expect_error(Exit::data, ": 2 of 2 modules matched; target_modules names model.layers.0.q_proj, which the file",
                [&] { with({}); });
   EXPECT_EQ(with({.allow_partial = true}), 2u);
   save_safetensors(weights_, NamedTensors());
-  expect_error(Exit::data, "adapter: 0 of 0 modules matched", [&] { with({}); });
-  EXPECT_EQ(with({.allow_partial = true}), 0u);
+  expect_error(Exit::data, "has no tensor of an adapter", [&] { with({.allow_partial = true}); });
+}
+
+// An adapter of which nothing fits would leave the base's vectors, so no option takes it, and none is recommended.
+TEST_F(Peft, refuses_an_adapter_of_which_nothing_fits) {
+  write(false);
+  NamedTensors foreign;
+  for (const auto& [name, tensor] : load_safetensors(weights_))
+    foreign.emplace("base_model.model.model.decoder." + name.substr(23), tensor);
+  save_safetensors(weights_, foreign);
+  for (const bool allowed : {false, true}) {
+    Model model;
+    try {
+      load(model, {.allow_partial = allowed});
+      ADD_FAILURE() << "no error";
+    } catch (const Error& e) {
+      const std::string what = e.what();
+      EXPECT_EQ(e.code, Exit::data);
+      EXPECT_NE(what.find("0 of 3 modules matched"), std::string::npos) << what;
+      EXPECT_EQ(what.find("allow_partial"), std::string::npos) << what;
+    }
+  }
+}
+
+TEST_F(Peft, notes_patterns_that_fit_no_layer) {
+  write(false);
+  json changed = config();
+  changed["rank_pattern"] = {{"layers.9.q_proj", 5}}, changed["alpha_pattern"]["^q_proj"] = 100;
+  write_json(config_file_, changed);
+  Model model;
+  load(model);
+  EXPECT_EQ(output(model), output_);
+  const std::string file = config_file_;
+  EXPECT_EQ(notes_,
+            (std::vector<std::string>{"adapter: 3 of 3 modules matched",
+                                      file + ": rank_pattern \"layers.9.q_proj\" fits no layer of the adapter; ignored",
+                                      file + ": alpha_pattern \"^q_proj\" fits no layer of the adapter; ignored"}));
 }
 
 TEST_F(Peft, refuses_damaged_files) {

@@ -71,6 +71,18 @@ TEST(MropePositions, CountPicturesOnlyAfterVisionStart) {
   EXPECT_EQ(mrope_positions(apart, {&grid, 1}, start, image, 2), line);
 }
 
+// As transformers 5.3 and later: two pictures of 1 x 3 and 2 x 2 tokens, only the second opened.
+TEST(MropePositions, PlaceEveryPictureWhereAllAreMeant) {
+  const std::vector<Grid> grids = {{1, 2, 6}, {1, 4, 4}};
+  const std::vector<int32_t> ids = {image, image, image, 9, start, image, image, image, image, 9};
+  EXPECT_EQ(mrope_positions(ids, grids, start, image, 2, ImagePositions::all),
+            (std::vector<int32_t>{0, 0, 0, 3, 4, 5, 5, 5, 5, 7,  //
+                                  0, 0, 0, 3, 4, 5, 5, 6, 6, 7,  //
+                                  0, 1, 2, 3, 4, 5, 6, 5, 6, 7}));
+  EXPECT_EQ(mrope_positions(std::vector<int32_t>{7, image, 7}, {}, start, image, 2, ImagePositions::all),
+            (std::vector<int32_t>{0, 1, 2, 0, 1, 2, 0, 1, 2}));
+}
+
 TEST(MropePositions, RefuseTextThatDoesNotFitItsPictures) {
   const Grid grid{1, 2, 6};
   const std::vector<int32_t> cut = {start, image, image}, mixed = {start, image, image, 9},

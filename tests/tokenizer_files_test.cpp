@@ -49,7 +49,9 @@ TEST(TokenizerGolden, GivesTheReferenceIdsOfTinyFromVocabularyAndMerges) {
   const TemporaryFolder split("tokenizer-files");
   split_tokenizer(golden("qwen2_vl/tiny/tokenizer.json"), split.path());
   const Tokenizer tokenizer = Tokenizer::load(split.path());
-  for (const json& example : read_json(golden("qwen2_vl/tokenizer_cases.json")))
+  const json examples = read_json(golden("qwen2_vl/tokenizer_cases.json"));
+  EXPECT_GE(examples.size(), 1u);
+  for (const json& example : examples)
     EXPECT_EQ(tokenizer.encode(std::string(example["text"])), std::vector<int32_t>(example["ids"])) << example["text"];
 }
 
@@ -87,6 +89,37 @@ TEST(TokenizerFiles, OldFilesAreRefusedByName) {
   config["added_tokens_decoder"]["1756"]["lstrip"] = true;
   write_json(folder / "tokenizer_config.json", config);
   refused("\"<|endoftext|>\" has lstrip");
+}
+
+// Ids of tokenizers 0.21.4 and 0.23.3: tokens that are "normalized" are found after the others, in text of Form C,
+// where they stand in Form C themselves; the others are found as they are spelled.
+TEST(TokenizerFiles, NormalizedTokensAreFoundInNormalisedText) {
+  json file = read_json(golden("qwen2_vl/tiny/tokenizer.json"));
+  const auto add = [&](int id, const char* text, bool normalized) {
+    file["added_tokens"].push_back({{"id", id}, {"content", text}, {"normalized", normalized}, {"special", false}});
+  };
+  add(1770, "<obj>", true), add(1771, "cafe\u0301", true), add(1772, "<obj>2", true), add(1773, "\u00E9!", false);
+  add(1774, "bj><|im", true);
+  const TemporaryFolder folder("normalized");
+  write_json(folder / "tokenizer.json", file);
+  const auto check = [&](const std::filesystem::path& from) {
+    const Tokenizer tokenizer = Tokenizer::load(from);
+    const auto ids = [&](const char* text) { return tokenizer.encode(text); };
+    using Ids = std::vector<int32_t>;
+    EXPECT_EQ(ids("a <obj> b"), (Ids{64, 220, 1770, 283}));
+    EXPECT_EQ(ids("<obj><obj>2<obj>"), (Ids{1770, 1772, 1770}));
+    EXPECT_EQ(ids("un caf\u00E9 noir"), (Ids{311, 220, 1771, 318, 78, 368}));
+    EXPECT_EQ(ids("un cafe\u0301 noir"), (Ids{311, 220, 1771, 318, 78, 368}));
+    EXPECT_EQ(ids("e\u0301!"), (Ids{285, 0}));
+    EXPECT_EQ(ids("\u00E9!"), Ids{1773});
+    EXPECT_EQ(ids("caf\u00E9!"), (Ids{766, 69, 1773}));
+    EXPECT_EQ(ids("x<obj><|im_end|>y"), (Ids{87, 1770, 1758, 88}));
+    EXPECT_EQ(ids("cafe\u0301\u0323"), (Ids{766, 69, 157, 118, 117, 136, 223}));
+  };
+  check(folder.path());
+  split_tokenizer(folder / "tokenizer.json", folder.path());
+  std::filesystem::remove(folder / "tokenizer.json");
+  check(folder.path());
 }
 
 // Pairs of tokenizers 0.21.4: marks that Unicode 9.0 knows change places, later ones (U+1AC2, U+11A34) do not.

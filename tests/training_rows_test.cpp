@@ -91,7 +91,7 @@ TEST_F(Rows, mistakes_are_named) {
     std::string message;
   } cases[] = {
       {{{"neg_text", {"a"}}, {"neg_image_path", json::array()}}, "neg_text has 1 items and neg_image_path 0"},
-      {{{"neg_text", {"a"}}, {"neg_image_path", ""}}, "neg_image_path is of type string, expected a list of strings"},
+      {{{"neg_text", {"a"}}, {"neg_image_path", "a.png"}}, "neg_text is a list and neg_image_path is not"},
       {{{"neg_text", 3}}, "neg_text is 3, expected a string"},
       {{{"neg_text", {"a", 3}}}, "neg_text[1] is 3, expected a string"},
       {{{"pos_text", json::array()}, {"pos_image_path", json::array()}}, "pos_text is an empty list"},
@@ -170,7 +170,7 @@ TEST_F(Rows, of_a_configuration_have_pictures_in_their_own_folders) {
   o.dataset_config = folder_ / "c.yaml", o.data_basedir = folder_.path(), o.per_device_train_batch_size = 2;
   TrainingRows rows(o);
   EXPECT_EQ(rows.summary(), "2 rows of 2 sets, interleaved, 3 steps of 2 pairs");
-  EXPECT_EQ(rows.pictures({1, 0}).locate("p.png"), folder_ / "two/p.png");
+  EXPECT_EQ(rows.pictures({1, 0}).locate("p.png").name(), folder_ / "two/p.png");
   EXPECT_EQ(rows.note(), "");
   EXPECT_EQ(rows.next().size(), 2u);
   fs::create_directories(folder_ / "one"), write_text(folder_ / "one/p.png", "");

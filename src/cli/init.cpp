@@ -5,6 +5,7 @@
 #include "mmeb/data/dataset.h"
 #include "nn/state.h"
 #include "tensor/io/files.h"
+#include "tensor/io/hub.h"
 #include "vlm/bpe_trainer.h"
 #include "vlm/processor.h"
 #include "vlm/qwen2_vl.h"
@@ -27,8 +28,8 @@ std::vector<std::string> training_texts(const fs::path& dataset, const std::stri
 }
 
 void copy_tokenizer(const fs::path& from, const fs::path& to) {
-  if (!fs::exists(from / "tokenizer.json") && !fs::exists(from / "vocab.json"))
-    fail(Exit::data, from.string(), ": has neither tokenizer.json nor vocab.json; --tokenizer names their folder");
+  require_folder(from, "a tokenizer");
+  Tokenizer::load(from);  // for its errors, which name the files where they are
   for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
                            "vocab.json", "merges.txt", "chat_template.json", "chat_template.jinja"})
     if (fs::exists(from / name)) fs::copy_file(from / name, to / name);
@@ -46,11 +47,30 @@ void learn_tokenizer(const fs::path& dataset, const Qwen2VlConfig& config, const
                                                             int(config.text.vocab_size), special_tokens));
 }
 
-// The configuration as given, but for the type of the weights.
-void write_config(const fs::path& from, const fs::path& to, const std::string& dtype) {
+// Ids that transformers asks a configuration for, and the tokens of Qwen2-VL that they belong to.
+const std::vector<std::pair<const char*, std::vector<const char*>>> kTokenFields = {
+    {"bos_token_id", {"<|endoftext|>"}},
+    {"eos_token_id", {"<|im_end|>", "<|endoftext|>"}},
+    {"vision_start_token_id", {"<|vision_start|>"}},
+    {"vision_end_token_id", {"<|vision_end|>"}},
+    {"video_token_id", {"<|video_pad|>"}}};
+
+// The configuration as given, but for the type of the weights, and complete: transformers 4.52 fails without the ids. A
+// token that the tokenizer lacks gets an id behind the vocabulary, which no text has.
+void write_config(const fs::path& from, const fs::path& folder, const std::string& dtype) {
   auto config = nlohmann::ordered_json::parse(read_text(from));
   config[config.contains("dtype") ? "dtype" : "torch_dtype"] = dtype == "bf16" ? "bfloat16" : "float32";
-  write_text(to, config.dump(2) + "\n");
+  const Tokenizer tokenizer = Tokenizer::load(folder);
+  const auto text = config.find("text_config");
+  int64_t unknown = (text == config.end() ? config : *text).at("vocab_size");
+  for (const auto& [field, tokens] : kTokenFields) {
+    if (config.contains(field) && !config[field].is_null()) continue;
+    std::optional<int64_t> id;
+    for (const char* token : tokens)
+      if (!id) id = tokenizer.id_of(token);
+    config[field] = id ? *id : unknown++;
+  }
+  write_text(folder / "config.json", config.dump(2) + "\n");
 }
 
 }  // namespace
@@ -94,9 +114,9 @@ Exit run_init(const Command& command, const Arguments& arguments) {
   check_replaceable(output_dir, replaceable, "a checkpoint with random weights");
   int64_t parameters = 0;
   write_folder_atomically(output_dir, [&](const fs::path& folder) {
-    write_config(config_file, folder / "config.json", dtype);
     if (tokenizer.empty()) learn_tokenizer(train_tokenizer, config, folder);
     else copy_tokenizer(tokenizer, folder);
+    write_config(config_file, folder, dtype);
     processor.save(folder);
     const auto encoder = load_encoder(folder, {.load_weights = false});
     const DType stored = dtype == "bf16" ? DType::bf16 : DType::f32;

@@ -24,6 +24,8 @@ constexpr Kind kKinds[] = {
     {"f32|bf16", "precision dtype"},
     {"cpu|emu|cuda", "device"},
     {"high|mid|low|WORD", "image_resolution"},
+    {"1d|3d", "image_positions"},
+    {"hub|official", "adapter_names"},
     {"nearest|box|bilinear|bicubic|lanczos", "filter"},
     {"shuffled|interleaved|balanced", "sampling"},
     {"all_exhausted|first_exhausted", "interleave_stopping_strategy"},
@@ -32,6 +34,7 @@ constexpr Kind kKinds[] = {
     {"none|auto|N", "resume_from"},
     {"error|skip", "bad_rows missing_sets"},
     {"steps|no", "save_strategy"},
+    {"size|base64", "binary"},
 };
 
 }  // namespace

@@ -5,10 +5,10 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
+#include "mmeb/evaluation/known_hashes.h"
 #include "mmeb/model.h"
 #include "tensor/cpu/simd/simd.h"
 #include "tensor/io/files.h"
-#include "tensor/io/sha256.h"
 
 namespace vlm2vec {
 namespace {
@@ -25,7 +25,8 @@ Json hashes(const fs::path& folder) {
         type == ".safetensors" || type == ".json" || type == ".txt" || type == ".bin")
       files.push_back(entry.path());
   std::sort(files.begin(), files.end());
-  for (const fs::path& file : files) list[file.filename().string()] = hash_of_file(file);
+  const std::vector<std::string> known = known_hashes(files);
+  for (size_t i = 0; i < files.size(); ++i) list[files[i].filename().string()] = known[i];
   return list;
 }
 
@@ -41,6 +42,7 @@ Json certificate(ModelOptions model, const std::vector<CaseParity>& cases) {
   for (const CaseParity& c : cases) {
     const StageParity* first = c.divergence();
     list.push_back({{"name", c.name}, {"first_divergence", first ? Json(first->stage) : Json(nullptr)}});
+    if (!c.cause.empty()) list.back()["cause"] = c.cause;
     for (const StageParity& s : c.stages) {
       list.back()["stages"][s.stage] = {{"error", s.error}, {"limit", s.limit}};
       worst[s.stage] = std::max(worst.value(s.stage, 0.0), s.error);
@@ -53,6 +55,7 @@ void print_case(const CaseParity& c) {
   const StageParity *first = c.divergence(), &shown = first ? *first : c.stages.back();
   std::printf("%-28s %3zu stages  %s %-16s %.3g (limit %.3g)\n", c.name.c_str(), c.stages.size(),
               first ? "DIVERGES at" : "equal up to", shown.stage.c_str(), shown.error, shown.limit);
+  if (!c.cause.empty()) std::printf("%-28s %s\n", "", c.cause.c_str());
 }
 
 }  // namespace
@@ -64,6 +67,7 @@ Exit run_parity(const Command& command, const Arguments& arguments) {
   bool quiet = false, json = false;
   CommandLine line(command.name, command.purpose, "parity --model_name Qwen2-VL-2B-Instruct --reference dumps");
   model.fields(line);
+  line.section("Comparison");
   line("reference", reference,
        "folder with cases.json and a NAME.safetensors for each case (tests/interop/dump.py makes one)");
   line("output", output, "the certificate to write (default: parity.json in the reference folder)");

@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "cli/commands.h"
+#include "tensor/io/hub.h"
 #include "tensor/io/json_lines.h"
 #include "tensor/parallel.h"
 #include "vlm/tokenizer.h"
@@ -60,6 +61,7 @@ Exit run_tokenize(const Command& command, const Arguments& arguments) {
 
   if (input.empty() == text.empty()) fail(Exit::usage, "tokenize: one of --input and --text is needed, and not both");
   if (max_len < 0) fail(Exit::usage, "tokenize: --max_len: got ", max_len, ", expected 0 or more");
+  require_folder(model_name, "a tokenizer");
   const Tokenizer tokenizer = Tokenizer::load(model_name);
   if (text.empty()) print_file(tokenizer, input, max_len);
   else print_text(tokenizer, text, encode(tokenizer, text, max_len), json);

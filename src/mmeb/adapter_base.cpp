@@ -19,7 +19,7 @@ std::string other_base_note(const std::filesystem::path& model, const std::files
   };
   const std::string trained_on = text(state, "base_model");
   if (trained_on.empty()) return "";
-  if (sha256.empty()) sha256 = hex(ModelHash(model, "", "").digest());
+  if (sha256.empty()) sha256 = hex(ModelHash(model, "").digest());
   if (trained_on == sha256) return "";
   return sentence("warning: ", adapter.string(), " was trained on another base model than ", model.string(),
                   ", whose files differ from those of ", text(state.value("options", nlohmann::json()), "model_name"),

@@ -5,16 +5,16 @@
 namespace vlm2vec {
 namespace {
 
-volatile std::sig_atomic_t noted = 0;
+volatile std::sig_atomic_t noted = 0, last = 0;
 
 }  // namespace
 
 InterruptGuard::InterruptGuard() {
   struct sigaction action = {}, ignored = {};
-  action.sa_handler = [](int) {
-    noted = 1;
-    constexpr char text[] =
-        "\nStopping when the current step is finished. Press Ctrl-C again to stop at once, without saving.\n";
+  action.sa_handler = [](int signal) {
+    noted = signal;
+    last = signal;
+    constexpr char text[] = "\nFinishing this step first. Press Ctrl-C again to quit at once, without saving.\n";
     [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, text, sizeof text - 1);
   };
   ignored.sa_handler = SIG_IGN;
@@ -32,5 +32,6 @@ InterruptGuard::~InterruptGuard() {
 }
 
 bool interrupted() { return noted != 0; }
+Exit interrupt_exit() { return Exit(128 + last); }
 
 }  // namespace vlm2vec

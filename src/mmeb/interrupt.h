@@ -1,8 +1,10 @@
 // Ctrl-C (SIGINT), SIGTERM and SIGHUP as a question that long work asks between its steps, to save or to clean up
-// before it ends.
+// before it ends, and the exit status that says so.
 #pragma once
 #include <array>
 #include <csignal>
+
+#include "tensor/error.h"
 
 namespace vlm2vec {
 
@@ -20,6 +22,7 @@ class InterruptGuard {
   std::array<struct sigaction, kSignals.size()> before_ = {};
 };
 
-bool interrupted();  // a living guard has noted a signal
+bool interrupted();     // a living guard has noted a signal
+Exit interrupt_exit();  // 128 + the signal that was noted last, as shells have it: 130 after Ctrl-C, 143 after SIGTERM
 
 }  // namespace vlm2vec

@@ -14,4 +14,7 @@ EncoderOptions encoder_options(const ModelOptions& options, Device device);  // 
 // With its adapter. The notes about what is not used go to stderr unless quiet.
 std::unique_ptr<Encoder> load_model(const ModelOptions& options, Device device, bool quiet);
 
+// What must be said of an adapter even with --quiet, on stderr.
+void print_warning(const AttachedLora& lora);
+
 }  // namespace vlm2vec

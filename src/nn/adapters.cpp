@@ -4,6 +4,23 @@
 #include "tensor/random.h"
 
 namespace vlm2vec {
+namespace {
+
+std::vector<Linear*> linear_layers(Module& model) {
+  std::vector<Linear*> layers;
+  model.each_module([&](Module& m) {
+    if (auto* layer = dynamic_cast<Linear*>(&m)) layers.push_back(layer);
+  });
+  return layers;
+}
+
+std::vector<std::string> paths_of(const std::vector<Linear*>& layers) {
+  std::vector<std::string> paths;
+  for (const Linear* layer : layers) paths.push_back(layer->path());
+  return paths;
+}
+
+}  // namespace
 
 std::vector<Parameter*> AttachedLora::parameters() const {
   std::vector<Parameter*> all;
@@ -25,17 +42,25 @@ std::string AttachedLora::unmatched_note() const {
   return names.empty() ? "" : "adapter: no layer is named " + names + "; ignored";
 }
 
-std::vector<Linear*> targeted_layers(Module& model, const LoraConfig& config) {
-  std::vector<Linear*> layers;
-  model.each_module([&](Module& m) {
-    auto* layer = dynamic_cast<Linear*>(&m);
-    if (layer && config.targets(m.path())) layers.push_back(layer);
+bool is_frozen(Module& module) {
+  bool frozen = true;
+  module.each_module([&](Module& m) {
+    if (const auto* layer = dynamic_cast<Linear*>(&m)) frozen &= !layer->adapter;
   });
+  module.each_parameter([&](Parameter& p) { frozen &= !p.trained(); });
+  return frozen;
+}
+
+std::vector<Linear*> targeted_layers(Module& model, const LoraConfig& config) {
+  std::vector<Linear*> layers = linear_layers(model);
+  std::erase_if(layers, [&](const Linear* layer) { return !config.targets(layer->path()); });
   return layers;
 }
 
-AttachedLora attach_lora(const std::vector<Linear*>& layers, const LoraConfig& config, const DropoutState* dropout) {
-  AttachedLora attached{config, {}, {}};
+AttachedLora attach_lora(Module& model, const std::vector<Linear*>& layers, const LoraConfig& config,
+                         const DropoutState* dropout) {
+  AttachedLora attached{config, {}, paths_of(linear_layers(model)), {}, {}};
+  attached.dead_patterns = attached.config.settle_patterns(paths_of(layers));
   for (Linear* layer : layers) {
     CHECK(!layer->adapter, layer->path(), ": already has an adapter");
     const int number = int(attached.adapters.size());
@@ -43,8 +68,8 @@ AttachedLora attach_lora(const std::vector<Linear*>& layers, const LoraConfig& c
       attached.adapters.push_back(lora.get());
       layer->adapter = std::move(lora);
     };
-    if (config.use_dora) attach(std::make_unique<Dora>(*layer, config, dropout, number));
-    else attach(std::make_unique<Lora>(*layer, config, dropout, number));
+    if (config.use_dora) attach(std::make_unique<Dora>(*layer, attached.config, dropout, number));
+    else attach(std::make_unique<Lora>(*layer, attached.config, dropout, number));
   }
   return attached;
 }
@@ -52,7 +77,7 @@ AttachedLora attach_lora(const std::vector<Linear*>& layers, const LoraConfig& c
 AttachedLora attach_lora(Module& model, const LoraConfig& config, const DropoutState* dropout) {
   const std::vector<Linear*> layers = targeted_layers(model, config);
   if (layers.empty()) fail(Exit::usage, "lora: none of the target modules names a layer of this model");
-  AttachedLora attached = attach_lora(layers, config, dropout);
+  AttachedLora attached = attach_lora(model, layers, config, dropout);
   for (const std::string& target : config.target_modules) {
     LoraConfig one = config;
     one.target_modules = {target};

@@ -2,45 +2,10 @@
 
 #include <cmath>
 
-#include "nn/pattern.h"
 #include "nn/state.h"
 #include "tensor/random.h"
 
 namespace vlm2vec {
-namespace {
-
-// PEFT's get_pattern_key: the first entry whose expression fits the path, or what follows one of its dots.
-template <class T>
-T looked_up(const std::vector<std::pair<std::string, T>>& patterns, const std::string& path, T otherwise) {
-  for (const auto& [expression, value] : patterns)
-    if (Pattern("(?:.*\\.)?(?:" + expression + ")").matches_all(path)) return value;
-  return otherwise;
-}
-
-}  // namespace
-
-std::string LoraConfig::spelled(const std::string& path) const {
-  if (!nested_names) return path;
-  if (path.starts_with("visual.")) return "model." + path;
-  return path.starts_with("model.") ? "model.language_model." + path.substr(6) : path;
-}
-
-bool LoraConfig::targets(const std::string& path) const {
-  const std::string name = spelled(path);
-  if (target_pattern == "all-linear") return true;
-  if (!target_pattern.empty()) return Pattern(target_pattern).matches_all(name);
-  for (const std::string& target : target_modules)
-    if (name == target || name.ends_with("." + target)) return true;
-  return false;
-}
-
-int LoraConfig::rank_of(const std::string& path) const { return looked_up(rank_pattern, spelled(path), rank); }
-
-double LoraConfig::scale_of(const std::string& path) const {
-  const double r = rank_of(path);
-  return looked_up(alpha_pattern, spelled(path), alpha) / (use_rslora ? std::sqrt(r) : r);
-}
-
 Lora::Lora(Linear& layer, const LoraConfig& config, const DropoutState* dropout, int number)
     : Module(&layer, ""),
       base(layer),

@@ -1,11 +1,8 @@
 // LoRA: W stays, y = x Wᵀ + s·drop(x) Aᵀ Bᵀ with A [r, in], B [out, r] trained and s = α/r (Hu et al. 2021, eq. 3) or
 // α/√r (rsLoRA, Kalajdzievski 2023).
 #pragma once
-#include <string>
-#include <utility>
-#include <vector>
-
 #include "nn/layers.h"
+#include "nn/lora_config.h"
 
 namespace vlm2vec {
 
@@ -14,26 +11,6 @@ struct DropoutState {
   bool active = false;
   uint64_t seed = 0;  // of this training step
   Tensor row_keys;    // i64 [rows]
-};
-
-// Which layers get an adapter, and which one: the fields of PEFT's LoraConfig that mean something here.
-struct LoraConfig {
-  int rank = 8;
-  double alpha = 64, dropout = 0;
-  std::vector<std::string> target_modules;  // a layer is meant if its path is the name or ends with "." + name
-  bool use_dora = false, use_rslora = false;
-  // In place of the list, if not empty: a regular expression for the whole path, or "all-linear".
-  std::string target_pattern;
-  // Other ranks and alphas for some layers: the first whose regular expression fits the end of the path.
-  std::vector<std::pair<std::string, int>> rank_pattern;
-  std::vector<std::pair<std::string, double>> alpha_pattern;
-  // Paths in all of these, and in the files, are spelled as since transformers 4.52: "model.language_model.layers…".
-  bool nested_names = false;
-
-  std::string spelled(const std::string& path) const;
-  bool targets(const std::string& path) const;
-  int rank_of(const std::string& path) const;
-  double scale_of(const std::string& path) const;
 };
 
 struct Lora : Module, Adapter {

@@ -2,6 +2,7 @@
 // pattern that would take for ever is an error after a bounded number of steps.
 #pragma once
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace vlm2vec {
@@ -10,8 +11,11 @@ class Pattern {
  public:
   explicit Pattern(const std::string& expression);  // Exit::data if it is not one
   bool matches_all(const std::string& text) const;  // re.fullmatch
+  // The group idx of a match at the beginning of the text (re.match), if there is one and it is a small number.
+  std::optional<int> number(const std::string& text) const;
 
  private:
+  std::shared_ptr<void> match(const std::string& text, uint32_t options) const;
   std::string expression_;
   std::shared_ptr<void> code_;
 };

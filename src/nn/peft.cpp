@@ -1,18 +1,20 @@
 #include "nn/peft.h"
 
+#include <algorithm>
 #include <map>
 #include <set>
 
 #include "nn/peft_config.h"
 #include "nn/state.h"
 #include "tensor/io/files.h"
+#include "tensor/io/hub.h"
 #include "tensor/io/torch_file.h"
 
 namespace vlm2vec {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr const char* kFolderPrefix = "base_model.model.";
+const std::string kFolderPrefix = "base_model.model.";
 
 // The tensors of one adapted layer.
 struct StoredModule {
@@ -20,9 +22,17 @@ struct StoredModule {
 };
 struct StoredAdapter {
   fs::path file;
-  std::map<std::string, StoredModule> modules;  // by the layer's path, in the old spelling
-  bool nested_names = false;
+  std::map<std::string, StoredModule> modules;  // by the layer's path
+  Spelling spelling = Spelling::hub;            // of the file's names
 };
+
+// The spelling that most of these names have, which are a file's.
+Spelling common_spelling(const std::vector<std::string>& names) {
+  return *std::ranges::max_element(kSpellings, {}, [&](Spelling s) {
+    return std::ranges::count_if(
+        names, [&](const auto& name) { return name == kFolderPrefix + spelled(canonical_name(name), s); });
+  });
+}
 
 StoredAdapter read_tensors(const fs::path& folder) {
   StoredAdapter stored;
@@ -31,7 +41,9 @@ StoredAdapter read_tensors(const fs::path& folder) {
   if (pickled) stored.file = folder / "adapter_model.bin";
   if (!fs::exists(stored.file))
     fail(Exit::data, folder.string(), ": neither adapter_model.safetensors nor adapter_model.bin is there");
+  std::vector<std::string> names;
   for (const auto& [name, tensor] : pickled ? load_torch_file(stored.file) : load_safetensors(stored.file)) {
+    names.push_back(name);
     const std::string path = canonical_name(name);
     const auto set = [&](std::string_view suffix, Tensor StoredModule::*part) {
       if (!path.ends_with(suffix)) return false;
@@ -46,8 +58,9 @@ StoredAdapter read_tensors(const fs::path& folder) {
         !set(".lora_magnitude_vector", &StoredModule::magnitude) &&
         !set(".lora_magnitude_vector.weight", &StoredModule::magnitude))
       fail(Exit::data, stored.file.string(), ": ", name, " is no LoRA tensor of a linear layer; only those are known");
-    stored.nested_names |= name.find("model.language_model.") != name.npos || name.find("model.visual.") != name.npos;
   }
+  if (stored.modules.empty()) fail(Exit::data, stored.file.string(), ": has no tensor of an adapter");
+  stored.spelling = common_spelling(names);
   return stored;
 }
 
@@ -78,24 +91,53 @@ void check_complete(const StoredAdapter& stored, bool dora) {
   }
 }
 
-// The targeted layers that the file has tensors for.
-std::vector<Linear*> match(const std::vector<Linear*>& targeted, const StoredAdapter& stored, bool allow_partial,
-                           std::vector<std::string>& notes) {
-  std::vector<Linear*> layers;
-  std::vector<std::string> without_tensors, without_layer;
+// What target_modules names and what the file has tensors for.
+struct Match {
+  std::vector<Linear*> layers;                              // both
+  std::vector<std::string> without_tensors, without_layer;  // only the one, only the other
+  bool whole() const { return without_tensors.empty() && without_layer.empty(); }
+};
+
+Match match(const std::vector<Linear*>& targeted, const StoredAdapter& stored) {
+  Match m;
   std::set<std::string> matched;
   for (Linear* layer : targeted)
-    if (stored.modules.contains(layer->path())) layers.push_back(layer), matched.insert(layer->path());
-    else without_tensors.push_back(layer->path());
-  for (const auto& [path, m] : stored.modules)
-    if (!matched.contains(path)) without_layer.push_back(path);
-  notes.push_back(sentence("adapter: ", layers.size(), " of ", stored.modules.size(), " modules matched"));
-  if ((layers.empty() || !without_tensors.empty() || !without_layer.empty()) && !allow_partial)
-    fail(Exit::data, stored.file.string(), ": ", notes.back(),
-         without_layer.empty() ? "" : "; no layer of this model that target_modules names is " + some(without_layer),
-         without_tensors.empty() ? "" : "; target_modules names " + some(without_tensors) + ", which the file lacks",
-         "; is it the adapter's base model? (--allow_partial_adapter takes what matches)");
-  return layers;
+    if (stored.modules.contains(layer->path())) m.layers.push_back(layer), matched.insert(layer->path());
+    else m.without_tensors.push_back(layer->path());
+  for (const auto& [path, module] : stored.modules)
+    if (!matched.contains(path)) m.without_layer.push_back(path);
+  return m;
+}
+
+// Expressions of the configuration are spelled as the tensors are, unless another spelling names just the file's
+// layers: some scripts rename the tensors alone.
+Match best_match(Module& model, LoraConfig& config, const StoredAdapter& stored) {
+  std::vector<Spelling> tried = {stored.spelling};
+  tried.insert(tried.end(), std::begin(kSpellings), std::end(kSpellings));
+  Match best;
+  for (const Spelling spelling : tried) {
+    LoraConfig read = config;
+    read.spelling = spelling;
+    Match m = match(targeted_layers(model, read), stored);
+    if (spelling != tried.front() && !m.whole() && m.layers.size() <= best.layers.size()) continue;
+    config.spelling = spelling, best = std::move(m);
+    if (best.whole()) break;
+  }
+  return best;
+}
+
+std::string matched(const Match& m, const StoredAdapter& stored) {
+  return sentence(m.layers.size(), " of ", stored.modules.size(), " modules matched");
+}
+
+// Why the adapter does not fit as a whole; empty: it does.
+std::string misfit(const Match& m, const StoredAdapter& stored) {
+  if (m.whole()) return "";
+  const auto list = [](const char* what, const auto& names, const char* rest) {
+    return names.empty() ? std::string() : what + some(names) + rest;
+  };
+  return matched(m, stored) + list("; no layer of this model that target_modules names is ", m.without_layer, "") +
+         list("; target_modules names ", m.without_tensors, ", which the file lacks");
 }
 
 void fill(Parameter& p, const Tensor& tensor, const Linear& layer, const fs::path& file) {
@@ -110,23 +152,28 @@ void fill(Parameter& p, const Tensor& tensor, const Linear& layer, const fs::pat
 
 AttachedLora load_adapter(Module& model, const fs::path& folder, const AdapterOptions& options,
                           const DropoutState* dropout, std::vector<std::string>& notes) {
-  if (!fs::is_directory(folder)) fail(Exit::data, folder.string(), ": no such folder; expected a PEFT adapter");
+  require_folder(folder, "a PEFT adapter");
   const std::string config_file = folder / "adapter_config.json";
   if (!fs::exists(config_file))
     fail(Exit::data, folder.string(), ": has no adapter_config.json; expected a PEFT adapter",
          fs::exists(folder / "config.json") ? ", but this is a whole model: name it with --model_name" : "");
   LoraConfig config = read_peft_config(config_file);
   const StoredAdapter stored = read_tensors(folder);
-  config.nested_names = stored.nested_names;
   check_complete(stored, config.use_dora);
   if (config.use_dora && !options.use_dora) {
     config.use_dora = false;
     notes.push_back(config_file + ": DoRA adapter read as LoRA, its magnitude vectors are dropped");
   }
-  const auto targeted = naming(config_file + ": target_modules", [&] { return targeted_layers(model, config); });
-  const auto layers = match(targeted, stored, options.allow_partial, notes);
-  const AttachedLora lora =
-      naming(config_file + ": rank_pattern or alpha_pattern", [&] { return attach_lora(layers, config, dropout); });
+  const Match found = naming(config_file, [&] { return best_match(model, config, stored); });
+  const std::string problem = misfit(found, stored);
+  if (found.layers.empty() || (!problem.empty() && !options.allow_partial))
+    fail(Exit::data, stored.file.string(), ": ", problem, "; is it the adapter's base model?",
+         found.layers.empty() ? "" : " (--allow_partial_adapter takes what matches)");
+  AttachedLora lora = naming(config_file, [&] { return attach_lora(model, found.layers, config, dropout); });
+  if (problem.empty()) notes.push_back("adapter: " + matched(found, stored));
+  else lora.warning = "adapter: " + problem + "; ignored";
+  for (const std::string& entry : lora.dead_patterns)
+    notes.push_back(config_file + ": " + entry + " fits no layer of the adapter; ignored");
   for (Lora* adapter : lora.adapters) {
     const StoredModule& m = stored.modules.at(adapter->base.path());
     adapter->each_parameter([&](Parameter& p) {
@@ -142,13 +189,15 @@ AttachedLora load_adapter(Module& model, const fs::path& folder, const AdapterOp
   return lora;
 }
 
-void save_adapter(const AttachedLora& lora, const fs::path& folder, const std::string& base_model) {
+void save_adapter(const AttachedLora& lora, const fs::path& folder, const std::string& base_model, Spelling names) {
   fs::create_directories(folder);
   NamedTensors tensors;
-  for (const Parameter* p : lora.parameters())
-    tensors.emplace(kFolderPrefix + lora.config.spelled(p->path()), p->value());
+  for (const Parameter* p : lora.parameters()) tensors.emplace(kFolderPrefix + spelled(p->path(), names), p->value());
   save_safetensors(folder / "adapter_model.safetensors", tensors);
-  write_peft_config(lora.config, folder / "adapter_config.json", base_model);
+  std::vector<std::string> adapted;
+  for (const Lora* adapter : lora.adapters) adapted.push_back(adapter->base.path());
+  write_peft_config(lora.config.written_for(adapted, lora.linear_layers, names), folder / "adapter_config.json",
+                    base_model);
 }
 
 }  // namespace vlm2vec

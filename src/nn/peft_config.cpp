@@ -1,6 +1,7 @@
 #include "nn/peft_config.h"
 
 #include <cmath>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -17,10 +18,10 @@ using Json = nlohmann::ordered_json;  // of the patterns the first that fits cou
 // clang-format off
 const std::set<std::string> kKnownFields = {
     "peft_type", "r", "lora_alpha", "lora_dropout", "target_modules", "rank_pattern", "alpha_pattern", "use_rslora",
-    "use_dora", "bias", "init_lora_weights",
+    "use_dora", "bias", "init_lora_weights", "exclude_modules", "layers_to_transform", "layers_pattern",
     "auto_mapping", "base_model_name_or_path", "revision", "inference_mode", "task_type", "peft_version",
     "megatron_core", "loftq_config", "eva_config", "corda_config", "lora_ga_config", "runtime_config",
-    "layers_pattern", "qalora_group_size", "ensure_weight_tying"};
+    "qalora_group_size", "ensure_weight_tying"};
 // clang-format on
 // Initialisations that leave the base weights alone; the others (PiSSA, OLoRA, …) mean another base.
 const std::set<std::string> kPlainStarts = {"gaussian", "orthogonal", "eva"};
@@ -56,9 +57,8 @@ class ConfigReader {
     if (config.dropout < 0 || config.dropout >= 1)
       refuse("lora_dropout is ", config.dropout, ", expected from 0 to below 1");
     config.use_dora = flag("use_dora"), config.use_rslora = flag("use_rslora");
-    const Json ranks = pattern("rank_pattern"), alphas = pattern("alpha_pattern");
-    for (const auto& [name, value] : ranks.items()) config.rank_pattern.emplace_back(name, rank(name, value));
-    for (const auto& [name, value] : alphas.items()) config.alpha_pattern.emplace_back(name, number(name, value));
+    read_pattern("rank_pattern", config.rank_pattern, [&](auto&... entry) { return rank(entry...); });
+    read_pattern("alpha_pattern", config.alpha_pattern, [&](auto&... entry) { return number(entry...); });
     read_targets(config);
     return config;
   }
@@ -88,27 +88,55 @@ class ConfigReader {
     if (r < 1 || r != std::floor(r) || r > 1 << 20) refuse(name, " is ", shortened(value), ", expected at least 1");
     return int(r);
   }
-  Json pattern(const std::string& name) const {
+  template <class T, class Number>
+  void read_pattern(const std::string& name, std::vector<PatternEntry<T>>& entries, Number number_of) const {
     const Json value = field(name);
     if (!value.is_null() && !value.is_object())
       refuse(name, " is ", shortened(value), ", expected {regular expression: number}");
-    return value.is_null() ? Json::object() : value;
+    for (const auto& [key, number] : value.items()) {
+      const T read = number_of(key, number);
+      naming(name, [&] { entries.emplace_back(key, read); });
+    }
+  }
+  // A list of names, or a regular expression, which is a single string.
+  void read_names(const std::string& name, std::vector<std::string>& names, std::string& expression) const {
+    const Json value = field(name);
+    if (value.is_string()) expression = value.get<std::string>();
+    else if (value.is_array())
+      for (const Json& item : value) {
+        if (!item.is_string()) refuse(name, " holds ", shortened(item), ", expected names");
+        names.push_back(item.get<std::string>());
+      }
+    else if (!is_unset(value)) refuse(name, " is ", shortened(value), ", expected names or a regular expression");
+    if (!expression.empty()) naming(name, [&] { Pattern{expression}; });
   }
   void read_targets(LoraConfig& config) const {
-    const Json targets = field("target_modules");
-    if (targets.is_string()) {
-      config.target_pattern = targets.get<std::string>();
-      std::string lower = config.target_pattern;
-      for (char& c : lower) c = char(std::tolower(uint8_t(c)));
-      if (lower == "all-linear") config.target_pattern = lower;
-    } else if (targets.is_array()) {
-      for (const Json& target : targets) {
-        if (!target.is_string()) refuse("target_modules holds ", shortened(target), ", expected names");
-        config.target_modules.push_back(target.get<std::string>());
-      }
-    }
+    read_names("target_modules", config.target_modules, config.target_pattern);
+    if (is_all_linear(config.target_pattern)) config.target_pattern = kAllLinear;
     if (config.target_pattern.empty() && config.target_modules.empty())
-      refuse("target_modules is ", shortened(targets), ", expected a list of names or a regular expression");
+      refuse("target_modules is ", shortened(field("target_modules")),
+             ", expected a list of names or a regular expression");
+    read_names("exclude_modules", config.exclude_modules, config.exclude_pattern);
+    const Json numbers = field("layers_to_transform");
+    if (is_unset(numbers)) return;
+    if (!config.target_pattern.empty())
+      refuse("layers_to_transform is ", shortened(numbers), ", which only goes with a list in target_modules");
+    for (const Json& number : numbers.is_array() ? numbers : Json::array({numbers})) {
+      if (!number.is_number_unsigned() || number > 1 << 20)
+        refuse("layers_to_transform is ", shortened(numbers), ", expected the numbers of layers");
+      config.layers_to_transform.push_back(number);
+    }
+    std::string single;
+    read_names("layers_pattern", config.layers_pattern, single);
+    if (!single.empty()) config.layers_pattern = {single};
+  }
+  // Errors of f are those of a field.
+  void naming(const std::string& name, const std::function<void()>& f) const {
+    try {
+      f();
+    } catch (const Error& e) {
+      refuse(name, ": ", e.what());
+    }
   }
 
   std::string file_;
@@ -120,9 +148,11 @@ class ConfigReader {
 LoraConfig read_peft_config(const fs::path& file) { return ConfigReader(file).read(); }
 
 void write_peft_config(const LoraConfig& c, const fs::path& file, const std::string& base_model) {
-  const auto object = [](const auto& pairs) {
+  CHECK(c.exclude_modules.empty() && c.exclude_pattern.empty() && c.layers_to_transform.empty(),
+        "write_peft_config: layers are to be named, not filtered");
+  const auto object = [](const auto& entries) {
     Json all = Json::object();
-    for (const auto& [name, value] : pairs) all[name] = value;
+    for (const auto& entry : entries) all[entry.expression] = entry.value;
     return all;
   };
   const Json config = {{"peft_type", "LORA"},

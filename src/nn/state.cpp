@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <map>
 #include <set>
 
 #include "tensor/parallel.h"
@@ -9,12 +10,6 @@
 
 namespace vlm2vec {
 namespace {
-
-bool replace_prefix(std::string& name, std::string_view prefix, std::string_view by) {
-  if (!name.starts_with(prefix)) return false;
-  name.replace(0, prefix.size(), by);
-  return true;
-}
 
 std::string some(const std::set<std::string>& names) {
   std::string text;
@@ -34,20 +29,23 @@ uint64_t hash(std::string_view text) {  // FNV-1a
 
 }  // namespace
 
-std::string canonical_name(std::string name) {
-  replace_prefix(name, "base_model.model.", "");
-  if (!replace_prefix(name, "model.language_model.", "model.")) replace_prefix(name, "model.visual.", "visual.");
-  return name;
-}
-
 std::vector<std::string> load_parameters(Module& module, const NamedTensors& stored, const LoadOptions& options,
                                          const std::string& source) {
+  const TensorNames& names = options.names;
   NamedTensors by_name;
   for (const auto& [name, tensor] : stored)
-    if (!by_name.emplace(canonical_name(name), tensor).second)
-      fail(Exit::data, source, ": ", canonical_name(name), " is stored twice, in the old and the new spelling");
+    if (!by_name.emplace(canonical_name(name, names), tensor).second)
+      fail(Exit::data, source, ": ", canonical_name(name, names), " is stored twice, in two spellings");
+  std::vector<std::string> notes;
+  const auto head = by_name.find(names.head);
+  const bool only_head = head != by_name.end() && !by_name.contains(names.embedding);
+  if (only_head && options.tied) {
+    by_name.emplace(names.embedding, head->second), by_name.erase(head);
+    notes.push_back(names.embedding + " is read from " + names.head + ": config.json ties them");
+  }
   std::set<std::string> missing, unused;
-  std::vector<std::string> ignored;
+  std::map<std::string, std::set<std::string>> left_out;  // by reason
+  int64_t wide = 0;                                       // tensors of f64 that became f32
   for (const auto& [name, tensor] : by_name) unused.insert(name);
   module.each_parameter([&](Parameter& p) {
     const auto found = by_name.find(p.path());
@@ -61,15 +59,23 @@ std::vector<std::string> load_parameters(Module& module, const NamedTensors& sto
     if (!fits || !is_float(t.dtype()))
       fail(Exit::data, source, ": ", p.path(), " is ", t, ", the configuration wants ", to_string(p.shape()),
            "; do config.json and weights belong together?");
-    const DType dtype = options.dtype ? *options.dtype : p.is_matrix() ? t.dtype() : DType::f32;
-    p.set(t.view(p.shape()).to(dtype).to(options.device));
+    wide += t.dtype() == DType::f64 && !options.dtype;
+    const DType kept = p.is_matrix() && t.dtype() != DType::f64 ? t.dtype() : DType::f32;
+    p.set(t.view(p.shape()).to(options.dtype.value_or(kept)).to(options.device));
   });
-  for (const std::string& name : options.ignored)
-    if (unused.erase(name)) ignored.push_back(name);
+  for (const auto& [name, tensor] : by_name)
+    if (const std::string reason = ignored_because(name, names); !reason.empty() && unused.erase(name))
+      left_out[reason].insert(name);
   if (!missing.empty() || !unused.empty())
     fail(Exit::data, source, ": the weights do not fit the model; missing: ", some(missing),
-         "; not used: ", some(unused));
-  return ignored;
+         "; not used: ", some(unused),
+         only_head && missing.contains(names.embedding)
+             ? "; if " + names.head + " is the embedding too, config.json should say \"tie_word_embeddings\": true"
+             : "");
+  for (const auto& [reason, tensors] : left_out)
+    notes.push_back(some(tensors) + (tensors.size() == 1 ? " is" : " are") + " not used: " + reason);
+  if (wide > 0) notes.push_back(sentence(wide, " tensors of 64-bit floats are converted to f32"));
+  return notes;
 }
 
 Tensor normal_tensor(const Shape& shape, double std, uint64_t seed, DType dtype, Device device) {

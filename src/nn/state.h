@@ -6,24 +6,23 @@
 #include <vector>
 
 #include "nn/module.h"
+#include "nn/tensor_names.h"
 #include "tensor/io/safetensors.h"
 
 namespace vlm2vec {
 
-// The name as the first releases spell it: since transformers 4.52 "model.language_model.x" and "model.visual.x" stand
-// for "model.x" and "visual.x"; PEFT puts "base_model.model." in front.
-std::string canonical_name(std::string name);
-
 struct LoadOptions {
   Device device = Device::cpu;
-  // None: matrices keep the type they are stored in (f32, bf16 or f16), vectors become f32. Else everything becomes this
-  // type.
+  // None: matrices keep the type they are stored in (f32, bf16 or f16; f64 becomes f32), vectors become f32. Else
+  // everything becomes this type.
   std::optional<DType> dtype;
-  std::vector<std::string> ignored;  // stored tensors that this family does not use, e.g. "lm_head.weight"
+  const TensorNames& names = tensor_names();
+  bool tied = false;  // the head is the embedding, so the file may have either
 };
 
 // A stored tensor may have another shape of the same size and first dimension: a convolution whose stride is its kernel
-// is a Linear on flattened patches. Returns the names that were ignored. Errors (Exit::data) begin with `source`.
+// is a Linear on flattened patches. Returns notes for the user: what is not used or was converted. Errors (Exit::data)
+// begin with `source`.
 std::vector<std::string> load_parameters(Module& module, const NamedTensors& stored, const LoadOptions& options,
                                          const std::string& source);
 

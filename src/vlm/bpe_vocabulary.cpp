@@ -23,6 +23,7 @@ struct Parts {
   struct Entry {
     std::string token;
     uint64_t id;
+    bool normalized = false;
   };
   struct Pair {
     std::string left, right;
@@ -161,10 +162,10 @@ void check_post_processor(const json& part) {
 
 void add_token(Parts& parts, const json& token, const json& id) {
   const std::string text = token.at("content");
-  for (const char* option : {"single_word", "lstrip", "rstrip", "normalized"})
+  for (const char* option : {"single_word", "lstrip", "rstrip"})
     if (token.value(option, false)) refuse("added token ", shown(text), " has ", option);
   if (!id.is_number_unsigned()) fail(Exit::data, "token ", shown(text), " has id ", id, ", expected a whole number");
-  parts.added.push_back({text, id});
+  parts.added.push_back({text, id, token.value("normalized", false)});
 }
 
 // Gives every token its place and the merges their ids.
@@ -185,7 +186,7 @@ BpeVocabulary assemble(Parts parts, bool nfc) {
   for (Parts::Entry& entry : parts.vocab) place(std::move(entry.token), entry.id);
   for (Parts::Entry& entry : parts.added) {
     place(entry.token, entry.id);
-    vocabulary.added.push_back({std::move(entry.token), int32_t(entry.id)});
+    vocabulary.added.push_back({std::move(entry.token), int32_t(entry.id), entry.normalized});
   }
   while (!vocabulary.tokens.empty() && vocabulary.tokens.back().empty()) vocabulary.tokens.pop_back();
 
@@ -287,13 +288,13 @@ void write_tokenizer_json(const std::filesystem::path& file, const BpeVocabulary
   const ordered_json split = {
       {"type", "Split"}, {"pattern", {{"Regex", qwen2_split_pattern}}}, {"behavior", "Isolated"}, {"invert", false}};
   ordered_json added = ordered_json::array(), vocab = ordered_json::object(), merges = ordered_json::array();
-  for (const auto& [text, id] : vocabulary.added)
+  for (const auto& [text, id, normalized] : vocabulary.added)
     added.push_back({{"id", id},
                      {"content", text},
                      {"single_word", false},
                      {"lstrip", false},
                      {"rstrip", false},
-                     {"normalized", false},
+                     {"normalized", normalized},
                      {"special", true}});
   for (size_t id = 0; id < vocabulary.tokens.size(); ++id) vocab[vocabulary.tokens[id]] = id;
   for (const auto& [left, right, merged] : vocabulary.merges)

@@ -3,7 +3,6 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
-#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -11,13 +10,15 @@
 #include "nn/lora.h"
 #include "nn/module.h"
 #include "vlm/image.h"
+#include "vlm/model_folder.h"
+#include "vlm/picture_source.h"
 
 namespace vlm2vec {
 
 // One side of a pair: a prompt, in which each image token stands for one of the pictures.
 struct EncoderInput {
   std::string text;
-  std::vector<std::filesystem::path> images;
+  std::vector<PictureSource> images;
   uint64_t key = 0;      // who this row is, for dropout: the same key, the same mask, in whatever batch
   std::string row = {};  // where it comes from, for error messages: "row 12 of Scene_t2i"
 };
@@ -25,6 +26,7 @@ struct EncoderInput {
 // The text and pixels of some rows, packed; its content is the backbone's own affair.
 struct Batch {
   virtual ~Batch() = default;
+  std::vector<size_t> cut;  // rows of which max_len has cut off text
 };
 
 // Called with every stage's name and value while a model runs, from input_ids to embedding; the names are those of
@@ -61,6 +63,10 @@ struct Encoder : Module {
   // Of each row: why prepare() cannot read it; empty: it can. Errors that are not the row's (no memory) are thrown.
   virtual std::vector<std::string> faults(std::span<const EncoderInput> rows) = 0;
   virtual Var operator()(const Batch& batch) = 0;  // [rows, dim], normalised
+  // Runs ahead what training cannot change, a frozen vision tower: its result takes the place of the pixels in the
+  // batch, and operator() gives the same bits as before. False if pixels are left: they are better read again than
+  // kept.
+  virtual bool settle(Batch& batch) = 0;
   virtual int64_t dim() const = 0;
   virtual const std::string& image_token() const = 0;  // what stands for a picture in a prompt
   virtual void set_gradient_checkpointing(bool on) = 0;
@@ -70,10 +76,15 @@ struct Encoder : Module {
   // Writes the files that make a folder of saved weights a complete checkpoint (configuration, tokenizer, processor),
   // as they were when the model was loaded, but with the bounds of a picture's area that EncoderOptions gave.
   virtual void write_configuration(const std::filesystem::path& folder) const = 0;
+  // Of these what an adapter needs beside it to read rows as it was trained: the processor, and the tokenizer if that
+  // came with an adapter.
+  virtual void write_adapter_files(const std::filesystem::path& folder) const = 0;
 
-  // For the user: one line about the pictures that were read in spite of a flaw; empty: there were none.
-  virtual std::string flaw_note() const = 0;
+  // For the user: a line about the pictures that were read in spite of a flaw, and one about those that are stored
+  // rotated; empty: there were none.
+  virtual std::string picture_note() const = 0;
 
+  std::string image_positions = "1d";  // or 3d: of pictures that no <|vision_start|> opens (positions.h)
   std::vector<std::string> notes;  // for the user: what of the checkpoint is not used, and why
   DropoutState dropout;
   Trace trace;  // empty: none
@@ -85,22 +96,38 @@ struct EncoderOptions {
   Device device = Device::cpu;
   bool f64 = false;                        // everything in double precision, for tests
   bool bf16 = false;                       // products with weights in bf16, sums in f32
-  int64_t min_pixels = 0, max_pixels = 0;  // bounds of a picture's area; 0: those of preprocessor_config.json
+  int64_t min_pixels = 0, max_pixels = 0;  // bounds of a picture's area; 0: those of the processor's file
   int64_t max_len = 0;                     // tokens of a row, pictures included; what is beyond is cut off; 0: no limit
+  std::string image_positions = "";        // 1d or 3d; empty: what the model was trained with, else 1d
   std::string image_resolution = "";       // VLM2Vec V1's high, mid, low or another word; empty: V2's route
+  bool exif = false;                       // turn pictures upright by their EXIF orientation
   bool load_weights = true;                // false: the parameters are left for the caller to fill
   std::shared_ptr<ImageCache> images = {};  // decoded pictures, shared by encoders that resize alike; none: its own
 };
 
-// Names of the files that a Hugging Face folder may have beside its weights.
-const std::set<std::string>& configuration_files();
-
-// The backbone of a Hugging Face folder. Qwen2-VL is the only one; others are refused by the model_type of config.json.
+// The backbone of a folder (look_at_model_folder), without its adapter. Qwen2-VL is the only one; others are refused by
+// the model_type of config.json.
 std::unique_ptr<Encoder> load_encoder(const std::filesystem::path& folder, const EncoderOptions& options = {});
+std::unique_ptr<Encoder> load_encoder(const ModelFolder& folder, const EncoderOptions& options = {});
 
-// Embeds rows without tape, `batch_size` at a time → f32 [rows, dim] on the host. Batches of any size give the same
-// bits.
-Tensor embed(Encoder& encoder, std::span<const EncoderInput> rows, int64_t batch_size,
-             const std::function<void(int64_t done)>& progress = {});
+// How many texts max_len has cut, and which of them comes first.
+struct CutTexts {
+  int64_t texts = 0, cut = 0;
+  std::string first = {};  // "row 12 of Scene_t2i"
+  void add(const EncoderInput& row, bool is_cut);
+  void add(const CutTexts& later);
+  void add(std::span<const EncoderInput> rows, const std::vector<size_t>& cut);  // the numbers of those that are cut
+  std::string note(int64_t max_len) const;  // for the user, a sentence; empty: none is cut
+};
+
+struct Embedded {
+  Tensor vectors;           // f32 [rows, dim], on the host
+  std::vector<size_t> cut;  // rows of which max_len has cut off text
+};
+
+// Embeds rows without tape, `batch_size` at a time. Batches of any size give the same bits.
+Embedded embed_rows(Encoder& encoder, std::span<const EncoderInput> rows, int64_t batch_size,
+                    const std::function<void(int64_t done)>& progress = {});
+Tensor embed(Encoder& encoder, std::span<const EncoderInput> rows, int64_t batch_size);
 
 }  // namespace vlm2vec

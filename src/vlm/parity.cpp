@@ -43,6 +43,24 @@ StageParity compare(const std::string& stage, const Tensor& ours, const Tensor& 
   return {stage, largest_relative_difference(a, b, size_t(ours.columns())), 1e-4};
 }
 
+// How many tokens have a place in a picture, where time, row and column are not one number. positions: [3, tokens]
+int64_t placed_tokens(const Tensor& positions) {
+  const auto p = to_vector<double>(positions);
+  const size_t tokens = p.size() / 3;
+  int64_t count = 0;
+  for (size_t i = 0; i < tokens; ++i) count += p[i] != p[tokens + i] || p[i] != p[2 * tokens + i];
+  return count;
+}
+
+std::string cause_of(const Tensor& ours, const Tensor& reference) {
+  const int64_t here = placed_tokens(ours), there = placed_tokens(reference);
+  if (here < there)
+    return "transformers >= 5.3 gives pictures 3-D positions even without <|vision_start|>: --image_positions 3d";
+  if (here > there)
+    return "transformers <= 5.2 gives pictures 1-D positions without <|vision_start|>: --image_positions 1d";
+  return "";
+}
+
 CaseParity compare_case(Encoder& encoder, const fs::path& folder, const nlohmann::json& c) {
   CaseParity result{c.at("name"), {}};
   EncoderInput input{c.at("text"), {}, 0, result.name};
@@ -58,6 +76,7 @@ CaseParity compare_case(Encoder& encoder, const fs::path& folder, const nlohmann
       fail(Exit::data, file.string(), ": ", stage.name, " is ", found->second, ", this model gives ", stage.value,
            "; are model, prompt and pictures those of the reference?");
     result.stages.push_back(compare(stage.name, stage.value, found->second));
+    if (stage.name == "position_ids") result.cause = cause_of(stage.value, found->second);
     reference.erase(found);
   }
   if (!reference.empty())

@@ -3,45 +3,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
 
 #include "tensor/error.h"
-#include "tensor/io/files.h"
 
 namespace vlm2vec {
 namespace {
-
-using nlohmann::json;
-
-ProcessorConfig parse_processor(const json& file) {
-  if (const std::string type = file.value("image_processor_type", "Qwen2VLImageProcessor");
-      type != "Qwen2VLImageProcessor" && type != "Qwen2VLImageProcessorFast")
-    fail(Exit::data, "image_processor_type is ", type, ", expected Qwen2VLImageProcessor");
-  for (const char* step : {"do_resize", "do_rescale", "do_normalize", "do_convert_rgb"})
-    if (!file.value(step, true)) fail(Exit::data, step, " is false; pictures can only be processed with all steps");
-  constexpr int bicubic = 3;  // Pillow's number
-  if (file.value("resample", bicubic) != bicubic)
-    fail(Exit::data, "resample is ", file["resample"], ", expected 3 (bicubic)");
-  if (file.value("rescale_factor", 1 / 255.0) != 1 / 255.0)
-    fail(Exit::data, "rescale_factor is ", file["rescale_factor"], ", expected 1/255");
-
-  ProcessorConfig config;
-  config.patch_size = file.value("patch_size", config.patch_size);
-  config.temporal_patch_size = file.value("temporal_patch_size", config.temporal_patch_size);
-  config.merge_size = file.value("merge_size", config.merge_size);
-  const json size = file.value("size", json::object());  // newer files; its "edges" are areas
-  config.min_pixels = file.value("min_pixels", size.value("shortest_edge", config.min_pixels));
-  config.max_pixels = file.value("max_pixels", size.value("longest_edge", config.max_pixels));
-  config.mean = file.value("image_mean", config.mean);
-  config.std = file.value("image_std", config.std);
-  if (config.patch_size < 1 || config.temporal_patch_size < 1 || config.merge_size < 1)
-    fail(Exit::data, "patch_size, temporal_patch_size and merge_size must be positive");
-  for (const double std : config.std)
-    if (!(std > 0)) fail(Exit::data, "image_std is ", json(config.std), ", expected three positive numbers");
-  if (config.min_pixels < 1 || config.max_pixels < config.min_pixels)
-    fail(Exit::data, "min_pixels ", config.min_pixels, " to max_pixels ", config.max_pixels, " is no range");
-  return config;
-}
 
 // The 256 levels of one channel: float32(double(u8) * (1/255)), then float32 arithmetic, as numpy does it.
 std::array<float, 256> levels_of(double mean, double std) {
@@ -60,29 +26,6 @@ Picture resize_like_v1(Picture picture, const std::string& resolution) {
 }
 
 }  // namespace
-
-ProcessorConfig ProcessorConfig::load(const std::filesystem::path& model_dir) {
-  const auto path = model_dir / "preprocessor_config.json";
-  const json config = read_settings(path);
-  try {
-    return parse_processor(config);
-  } catch (const json::exception& error) {
-    fail(Exit::data, path.string(), ": ", error.what());
-  } catch (const Error& error) {
-    fail(error.code, path.string(), ": ", error.what());
-  }
-}
-
-void ProcessorConfig::save(const std::filesystem::path& model_dir) const {
-  write_json(model_dir / "preprocessor_config.json", {{"image_processor_type", "Qwen2VLImageProcessor"},
-                                                      {"patch_size", patch_size},
-                                                      {"temporal_patch_size", temporal_patch_size},
-                                                      {"merge_size", merge_size},
-                                                      {"min_pixels", min_pixels},
-                                                      {"max_pixels", max_pixels},
-                                                      {"image_mean", mean},
-                                                      {"image_std", std}});
-}
 
 // Doubles in this order, and round half to even, as Python computes it: a different last bit can move a side.
 Size smart_resize(Size size, const ProcessorConfig& config) {
@@ -109,6 +52,7 @@ Size smart_resize(Size size, const ProcessorConfig& config) {
 }
 
 Image resize_for_model(Picture picture, const ProcessorConfig& config) {
+  if (config.exif) picture = turned(std::move(picture), picture.orientation);
   const bool v1 = !config.image_resolution.empty();
   if (v1) picture = resize_like_v1(std::move(picture), config.image_resolution);
   Image rgb = to_rgb(std::move(picture));

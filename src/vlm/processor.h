@@ -4,6 +4,8 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <map>
+#include <string>
 
 #include "vlm/image.h"
 
@@ -17,16 +19,34 @@ struct ProcessorConfig {
   std::array<double, 3> mean = {0.48145466, 0.4578275, 0.40821073};  // CLIP's
   std::array<double, 3> std = {0.26862954, 0.26130258, 0.27577711};
 
+  // 1d or 3d: what the model was trained with (positions.h), which only this program writes; empty: not said.
+  std::string image_positions = "";
   // Of no file: V1's --image_resolution (high, mid, low or another word); empty: VLM2Vec V2, which converts first.
   std::string image_resolution = "";
+  bool exif = false;  // turn pictures upright first; the official code does not
 
   int factor() const { return patch_size * merge_size; }  // pixels to a side of a token
   int patch_values() const { return 3 * temporal_patch_size * patch_size * patch_size; }
 
-  // preprocessor_config.json of a model folder. Errors: Exit::data, for anything but Qwen2-VL's processor.
-  static ProcessorConfig load(const std::filesystem::path& model_dir);
-  void save(const std::filesystem::path& model_dir) const;
+  // Of either file of processor_file(). Errors: Exit::data, for anything but Qwen2-VL's processor.
+  static ProcessorConfig read(const std::filesystem::path& file);
+  static ProcessorConfig load(const std::filesystem::path& folder);  // what processor_file() says
+  void save(const std::filesystem::path& folder) const;  // preprocessor_config.json, which all versions read
+  std::string bounds() const;                            // "3136 to 1003520 pixels"
+  bool operator==(const ProcessorConfig&) const = default;
 };
+
+// The folder's picture processor: processor_config.json if it has an image_processor (transformers 5 writes no other
+// file), or preprocessor_config.json; empty if there is neither.
+std::filesystem::path processor_file(const std::filesystem::path& folder);
+
+// A folder's processor files, by name and content, as transformers 4 and 5 read them alike: all in
+// preprocessor_config.json, and nothing nested in processor_config.json, from which 4.52 cannot make a processor.
+// `known` are the files that are there, `used` is the name of the one that counts; moved: `config` has other bounds
+// than that one; image_positions are the config's. Files that are so already stay as they are.
+using TextFiles = std::map<std::string, std::string>;
+TextFiles portable_processor_files(const TextFiles& known, const std::string& used, const ProcessorConfig& config,
+                                   bool moved);
 
 // A picture's patches: t temporal slices of h rows of w columns.
 struct Grid {
@@ -51,9 +71,9 @@ void for_each_patch(const Grid& grid, int merge, Visit visit) {
 // bounds. VLM2Vec's rule: a side below the factor, or sides beyond 200 : 1, and the longer side is taken for both.
 Size smart_resize(Size size, const ProcessorConfig& config);
 
-// As RGB, in the size of smart_resize. Before that VLM2Vec resizes by itself: V2 to 56x56 what has a side below 28; V1, in
-// the file's own mode, to 1344x1344 (high), 672x672 (mid) or 128x128 (low); with another word to 1344x1344 what has a
-// side above it.
+// As RGB, in the size of smart_resize. Before that VLM2Vec resizes by itself: V2 to 56x56 what has a side below 28; V1,
+// in the file's own mode, to 1344x1344 (high), 672x672 (mid) or 128x128 (low); with another word to 1344x1344 what has
+// a side above it.
 Image resize_for_model(Picture picture, const ProcessorConfig& config);
 
 Grid grid_of(const Image& resized, const ProcessorConfig& config);

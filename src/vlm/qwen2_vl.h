@@ -5,6 +5,8 @@
 #include "vlm/decoder.h"
 #include "vlm/encoder.h"
 #include "vlm/image_cache.h"
+#include "vlm/model_folder.h"
+#include "vlm/positions.h"
 #include "vlm/processor.h"
 #include "vlm/tokenizer.h"
 
@@ -22,6 +24,7 @@ struct Qwen2VlConfig {
   std::vector<int> mrope_section;
   int image_token_id = -1, vision_start_token_id = -1;
   double initializer_range = 0.02;
+  bool tied = false;  // the head is the embedding
   static Qwen2VlConfig load(
       const std::filesystem::path& config_json);  // the flat and the nested (text_config) spelling
 };
@@ -91,32 +94,37 @@ struct Qwen2VlBatch : Batch {
   TokenRows tokens;
   Tensor token_keys;           // i64 [tokens], for dropout
   Tensor last_keys;            // i64 [sequences], of their last tokens
-  PatchRows vision;            // patches undefined if no row has a picture
+  PatchRows vision;            // patches undefined if no row has a picture, or `merged` is there
+  Tensor merged;               // [patches / 4, hidden]: what the vision tower makes of them, if it has run ahead
   Tensor image_rows;           // i32: the token rows that the merged patches replace
   Tensor position_ids, grids;  // i32 [3, tokens], [pictures, 3], for those who look
 };
 
 class Qwen2Vl : public Encoder {
  public:
-  Qwen2Vl(const std::filesystem::path& folder, const EncoderOptions& options);
+  Qwen2Vl(const ModelFolder& folder, const EncoderOptions& options);
   std::unique_ptr<Batch> prepare(std::span<const EncoderInput> rows) override;
   std::vector<std::string> faults(std::span<const EncoderInput> rows) override;
   Var operator()(const Batch& batch) override;
+  bool settle(Batch& batch) override;
   int64_t dim() const override { return config_.text.hidden_size; }
   const std::string& image_token() const override { return image_token_; }
   void set_gradient_checkpointing(bool on) override;
   StageNote describe(const std::string& stage, const Batch& batch) override;
   Attribution attribute(const EncoderInput& row, const Tensor& target) override;
   void write_configuration(const std::filesystem::path& folder) const override;
-  std::string flaw_note() const override { return images_->flaws(); }
+  void write_adapter_files(const std::filesystem::path& folder) const override;
+  std::string picture_note() const override { return images_->note(); }
 
  private:
-  std::shared_ptr<const Image> picture(const EncoderInput& row, const std::filesystem::path& path);
+  std::shared_ptr<const Image> picture(const EncoderInput& row, const PictureSource& source);
   std::vector<int32_t> tokens_of(const EncoderInput& row, std::span<const Grid> grids) const;
   // words: [tokens, hidden], before pictures take their places; patches: as in batch.vision.
   Var forward(const Qwen2VlBatch& batch, const Var& words, const Var& patches);
   void trace_inputs(const Qwen2VlBatch& batch) const;
-  void keep_bounds();
+  bool take_bounds(const std::filesystem::path& file, const EncoderOptions& options);
+  void take_positions(const std::filesystem::path& file, const EncoderOptions& options);
+  void keep_configuration(const ModelFolder& folder, bool moved);
   Qwen2VlConfig config_;
   ProcessorConfig processor_;
   Tokenizer tokenizer_;
@@ -124,9 +132,11 @@ class Qwen2Vl : public Encoder {
   Device device_;
   DType dtype_;  // of activations
   int64_t max_len_;
+  ImagePositions image_positions_ = ImagePositions::opened;
   bool gradient_checkpointing_ = false;
   std::shared_ptr<ImageCache> images_;
-  std::vector<std::pair<std::string, std::string>> configuration_;  // files: name and content
+  TextFiles configuration_;
+  std::set<std::string> adapter_files_;  // of these, what write_adapter_files() writes
 
  public:
   VisionTower visual{this, "visual", config_.vision};

@@ -6,6 +6,7 @@
 #include "tensor/io/files.h"
 #include "tensor/parallel.h"
 #include "vlm/positions.h"
+#include "vlm/prompt.h"
 #include "vlm/qwen2_vl.h"
 
 namespace vlm2vec {
@@ -25,67 +26,99 @@ Tensor vector_tensor(const std::vector<T>& values, Device device) {
 // "row 12 of Scene_t2i: ", for error messages.
 std::string prefix(const EncoderInput& input) { return input.row.empty() ? "" : input.row + ": "; }
 
-// A prompt's beginning, on one line.
-std::string shown(const std::string& text) {
-  std::string line = text.substr(0, 80);
-  for (size_t at = 0; (at = line.find('\n', at)) != std::string::npos; at += 2) line.replace(at, 1, "\\n");
-  return line;
-}
-
 }  // namespace
 
-Qwen2Vl::Qwen2Vl(const std::filesystem::path& folder, const EncoderOptions& options)
-    : config_(Qwen2VlConfig::load(folder / "config.json")),
-      processor_(ProcessorConfig::load(folder)),
-      tokenizer_(Tokenizer::load(folder)),
+Qwen2Vl::Qwen2Vl(const ModelFolder& folder, const EncoderOptions& options)
+    : config_(Qwen2VlConfig::load(folder.path / "config.json")),
+      processor_(ProcessorConfig::read(folder.processor)),
+      tokenizer_(Tokenizer::load(folder.tokenizer_folder)),
       device_(options.device),
       dtype_(options.f64 ? DType::f64 : DType::f32),
       max_len_(options.max_len),
       images_(options.images ? options.images : std::make_shared<ImageCache>(kImageCacheBytes)) {
+  const std::string config_file = folder.path / "config.json", tokenizer_folder = folder.tokenizer_folder;
   if (processor_.patch_size != config_.vision.patch_size || processor_.merge_size != config_.vision.spatial_merge_size)
-    fail(Exit::data, folder.string(), ": preprocessor_config.json has patches of ", processor_.patch_size,
-         " merged by ", processor_.merge_size, ", config.json ", config_.vision.patch_size, " by ",
+    fail(Exit::data, folder.processor.string(), ": has patches of ", processor_.patch_size, " merged by ",
+         processor_.merge_size, ", ", config_file, " ", config_.vision.patch_size, " by ",
          config_.vision.spatial_merge_size);
   if (tokenizer_.vocab_size() > config_.text.vocab_size)
-    fail(Exit::data, folder.string(), ": the tokenizer has ", tokenizer_.vocab_size(),
-         " tokens, config.json a vocabulary of ", config_.text.vocab_size);
-  if (options.min_pixels > 0) processor_.min_pixels = options.min_pixels;
-  if (options.max_pixels > 0) processor_.max_pixels = options.max_pixels;
-  if (processor_.min_pixels > processor_.max_pixels)
-    fail(Exit::usage, "pictures would need at least ", processor_.min_pixels, " and at most ", processor_.max_pixels,
-         " pixels");
+    fail(Exit::data, tokenizer_folder, ": the tokenizer has ", tokenizer_.vocab_size(), " tokens, ", config_file,
+         " a vocabulary of ", config_.text.vocab_size);
+  if (config_.image_token_id >= tokenizer_.vocab_size() || !tokenizer_.is_added(config_.image_token_id))
+    fail(Exit::data, config_file, ": image_token_id is ", config_.image_token_id, ", but the tokenizer of ",
+         tokenizer_folder, " has no added token of that id; do the two belong together?");
+  image_token_ = tokenizer_.token(config_.image_token_id);
+  notes = folder.notes;
+  take_positions(folder.processor, options);
+  keep_configuration(folder, take_bounds(folder.processor, options));
   processor_.image_resolution = options.image_resolution;
+  processor_.exif = options.exif;
   const std::string& word = options.image_resolution;
   if (!word.empty() && word != "high" && word != "mid" && word != "low")
     notes.push_back(
         "--image_resolution " + word +
         " is none of high, mid and low: as in VLM2Vec V1, only pictures with a side above 1344 are resized");
   processor_.temporal_patch_size = 1;  // one frame of a still picture; PatchEmbed adds the slices of the weight instead
-  if (config_.image_token_id >= tokenizer_.vocab_size() || !tokenizer_.is_added(config_.image_token_id))
-    fail(Exit::data, folder.string(), ": image_token_id is ", config_.image_token_id,
-         " in config.json, but the tokenizer has no added token of that id; do the two belong together?");
-  image_token_ = tokenizer_.token(config_.image_token_id);
-  for (const std::string& name : configuration_files())
-    if (std::filesystem::exists(folder / name)) configuration_.emplace_back(name, read_text(folder / name));
-  if (options.min_pixels > 0 || options.max_pixels > 0) keep_bounds();
   if (options.bf16) use_bf16_products();
   if (!options.load_weights) return;
   const std::optional<DType> dtype = options.f64 ? std::optional(DType::f64) : std::nullopt;
-  for (const std::string& name :
-       load_parameters(*this, load_checkpoint(folder), {device_, dtype, {"lm_head.weight"}}, folder.string()))
-    notes.push_back(name + " is not used: embeddings need no language-model head");
+  const LoadOptions load{device_, dtype, tensor_names("qwen2_vl"), config_.tied};
+  for (std::string& note : load_parameters(*this, load_checkpoint(folder.path), load, folder.path.string()))
+    notes.push_back(std::move(note));
+}
+
+// Whether the options' bounds of a picture's area are others than the file's.
+bool Qwen2Vl::take_bounds(const std::filesystem::path& file, const EncoderOptions& options) {
+  const auto [min_in_file, max_in_file] = std::pair(processor_.min_pixels, processor_.max_pixels);
+  const bool min_given = options.min_pixels > 0, max_given = options.max_pixels > 0;
+  if (min_given) processor_.min_pixels = options.min_pixels;
+  if (max_given) processor_.max_pixels = options.max_pixels;
+  const auto source = [&](bool given, const char* option, const char* field, int64_t value) {
+    return given ? sentence("--", option, " ", value) : sentence(field, " ", value, " of ", file.string());
+  };
+  if (processor_.min_pixels > processor_.max_pixels)
+    fail(Exit::usage, source(max_given, "resize_max_pixels", "max_pixels", processor_.max_pixels), " is below ",
+         source(min_given, "resize_min_pixels", "min_pixels", processor_.min_pixels), "; ",
+         min_given && max_given ? sentence("give the smaller one as --resize_min_pixels")
+         : max_given            ? sentence("give --resize_min_pixels too, at most ", processor_.max_pixels)
+                                : sentence("give --resize_max_pixels too, at least ", processor_.min_pixels));
+  return processor_.min_pixels != min_in_file || processor_.max_pixels != max_in_file;
+}
+
+// The option must not contradict what the model was trained with.
+void Qwen2Vl::take_positions(const std::filesystem::path& file, const EncoderOptions& options) {
+  std::string& kept = processor_.image_positions;
+  if (!options.image_positions.empty() && !kept.empty() && kept != options.image_positions)
+    fail(Exit::usage, "--image_positions ", options.image_positions, ": ", file.string(),
+         " says that the model was trained with ", kept,
+         "; leave the option out, or take image_positions out of the file");
+  if (!options.image_positions.empty()) kept = options.image_positions;
+  if (!kept.empty()) image_positions = kept;
+  image_positions_ = parse_image_positions(image_positions);
+}
+
+// The files of configuration, with the bounds that were asked for.
+void Qwen2Vl::keep_configuration(const ModelFolder& folder, bool moved) {
+  for (const auto& [name, file] : folder.configuration) configuration_[name] = read_text(file);
+  configuration_ = portable_processor_files(configuration_, folder.processor.filename(), processor_, moved);
+  const auto own_folder = (folder.path / "config.json").parent_path();
+  for (const auto& [name, content] : configuration_) {
+    const auto file = folder.configuration.find(name);
+    const bool brought = file != folder.configuration.end() && file->second.parent_path() != own_folder;
+    if (brought || processor_files().contains(name)) adapter_files_.insert(name);
+  }
 }
 
 // Each image token becomes as many as its picture has merged patches; without pictures it stays what it is. Text beyond
-// max_len is cut off, a picture never.
+// max_len is still there; that max_len cuts no picture has been checked.
 std::vector<int32_t> Qwen2Vl::tokens_of(const EncoderInput& row, std::span<const Grid> grids) const {
-  const std::vector<int32_t> ids = tokenizer_.encode(row.text);
   const std::string name = prefix(row);
+  if (const std::string fault = prompt_fault(row.text, grids.size(), image_token_); !fault.empty())
+    fail(Exit::data, name, fault);
+  const std::vector<int32_t> ids = tokenizer_.encode(row.text);
   const auto count = std::count(ids.begin(), ids.end(), config_.image_token_id);
-  if (!grids.empty() && size_t(count) != grids.size())
-    fail(Exit::data, name, "the text \"", shown(row.text), "\" has ", count, " image tokens (\"", image_token_,
-         "\"; in MMEB's rows and with --prompt vlm2vec-v1 <|image_1|>) and ", grids.size(),
-         grids.size() == 1 ? " picture" : " pictures", "; every picture needs one");
+  CHECK(grids.empty() || size_t(count) == grids.size(), name, "the tokenizer makes ", count, " tokens of the ",
+        grids.size(), " image tokens of the text");
   std::vector<int32_t> tokens;
   size_t image = 0;
   for (const int32_t id : ids) {
@@ -100,14 +133,13 @@ std::vector<int32_t> Qwen2Vl::tokens_of(const EncoderInput& row, std::span<const
     }
     image += picture;
   }
-  if (tokens.empty()) fail(Exit::data, name, "has neither text nor picture; nothing can stand for its embedding");
-  if (max_len_ > 0 && int64_t(tokens.size()) > max_len_) tokens.resize(size_t(max_len_));
+  CHECK(!tokens.empty(), name, "the tokenizer makes no token of the text");
   return tokens;
 }
 
-std::shared_ptr<const Image> Qwen2Vl::picture(const EncoderInput& row, const std::filesystem::path& path) {
+std::shared_ptr<const Image> Qwen2Vl::picture(const EncoderInput& row, const PictureSource& source) {
   try {
-    return images_->get(path, processor_);
+    return images_->get(source, processor_);
   } catch (const Error& error) {
     fail(error.code, prefix(row), error.what());
   }
@@ -118,7 +150,7 @@ std::vector<std::string> Qwen2Vl::faults(std::span<const EncoderInput> rows) {
   parallel_for(int64_t(rows.size()), 1, [&](int64_t begin, int64_t end) {
     for (size_t i = size_t(begin); i < size_t(end); ++i) try {
         std::vector<Grid> grids;
-        for (const auto& path : rows[i].images) grids.push_back(grid_of(*picture(rows[i], path), processor_));
+        for (const auto& source : rows[i].images) grids.push_back(grid_of(*picture(rows[i], source), processor_));
         tokens_of(rows[i], grids);
       } catch (const Error& error) {
         if (error.code != Exit::data) throw;
@@ -131,32 +163,37 @@ std::vector<std::string> Qwen2Vl::faults(std::span<const EncoderInput> rows) {
 std::unique_ptr<Batch> Qwen2Vl::prepare(std::span<const EncoderInput> rows) {
   CHECK(!rows.empty(), "encoder: no rows to embed");
   const int merge = processor_.merge_size;
-  struct NamedPath {
-    const std::filesystem::path& path;
+  struct RowPicture {
+    const PictureSource& source;
     const EncoderInput& row;
   };
-  std::vector<NamedPath> paths;
+  std::vector<RowPicture> sources;
   for (const EncoderInput& row : rows)
-    for (const auto& path : row.images) paths.push_back({path, row});
-  std::vector<std::shared_ptr<const Image>> pictures(paths.size());
-  parallel_for(int64_t(paths.size()), 1, [&](int64_t begin, int64_t end) {
+    for (const auto& source : row.images) sources.push_back({source, row});
+  std::vector<std::shared_ptr<const Image>> pictures(sources.size());
+  parallel_for(int64_t(sources.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const auto& [path, row] = paths[size_t(i)];
-      pictures[size_t(i)] = picture(row, path);
+      const auto& [source, row] = sources[size_t(i)];
+      pictures[size_t(i)] = picture(row, source);
     }
   });
   std::vector<Grid> grids;
   for (const auto& picture : pictures) grids.push_back(grid_of(*picture, processor_));
 
+  auto batch = std::make_unique<Qwen2VlBatch>();
   std::vector<int32_t> ids, cu{0}, last, image_rows, one_each{0}, positions[3];
   std::vector<int64_t> token_keys, last_keys, patch_keys, merged_keys;
   std::span<const Grid> rest(grids);
   for (const EncoderInput& row : rows) {
     const std::span<const Grid> own = rest.first(row.images.size());
     rest = rest.subspan(row.images.size());
-    const std::vector<int32_t> expanded = tokens_of(row, own);
+    std::vector<int32_t> expanded = tokens_of(row, own);
+    if (max_len_ > 0 && int64_t(expanded.size()) > max_len_) {
+      expanded.resize(size_t(max_len_));
+      batch->cut.push_back(size_t(&row - rows.data()));
+    }
     const std::vector<int32_t> place =
-        mrope_positions(expanded, own, config_.vision_start_token_id, config_.image_token_id, merge);
+        mrope_positions(expanded, own, config_.vision_start_token_id, config_.image_token_id, merge, image_positions_);
     const size_t n = expanded.size();
     uint64_t patches = 0, merged = 0;
     for (const Grid& g : own)
@@ -176,7 +213,6 @@ std::unique_ptr<Batch> Qwen2Vl::prepare(std::span<const EncoderInput> rows) {
     one_each.push_back(int32_t(one_each.size()));
   }
 
-  auto batch = std::make_unique<Qwen2VlBatch>();
   std::vector<int32_t> place, last_place;
   for (const auto& stream : positions) {
     place.insert(place.end(), stream.begin(), stream.end());
@@ -214,20 +250,12 @@ std::unique_ptr<Batch> Qwen2Vl::prepare(std::span<const EncoderInput> rows) {
   return batch;
 }
 
-// The bounds that were asked for are those of the model that is saved.
-void Qwen2Vl::keep_bounds() {
-  for (auto& [name, content] : configuration_) {
-    if (name != "preprocessor_config.json") continue;
-    auto file = nlohmann::ordered_json::parse(content);
-    file["min_pixels"] = processor_.min_pixels, file["max_pixels"] = processor_.max_pixels;
-    if (file.contains("size") && file["size"].contains("shortest_edge"))
-      file["size"]["shortest_edge"] = processor_.min_pixels, file["size"]["longest_edge"] = processor_.max_pixels;
-    content = file.dump(2) + "\n";
-  }
-}
-
 void Qwen2Vl::write_configuration(const std::filesystem::path& folder) const {
   for (const auto& [name, content] : configuration_) write_text(folder / name, content);
+}
+
+void Qwen2Vl::write_adapter_files(const std::filesystem::path& folder) const {
+  for (const std::string& name : adapter_files_) write_text(folder / name, configuration_.at(name));
 }
 
 }  // namespace vlm2vec

@@ -47,10 +47,25 @@ void check_family(const json& config) {
        "; this program runs Qwen2-VL (qwen2_vl)");
 }
 
+// Quantised weights are other numbers in other types.
+void check_precision(const json& config) {
+  for (const char* field : {"quantization_config", "compression_config"})
+    if (config.contains(field)) {
+      const json& how = config.at(field);
+      const json method = how.value("quant_method", how.value("format", json("a method without a name")));
+      const char* const bits = how.value("load_in_4bit", false)   ? " in 4 bits"
+                               : how.value("load_in_8bit", false) ? " in 8 bits"
+                                                                  : "";
+      fail(Exit::data, field, " says that the weights are quantised by ", method.get<std::string>(), bits,
+           "; quantised weights are not read: take the model that they were made from");
+    }
+}
+
 Qwen2VlConfig parse_model(const json& root) {
   constexpr int64_t most_layers = 1000, most_heads = 1 << 12, most_width = 1 << 20, most_tokens = 1 << 24;
   Qwen2VlConfig c;
   check_family(root);
+  check_precision(root);
   const json& text = root.contains("text_config") ? root.at("text_config") : root;
   const json& vision = root.at("vision_config");
   const auto token = [&](const char* key) {
@@ -72,16 +87,22 @@ Qwen2VlConfig parse_model(const json& root) {
     fail(Exit::data, "hidden_act is ", text["hidden_act"], ", expected silu");
   if (text.value("use_sliding_window", false))
     fail(Exit::data, "use_sliding_window is true, which this program does not know");
-  const json& rope = text.contains("rope_scaling") ? text.at("rope_scaling") : text.at("rope_parameters");
-  d.rope_theta = positive(text.contains("rope_theta") ? text : rope, "rope_theta");
-  for (const json& section : rope.at("mrope_section").get_ref<const json::array_t&>()) {
+  // Since transformers 5 rope_parameters; what they leave out is as there, and as in the published models.
+  const json none = json::object();
+  const char* const rope_name = text.contains("rope_scaling") ? "rope_scaling" : "rope_parameters";
+  const json& rope = text.contains(rope_name) ? text.at(rope_name) : none;
+  const json& theta = rope.contains("rope_theta") ? rope : text;
+  d.rope_theta = theta.contains("rope_theta") ? positive(theta, "rope_theta") : 1e6;
+  const json sections = rope.value("mrope_section", json{16u, 24u, 24u});
+  for (const json& section : sections.get_ref<const json::array_t&>()) {
     if (!section.is_number_unsigned() || section > most_width || c.mrope_section.size() == 3)
-      fail(Exit::data, "mrope_section is ", rope["mrope_section"], ", expected three whole numbers");
+      fail(Exit::data, "mrope_section is ", sections, ", expected three whole numbers");
     c.mrope_section.push_back(section);
   }
   const std::string rope_type = rope.value("rope_type", rope.value("type", "mrope"));
   if (rope_type != "mrope" && rope_type != "default")
     fail(Exit::data, "the rotary embedding is of type ", json(rope_type), ", expected mrope or default");
+  c.tied = root.value("tie_word_embeddings", text.value("tie_word_embeddings", false));
   c.image_token_id = token("image_token_id");
   c.vision_start_token_id = token("vision_start_token_id");
   c.initializer_range = text.contains("initializer_range") ? positive(text, "initializer_range") : 0.02;

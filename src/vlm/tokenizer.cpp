@@ -35,8 +35,9 @@ Tokenizer Tokenizer::load(const std::filesystem::path& model_dir) { return Token
 
 Tokenizer::Tokenizer(BpeVocabulary vocabulary)
     : vocabulary_(std::move(vocabulary)), index_(vocabulary_.tokens), merges_(vocabulary_.merges.size()) {
-  std::ranges::stable_sort(vocabulary_.added, std::greater{}, [](const auto& token) { return token.text.size(); });
-  for (const auto& token : vocabulary_.added) begins_added_[uint8_t(token.text[0])] = true;
+  for (const auto& [text, id, normalized] : vocabulary_.added)
+    if (!normalized) plain_.add({text, id});
+    else normalized_.add({vocabulary_.nfc ? normalize_nfc(text) : text, id});
   for (int32_t rank = 0; const auto& [left, right, merged] : vocabulary_.merges)
     merges_.insert(pair_key(left, right), rank++, [&, l = left, r = right](int32_t other) {
       return vocabulary_.merges[size_t(other)].left == l && vocabulary_.merges[size_t(other)].right == r;
@@ -69,32 +70,44 @@ int32_t Tokenizer::find_merge(int32_t left, int32_t right) const {
   });
 }
 
-const BpeVocabulary::AddedToken* Tokenizer::added_token_at(std::string_view text) const {
-  if (!begins_added_[uint8_t(text[0])]) return nullptr;
-  for (const auto& token : vocabulary_.added)
+void Tokenizer::AddedTokens::add(const BpeVocabulary::AddedToken& token) {
+  const auto shorter = [&](const auto& other) { return other.text.size() < token.text.size(); };
+  tokens.insert(std::ranges::find_if(tokens, shorter), token);
+  begins[uint8_t(token.text[0])] = true;
+}
+
+const BpeVocabulary::AddedToken* Tokenizer::AddedTokens::at(std::string_view text) const {
+  if (!begins[uint8_t(text[0])]) return nullptr;
+  for (const auto& token : tokens)
     if (text.starts_with(token.text)) return &token;
   return nullptr;
+}
+
+template <class Piece>
+void Tokenizer::AddedTokens::split(std::string_view text, std::vector<int32_t>& ids, Piece&& piece) const {
+  size_t begin = 0;
+  for (size_t i = 0; i < text.size();) {
+    const BpeVocabulary::AddedToken* token = at(text.substr(i));
+    if (!token) {
+      ++i;
+      continue;
+    }
+    piece(text.substr(begin, i - begin));
+    ids.push_back(token->id);
+    begin = i += token->text.size();
+  }
+  piece(text.substr(begin));
 }
 
 std::vector<int32_t> Tokenizer::encode(std::string_view text) const {
   std::vector<int32_t> ids;
   Workspace workspace;
-  const auto append_piece = [&](std::string_view piece) {  // without added tokens
+  plain_.split(text, ids, [&](std::string_view piece) {
     const std::string normal = vocabulary_.nfc ? normalize_nfc(piece) : std::string(piece);
-    for (const std::string_view word : split_words(normal)) encode_word(word, workspace, ids);
-  };
-  size_t begin = 0;
-  for (size_t i = 0; i < text.size();) {
-    const BpeVocabulary::AddedToken* token = added_token_at(text.substr(i));
-    if (!token) {
-      ++i;
-      continue;
-    }
-    append_piece(text.substr(begin, i - begin));
-    ids.push_back(token->id);
-    begin = i += token->text.size();
-  }
-  append_piece(text.substr(begin));
+    normalized_.split(normal, ids, [&](std::string_view rest) {
+      for (const std::string_view word : split_words(rest)) encode_word(word, workspace, ids);
+    });
+  });
   return ids;
 }
 

@@ -1,5 +1,6 @@
 // Byte-level byte-pair encoding as in Qwen2, from the tokenizer files of a Hugging Face folder.
-//   text -> pieces between added tokens -> NFC -> words (pretokenizer.h) -> bytes -> merges by rank
+//   text -> pieces between added tokens -> NFC -> pieces between added tokens that are "normalized" -> words
+//        (pretokenizer.h) -> bytes -> merges by rank
 // Sennrich et al. 2016; bytes as in GPT-2 (Radford et al. 2019).
 #pragma once
 #include <array>
@@ -31,14 +32,23 @@ class Tokenizer {
  private:
   struct Workspace;                                       // of merging, kept from word to word
   int32_t find_merge(int32_t left, int32_t right) const;  // its rank, or HashIndex::none
-  const BpeVocabulary::AddedToken* added_token_at(std::string_view text) const;
   void encode_word(std::string_view word, Workspace& workspace, std::vector<int32_t>& ids) const;
 
-  BpeVocabulary vocabulary_;                 // with the longest added token first
-  TokenIndex index_;                         // of its tokens
-  HashIndex merges_;                         // pair of ids -> rank
-  std::array<int32_t, 256> byte_ids_;        // byte -> id of its token
-  std::array<bool, 256> begins_added_ = {};  // whether an added token begins with this byte
+  // Added tokens that are looked for at the same time.
+  struct AddedTokens {
+    std::vector<BpeVocabulary::AddedToken> tokens;  // the longest first
+    std::array<bool, 256> begins = {};              // whether one of them begins with this byte
+    void add(const BpeVocabulary::AddedToken& token);
+    const BpeVocabulary::AddedToken* at(std::string_view text) const;
+    template <class Piece>  // piece(text between two of them), and their ids go to `ids`
+    void split(std::string_view text, std::vector<int32_t>& ids, Piece&& piece) const;
+  };
+
+  BpeVocabulary vocabulary_;
+  TokenIndex index_;                   // of its tokens
+  HashIndex merges_;                   // pair of ids -> rank
+  std::array<int32_t, 256> byte_ids_;  // byte -> id of its token
+  AddedTokens plain_, normalized_;     // as spelled in the text, and after it was brought to Form C
 };
 
 }  // namespace vlm2vec

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""What this program writes, PEFT and transformers load, and give the same embeddings.
+"""What this program writes, PEFT and transformers load, and give the same embeddings; and the other way round.
 
     tests/interop/adapters.py PROGRAM MODEL DATA WORK
 
 trains LoRA and DoRA adapters on MODEL (a Qwen2-VL checkpoint; training rows DATA/train.jsonl beside its pictures), merges
 them, and embeds a few prompts, with and without a picture, by both programs. Prints the largest difference of an element
-for each; fails above 5e-6. Needs torch, transformers, peft and pillow; without them it says so and does nothing.
+for each; fails above 5e-6. Needs torch, transformers (4.52 to 5.x), peft and pillow; without them it says so and does
+nothing.
 """
 import json
 import pathlib
@@ -17,7 +18,7 @@ try:
     import peft
     import torch
     from PIL import Image
-    from transformers import AutoTokenizer, Qwen2VLForConditionalGeneration, Qwen2VLImageProcessor
+    from reference import IMAGE, Reference
 except ImportError as error:
     print(f"not run: {error}")
     sys.exit(0)
@@ -25,7 +26,6 @@ except ImportError as error:
 program, model_dir, data, work = (pathlib.Path(argument).resolve() for argument in sys.argv[1:5])
 work.mkdir(parents=True, exist_ok=True)
 LIMIT = 5e-6
-IMAGE = "<|image_pad|>"
 
 
 def run(*arguments):
@@ -46,25 +46,15 @@ def ours(model, adapter=None):
     return numpy.load(output)
 
 
-def theirs(model, folder):
-    tokenizer, processor = AutoTokenizer.from_pretrained(folder), Qwen2VLImageProcessor.from_pretrained(folder)
-    embeddings = []
-    for row in rows():
-        text, extra = row["text"], {}
-        if "image" in row:
-            pixels = processor(Image.open(row["image"]).convert("RGB"), return_tensors="pt")
-            extra = {key: pixels[key] for key in ("pixel_values", "image_grid_thw")}
-            text = text.replace(IMAGE, IMAGE * (int(pixels["image_grid_thw"].prod()) // processor.merge_size**2))
-        ids = tokenizer(text, return_tensors="pt")
-        with torch.no_grad():
-            out = model(**ids, **extra, output_hidden_states=True)
-        embeddings.append(torch.nn.functional.normalize(out.hidden_states[-1][0, -1], dim=0).numpy())
-    return numpy.stack(embeddings)
+def theirs(reference):
+    pictures = lambda row: [Image.open(row["image"])] if "image" in row else []
+    return numpy.stack([reference.embed(row["text"], pictures(row), "1d") for row in rows()])
 
 
-def base(folder):
-    return Qwen2VLForConditionalGeneration.from_pretrained(folder, torch_dtype=torch.float32,
-                                                           attn_implementation="eager").eval()
+def with_adapter(adapter):
+    reference = Reference(model_dir)
+    reference.model = peft.PeftModel.from_pretrained(reference.model, adapter).eval()
+    return reference
 
 
 failed = False
@@ -78,7 +68,7 @@ def compare(name, a, b):
 
 
 plain = ours(model_dir)
-compare("base", plain, theirs(base(model_dir), model_dir))
+compare("base", plain, theirs(Reference(model_dir)))
 for kind, dora in ("LoRA", "False"), ("DoRA", "True"):
     adapter, merged = work / kind, work / f"{kind}-merged"
     run("train", "--model_name", model_dir, "--train_file", data / "train.jsonl", "--output_dir", adapter, "--lora",
@@ -87,13 +77,13 @@ for kind, dora in ("LoRA", "False"), ("DoRA", "True"):
     run("merge", "--model_name", model_dir, "--adapter", adapter, "--output_dir", merged)
     mine = ours(model_dir, adapter)
     print(f"{kind} moves the embeddings by {numpy.abs(mine - plain).max():.1e}")
-    with_adapter = peft.PeftModel.from_pretrained(base(model_dir), adapter).eval()
-    compare(f"{kind} adapter in PEFT", mine, theirs(with_adapter, model_dir))
-    compare(f"{kind} merged folder in transformers", ours(merged), theirs(base(merged), merged))
+    adapted = with_adapter(adapter)
+    compare(f"{kind} adapter in PEFT", mine, theirs(adapted))
+    compare(f"{kind} merged folder in transformers", ours(merged), theirs(Reference(merged)))
     saved = work / f"{kind}-saved-by-peft"
-    with_adapter.save_pretrained(saved)
+    adapted.model.save_pretrained(saved)
     compare(f"{kind} saved again by PEFT, read here", ours(model_dir, saved), mine)
-    torch.save(peft.get_peft_model_state_dict(with_adapter), saved / "adapter_model.bin")
+    torch.save(peft.get_peft_model_state_dict(adapted.model), saved / "adapter_model.bin")
     (saved / "adapter_model.safetensors").unlink()
     compare(f"{kind} saved by torch.save, read here", ours(model_dir, saved), mine)
 
@@ -105,14 +95,17 @@ for name, config in {
                                     rank_pattern={"layers.0.self_attn.q_proj": 2, "mlp.*": 6},
                                     alpha_pattern={"down_proj": 20}),
     "DoRA on all linear layers": dict(r=2, lora_alpha=4, target_modules="all-linear", use_dora=True),
+    "all linear layers but some": dict(r=2, lora_alpha=4, target_modules="all-linear", exclude_modules=["fc1", "qkv"]),
+    "the second layer only": dict(r=2, lora_alpha=4, target_modules=["q_proj", "v_proj"], layers_to_transform=[1]),
     "rsDoRA with ranks, regular expression": dict(r=3, lora_alpha=5, target_modules=ALL, use_dora=True, use_rslora=True,
                                                   rank_pattern={r"layers\.1\..*": 5}),
 }.items():
     torch.manual_seed(1)
-    made = peft.get_peft_model(base(model_dir), peft.LoraConfig(**config, lora_dropout=0.1)).eval()
-    for parameter_name, parameter in made.named_parameters():
+    made = Reference(model_dir)
+    made.model = peft.get_peft_model(made.model, peft.LoraConfig(**config, lora_dropout=0.1)).eval()
+    for parameter_name, parameter in made.model.named_parameters():
         if "lora_A" in parameter_name or "lora_B" in parameter_name:
             torch.nn.init.normal_(parameter, std=0.05)
-    made.save_pretrained(work / "made")
-    compare(f"{name}, made by PEFT", ours(model_dir, work / "made"), theirs(made, model_dir))
+    made.model.save_pretrained(work / "made")
+    compare(f"{name}, made by PEFT", ours(model_dir, work / "made"), theirs(made))
 sys.exit(1 if failed else 0)

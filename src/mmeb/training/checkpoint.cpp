@@ -45,6 +45,7 @@ bool may_differ(const std::string& name) {
                                               "save_strategy",
                                               "overwrite_output_dir",
                                               "logging_dir",
+                                              "adapter_names",
                                               "run_name",
                                               "gc_q_chunk_size",
                                               "gc_p_chunk_size",
@@ -139,7 +140,8 @@ bool has_weights(const fs::path& folder) {
 
 void save_model(const TrainedModel& model, const fs::path& folder) {
   if (model.lora) {
-    save_adapter(*model.lora, folder, model.base_model);
+    save_adapter(*model.lora, folder, model.base_model, model.adapter_names);
+    model.encoder->write_adapter_files(folder);
     return;
   }
   model.encoder->write_configuration(folder);
@@ -219,9 +221,11 @@ void require_same_run(const FoundCheckpoint& checkpoint, const RunIdentity& run)
                     anew = "start anew: --resume_from none --overwrite_output_dir True, or another --output_dir";
   const State state = read_state(file);
   const Json now = to_json(run.options);
+  const nlohmann::json defaults = to_json(TrainOptions());
   const auto require_same = [&](const std::string& name, const Json& value) {
     const auto found = state.options.find(name);
-    const nlohmann::json then = found == state.options.end() ? nlohmann::json() : found->second;
+    const nlohmann::json then =
+        found == state.options.end() ? defaults.at(name) : found->second;  // newer than the file
     if (!may_differ(name) && nlohmann::json(value) != then && !(name == "adapter" && same_place(value, then)) &&
         !(name == "bad_rows" && value == "skip"))  // until now no row was bad
       fail(Exit::data, file, ": was written with --", name, " ", then.dump(), ", now it is ", value.dump(),

@@ -18,12 +18,14 @@ struct TrainedModel {
   std::unique_ptr<Encoder> encoder;
   std::optional<AttachedLora> lora;
   std::string base_model;
+  Spelling adapter_names = Spelling::hub;
   bool bf16_storage = false;  // of trained weights: the whole model is trained with --precision bf16
   bool has_dropout() const { return lora && lora->config.dropout > 0; }
 };
 
-// Weights, configuration and tokenizer, or the PEFT folder, into an existing folder. Weights are saved in f32, or after
-// training in bf16 (bf16_storage) in bf16 where that loses nothing: all that were trained, and frozen ones if they fit.
+// Weights, configuration and tokenizer, or the PEFT folder and the processor, into an existing folder. Weights are
+// saved in f32, or after training in bf16 (bf16_storage) in bf16 where that loses nothing: all that were trained, and
+// frozen ones if they fit.
 void save_model(const TrainedModel& model, const std::filesystem::path& folder);
 
 // Whose run it is: what a run that goes on must have again.

@@ -5,9 +5,17 @@
 #include "mmeb/model.h"
 #include "nn/state.h"
 #include "tensor/nearest.h"
+#include "vlm/processor.h"
 
 namespace vlm2vec {
 namespace {
+
+LoraConfig lora_config(const TrainOptions& o) {
+  LoraConfig config{int(o.lora_r), o.lora_alpha, o.lora_dropout, o.lora_target_modules, o.use_dora};
+  if (config.target_modules.size() == 1 && is_all_linear(config.target_modules[0]))
+    config.target_modules.clear(), config.target_pattern = kAllLinear;
+  return config;
+}
 
 constexpr const char* kImageEncoder = "visual";  // the module of Qwen2-VL
 
@@ -30,27 +38,40 @@ std::vector<std::string> beginnings(const std::vector<Parameter*>& parameters) {
 TrainedModel load_trained_model(TrainOptions& o, const std::optional<FoundCheckpoint>& checkpoint,
                                 const EncoderOptions& encoder_options, std::vector<std::string>& notes) {
   const bool adapters = o.lora || !o.adapter.empty();
-  TrainedModel model{
-      load_encoder(checkpoint && !adapters ? checkpoint->folder : std::filesystem::path(o.model_name), encoder_options),
-      {},
-      o.model_name,
-      o.precision == "bf16" && !adapters};
+  const std::filesystem::path adapter = !adapters    ? ""
+                                        : checkpoint ? checkpoint->folder
+                                                     : std::filesystem::path(o.adapter);
+  const ModelFolder folder =
+      look_at_model_folder(checkpoint && !adapters ? checkpoint->folder : std::filesystem::path(o.model_name), adapter);
+  if (folder.own_adapter && o.adapter.empty())
+    fail(Exit::data, o.model_name, ": has an adapter beside its weights; go on from it with --adapter ", o.model_name,
+         ", or merge the two first and train that: vlm2vec merge --model_name ", o.model_name, " --adapter ",
+         o.model_name, " --output_dir MERGED");
+  if (!checkpoint) folder.require_one_adapter();
+  EncoderOptions options = encoder_options;  // with the positions that the trained model will say
+  if (options.image_positions.empty())
+    options.image_positions = ProcessorConfig::read(folder.processor).image_positions;
+  if (options.image_positions.empty()) options.image_positions = "1d";
+  TrainedModel model{load_encoder(folder, options),
+                     {},
+                     o.model_name,
+                     spelling_of(o.adapter_names),
+                     o.precision == "bf16" && !adapters};
   Encoder& encoder = *model.encoder;
   encoder.set_gradient_checkpointing(o.gradient_checkpointing);
   notes = encoder.notes;
   if (!adapters) return model;
-  const std::filesystem::path folder = checkpoint ? checkpoint->folder : std::filesystem::path(o.adapter);
-  if (!folder.empty()) {
-    model.lora = load_adapter(encoder, folder, adapter_options(o), &encoder.dropout, notes);
+  if (!adapter.empty()) {
+    model.lora = load_adapter(encoder, adapter, adapter_options(o), &encoder.dropout, notes);
     const LoraConfig& own = model.lora->config;  // the folder's configuration holds
     o.lora_r = own.rank, o.lora_alpha = own.alpha, o.lora_dropout = own.dropout,
     o.lora_target_modules = own.target_pattern.empty() ? own.target_modules : std::vector{own.target_pattern},
     o.use_dora = own.use_dora;
   } else {
-    model.lora = attach_lora(encoder, {int(o.lora_r), o.lora_alpha, o.lora_dropout, o.lora_target_modules, o.use_dora},
-                             &encoder.dropout);
+    model.lora = attach_lora(encoder, lora_config(o), &encoder.dropout);
     model.lora->initialise(o.seed);
-    if (const std::string note = model.lora->unmatched_note(); !note.empty()) notes.push_back(note);
+    const bool chosen = o.lora_target_modules != TrainOptions().lora_target_modules;  // the default fits many models
+    if (const std::string note = model.lora->unmatched_note(); chosen && !note.empty()) notes.push_back(note);
   }
   return model;
 }
@@ -66,8 +87,8 @@ std::vector<Parameter*> parameters_to_train(const TrainedModel& model, const Tra
     path.pop_back();
     const bool known = std::any_of(all.begin(), all.end(), [&](Parameter* p) { return begins_with(p->path(), path); });
     if (!known)
-      fail(Exit::usage, "train: --freeze ", given,
-           ": no parameter that is trained has a name that begins so; the nearest is ", nearest(path, beginnings(all)));
+      fail(Exit::usage, "train: --freeze ", given, ": no parameter that is trained has a name that begins so",
+           nearest_hint(path, beginnings(all)));
     freeze(path);
   }
   if (o.image_encoder_freeze) freeze(kImageEncoder);

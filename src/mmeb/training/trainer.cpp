@@ -59,7 +59,7 @@ std::unique_ptr<TrainerRun> prepare_run(TrainOptions o, Device device, bool quie
   const std::optional<FoundCheckpoint> checkpoint = find_checkpoint(o);
   RunIdentity identity{o, rows.fingerprint(), "", rows.missing_sets()};
   std::optional<ModelHash> base;
-  const auto hash_base = [&] { base.emplace(o.model_name, "", ""), identity.base_model = hex(base->digest()); };
+  const auto hash_base = [&] { base.emplace(o.model_name, ""), identity.base_model = hex(base->digest()); };
   const bool adapters = o.lora || !o.adapter.empty();
   if (checkpoint && (adapters || fs::is_directory(o.model_name)))  // a whole model's checkpoint needs its base no more
     hash_base();
@@ -97,6 +97,7 @@ std::unique_ptr<TrainerRun> prepare_run(TrainOptions o, Device device, bool quie
   run->bad_rows.emplace(o.output_dir, run->first > 0);
   begin_run(identity, run->first);
   run->lock = std::move(lock);
+  if (run->model.lora) print_warning(*run->model.lora);
   for (const std::string& note : notes) say(note);
   say(run->rows.note());
   const std::string from = run->first ? sentence(", going on after step ", run->first) : "";

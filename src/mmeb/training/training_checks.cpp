@@ -1,8 +1,10 @@
 #include "mmeb/training/training_checks.h"
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 
+#include "mmeb/data/left_out.h"
 #include "mmeb/training/training_rows.h"
 #include "nn/optim.h"
 #include "tensor/error.h"
@@ -26,7 +28,7 @@ void check_options(const TrainOptions& o) {
         "train: --max_steps and --num_train_epochs both say how long to train; give one of them");
   usage(o.batches.empty() || o.num_train_epochs == 0,
         "train: --num_train_epochs means nothing beside --batches, which names the rows of every batch");
-  usage(o.bad_rows == "error" || o.bad_rows == "skip", "train: --bad_rows ", o.bad_rows, ", expected error or skip");
+  skips_bad_rows("train", o.bad_rows);
   usage(o.save_strategy == "steps" || o.save_strategy == "no", "train: --save_strategy ", o.save_strategy,
         ", expected steps or no");
   usage(o.temperature > 0, "train: --temperature ", o.temperature, ", expected a positive number");
@@ -68,9 +70,12 @@ void check_options(const TrainOptions& o) {
   const TrainOptions standard;
   const bool shaped = o.lora_r != standard.lora_r || o.lora_alpha != standard.lora_alpha ||
                       o.lora_dropout != standard.lora_dropout || o.lora_target_modules != standard.lora_target_modules;
-  usage(adapters || !(shaped || o.use_dora != standard.use_dora),
-        "train: --lora_r, --lora_alpha, --lora_dropout, --lora_target_modules and --use_dora mean nothing without "
-        "--lora True");
+  usage(adapters || !(shaped || o.use_dora != standard.use_dora || o.adapter_names != standard.adapter_names),
+        "train: --lora_r, --lora_alpha, --lora_dropout, --lora_target_modules, --use_dora and --adapter_names mean "
+        "nothing without --lora True");
+  usage(o.lora_target_modules.size() == 1 || std::ranges::none_of(o.lora_target_modules, is_all_linear),
+        "train: --lora_target_modules all-linear means all linear layers and stands alone; leave out the other names");
+  spelling_of(o.adapter_names);
   usage(o.adapter.empty() || !shaped,
         "train: --lora_r, --lora_alpha, --lora_dropout and --lora_target_modules are those of the --adapter's folder");
   usage(o.batches.empty() || o.per_device_train_batch_size == standard.per_device_train_batch_size,

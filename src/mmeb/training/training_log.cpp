@@ -41,6 +41,7 @@ void fields(Step& step, Visit&& visit) {
   visit("duplicates", step.duplicates);
   visit("skipped", step.skipped);
   visit("tokens_without_picture", step.tokens_without_picture);
+  visit("cut_texts", step.cut_texts);
   visit("seconds", step.seconds);
   visit("data_seconds", step.data_seconds);
   visit("embed_seconds", step.embed_seconds);
@@ -62,6 +63,7 @@ StepLog read_step(const Json& line) {
   StepLog step;
   const bool empty = line.contains("pairs") && line["pairs"] == 0;
   fields(step, [&]<class T>(const char* name, T& value) {
+    if (!line.contains(name) && std::string(name) == "cut_texts") return;  // of an earlier version's run
     if (std::is_floating_point_v<T> && empty && line.contains(name) && line[name].is_null()) {
       value = std::numeric_limits<T>::quiet_NaN();
       return;

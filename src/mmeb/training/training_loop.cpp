@@ -132,6 +132,7 @@ TrainResult run_steps(TrainerRun& run, const std::function<StepLog(TrainerRun&, 
     ++result.steps;
     result.pairs += line.pairs;
     result.peak_bytes = std::max(result.peak_bytes, line.peak_bytes);
+    result.held_bytes = std::max(result.held_bytes, memory_statistics().peak_held_bytes);
     result.pairs_per_second = double(result.pairs) / progress.seconds();
     progress.update(step, details_of(line, result.pairs_per_second));
     result.interrupted = interrupted() && step < o.max_steps;
@@ -143,10 +144,11 @@ TrainResult run_steps(TrainerRun& run, const std::function<StepLog(TrainerRun&, 
     else continue;
     saved = step, saved_at = Clock::now();
   }
-  progress.note(run.model.encoder->flaw_note());
+  progress.note(run.model.encoder->picture_note());
   progress.note(run.bad_rows->note());
   progress.note(single_pairs_note(run.single_pairs));
-  progress.note(sentence("train: most memory in tensors ", in_bytes(result.peak_bytes), ", predicted ",
+  progress.note(run.cut.note(o.max_len));
+  progress.note(sentence("train: most memory held for tensors ", in_bytes(result.held_bytes), ", predicted ",
                          in_bytes(result.planned_peak_bytes)));
   if (result.interrupted) return result;
   if (run.optimiser.steps() == 0) fail(Exit::data, "train: no step had a row that can be used; ", run.bad_rows->note());

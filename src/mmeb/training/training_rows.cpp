@@ -91,7 +91,11 @@ class Fingerprint {
     for (const unsigned char c : text) hash_ = (hash_ ^ c) * 0x100000001B3u;
     hash_ *= 0x100000001B3u;  // a boundary
   }
-  void add(const Side& side) { add(side.text), add(side.image); }
+  void add(const Side& side) {
+    add(side.text);
+    for (const std::string& image : side.images) add(image);
+    if (side.images.size() != 1) add("");  // none or several
+  }
   uint64_t value() const { return hash_; }
 
  private:
@@ -198,6 +202,12 @@ std::vector<std::vector<RowId>> TrainingRows::upcoming(int64_t rows) const {
     batches.push_back(sampler());
   }
   return batches;
+}
+
+int64_t TrainingRows::bytes() const {
+  int64_t bytes = 0;
+  for (const TrainSet& set : sets_) bytes += set.rows.bytes();
+  return bytes;
 }
 
 int64_t TrainingRows::epochs() const {

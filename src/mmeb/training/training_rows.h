@@ -28,6 +28,7 @@ class TrainingRows {
   std::string name_of(RowId id) const;  // "row 12 of Scene_t2i"
   const Pictures& pictures(RowId id) const { return sets_[size_t(id.set)].pictures; }
   int64_t count() const { return row_count_; }
+  int64_t bytes() const;        // of their texts, in memory
   std::string summary() const;  // "27500 rows of 11 sets, shuffled, 2000 steps of 128 pairs"
   std::string note() const;     // lines for the user, perhaps none: missing sets, batches of one pair or of equal rows
   // Of all texts and picture paths as the rows have them, in order, of the sets' weights and of --batches: the same

@@ -28,6 +28,7 @@ struct TrainerRun {
   std::unique_ptr<FolderLock> lock;
   std::optional<TrainingLog> log;
   std::optional<BadRows> bad_rows;
+  CutTexts cut = {};         // of all steps
   int64_t unusable = 0;      // rows that --bad_rows skip has left out since the last pair
   int64_t single_pairs = 0;  // batches of which it has left one pair: no wrong answer, no gradient
 };

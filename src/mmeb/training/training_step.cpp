@@ -55,6 +55,8 @@ StepLog train_step(TrainerRun& run, int64_t step) {
     log.duplicates += batch.duplicates;
     log.pairs += int64_t(batch.queries.size());
     log.tokens_without_picture += batch.tokens_without_picture;
+    log.cut_texts += result.cut.cut;
+    run.cut.add(result.cut);
   }
   run.unusable = batches > 0 ? 0 : run.unusable + log.skipped;
   if (run.unusable >= run.rows.count())

@@ -3,6 +3,7 @@
 //   zip  libzip; stored, deflated and what else the library inflates; zip64. Of equal names the last one in the
 //        directory counts, as with `unzip -o`.
 //   tar  plain: ustar, pax (path, size, linkpath), GNU long names, hard links. Only its headers are touched.
+// So do names of binary values in Parquet files (parquet/parquet.h).
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -43,8 +44,8 @@ class ArchiveFile {
   bool contains(const std::string& member) const { return index_.contains(member); }
   size_t members() const { return index_.size(); }
   const std::string& top() const { return top_; }  // the one folder in which all members lie; empty: there is none
-  // From any thread. Errors (Exit::data): no such member, encrypted, a compression that libzip lacks, damaged, or a
-  // claim of more than `most` bytes, which is refused before memory is taken.
+  // From any thread. Errors (Exit::data): no such member, encrypted, a compression that libzip lacks, damaged, a
+  // git-lfs pointer, or a claim of more than `most` bytes, which is refused before memory is taken.
   FileBytes read(const std::string& member, uint64_t most) const;
 
  private:
@@ -52,6 +53,7 @@ class ArchiveFile {
     void operator()(zip* archive) const;
   };
   void open_zip();
+  FileBytes read_member(const std::string& member, uint64_t most) const;
   FileBytes read_zip(const std::string& member, uint64_t number, uint64_t most) const;
 
   std::string file_, top_;
@@ -62,7 +64,12 @@ class ArchiveFile {
   mutable std::mutex lock_;  // of zip_, which one thread uses at a time
 };
 
+// What to do with an archive of another kind, or one that is compressed as a whole: "is compressed as a whole (xz): unxz
+// it to a .tar file, or unpack it". By its first bytes; empty: it is neither.
+std::string how_to_unpack(const std::filesystem::path& file);
+
 // A file, or a member of an archive that lies on the way.
+// A file, a member of an archive that lies on the way, or a value of a Parquet file.
 bool is_file_or_member(const std::filesystem::path& path);
 // Its bytes; of a member at most `most`. Errors: Exit::data.
 FileBytes read_file_or_member(const std::filesystem::path& path, uint64_t most);

@@ -12,6 +12,8 @@
 #include <nlohmann/json.hpp>
 
 #include "tensor/error.h"
+#include "tensor/io/hub.h"
+#include "tensor/text.h"
 
 namespace vlm2vec {
 namespace fs = std::filesystem;
@@ -145,8 +147,8 @@ void make_folder(const fs::path& folder) {
   std::error_code error;
   fs::create_directories(folder, error);
   if (!fs::is_directory(folder))
-    fail(Exit::resources, folder.string(), ": the folder cannot be made (", error ? error.message() : "it is a file",
-         "); name another one, or one above it that may be written");
+    fail(Exit::resources, folder.string(), ": cannot create the folder (", error ? error.message() : "it is a file",
+         "); choose another one");
 }
 
 void write_folder_atomically(const fs::path& path, const std::function<void(const fs::path&)>& fill) {
@@ -177,7 +179,7 @@ void write_folder_atomically(const fs::path& path, const std::function<void(cons
 
 std::shared_ptr<const MappedFile> MappedFile::open(const fs::path& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) fail(Exit::data, path.string(), ": ", std::strerror(errno));
+  if (fd < 0) fail(Exit::data, one_line(path.string(), 300), ": ", std::strerror(errno));
   struct stat info {};
   fstat(fd, &info);
   if (!S_ISREG(info.st_mode)) {
@@ -189,7 +191,9 @@ std::shared_ptr<const MappedFile> MappedFile::open(const fs::path& path) {
   ::close(fd);
   if (p == MAP_FAILED)
     fail(Exit::resources, path.string(), ": cannot be mapped into memory (", std::strerror(errno), ")");
-  return std::shared_ptr<const MappedFile>(new MappedFile({static_cast<const uint8_t*>(p), size_t(info.st_size)}));
+  const std::shared_ptr<const MappedFile> file(new MappedFile({static_cast<const uint8_t*>(p), size_t(info.st_size)}));
+  refuse_lfs_pointer(file->bytes(), path.string());
+  return file;
 }
 
 MappedFile::~MappedFile() {

@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "tensor/io/files.h"
 #include "tensor/io/pickle.h"
 
 namespace vlm2vec {
@@ -20,6 +21,7 @@ class Archive {
  public:
   explicit Archive(const std::filesystem::path& path)
       : file_(path.string()), left_(std::filesystem::is_regular_file(path) ? std::filesystem::file_size(path) : 0) {
+    MappedFile::open(path);  // for its errors
     int code = 0;
     archive_.reset(zip_open(path.c_str(), ZIP_RDONLY, &code));
     if (archive_) return;

@@ -1,0 +1,69 @@
+// Which layers get an adapter, and with which rank and alpha: the fields of PEFT's LoraConfig, with PEFT's meaning.
+#pragma once
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "nn/pattern.h"
+
+namespace vlm2vec {
+
+// How a file calls the layers: as transformers does since 4.52 (model.language_model.layers.0, model.visual.blocks.0),
+// as VLM2Vec's own model class and transformers up to 4.51 do (model.layers.0, visual.blocks.0; so does this program),
+// or as AutoModel does (language_model.layers.0, visual.blocks.0).
+enum class Spelling { hub, official, automodel };
+inline constexpr Spelling kSpellings[] = {Spelling::hub, Spelling::official, Spelling::automodel};
+
+inline constexpr const char* kAllLinear = "all-linear";
+bool is_all_linear(const std::string& target);  // in capitals, too
+
+std::string spelled(const std::string& path, Spelling spelling);
+Spelling spelling_of(const std::string& option);  // "hub" or "official"; Exit::usage for anything else
+
+// An entry of rank_pattern or alpha_pattern. It holds for a layer if the expression fits the path, or what follows one
+// of its dots (PEFT's get_pattern_key). Exit::data if it is not a regular expression.
+template <class T>
+struct PatternEntry {
+  PatternEntry(std::string key, T number)
+      : expression(std::move(key)), value(number), pattern("(?:.*\\.)?(?:" + expression + ")") {}
+  bool fits(const std::string& path, Spelling by) const { return pattern.matches_all(spelled(path, by)); }
+  std::string expression;
+  T value;
+  Pattern pattern;
+  Spelling spelling = Spelling::official;
+};
+
+struct LoraConfig {
+  int rank = 8;
+  double alpha = 64, dropout = 0;
+  std::vector<std::string> target_modules;  // a layer is meant if its path is the name or ends with "." + name
+  bool use_dora = false, use_rslora = false;
+  // In place of the list, if not empty: a regular expression for the whole path, or kAllLinear.
+  std::string target_pattern;
+  std::vector<std::string> exclude_modules;  // layers that are not meant after all, likewise
+  std::string exclude_pattern;
+  // Of those that the list names by their end: only layers of these numbers; none: all. The number follows one of
+  // layers_pattern, regular expressions; none: the first number behind two names.
+  std::vector<int> layers_to_transform;
+  std::vector<std::string> layers_pattern;
+  // Other ranks and alphas for some layers: the first entry that fits.
+  std::vector<PatternEntry<int>> rank_pattern;
+  std::vector<PatternEntry<double>> alpha_pattern;
+  // Of regular expressions above; names are known in every spelling.
+  Spelling spelling = Spelling::official;
+
+  bool targets(const std::string& path) const;
+  int rank_of(const std::string& path) const;
+  double alpha_of(const std::string& path) const;
+  double scale_of(const std::string& path) const;
+
+  // Gives each entry of the patterns the spelling in which it fits one of these layers, `spelling` before the others.
+  // Returns the entries that fit none, for the user: rank_pattern "layers.9.q_proj".
+  std::vector<std::string> settle_patterns(const std::vector<std::string>& paths);
+  // What PEFT reads as the same adapters on the `adapted` of all linear layers when they are spelled so: as it is, or
+  // with every layer named.
+  LoraConfig written_for(const std::vector<std::string>& adapted, const std::vector<std::string>& all,
+                         Spelling spelling) const;
+};
+
+}  // namespace vlm2vec

@@ -1,0 +1,106 @@
+#include "tensor/io/hub.h"
+
+#include <algorithm>
+#include <fstream>
+#include <string_view>
+#include <vector>
+
+#include "tensor/error.h"
+
+namespace vlm2vec {
+namespace {
+
+namespace fs = std::filesystem;
+
+// "owner/name" of a hub's name or address; empty for what looks like a path.
+std::string repository_of(std::string name) {
+  for (const char* front : {"https://huggingface.co/datasets/", "https://huggingface.co/", "hf://datasets/", "hf://"})
+    if (name.starts_with(front)) name.erase(0, std::string_view(front).size());
+  const size_t slash = name.find('/');
+  const auto fits = [](char c) { return std::isalnum(uint8_t(c)) || c == '-' || c == '_' || c == '.'; };
+  if (slash == name.npos || slash == 0 || slash + 1 == name.size() || name[0] == '.' || name[slash + 1] == '.')
+    return "";
+  if (std::count(name.begin(), name.end(), '/') != 1) return "";
+  if (!std::ranges::all_of(name, [&](char c) { return c == '/' || fits(c); })) return "";
+  return fs::exists(name.substr(0, slash)) ? "" : name;  // a folder here: the rest of a path is wrong
+}
+
+std::vector<fs::path> folders_in(const fs::path& folder) {
+  std::vector<fs::path> all;
+  std::error_code unreadable;
+  for (const auto& entry : fs::directory_iterator(folder, unreadable))
+    if (entry.is_directory()) all.push_back(entry.path());
+  std::ranges::sort(all);
+  return all;
+}
+
+// The snapshot that a folder of the hub's cache means: refs/main says which; else the first. Empty: it is no such
+// folder.
+fs::path snapshot_in(const fs::path& folder) {
+  const bool is_list = folder.filename() == "snapshots" && fs::exists(folder.parent_path() / "blobs");
+  const fs::path repository = is_list ? folder.parent_path() : folder;
+  const bool is_cache = fs::exists(repository / "blobs") || fs::exists(repository / "refs");
+  if (!is_cache || !fs::is_directory(repository / "snapshots")) {
+    for (const fs::path& below : folders_in(folder))
+      if (below.filename().string().starts_with("models--") || below.filename().string().starts_with("datasets--"))
+        if (const fs::path snapshot = snapshot_in(below); !snapshot.empty()) return snapshot;
+    return {};
+  }
+  std::string commit;
+  std::getline(std::ifstream(repository / "refs" / "main"), commit);
+  const std::vector<fs::path> all = folders_in(repository / "snapshots");
+  const auto main = std::ranges::find(all, commit, [](const fs::path& p) { return p.filename().string(); });
+  return main != all.end() ? *main : all.empty() ? fs::path() : all[0];
+}
+
+// The first file that a downloader has not finished; in a snapshot of the cache these lie beside the blobs.
+fs::path unfinished_in(const fs::path& folder) {
+  for (const fs::path& place : {folder, folder / ".cache/huggingface/download", folder / "../../blobs"}) {
+    if (place.filename() == "blobs" && fs::absolute(folder / "").parent_path().parent_path().filename() != "snapshots")
+      continue;
+    std::error_code unreadable;
+    for (const auto& entry : fs::directory_iterator(place, unreadable))
+      if (const std::string kind = entry.path().extension();
+          kind == ".incomplete" || kind == ".part" || kind == ".aria2")
+        return entry.path();
+  }
+  return {};
+}
+
+}  // namespace
+
+void require_folder(const fs::path& path, const std::string& expected, HubKind kind) {
+  std::error_code error;
+  if (fs::is_directory(path, error)) {
+    if (const fs::path snapshot = snapshot_in(fs::absolute(path / "").parent_path()); !snapshot.empty())
+      fail(Exit::data, path.string(), ": is the hub's cache, not ", expected,
+           "; name the snapshot in it: ", snapshot.string());
+    return;
+  }
+  if (fs::exists(path, error))
+    fail(Exit::data, path.string(), ": is a file; expected a folder with ", expected, ", such as ",
+         fs::absolute(path).parent_path().string());
+  const std::string repository = repository_of(path.string());
+  if (repository.empty()) fail(Exit::data, path.string(), ": no such folder; expected ", expected);
+  const std::string folder = repository.substr(repository.find('/') + 1);
+  fail(Exit::data, path.string(), ": no such folder, and nothing is ever downloaded; if it is a name of the hub, ",
+       "huggingface-cli download ", repository, kind == HubKind::dataset ? " --repo-type dataset" : "", " --local-dir ",
+       folder, " (today: hf download …) gets it; then name ", folder);
+}
+
+std::string download_hint(const fs::path& folder, const std::string& missing) {
+  if (!missing.empty() && fs::is_symlink(folder / missing))
+    return "; " + missing + " is a link to a file that is not there: the download has not finished";
+  const fs::path unfinished = unfinished_in(folder);
+  return unfinished.empty() ? "" : "; " + unfinished.filename().string() + " is there: the download has not finished";
+}
+
+void refuse_lfs_pointer(std::span<const uint8_t> bytes, const std::string& name) {
+  constexpr size_t longest = 1024;  // of a pointer, by git-lfs' specification
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), std::min(bytes.size(), longest + 1));
+  if (text.size() <= longest && text.starts_with("version https://git-lfs.github.com/spec/"))
+    fail(Exit::data, name,
+         ": is a git-lfs pointer, not the file itself; in its repository, git lfs pull gets the file");
+}
+
+}  // namespace vlm2vec

@@ -1,0 +1,24 @@
+// What the Hugging Face hub leaves on a disk, or does not: names that were never downloaded, its cache, downloads that
+// stopped halfway, and git-lfs pointers in place of files. All of it becomes a sentence that says what to do.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+
+namespace vlm2vec {
+
+enum class HubKind { model, dataset };
+
+// Exit::data unless `path` is a folder that may hold what is `expected` ("a Hugging Face checkpoint"). A name of the
+// hub is told from a path by its one slash; of the hub's cache the snapshot to name is said.
+void require_folder(const std::filesystem::path& path, const std::string& expected, HubKind kind = HubKind::model);
+
+// Behind "X is missing": "; Y.incomplete is there, so the download has not finished", or that X is a link to nothing.
+// Empty if nothing speaks for an unfinished download.
+std::string download_hint(const std::filesystem::path& folder, const std::string& missing);
+
+// Exit::data if these bytes are the three lines that git keeps in place of a large file.
+void refuse_lfs_pointer(std::span<const uint8_t> bytes, const std::string& name);
+
+}  // namespace vlm2vec

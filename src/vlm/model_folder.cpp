@@ -1,0 +1,216 @@
+#include "vlm/model_folder.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "tensor/error.h"
+#include "tensor/io/files.h"
+#include "tensor/io/hub.h"
+#include "vlm/processor.h"
+#include "vlm/sentence_transformers.h"
+
+namespace vlm2vec {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+const std::set<std::string> kProcessorFiles = {"preprocessor_config.json", "processor_config.json",
+                                               "video_preprocessor_config.json"};
+const std::set<std::string> kTokenizerFiles = {
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
+    "merges.txt"};
+const std::set<std::string> kTemplateFiles = {"chat_template.json", "chat_template.jinja"};
+const std::set<std::string> kModelFiles = {"config.json", "generation_config.json"};
+
+std::string joined(const std::vector<std::string>& names) {
+  std::string text;
+  for (size_t i = 0; i < names.size() && i < 4; ++i) text += (i ? ", " : "") + names[i];
+  return names.size() > 4 ? text + sentence(" and ", names.size() - 4, " more") : text;
+}
+
+bool has_adapter_tensors(const fs::path& folder) {
+  return fs::exists(folder / "adapter_model.safetensors") || fs::exists(folder / "adapter_model.bin");
+}
+
+// Weights as this program does not read them, and as they lie beside those that it does.
+bool is_other_weights(const std::string& name) {
+  const std::string kind = fs::path(name).extension();
+  if (kind == ".safetensors") return name != "adapter_model.safetensors" && name != "optimizer.safetensors";
+  if (kind == ".bin") return name.starts_with("pytorch_model");
+  if (kind == ".pth") return name.starts_with("consolidated");
+  return kind == ".gguf" || kind == ".h5" || kind == ".msgpack";
+}
+
+// The files of the index, which must all be there.
+std::set<std::string> shards_of(const fs::path& folder) {
+  const fs::path index = folder / kWeightsIndex;
+  const json content = read_json(index);
+  if (!content.is_object() || !content.contains("weight_map") || !content["weight_map"].is_object())
+    fail(Exit::data, index.string(), ": has no weight_map; expected {tensor: file}");
+  std::set<std::string> files;
+  for (const auto& [tensor, file] : content["weight_map"].items())
+    if (file.is_string()) files.insert(file.get<std::string>());
+  std::vector<std::string> missing;
+  for (const std::string& file : files)
+    if (!fs::exists(folder / file)) missing.push_back(file);
+  if (!missing.empty())
+    fail(Exit::data, index.string(), ": ", joined(missing), missing.size() == 1 ? " is" : " are", " not there, of ",
+         files.size(), " files that it names", download_hint(folder, missing[0]), "; download what is missing");
+  return files;
+}
+
+[[noreturn]] void refuse_without_weights(const fs::path& folder, const std::vector<std::string>& others) {
+  const auto is_shard = [](const std::string& name) { return name.starts_with("model-0"); };
+  const auto shard = std::ranges::find_if(others, is_shard);
+  const bool pickled = std::ranges::any_of(others, [](auto& name) { return name.starts_with("pytorch_model"); });
+  if (shard != others.end())
+    fail(Exit::data, folder.string(), ": has ", *shard, " but no ", kWeightsIndex, ", which says what lies where",
+         download_hint(folder, ""), "; download it, too");
+  if (others.empty())
+    fail(Exit::data, folder.string(), ": has neither ", kWeightsFile, " nor ", kWeightsIndex,
+         download_hint(folder, fs::is_symlink(folder / kWeightsFile) ? kWeightsFile : ""));
+  fail(Exit::data, folder.string(), ": has no ", kWeightsFile, ", only ", joined(others), ", which is not read; ",
+       pickled ? "in Python, Qwen2VLForConditionalGeneration.from_pretrained(\"" + folder.string() +
+                     "\").save_pretrained(NEW) writes safetensors"
+               : "download the model in the layout of Hugging Face's transformers");
+}
+
+void find_weights(ModelFolder& model, const std::vector<std::string>& others) {
+  const bool single = fs::exists(model.path / kWeightsFile);
+  std::set<std::string> used = {kWeightsFile};
+  if (!single) {
+    if (!fs::exists(model.path / kWeightsIndex)) refuse_without_weights(model.path, others);
+    used = shards_of(model.path), model.sharded = true;
+  }
+  std::vector<std::string> unused;
+  for (const std::string& name : used) model.weights.push_back(model.path / name);
+  for (const std::string& name : others)
+    if (!used.contains(name)) unused.push_back(name);
+  if (single && fs::exists(model.path / kWeightsIndex)) unused.push_back(kWeightsIndex);
+  if (!unused.empty())
+    model.notes.push_back(model.path.string() + ": " + joined(unused) + (unused.size() == 1 ? " is" : " are") +
+                          " not used; the weights are " +
+                          (single ? kWeightsFile : "the files of " + std::string(kWeightsIndex)));
+}
+
+[[noreturn]] void refuse_adapter(const fs::path& folder) {
+  const json config = read_json(folder / "adapter_config.json");
+  const json base = config.is_object() ? config.value("base_model_name_or_path", json()) : json();
+  fail(Exit::data, folder.string(), ": is an adapter; name it with --adapter and its base model",
+       base.is_string() && base != "" ? " (" + base.get<std::string>() + ")" : "", " with --model_name");
+}
+
+[[noreturn]] void refuse_without_config(const fs::path& folder) {
+  std::string below;
+  std::error_code unreadable;
+  for (const auto& entry : fs::directory_iterator(folder, unreadable))
+    if (fs::exists(entry.path() / "config.json")) below = std::max(below, entry.path().string());
+  fail(Exit::data, folder.string(), ": has no config.json; expected a Hugging Face checkpoint",
+       download_hint(folder, fs::is_symlink(folder / "config.json") ? "config.json" : ""),
+       below.empty() ? "" : "; " + below + " has one");
+}
+
+bool has_own_adapter(const fs::path& folder) {
+  const bool config = fs::exists(folder / "adapter_config.json");
+  if (!config && has_adapter_tensors(folder))
+    fail(Exit::data, folder.string(), ": has an adapter's tensors beside the weights, but no adapter_config.json that ",
+         "says how to apply them; add it, or remove the adapter's file");
+  return config;
+}
+
+// Files of these names in `folder`, as the ones that count.
+void take(ModelFolder& model, const fs::path& folder, const std::set<std::string>& names) {
+  for (const std::string& name : names)
+    if (model.configuration.erase(name); fs::exists(folder / name)) model.configuration[name] = folder / name;
+}
+
+void find_processor(ModelFolder& model) {
+  const fs::path own = processor_file(model.path);
+  model.processor = own;
+  if (const fs::path theirs = model.adapter.empty() ? fs::path() : processor_file(model.adapter);
+      !theirs.empty() && theirs != own) {
+    model.processor = theirs;
+    take(model, model.adapter, kProcessorFiles);
+  }
+  if (model.processor.empty())
+    fail(Exit::data, model.path.string(), ": has neither processor_config.json with an image_processor nor ",
+         "preprocessor_config.json", download_hint(model.path, ""), "; copy that of the model it was made from");
+  const ProcessorConfig used = ProcessorConfig::read(model.processor);
+  const auto note_other = [&](const fs::path& other, const std::string& why) {
+    std::string has = "cannot be read";
+    try {
+      ProcessorConfig config = ProcessorConfig::read(other);
+      const std::string positions = std::exchange(config.image_positions, used.image_positions);
+      const bool contradicts = !positions.empty() && positions != used.image_positions;
+      if (config == used && !contradicts) return;
+      has = "has " + config.bounds() + (contradicts ? " and image_positions " + positions : "");
+    } catch (const Error&) {  // what is not used may be anything
+    }
+    model.notes.push_back(other.string() + " is not used: " + why + ", " + model.processor.string() + ", has " +
+                          used.bounds() + ", this one " + has);
+  };
+  if (model.processor != own && !own.empty()) note_other(own, "the adapter's own file");
+  const auto old = model.configuration.find("preprocessor_config.json");
+  if (old != model.configuration.end() && old->second != model.processor) note_other(old->second, "the newer file");
+}
+
+void find_tokenizer(ModelFolder& model) {
+  model.tokenizer_folder = model.path;
+  if (model.adapter.empty() || model.adapter == model.path || !has_tokenizer(model.adapter)) return;
+  const bool same = fs::exists(model.path / "tokenizer.json") && fs::exists(model.adapter / "tokenizer.json") &&
+                    read_text(model.path / "tokenizer.json") == read_text(model.adapter / "tokenizer.json");
+  model.tokenizer_folder = model.adapter;
+  take(model, model.adapter, kTokenizerFiles);
+  for (const std::string& name : kTemplateFiles)
+    if (fs::exists(model.adapter / name)) take(model, model.adapter, kTemplateFiles);
+  if (!same) model.notes.push_back(model.adapter.string() + ": its tokenizer takes the place of the model's");
+}
+
+}  // namespace
+
+const std::set<std::string>& configuration_files() {
+  static const std::set<std::string> all = [] {
+    std::set<std::string> names;
+    for (const auto& some : {kModelFiles, kProcessorFiles, kTokenizerFiles, kTemplateFiles})
+      names.insert(some.begin(), some.end());
+    return names;
+  }();
+  return all;
+}
+
+const std::set<std::string>& processor_files() { return kProcessorFiles; }
+
+bool has_tokenizer(const fs::path& folder) {
+  return fs::exists(folder / "tokenizer.json") || fs::exists(folder / "vocab.json");
+}
+
+void ModelFolder::require_one_adapter() const {
+  if (own_adapter && !fs::equivalent(path, adapter))
+    fail(Exit::data, path.string(), ": has an adapter beside its weights, and --adapter names another, ",
+         adapter.string(),
+         "; move adapter_config.json and the adapter's tensors out of the model's folder, or leave out ", "--adapter");
+}
+
+ModelFolder look_at_model_folder(const fs::path& path, const fs::path& adapter, bool without_weights) {
+  require_folder(path, "a Hugging Face checkpoint");
+  if (!adapter.empty()) require_folder(adapter, "a PEFT adapter");
+  std::vector<std::string> weights;
+  for (const auto& entry : fs::directory_iterator(path))
+    if (const std::string name = entry.path().filename(); is_other_weights(name) && entry.exists())
+      weights.push_back(name);
+  std::ranges::sort(weights);
+  if (fs::exists(path / "adapter_config.json") && weights.empty()) refuse_adapter(path);
+  if (!fs::exists(path / "config.json")) refuse_without_config(path);
+  ModelFolder model{path, adapter, has_own_adapter(path)};
+  if (adapter.empty() && model.own_adapter) model.adapter = path;
+  take(model, path, configuration_files());
+  check_sentence_transformers(path, model.notes);
+  if (!without_weights) find_weights(model, weights);
+  find_processor(model);
+  find_tokenizer(model);
+  return model;
+}
+
+}  // namespace vlm2vec

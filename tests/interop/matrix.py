@@ -1,0 +1,114 @@
+"""One environment's part of matrix.sh, and its table.
+
+    matrix.py read WORK ENV     embeds with every folder and adapter in WORK/jobs.json, writes WORK/ENV/read.json
+    matrix.py write WORK ENV MODEL   saves MODEL and adapters on it as this environment does, with their vectors
+    matrix.py table WORK ENV... prints who reads whose, as Markdown
+"""
+import json
+import pathlib
+import shutil
+import sys
+from importlib.util import find_spec
+
+import numpy
+
+LIMIT = 5e-6
+command, work = sys.argv[1], pathlib.Path(sys.argv[2])
+rows = [json.loads(line) for line in open(work / "rows.jsonl")]
+
+
+def vectors(reference):
+    from PIL import Image
+    pictures = lambda row: [Image.open(work / row["image"])] if "image" in row else []
+    return numpy.stack([reference.embed(row["text"], pictures(row), "1d") for row in rows])
+
+
+def sentence_vectors(folder):
+    """Of the texts: sentence-transformers puts a picture's tokens into a prompt by itself."""
+    from sentence_transformers import SentenceTransformer
+    model = SentenceTransformer(str(folder), device="cpu", model_kwargs={"attn_implementation": "eager"})
+    return model.encode([row["text"] for row in rows if "image" not in row])
+
+
+def read():
+    import peft
+    from reference import Reference
+    results = {}
+    for job in json.loads((work / "jobs.json").read_text()):
+        try:
+            reference = Reference(job["model"])
+            if job.get("adapter"):
+                reference.model = peft.PeftModel.from_pretrained(reference.model, job["adapter"]).eval()
+            results[job["name"]] = vectors(reference).tolist()
+        except Exception as error:
+            results[job["name"]] = f"{type(error).__name__}: {str(error)[:200]}"
+    if (work / "ours/sentence").is_dir() and find_spec("sentence_transformers"):
+        results["sentence"] = sentence_vectors(work / "ours/sentence").tolist()
+    (work / sys.argv[3] / "read.json").write_text(json.dumps(results))
+
+
+def write():
+    import peft
+    import torch
+    from reference import Reference
+    from transformers import AutoModel, AutoProcessor
+    model, out = pathlib.Path(sys.argv[4]), work / sys.argv[3]
+
+    def save(name, thing, reference):
+        shutil.rmtree(out / name, ignore_errors=True)
+        thing.save_pretrained(out / name)
+        numpy.save(out / f"{name}.npy", vectors(reference))
+
+    reference = Reference(model)
+    save("folder", reference.model, reference)
+    AutoProcessor.from_pretrained(model).save_pretrained(out / "folder")
+    auto = Reference(model, model_class=AutoModel)
+    save("automodel", auto.model, auto)
+    AutoProcessor.from_pretrained(model).save_pretrained(out / "automodel")
+    for name, model_class, options in (("lora", None, {}), ("dora", None, {"use_dora": True}),
+                                       ("automodel-lora", AutoModel, {})):
+        reference = Reference(model, **({"model_class": model_class} if model_class else {}))
+        config = peft.LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", **options)
+        torch.manual_seed(1)
+        reference.model = peft.get_peft_model(reference.model, config).eval()
+        for parameter_name, parameter in reference.model.named_parameters():
+            if "lora_A" in parameter_name or "lora_B" in parameter_name:
+                torch.nn.init.normal_(parameter, std=0.05)
+        save(name, reference.model, reference)
+
+
+def cell(ours, theirs, plain=None):
+    if isinstance(theirs, str):
+        return theirs.split(":")[0]
+    theirs = numpy.array(theirs)
+    difference = numpy.abs(ours - theirs).max()
+    if plain is not None and numpy.abs(theirs - plain).max() < LIMIT:
+        return "not applied"
+    return f"{difference:.0e}" if difference <= LIMIT else f"**{difference:.0e}**"
+
+
+def table():
+    environments = sys.argv[3:]
+    read_by = {name: json.loads((work / name / "read.json").read_text()) for name in environments}
+    print("| what | " + " | ".join(environments) + " |\n|---|" + "---|" * len(environments))
+    for job in json.loads((work / "jobs.json").read_text()):
+        ours = numpy.load(work / "ours" / f"{job['name']}.npy")
+        plain = numpy.load(work / "ours/init.npy") if job.get("adapter") else None
+        cells = [cell(ours, read_by[name][job["name"]], plain) for name in environments]
+        print(f"| ours, read there: {job['what']} | " + " | ".join(cells) + " |")
+    texts = [i for i, row in enumerate(rows) if "image" not in row]
+    with_sentence = [cell(numpy.load(work / "ours/init.npy")[texts], read_by[name]["sentence"])
+                     if "sentence" in read_by[name] else "" for name in environments]
+    print("| ours, read by sentence-transformers: texts | " + " | ".join(with_sentence) + " |")
+    for name, what in (("folder", "model and processor"), ("automodel", "AutoModel and processor"),
+                       ("lora", "LoRA, all-linear"), ("dora", "DoRA, all-linear"),
+                       ("automodel-lora", "LoRA on AutoModel")):
+        cells = []
+        for environment in environments:
+            mine = work / environment / f"{name}-ours.npy"
+            theirs = numpy.load(work / environment / f"{name}.npy")
+            cells.append(cell(numpy.load(mine), theirs) if mine.exists() else "refused")
+        print(f"| theirs, read here: {what} | " + " | ".join(cells) + " |")
+
+
+{"read": read, "write": write, "table": table}[command]()
