@@ -98,7 +98,7 @@ TEST_F(Data, CheckFindsEveryFault) {
                                     "eval --model_name m --encode_output_path o --dataset_name bad"}) {
     const Result r = run(command + " --subset_name C");
     EXPECT_EQ(r.code, 2) << command;
-    EXPECT_TRUE(has(r.err, "has no set C with") && has(r.err, "the nearest is ")) << r.err;
+    EXPECT_TRUE(has(r.err, "has no set C with") && has(r.err, "; there ")) << r.err;
   }
   EXPECT_EQ(run("data check nowhere").code, 3);
 }

@@ -133,7 +133,7 @@ TEST_F(HeldPictures, broken_ones_are_named_shortly) {
   const std::pair<std::string, std::string> cases[] = {
       {"data:image/png;base64," + good.substr(0, 60) + "*" + good, "is not base64: it has the character \"*\""},
       {"data:image/png;base64," + good.substr(0, 400), "data:image/png;base64,"},
-      {"data:text/plain;base64," + std::string(4000, 'A'), "is no picture of a known format"},
+      {"data:text/plain;base64," + std::string(4000, 'A'), "is not a picture of a known format"},
       {"data:image/png," + std::string(4000, 'A'), "is not a picture in base64; expected data:image/png;base64,"},
       {std::string(200000, 'A'), "it looks like base64: write data:image/png;base64, before it"},
       {"a/" + std::string(200000, '.'), "..."},
