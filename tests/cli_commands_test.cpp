@@ -367,12 +367,14 @@ TEST_F(Cli, KeepsTheImagePositionsOfATrainedModel) {
   embed("--model_name model --image_positions 3d", "index.npy");
   const Result found = run("search --index index.npy --text '<|image_pad|> thing' --image train/p1.png --json");
   EXPECT_NEAR(Json::parse(found.out).at("score").get<double>(), 1, 1e-6) << found.err;
-  Json how = Json::parse(read_text(folder_ / "index.npy.json"));
-  EXPECT_EQ(how.at("image_positions"), "3d");
-  how.erase("image_positions");  // as written before there was a choice: 1d
-  write("index.npy.json", how.dump());
-  const Result before = run("search --index index.npy --text '<|image_pad|> thing' --image train/p1.png --json");
-  EXPECT_LT(Json::parse(before.out).at("score").get<double>(), 0.99999) << before.err;
+  EXPECT_EQ(Json::parse(read_text(folder_ / "index.npy.json")).at("image_positions"), "3d");
+  embed("--model_name full", "full.npy");
+  Json before = Json::parse(read_text(folder_ / "full.npy.json"));
+  before.erase("image_positions");  // as written before there was a choice: 1d, which this model was not trained with
+  write("full.npy.json", before.dump());
+  const Result refused = run("search --index full.npy --text '<|image_pad|> thing' --image train/p1.png --json");
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_TRUE(has(refused.err, "was trained with 3d")) << refused.err;
   EXPECT_EQ(run("embed --model_name model --input rows.jsonl --output x.npy --image_positions 2d").code, 2);
 }
 

@@ -202,7 +202,7 @@ TEST_F(Letters, prompt_variants_move_the_score) {
   EXPECT_EQ(table.find("Classes"), table.npos) << table;
   EXPECT_EQ(read_json(folder / "out/summary.json")["datasets"]["Texts"]["prompt_variants"].size(), 3u);
   data.prompt_variants = {{"Text", {"seek"}}};
-  expect_error(Exit::usage, "Text is none of the sets", [&] { evaluate(data, embed, ""); });
+  expect_error(Exit::usage, "Text is not among the sets", [&] { evaluate(data, embed, ""); });
 }
 
 // A set named twice would be trained on and counted twice.

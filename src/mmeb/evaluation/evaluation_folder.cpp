@@ -1,5 +1,6 @@
 #include "mmeb/evaluation/evaluation_folder.h"
 
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "tensor/error.h"

@@ -1,5 +1,6 @@
 #include "mmeb/evaluation/evaluation_identity.h"
 
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "mmeb/evaluation/summary.h"

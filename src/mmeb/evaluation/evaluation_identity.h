@@ -1,7 +1,7 @@
 // Is an evaluation that lies in a folder the one that is asked for? Every {set}_score.json says what it was made of.
 #pragma once
 #include <filesystem>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "mmeb/options.h"
