@@ -76,7 +76,7 @@ TEST_F(Report, NumbersAreThoseOfTheFilesAndTextIsEscaped) {
   EXPECT_TRUE(has(html, "3 steps took 2 s: 8 pairs a second")) << "12 pairs in 1.5 s";
   EXPECT_TRUE(has(html, "pictures and forward <b>40.0 %</b>"));
   EXPECT_TRUE(has(html, "step 2\nloss 2</title>"));
-  EXPECT_TRUE(has(html, "vlm2vec train --model_name model --max_steps 3 --run_name &#39;a &lt;run&gt;&#39;"));
+  EXPECT_TRUE(has(html, " train --model_name model --max_steps 3 --run_name &#39;a &lt;run&gt;&#39;"));
   EXPECT_EQ(count(html, "<script"), 1u) << "the page's own";
   EXPECT_TRUE(has(html, "&lt;script&gt;alert(1)&lt;/script&gt;"));
   EXPECT_TRUE(has(html, "Name &lt;b&gt;it&lt;/b&gt;."));
