@@ -1,7 +1,8 @@
 # The front door: `make` builds ./vlm2vec, `make demo` shows what it does, `make test` checks it. CMake and Ninja do the work.
-PACKAGES = g++ cmake ninja-build libcli11-dev nlohmann-json3-dev libpng-dev libjpeg-dev libwebp-dev zlib1g-dev \
-           libzip-dev libpcre2-dev libutf8proc-dev libsnappy-dev libzstd-dev libyaml-cpp-dev libssl-dev \
-           libgtest-dev fonts-noto-color-emoji unicode-data
+PACKAGES = g++ cmake ninja-build libcli11-dev nlohmann-json3-dev libpng-dev libjpeg-dev libwebp-dev libstb-dev \
+           zlib1g-dev libzip-dev libpcre2-dev libutf8proc-dev libsnappy-dev libzstd-dev libbrotli-dev liblz4-dev \
+           libyaml-cpp-dev libssl-dev libgtest-dev fonts-noto-color-emoji unicode-data
+
 JOBS ?= $(shell nproc)
 
 # The demonstration: where it goes, how long it trains, how many rows a data set has.
@@ -10,59 +11,85 @@ STEPS ?= 2000
 TRAIN_ROWS ?= 2500
 TEST_ROWS ?= 150
 SEED ?= 42
+# What an interrupted demonstration says to do.
+AGAIN = make demo $(MAKEOVERRIDES)
+
+# Where `make install` puts the program and what completes its options in bash.
+PREFIX ?= /usr/local
+
 RECIPE = --sampling balanced --per_device_train_batch_size 128 --temperature 0.05 --learning_rate 3e-3 --lr_scheduler_type linear \
          --warmup_ratio 0.05 --weight_decay 0.01 --adam_beta1 0.9 --adam_beta2 0.98 --max_grad_norm 1
 
-.PHONY: vlm2vec deps demo test test-slow test-golden test-asan kernels bench clean
+.PHONY: vlm2vec help deps install demo tests test test-slow test-golden test-asan kernels bench clean
 
-vlm2vec: deps
+vlm2vec: deps  ## build ./vlm2vec (what `make` alone does)
 	@test -f build/build.ninja || cmake -S . -B build -G Ninja >/dev/null
 	@cmake --build build -j $(JOBS) --target vlm2vec
 	@ln -sf build/vlm2vec vlm2vec
 
-# Installs missing Debian packages where it may, else prints the apt line and stops.
-deps:
+# A target with ## behind it is listed.
+help:  ## this page
+	@echo 'make [TARGET] [VARIABLE=VALUE …]'
+	@sed -n 's/^\([a-z0-9-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@printf '%s\n' Variables:
+	@printf '  %-20s %s\n' \
+	  'JOBS=$(JOBS)' 'processes of a build, threads of make bench' \
+	  'DEMO=$(DEMO)' 'where the demonstration goes' \
+	  'STEPS=$(STEPS)' 'steps that it trains' \
+	  'TRAIN_ROWS=$(TRAIN_ROWS)' 'rows of each of its training sets' \
+	  'TEST_ROWS=$(TEST_ROWS)' 'rows of each of its test sets' \
+	  'SEED=$(SEED)' 'of its weights and batches' \
+	  'PREFIX=$(PREFIX)' 'where make install puts the program'
+
+# Installs them where it may, else prints the apt line and stops.
+deps:  ## install missing Debian packages
 	@tools/packages.sh $(PACKAGES)
 
-demo: vlm2vec
+demo: vlm2vec  ## miniature MMEB: draw it, train on it, evaluate before and after, write a report
+	@tools/demo_runs.sh $(DEMO) STEPS=$(STEPS) TRAIN_ROWS=$(TRAIN_ROWS) TEST_ROWS=$(TEST_ROWS) SEED=$(SEED)
 	./vlm2vec data mini --output_dir $(DEMO)/data --train_rows $(TRAIN_ROWS) --test_rows $(TEST_ROWS)
 	./vlm2vec init --config examples/mini-qwen2-vl.json --train_tokenizer $(DEMO)/data/MMEB-train \
 	  --min_pixels 1024 --max_pixels 9216 --seed $(SEED) --output_dir $(DEMO)/init
 	./vlm2vec eval --model_name $(DEMO)/init --dataset_name $(DEMO)/data/MMEB-eval \
 	  --encode_output_path $(DEMO)/untrained >/dev/null
-	./vlm2vec train --model_name $(DEMO)/init --dataset_name $(DEMO)/data/MMEB-train --output_dir $(DEMO)/model \
-	  --max_steps $(STEPS) $(RECIPE) --seed $(SEED) --resume_from auto
+	VLM2VEC_AGAIN="$(strip $(AGAIN))" ./vlm2vec train --model_name $(DEMO)/init --dataset_name $(DEMO)/data/MMEB-train \
+	  --output_dir $(DEMO)/model --max_steps $(STEPS) $(RECIPE) --seed $(SEED) --resume_from auto
 	./vlm2vec eval --model_name $(DEMO)/model --dataset_name $(DEMO)/data/MMEB-eval \
 	  --encode_output_path $(DEMO)/trained --beside $(DEMO)/untrained
 	./vlm2vec report $(DEMO)
 
-test: vlm2vec
+install: vlm2vec  ## copy it to PREFIX/bin, with completion for bash
+	install -D -m 755 build/vlm2vec $(DESTDIR)$(PREFIX)/bin/vlm2vec
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	build/vlm2vec completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/vlm2vec
+
+tests: vlm2vec  ## build build/tests/tests without running it; its --gtest_filter picks some
+	@cmake --build build -j $(JOBS) --target tests
+
+test: vlm2vec  ## build and run all tests
 	@cmake --build build -j $(JOBS)
 	@ctest --test-dir build --progress -j $(JOBS) --output-on-failure
 
-# The demonstration with three seeds and its controls, against their limits: one table.
-test-slow: vlm2vec
+test-slow: vlm2vec  ## the demonstration with three seeds and its controls, against their limits: one table
 	@cmake --build build -j $(JOBS) --target slow
 	build/tests/slow runs/slow $(RECIPE)
 
-# All golden tests, on tests/golden or on the folder of the same layout that VLM2VEC_GOLDEN names.
-test-golden: vlm2vec
+test-golden: vlm2vec  ## golden tests, on tests/golden or the folder of the same layout that VLM2VEC_GOLDEN names
 	@cmake --build build -j $(JOBS)
 	build/tests/tests --gtest_filter='*Golden*'
 
-# All tests under AddressSanitizer and UndefinedBehaviorSanitizer.
-test-asan: deps
+test-asan: deps  ## all tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@test -f build-asan/build.ninja || cmake -S . -B build-asan -G Ninja -DVLM2VEC_SANITIZE=ON >/dev/null
 	@cmake --build build-asan -j $(JOBS)
 	@ctest --test-dir build-asan --progress -j $(JOBS) --output-on-failure
 
-# Compiles the kernels for an A100 and an H100 and prints registers and spills; needs nvcc 12 or later, no GPU.
-kernels:
+# For an A100 and an H100; needs nvcc 12 or later, no GPU.
+kernels:  ## compile the kernels with nvcc and print their registers and spills
 	@PATH="$$PATH:/usr/local/cuda/bin"; command -v nvcc >/dev/null || \
 	  { echo "make kernels: nvcc is not here; install the CUDA toolkit, 12 or later" >&2; exit 2; }; kernels/ptxas.sh
 
-# Speed of products, attention and the tokenizer with one thread, then of training on the demonstration, with one and all.
-bench: vlm2vec
+# The first three with one thread; training, on the data of the demonstration, with one and with all.
+bench: vlm2vec  ## speed of products, attention, the tokenizer and training (after make demo)
 	@cmake --build build -j $(JOBS) --target bench
 	build/gemm_bench
 	build/attention_bench
@@ -70,7 +97,7 @@ bench: vlm2vec
 	@test -d $(DEMO)/init || { echo "make bench: $(DEMO)/init is not there; run make demo first" >&2; exit 2; }
 	@for threads in 1 $(JOBS); do printf '%s threads: ' $$threads; \
 	  ./vlm2vec train --model_name $(DEMO)/init --dataset_name $(DEMO)/data/MMEB-train --output_dir $(DEMO)/bench \
-	  --max_steps 50 $(RECIPE) --threads $$threads --quiet --json || exit; done
+	  --overwrite_output_dir True --max_steps 50 $(RECIPE) --threads $$threads --quiet --json || exit; done
 
-clean:
+clean:  ## remove what was built
 	rm -rf build build-asan vlm2vec

@@ -107,8 +107,22 @@ TEST_F(Archives, WhatCannotBeReadIsSaid) {
   bytes[bytes.find("PK\x01\x02") + 10] = 97, bytes[8] = 97;
   write_text(folder_ / "strange.zip", bytes);
   refused("strange.zip", "is compressed by method 97, which libzip does not read");
-  write_text(folder_ / "packed.tar", "\x1f\x8b rest");
-  refused("packed.tar", "gunzip it to a .tar file, or unpack it");
+  const std::pair<std::string, const char*> others[] = {
+      {"\x1F\x8B rest", "is compressed as a whole (gzip): gunzip it to a .tar file, or unpack it"},
+      {"BZh91AY", "(bzip2): bunzip2 it"},
+      {std::string("\xFD"
+                   "7zXZ\0\0",
+                   7),
+       "(xz): unxz it"},
+      {"\x28\xB5\x2F\xFD", "(zstd): unzstd it"},
+      {"7z\xBC\xAF\x27\x1C", "is a 7z archive, which is not read: unpack it, or make a zip or tar file of it"},
+      {"Rar!\x1A\x07\x01", "is a RAR archive"},
+  };
+  for (const auto& [bytes, part] : others)
+    for (const char* name : {"packed.tar", "packed.zip", "packed.tar.bz2"}) {
+      write_text(folder_ / name, bytes);
+      refused(name, part);
+    }
   write_text(folder_ / "text.zip", "hello");
   refused("text.zip", "is no zip file");
   write_tar(folder_ / "cut.tar", tar_member("a", "text"));

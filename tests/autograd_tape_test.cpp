@@ -164,11 +164,19 @@ TEST(Checkpoint, equals_the_plain_computation_in_less_memory) {
   }
 }
 
-TEST(Checkpoint, does_not_mind_that_nothing_is_trained) {
+TEST(Checkpoint, records_nothing_where_no_gradient_is_wanted) {
   const Block block;
-  const Var frozen1 = block.w1.detach(), x = Var(normal({3, 8}, 3));
-  const Var y = checkpoint([&](const Var& v) { return linear(v, frozen1); }, x);
-  (mean(y)).backward();
+  const Var frozen = Var(normal({8, 8}, 5)), x = Var(normal({3, 8}, 3));
+  int runs = 0;
+  const auto layer = [&](const Var& v) { return ++runs, linear(v, frozen); };
+  const int64_t nodes = live_nodes();
+  EXPECT_TRUE(checkpoint(block, x).requires_grad());
+  EXPECT_FALSE(checkpoint(layer, x).requires_grad()) << "whatever another function met before";
+  EXPECT_EQ(live_nodes(), nodes);
+  mean(checkpoint(block, checkpoint(layer, x))).backward();
+  EXPECT_EQ(runs, 2) << "once each";
+  mean(checkpoint(layer, Var::leaf(x.value()))).backward();
+  EXPECT_EQ(runs, 4) << "the input needs a gradient";
   const NoGrad no_grad;
   EXPECT_FALSE(checkpoint(block, x).requires_grad());
 }

@@ -102,26 +102,81 @@ TEST_F(BadRow, IsOneRowHoweverManySidesAreBadAndNegativesAreCountedApart) {
                                                "row 4 of A query", "row 7 of A query", "row 7 of A target"}));
 }
 
-TEST_F(BadRow, MayBeTheLastOneOfAnEpochInABatchOfItsOwn) {
-  std::string batches = "[[0,1,2],[3],[4,5]]";
-  write_text(folder_ / "batches.json", batches);
-  TrainOptions o = options("alone");
-  o.dataset_name = "", o.train_file = data() / "A/original.jsonl", o.image_dir = data();
-  o.batches = folder_ / "batches.json", o.per_device_train_batch_size = TrainOptions().per_device_train_batch_size;
-  o.bad_rows = "skip", o.max_steps = 3;
+class Batches : public BadRow {
+ protected:
+  // Rows of set A, of which 3 and 6 are bad.
+  TrainOptions batches(const std::string& name, const json& lists, int64_t steps) {
+    TrainOptions o = options(name);
+    write_json(folder_ / (name + ".json"), lists);
+    o.dataset_name = "", o.train_file = data() / "A/original.jsonl", o.image_dir = data();
+    o.batches = folder_ / (name + ".json");
+    o.per_device_train_batch_size = TrainOptions().per_device_train_batch_size;
+    o.bad_rows = "skip", o.max_steps = steps, o.warmup_steps = 0;
+    return o;
+  }
+};
+
+// Without a pair there is no gradient: the optimiser does not step, and the log has no numbers that nobody computed.
+TEST_F(Batches, WithoutAPairChangeNothing) {
+  const json lists = {{0, 1, 2}, {4, 5, 7}, {3, 6}, {3}, {8, 9, 10}};
+  train(batches("whole", lists, 5), Device::cpu, true);
+  for (const size_t step : {2, 3}) {
+    const json line = log("whole")[step];
+    EXPECT_EQ(line.at("pairs"), 0);
+    EXPECT_EQ(line.at("skipped"), step == 2 ? 2 : 1);
+    for (const char* name : {"loss", "grad_norm", "in_batch_accuracy", "duplicates"})
+      EXPECT_TRUE(line.at(name).is_null()) << name;
+  }
+  EXPECT_GT(log("whole")[4].at("loss"), 0.0);
+  // As if they had not been: with a rate that does not depend on the step.
+  TrainOptions o = batches("constant", lists, 5);
+  o.lr_scheduler_type = "constant", o.save_steps = 3;
   train(o, Device::cpu, true);
-  EXPECT_EQ(log("alone")[1].at("pairs"), 0);
-  EXPECT_EQ(log("alone")[1].at("grad_norm"), 0.0);
-  EXPECT_GT(log("alone")[2].at("loss"), 0.0);
+  TrainOptions without = batches("without", {lists[0], lists[1], lists[4]}, 3);
+  without.lr_scheduler_type = "constant", without.lora = false;
+  train(without, Device::cpu, true);
+  const std::string weights = file("constant/model.safetensors");
+  EXPECT_TRUE(weights == file("without/model.safetensors"));
+  const json history = json::parse(file("constant/trainer_state.json"))["log_history"];
+  EXPECT_EQ(history.size(), 3u);
+  // A run that goes on knows how often the optimiser has stepped.
+  fs::remove(folder_ / "constant/model.safetensors"), fs::remove(folder_ / "constant/training_state.json");
+  o.resume_from = "auto";
+  EXPECT_EQ(train(o, Device::cpu, true).steps, 2);
+  EXPECT_TRUE(file("constant/model.safetensors") == weights);
 }
 
-TEST_F(BadRow, TooFewRowsAreNoBatch) {
+TEST_F(Batches, WithoutAPairAreNotInTheMean) {
+  TrainOptions o = batches("mean", {{0, 1, 2}, {3, 6}, {4, 5, 7}}, 1),
+               both = batches("both", {{0, 1, 2}, {4, 5, 7}}, 1);
+  o.gradient_accumulation_steps = 3, both.gradient_accumulation_steps = 2;
+  train(o, Device::cpu, true), train(both, Device::cpu, true);
+  for (const char* name : {"loss", "grad_norm", "in_batch_accuracy", "duplicates"})
+    EXPECT_EQ(log("mean")[0].at(name), log("both")[0].at(name)) << name;
+  EXPECT_TRUE(file("mean/model.safetensors") == file("both/model.safetensors"));
+}
+
+TEST_F(Batches, OfWhichOnePairIsLeftAreSaid) {
+  TrainOptions o = batches("single", {{3, 0}, {0, 1, 2}, {6, 1}}, 3);
+  testing::internal::CaptureStderr();
+  train(o, Device::cpu, false);
+  const std::string said = testing::internal::GetCapturedStderr();
+  EXPECT_NE(said.find("train: of 2 batches --bad_rows skip left one pair, which has no wrong answers"),
+            std::string::npos)
+      << said;
+}
+
+TEST_F(BadRow, WhenNoneIsLeftTheRunEnds) {
   for (size_t row = 0; row < 12; ++row)
     for (const char* set : {"A", "B"}) rewrite(set, row, {{"qry", ""}, {"qry_image_path", ""}});
   TrainOptions o = options("none");
   o.bad_rows = "skip";
-  expect_error(Exit::data, "step 1: none of 6 rows can be used; train: 6 rows left out",
+  expect_error(Exit::data, "step 4: none of the last 24 rows can be used; train: 24 rows left out",
                [&] { train(o, Device::cpu, true); });
+  o.output_dir = folder_ / "few", o.max_steps = 2;
+  expect_error(Exit::data, "no step had a row that can be used; train: 12 rows left out",
+               [&] { train(o, Device::cpu, true); });
+  EXPECT_FALSE(fs::exists(folder_ / "few/model.safetensors"));
 }
 
 TEST_F(BadRow, OtherWordsAreRefused) {

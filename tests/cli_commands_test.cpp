@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "cli_fixture.h"
+#include "golden.h"
 #include "tensor/io/safetensors.h"
 
 namespace vlm2vec {
@@ -135,7 +136,7 @@ TEST_F(Cli, ImageDecodesAndResizes) {
   EXPECT_EQ(run("image black.pbm all/../black.pbm --output all").code, 2);
   const Result text = run("image config.txt --output a.npy", "echo no picture >config.txt; ");
   EXPECT_EQ(text.code, 3);
-  EXPECT_TRUE(has(text.err, "config.txt: is no picture of a known format"));
+  EXPECT_TRUE(has(text.err, "config.txt: is not a picture of a known format"));
 }
 
 TEST_F(Cli, ImageResolutionIsV1AndFlawsAreCounted) {
@@ -178,7 +179,29 @@ TEST_F(Cli, ImageResolutionIsV1AndFlawsAreCounted) {
   write("train/p2.png", "no picture");
   const Result damaged = run(embed + "d.npy");
   EXPECT_EQ(damaged.code, 3);
-  EXPECT_TRUE(has(damaged.err, "row 2 of rows.jsonl: train/p2.png: is no picture")) << damaged.err;
+  EXPECT_TRUE(has(damaged.err, "row 2 of rows.jsonl: train/p2.png: is not a picture")) << damaged.err;
+}
+
+TEST_F(Cli, RotatedPicturesAreCountedAndTurnedOnDemand) {
+  if (!fs::exists(golden("exif"))) GTEST_SKIP() << "not run: exif is not in " << golden("");
+  make_model();
+  for (const char* folder : {"train", "test"})
+    fs::copy_file(golden("exif/6.png"), folder_ / folder / "p1.png", fs::copy_options::overwrite_existing);
+  write("rows.jsonl", "{\"text\": \"<|image_pad|>\", \"image\": \"train/p1.png\"}\n{\"text\": \"two\"}\n");
+  const auto embed = [&](const std::string& more) {
+    const Result r = run("embed --model_name model --input rows.jsonl --output e.npy " + more);
+    EXPECT_EQ(r.code, 0) << r.err;
+    return std::pair(read_text(folder_ / "e.npy"), r.err);
+  };
+  const auto [stored, note] = embed("");
+  const auto [upright, silence] = embed("--exif True");
+  EXPECT_TRUE(has(note, "1 picture is stored rotated, which --exif True turns: train/p1.png")) << note;
+  EXPECT_FALSE(has(silence, "rotated")) << silence;
+  EXPECT_NE(stored, upright);
+  EXPECT_EQ(Json::parse(read_text(folder_ / "e.npy.json")).at("exif"), true);
+  EXPECT_TRUE(has(run("data check train --decode True").err, "1 of 5 pictures are stored rotated; --exif True turns"));
+  const Result turned = run("image train/p1.png --exif True --output upright.png --json");
+  EXPECT_EQ(Json::parse(turned.out).at("pictures").at(0).at("width"), 3) << turned.out;  // stored as 5 x 3
 }
 
 TEST_F(Cli, TrainsAndEvaluates) {
@@ -206,17 +229,23 @@ TEST_F(Cli, TrainsAndEvaluates) {
 
 TEST_F(Cli, AStoppedRunSaysTheCommandThatGoesOn) {
   make_model();
-  write("stop.sh", "for i in $(seq 500); do grep -qs step out/log.jsonl && kill -INT $1 && exit; sleep 0.02; done\n");
-  const Result r =
-      run("train --resume-from=none --model_name model --dataset_name train --output_dir out "
-          "--max_steps 1000000 --per_device_train_batch_size 4 --run_name \"it's\" --quiet",
-          "{ sh stop.sh $$ & } && exec ");
-  EXPECT_EQ(r.code, 1);
-  EXPECT_TRUE(
-      r.err.ends_with("To go on:\n  vlm2vec train --model_name model --dataset_name train --output_dir out "
-                      "--max_steps 1000000 --per_device_train_batch_size 4 --run_name 'it'\\''s' --quiet "
-                      "--resume_from auto\n"))
-      << r.err;
+  write("stop.sh", "for i in $(seq 500); do grep -qs step $1/log.jsonl && kill -$2 $3 && exit; sleep 0.02; done\n");
+  const auto stop = [&](const std::string& output, const std::string& signal, const std::string& before) {
+    return run("train --resume-from=none --model_name model --dataset_name train --output_dir " + output +
+                   " --max_steps 1000000 --per_device_train_batch_size 4 --run_name \"it's\" --quiet",
+               "{ sh stop.sh " + output + " " + signal + " $$ & } && " + before + "exec ");
+  };
+  const Result by_key = stop("out", "INT", ""),
+               by_script = stop("out2", "TERM", "export VLM2VEC_AGAIN='make demo' && ");
+  EXPECT_EQ(by_key.code, 130);
+  EXPECT_TRUE(has(by_key.err, "Finishing this step first. Press Ctrl-C again to quit at once"));
+  EXPECT_TRUE(by_key.err.ends_with("To continue:\n  " PROGRAM
+                                   " train --model_name model --dataset_name train --output_dir "
+                                   "out --max_steps 1000000 --per_device_train_batch_size 4 --run_name 'it'\\''s' "
+                                   "--quiet --resume_from auto\n"))
+      << by_key.err;
+  EXPECT_EQ(by_script.code, 143);
+  EXPECT_TRUE(by_script.err.ends_with("To continue:\n  make demo\n")) << by_script.err;
 }
 
 TEST_F(Cli, TrainsAppliesAndMergesAnAdapter) {

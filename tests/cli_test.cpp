@@ -7,6 +7,7 @@
 #include <set>
 
 #include "cli_fixture.h"
+#include "no_threads.h"
 
 namespace vlm2vec {
 namespace {
@@ -40,6 +41,8 @@ TEST_F(Cli, WithoutOrWithAnUnknownCommandListsTheCommands) {
   EXPECT_EQ(run("data").code, 2);
   EXPECT_EQ(run("data cta").code, 2);
   EXPECT_TRUE(has(run("data cta").err, "no command \"data cta\"; the nearest is \"data cat\""));
+  EXPECT_TRUE(has(run("finetune").err, "the nearest is \"train\"; see " PROGRAM " --help"));
+  EXPECT_TRUE(has(run("xyzzy").err, "no command \"xyzzy\"; see " PROGRAM " --help"));
   EXPECT_EQ(run("--version").out, run("version").out);
 }
 
@@ -52,17 +55,17 @@ TEST_F(Cli, HelpOfEveryCommandHasPurposeDefaultsAndAnExample) {
     const Result help = run(command + " --help");
     EXPECT_EQ(help.code, 0) << command;
     EXPECT_EQ(help.err, "") << command;
-    EXPECT_TRUE(has(help.out, "\n\nUsage: vlm2vec " + command + " ")) << help.out;
-    EXPECT_TRUE(has(help.out, "\n\nExample:\n  vlm2vec " + command)) << help.out;
+    EXPECT_TRUE(has(help.out, "\n\nUsage: " PROGRAM " " + command + " ")) << help.out;
+    EXPECT_TRUE(has(help.out, "\n\nExample:\n  " PROGRAM " " + command)) << help.out;
     EXPECT_TRUE(std::isupper(static_cast<unsigned char>(help.out[0]))) << help.out;
     EXPECT_EQ(help.out.find(".\n\nUsage:"), help.out.find('\n') - 1) << "the purpose is a sentence: " << help.out;
     std::istringstream lines(help.out);
     for (std::string line; std::getline(lines, line);)
-      EXPECT_TRUE(line.starts_with("  vlm2vec ") || line.size() <= 108) << line;  // of 100 letters
+      EXPECT_TRUE(has(line, PROGRAM) || line.size() <= 108) << line;  // of 100 letters
     std::string page = help.out.substr(0, help.out.find("  -h, --help"));
     int options = 0;
     for (size_t at = 0; (at = page.find("\n  --", at)) != std::string::npos; ++options) {
-      const size_t end = std::min(page.find("\n  --", at + 1), page.size() - 1);
+      const size_t end = std::min({page.find("\n  --", at + 1), page.find("\n\n", at + 1), page.size() - 1});
       std::string entry = page.substr(at + 5, end - at - 5), name, kind;
       std::istringstream(entry) >> name >> kind;
       EXPECT_EQ(entry.back(), ']') << command << ": no default in: " << entry;
@@ -143,7 +146,8 @@ TEST_F(Cli, WrongValuesSayWhatCameAndWhatWasExpected) {
       {"--learning_rate nan", "\"nan\", expected a number"},
       {"--lora maybe", "\"maybe\", expected True or False"},
       {"--lora=", "expected True or False"},
-      {"--max_steps 1 --max_steps 2", "given 2 times"},
+      {"--max_steps 1.5 --max_steps 2", "\"1.5\", expected a whole number"},
+      {"--max_steps --max_steps 2", "--max_steps has no value: the option --max_steps follows"},
       {"--max_steps --lora", "the option --lora follows"},
       {"--threads 0", "expected 1 to 1024"},
       {"--device tpu", "tpu"},
@@ -209,20 +213,9 @@ TEST_F(Cli, FullDiskIsExit4) {
 }
 
 TEST_F(Cli, ThreadsThatTheSystemRefusesAreExit4) {
-  const Result r =
-      run("selftest --threads 1024", "{ ulimit -s 68719476736 2>/dev/null || exit 77; } && ");  // stacks of 64 TiB
-  if (r.code == 77) GTEST_SKIP() << "the stack limit cannot be raised here";
+  const Result r = without_threads([&] { return run("selftest --threads 2"); });
   EXPECT_EQ(r.code, 4);
   EXPECT_TRUE(has(r.err, "ask for fewer with --threads")) << r.err;
-}
-
-TEST_F(Cli, SelftestShowsWhatItMeasures) {
-  const Result r = run("selftest --seed 7 --quiet --json");
-  ASSERT_EQ(r.code, 0) << r.err;
-  EXPECT_EQ(r.err, "");
-  const Json checks = Json::parse(r.out).at("checks");
-  EXPECT_GT(checks.size(), 10u);
-  for (const Json& check : checks) EXPECT_LE(check.at("measured"), check.at("limit")) << check;
 }
 
 TEST_F(Cli, VersionIsOneLineOfJson) {

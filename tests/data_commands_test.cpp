@@ -11,6 +11,7 @@
 #include "mmeb/data/data_stats.h"
 #include "mmeb/data/dataset_config.h"
 #include "mmeb/html.h"
+#include "tensor/io/base64.h"
 #include "tensor/random.h"
 #include "vlm/picture_hash.h"
 
@@ -60,7 +61,9 @@ TEST_F(Data, CheckFindsEveryFault) {
   write_rows("hard/H/original.jsonl", {hard});
   const Result no_token = run("data check hard --image_dir good");
   EXPECT_EQ(no_token.code, 3);
-  EXPECT_TRUE(has(no_token.err, "1 side has a picture and not one <|image_1|> for it: row 1 (negative 2)"))
+  EXPECT_TRUE(has(no_token.err,
+                  "1 side has image tokens that do not fit the pictures: row 1 (negative 2): the text \"no token\" has "
+                  "0 image tokens"))
       << no_token.err;
 
   fs::copy(folder_ / "good", folder_ / "bad", fs::copy_options::recursive);
@@ -85,8 +88,12 @@ TEST_F(Data, CheckFindsEveryFault) {
   EXPECT_EQ(b.at("problems").size(), 4u);
   EXPECT_TRUE(has(bad.err, "bad/none.png: no such file; row 3 of B")) << bad.err;
   EXPECT_TRUE(has(bad.err, "row 4 (query)")) << bad.err;
-  EXPECT_TRUE(has(bad.err, "2 target texts and 1 target pictures")) << bad.err;
+  EXPECT_TRUE(has(bad.err, "tgt_text has 2 items and tgt_img_path 1")) << bad.err;
+  EXPECT_TRUE(has(bad.err, "1 picture cannot be decoded: row 1 (query): ")) << bad.err;
+  const Result undecoded = run("data check bad --decode False --json");
+  EXPECT_EQ(Json::parse(undecoded.out).at("sets")[1].at("problems").size(), 3u);
   EXPECT_EQ(run("data check bad --subset_name A").code, 0);
+  EXPECT_TRUE(has(run("data check bad --subset_name A --decode False").out, "pictures were not decoded"));
   for (const std::string command : {"data check bad", "train --model_name m --output_dir o --dataset_name bad",
                                     "eval --model_name m --encode_output_path o --dataset_name bad"}) {
     const Result r = run(command + " --subset_name C");
@@ -115,6 +122,26 @@ TEST_F(Data, OtherSplitsAreNamedAndChosen) {
   const Result none = run("data check d --dataset_split diverse");
   EXPECT_EQ(none.code, 3);
   EXPECT_TRUE(has(none.err, "rows called diverse_instruction, original, which --dataset_split can name")) << none.err;
+}
+
+// What is likely meant is said by every command that wants sets.
+TEST_F(Data, FoldersWithoutSetsGetTheSameHints) {
+  write_rows("other/A/diverse_instruction.jsonl", {train_row("x", "", "a")});
+  write_rows("one/diverse_instruction.jsonl", {train_row("x", "", "a")});
+  write("test/test.jsonl", R"({"qry_text": "q", "qry_img_path": "", "tgt_text": ["a"], "tgt_img_path": [""]})");
+  const std::string train = "train --model_name m --output_dir o --dataset_name ",
+                    eval = "eval --model_name m --encode_output_path o --dataset_name ", check = "data check ";
+  for (const std::string& command : {train, check}) {
+    const Result other = run(command + "other"), one = run(command + "one");
+    EXPECT_EQ(other.code, 3);
+    EXPECT_TRUE(has(other.err, "there are rows called diverse_instruction, which --dataset_split can name"))
+        << command << other.err;
+    EXPECT_EQ(one.code, 3);
+    EXPECT_TRUE(has(one.err, "this is the folder of one set, name the one above")) << command << one.err;
+  }
+  const Result other = run(eval + "other"), one = run(eval + "test");
+  EXPECT_TRUE(has(other.err, "rows called diverse_instruction, and eval reads those called test")) << other.err;
+  EXPECT_TRUE(has(one.err, "this is the folder of one set")) << one.err;
 }
 
 TEST_F(Data, EverySetIsListedOnce) {
@@ -223,6 +250,16 @@ TEST_F(Data, PreviewShowsPicturesAndEscapesTexts) {
 }
 
 TEST(Base64, IsThatOfRfc4648) {
+  const auto decoded = [](const std::string& text) {
+    const std::vector<uint8_t> bytes = from_base64(text);
+    return std::string(bytes.begin(), bytes.end());
+  };
+  EXPECT_EQ(decoded("Zm9v YmFy\n//4="), "foobar\xFF\xFE");
+  EXPECT_EQ(decoded("Zm8"), "fo");
+  EXPECT_EQ(decoded(""), "");
+  for (const char* wrong : {"Zm9v-mFy", "Zm=v", "Zm9vY", "Zg===="})
+    expect_error(Exit::data, "is not base64", [&] { decoded(wrong); });
+
   const auto encoded = [](std::string_view text) {
     return base64({reinterpret_cast<const uint8_t*>(text.data()), text.size()});
   };

@@ -53,11 +53,11 @@ TEST(EvalRows, instructions_apart_give_the_same_texts) {
     if (!pictures) apart.erase("tgt_inst"), apart.erase("tgt_img_path");
     std::vector<EvalRow> a = rows_of(set.name, stored), b = rows_of(set.name, apart);
     EXPECT_EQ(a[0].query.text, b[0].query.text);
-    EXPECT_EQ(a[0].query.image, b[0].query.image);
+    EXPECT_EQ(a[0].query.images, b[0].query.images);
     for (size_t i = 0; i < 2; ++i) {
       const std::string end = without_line_break.contains(set.name) ? "\n" : "";
       EXPECT_EQ(a[0].candidates[i].text, b[0].candidates[i].text + end);
-      EXPECT_EQ(a[0].candidates[i].image, b[0].candidates[i].image);
+      EXPECT_EQ(a[0].candidates[i].images, b[0].candidates[i].images);
     }
     EXPECT_EQ(a[0].names, b[0].names);
   }
@@ -86,7 +86,7 @@ TEST(EvalRows, old_form_and_errors) {
   const EvalRow old = rows_of("Set", row)[0];
   EXPECT_EQ(old.candidates, (std::vector<Side>{{"", "a.jpg"}, {"", "b.jpg"}}));
   row["tgt_text"] = {"x"};
-  expect_error(Exit::data, "1 target texts and 2 target pictures", [&] { rows_of("Set", row); });
+  expect_error(Exit::data, "tgt_text has 1 items and tgt_img_path 2", [&] { rows_of("Set", row); });
   row["tgt_text"] = "x";
   expect_error(Exit::data, "tgt_text is", [&] { rows_of("Set", row); });
   row["tgt_text"] = {"x", "y"};

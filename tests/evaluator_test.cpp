@@ -6,6 +6,7 @@
 
 #include "allocations.h"
 #include "expect_error.h"
+#include "letters_fixture.h"
 #include "mmeb/evaluation/ranking.h"
 #include "mmeb/evaluation/score_table.h"
 #include "tensor/io/files.h"
@@ -14,7 +15,6 @@
 namespace vlm2vec {
 namespace {
 
-namespace fs = std::filesystem;
 using nlohmann::json;
 
 TEST(Rank, first_among_equals_wins) {
@@ -152,38 +152,6 @@ TEST(Evaluate, writes_what_it_promises) {
   EXPECT_EQ(std::count(predictions.begin(), predictions.end(), '\n'), 3);
   EXPECT_NEAR(read_summary(folder.path() / "out").overall, s.overall, 1e-12);
 }
-
-// Two sets of letters, the embedding of a text its last letter: "find a" is near "a" only.
-struct Letters : testing::Test {
-  TemporaryFolder folder{"letters"};
-  EvaluationData data;
-  void SetUp() override {
-    std::string rows;
-    for (const char letter : std::string("abcdef")) {
-      const std::string own(1, letter), next(1, letter == 'f' ? 'a' : char(letter + 1));
-      rows +=
-          json{{"qry_text", "find " + own}, {"qry_img_path", ""}, {"tgt_text", {own, next}}, {"tgt_img_path", {"", ""}}}
-              .dump() +
-          "\n";
-    }
-    for (const char* set : {"Classes", "Texts"}) {
-      fs::create_directories(folder / "data" / set);
-      write_text(folder / "data" / set / "test.jsonl", rows);
-    }
-    data.sets = eval_folder(folder / "data");
-    data.tasks = {{"Classes", "classification", "IND"}, {"Texts", "retrieval", "OOD"}};
-  }
-  static Tensor embed(const std::vector<EncoderInput>& inputs, const std::string&) {
-    Tensor vectors({int64_t(inputs.size()), 26}, DType::f32, Device::cpu);
-    std::fill_n(vectors.data<float>(), vectors.numel(), 0.0f);
-    for (size_t i = 0; i < inputs.size(); ++i) {
-      char letter = inputs[i].text.back();
-      if (inputs[i].text.starts_with("wrong")) letter = letter == 'f' ? 'a' : char(letter + 1);
-      vectors.data<float>()[i * 26 + size_t(letter - 'a')] = 1;
-    }
-    return vectors;
-  }
-};
 
 TEST_F(Letters, num_candidates_is_of_each_query_but_in_classification) {
   data.num_candidates = 4;

@@ -147,7 +147,8 @@ TEST_F(Hub, sentence_transformers_folders_are_read_if_they_take_the_last_token) 
     fs::create_directories(model / "1_Pooling");
     write_json(model / "1_Pooling/config.json", pooling);
     std::string text;
-    for (const std::string& note : load_encoder(model)->notes) text += note + "\n";
+    const auto encoder = load_encoder(model);
+    for (const std::string& note : encoder->notes) text += note + "\n";
     return text;
   };
   const json last_old = {{"pooling_mode_mean_tokens", false}, {"pooling_mode_lasttoken", true}},

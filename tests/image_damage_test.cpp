@@ -22,7 +22,7 @@ uint32_t number(const std::string& bytes, size_t at, int count, bool little) {
   return value;
 }
 
-// Pixels that the header claims. BMP and PNM count their bytes before they believe it.
+// Pixels that the header claims. BMP, PNM and TGA count their bytes before they believe it.
 int64_t claimed(const std::string& file) {
   if (file[0] == '\x89') return int64_t(number(file, 16, 4, false)) * number(file, 20, 4, false);
   int width = 0, height = 0;
@@ -58,10 +58,22 @@ std::string mended(std::string png) {
   return png;
 }
 
+// Ten rows of a run of 30 pixels and a stretch of ten, of 24 bits or with a palette of 8 colours.
+std::string tga_in_runs(bool palette) {
+  std::string file(18, '\0');
+  file[1] = palette, file[2] = palette ? 9 : 10, file[12] = 40, file[14] = 10, file[16] = palette ? 8 : 24;
+  if (palette) file[5] = 8, file[7] = 24, file += "colours of the palette..";
+  const size_t pixel = palette ? 1 : 3;
+  for (int row = 0; row < 10; ++row)
+    file += "\x9D" + std::string(pixel, char(row)) + "\x09" + std::string(10 * pixel, '\3');
+  return file;
+}
+
 class ImageDamage : public testing::TestWithParam<const char*> {};
 
 TEST_P(ImageDamage, IsReadOrRefusedWithinHonestMemory) {
-  const std::string name = GetParam(), whole = read_text(golden("pixels/files/" + name));
+  const std::string name = GetParam(), whole = name.ends_with(".tga") ? tga_in_runs(name == "palette.tga")
+                                                                      : read_text(golden("pixels/files/" + name));
   const auto read = [&](const std::string& bytes) {
     const std::string file = whole[0] == '\x89' && bytes.size() == whole.size() ? mended(bytes) : bytes;
     const Picture picture = decode_picture({reinterpret_cast<const uint8_t*>(file.data()), file.size()}, name);
@@ -88,7 +100,7 @@ INSTANTIATE_TEST_SUITE_P(Files, ImageDamage,
                                          "jpg_restart_1.jpg", "webp_lossy.webp", "webp_alpha_lossless.webp",
                                          "webp_animated.webp", "gif_plain.gif", "gif_animated.gif", "bmp_P.bmp",
                                          "bmp_RGB.bmp", "bmp_565.bmp", "ppm_p6.ppm", "ppm_p3.ppm", "pgm_p5_16bit.pgm",
-                                         "pbm_p4.pbm"),
+                                         "pbm_p4.pbm", "colours.tga", "palette.tga"),
                          [](const auto& file) {
                            std::string name = file.param;
                            std::replace(name.begin(), name.end(), '.', '_');

@@ -6,6 +6,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "expect_error.h"
 #include "golden.h"
 #include "temporary_folder.h"
 #include "tensor/error.h"
@@ -97,7 +98,7 @@ TEST(Image, RefusalsSayWhatIsWrong) {
   const auto expect = [](const std::string& file, const std::string& part) {
     EXPECT_NE(refusal(file).find(part), std::string::npos) << refusal(file);
   };
-  expect("pixels/broken/html.png", "is no picture of a known format; expected PNG, JPEG");
+  expect("pixels/broken/html.png", "is not a picture of a known format; expected PNG, JPEG");
   expect("pixels/broken/jpg_cut_90.jpg", "within the picture; it is cut");
   expect("pixels/broken/jpg_60000.jpg", "60000x60000 pixels; pictures of more than 178956970 are refused");
   expect("pixels/broken/png_13000.png", "cannot be packed into");
@@ -141,6 +142,127 @@ TEST(Bmp, RunLengthsAreDecoded) {
   EXPECT_EQ(picture.samples.pixels, (std::vector<uint8_t>{0, 2, 2, 1, 2, 3}));
   const Image rgb = to_rgb(picture);
   EXPECT_EQ(std::vector<uint8_t>(rgb.at(1, 0), rgb.at(1, 1)), (std::vector<uint8_t>{6, 5, 4}));
+}
+
+// What Pillow 10.4 reads of TGA: 3 x 2 pixels of each kind, from each corner, in runs or not.
+TEST(Tga, KindsAndCornersAreReadLikePillow) {
+  const auto read = [](int type, int bits, int flags, const std::string& rest, bool palette = false) {
+    std::string file(18, '\0');
+    file[1] = palette, file[2] = char(type), file[12] = 3, file[14] = 2, file[16] = char(bits), file[17] = char(flags);
+    if (palette) file[5] = 3, file[7] = 24;
+    file += rest;
+    return decode_picture({reinterpret_cast<const uint8_t*>(file.data()), file.size()}, "a.tga");
+  };
+  using Samples = std::vector<uint8_t>;
+  EXPECT_EQ(read(3, 8, 0x20, "abcdef").samples.pixels, (Samples{'a', 'b', 'c', 'd', 'e', 'f'}));
+  EXPECT_EQ(read(3, 8, 0, "abcdef").samples.pixels, (Samples{'d', 'e', 'f', 'a', 'b', 'c'}));
+  EXPECT_EQ(read(3, 8, 0x30, "abcdef").samples.pixels, (Samples{'c', 'b', 'a', 'f', 'e', 'd'}));
+  EXPECT_EQ(read(11, 8, 0x20,
+                 "\x82"
+                 "a"
+                 "\x02"
+                 "def")
+                .samples.pixels,
+            (Samples{'a', 'a', 'a', 'd', 'e', 'f'}));
+  EXPECT_EQ(read(2, 24, 0x20, "bgrBGR............").samples.pixels[3], 'R');
+  EXPECT_EQ(read(2, 32, 0x20, std::string(24, 'x')).mode, Mode::rgba);
+  EXPECT_EQ(read(3, 16, 0x20, std::string(12, 'x')).mode, Mode::gray_alpha);
+  const Picture words = read(2, 16, 0x20, "\x1F\x80" + std::string(10, '\0'));  // 255, 0, 0 in blue; transparent
+  EXPECT_EQ(Samples(words.samples.pixels.begin(), words.samples.pixels.begin() + 8),
+            (Samples{0, 0, 255, 0, 0, 0, 0, 255}));
+  const Picture indexed = read(1, 8, 0x20, "bgrBGR..." + std::string("\0\1\2\2\1\0", 6), true);
+  EXPECT_EQ(indexed.mode, Mode::palette);
+  EXPECT_EQ(indexed.samples.pixels, (Samples{0, 1, 2, 2, 1, 0}));
+  EXPECT_EQ(Samples(indexed.palette.begin() + 4, indexed.palette.begin() + 7), (Samples{'R', 'G', 'B'}));
+  const auto refused = [&](const char* part, auto... values) {
+    expect_error(Exit::data, part, [&] { read(values...); });
+  };
+  refused("convert it to PNG", 2, 15, 0, std::string(12, 'x'));
+  refused("the TGA is cut", 3, 8, 0, "abcde");
+  refused("it is cut", 11, 8, 0,
+          "\x82"
+          "a"
+          "\x02"
+          "de");
+  refused("a run is longer than its row", 11, 8, 0,
+          "\x85"
+          "a");
+}
+
+// stb_image repeats bits, and takes a picture for opaque that is transparent all over.
+TEST(Bmp, SixteenBitsAndAlphaAreReadLikePillow) {
+  const auto read = [](int bits, std::array<uint32_t, 4> masks, const std::string& pixels) {
+    std::string file("BM\0\0\0\0\0\0\0\0\x46\0\0\0\x38\0\0\0\1\0\0\0\1\0\0\0\1\0", 28);
+    file += std::string{char(bits), '\0', '\3', '\0', '\0', '\0'} + std::string(20, '\0');
+    for (const uint32_t mask : masks)
+      for (int i = 0; i < 4; ++i) file += char(mask >> 8 * i);
+    file += pixels;
+    return decode_picture({reinterpret_cast<const uint8_t*>(file.data()), file.size()}, "a.bmp");
+  };
+  using Samples = std::vector<uint8_t>;
+  const Samples six = read(16, {0xF800, 0x7E0, 0x1F}, std::string("\x64\x21", 2)).samples.pixels;  // 4, 11, 4
+  EXPECT_EQ(six, (Samples{32, 44, 32}));
+  const std::array<uint32_t, 4> bgra = {0xFF0000, 0xFF00, 0xFF, 0xFF000000};
+  EXPECT_EQ(read(32, bgra, std::string("\1\2\3\0", 4)).samples.pixels, (Samples{3, 2, 1, 0}));
+  EXPECT_EQ(read(32, bgra, std::string("\1\2\3\x04", 4)).samples.pixels, (Samples{3, 2, 1, 4}));
+  expect_error(Exit::data, "colour masks that are not known; convert it", [&] {
+    read(32, {0x3FF00000, 0xFFC00, 0x3FF, 0}, "abcd");
+  });
+}
+
+// Files made with Pillow 10.4; upright.safetensors: what its ImageOps.exif_transpose makes of them, as RGB.
+TEST(ExifGolden, OrientationsAreTurnedLikePillow) {
+  NEEDS_GOLDEN("exif")
+  std::map<int, int> seen;
+  for (const auto& [name, expected] : load_safetensors(golden("exif/upright.safetensors"))) {
+    const Picture picture = read_picture(golden("exif/" + name));
+    const int orientation = picture.orientation;
+    if (std::isdigit(static_cast<unsigned char>(name[0]))) {
+      EXPECT_EQ(orientation, name[0] - '0') << name;
+    }
+    EXPECT_EQ(to_rgb(turned(picture, orientation)), image_of(expected)) << name;
+    ++seen[orientation];
+  }
+  for (int orientation = 1; orientation <= 8; ++orientation) EXPECT_GE(seen[orientation], 3) << orientation;
+}
+
+TEST(Image, FormatsThatAreNotReadAreNamed) {
+  const auto refused = [](const std::string& bytes) -> std::string {
+    try {
+      decode_picture({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, "a");
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code, Exit::data);
+      return error.what();
+    }
+    return "read";
+  };
+  const auto zeros = [](const char* text, size_t size) { return std::string(text, size) + std::string(64, '\0'); };
+  const std::pair<std::string, const char*> cases[] = {
+      {zeros("\0\0\0\x1C"
+             "ftypavif",
+             12),
+       "a: is an AVIF picture, which is not read; convert it to PNG or JPEG"},
+      {zeros("\0\0\0\x18"
+             "ftypheic",
+             12),
+       "is a HEIC picture"},
+      {zeros("II*\0", 4), "is a TIFF picture"},
+      {zeros("MM\0*", 4), "is a TIFF picture"},
+      {zeros("\0\0\0\x0CjP  \r\n\x87\n", 12), "is a JPEG 2000 picture"},
+      {zeros("\xFF\x0A", 2), "is a JPEG XL picture"},
+      {zeros("qoif", 4), "is a QOI picture"},
+      {zeros("\0\0\1\0\1\0", 6), "is an icon (ICO)"},
+      {zeros("\0\0\2\0\1\0", 6), "is a cursor (CUR)"},
+      {"8BPS", "is a Photoshop file (PSD)"},
+      {"%PDF-1.7", "is a PDF document"},
+      {"<?xml version=\"1.0\"?>\n<svg xmlns=\"x\"/>", "is an SVG drawing"},
+      {"\xFF\xD8\xFF\xC3" + zeros("\0\x0B\x08\0\1\0\1\1\1\x11\0", 11), "a: lossless (SOF3) JPEG is not read; convert"},
+      {"\xFF\xD8\xFF\xC1" + zeros("\0\x0B\x0C\0\1\0\1\1\1\x11\0\xFF\xDA\0\x08\1\1\0\0\x3F\0", 21),
+       "a: 12-bit JPEG is not read; convert"},
+      {"hello", "is not a picture of a known format"},
+      {"<html>", "is not a picture of a known format"},
+  };
+  for (const auto& [bytes, part] : cases) EXPECT_NE(refused(bytes).find(part), std::string::npos) << refused(bytes);
 }
 
 TEST(Pnm, NumbersMayHaveComments) {

@@ -46,6 +46,33 @@ TEST_F(JsonLines, ErrorsNameFileLineAndWhatCame) {
   expect_error("b[1] is 5, expected a string", [] { text_list_field({{"b", {"x", 5}}}, "b"); });
 }
 
+// What other programs write in place of JSON lines is told from its beginning, with the cure.
+TEST_F(JsonLines, WhatIsNotJsonLinesIsNamed) {
+  refused("{\"a\": NaN}",
+          "rows.jsonl:1: is not valid JSON near byte 7 of the line; NaN is not JSON, write null or \"\"");
+  refused("{\"a\": -Infinity}", "-Infinity is not JSON, write null or \"\"");
+  refused("{\"a\": None}", "None is Python's, write null, true or false");
+  refused("{'a': 1}", "texts stand in double quotes");
+  refused("[{\"a\": \"x\"}]", "expected an object {...}, got array; write one object a line, without a list around");
+  refused("[\n{\"a\": \"x\"}]", "write one object a line, without a list around");
+  refused("{\n  \"a\": \"x\"\n}\n", "the object does not end where its line ends: write one object a line");
+  refused("{\"a\": \"x\"}\n{\"a\": \"",
+          "rows.jsonl:2: is not valid JSON near byte 8 of the line; the line ends too early");
+  refused("a,b\nx,y\n", "it begins with \"a,b\", expected an object {...} (CSV is not read)");
+  refused(
+      "\xEF\xBB\xBF"
+      "a\tb\n",
+      "it begins with \"a b\", expected an object {...}");
+  refused("{\"a\": \"x\", \"a\": \"y\"}", "rows.jsonl:1: has the field a twice");
+  EXPECT_EQ(read("\xEF\xBB\xBF{\"a\": \"x\", \"b\": {\"a\": 1}}"), std::vector<std::string>{"x"});
+  refused(std::string("\xFF\xFE{\0", 4), "rows.jsonl: is UTF-16; write it as UTF-8");
+  refused(std::string("{\0\"\0", 4), "rows.jsonl: is UTF-16");
+  refused("\x1F\x8B\x08", "rows.jsonl: is compressed by gzip; gunzip it");
+  refused("\x28\xB5\x2F\xFD", "rows.jsonl: is compressed by zstd");
+  refused("PK\x03\x04", "rows.jsonl: is a zip file; unpack it");
+  refused("PAR1 PAR1", "rows.jsonl: is a Parquet file; let its name end in .parquet");
+}
+
 TEST_F(JsonLines, DeeplyNestedListsAreRefusedAndNulledFieldsAreNotSet) {
   const TemporaryFolder folder("json");
   write_text(folder / "deep.json", "{\"a\": " + std::string(300000, '[') + std::string(300000, ']') + "}");
@@ -60,7 +87,7 @@ TEST_F(JsonLines, DeeplyNestedListsAreRefusedAndNulledFieldsAreNotSet) {
 
 TEST_F(JsonLines, RowsOfADatasetNameTheirLine) {
   write_text(file_, "\n{\"qry_text\": \"\", \"qry_img_path\": \"\", \"tgt_text\": [\"x\"], \"tgt_img_path\": []}\n");
-  expect_error(Exit::data, "rows.jsonl:2: 1 target texts and 0 target pictures", [&] { read_eval_rows(file_); });
+  expect_error(Exit::data, "rows.jsonl:2: tgt_text has 1 items and tgt_img_path 0", [&] { read_eval_rows(file_); });
   write_text(file_, "{\"qry\": null, \"qry_image_path\": null}\n");
   expect_error(Exit::data, "rows.jsonl:1: qry is null", [&] { read_train_rows(file_); });
   // As pyarrow stores it where there is no picture.

@@ -24,7 +24,8 @@ TEST_F(Plan, PredictsThePeakOfEveryKindOfRun) {
     o.max_steps = 4;
     const MemoryPlan plan = plan_training(o, Device::cpu);
     EXPECT_FALSE(fs::exists(o.output_dir));
-    EXPECT_EQ(plan.weights + plan.masters + plan.gradients + plan.optimiser + plan.embeddings + plan.chunk, plan.peak);
+    EXPECT_EQ(plan.weights + plan.masters + plan.gradients + plan.optimiser + plan.embeddings + plan.kept + plan.chunk,
+              plan.peak);
     const TrainResult result = train(o, Device::cpu, true);
     EXPECT_EQ(result.planned_peak_bytes, plan.peak) << name;
     EXPECT_NEAR(double(plan.peak), double(result.peak_bytes), 0.05 * double(result.peak_bytes)) << name;
@@ -48,7 +49,7 @@ TEST_F(Plan, TooLittleMemoryIsSaidWithTheCure) {
   TrainOptions o = options("a");
   const MemoryPlan plan = plan_training(o, Device::cpu);
   EXPECT_EQ(plan.pictures, 24 * 16 * 16 * 3);
-  const int64_t needed = plan.peak + plan.pictures;
+  const int64_t needed = plan.total();
   EXPECT_EQ(plan.require({needed, needed}, o), "");
   const int64_t rest = needed - plan.chunk, row = plan.chunk / plan.chunk_rows;
   const auto refused = [&](const std::string& message, int64_t total) {
@@ -61,6 +62,21 @@ TEST_F(Plan, TooLittleMemoryIsSaidWithTheCure) {
   refused("train adapters with --lora True", rest / 2);
   o.lora = true;
   refused("take a smaller model", rest / 2);
+}
+
+// It looks at 516 rows at first; the run will decode the pictures of 600, or of all 640.
+TEST_F(Plan, CountsThePicturesOfAllRows) {
+  write_rows(folder_.path() / "many", 320);
+  TrainOptions o = options("a");
+  o.dataset_name = folder_.path() / "many";
+  for (const auto& [steps, pictures] : {std::pair(100, 600), std::pair(1000, 640)}) {
+    o.max_steps = steps;
+    const MemoryPlan plan = plan_training(o, Device::cpu);
+    EXPECT_NEAR(double(plan.pictures), double(pictures * 16 * 16 * 3), 1000);
+    EXPECT_GT(plan.rows, 640 * 20);
+    EXPECT_LT(plan.rows, 640 * 200);
+    EXPECT_EQ(plan.total(), plan.peak + plan.pictures + plan.rows + plan.work_space);
+  }
 }
 
 // Embeddings of 137 GB, in a file that is all holes.

@@ -237,11 +237,37 @@ TEST_F(MiniBuild, SameBytesOnEveryMachine) {
   const int before = threads();
   for (const int n : {1, 3}) {
     set_threads(n);
-    build(folder / "mini", 1);
-    EXPECT_EQ(hex(sha256(read_json(folder / "mini/manifest.json")["sets"].dump())),
+    const fs::path mini = folder / sentence(n);
+    build(mini, 1);
+    EXPECT_EQ(hex(sha256(read_json(mini / "manifest.json")["sets"].dump())),
               "4089a2151d1fff734ae1e72a9126aa827ccb6abf58c989ffb342a74d972ddfbc");
   }
   set_threads(before);
+}
+
+TEST_F(MiniBuild, WhatIsThereIsNotDrawnAgain) {
+  const TemporaryFolder folder("mini");
+  const fs::path mini = folder / "mini", picture = mini / "MMEB-eval/images/EmojiNet/000000.png";
+  const MiniSummary first = build(mini, 1);
+  EXPECT_FALSE(first.kept);
+  const auto drawn = fs::last_write_time(picture);
+  const MiniSummary second = build(mini, 1);
+  EXPECT_TRUE(second.kept);
+  EXPECT_EQ(fs::last_write_time(picture), drawn);
+  EXPECT_EQ(second.sha256, first.sha256);
+  ASSERT_EQ(second.sets.size(), first.sets.size());
+  for (size_t i = 0; i < first.sets.size(); ++i) {
+    const MiniSummary::Set &a = first.sets[i], &b = second.sets[i];
+    EXPECT_EQ(std::tuple(a.task.name, a.train_rows, a.test_rows, a.train_pictures, a.test_pictures),
+              std::tuple(b.task.name, b.train_rows, b.test_rows, b.train_pictures, b.test_pictures));
+  }
+  fs::remove(picture);
+  EXPECT_FALSE(build(mini, 1).kept);
+  EXPECT_TRUE(fs::exists(picture));
+  std::ofstream(mini / "MMEB-train/EmojiNet/original.jsonl", std::ios::app) << "{}\n";
+  EXPECT_FALSE(build(mini, 1).kept);
+  EXPECT_TRUE(build(mini, 1).kept);
+  EXPECT_FALSE(build(mini, 2).kept);  // other options
 }
 
 TEST_F(MiniBuild, ReplacesItsOwnFolderOnly) {
@@ -268,11 +294,12 @@ TEST_F(MiniBuild, NothingIsLeftAfterAnError) {
 
 TEST_F(MiniBuild, CtrlCLeavesNothing) {
   const TemporaryFolder folder("mini");
+  std::signal(SIGINT, SIG_DFL);  // which a shell's background job ignores
   const std::jthread user([&](const std::stop_token& over) {
     while (entries(folder) == 0 && !over.stop_requested()) std::this_thread::sleep_for(std::chrono::microseconds(200));
     if (!over.stop_requested()) std::raise(SIGINT);
   });
-  EXPECT_TRUE(contains(message_of(Exit::failed, [&] { build(folder / "mini", 1); }), "interrupted"));
+  EXPECT_TRUE(contains(message_of(Exit(128 + SIGINT), [&] { build(folder / "mini", 1); }), "interrupted"));
   EXPECT_EQ(entries(folder), 0u);
   EXPECT_FALSE(interrupted());  // forgotten with the build
 }

@@ -176,6 +176,7 @@ TEST_F(ModelFolders, the_newer_processor_file_counts) {
 
 TEST_F(ModelFolders, a_size_in_other_words_is_refused) {
   const fs::path model = copy("size");
+  edit(model / "preprocessor_config.json", {{"size", nullptr}});
   edit(model / "preprocessor_config.json",
        {{"min_pixels", nullptr}, {"max_pixels", nullptr}, {"size", {{"min_pixels", 64}, {"max_pixels", 128}}}});
   refused("preprocessor_config.json: size is {\"max_pixels\":128,\"min_pixels\":64} without shortest_edge", model);

@@ -1,11 +1,13 @@
 // "No option without effect" as a fixture: a command is run without and with an option, and something must differ that
 // a user sees: the exit code, what is printed, or a written file.
 #pragma once
+#include <functional>
 #include <map>
 #include <regex>
 #include <set>
 
 #include "cli_fixture.h"
+#include "no_threads.h"
 
 namespace vlm2vec {
 
@@ -18,10 +20,13 @@ enum class Seen {
 };  // printed or written; by messages, too; by log.jsonl's peak_bytes, too
 
 struct Effect {
-  std::string option, value;  // a value "test Suite.Name" names the test that sees what no run here can show
-  Options also = {};          // given in both runs
-  int code = 0;               // of the run with the option
+  std::string option, value;
+  Options also = {};  // given in both runs
+  int code = 0;       // of the run with the option
   Seen seen = Seen::output;
+  std::string before = {};  // what the shell does before each of both
+  std::function<void()> proof =
+      {};  // in place of two runs: expects the difference, where one run of the command is dear
 };
 struct CommandEffects {
   std::string command, words;
@@ -47,14 +52,14 @@ class OptionEffects : public Cli {
         check_threads(table);
         continue;
       }
-      if (effect.value.starts_with("test ")) {
-        EXPECT_TRUE(test_exists(effect.value.substr(5))) << effect.value;
+      if (effect.proof) {
+        effect.proof();
         continue;
       }
-      const std::string without = seen(table, effect.also, effect.seen);
+      const std::string without = seen(table, effect.also, effect.seen, effect.before);
       Options with = effect.also;
       with[effect.option] = effect.value;
-      const std::string seen_with = seen(table, with, effect.seen);
+      const std::string seen_with = seen(table, with, effect.seen, effect.before);
       EXPECT_NE(without, seen_with) << table.command << " --" << effect.option << " changes nothing";
       EXPECT_TRUE(seen_with.starts_with("exit " + std::to_string(effect.code) + "\n"))
           << table.command << " --" << effect.option << ": " << seen_with.substr(0, 300);
@@ -65,16 +70,14 @@ class OptionEffects : public Cli {
   }
 
  private:
-  // With stacks of 64 TiB the system refuses a second thread, and only that.
+  // Where the system refuses a second thread.
   void check_threads(const CommandEffects& table) const {
     const auto ask = [&](const char* threads) {
-      const Result r =
-          run(line_of(table, {{"threads", threads}}), "{ ulimit -s 68719476736 2>/dev/null || exit 77; } && ");
+      const Result r = without_threads([&] { return run(line_of(table, {{"threads", threads}})); });
       delete_outputs();
       return r;
     };
     const Result one = ask("1"), two = ask("2");
-    if (one.code == 77) return;  // the limit cannot be raised here
     EXPECT_NE(one.code, 4) << table.command << ": " << one.err;
     EXPECT_EQ(two.code, 4) << table.command << ": " << two.err;
   }
@@ -96,11 +99,11 @@ class OptionEffects : public Cli {
     return files;
   }
   // What a run shows, but for times, memory and the lists of all options. Its files are deleted.
-  const std::string& seen(const CommandEffects& table, const Options& more, Seen kind) {
+  const std::string& seen(const CommandEffects& table, const Options& more, Seen kind, const std::string& before = "") {
     const std::string line = line_of(table, more);
-    const auto [known, is_new] = seen_.try_emplace(line + std::to_string(int(kind)));
+    const auto [known, is_new] = seen_.try_emplace(before + line + std::to_string(int(kind)));
     if (!is_new) return known->second;
-    const Result r = run(line);
+    const Result r = run(line, before);
     std::string &text = known->second, step;
     text = "exit " + std::to_string(r.code) + "\n" + without_times(r.out);
     if (kind == Seen::on_stderr || r.code != 0) text += "stderr: " + without_times(r.err);
@@ -123,7 +126,7 @@ class OptionEffects : public Cli {
     if (file.filename().string().starts_with("events.out")) return "";  // times all over
     if (file.extension() == ".json") {
       Json json = read_json(file);
-      if (json.is_object()) json.erase("options");
+      if (json.is_object()) json.erase("options"), json.erase("evaluation");  // which names them all
       return without_times(json.dump());
     }
     return without_times(read_text(file));
@@ -132,16 +135,6 @@ class OptionEffects : public Cli {
     static const std::regex numbers(
         R"re(("([a-z_]*seconds|pairs_per_second|peak_bytes)": ?)[-0-9.e+]+| *[0-9.:]+ (m?s|pairs/s|GFLOP/s|GB/s|GB)\b|"report_generated_date": ?"[^"]*")re");
     return text.size() > 100'000 ? text : std::regex_replace(text, numbers, "$1");
-  }
-  static bool test_exists(const std::string& name) {
-    static const std::string sources = [] {
-      std::string text;
-      for (const auto& entry : fs::directory_iterator(fs::path(SOURCE_DIR) / "tests"))
-        if (entry.path().extension() == ".cpp") text += read_text(entry.path());
-      return text;
-    }();
-    const size_t dot = name.find('.');
-    return has(sources, "(" + name.substr(0, dot) + ", " + name.substr(dot + 1) + ") {");
   }
   std::set<fs::path> inputs_;
   std::map<std::string, std::string> seen_;  // by command line

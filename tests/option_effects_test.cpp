@@ -1,6 +1,9 @@
 // Every option of every command, and how its effect is seen (option_effects.h).
+#include <zlib.h>
+
 #include "option_effects.h"
 #include "tensor/io/safetensors.h"
+#include "tensor/random.h"
 
 namespace vlm2vec {
 namespace {
@@ -14,8 +17,8 @@ const std::vector<Effect> kAdapter = {
     {"adapter_norms", "True", {{"adapter", "adapter"}, {"quiet", "False"}}, 0, Seen::on_stderr},
 };
 const std::vector<Effect> kModel = {
-    {"precision", "bf16"},        {"max_len", "3"},          {"image_resolution", "low"}, {"resize_min_pixels", "2048"},
-    {"resize_max_pixels", "128"}, {"image_positions", "3d"},
+    {"precision", "bf16"},        {"max_len", "3"}, {"image_resolution", "low"}, {"resize_min_pixels", "2048"},
+    {"resize_max_pixels", "128"}, {"exif", "True"}, {"image_positions", "3d"},
 };
 const Effect kThreads = {"threads", ""}, kDevice = {"device", "cuda", {}, 5}, kJson = {"json", "True"},
              kQuiet = {"quiet", "True", {}, 0, Seen::on_stderr};
@@ -46,6 +49,9 @@ class Effects : public OptionEffects {
                       tensors.at("base_model.model.model.language_model.layers.0.mlp.up_proj." + part));
     save_safetensors(folder_ / "partial/adapter_model.safetensors", tensors);
     fs::copy_file(folder_ / "adapter/adapter_config.json", folder_ / "partial/adapter_config.json");
+    // Every picture is stored rotated.
+    for (const auto& entry : fs::recursive_directory_iterator(folder_.path()))
+      if (entry.path().extension() == ".png") write_text(entry.path(), rotated(read_text(entry.path())));
     std::string deeper = read_text(folder_ / "config.json");
     deeper.replace(deeper.find("layers\": 1"), 10, "layers\": 9");
     write("deeper.json", deeper);
@@ -84,6 +90,26 @@ class Effects : public OptionEffects {
                          "\n");
     keep_files();
   }
+  // The table of a selftest and the JSON of another: the same checks, and the measured values of some differ.
+  static void expect_other_numbers(const std::string& table, const Json& json) {
+    std::istringstream lines(table);
+    std::string line;
+    std::getline(lines, line);  // the heading
+    int different = 0;
+    for (const Json& check : json.at("checks")) {
+      ASSERT_TRUE(std::getline(lines, line) && line.starts_with(check.at("check").get<std::string>())) << line;
+      const double measured = std::stod(line.substr(52));
+      different += std::abs(measured - check.at("measured").get<double>()) > 0.01 * measured;
+    }
+    EXPECT_GT(different, 5);
+  }
+  // With EXIF's orientation 6, a quarter turn.
+  static std::string rotated(const std::string& png) {
+    std::string chunk("eXIfMM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0", 30);
+    const uint32_t sum = uint32_t(crc32(0, reinterpret_cast<const uint8_t*>(chunk.data()), uInt(chunk.size())));
+    for (int i = 0; i < 4; ++i) chunk += char(sum >> (24 - 8 * i));
+    return png.substr(0, 33) + std::string("\0\0\0\x1A", 4) + chunk + png.substr(33);  // behind the header
+  }
   void must(const std::string& line) const {
     const Result r = run(line + " --quiet");
     ASSERT_EQ(r.code, 0) << line << ": " << r.err;
@@ -98,7 +124,12 @@ TEST_F(Effects, OfTrain) {
   must("init --config deeper.json --tokenizer model --min_pixels 64 --max_pixels 4096 --output_dir deep");
   fs::copy(folder_ / "train", folder_ / "damaged", fs::copy_options::recursive);
   write("damaged/p2.png", "no picture");
+  must(
+      "train --model_name model --dataset_name train --output_dir finished --max_steps 2 --save_steps 1 "
+      "--per_device_train_batch_size 4 --learning_rate 1e-2");
   keep_files();
+  const std::string after_a_run = "cp -r finished out && ", after_a_stop = after_a_run + "rm out/model.safetensors && ";
+  const Options every_step = {{"save_steps", "1"}};
   const Options lora = {{"lora", "True"}}, interleaved = {{"sampling", "interleaved"}},
                 board = {{"report_to", "tensorboard"}}, one_thread = {{"threads", "1"}};
   check({"train",
@@ -129,6 +160,7 @@ TEST_F(Effects, OfTrain) {
                {"data_basedir", "based", {{"dataset_name", ""}, {"dataset_config", "train.yaml"}}},
                {"train_file", "train/Set/original.jsonl --image_dir train", {{"dataset_name", ""}}},
                {"image_dir", "based/train"},
+               {"missing_sets", "skip", {{"subset_name", "Set Absent"}}},
                {"sampling", "interleaved"},
                {"interleave_stopping_strategy", "first_exhausted", {{"sampling", "interleaved"}, {"max_steps", "6"}}},
                {"homogeneous_batch_size_per_device", "2", interleaved},
@@ -169,16 +201,17 @@ TEST_F(Effects, OfTrain) {
                {"bad_rows",
                 "skip",
                 {{"dataset_name", "damaged"}, {"max_steps", "4"}, {"per_device_train_batch_size", "3"}}},
-               {"overwrite_output_dir", "test Trainer.a_finished_run_is_neither_trained_again_nor_overwritten"},
+               {"overwrite_output_dir", "True", every_step, 0, Seen::output, after_a_run},
                {"plan", "True"},
                {"save_strategy", "no", {{"save_steps", "1"}}},
+               {"save_minutes", "0", {{"plan", "True"}}},
                {"save_steps", "1"},
                {"save_total_limit", "1", {{"save_steps", "1"}, {"max_steps", "4"}}},
                {"logging_steps", "2"},
                {"report_to", "tensorboard"},
                {"logging_dir", "board", board},
                {"run_name", "mine", board},
-               {"resume_from", "test Trainer.resumes_bit_for_bit"},
+               {"resume_from", "1", every_step, 0, Seen::output, after_a_stop},
                {"seed", "7"},
                kThreads,
                kDevice,
@@ -210,6 +243,7 @@ TEST_F(Effects, OfEval) {
                     {"data_basedir", "based", {{"dataset_name", ""}, {"dataset_config", "eval.yaml"}}},
                     {"retrieval_file", "captions.jsonl --image_dir test", {{"dataset_name", ""}}},
                     {"image_dir", "based/test"},
+                    {"missing_sets", "skip", {{"subset_name", "Set Absent"}}},
                     {"encode_output_path", "elsewhere"},
                     {"save_embeddings", "False"},
                     {"num_candidates", "3"},
@@ -217,6 +251,8 @@ TEST_F(Effects, OfEval) {
                     // of what fails, batches before are kept
                     {"per_device_eval_batch_size", "1", {{"dataset_name", "damaged"}, {"embedding_cache", "cache"}}, 3},
                     {"embedding_cache", "cache"},
+                    {"bad_rows", "skip", {{"dataset_name", "damaged"}}},
+                    {"overwrite", "True", {{"encode_output_path", "before"}}},
                     {"beside", "before"},
                     kThreads,
                     kDevice,
@@ -252,6 +288,7 @@ TEST_F(Effects, OfEmbedSearchExplainParityMerge) {
                     {"output", "f.npy"},
                     // of what fails, batches before are kept
                     {"batch_size", "1", {{"input", "damaged.jsonl"}, {"embedding_cache", "cache"}}, 3},
+                    {"bad_rows", "skip", {{"input", "damaged.jsonl"}}},
                     {"embedding_cache", "cache"},
                     kThreads,
                     kDevice,
@@ -300,8 +337,8 @@ TEST_F(Effects, OfEmbedSearchExplainParityMerge) {
          {{"model_name", "model"}, {"reference", "reference"}, {"output", "p.json"}},
          together({with_code(1, kAdapter),
                    {{"precision", "bf16", {}, 1}},
-                   with_code(3, {kModel.begin() + 1, kModel.end() - 1}),  // other numbers of tokens
-                   {{"image_positions", "3d", {}, 1}},
+                   with_code(3, {kModel.begin() + 1, kModel.end() - 2}),  // other numbers of tokens
+                   {{"exif", "True", {}, 1}, {"image_positions", "3d", {}, 1}},
                    {{"reference", "reference2", {}, 1},
                     {"output", "q.json"},
                     kThreads,
@@ -324,19 +361,34 @@ TEST_F(Effects, OfEmbedSearchExplainParityMerge) {
 }
 
 TEST_F(Effects, OfSmallCommands) {
-  const std::string parquet = std::string(SOURCE_DIR) + "/tests/golden/mmeb/nested/nested.parquet";
   write("halves.png", "P4 8 1 \x0F");  // flawed: the name promises another format
+  const std::string pictures = std::string(SOURCE_DIR) + "/tests/golden/mmeb/types/pictures_none.parquet";
+  for (const auto& [folder, light] : {std::pair("a", 10), {"b", 9}}) {  // a picture, and the same a bit darker
+    const fs::path set = folder_ / "near" / folder;
+    Random random(1);
+    Image coarse(6, 6, 3);
+    for (uint8_t& p : coarse.pixels) p = uint8_t(random.below(256));
+    Image picture = resize(coarse, {96, 96}, Filter::bicubic);
+    for (uint8_t& p : picture.pixels) p = uint8_t(p * light / 10);
+    fs::create_directories(set);
+    write_png(set / "one.png", resize(picture, {7 * light, 80}, Filter::bilinear));
+    for (const char* split : {"original", "diverse_instruction"})
+      write(sentence("near/", folder, "/Set/", split, ".jsonl"),
+            sentence(R"({"qry": "<|image_1|> )", split == std::string("original") ? "q" : folder,
+                     R"(", "qry_image_path": "one.png", "pos_text": "x", "pos_image_path": ""})", "\n"));
+  }
   must("eval --model_name model --dataset_name test --encode_output_path a");
   must("eval --model_name other --dataset_name test --encode_output_path b");
   keep_files();
-  check({"data cat", parquet, {}, {{"columns", "lists"}, {"limit", "1"}}});
+  check({"data cat", pictures, {}, {{"columns", "text"}, {"limit", "1"}, {"binary", "base64"}}});
   check({"data check",
          "train",
          {},
          {{"image_dir", "model", {}, 3},
           {"subset_name", "Set"},
           {"dataset_split", "diverse_instruction"},
-          {"decode", "True"},
+          {"decode", "False"},
+          {"model_name", "train", {}, 3},
           kThreads,
           kJson}});
   check({"data stats", "train", {}, {{"subset_name", "Set"}, {"dataset_split", "diverse_instruction"}, kJson}});
@@ -351,11 +403,11 @@ TEST_F(Effects, OfSmallCommands) {
           kThreads,
           kJson}});
   check({"data leaks",
-         "train test",
+         "near/a near/b",
          {},
-         {{"image_dir", "based/train test"},
+         {{"image_dir", "near/a near/a"},
           {"dataset_split", "diverse_instruction"},
-          {"distance", "test Data.LeaksAreFound"},
+          {"distance", "0"},
           {"fail", "True", {}, 1},
           kThreads,
           kQuiet,
@@ -388,6 +440,7 @@ TEST_F(Effects, OfSmallCommands) {
          {{"resize", "4x4"},
           {"filter", "nearest", {{"resize", "5x5"}}},
           {"own_mode", "True", {{"resize", "3x1"}}},
+          {"exif", "True", {{"output", "several train/p1.png"}}},
           {"output", "q.npy"},
           kQuiet,
           kJson}});
@@ -406,14 +459,16 @@ TEST_F(Effects, OfSmallCommands) {
           {"url", "x"},
           kQuiet,
           kJson}});
+  const Result plain = run("selftest"), other = run("selftest --seed 7 --json --quiet");
+  ASSERT_EQ(plain.code + other.code, 0) << plain.out << other.out;
   check({"selftest",
          "",
          {{"device", "cuda"}},  // fails at once; a run takes seconds
-         {{"seed", "test Cli.SelftestShowsWhatItMeasures"},
+         {{"seed", "", {}, 0, Seen::output, "", [&] { expect_other_numbers(plain.out, Json::parse(other.out)); }},
           {"device", "tpu", {}, 2},
           kThreads,
-          {"quiet", "test Cli.SelftestShowsWhatItMeasures"},
-          {"json", "test Cli.SelftestShowsWhatItMeasures"}}});
+          {"quiet", "", {}, 0, Seen::output, "", [&] { EXPECT_TRUE(other.err.empty() && !plain.err.empty()); }},
+          {"json", "", {}, 0, Seen::output, "", [&] { EXPECT_FALSE(Json::accept(plain.out)); }}}});
   check({"report", "a", {{"output", "r.html"}}, {{"output", "s.html"}, kThreads, kJson}});
   check({"doctor", "", {}, {kThreads, kJson}});
   check({"completion", "bash", {}, {}});

@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "expect_error.h"
-#include "golden.h"
+#include "golden_pictures.h"
 #include "temporary_folder.h"
 #include "tensor/io/files.h"
 #include "tensor/io/safetensors.h"
@@ -19,10 +19,10 @@ namespace {
 class Parity : public testing::Test {
  protected:
   Parity() {
-    std::filesystem::copy_file(golden("qwen2_vl/images/small.png"), folder_ / "small.png");
+    const std::filesystem::path picture = std::filesystem::absolute(golden_picture("tiny"));
     write_json(folder_ / "cases.json",
-               {{{"name", "one"}, {"text", "<|image_pad|> Name it."}, {"images", {"small.png"}}}});
-    for (const Stage& stage : stages_of(*encoder_, {"<|image_pad|> Name it.", {folder_ / "small.png"}}))
+               {{{"name", "one"}, {"text", "<|image_pad|> Name it."}, {"images", {picture.string()}}}});
+    for (const Stage& stage : stages_of(*encoder_, {"<|image_pad|> Name it.", {picture}}))
       reference_.emplace(stage.name, stage.value);
   }
   std::vector<CaseParity> compare() {

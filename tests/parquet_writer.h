@@ -1,5 +1,6 @@
 // Parquet files of one column and one page, for what no writer at hand makes: old forms, wrong numbers, empty claims.
 #pragma once
+#include <algorithm>
 #include <cstring>
 #include <initializer_list>
 #include <optional>
@@ -61,8 +62,8 @@ struct Page {
   std::optional<int64_t> checksum = {};
 };
 
-// `schema` without its root, which has `columns` columns.
-inline std::string file(std::vector<Struct> schema, Type type, const Page& page, int columns = 1) {
+// `schema` without its root, which has `columns` columns; all `leaves` of it have the same page.
+inline std::string file(std::vector<Struct> schema, Type type, const Page& page, int columns = 1, int leaves = 0) {
   const int64_t stored = int64_t(page.body.size());
   Struct header = Struct().i32(1, 0).i32(2, page.size.value_or(stored)).i32(3, stored);
   if (page.checksum) header.i32(4, *page.checksum);
@@ -77,7 +78,7 @@ inline std::string file(std::vector<Struct> schema, Type type, const Page& page,
                                                         .i64(7, int64_t(pages.size()))
                                                         .i64(9, 4));
   schema.insert(schema.begin(), group("schema", columns));
-  const std::vector<Struct> chunks(size_t(columns), chunk);
+  const std::vector<Struct> chunks(size_t(std::max(columns, leaves)), chunk);
   const Struct rows = Struct().list(1, chunks).i64(2, stored).i64(3, page.rows);
   const std::string footer = Struct().i32(1, 2).list(2, schema).i64(3, page.rows).list(4, {rows}).bytes();
   const uint32_t size = uint32_t(footer.size());

@@ -95,8 +95,13 @@ TEST_F(Layouts, WhatIsMissingIsSaidWithItsCause) {
   write_zip(folder_ / "train/images_zip/A.zip", members(""));
   write_zip(folder_ / "train/images_zip/B.zip", members(""));
   expect("A.zip lies there and has no such member", folder_ / "train");
-  write_tar(folder_ / "v2/mmeb_v1.tar.gz", "");
-  expect("is compressed as a whole: gunzip it", folder_ / "v2");
+  std::filesystem::create_directories(folder_ / "v2");
+  write_text(folder_ / "v2/mmeb_v1.tar.gz", "\x1F\x8B\x08");
+  expect("mmeb_v1.tar.gz lies there and is compressed as a whole (gzip): gunzip it", folder_ / "v2");
+  std::filesystem::create_directories(folder_ / "v3");
+  write_text(folder_ / "v3/pictures.7z", "7z\xBC\xAF\x27\x1C");
+  expect("pictures.7z lies there and is a 7z archive, which is not read: unpack it", folder_ / "v3");
+  expect_error(Exit::data, "pictures.7z: is a 7z archive", [&] { Pictures(folder_ / "v3/pictures.7z").find("a.png"); });
   fs::create_directories(folder_ / "flat/A");
   write_text(folder_ / "flat/A/none.png", "");
   expect("without the folder images/", folder_ / "flat");

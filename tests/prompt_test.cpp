@@ -9,11 +9,11 @@ namespace {
 
 const std::string kToken = "<|image_pad|>";
 
-std::string v1(const PromptParts& parts) { return build_prompt("vlm2vec-v1", parts, kToken); }
-std::string v2(const PromptParts& parts) { return build_prompt("vlm2vec-v2", parts, kToken); }
+std::string v1(const PromptParts& parts) { return build_prompt("vlm2vec-v1", parts, kToken).text; }
+std::string v2(const PromptParts& parts) { return build_prompt("vlm2vec-v2", parts, kToken).text; }
 
 TEST(Prompt, raw_is_the_text) {
-  EXPECT_EQ(build_prompt("raw", {"", "<|image_1|> as it is", 1}, kToken), "<|image_1|> as it is");
+  EXPECT_EQ(build_prompt("raw", {"", "<|image_1|> as it is", 1}, kToken).text, "<|image_1|> as it is");
   expect_error(Exit::data, "has an instruction, but the prompt is raw", [] {
     build_prompt("raw", {"Do", "x", 0}, kToken);
   });
@@ -42,9 +42,38 @@ TEST(Prompt, v2_joins_token_instruction_and_text_with_blanks) {
   EXPECT_EQ(v2({"Compare.", "", 2}), "<|image_pad|> <|image_pad|> Compare.");
 }
 
+// A row of MMEB given to a style is what train and eval make of it; elsewhere the token says where the picture goes.
+TEST(Prompt, tokens_in_the_words_place_the_pictures) {
+  const std::string row = "<|image_1|>\nName it.\n", read = "<|image_pad|>\nName it.\n";
+  EXPECT_EQ(v1({"", row, 1}), read);
+  EXPECT_EQ(v2({"", row, 1}), read);
+  EXPECT_EQ(v2({"", row, 0}), read);
+  EXPECT_EQ(v2({"Name <|image_1|>", "", 1}), "Name <|image_pad|>");
+  EXPECT_EQ(v2({"Is it", "in <|image_pad|>?", 1}), "Is it in <|image_pad|>?");
+  EXPECT_EQ(v1({"Name <|image_1|>", "now", 1}), "Name <|image_pad|> now\n");
+  EXPECT_EQ(build_prompt("vlm2vec-v2", {"", "<|image_2|> <|image_1|>", 2}, kToken).pictures,
+            (std::vector<size_t>{1, 0}));
+  EXPECT_EQ(build_prompt("vlm2vec-v1", {"", "<|image_2|> <|image_1|>", 2}, kToken).pictures,
+            (std::vector<size_t>{1, 0}));
+}
+
+// With every style and command a stored token reaches the model as an image token or not at all.
+TEST(Prompt, faults_are_one_sentence) {
+  for (const size_t pictures : {0, 1}) {
+    const std::string fault = prompt_fault("x <|image_1|>\n" + std::string(9000, 'y'), pictures, kToken);
+    EXPECT_NE(fault.find("in a raw prompt <|image_pad|> stands for each"), std::string::npos) << fault;
+    EXPECT_LT(fault.size(), 500u);
+    EXPECT_EQ(fault.find('\n'), std::string::npos);
+  }
+  EXPECT_EQ(prompt_fault("<|image_pad|> is a word here", 0, kToken), "");
+  EXPECT_EQ(prompt_fault("<|image_pad|>", 1, kToken), "");
+  EXPECT_NE(prompt_fault("", 1, kToken).find("--prompt vlm2vec-v2 puts it there"), std::string::npos);
+  EXPECT_NE(prompt_fault("", 0, kToken), "");
+}
+
 TEST(Prompt, stored_tokens_are_replaced_wherever_they_are) {
-  EXPECT_EQ(replace_stored_tokens("<|image_1|><|image_12|> a <|image_1|>", "#"), "## a #");
-  EXPECT_EQ(replace_stored_tokens("<|image_|> <|image_x|> <|image_1> <|image_2", "#"),
+  EXPECT_EQ(place_pictures("<|image_1|><|image_12|> a <|image_1|>", 0, "#").text, "## a #");
+  EXPECT_EQ(place_pictures("<|image_|> <|image_x|> <|image_1> <|image_2", 0, "#").text,
             "<|image_|> <|image_x|> <|image_1> <|image_2");
 }
 

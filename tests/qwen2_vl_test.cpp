@@ -8,7 +8,7 @@
 #include <set>
 
 #include "expect_error.h"
-#include "golden.h"
+#include "golden_pictures.h"
 #include "temporary_folder.h"
 #include "tensor/io/files.h"
 #include "tensor/io/safetensors.h"
@@ -157,7 +157,7 @@ TEST(Qwen2Vl, max_len_cuts_text_and_never_a_picture) {
   EXPECT_EQ(cut, std::vector<int64_t>(all.begin(), all.begin() + 4));
   EXPECT_EQ(tokens(int64_t(all.size()), text), all);
 
-  const EncoderInput picture{"Name <|image_pad|> it.", {golden("qwen2_vl/images/small.png")}, 0, "row 7 of Set"};
+  const EncoderInput picture{"Name <|image_pad|> it.", {golden_picture("tiny")}, 0, "row 7 of Set"};
   const auto whole = tokens(0, picture);
   const int64_t image = read_json(golden("qwen2_vl/tiny/config.json")).at("image_token_id");
   const auto pictures = [&](const std::vector<int64_t>& ids) { return std::count(ids.begin(), ids.end(), image); };

@@ -85,6 +85,40 @@ TEST_F(Report, NumbersAreThoseOfTheFilesAndTextIsEscaped) {
   EXPECT_GE(count(html, "href=\"#p1\""), 3u);
 }
 
+TEST_F(Report, OfOneSetFromElsewhere) {
+  make_run();
+  const std::string place = fs::canonical(folder_.path()).string();
+  ASSERT_EQ(run("report '" + place + "/run'", "cd / && ").code, 0);
+  const std::string html = page();
+  EXPECT_TRUE(has(html, "<h1>A VLM2Vec run: ")) << html.substr(0, 600);
+  EXPECT_TRUE(has(html, "Precision@1, of one set, Set, 95 % interval"));
+  EXPECT_TRUE(has(html, "<h2>Examples</h2>")) << "the data is found";
+  ASSERT_EQ(run("report run").code, 0);
+  const std::string here = page();
+  EXPECT_TRUE(has(here, "<title>A VLM2Vec run: run</title>"));
+  EXPECT_TRUE(has(here, "./vlm2vec eval --model_name model --dataset_name test --encode_output_path run/trained\n"))
+      << "as seen from where the report was made";
+  EXPECT_TRUE(has(here, "Training began with the model in model, which these commands do not make"));
+}
+
+// As many rows of the one set as there is place for, each with another target.
+TEST_F(Report, ABatchOfOneSetHasItsRows) {
+  make_run();
+  std::string rows;
+  for (int i = 0; i < 5; ++i)
+    rows += Json{{"qry_text", "Name it."},
+                 {"qry_img_path", ""},
+                 {"tgt_text", {"thing " + std::to_string(i), "x"}},
+                 {"tgt_img_path", {"", ""}}}
+                .dump() +
+            "\n";
+  write("test/Set/test.jsonl", rows);
+  ASSERT_EQ(run("eval --model_name model --dataset_name test --quiet --encode_output_path run/trained").code, 0);
+  ASSERT_EQ(run("report run/trained --output one.html").code, 0);
+  EXPECT_TRUE(has(page("one.html"), "similarities of 5 queries and targets"));
+  EXPECT_TRUE(has(page("one.html"), "style=\"max-width:267px\""));
+}
+
 TEST_F(Report, SaysWhatIsMissing) {
   make_run();
   const Result training = run("report run/model --output training.html");

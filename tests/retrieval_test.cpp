@@ -38,7 +38,8 @@ TEST(Retrieval, recall_both_ways_among_all) {
       if (picture) {
         EXPECT_EQ(inputs[i].text, "<image> Find an image caption describing the given image.");
       }
-      const double at = std::stod(picture ? inputs[i].images[0].stem().string() : inputs[i].text.substr(3));
+      const double at = std::stod(picture ? std::filesystem::path(inputs[i].images[0].name()).stem().string()
+                                          : inputs[i].text.substr(3));
       // captions a little beside their picture, so that nothing ties
       const double angle = (at + (picture ? 0 : 0.01)) * 2 * M_PI / 12;
       vectors.data<float>()[2 * i] = float(std::cos(angle)), vectors.data<float>()[2 * i + 1] = float(std::sin(angle));

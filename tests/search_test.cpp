@@ -149,6 +149,36 @@ TEST_F(SearchCommand, KnowsItsModelAndRowsWhereverTheyGo) {
   EXPECT_TRUE(has(found.out, "1.0000       1  thing 1\n")) << found.out << found.err;
 }
 
+// However it was named, and wherever one stands.
+TEST_F(SearchCommand, FindsItsModelFromElsewhere) {
+  make_index();
+  const Json how = read_json(folder_ / "rows.npy.json");
+  EXPECT_EQ(how.at("model_name"), "model");
+  EXPECT_EQ(how.at("absolute").at("model_name"), (fs::canonical(folder_.path()) / "model").string());
+  const std::string found = "   1  1.0000       1  thing 1\n", query = " --text 'thing 1' --top 1",
+                    index = "search --index '" + (folder_ / "rows.npy").string() + "'";
+  EXPECT_TRUE(has(run(index + query, "cd / && ").out, found)) << "from another folder";
+  fs::create_directories(folder_ / "alone");
+  for (const char* file : {"rows.npy", "rows.npy.json"}) fs::copy_file(folder_ / file, folder_ / "alone" / file);
+  EXPECT_TRUE(has(run("search --index alone/rows.npy" + query).out, found)) << "the vectors were moved alone";
+  Json old = how;  // as earlier versions wrote it
+  old.erase("absolute");
+  write("rows.npy.json", old.dump());
+  EXPECT_TRUE(has(run("search --index rows.npy" + query).out, found));
+}
+
+TEST_F(SearchCommand, AQueryWithoutInstructionIsNoted) {
+  make_index();
+  const std::string search = "search --index rows.npy --text thing --prompt vlm2vec-v1 ";
+  EXPECT_TRUE(has(run(search).err, "search: the query has no --instruction; ")) << run(search).err;
+  EXPECT_FALSE(has(run(search + "--instruction Find").err, "instruction"));
+  EXPECT_FALSE(has(run(search + "--quiet").err, "instruction"));
+  EXPECT_FALSE(has(run("search --index rows.npy --text thing").err, "instruction")) << "a raw prompt is whole";
+  const Result picture = run("search --index rows.npy --image train/p1.png");
+  EXPECT_EQ(picture.code, 3);
+  EXPECT_TRUE(has(picture.err, "(--prompt vlm2vec-v2 puts it there)")) << picture.err;
+}
+
 TEST_F(SearchCommand, RefusesWhatWouldMeanNothing) {
   make_index();
   ASSERT_EQ(run("init --config config.json --tokenizer model --min_pixels 64 --max_pixels 4096 --seed 7 --output_dir "

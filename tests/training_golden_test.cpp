@@ -1,4 +1,4 @@
-// Twenty training steps against the official trainer's: losses, gradient norms, gradients of the first step, final
+// Training steps against the official trainer's: losses, gradient norms, gradients of the first step, final
 // weights.
 #include <gtest/gtest.h>
 
@@ -70,7 +70,8 @@ class TrainingGolden : public testing::Test {
       worst_norm = worse(worst_norm, std::abs(ours.at("grad_norm").get<double>() - norm) / norm);
       EXPECT_DOUBLE_EQ(ours.at("learning_rate").get<double>(), theirs.at("learning_rate").get<double>());
     }
-    EXPECT_EQ(steps, 20);
+    EXPECT_EQ(steps, int64_t(description.at("batches").size()));
+    EXPECT_GE(steps, 1);
     EXPECT_LE(worst_loss, limits.loss);
     EXPECT_LE(worst_norm, limits.norm);
     compare_weights(run, limits.weights);
@@ -87,6 +88,7 @@ class TrainingGolden : public testing::Test {
                                        : run == "lora" ? "lora/final/adapter_model.safetensors"
                                                        : "dora/final/adapter_model.safetensors"));
     double worst = 0;
+    ASSERT_FALSE(theirs.empty());
     for (const auto& [name, tensor] : theirs) {
       const auto a = full ? stored_part(ours.at(name)) : to_vector<double>(ours.at(name)),
                  b = to_vector<double>(tensor);
@@ -114,7 +116,7 @@ std::map<std::string, Tensor> first_gradients(Encoder& encoder, const TrainedPar
     queries.push_back(encoder_input(rows[size_t(row)].query, encoder.image_token(), training()));
     targets.push_back(encoder_input(rows[size_t(row)].positives[0], encoder.image_token(), training()));
   }
-  contrastive_step(encoder, queries, targets, {.temperature = 0.02});
+  contrastive_step(encoder, queries, targets, {.temperature = description.at("settings").at("temperature")});
   std::map<std::string, Tensor> gradients;
   for (Parameter* p : parameters.parameters()) gradients.emplace(p->path(), static_cast<const Var&>(*p).grad());
   return gradients;
@@ -190,7 +192,7 @@ TEST(LossGolden, value_and_gradients) {
     }
     ++cases;
   }
-  EXPECT_EQ(cases, 4);
+  EXPECT_GE(cases, 1);
 }
 
 }  // namespace

@@ -96,6 +96,26 @@ TEST_F(TrainingOptions, epochs_count_rows) {  // of 24
   expect_error(Exit::usage, "--max_steps and --num_train_epochs both", [&] { train(o, Device::cpu, true); });
 }
 
+// As in transformers 5: steps, or below 1 a share of all steps, rounded up.
+TEST_F(TrainingOptions, warmup_is_steps_or_a_share) {
+  const auto rates = [&](double steps, double ratio) {
+    TrainOptions o = options("warmup");
+    o.overwrite_output_dir = true, o.max_steps = 5, o.warmup_steps = steps, o.warmup_ratio = ratio;
+    train(o, Device::cpu, true);
+    std::vector<double> rates;
+    for (const json& line : log("warmup")) rates.push_back(line["learning_rate"].get<double>() / o.learning_rate);
+    return rates;
+  };
+  const std::vector<double> two = {0, 0.5, 1, 2.0 / 3, 1.0 / 3};
+  EXPECT_EQ(rates(2, 0), two);
+  EXPECT_EQ(rates(0.3, 0), two);  // ceil(1.5)
+  EXPECT_EQ(rates(0, 0.3), two);
+  EXPECT_EQ(rates(0.3, 0.9), two);
+  EXPECT_EQ(rates(1, 0)[1], 1.0);
+  for (const double wrong : {-1.0, 1.5, 1e16})
+    expect_error(Exit::usage, "expected a whole number of steps, or a share of them below 1", [&] { rates(wrong, 0); });
+}
+
 TEST_F(TrainingOptions, frozen_parameters_stay) {
   const NamedTensors before = load_safetensors(folder_ / "model/model.safetensors");
   const auto changed = [&](const TrainOptions& o) {
@@ -250,8 +270,9 @@ TEST_F(TrainingOptions, bf16_adapters_stay_f32) {
   TrainOptions o = lora("adapter");
   o.precision = "bf16", o.max_steps = 2;
   train(o, Device::cpu, true);
-  for (const auto& [name, tensor] : load_safetensors(folder_ / "adapter/adapter_model.safetensors"))
-    EXPECT_EQ(tensor.dtype(), DType::f32) << name;
+  const NamedTensors adapter = load_safetensors(folder_ / "adapter/adapter_model.safetensors");
+  EXPECT_FALSE(adapter.empty());
+  for (const auto& [name, tensor] : adapter) EXPECT_EQ(tensor.dtype(), DType::f32) << name;
 }
 
 }  // namespace

@@ -91,7 +91,7 @@ TEST_F(Rows, mistakes_are_named) {
     std::string message;
   } cases[] = {
       {{{"neg_text", {"a"}}, {"neg_image_path", json::array()}}, "neg_text has 1 items and neg_image_path 0"},
-      {{{"neg_text", {"a"}}, {"neg_image_path", ""}}, "neg_image_path is of type string, expected a list of strings"},
+      {{{"neg_text", {"a"}}, {"neg_image_path", "a.png"}}, "neg_text is a list and neg_image_path is not"},
       {{{"neg_text", 3}}, "neg_text is 3, expected a string"},
       {{{"neg_text", {"a", 3}}}, "neg_text[1] is 3, expected a string"},
       {{{"pos_text", json::array()}, {"pos_image_path", json::array()}}, "pos_text is an empty list"},
@@ -170,7 +170,7 @@ TEST_F(Rows, of_a_configuration_have_pictures_in_their_own_folders) {
   o.dataset_config = folder_ / "c.yaml", o.data_basedir = folder_.path(), o.per_device_train_batch_size = 2;
   TrainingRows rows(o);
   EXPECT_EQ(rows.summary(), "2 rows of 2 sets, interleaved, 3 steps of 2 pairs");
-  EXPECT_EQ(rows.pictures({1, 0}).locate("p.png"), folder_ / "two/p.png");
+  EXPECT_EQ(rows.pictures({1, 0}).locate("p.png").name(), folder_ / "two/p.png");
   EXPECT_EQ(rows.note(), "");
   EXPECT_EQ(rows.next().size(), 2u);
   fs::create_directories(folder_ / "one"), write_text(folder_ / "one/p.png", "");
@@ -187,7 +187,7 @@ TEST_F(Rows, of_a_configuration_have_pictures_in_their_own_folders) {
              "A: {dataset_parser: mmeb, dataset_name: data, subset_name: A, image_dir: three}\n"
              "B: {dataset_parser: mmeb, dataset_name: data, subset_name: B, dataset_split: other, image_dir: two, "
              "weight: 3, num_sample_per_subset: 1}\n");
-  EXPECT_NE(TrainingRows(o).fingerprint(), rows.fingerprint());
+  EXPECT_EQ(TrainingRows(o).fingerprint(), rows.fingerprint());  // wherever the pictures lie
   write({row({{"neg_text", "n"}, {"neg_image_path", ""}})}, "data/A/original.jsonl");
   o.num_hardneg = 0;
   EXPECT_NE(TrainingRows(o).note().find("1 set has columns of hard negatives, which are not used"), std::string::npos);
@@ -270,6 +270,77 @@ TEST_F(Rows, of_another_split_are_read) {
   EXPECT_EQ(TrainingRows(o).count(), 2);
   o.dataset_split = "train";
   expect_error(Exit::data, "no subset folder with train.jsonl", [&] { TrainingRows{o}; });
+}
+
+// A pair that is a batch of its own is said up front: how often, why, and what helps.
+TEST_F(Rows, of_one_pair_to_a_batch_are_said) {
+  const auto note = [&](int64_t rows, int64_t batch, const std::function<void(TrainOptions&)>& change = {}) {
+    TrainOptions o = options(write(std::vector<json>(size_t(rows), row())));
+    o.per_device_train_batch_size = batch, o.max_steps = 50;
+    if (change) change(o);
+    return TrainingRows(o).note();
+  };
+  const std::string reason = "has no wrong answers, so its loss is 0 and it teaches nothing; ";
+  EXPECT_EQ(note(3, 2), "train: of each epoch's 2 batches the last one has one pair (3 rows in batches of 2), which " +
+                            reason + "--per_device_train_batch_size 3 leaves no such rest");
+  EXPECT_EQ(note(101, 10),
+            "train: of each epoch's 11 batches the last one has one pair (101 rows in batches of 10), which " + reason +
+                "--per_device_train_batch_size 9 leaves no such rest");
+  EXPECT_EQ(note(4, 2), "");
+  EXPECT_EQ(note(5, 3), "");
+  EXPECT_EQ(note(101, 10, [](auto& o) { o.max_steps = 10; }), "");  // the epoch's last batch is not reached
+  EXPECT_NE(note(101, 10, [](auto& o) { o.max_steps = 6, o.gradient_accumulation_steps = 2; }), "");
+  EXPECT_EQ(note(3, 2, [](auto& o) { o.sampling = "balanced"; }), "");     // all batches are full
+  EXPECT_EQ(note(3, 2, [](auto& o) { o.sampling = "interleaved"; }), "");  // the rest is dropped
+  EXPECT_EQ(note(4, 1),
+            "train: every batch has one pair; such a batch " + reason + "raise --per_device_train_batch_size");
+  EXPECT_NE(note(1, 8).find("such a batch " + reason + "more rows are needed"), std::string::npos);
+  write_json(folder_ / "batches.json", json::parse("[[0, 1], [2], [1], [0]]"));
+  const auto listed = [&](int64_t steps) {
+    return note(3, TrainOptions().per_device_train_batch_size,
+                [&](auto& o) { o.batches = folder_ / "batches.json", o.max_steps = steps; });
+  };
+  EXPECT_NE(listed(3).find("train: 2 of the 3 batches of --batches have one pair"), std::string::npos) << listed(3);
+  EXPECT_EQ(listed(1), "");
+  // Hard negatives are wrong answers, if there are any.
+  const auto with_negatives = [&](const json& more) {
+    TrainOptions o = options(write({row(more), row(more), row(more)}));
+    o.per_device_train_batch_size = 2, o.num_hardneg = 1;
+    return TrainingRows(o).note();
+  };
+  EXPECT_EQ(with_negatives({{"neg_text", "no"}, {"neg_image_path", ""}}), "");
+  EXPECT_NE(with_negatives({}).find("the last one has one pair"), std::string::npos);
+}
+
+// Of 20 sets that a recipe names, a user may have four.
+TEST_F(Rows, of_missing_sets_are_left_out_if_that_is_wanted) {
+  write({row()}, "data/A/original.jsonl");
+  write({row(), row()}, "data/C/original.jsonl");
+  std::string yaml;
+  for (const char* set : {"A", "B", "C", "D"})
+    yaml += sentence(set, ": {dataset_parser: mmeb, dataset_name: data, subset_name: ", set, ", image_dir: data}\n");
+  write_text(folder_ / "c.yaml", yaml);
+  TrainOptions config = options(""), named = options("");
+  config.dataset_config = folder_ / "c.yaml", config.data_basedir = folder_.path();
+  named.dataset_name = folder_ / "data", named.subset_name = {"A", "B", "C", "D"};
+  expect_error(Exit::data,
+               "data/B/original.jsonl: no such file, and no Parquet file in its place; of 4 sets 2 have no "
+               "rows (--missing_sets skip goes on without them)",
+               [&] { TrainingRows{config}; });
+  expect_error(Exit::usage, "has no set B", [&] { TrainingRows{named}; });
+  for (TrainOptions* o : {&config, &named}) {
+    o->missing_sets = "skip";
+    const TrainingRows rows(*o);
+    EXPECT_EQ(rows.count(), 3);
+    EXPECT_EQ(rows.missing_sets(), (std::vector<std::string>{"B", "D"}));
+    EXPECT_NE(rows.note().find("train: 2 sets have no rows and are left out: B, D"), std::string::npos) << rows.note();
+  }
+  named.subset_name = {"B", "D"};
+  expect_error(Exit::data, "of 2 sets 2 have no rows", [&] { TrainingRows{named}; });
+  named.subset_name = {};
+  expect_error(Exit::usage, "--missing_sets means nothing without", [&] { check_row_options(named); });
+  config.missing_sets = "ignore";
+  expect_error(Exit::usage, "--missing_sets ignore, expected error or skip", [&] { check_row_options(config); });
 }
 
 }  // namespace

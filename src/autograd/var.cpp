@@ -9,8 +9,15 @@ namespace vlm2vec {
 namespace {
 
 thread_local bool enabled = true;
+thread_local bool gradient_withheld = false;  // NoGrad kept an op from being recorded since this was cleared
 std::atomic<int64_t> nodes{0};
 std::atomic<uint64_t> next_order{0};
+
+// Whether an op is to be recorded; needed: one of its inputs needs a gradient.
+bool wanted(bool needed) {
+  gradient_withheld |= needed && !enabled;
+  return needed && enabled;
+}
 
 }  // namespace
 
@@ -132,9 +139,8 @@ void Var::backward(const Tensor& seed) const {
 
 Var record(const char* op, Tensor y, std::initializer_list<Input> inputs) {
   Var result(std::move(y));
-  const bool needed =
-      enabled && std::any_of(inputs.begin(), inputs.end(), [](const Input& i) { return i.x.requires_grad(); });
-  if (!needed) return result;
+  if (!wanted(std::any_of(inputs.begin(), inputs.end(), [](const Input& i) { return i.x.requires_grad(); })))
+    return result;
   result.node_ = std::make_shared<Node>(op);
   result.node_->add_output(result.value_);
   for (const Input& i : inputs)
@@ -144,9 +150,8 @@ Var record(const char* op, Tensor y, std::initializer_list<Input> inputs) {
 
 std::vector<Var> record(const char* op, std::vector<Tensor> ys, const std::vector<Var>& xs, JointVjp vjp, bool always) {
   std::vector<Var> results(ys.begin(), ys.end());
-  const bool needed =
-      enabled && (always || std::any_of(xs.begin(), xs.end(), [](const Var& x) { return x.requires_grad(); }));
-  if (!needed) return results;
+  if (!wanted(always || std::any_of(xs.begin(), xs.end(), [](const Var& x) { return x.requires_grad(); })))
+    return results;
   auto node = std::make_shared<Node>(op);
   node->joint = std::move(vjp);
   for (const Var& x : xs) node->edges.push_back({x.node_, x.output_, nullptr, nullptr});
@@ -165,11 +170,13 @@ int64_t live_nodes() { return nodes; }
 
 Var checkpoint(const std::function<Var(const Var&)>& f, const Var& x) {
   if (!enabled) return f(x);
+  gradient_withheld = false;
   Tensor y;
   {
     NoGrad no_grad;
     y = f(x.detach()).value();
   }
+  const bool trains = gradient_withheld;
   const Tensor X = x.value();
   return record(
       "checkpoint", {y}, {x},
@@ -178,7 +185,7 @@ Var checkpoint(const std::function<Var(const Var&)>& f, const Var& x) {
         if (again.requires_grad()) again.backward(dys[0]);
         return std::vector<Tensor>{needs[0] ? input.grad() : Tensor()};
       },
-      true)[0];
+      trains)[0];
 }
 
 }  // namespace vlm2vec

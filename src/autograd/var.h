@@ -56,7 +56,7 @@ struct Input {
 // The tape. An edge is kept only if its input needs a gradient; a dropped edge frees what its formula captured: with
 // adapters over frozen weights neither the weight's gradient nor the activation it would need exists.
 Var record(const char* op, Tensor y, std::initializer_list<Input> inputs);
-// always: record even if no input needs a gradient (checkpoint: the parameters inside do).
+// always: record even if no input needs a gradient (checkpoint: a parameter inside does).
 std::vector<Var> record(const char* op, std::vector<Tensor> ys, const std::vector<Var>& xs, JointVjp vjp,
                         bool always = false);
 
@@ -73,7 +73,8 @@ class NoGrad {
 bool grad_enabled();
 int64_t live_nodes();  // steps of all tapes in memory
 
-// f(x) with nothing of f's inside kept: it is computed again in the backward pass (Chen et al. 2016).
+// f(x) with nothing of f's inside kept: it is computed again in the backward pass (Chen et al. 2016). Nothing is
+// recorded where no gradient is wanted: x needs none, and f meets no parameter that does.
 Var checkpoint(const std::function<Var(const Var&)>& f, const Var& x);
 
 }  // namespace vlm2vec

@@ -9,9 +9,10 @@
 #include <iostream>
 #include <type_traits>
 
+#include "cli/hints.h"
 #include "cli/metavariables.h"
+#include "mmeb/shell_word.h"
 #include "tensor/error.h"
-#include "tensor/nearest.h"
 #include "tensor/parallel.h"
 
 namespace vlm2vec {
@@ -79,7 +80,7 @@ T parse_values(const std::vector<std::string>& values, const std::string& option
       }
     return items;
   } else {
-    if (values.size() != 1) fail(Exit::usage, option, ": given ", values.size(), " times, expected once");
+    CHECK(values.size() == 1, option, ": ", values.size(), " values, expected one");
     if constexpr (std::is_same_v<T, bool>) return parse_bool(values[0], option);
     else if constexpr (std::is_arithmetic_v<T>) return parse_number<T>(values[0], option);
     else return values[0];
@@ -102,8 +103,8 @@ void CommandLine::operator()(const std::string& name, T& value, const std::strin
     value = parse_values<T>(values, option);
   };
   const std::string standard = text_of(value);
-  options_.push_back({name, kind_of<T>(command_, name), help, standard.empty() ? "none" : standard,
-                      std::is_same_v<T, bool> ? 0 : 1, is_list<T> ? -1 : 1, assign});
+  declare({name, kind_of<T>(command_, name), help, standard.empty() ? "none" : standard,
+           std::is_same_v<T, bool> ? 0 : 1, is_list<T> ? -1 : 1, assign});
 }
 template void CommandLine::operator()(const std::string&, bool&, const std::string&);
 template void CommandLine::operator()(const std::string&, int&, const std::string&);
@@ -113,9 +114,25 @@ template void CommandLine::operator()(const std::string&, double&, const std::st
 template void CommandLine::operator()(const std::string&, std::string&, const std::string&);
 template void CommandLine::operator()(const std::string&, std::vector<std::string>&, const std::string&);
 
+void CommandLine::declare(Option option) {
+  option.section = section_;
+  options_.push_back(std::move(option));
+}
+
+void CommandLine::section(const std::string& title) { section_ = title; }
+
+void CommandLine::begin_last_section() {
+  if (section_ != kOneSection) section("This run");
+}
+
 void CommandLine::require(const std::vector<std::string>& names) {
   for (Option& option : options_)
     if (std::find(names.begin(), names.end(), option.name) != names.end()) option.required = true;
+}
+
+void CommandLine::collect(const std::vector<std::string>& names) {
+  for (Option& option : options_)
+    if (std::find(names.begin(), names.end(), option.name) != names.end()) option.collects = true;
 }
 
 void CommandLine::words(const std::string& name, std::vector<std::string>& values, const std::string& help) {
@@ -128,20 +145,21 @@ void CommandLine::threads() {
     if (n < 1 || n > 1024) fail(Exit::usage, option, ": got ", n, ", expected 1 to 1024");
     set_threads(n);
   };
-  options_.push_back(
-      {"threads", "N", "threads that compute; results do not depend on it", "one for each core", 1, 1, assign});
+  begin_last_section();
+  declare({"threads", "N", "threads that compute; results do not depend on it", "one for each core", 1, 1, assign});
 }
 
 void CommandLine::device(Device& device) {
   const auto assign = [&device, option = command_ + ": --device"](const std::vector<std::string>& values) {
     device = parse_device(parse_values<std::string>(values, option));
   };
-  options_.push_back({"device", metavariable(command_, "device"), "emu: the GPU kernels, emulated, slow",
-                      name_of(device), 1, 1, assign});
+  declare({"device", metavariable(command_, "device"), "emu: the GPU kernels, emulated on the CPU, slow",
+           name_of(device), 1, 1, assign});
 }
 
 void CommandLine::quiet(bool& quiet) {
-  (*this)("quiet", quiet, "no progress and no summary");
+  begin_last_section();
+  (*this)("quiet", quiet, "print no progress and no summary");
   quiet_ = &quiet;
 }
 void CommandLine::json(bool& json) { (*this)("json", json, "print the result as one line of JSON"); }
@@ -175,6 +193,43 @@ Arguments CommandLine::normalise(const Arguments& arguments) const {
   return resolve_aliases(result);
 }
 
+// Without the options that are given again further on, and their values, which must be valid all the same.
+Arguments CommandLine::without_overridden(const Arguments& arguments) const {
+  const auto option_at = [&](size_t i) {
+    return arguments[i].starts_with("--") ? find(arguments[i].substr(2)) : nullptr;
+  };
+  std::map<const Option*, size_t> last;
+  for (size_t i = 0; i < arguments.size(); ++i)
+    if (const Option* option = option_at(i)) last[option] = i;
+  Arguments kept;
+  for (size_t begin = 0, end; begin < arguments.size(); begin = end) {
+    const Option* option = option_at(begin);
+    const size_t most = !option ? 0 : option->most < 0 ? arguments.size() : size_t(option->most);
+    for (end = begin + 1; end < arguments.size() && end - begin <= most && !arguments[end].starts_with("--");) ++end;
+    const Arguments part(arguments.begin() + std::ptrdiff_t(begin), arguments.begin() + std::ptrdiff_t(end));
+    const bool overridden = option && !option->collects && last[option] != begin;
+    if (overridden && part.size() <= size_t(option->least))
+      fail(Exit::usage, command_, ": ", part[0], " has no value: the option ", arguments[end], " follows");
+    if (!overridden) kept.insert(kept.end(), part.begin(), part.end());
+    else if (!option->foreign)
+      option->assign(part.size() > 1 ? Arguments(part.begin() + 1, part.end()) : Arguments{kNoValue});
+  }
+  return kept;
+}
+
+// `word` belongs to no option and is none.
+void CommandLine::refuse(const std::string& word) const {
+  const std::string help = command_line(command_) + " --help";
+  if (!word.starts_with("-")) fail(Exit::usage, command_, ": \"", word, "\" belongs to no option; see ", help);
+  std::vector<std::string> names;
+  for (const Option& option : options_)
+    if (!option.foreign) names.push_back(option.name);
+  for (const auto& [name, alias] : aliases_) names.push_back(name);
+  const std::string meant = likely_option(word.substr(std::min(word.find_first_not_of('-'), word.size())), names);
+  fail(Exit::usage, command_, ": there is no option ", word,
+       meant.empty() ? "; see " + help : "; the nearest is --" + meant);
+}
+
 bool CommandLine::parse(const Arguments& arguments) {
   CLI::App app;
   app.allow_extras()->set_help_flag("--help,-h");
@@ -186,12 +241,12 @@ bool CommandLine::parse(const Arguments& arguments) {
     else if (option.most < 0) parsed.back()->expected(-1)->take_all();
     else parsed.back()->expected(option.least, option.most)->take_all();
   }
-  Arguments reversed = normalise(arguments);
+  Arguments reversed = without_overridden(normalise(arguments));
   std::reverse(reversed.begin(), reversed.end());
   try {
     app.parse(reversed);  // takes the last one first
   } catch (const CLI::CallForHelp&) {
-    std::cout << help_page();
+    std::cout << help_page(!arguments.empty() && arguments.back() == "all");
     return false;
   } catch (const CLI::ArgumentMismatch& e) {
     const std::string text = e.what();  // "--dump: 1 required …"
@@ -200,16 +255,8 @@ bool CommandLine::parse(const Arguments& arguments) {
     fail(Exit::usage, command_, ": ", e.what());
   }
   for (const std::string& extra : app.remaining()) {
-    if (words_ && !extra.starts_with("-")) {
-      words_->push_back(extra);
-      continue;
-    }
-    if (!extra.starts_with("-"))
-      fail(Exit::usage, command_, ": \"", extra, "\" belongs to no option; see vlm2vec ", command_, " --help");
-    std::vector<std::string> names{"--help"};
-    for (const Option& option : options_) names.push_back("--" + option.name);
-    for (const auto& [name, alias] : aliases_) names.push_back("--" + name);
-    fail(Exit::usage, command_, ": there is no option ", extra, "; the nearest is ", nearest(extra, names));
+    if (!words_ || extra.starts_with("-")) refuse(extra);
+    words_->push_back(extra);
   }
   if (words_ && words_->empty()) fail(Exit::usage, command_, ": ", words_name_, " is missing: ", words_help_);
   for (size_t i = 0; i < options_.size(); ++i) {
@@ -220,12 +267,6 @@ bool CommandLine::parse(const Arguments& arguments) {
     for (const std::string& value : values)
       if (value.starts_with("--") && find(spelling_of(value).substr(2)))
         fail(Exit::usage, command_, ": --", option.name, " has no value: the option ", value, " follows");
-    if (option.most == 1 && values.size() > 1)
-      for (const auto& [name, alias] : aliases_)
-        if (alias.option == option.name && std::any_of(arguments.begin(), arguments.end(), [&](const auto& word) {
-              return spelling_of(word.substr(0, word.find('='))) == "--" + name;
-            }))
-          fail(Exit::usage, command_, ": --", option.name, " and --", name, " say the same thing; give one of them");
     if (!values.empty()) option.assign(values);
   }
   for (const std::string& note : notes_) say(note);

@@ -1,9 +1,11 @@
 #include "cli/commands.h"
-#include "tensor/nearest.h"
 
 #include <iomanip>
 #include <iostream>
 #include <sstream>
+
+#include "cli/hints.h"
+#include "mmeb/shell_word.h"
 
 namespace vlm2vec {
 namespace {
@@ -42,10 +44,10 @@ const std::vector<Command>& commands() {
 // Of the commands whose names begin so.
 std::string usage(const std::string& group = "") {
   std::ostringstream text;
-  text << "Usage: vlm2vec " << group << "COMMAND [OPTIONS]\n\nCommands:\n" << std::left;
+  text << "Usage: " << command_line(group) << "COMMAND [OPTIONS]\n\nCommands:\n" << std::left;
   for (const Command& command : commands())
     if (command.name.starts_with(group)) text << "  " << std::setw(14) << command.name << command.purpose << '\n';
-  text << "\nvlm2vec " << group << "COMMAND --help shows a command's options and an example.";
+  text << '\n' << command_line(group) << "COMMAND --help shows a command's options and an example.";
   if (group.empty())
     text << "\n\nExit codes:\n  0  ok\n  1  a check or a run failed\n  2  wrong usage\n  3  bad input data\n"
          << "  4  out of memory or disk\n  5  no such device";
@@ -80,8 +82,9 @@ Exit run_command(const Arguments& words) {
     names.push_back(command.name);
   }
   const std::string& unknown = group.empty() ? one : two;
-  fail(Exit::usage, "there is no command \"", unknown, "\"; the nearest is \"", nearest(unknown, names),
-       "\"; see vlm2vec --help");
+  const std::string meant = likely_command(unknown, names);
+  fail(Exit::usage, "there is no command \"", unknown, meant.empty() ? "\"" : "\"; the nearest is \"" + meant + "\"",
+       "; see ", command_line(group), "--help");
 }
 
 }  // namespace vlm2vec

@@ -1,42 +1,79 @@
 #include <algorithm>
+#include <cmath>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
 #include "mmeb/data/row_files.h"
-#include "mmeb/parquet/parquet.h"
+#include "tensor/io/parquet/parquet.h"
 #include "tensor/nearest.h"
 
 namespace vlm2vec {
 namespace {
 
-void check_columns(const std::string& file, const std::vector<std::string>& columns) {
-  if (columns.empty()) return;
+void check_options(const std::string& file, const std::vector<std::string>& columns, ParquetFile::Binary binary) {
+  const bool by_size = binary == ParquetFile::Binary::size;
+  if (columns.empty() && by_size) return;
   for (const std::filesystem::path& part : row_files(file)) {
-    if (part.extension() != ".parquet") fail(Exit::usage, file, ": --columns is for Parquet files");
+    if (part.extension() != ".parquet")
+      fail(Exit::usage, file, by_size ? ": --columns" : ": --binary", " is for Parquet files");
     const std::vector<std::string> known = ParquetFile::open(part).columns();
     for (const std::string& column : columns)
       if (std::find(known.begin(), known.end(), column) == known.end())
-        fail(Exit::usage, file, ": has no column ", column, "; the nearest is ", nearest(column, known));
+        fail(Exit::usage, file, ": has no column ", column, nearest_hint(column, known));
   }
+}
+
+ParquetFile::Binary parse_binary(const std::string& text) {
+  if (text == "size") return ParquetFile::Binary::size;
+  if (text == "base64") return ParquetFile::Binary::base64;
+  fail(Exit::usage, "data cat: --binary: got ", text, ", expected size or base64");
+}
+
+// The numbers in it that JSON cannot write.
+int64_t not_finite(const nlohmann::ordered_json& value) {
+  if (value.is_number_float()) return !std::isfinite(value.get<double>());
+  int64_t count = 0;
+  if (value.is_structured())
+    for (const auto& part : value) count += not_finite(part);
+  return count;
+}
+
+void print_rows(const std::string& file, const std::vector<std::string>& columns, int64_t limit,
+                ParquetFile::Binary binary) {
+  int64_t nulls = 0;
+  const auto print = [&](const nlohmann::ordered_json& row) { nulls += not_finite(row), std::cout << row << '\n'; };
+  const auto files = row_files(file);
+  if (files.empty() || files[0].extension() != ".parquet") return read_rows(file, columns, print, limit);
+  int64_t left = limit > 0 ? limit : INT64_MAX;
+  for (const auto& part : files) {
+    const ParquetFile table = ParquetFile::open(part);
+    table.read(print, {columns, 0, left, binary});
+    left -= std::min(left, table.rows());
+  }
+  if (nulls > 0)
+    std::cerr << file << ": NaN or infinite numbers, which JSON does not have: " << nulls << ", printed as null\n";
 }
 
 }  // namespace
 
 Exit run_data_cat(const Command& command, const Arguments& arguments) {
   std::vector<std::string> files, columns;
+  std::string binary = "size";
   int64_t limit = 0;
   CommandLine line(command.name, command.purpose, "data cat MMEB-eval/OK-VQA/test-00000-of-00001.parquet --limit 3");
   line.words("FILE", files, "Parquet files or files of JSON lines");
   line("columns", columns, "of Parquet files: only these columns; none: all");
+  line("binary", binary,
+       "of Parquet files: binary values as {\"bytes\": their number}, a picture's beside its path, or as base64 text");
   line("limit", limit, "the first N rows of each file (0: all)");
   if (!line.parse(arguments)) return Exit::ok;
 
   if (limit < 0) fail(Exit::usage, "data cat: --limit: got ", limit, ", expected 0 or more");
+  const ParquetFile::Binary form = parse_binary(binary);
   for (const std::string& file : files) {
-    check_columns(file, columns);
-    read_rows(
-        file, columns, [](const nlohmann::ordered_json& row) { std::cout << row << '\n'; }, limit);
+    check_options(file, columns, form);
+    print_rows(file, columns, limit, form);
   }
   return Exit::ok;
 }

@@ -18,7 +18,7 @@ Exit run_data_stats(const Command& command, const Arguments& arguments) {
   std::vector<SetStats> sets;
   const std::vector<DataFolder> folders = open_data_folders(options);
   for (const DataFolder& folder : folders)
-    for (const DataSet& set : folder.sets) sets.push_back(stats_of(set));
+    for (const DataSet& set : folder.sets) sets.push_back(stats_of(set, folder.pictures));
   if (json) std::cout << stats_json(sets) << '\n';
   else std::cout << stats_table(sets) << std::flush;
   print_notes(folders);

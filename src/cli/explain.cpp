@@ -75,8 +75,8 @@ nlohmann::ordered_json to_json(const std::vector<Stage>& stages) {
 float sum(const std::vector<float>& shares) { return std::accumulate(shares.begin(), shares.end(), 0.0f); }
 
 void print_attribution(const Attribution& a) {
-  std::printf("\nscore %.4f; blanks%s in its place have %.4f. What makes the difference:\n", a.score,
-              a.pictures.empty() ? "" : " and pictures of one colour", a.nothing);
+  std::printf("\nScore %.4f. Baseline (blank words%s): %.4f. Contribution of each part to the difference:\n", a.score,
+              a.pictures.empty() ? "" : ", plain pictures", a.nothing);
   for (const auto& [piece, share] : a.words) std::printf("%+9.4f  %s\n", share, nlohmann::json(piece).dump().c_str());
   for (size_t i = 0; i < a.pictures.size(); ++i)
     std::printf("%+9.4f  picture %zu, %dx%d patches\n", sum(a.pictures[i].shares), i + 1, a.pictures[i].rows,
@@ -110,6 +110,7 @@ Exit run_explain(const Command& command, const Arguments& arguments) {
       "explain --model_name runs/demo/model --prompt vlm2vec-v1 --instruction \"Name the object.\" --image "
       "runs/demo/data/MMEB-eval/images/EmojiNet/000000.png --target scarf --heat_map map.png");
   model.fields(line);
+  line.section("Input and output");
   line("text", text, "the text of the input");
   line("image", images, "its pictures");
   line("instruction", instruction, "what to do with it (not in a raw prompt)");
@@ -119,6 +120,7 @@ Exit run_explain(const Command& command, const Arguments& arguments) {
   line("target_image", target_images, "pictures of the second input");
   line("heat_map", map, "PNG to write: the picture, red where it speaks for the score, blue where against");
   line.require({"model_name"});
+  line.collect({"image", "target_image"});
   line.threads();
   line.device(device);
   line.quiet(quiet);
@@ -141,8 +143,9 @@ Exit run_explain(const Command& command, const Arguments& arguments) {
     if (prompt == "raw" && !pictures.empty() && parts.text.find(encoder->image_token()) == std::string::npos)
       fail(Exit::usage, "explain: a raw ", name, " needs ", encoder->image_token(),
            " where its picture belongs; --prompt vlm2vec-v2 puts it there");
-    EncoderInput input{build_prompt(prompt, parts, encoder->image_token()), {}, 0, "explain"};
-    input.images.assign(pictures.begin(), pictures.end());
+    const Prompt built = build_prompt(prompt, parts, encoder->image_token());
+    EncoderInput input{built.text, {}, 0, "explain"};
+    for (const size_t picture : built.pictures) input.images.push_back(pictures[picture]);
     return input;
   };
   const EncoderInput input = input_of({instruction, text, images.size()}, images, "--text");
@@ -152,6 +155,9 @@ Exit run_explain(const Command& command, const Arguments& arguments) {
     attribution = encoder->attribute(input, embed(*encoder, {&second, 1}, 1));
   }
   const std::vector<Stage> stages = stages_of(*encoder, input);
+  CutTexts cut;
+  cut.add({&input, 1}, encoder->prepare({&input, 1})->cut);
+  line.say(cut.note(model.max_len));
   if (!dump.empty()) {
     NamedTensors named;
     for (const Stage& stage : stages) named.emplace(stage.name, stage.value);
@@ -160,7 +166,7 @@ Exit run_explain(const Command& command, const Arguments& arguments) {
   if (!map.empty())
     for (size_t i = 0; i < images.size(); ++i) write_png(numbered(map, i), heat_map(attribution->pictures[i]));
   if (json) {
-    nlohmann::ordered_json all{{"prompt", input.text}, {"stages", to_json(stages)}};
+    nlohmann::ordered_json all{{"prompt", input.text}, {"cut", cut.cut > 0}, {"stages", to_json(stages)}};
     if (attribution) all["attribution"] = to_json(*attribution);
     std::cout << all << '\n';
   } else if (!quiet) {

@@ -25,7 +25,7 @@ void CommandLine::alias(const std::string& name, const std::string& option, std:
 }
 
 void CommandLine::say(const std::string& line) const {
-  if (!quiet_ || !*quiet_) std::cerr << line << '\n';
+  if (!line.empty() && (!quiet_ || !*quiet_)) std::cerr << line << '\n';
 }
 
 Arguments CommandLine::resolve_aliases(const Arguments& arguments) const {

@@ -1,8 +1,10 @@
-// What --help prints of a command: purpose, options with their values and defaults, an example.
+// What --help prints of a command: purpose, options with their values and defaults, an example. "--help all" names the
+// options of other programs, too.
 #include <algorithm>
 #include <sstream>
 
 #include "cli/command_line.h"
+#include "mmeb/shell_word.h"
 
 namespace vlm2vec {
 namespace {
@@ -47,19 +49,28 @@ std::string CommandLine::foreign_names() const {
   return list;
 }
 
-std::string CommandLine::help_page() const {
-  std::string page = purpose_ + "\n\nUsage: vlm2vec " + command_ + (words_ ? " " + words_name_ : "") + " [OPTIONS]\n\n";
+std::string CommandLine::help_page(bool with_foreign) const {
+  std::string page =
+      purpose_ + "\n\nUsage: " + command_line(command_) + (words_ ? " " + words_name_ : "") + " [OPTIONS]\n\n";
   if (words_) page += entry(words_name_, words_help_) + "\n";
-  page += "Options:\n";
-  for (const Option& option : options_)
-    if (!option.foreign)
-      page += entry("--" + option.name + " " + option.kind,
-                    option.help + " [" + (option.required ? "required" : option.standard) + "]");
-  page += entry("-h, --help", "this page");
-  if (const std::string names = foreign_names(); !names.empty())
+  std::string title;
+  for (const Option& option : options_) {
+    if (option.foreign) continue;
+    if (option.section != title || title.empty()) {
+      page += (title.empty() ? "" : "\n") + option.section + ":\n";
+      title = option.section;
+    }
+    page += entry("--" + option.name + " " + option.kind,
+                  option.help + " [" + (option.required ? "required" : option.standard) + "]");
+  }
+  const std::string names = foreign_names();
+  page += entry("-h, --help", names.empty()  ? "this page"
+                              : with_foreign ? "the page without the names below"
+                                             : "this page; --help all: with further names from official command lines");
+  if (with_foreign && !names.empty())
     page +=
         "\nAlso taken from official command lines; what would change the result is refused:\n  " + wrap(names, 2, 2);
-  return page + "\nExample:\n  vlm2vec " + example_ + "\n";
+  return page + "\nExample:\n  " + command_line("") + example_ + "\n";
 }
 
 }  // namespace vlm2vec

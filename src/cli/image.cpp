@@ -60,13 +60,14 @@ void write(const fs::path& file, const Image& image) {
 Exit run_image(const Command& command, const Arguments& arguments) {
   std::vector<std::string> files;
   std::string size, filter = "bicubic", output;
-  bool own_mode = false, quiet = false, json = false;
+  bool own_mode = false, exif = false, quiet = false, json = false;
   CommandLine line(command.name, command.purpose, "image photo.jpg --resize 448x448 --output photo.npy");
-  line.words("FILE...", files, "pictures: PNG, JPEG, GIF, BMP, WebP, PPM, PGM or PBM");
+  line.words("FILE...", files, "pictures: PNG, JPEG, GIF, BMP, WebP, TGA, PPM, PGM or PBM");
   line("resize", size, "WIDTHxHEIGHT to resize to, as RGB");
   line("filter", filter, "nearest, box, bilinear, bicubic or lanczos");
   line("own_mode", own_mode,
        "resize before converting to RGB, as --image_resolution does: palettes and black and white always with nearest");
+  line("exif", exif, "turn the picture upright by its EXIF orientation");
   line("output", output,
        "F.npy (uint8 [height, width, 3]) or F.png; for several FILEs a folder, which gets FILE.npy of each");
   line.require({"output"});
@@ -84,6 +85,7 @@ Exit run_image(const Command& command, const Arguments& arguments) {
   for (size_t i = 0; i < files.size(); ++i) {
     Picture picture = read_picture(files[i]);
     const std::string flaw = picture.flaw;
+    if (exif) picture = turned(std::move(picture), picture.orientation);
     if (!quiet && !flaw.empty()) std::cerr << files[i] << ": " << flaw << '\n';
     if (!size.empty() && own_mode) picture = resize(picture, wanted, by);
     Image image = to_rgb(std::move(picture));

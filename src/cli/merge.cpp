@@ -4,6 +4,7 @@
 #include <set>
 
 #include "cli/commands.h"
+#include "mmeb/adapter_base.h"
 #include "mmeb/model.h"
 #include "nn/state.h"
 #include "tensor/io/files.h"
@@ -77,6 +78,7 @@ Exit run_merge(const Command& command, const Arguments& arguments) {
     if (sentence_transformers)
       write_sentence_transformers(folder, encoder->dim(), picture_prompt(model, encoder->image_token()));
   });
+  if (const std::string note = other_base_note(model_name, adapter.adapter); !note.empty()) std::cerr << note << '\n';
   if (!quiet) {
     for (const std::string& note : encoder->notes) std::cerr << note << '\n';
     std::cerr << output_dir << ": " << changed.size() << " weights merged\n";

@@ -32,8 +32,9 @@ constexpr Kind kKinds[] = {
     {"linear|cosine|constant|constant_with_warmup", "lr_scheduler_type"},
     {"none|tensorboard", "report_to"},
     {"none|auto|N", "resume_from"},
-    {"error|skip", "bad_rows"},
+    {"error|skip", "bad_rows missing_sets"},
     {"steps|no", "save_strategy"},
+    {"size|base64", "binary"},
 };
 
 }  // namespace

@@ -20,14 +20,24 @@ struct NoMeaning {
   const char *names, *reason;
 };
 constexpr NoMeaning kNoMeaning[] = {
-    {"local_rank ddp_backend ddp_timeout ddp_find_unused_parameters ddp_bucket_cap_mb ddp_broadcast_buffers",
+    {"local_rank ddp_backend ddp_timeout ddp_find_unused_parameters ddp_bucket_cap_mb ddp_broadcast_buffers "
+     "ddp_static_graph accelerator_config parallelism_config average_tokens_across_devices fsdp_min_num_params "
+     "fsdp_transformer_layer_cls_to_wrap mp_parameters save_on_each_node tpu_num_cores ray_scope",
      "there is one process"},
-    {"dataloader_num_workers dataloader_pin_memory dataloader_persistent_workers dataloader_prefetch_factor",
+    {"dataloader_num_workers dataloader_pin_memory dataloader_persistent_workers dataloader_prefetch_factor "
+     "dataloader_in_order dataloader_multiprocessing_context",
      "rows are prepared on all --threads"},
+    {"use_cpu no_cuda use_mps_device use_ipex", "--device decides where it computes"},
+    {"torch_compile_backend torch_compile_mode torchdynamo jit_mode_eval liger_kernel_config",
+     "the kernels are this program's own"},
+    {"use_cache past_index use_legacy_prediction_loop", "no text is generated"},
     {"remove_unused_columns", "a row has no columns that are not used"},
     {"save_safetensors", "weights are always saved as safetensors"},
     {"full_determinism", "every run is deterministic"},
-    {"project_name hub_model_id hub_strategy hub_token hub_private_repo", "nothing is sent over a network"},
+    {"project_name project trackio_space_id trackio_static_space_id trackio_bucket_id hub_model_id hub_strategy "
+     "hub_token hub_private_repo hub_always_push hub_revision push_to_hub_model_id push_to_hub_organization "
+     "push_to_hub_token",
+     "nothing is sent over a network"},
     {"num_crops", "Qwen2-VL has no crops"},
     {"image_decay_factor", "it is for videos"},
     {"embedding_type", "the official code does not read it"},
@@ -38,11 +48,16 @@ constexpr NoMeaning kNoMeaning[] = {
      "--precision decides how products are computed"},
 };
 constexpr NoMeaning kNoMeaningInTraining[] = {
-    {"do_train do_eval do_predict eval_steps eval_delay per_device_eval_batch_size eval_accumulation_steps",
+    {"do_train do_eval do_predict eval_steps eval_delay per_device_eval_batch_size per_gpu_eval_batch_size "
+     "eval_accumulation_steps eval_on_start eval_do_concat_batches eval_use_gather_object batch_eval_metrics "
+     "include_for_metrics include_inputs_for_metrics metric_for_best_model greater_is_better",
      "train trains and evaluates nothing"},
-    {"gradient_checkpointing_kwargs", "activations are always computed again exactly"},
-    {"logging_nan_inf_filter", "a loss that is no number ends the run"},
-    {"torch_empty_cache_steps skip_memory_metrics", "memory is this program's own affair"},
+    {"gradient_checkpointing_kwargs activation_checkpointing_kwargs", "activations are always computed again exactly"},
+    {"logging_nan_inf_filter debug", "a loss that is no number ends the run"},
+    {"torch_empty_cache_steps skip_memory_metrics tpu_metrics_debug", "memory is this program's own affair"},
+    {"enable_jit_checkpoint", "SIGTERM and SIGHUP always save a checkpoint"},
+    {"restore_callback_states_from_checkpoint", "there are no callbacks"},
+    {"include_tokens_per_second", "tokens are not counted"},
     {"label_names prediction_loss_only length_column_name", "rows have no labels"},
 };
 constexpr NoMeaning kNoMeaningInEvaluation[] = {
@@ -74,6 +89,7 @@ constexpr Agreed kAgreedInTraining[] = {
     {"fsdp_config", "", "there is one process"},
     {"optim", "adamw_torch adamw_torch_fused", "the optimiser is AdamW"},
     {"adafactor", "false", "the optimiser is AdamW"},
+    {"optim_target_modules", "", "the optimiser is AdamW, for all weights that are trained"},
     {"optim_args", "", "the optimiser is AdamW, with --adam_beta1, --adam_beta2 and --adam_epsilon"},
     {"lr_scheduler_kwargs", "", "schedules have no further arguments"},
     {"label_smoothing_factor", "0 0.0", "InfoNCE is not smoothed"},
@@ -81,6 +97,7 @@ constexpr Agreed kAgreedInTraining[] = {
     {"data_seed", "", "the order of rows follows from --seed"},
     {"dataloader_drop_last", "false", "the sampling decides about the last batch of an epoch"},
     {"group_by_length", "false", "rows are not sorted by length"},
+    {"train_sampling_strategy", "random", "--sampling says in which order rows come"},
     {"auto_find_batch_size", "false", "a batch is what --per_device_train_batch_size says; chunks save memory"},
     {"ignore_data_skip", "false", "a resumed run sees the rows it would have seen"},
     {"save_only_model", "false", "a checkpoint can always be resumed"},
@@ -136,6 +153,8 @@ void official_options(CommandLine& line, const TrainOptions& o) {
   shared_options(line, o);
   line.alias("interleave_batch_size", "homogeneous_batch_size_per_device");  // older names
   line.alias("split_name", "dataset_split");
+  line.alias("activation_checkpointing", "gradient_checkpointing");  // the name in transformers 5
+  line.alias("per_gpu_train_batch_size", "per_device_train_batch_size");
   declare(line, kNoMeaningInTraining);
   declare(line, kAgreedInTraining);
   line.judged("grad_cache", [&o](const std::string& value) {

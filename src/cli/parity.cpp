@@ -5,10 +5,10 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
+#include "mmeb/evaluation/known_hashes.h"
 #include "mmeb/model.h"
 #include "tensor/cpu/simd/simd.h"
 #include "tensor/io/files.h"
-#include "tensor/io/sha256.h"
 
 namespace vlm2vec {
 namespace {
@@ -25,7 +25,8 @@ Json hashes(const fs::path& folder) {
         type == ".safetensors" || type == ".json" || type == ".txt" || type == ".bin")
       files.push_back(entry.path());
   std::sort(files.begin(), files.end());
-  for (const fs::path& file : files) list[file.filename().string()] = hash_of_file(file);
+  const std::vector<std::string> known = known_hashes(files);
+  for (size_t i = 0; i < files.size(); ++i) list[files[i].filename().string()] = known[i];
   return list;
 }
 
@@ -66,6 +67,7 @@ Exit run_parity(const Command& command, const Arguments& arguments) {
   bool quiet = false, json = false;
   CommandLine line(command.name, command.purpose, "parity --model_name Qwen2-VL-2B-Instruct --reference dumps");
   model.fields(line);
+  line.section("Comparison");
   line("reference", reference,
        "folder with cases.json and a NAME.safetensors for each case (tests/interop/dump.py makes one)");
   line("output", output, "the certificate to write (default: parity.json in the reference folder)");

@@ -48,7 +48,7 @@ std::unique_ptr<Encoder> load_model_of(const VectorIndex& index, const SearchOpt
     if (!folder.empty() && !fs::is_directory(folder))
       fail(Exit::data, folder, ": no such folder, but ", index.file.string(), " was made with it; ", option,
            " says where it is now");
-  if (hex(ModelHash(model.model_name, model.adapter, "").digest()) != index.origin.model_sha256)
+  if (hex(ModelHash(model.model_name, model.adapter).digest()) != index.origin.model_sha256)
     fail(Exit::data, index.file.string(), ": was made by another model than ", model.model_name,
          model.adapter.empty() ? "" : " with " + model.adapter, " is now; search with that one, or embed again");
   return load_model(model, o.device, o.quiet);
@@ -56,10 +56,21 @@ std::unique_ptr<Encoder> load_model_of(const VectorIndex& index, const SearchOpt
 
 std::vector<EncoderInput> read_queries(const VectorIndex& index, const SearchOptions& o, const std::string& token) {
   const std::string style = o.prompt.empty() ? index.origin.prompt : o.prompt;
-  if (!o.input.empty()) return read_inputs(o.input, o.image_dir, style, token);
-  EncoderInput query = encoder_input({o.text, o.instruction, o.images}, "", style, token);
-  query.row = "search";
+  if (!o.input.empty()) return read_inputs(o.input, o.image_dir, style, token).inputs;
+  const Pictures here;
+  EncoderInput query = encoder_input({o.text, o.instruction, o.images}, here, style, token);
+  query.row = "the query";
+  if (const std::string fault = prompt_fault(query.text, query.images.size(), token); !fault.empty())
+    fail(Exit::data, "search: the query: ", fault);
   return {query};
+}
+
+// The models are trained with an instruction before every query; without one scores are worse, and nothing shows it.
+std::string instruction_note(const VectorIndex& index, const SearchOptions& o) {
+  const std::string style = o.prompt.empty() ? index.origin.prompt : o.prompt;
+  if (style == "raw" || !o.input.empty() || !o.instruction.empty()) return "";
+  return "search: the query has no --instruction; a model that was trained with one before every query (such as \"Find "
+         "a picture of\") finds worse without it";
 }
 
 }  // namespace
@@ -80,6 +91,7 @@ Exit run_search(const Command& command, const Arguments& arguments) {
   line("top", o.top, "rows to find for each query");
   line("output", o.output, "HTML page to write, with pictures, instead of the table");
   line.require({"index"});
+  line.collect({"image"});
   line.threads();
   line.device(o.device);
   line.quiet(o.quiet);
@@ -93,26 +105,31 @@ Exit run_search(const Command& command, const Arguments& arguments) {
   if (o.queries.empty()) {
     const auto encoder = load_model_of(index, o);
     const std::vector<EncoderInput> inputs = read_queries(index, o, encoder->image_token());
-    queries = embed(*encoder, inputs, 32);
-    for (const EncoderInput& input : inputs)
-      results.push_back({input.text, {input.images.begin(), input.images.end()}, {}});
+    const Embedded embedded = embed_rows(*encoder, inputs, 32);
+    queries = embedded.vectors;
+    CutTexts cut;
+    cut.add(inputs, embedded.cut);
+    line.say(cut.note(index.origin.model.max_len));
+    line.say(instruction_note(index, o));
+    for (const EncoderInput& input : inputs) results.push_back({input.text, input.images, {}});
   } else {
     const VectorIndex given = open_index(o.queries);
     require_same_model(index, given);
     queries = given.vectors;
     for (int64_t i = 0; i < queries.rows(); ++i)
-      results.push_back({sentence("row ", i + 1, " of ", o.queries), {}, {}});
+      results.push_back({sentence("row ", given.input_row(i) + 1, " of ", o.queries), {}, {}});
   }
-  const auto hits = nearest_rows(queries, index.vectors, o.top);
+  auto hits = nearest_rows(queries, index.vectors, o.top);
   std::vector<int64_t> numbers;
-  for (const auto& list : hits)
-    for (const Hit& hit : list) numbers.push_back(hit.row);
-  const std::vector<InputRow> rows = rows_of(index, numbers);
+  for (auto& list : hits)
+    for (Hit& hit : list) hit.row = index.input_row(hit.row), numbers.push_back(hit.row);
+  const Pictures pictures(index.origin.image_dir);
+  const std::vector<InputRow> rows = rows_of(index, numbers, pictures);
   size_t next = 0;
   for (size_t q = 0; q < hits.size(); ++q)
     for (const Hit& hit : hits[q]) results[q].found.push_back({hit, rows.empty() ? InputRow{} : rows[next++]});
   if (!o.output.empty())
-    write_atomically(o.output, [&](std::ostream& page) { write_search_page(page, results, index); });
+    write_atomically(o.output, [&](std::ostream& page) { write_search_page(page, results, o.index, pictures); });
   if (o.json) std::cout << search_json(results);
   else if (o.output.empty() && !o.quiet) std::cout << search_table(results);
   else if (!o.quiet) std::cout << "The page: " << o.output << " (open it in a browser)\n";

@@ -4,6 +4,7 @@
 
 #include "cli/commands.h"
 #include "cli/official_options.h"
+#include "mmeb/interrupt.h"
 #include "mmeb/shell_word.h"
 #include "mmeb/training/trainer.h"
 
@@ -35,7 +36,8 @@ Exit run_train(const Command& command, const Arguments& arguments) {
                    "train --model_name runs/demo/init --dataset_name runs/demo/data/MMEB-train --output_dir runs/mine "
                    "--learning_rate 3e-3 --temperature 0.05");
   options.fields(line);
-  line("plan", plan, "print what memory the run will take, and stop");
+  line.section("This run");
+  line("plan", plan, "only print what memory the run will take");
   line.require({"model_name", "output_dir"});
   line.threads();
   line.device(device);
@@ -60,13 +62,14 @@ Exit run_train(const Command& command, const Arguments& arguments) {
                                         {"pairs_per_second", result.pairs_per_second},
                                         {"peak_bytes", result.peak_bytes},
                                         {"planned_peak_bytes", result.planned_peak_bytes},
+                                        {"held_bytes", result.held_bytes},
                                         {"output_dir", options.output_dir}}
               << '\n';
   if (!result.interrupted) return Exit::ok;
-  std::cerr << "Stopped; a checkpoint is saved in " << options.output_dir << ". To go on:\n  vlm2vec train";
-  for (const std::string& word : going_on(arguments)) std::cerr << ' ' << shell_word(word);
-  std::cerr << '\n';
-  return Exit::failed;
+  const char* again = std::getenv("VLM2VEC_AGAIN");  // set by scripts that go on by themselves, as `make demo` does
+  std::cerr << "Stopped; a checkpoint is saved in " << options.output_dir << ". To continue:\n  "
+            << (again ? again : command_line(command.name, going_on(arguments))) << '\n';
+  return interrupt_exit();
 }
 
 }  // namespace vlm2vec

@@ -1,4 +1,6 @@
+#include <brotli/decode.h>
 #include <gnu/libc-version.h>
+#include <lz4.h>
 #include <openssl/crypto.h>
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
@@ -30,6 +32,7 @@ nlohmann::ordered_json version_json() {
   char pcre2[64] = "";
   pcre2_config(PCRE2_CONFIG_VERSION, pcre2);
   const int webp = WebPGetDecoderVersion();
+  const uint32_t brotli = BrotliDecoderVersion();
   std::vector<std::string> found;
   for (const Simd* isa : available_isas()) found.push_back(isa->name);
   return {{"vlm2vec", VLM2VEC_VERSION},
@@ -47,6 +50,8 @@ nlohmann::ordered_json version_json() {
             {"zlib", zlibVersion()},
             {"snappy", sentence(SNAPPY_MAJOR, ".", SNAPPY_MINOR, ".", SNAPPY_PATCHLEVEL)},
             {"zstd", ZSTD_versionString()},
+            {"brotli", sentence(brotli >> 24, ".", brotli >> 12 & 4095, ".", brotli & 4095)},
+            {"lz4", LZ4_versionString()},
             {"libzip", zip_libzip_version()},
             {"pcre2", std::string(pcre2, std::strcspn(pcre2, " "))},
             {"utf8proc", utf8proc_version()},

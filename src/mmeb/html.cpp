@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "tensor/error.h"
+#include "tensor/io/base64.h"
 #include "vlm/image.h"
 
 namespace vlm2vec {
@@ -41,18 +42,6 @@ std::string escape_html(const std::string& text) {
   return safe;
 }
 
-std::string base64(std::span<const uint8_t> bytes) {
-  const char* const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string text;
-  for (size_t i = 0; i < bytes.size(); i += 3) {
-    const size_t count = std::min<size_t>(3, bytes.size() - i);
-    uint32_t three = 0;
-    for (size_t b = 0; b < 3; ++b) three = three << 8 | (b < count ? bytes[i + b] : 0);
-    for (size_t d = 0; d < 4; ++d) text += d <= count ? digits[three >> (18 - 6 * d) & 63] : '=';
-  }
-  return text;
-}
-
 std::string html_head(const std::string& title, const std::string& style) {
   return R"(<!doctype html>
 <html lang="en">
@@ -63,8 +52,8 @@ std::string html_head(const std::string& title, const std::string& style) {
          "</h1>\n";
 }
 
-PictureData picture_data(const std::filesystem::path& file, int longest) {
-  Image image = read_rgb(file);
+PictureData picture_data(const PictureSource& source, int longest) {
+  Image image = read_rgb(source);
   const int longer = std::max(image.width, image.height);
   const double scale = double(longest) / longer;
   const auto side = [&](int pixels) { return std::max(1, int(pixels * scale)); };
@@ -76,14 +65,14 @@ PictureData picture_data(const std::filesystem::path& file, int longest) {
                           : WebPEncodeRGB(pixels, image.width, image.height, 3 * image.width, 80, &webp);
   const std::string data = base64({webp, size});
   WebPFree(webp);
-  if (size == 0) fail(Exit::resources, file.string(), ": cannot be encoded as WebP; is memory short?");
+  if (size == 0) fail(Exit::resources, source.name(), ": cannot be encoded as WebP; is memory short?");
   return {"data:image/webp;base64," + data, image.width, image.height};
 }
 
-std::string thumbnail(const std::optional<std::filesystem::path>& file) {
-  if (!file) return "<p class=\"fault\">missing</p>";
+std::string thumbnail(const std::optional<PictureSource>& source) {
+  if (!source) return "<p class=\"fault\">missing</p>";
   try {
-    const PictureData picture = picture_data(*file, kThumbnail);
+    const PictureData picture = picture_data(*source, kThumbnail);
     return sentence("<img loading=\"lazy\" width=\"", picture.width, "\" height=\"", picture.height,
                     "\" alt=\"\" src=\"", picture.uri, "\">");
   } catch (const Error& e) {

@@ -1,14 +1,13 @@
 // What the pages that the program writes have in common: one file with everything in it, no script, no network.
 #pragma once
-#include <filesystem>
 #include <optional>
-#include <span>
 #include <string>
+
+#include "vlm/picture_source.h"
 
 namespace vlm2vec {
 
 std::string escape_html(const std::string& text);
-std::string base64(std::span<const uint8_t> bytes);  // RFC 4648, with = at the end
 
 // The beginning of a page, up to and with its heading. `style`: CSS beside the shared one.
 std::string html_head(const std::string& title, const std::string& style = "");
@@ -19,10 +18,10 @@ struct PictureData {
   int width, height;
 };
 // Reduced to `longest` pixels at its longer side; a smaller one stays as it is. Exit::data if it cannot be decoded.
-PictureData picture_data(const std::filesystem::path& file, int longest);
+PictureData picture_data(const PictureSource& source, int longest);
 
-// The picture, reduced to 240 pixels at its longer side, as an element of the page. What is missing (no `file`) or
+// The picture, reduced to 240 pixels at its longer side, as an element of the page. What is missing (no `source`) or
 // cannot be decoded is a box that says so.
-std::string thumbnail(const std::optional<std::filesystem::path>& file);
+std::string thumbnail(const std::optional<PictureSource>& source);
 
 }  // namespace vlm2vec

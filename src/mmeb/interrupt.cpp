@@ -5,28 +5,33 @@
 namespace vlm2vec {
 namespace {
 
-volatile std::sig_atomic_t noted = 0;
+volatile std::sig_atomic_t noted = 0, last = 0;
 
 }  // namespace
 
 InterruptGuard::InterruptGuard() {
-  struct sigaction action = {};
-  action.sa_handler = [](int) {
-    noted = 1;
-    constexpr char text[] = "\nStopping as soon as what is under way is whole; Ctrl-C again ends at once.\n";
+  struct sigaction action = {}, ignored = {};
+  action.sa_handler = [](int signal) {
+    noted = signal;
+    last = signal;
+    constexpr char text[] = "\nFinishing this step first. Press Ctrl-C again to quit at once, without saving.\n";
     [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, text, sizeof text - 1);
   };
-  action.sa_flags = int(SA_RESETHAND);
-  sigaction(SIGINT, &action, &interrupt_before_);
-  sigaction(SIGTERM, &action, &terminate_before_);
+  ignored.sa_handler = SIG_IGN;
+  for (size_t i = 0; i < kSignals.size(); ++i) {
+    // A closing terminal sends several SIGHUPs: only a second SIGINT or SIGTERM is an order to end at once.
+    action.sa_flags = kSignals[i] == SIGHUP ? 0 : int(SA_RESETHAND);
+    sigaction(kSignals[i], kSignals[i] == SIGPIPE ? &ignored : &action, &before_[i]);
+    if (before_[i].sa_handler == SIG_IGN) sigaction(kSignals[i], &before_[i], nullptr);
+  }
 }
 
 InterruptGuard::~InterruptGuard() {
-  sigaction(SIGINT, &interrupt_before_, nullptr);
-  sigaction(SIGTERM, &terminate_before_, nullptr);
+  for (size_t i = 0; i < kSignals.size(); ++i) sigaction(kSignals[i], &before_[i], nullptr);
   noted = 0;
 }
 
 bool interrupted() { return noted != 0; }
+Exit interrupt_exit() { return Exit(128 + last); }
 
 }  // namespace vlm2vec

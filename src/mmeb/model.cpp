@@ -2,6 +2,7 @@
 
 #include <cstdio>
 
+#include "mmeb/adapter_base.h"
 #include "vlm/positions.h"
 
 namespace vlm2vec {
@@ -22,7 +23,8 @@ EncoderOptions encoder_options(const ModelOptions& o, Device device) {
           .max_pixels = o.resize_max_pixels,
           .max_len = o.max_len,
           .image_positions = o.image_positions,
-          .image_resolution = o.image_resolution};
+          .image_resolution = o.image_resolution,
+          .exif = o.exif};
 }
 
 std::unique_ptr<Encoder> load_model(const ModelOptions& o, Device device, bool quiet) {
@@ -33,8 +35,12 @@ std::unique_ptr<Encoder> load_model(const ModelOptions& o, Device device, bool q
   auto encoder = load_encoder(folder, encoder_options(o, device));
   if (o.adapter.empty() && !folder.adapter.empty())
     encoder->notes.push_back(o.model_name + ": the adapter beside the weights is applied");
-  if (!folder.adapter.empty())
+  if (!folder.adapter.empty()) {
     print_warning(load_adapter(*encoder, folder.adapter, adapter_options(o), nullptr, encoder->notes));
+    // Other results than meant, so also with --quiet.
+    if (const std::string note = other_base_note(o.model_name, folder.adapter); !note.empty())
+      std::fprintf(stderr, "%s\n", note.c_str());
+  }
   if (!quiet)
     for (const std::string& note : encoder->notes) std::fprintf(stderr, "%s\n", note.c_str());
   return encoder;

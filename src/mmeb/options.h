@@ -7,18 +7,24 @@
 
 namespace vlm2vec {
 
+// Begins a group of options in --help; a visitor that shows no groups need not know of them.
+template <class Visit>
+void section(Visit& visit, const char* title) {
+  if constexpr (requires { visit.section(title); }) visit.section(title);
+}
+
 // An adapter, and how much of it is wanted.
 struct AdapterArguments {
   std::string adapter;
   bool use_dora = true, allow_partial_adapter = false, adapter_norms = false;
 
   template <class Visit>
-  void fields(Visit&& visit) {
-    visit("adapter", adapter,
-          "PEFT folder to apply (LoRA or DoRA); train goes on from it, with its own rank, alpha, dropout and layers");
-    visit("use_dora", use_dora, "False: LoRA, also from the adapter of a DoRA folder, without its magnitude vectors");
-    visit("allow_partial_adapter", allow_partial_adapter, "use what of the adapter matches layers of the model");
-    visit("adapter_norms", adapter_norms, "print the norm of each module's change s*BA");
+  void fields(Visit&& visit, const char* adapter_help = "PEFT folder to apply (LoRA or DoRA)") {
+    visit("adapter", adapter, adapter_help);
+    visit("use_dora", use_dora, "False: LoRA; of a DoRA adapter the magnitude vectors are left out");
+    visit("allow_partial_adapter", allow_partial_adapter,
+          "use the part of the adapter that matches layers of the model, and leave out the rest");
+    visit("adapter_norms", adapter_norms, "print the norm of the adapter's change s*BA of each module");
   }
 };
 
@@ -26,28 +32,37 @@ struct AdapterArguments {
 struct ModelOptions : AdapterArguments {
   std::string model_name, precision = "f32", image_resolution, image_positions;
   int64_t max_len = 0, resize_min_pixels = 0, resize_max_pixels = 0;
+  bool exif = false;
 
   template <class Visit>
-  void fields(Visit&& visit) {
+  void fields(Visit&& visit, bool training = false) {
+    section(visit, "Model");
     visit("model_name", model_name, "folder of the checkpoint (Hugging Face layout)");
-    AdapterArguments::fields(visit);
+    AdapterArguments::fields(
+        visit, training
+                   ? "PEFT folder (LoRA or DoRA) to continue training, with its own rank, alpha, dropout and layers"
+                   : "PEFT folder to apply (LoRA or DoRA)");
     visit("precision", precision,
-          "of products with weights: f32, or bf16 with sums in f32; a model that is trained whole then has bf16 "
-          "weights, too, "
-          "with f32 masters in its checkpoints");
-    visit("max_len", max_len, "tokens of a row, pictures included; text beyond is cut off (0: no limit)");
-    visit(
-        "image_resolution", image_resolution,
-        "VLM2Vec V1's route: pictures are resized in the file's own mode to 1344x1344 (high), 672x672 (mid), 128x128 "
-        "(low) or, with another word, to 1344x1344 where a side is longer, before all else (absent: V2's, RGB first)");
+          training ? "f32, or bf16 matrix products with f32 accumulation (full training then stores bf16 weights and "
+                     "f32 master copies)"
+                   : "f32, or bf16 matrix products with f32 accumulation");
+    visit("max_len", max_len,
+          "most tokens of a row, pictures included; text beyond is cut off, pictures never (0: no limit)");
+    section(visit, "Pictures");
     visit("image_positions", image_positions,
           "positions of a picture that no <|vision_start|> opens, as in VLM2Vec's prompts: 1d, counted like text "
-          "(VLM2Vec, transformers up to 5.2), or 3d, by row and column (transformers since 5.3); absent: what the "
+          "(VLM2Vec, transformers up to 5.2), or 3d, by row and column (transformers since 5.3); default: what the "
           "model was trained with, else 1d");
+    visit("image_resolution", image_resolution,
+          "VLM2Vec V1's route: first resize pictures in the file's own mode, to 1344x1344 (high), 672x672 (mid) or "
+          "128x128 (low); another word: to 1344x1344 those with a longer side (default: V2's route, RGB first)");
     visit("resize_min_pixels", resize_min_pixels,
-          "smaller pictures are enlarged to this area (0: preprocessor_config.json)");
+          "enlarge smaller pictures to this many pixels (0: as the model's folder says)");
     visit("resize_max_pixels", resize_max_pixels,
-          "larger pictures are reduced to this area (0: preprocessor_config.json)");
+          "shrink larger pictures to this many pixels (0: as the model's folder says)");
+    visit("exif", exif,
+          "turn pictures upright by the orientation that cameras store in EXIF (default: as stored, as the published "
+          "models were trained)");
   }
 };
 
@@ -57,7 +72,7 @@ struct TrainOptions : ModelOptions {
   std::vector<std::string> subset_name;
   int64_t num_sample_per_subset = 0, num_hardneg = 0;
   bool mask_duplicates = false;
-  std::string sampling, interleave_stopping_strategy = "all_exhausted";
+  std::string missing_sets = "error", sampling, interleave_stopping_strategy = "all_exhausted";
   double homogeneous_batch_size_per_device = 0;
   int64_t max_steps = 0, per_device_train_batch_size = 128, gc_q_chunk_size = 0, gc_p_chunk_size = 0;
   double num_train_epochs = 0;
@@ -66,8 +81,7 @@ struct TrainOptions : ModelOptions {
   double learning_rate = 2e-5, weight_decay = 0, adam_beta1 = 0.9, adam_beta2 = 0.999, adam_epsilon = 1e-8,
          max_grad_norm = 1;
   std::string lr_scheduler_type = "linear";
-  int64_t warmup_steps = 0;
-  double warmup_ratio = 0;
+  double warmup_steps = 0, warmup_ratio = 0;
   bool lora = false;
   int64_t lora_r = 16;
   double lora_alpha = 64, lora_dropout = 0.1;
@@ -76,6 +90,7 @@ struct TrainOptions : ModelOptions {
   std::string adapter_names = "hub";
   bool gradient_checkpointing = false, image_encoder_freeze = false;
   std::vector<std::string> freeze;
+  double save_minutes = 10;
   int64_t save_steps = 0, save_total_limit = 0, logging_steps = 1;
   std::string report_to = "none", logging_dir, run_name;
   bool overwrite_output_dir = false;
@@ -84,57 +99,63 @@ struct TrainOptions : ModelOptions {
 
   template <class Visit>
   void fields(Visit&& visit) {
-    ModelOptions::fields(visit);
+    ModelOptions::fields(visit, true);
+    section(visit, "Data");
     visit("dataset_name", dataset_name, "folder of training sets, one sub-folder each (MMEB-train)");
-    visit("subset_name", subset_name, "only these sets of the folder");
+    visit("subset_name", subset_name, "use only these sets of the folder");
     visit("dataset_split", dataset_split, "which rows of each set: original or diverse_instruction");
-    visit("num_sample_per_subset", num_sample_per_subset, "only the first N rows of each set (0: all)");
+    visit("num_sample_per_subset", num_sample_per_subset, "use only the first N rows of each set (0: all)");
     visit("dataset_config", dataset_config, "official YAML file that names the sets, instead of a folder");
     visit("data_basedir", data_basedir, "joined before relative folders in dataset_config");
     visit("train_file", train_file, "one file of training rows (JSON lines) instead of a folder");
     visit("image_dir", image_dir,
           "joined before the rows' picture paths, or a zip or tar file; zips and tars in it, its images_zip and its "
           "images are read in place (default: the folder of the rows)");
-    visit(
-        "sampling", sampling,
-        "order of rows: shuffled (VLM2Vec V1: all rows as one), interleaved (V2: blocks of one set) or balanced (each "
-        "row of a set drawn uniformly); default: interleaved with dataset_config, else shuffled");
+    visit("missing_sets", missing_sets,
+          "sets of subset_name or dataset_config that have no file of rows: error stops, skip trains without them");
+    visit("sampling", sampling,
+          "order of rows: shuffled (VLM2Vec V1: all sets together), interleaved (V2: blocks of one set) or balanced "
+          "(the set of each row drawn uniformly); default: interleaved with dataset_config, else shuffled");
     visit("interleave_stopping_strategy", interleave_stopping_strategy,
-          "an interleaved pass ends when all sets are spent (all_exhausted) or with the first (first_exhausted)");
+          "an interleaved pass ends when all sets are used up (all_exhausted) or the first is (first_exhausted)");
     visit("homogeneous_batch_size_per_device", homogeneous_batch_size_per_device,
-          "interleaved: rows of a block, up to 1 as a share of the batch (0: every row is drawn by itself)");
-    visit("num_hardneg", num_hardneg, "up to N of each row's own negatives are further targets for the whole batch");
-    visit(
-        "mask_duplicates", mask_duplicates,
-        "a target equal to a query's own, in text and picture, is not its wrong answer (of several positives the drawn "
-        "one is its own)");
+          "interleaved: rows of a block; up to 1: share of the batch (0: the set of each row is drawn anew)");
+    visit("batches", batches,
+          "JSON file with a list of row numbers for each step, to replay another trainer's run; replaces the batch "
+          "size");
     visit("bad_rows", bad_rows,
-          "a row that cannot be used (unreadable picture, empty side, image tokens that do not fit): error stops, skip "
-          "leaves it out and lists it in skipped_rows.jsonl");
-    visit("output_dir", output_dir, "where the trained model, log.jsonl and checkpoints go");
-    visit("max_steps", max_steps, "training steps (0 or -1: what --num_train_epochs comes to, or 2000 without it)");
-    visit("num_train_epochs", num_train_epochs, "in place of --max_steps: as many steps as all rows fill so often");
-    visit("per_device_train_batch_size", per_device_train_batch_size, "pairs per step, each other's negatives");
+          "error: stop at a row that cannot be used (unreadable picture, empty side, image tokens that do not match); "
+          "skip: leave it out and list it in skipped_rows.jsonl");
+    section(visit, "Batch and memory");
+    visit("per_device_train_batch_size", per_device_train_batch_size,
+          "pairs per step; they are each other's negatives");
+    visit("num_hardneg", num_hardneg, "add up to N of each row's own negatives as targets for the whole batch");
+    visit("mask_duplicates", mask_duplicates, "do not count identical targets in a batch as negatives");
     visit("gradient_accumulation_steps", gradient_accumulation_steps,
-          "batches per step, whose mean gradient is taken; adds no negatives (a larger batch in GradCache's chunks "
-          "does)");
+          "average the gradient of this many batches per step; adds no negatives (for more, enlarge the batch and set "
+          "gc_q_chunk_size and gc_p_chunk_size)");
     visit("gc_q_chunk_size", gc_q_chunk_size, "GradCache: queries embedded at a time (0: all at once)");
     visit("gc_p_chunk_size", gc_p_chunk_size, "GradCache: targets embedded at a time (0: all at once)");
-    visit("batches", batches,
-          "JSON file with a list of row numbers for each step, to replay another trainer's run (their lengths are the "
-          "pairs per step)");
-    visit("temperature", temperature, "tau of InfoNCE");
+    visit("gradient_checkpointing", gradient_checkpointing,
+          "keep one activation per layer and compute the others again: less memory, more time");
+    section(visit, "Loss and optimiser");
+    visit("max_steps", max_steps, "training steps (0 or -1: as num_train_epochs says, or 2000 without it)");
+    visit("num_train_epochs", num_train_epochs, "number of passes over the data (instead of max_steps)");
+    visit("temperature", temperature, "temperature of InfoNCE, by which similarities are divided");
     visit("learning_rate", learning_rate, "highest learning rate");
     visit("lr_scheduler_type", lr_scheduler_type, "linear, cosine, constant or constant_with_warmup");
-    visit("warmup_steps", warmup_steps, "steps over which the rate rises from 0");
-    visit("warmup_ratio", warmup_ratio, "the same as a share of max_steps; warmup_steps goes first");
-    visit("weight_decay", weight_decay, "AdamW, on all but biases and norms");
-    visit("adam_beta1", adam_beta1, "AdamW");
-    visit("adam_beta2", adam_beta2, "AdamW");
-    visit("adam_epsilon", adam_epsilon, "AdamW");
-    visit("max_grad_norm", max_grad_norm, "gradients are scaled down to this norm (0: never)");
-    visit("lora", lora, "train LoRA adapters on frozen weights");
-    visit("lora_r", lora_r, "rank");
+    visit("warmup_steps", warmup_steps,
+          "steps over which the learning rate rises from 0; below 1 a share of all steps, as in transformers 5");
+    visit("warmup_ratio", warmup_ratio, "the same as a share of all steps; ignored if warmup_steps is set");
+    visit("weight_decay", weight_decay, "of AdamW, on all parameters but biases and norms");
+    visit("adam_beta1", adam_beta1, "AdamW: decay of the mean of gradients");
+    visit("adam_beta2", adam_beta2, "AdamW: decay of the mean of squared gradients");
+    visit("adam_epsilon", adam_epsilon, "AdamW: added to the root of that mean");
+    visit("max_grad_norm", max_grad_norm, "scale the gradient down to this norm if it is longer (0: never)");
+    visit("seed", seed, "of the order of rows, new adapters and dropout");
+    section(visit, "What is trained");
+    visit("lora", lora, "train adapters on frozen weights: DoRA, or LoRA with use_dora False");
+    visit("lora_r", lora_r, "rank of the adapters");
     visit("lora_alpha", lora_alpha, "the adapter's output is scaled by alpha / r");
     visit("lora_dropout", lora_dropout, "dropout before the adapter");
     visit("lora_target_modules", lora_target_modules,
@@ -142,38 +163,46 @@ struct TrainOptions : ModelOptions {
     visit("adapter_names", adapter_names,
           "names in the saved adapter: hub (model.language_model.layers, for PEFT with transformers since 4.52) or "
           "official (model.layers, for VLM2Vec's own model class and older transformers); both are read");
-    visit("gradient_checkpointing", gradient_checkpointing, "keep one activation per layer, compute the others again");
-    visit("image_encoder_freeze", image_encoder_freeze, "do not train the image encoder: --freeze visual");
+    visit("image_encoder_freeze", image_encoder_freeze, "do not train the image encoder: the same as freeze visual");
     visit("freeze", freeze,
-          "do not train parameters whose Hugging Face names begin so: model.embed_tokens visual.blocks.0");
+          "do not train parameters whose Hugging Face names begin with: model.embed_tokens visual.blocks.0");
+    section(visit, "Output");
+    visit("output_dir", output_dir, "folder for the trained model, log.jsonl and checkpoints");
     visit("overwrite_output_dir", overwrite_output_dir,
-          "with --resume_from none: remove what an earlier run left in output_dir");
-    visit("save_strategy", save_strategy, "steps (a checkpoint every save_steps) or no (only when interrupted)");
-    visit("save_steps", save_steps, "a checkpoint every N steps (0: only when interrupted)");
-    visit("save_total_limit", save_total_limit, "keep the latest N checkpoints (0: all)");
-    visit("logging_steps", logging_steps,
-          "every N steps trainer_state.json and TensorBoard get the mean loss since, and a log a line of progress");
-    visit("report_to", report_to, "tensorboard (event files in logging_dir) or none");
-    visit("logging_dir", logging_dir, "of event files (default: output_dir/runs/run_name)");
-    visit("run_name", run_name, "kept in training_options.json; of event files (default: the last part of output_dir)");
+          "with resume_from none: remove what an earlier run left in output_dir");
     visit("resume_from", resume_from, "auto (the latest checkpoint in output_dir, if any), none, or a step");
-    visit("seed", seed, "of the order of rows, new adapters and dropout");
+    visit("save_strategy", save_strategy,
+          "steps (checkpoints as save_minutes and save_steps say) or no (only when interrupted)");
+    visit("save_minutes", save_minutes,
+          "every N minutes a checkpoint replaces the last such one, checkpoint-latest, which the finished model replaces "
+          "(0: never)");
+    visit("save_steps", save_steps, "a checkpoint every N steps, which stays (0: none)");
+    visit("save_total_limit", save_total_limit, "keep the latest N of them (0: all)");
+    visit("logging_steps", logging_steps,
+          "report the mean loss every N steps: in trainer_state.json, in TensorBoard and, if stderr is a file, as a "
+          "line of progress");
+    visit("report_to", report_to, "tensorboard (event files in logging_dir) or none");
+    visit("logging_dir", logging_dir, "folder of the event files (default: output_dir/runs/run_name)");
+    visit("run_name", run_name,
+          "kept in training_options.json; names the event files (default: the last part of "
+          "output_dir)");
   }
 };
 
 struct EvalOptions : ModelOptions {
   std::string dataset_name, dataset_config, data_basedir, retrieval_file, image_dir, encode_output_path,
-      embedding_cache, prompt_variants;
+      embedding_cache, prompt_variants, bad_rows = "error", missing_sets = "error";
   int64_t num_candidates = 0;
   std::vector<std::string> subset_name;
   int64_t per_device_eval_batch_size = 32;
-  bool save_embeddings = true;
+  bool save_embeddings = true, overwrite = false;
 
   template <class Visit>
   void fields(Visit&& visit) {
     ModelOptions::fields(visit);
+    section(visit, "Data");
     visit("dataset_name", dataset_name, "folder of test sets, one sub-folder each (MMEB-eval)");
-    visit("subset_name", subset_name, "only these sets of the folder");
+    visit("subset_name", subset_name, "use only these sets of the folder");
     visit("dataset_config", dataset_config, "official YAML file that names the sets, instead of a folder");
     visit("data_basedir", data_basedir, "joined before relative folders in dataset_config");
     visit("retrieval_file", retrieval_file,
@@ -182,17 +211,28 @@ struct EvalOptions : ModelOptions {
     visit("image_dir", image_dir,
           "joined before the rows' picture paths, or a zip or tar file; zips and tars in it, its images_zip and its "
           "images are read in place (default: dataset_name, or the folder of retrieval_file)");
-    visit("encode_output_path", encode_output_path, "where scores, predictions, embeddings and summary.json go");
-    visit("save_embeddings", save_embeddings, "write the vectors of each set too: {set}_qry.npy, {set}_tgt.npy");
+    visit("missing_sets", missing_sets,
+          "sets of subset_name or dataset_config that have no file of rows: error stops, skip evaluates the others and "
+          "names those in summary.json");
     visit("num_candidates", num_candidates,
-          "candidates of each query, drawn from its row and then its set, but in classification (0: those of the row)");
+          "limit or extend every query's candidates to N, sampled from its row, then from the whole set (not for "
+          "classification). 0: as in the data");
     visit("prompt_variants", prompt_variants,
-          "JSON file {\"Set\": [\"instruction\", ...]}, or \"*\" for all: how far other instructions move the scores");
+          "JSON file {\"Set\": [\"instruction\", ...]}, or \"*\" for all sets: measures how far other instructions "
+          "move the scores");
+    section(visit, "Output");
+    visit("encode_output_path", encode_output_path, "folder for scores, predictions, embeddings and summary.json");
+    visit("save_embeddings", save_embeddings, "also write the vectors of each set: {set}_qry.npy, {set}_tgt.npy");
     visit("per_device_eval_batch_size", per_device_eval_batch_size,
           "inputs embedded at a time; scores do not depend on it");
-    visit(
-        "embedding_cache", embedding_cache,
-        "folder that keeps vectors for later: those of the same model, options, text and pictures are not made again");
+    visit("embedding_cache", embedding_cache,
+          "folder that keeps vectors for later runs with the same model, options, text and pictures");
+    visit("bad_rows", bad_rows,
+          "what cannot be used (unreadable picture, empty side, image tokens that do not fit): error stops, skip leaves "
+          "out the query that has it or whose right answer has it, and other candidates alone; all are listed");
+    visit("overwrite", overwrite,
+          "evaluate again what is in encode_output_path, and replace it when all is done (False: go on with sets that "
+          "are not there; an evaluation with other options or another model is refused)");
   }
 };
 

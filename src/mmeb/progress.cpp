@@ -43,7 +43,7 @@ double Progress::seconds() const {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
 }
 
-void Progress::update(int64_t done, const std::string& details) {
+void Progress::update(int64_t done, const std::vector<std::string>& details) {
   if (quiet_) return;
   const auto now = std::chrono::steady_clock::now();
   const double since = std::chrono::duration<double>(now - last_drawn_).count();
@@ -53,28 +53,44 @@ void Progress::update(int64_t done, const std::string& details) {
   draw(done, details);
 }
 
-void Progress::draw(int64_t done, const std::string& details) {
+void Progress::draw(int64_t done, std::vector<std::string> details) {
   drawn_ = true;
   const double each = seconds() / double(std::max<int64_t>(1, done - first_));
   const std::string left = done >= total_  ? "in " + duration(seconds())
                            : done > first_ ? "ETA " + duration(double(total_ - done) * each)
                                            : "";
-  std::string line = title_ + " " + std::to_string(done) + "/" + std::to_string(total_);
-  if (!terminal_) {
-    std::fprintf(stderr, "%s%s%s  %s\n", line.c_str(), details.empty() ? "" : "  ", details.c_str(), left.c_str());
+  std::erase(details, "");
+  if (terminal_) {
+    const size_t columns = size_t(std::max(1, terminal_width() - 1));
+    std::fprintf(stderr, "\r%s", progress_line(title_, done, total_, std::move(details), left, columns).c_str());
+    std::fflush(stderr);
     return;
   }
-  const size_t width = size_t(std::max(1, terminal_width() - 1));
-  const std::string tail = details + (details.empty() ? "" : "  ") + left;
-  const int64_t cells = std::clamp<int64_t>(int64_t(width) - int64_t(line.size() + tail.size()) - 4, 0, 20);
+  std::string line = title_ + " " + std::to_string(done) + "/" + std::to_string(total_);
+  for (const std::string& detail : details) line += "  " + detail;
+  std::fprintf(stderr, "%s  %s\n", line.c_str(), left.c_str());
+}
+
+std::string progress_line(const std::string& title, int64_t done, int64_t total, std::vector<std::string> details,
+                          const std::string& left, size_t columns) {
+  std::string line = title + " " + std::to_string(done) + "/" + std::to_string(total);
+  details.push_back(left);
+  const auto joined = [&] {
+    std::string text;
+    for (const std::string& detail : details) text += (text.empty() ? "" : "  ") + detail;
+    return text;
+  };
+  while (details.size() > 1 && line.size() + 1 + joined().size() > columns) details.erase(details.end() - 2);
+  const std::string tail = joined();
+  const int64_t room = int64_t(columns) - int64_t(line.size() + tail.size()) - 4,
+                cells = std::clamp<int64_t>(room, 0, 20);
   if (cells >= 5) {  // the numbers come first
-    const int64_t filled = total_ > 0 ? cells * done / total_ : cells;
+    const int64_t filled = total > 0 ? cells * done / total : cells;
     line += " [" + std::string(size_t(filled), '#') + std::string(size_t(cells - filled), '.') + "]";
   }
   line += " " + tail;
-  line.resize(width, ' ');
-  std::fprintf(stderr, "\r%s", line.c_str());
-  std::fflush(stderr);
+  line.resize(columns, ' ');
+  return line;
 }
 
 std::string duration(double seconds) {

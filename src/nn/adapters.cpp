@@ -42,6 +42,15 @@ std::string AttachedLora::unmatched_note() const {
   return names.empty() ? "" : "adapter: no layer is named " + names + "; ignored";
 }
 
+bool is_frozen(Module& module) {
+  bool frozen = true;
+  module.each_module([&](Module& m) {
+    if (const auto* layer = dynamic_cast<Linear*>(&m)) frozen &= !layer->adapter;
+  });
+  module.each_parameter([&](Parameter& p) { frozen &= !p.trained(); });
+  return frozen;
+}
+
 std::vector<Linear*> targeted_layers(Module& model, const LoraConfig& config) {
   std::vector<Linear*> layers = linear_layers(model);
   std::erase_if(layers, [&](const Linear* layer) { return !config.targets(layer->path()); });

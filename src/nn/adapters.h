@@ -20,6 +20,10 @@ struct AttachedLora {
   std::string unmatched_note() const;    // for the user; empty if every target names a layer
 };
 
+// No parameter of the module is trained and no adapter lies in it, so that neither training nor dropout changes what it
+// computes.
+bool is_frozen(Module& module);
+
 std::vector<Linear*> targeted_layers(Module& model, const LoraConfig& config);
 // The adapters' numbers are still to be set. Exit::usage if no layer is targeted.
 AttachedLora attach_lora(Module& model, const LoraConfig& config, const DropoutState* dropout);

@@ -71,19 +71,23 @@ template <class T>
 using acc_t = typename Accumulator<T>::type;
 
 template <class T>
-inline constexpr DType dtype_of = DType::u8;
+struct DTypeOf;  // of what no tensor holds: does not compile
 template <>
-inline constexpr DType dtype_of<float> = DType::f32;
+struct DTypeOf<float> : std::integral_constant<DType, DType::f32> {};
 template <>
-inline constexpr DType dtype_of<bf16> = DType::bf16;
+struct DTypeOf<bf16> : std::integral_constant<DType, DType::bf16> {};
 template <>
-inline constexpr DType dtype_of<f16> = DType::f16;
+struct DTypeOf<f16> : std::integral_constant<DType, DType::f16> {};
 template <>
-inline constexpr DType dtype_of<double> = DType::f64;
+struct DTypeOf<double> : std::integral_constant<DType, DType::f64> {};
 template <>
-inline constexpr DType dtype_of<int32_t> = DType::i32;
+struct DTypeOf<int32_t> : std::integral_constant<DType, DType::i32> {};
 template <>
-inline constexpr DType dtype_of<int64_t> = DType::i64;
+struct DTypeOf<int64_t> : std::integral_constant<DType, DType::i64> {};
+template <>
+struct DTypeOf<uint8_t> : std::integral_constant<DType, DType::u8> {};
+template <class T>
+inline constexpr DType dtype_of = DTypeOf<T>::value;
 
 constexpr int64_t size_of(DType t) {
   switch (t) {

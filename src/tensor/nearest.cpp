@@ -1,7 +1,10 @@
 #include "tensor/nearest.h"
 
 #include <algorithm>
+#include <cctype>
+#include <functional>
 #include <numeric>
+#include <tuple>
 
 namespace vlm2vec {
 namespace {
@@ -20,12 +23,56 @@ size_t distance(const std::string& a, const std::string& b) {
   return row.back();
 }
 
+using Parts = std::vector<std::string>;
+
+Parts parts_of(const std::string& word) {
+  Parts parts{""};
+  for (const unsigned char c : word) {
+    if (std::isalnum(c) || c >= 0x80) parts.back() += char(std::tolower(c));
+    else if (!parts.back().empty()) parts.emplace_back();
+  }
+  if (parts.back().empty()) parts.pop_back();
+  return parts;
+}
+
+bool alike(const std::string& a, const std::string& b) {
+  return a == b || (std::min(a.size(), b.size()) >= 3 && (a.starts_with(b) || b.starts_with(a)));
+}
+
+template <class Same>
+bool holds(const Parts& all, const Parts& some, Same same) {
+  return !some.empty() && std::all_of(some.begin(), some.end(), [&](const std::string& part) {
+    return std::any_of(all.begin(), all.end(), [&](const std::string& other) { return same(part, other); });
+  });
+}
+
 }  // namespace
 
 std::string nearest(const std::string& word, const std::vector<std::string>& words) {
-  return *std::min_element(words.begin(), words.end(), [&](const std::string& a, const std::string& b) {
-    return distance(word, a) < distance(word, b);
-  });
+  const Parts parts = parts_of(word);
+  std::string best;
+  std::tuple<int, size_t, size_t> least{4, 0, 0};  // how they are alike, letters that differ, letters
+  for (const std::string& other : words) {
+    const Parts others = parts_of(other);
+    const size_t edits = distance(word, other);
+    const bool most = 2 * other.size() > word.size();
+    const int kind = holds(others, parts, std::equal_to<>()) ? 0
+                     : holds(others, parts, alike)           ? 1
+                     : most && holds(parts, others, alike)   ? 2
+                     : edits <= word.size() / 3              ? 3
+                                                             : 4;
+    if (const std::tuple rank{kind, edits, other.size()}; rank < least) least = rank, best = other;
+  }
+  return best;
+}
+
+std::string nearest_hint(const std::string& word, const std::vector<std::string>& words) {
+  if (const std::string near = nearest(word, words); !near.empty()) return "; the nearest is " + near;
+  if (words.empty()) return "; there are none";
+  constexpr size_t most = 6;
+  std::string list = "; there " + std::string(words.size() == 1 ? "is " : "are ") + words[0];
+  for (size_t i = 1; i < std::min(words.size(), most); ++i) list += (i + 1 == words.size() ? " and " : ", ") + words[i];
+  return list + (words.size() > most ? " and " + std::to_string(words.size() - most) + " more" : "");
 }
 
 }  // namespace vlm2vec

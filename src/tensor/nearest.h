@@ -5,7 +5,12 @@
 
 namespace vlm2vec {
 
-// Of `words`, the one with the fewest letters inserted, removed or replaced (Levenshtein 1966).
+// Of `words`, the one that has all parts of `word` (between _ - . / and spaces; "batch_size" of "eval_batch_size"), or
+// whose parts `word` has all and few others, or that differs in at most a third of its letters (inserted, removed,
+// replaced: Levenshtein 1966). A part also stands for a longer one that begins with it. Empty if none is so near.
 std::string nearest(const std::string& word, const std::vector<std::string>& words);
+
+// "; the nearest is X", or "; there are A, B and 4 more" where none is near.
+std::string nearest_hint(const std::string& word, const std::vector<std::string>& words);
 
 }  // namespace vlm2vec

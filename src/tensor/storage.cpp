@@ -4,52 +4,48 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <map>
 #include <mutex>
-#include <vector>
 
-#include "tensor/error.h"
+#include "tensor/block_pool.h"
+#include "tensor/current_error.h"
+#include "tensor/host_memory.h"
 
 namespace vlm2vec {
 namespace {
 
-constexpr int64_t kHugePage = 2 << 20;
+// Smaller blocks are malloc's, as are all where a sanitizer watches the ends of its blocks.
+#ifdef __SANITIZE_ADDRESS__
+constexpr int64_t kOwnPages = INT64_MAX;
+#else
+constexpr int64_t kOwnPages = 64 << 10;
+#endif
 
-// Eight sizes per power of two: at most an eighth of a block is wasted.
-int64_t block_size(int64_t bytes) {
-  if (bytes <= 256) return 256;
-  const int64_t step = std::max<int64_t>(64, int64_t(1) << (61 - __builtin_clzll(uint64_t(bytes - 1))) >> 1);
-  return (bytes + step - 1) / step * step;
-}
+constexpr int64_t kAlignment = 64;  // a cache line
+int64_t padded(int64_t bytes) { return std::max((bytes + kAlignment - 1) / kAlignment, int64_t(1)) * kAlignment; }
 
 struct Pool {
   std::mutex lock;
-  std::map<int64_t, std::vector<void*>> free_blocks;  // by size
+  BlockPool pages;
   MemoryStatistics statistics;
+  int64_t small_bytes = 0;
 
-  void release() {
-    for (auto& [size, blocks] : free_blocks) {
-      for (void* p : blocks) std::free(p);
-      blocks.clear();
-    }
+  void* take(int64_t bytes) {
+    const bool small = bytes < kOwnPages;
+    void* p = small ? std::aligned_alloc(kAlignment, size_t(padded(bytes))) : pages.take(bytes);
+    if (p && small) small_bytes += padded(bytes);
+    count_held();
+    return p;
   }
 
-  void* take(int64_t size) {
-    auto& blocks = free_blocks[size];
-    if (!blocks.empty()) {
-      void* p = blocks.back();
-      blocks.pop_back();
-      return p;
-    }
-    const bool huge = size >= 2 * kHugePage;
-    void* p = nullptr;
-    const auto allocate = [&] { return posix_memalign(&p, huge ? kHugePage : 64, size_t(size)) == 0; };
-    if (!allocate()) {
-      release();  // blocks of other sizes may make room
-      if (!allocate()) return nullptr;
-    }
-    if (huge) madvise(p, size_t(size), MADV_HUGEPAGE);
-    return p;
+  void give(void* p, int64_t bytes) {
+    if (bytes < kOwnPages) std::free(p), small_bytes -= padded(bytes);
+    else pages.give(static_cast<char*>(p), bytes);
+    count_held();
+  }
+
+  void count_held() {
+    statistics.held_bytes = pages.held() + small_bytes;
+    statistics.peak_held_bytes = std::max(statistics.peak_held_bytes, statistics.held_bytes);
   }
 };
 
@@ -91,9 +87,10 @@ Storage::Storage(int64_t bytes, Device device) : bytes(bytes), device(device) {
   Pool& p = pool();
   std::lock_guard guard(p.lock);
   dry = dry_run;
-  data = dry ? map_nothing(bytes) : p.take(block_size(bytes));
+  data = dry ? map_nothing(bytes) : p.take(bytes);
   if (!data)
-    fail(Exit::resources, "out of memory: ", bytes, " bytes wanted, ", p.statistics.live_bytes, " in use by tensors");
+    throw OutOfMemory(
+        sentence("out of memory: needed ", in_bytes(bytes), " more, tensors hold ", in_bytes(p.statistics.live_bytes)));
   p.statistics.live_bytes += bytes;
   p.statistics.peak_bytes = std::max(p.statistics.peak_bytes, p.statistics.live_bytes);
 }
@@ -106,7 +103,7 @@ Storage::~Storage() {
   Pool& p = pool();
   std::lock_guard guard(p.lock);
   if (dry) munmap(data, size_t(mapped_size(bytes)));
-  else p.free_blocks[block_size(bytes)].push_back(data);
+  else p.give(data, bytes);
   p.statistics.live_bytes -= bytes;
 }
 
@@ -117,7 +114,8 @@ MemoryStatistics memory_statistics() {
 
 void reset_peak_bytes() {
   std::lock_guard guard(pool().lock);
-  pool().statistics.peak_bytes = pool().statistics.live_bytes;
+  MemoryStatistics& s = pool().statistics;
+  s.peak_bytes = s.live_bytes, s.peak_held_bytes = s.held_bytes;
 }
 
 DryRun::DryRun() {

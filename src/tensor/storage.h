@@ -1,4 +1,4 @@
-// Reference-counted bytes on a device, taken from and returned to a pool of blocks binned by size.
+// Reference-counted bytes on a device, taken from and returned to a pool.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -34,12 +34,13 @@ struct Storage {
   Storage& operator=(const Storage&) = delete;
 };
 
-// Bytes of live tensors (not of cached blocks), over all devices.
+// Bytes over all devices, now and at most.
 struct MemoryStatistics {
-  int64_t live_bytes = 0, peak_bytes = 0;
+  int64_t live_bytes = 0, peak_bytes = 0;       // of live tensors
+  int64_t held_bytes = 0, peak_held_bytes = 0;  // that the process holds for them and for later ones; none of a dry run
 };
 MemoryStatistics memory_statistics();
-void reset_peak_bytes();  // peak := live
+void reset_peak_bytes();  // both peaks are what is now
 
 // While one exists, new tensors are address space alone, full of zeros, and kernels do nothing, nor should others write
 // much: what a computation takes is found by running its own code (memory_statistics), in little time and memory. On

@@ -17,14 +17,37 @@ std::unique_ptr<Encoder> load_encoder(const ModelFolder& folder, const EncoderOp
   return std::make_unique<Qwen2Vl>(folder, options);  // other families are refused by its configuration
 }
 
-Tensor embed(Encoder& encoder, std::span<const EncoderInput> rows, int64_t batch_size,
-             const std::function<void(int64_t done)>& progress) {
+void CutTexts::add(const EncoderInput& row, bool is_cut) {
+  ++texts;
+  if (is_cut && cut++ == 0) first = row.row;
+}
+
+void CutTexts::add(const CutTexts& later) {
+  texts += later.texts, cut += later.cut;
+  if (first.empty()) first = later.first;
+}
+
+void CutTexts::add(std::span<const EncoderInput> rows, const std::vector<size_t>& cut_rows) {
+  for (size_t i = 0; i < rows.size(); ++i) add(rows[i], std::ranges::binary_search(cut_rows, i));
+}
+
+std::string CutTexts::note(int64_t max_len) const {
+  if (cut == 0) return "";
+  return sentence(cut, " of ", texts, texts == 1 ? " text" : " texts", cut == 1 ? " was" : " were",
+                  " cut at --max_len ", max_len, texts == 1 || first.empty() ? "" : ", first: " + first,
+                  "; what they end with is not in their vectors");
+}
+
+Embedded embed_rows(Encoder& encoder, std::span<const EncoderInput> rows, int64_t batch_size,
+                    const std::function<void(int64_t done)>& progress) {
   const NoGrad no_grad;
-  Tensor all({int64_t(rows.size()), encoder.dim()}, DType::f32, Device::cpu);
+  Embedded all{Tensor({int64_t(rows.size()), encoder.dim()}, DType::f32, Device::cpu), {}};
   for (size_t begin = 0; begin < rows.size(); begin += size_t(batch_size)) {
     const auto part = rows.subspan(begin, std::min(size_t(batch_size), rows.size() - begin));
-    const Tensor y = encoder(*encoder.prepare(part)).value().to(DType::f32).to(Device::cpu);
-    std::memcpy(all.rows(int64_t(begin), int64_t(begin + part.size())).raw(), y.raw(), size_t(y.bytes()));
+    const auto batch = encoder.prepare(part);
+    for (const size_t row : batch->cut) all.cut.push_back(begin + row);
+    const Tensor y = encoder(*batch).value().to(DType::f32).to(Device::cpu);
+    std::memcpy(all.vectors.rows(int64_t(begin), int64_t(begin + part.size())).raw(), y.raw(), size_t(y.bytes()));
     for (int64_t row = 0; row < y.rows(); ++row)
       if (const double squares = sum_of_squares(y.rows(row, row + 1)); !std::isfinite(squares) || squares == 0)
         fail(Exit::failed, "the embedding of row ", int64_t(begin) + row, " (\"", part[size_t(row)].text.substr(0, 60),
@@ -32,6 +55,10 @@ Tensor embed(Encoder& encoder, std::span<const EncoderInput> rows, int64_t batch
     if (progress) progress(int64_t(begin + part.size()));
   }
   return all;
+}
+
+Tensor embed(Encoder& encoder, std::span<const EncoderInput> rows, int64_t batch_size) {
+  return embed_rows(encoder, rows, batch_size).vectors;
 }
 
 }  // namespace vlm2vec

@@ -11,13 +11,14 @@
 #include "nn/module.h"
 #include "vlm/image.h"
 #include "vlm/model_folder.h"
+#include "vlm/picture_source.h"
 
 namespace vlm2vec {
 
 // One side of a pair: a prompt, in which each image token stands for one of the pictures.
 struct EncoderInput {
   std::string text;
-  std::vector<std::filesystem::path> images;
+  std::vector<PictureSource> images;
   uint64_t key = 0;      // who this row is, for dropout: the same key, the same mask, in whatever batch
   std::string row = {};  // where it comes from, for error messages: "row 12 of Scene_t2i"
 };
@@ -25,6 +26,7 @@ struct EncoderInput {
 // The text and pixels of some rows, packed; its content is the backbone's own affair.
 struct Batch {
   virtual ~Batch() = default;
+  std::vector<size_t> cut;  // rows of which max_len has cut off text
 };
 
 // Called with every stage's name and value while a model runs, from input_ids to embedding; the names are those of
@@ -61,6 +63,10 @@ struct Encoder : Module {
   // Of each row: why prepare() cannot read it; empty: it can. Errors that are not the row's (no memory) are thrown.
   virtual std::vector<std::string> faults(std::span<const EncoderInput> rows) = 0;
   virtual Var operator()(const Batch& batch) = 0;  // [rows, dim], normalised
+  // Runs ahead what training cannot change, a frozen vision tower: its result takes the place of the pixels in the
+  // batch, and operator() gives the same bits as before. False if pixels are left: they are better read again than
+  // kept.
+  virtual bool settle(Batch& batch) = 0;
   virtual int64_t dim() const = 0;
   virtual const std::string& image_token() const = 0;  // what stands for a picture in a prompt
   virtual void set_gradient_checkpointing(bool on) = 0;
@@ -74,8 +80,9 @@ struct Encoder : Module {
   // came with an adapter.
   virtual void write_adapter_files(const std::filesystem::path& folder) const = 0;
 
-  // For the user: one line about the pictures that were read in spite of a flaw; empty: there were none.
-  virtual std::string flaw_note() const = 0;
+  // For the user: a line about the pictures that were read in spite of a flaw, and one about those that are stored
+  // rotated; empty: there were none.
+  virtual std::string picture_note() const = 0;
 
   std::string image_positions = "1d";  // or 3d: of pictures that no <|vision_start|> opens (positions.h)
   std::vector<std::string> notes;  // for the user: what of the checkpoint is not used, and why
@@ -93,6 +100,7 @@ struct EncoderOptions {
   int64_t max_len = 0;                     // tokens of a row, pictures included; what is beyond is cut off; 0: no limit
   std::string image_positions = "";        // 1d or 3d; empty: what the model was trained with, else 1d
   std::string image_resolution = "";       // VLM2Vec V1's high, mid, low or another word; empty: V2's route
+  bool exif = false;                       // turn pictures upright by their EXIF orientation
   bool load_weights = true;                // false: the parameters are left for the caller to fill
   std::shared_ptr<ImageCache> images = {};  // decoded pictures, shared by encoders that resize alike; none: its own
 };
@@ -102,9 +110,24 @@ struct EncoderOptions {
 std::unique_ptr<Encoder> load_encoder(const std::filesystem::path& folder, const EncoderOptions& options = {});
 std::unique_ptr<Encoder> load_encoder(const ModelFolder& folder, const EncoderOptions& options = {});
 
-// Embeds rows without tape, `batch_size` at a time → f32 [rows, dim] on the host. Batches of any size give the same
-// bits.
-Tensor embed(Encoder& encoder, std::span<const EncoderInput> rows, int64_t batch_size,
-             const std::function<void(int64_t done)>& progress = {});
+// How many texts max_len has cut, and which of them comes first.
+struct CutTexts {
+  int64_t texts = 0, cut = 0;
+  std::string first = {};  // "row 12 of Scene_t2i"
+  void add(const EncoderInput& row, bool is_cut);
+  void add(const CutTexts& later);
+  void add(std::span<const EncoderInput> rows, const std::vector<size_t>& cut);  // the numbers of those that are cut
+  std::string note(int64_t max_len) const;  // for the user, a sentence; empty: none is cut
+};
+
+struct Embedded {
+  Tensor vectors;           // f32 [rows, dim], on the host
+  std::vector<size_t> cut;  // rows of which max_len has cut off text
+};
+
+// Embeds rows without tape, `batch_size` at a time. Batches of any size give the same bits.
+Embedded embed_rows(Encoder& encoder, std::span<const EncoderInput> rows, int64_t batch_size,
+                    const std::function<void(int64_t done)>& progress = {});
+Tensor embed(Encoder& encoder, std::span<const EncoderInput> rows, int64_t batch_size);
 
 }  // namespace vlm2vec

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "vlm/picture_source.h"
+
 namespace vlm2vec {
 
 constexpr int64_t most_pixels = 178'956'970;             // Pillow refuses larger pictures as decompression bombs
@@ -41,20 +43,25 @@ struct Picture {
   std::vector<uint8_t> palette;  // palette: [256, RGBA]
   std::vector<int32_t> wide;     // gray16 (0 to 65535), gray32: [height, width]
   std::string flaw;              // what is wrong with the file, which could be read all the same; empty: nothing
+  int orientation = 1;           // EXIF's: 1 upright, 2 to 8 mirrored or turned; of PNG, JPEG and WebP
 };
 
-// PNG, JPEG, GIF (its first frame), BMP, WebP (first frame), PPM, PGM and PBM; the bytes decide which, not the name.
-// EXIF orientation, gamma, colour profiles and transparent colours change no sample; 16-bit samples keep their high
-// byte unless there is but gray. What Pillow opens in spite of damage is opened with the same samples and a flaw.
-// Limits are checked before memory is taken. `name` stands in errors: Exit::data, naming the file and its fault.
+// PNG, JPEG, GIF (its first frame), BMP, WebP (first frame), TGA, PPM, PGM and PBM; the bytes decide which, not the
+// name; others are refused by name. EXIF orientation (told, not applied), gamma, colour profiles and transparent
+// colours change no sample; 16-bit samples keep their high byte unless there is but gray. What Pillow opens in spite of
+// damage is opened with the same samples and a flaw. Limits are checked before memory is taken. `name` stands in
+// errors: Exit::data, naming the file and its fault.
 Picture decode_picture(std::span<const uint8_t> bytes, const std::string& name);
-// Of a file or of an archive's member (tensor/io/archive.h). A name that promises another format is a flaw, too.
-Picture read_picture(const std::filesystem::path& path);
+// A file's name that promises another format is a flaw, too.
+Picture read_picture(const PictureSource& source);
+
+// As Pillow's ImageOps.exif_transpose for this orientation.
+Picture turned(Picture picture, int orientation);
 
 // As Pillow's convert("RGB"): gray is repeated, wide gray clipped at 255, alpha dropped without compositing.
 Image to_rgb(Picture picture);
 Image to_rgba(Picture picture);  // 255 where there is no alpha
-inline Image read_rgb(const std::filesystem::path& path) { return to_rgb(read_picture(path)); }
+inline Image read_rgb(const PictureSource& source) { return to_rgb(read_picture(source)); }
 
 enum class Filter { nearest, box, bilinear, bicubic, lanczos };
 Filter parse_filter(const std::string& name);  // Errors: Exit::usage

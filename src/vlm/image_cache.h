@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <unordered_map>
 
@@ -15,16 +16,18 @@ class ImageCache {
  public:
   explicit ImageCache(int64_t limit_bytes) : limit_(limit_bytes) {}
   // Reads and resizes the picture unless it is here already. Safe to call from several threads.
-  std::shared_ptr<const Image> get(const std::filesystem::path& path, const ProcessorConfig& config);
+  std::shared_ptr<const Image> get(const PictureSource& source, const ProcessorConfig& config);
   int64_t bytes() const;  // of the pictures that are here
-  // In one line, how many of the pictures so far had a flaw, and which; empty: none had.
-  std::string flaws() const;
+  // How many of the pictures so far had a flaw, and how many are stored rotated and were not turned, in a line each;
+  // empty: none.
+  std::string note() const;
 
  private:
   mutable std::mutex lock_;
-  std::unordered_map<std::string, std::shared_ptr<const Image>> images_;
+  std::unordered_map<std::string, std::shared_ptr<const Image>> images_;  // by PictureSource::key
   std::deque<std::string> order_;
-  std::map<std::string, std::string> flaws_;  // by the file's name
+  std::map<std::string, std::string> flaws_;  // by the picture's name
+  std::set<std::string> rotated_;
   int64_t limit_, bytes_ = 0;
 };
 

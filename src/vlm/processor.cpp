@@ -52,6 +52,7 @@ Size smart_resize(Size size, const ProcessorConfig& config) {
 }
 
 Image resize_for_model(Picture picture, const ProcessorConfig& config) {
+  if (config.exif) picture = turned(std::move(picture), picture.orientation);
   const bool v1 = !config.image_resolution.empty();
   if (v1) picture = resize_like_v1(std::move(picture), config.image_resolution);
   Image rgb = to_rgb(std::move(picture));

@@ -23,6 +23,7 @@ struct ProcessorConfig {
   std::string image_positions = "";
   // Of no file: V1's --image_resolution (high, mid, low or another word); empty: VLM2Vec V2, which converts first.
   std::string image_resolution = "";
+  bool exif = false;  // turn pictures upright first; the official code does not
 
   int factor() const { return patch_size * merge_size; }  // pixels to a side of a token
   int patch_values() const { return 3 * temporal_patch_size * patch_size * patch_size; }

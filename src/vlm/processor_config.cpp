@@ -121,7 +121,7 @@ TextFiles portable_processor_files(const TextFiles& known, const std::string& us
   if (moved || !edges || used != kFlat) {
     image["min_pixels"] = config.min_pixels, image["max_pixels"] = config.max_pixels;
     image["size"] = {{"shortest_edge", config.min_pixels}, {"longest_edge", config.max_pixels}};
-    image["processor_class"] = content.value("processor_class", "Qwen2VLProcessor");
+    image["processor_class"] = content.contains("processor_class") ? content["processor_class"] : "Qwen2VLProcessor";
     files[kFlat] = text_of(image);
   }
   if (image.value("image_positions", "") != config.image_positions) {

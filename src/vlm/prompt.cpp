@@ -1,52 +1,114 @@
 #include "vlm/prompt.h"
 
+#include <algorithm>
 #include <cctype>
+#include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "tensor/error.h"
+#include "tensor/text.h"
 
 namespace vlm2vec {
 namespace {
 
 constexpr std::string_view kStoredToken = "<|image_", kStoredEnd = "|>";
+constexpr auto kReplace = nlohmann::json::error_handler_t::replace;
 
-// The length of the stored token <|image_N|> at `at`, 0 if there is none.
-size_t stored_token(const std::string& text, size_t at) {
-  if (text.compare(at, kStoredToken.size(), kStoredToken) != 0) return 0;
+// An image token of a text.
+struct ImageToken {
+  size_t begin = 0, length = 0;
+  std::string number;  // of a stored one; empty: the model's own
+};
+
+// The stored token <|image_N|> at `at`; length 0 if there is none.
+ImageToken stored_token(const std::string& text, size_t at) {
+  if (text.compare(at, kStoredToken.size(), kStoredToken) != 0) return {};
   size_t end = at + kStoredToken.size();
   const size_t digits = end;
   while (end < text.size() && std::isdigit(static_cast<unsigned char>(text[end]))) ++end;
-  if (end == digits || text.compare(end, kStoredEnd.size(), kStoredEnd) != 0) return 0;
-  return end + kStoredEnd.size() - at;
+  if (end == digits || text.compare(end, kStoredEnd.size(), kStoredEnd) != 0) return {};
+  return {at, end + kStoredEnd.size() - at, text.substr(digits, end - digits)};
+}
+
+std::vector<ImageToken> image_tokens(const std::string& text, const std::string& own) {
+  std::vector<ImageToken> tokens;
+  const std::string beginnings = {kStoredToken[0], own.empty() ? kStoredToken[0] : own[0]};
+  for (size_t at = 0; (at = text.find_first_of(beginnings, at)) != text.npos;) {
+    ImageToken token = stored_token(text, at);
+    if (token.length == 0 && !own.empty() && text.compare(at, own.size(), own) == 0) token = {at, own.size(), ""};
+    at += std::max<size_t>(1, token.length);
+    if (token.length > 0) tokens.push_back(std::move(token));
+  }
+  return tokens;
 }
 
 }  // namespace
 
-std::string replace_stored_tokens(std::string text, const std::string& image_token) {
-  for (size_t at = 0; (at = text.find(kStoredToken, at)) != std::string::npos;) {
-    if (const size_t length = stored_token(text, at)) text.replace(at, length, image_token), at += image_token.size();
-    else ++at;
+Prompt place_pictures(const std::string& text, size_t pictures, const std::string& image_token) {
+  const std::vector<ImageToken> tokens = image_tokens(text, image_token);
+  Prompt prompt{"", std::vector<size_t>(pictures)};
+  std::iota(prompt.pictures.begin(), prompt.pictures.end(), size_t(0));
+  if (pictures > 0 && tokens.size() == pictures) {
+    std::vector<size_t> order;
+    for (const ImageToken& token : tokens) {
+      const size_t number = token.number.empty() ? order.size() + 1 : std::strtoull(token.number.c_str(), nullptr, 10);
+      if (number >= 1 && number <= pictures && !std::count(order.begin(), order.end(), number - 1))
+        order.push_back(number - 1);
+    }
+    if (order.size() < pictures) return prompt.text = text, prompt;
+    prompt.pictures = order;
   }
-  return text;
+  size_t end = 0;
+  for (const ImageToken& token : tokens) {
+    prompt.text.append(text, end, token.begin - end).append(image_token);
+    end = token.begin + token.length;
+  }
+  prompt.text.append(text, end);
+  return prompt;
 }
 
-std::string build_prompt(const std::string& style, const PromptParts& parts, const std::string& image_token) {
-  const auto tokens = [&](const char* separator) {
-    std::string prompt;
-    for (size_t i = 0; i < parts.pictures; ++i) prompt += image_token + separator;
-    return prompt;
-  };
+size_t count_image_tokens(const std::string& text, const std::string& image_token) {
+  return image_tokens(text, image_token).size();
+}
+
+std::string prompt_fault(const std::string& prompt, size_t pictures, const std::string& image_token) {
+  if (prompt.empty() && pictures == 0) return "has neither text nor picture; nothing can stand for its embedding";
+  const std::vector<ImageToken> tokens = image_tokens(prompt, image_token);
+  const std::string shown = nlohmann::json(one_line(prompt)).dump(-1, ' ', false, kReplace),
+                    count = sentence(pictures, pictures == 1 ? " picture" : " pictures");
+  for (const ImageToken& token : tokens)
+    if (!token.number.empty())
+      return sentence("the text ", shown, " has <|image_", token.number, "|> and ", count, "; in rows <|image_1|> ",
+                      "stands for the first picture, <|image_2|> for the second, each once, and in a raw prompt ",
+                      image_token, " stands for each (--prompt vlm2vec-v1 and vlm2vec-v2 replace <|image_1|>)");
+  if (pictures == 0 || tokens.size() == pictures) return "";
+  return sentence("the text ", shown, " has ", tokens.size(), " image tokens (\"", image_token,
+                  "\"; in MMEB's rows <|image_1|>) and ", count,
+                  "; every picture needs one (--prompt vlm2vec-v2 puts it there)");
+}
+
+Prompt build_prompt(const std::string& style, const PromptParts& parts, const std::string& image_token) {
   const std::string instructed = parts.instruction + (parts.text.empty() ? "" : " " + parts.text);
-  if (style == "vlm2vec-v2") return tokens(" ") + instructed;
+  const bool placed = count_image_tokens(instructed, image_token) > 0;
+  const bool stored = placed && parts.instruction.empty();  // as a row of MMEB has it
+  const auto before = [&](const char* separator) {
+    std::string tokens;
+    for (size_t i = 0; i < parts.pictures && !placed; ++i) tokens += image_token + separator;
+    return tokens;
+  };
+  if (style == "vlm2vec-v2")
+    return place_pictures(stored ? parts.text : before(" ") + instructed, parts.pictures, image_token);
   if (style == "vlm2vec-v1") {
-    const bool asks = !parts.instruction.empty();
-    const std::string stored = replace_stored_tokens(asks ? instructed : parts.text, image_token);
-    if (!asks && (parts.pictures == 0 || stored.find(image_token) != std::string::npos)) return stored;
-    return tokens("\n") + stored + (stored.empty() ? "" : "\n");
+    const std::string& words = parts.instruction.empty() ? parts.text : instructed;
+    const bool as_it_is = stored || (parts.instruction.empty() && parts.pictures == 0);
+    return place_pictures(before("\n") + words + (as_it_is || words.empty() ? "" : "\n"), parts.pictures, image_token);
   }
   if (style != "raw") fail(Exit::usage, "--prompt: got \"", style, "\", expected raw, vlm2vec-v1 or vlm2vec-v2");
   if (!parts.instruction.empty())
     fail(Exit::data, "has an instruction, but the prompt is raw; put it into the text, or say --prompt vlm2vec-v2");
-  return parts.text;
+  Prompt prompt{parts.text, std::vector<size_t>(parts.pictures)};
+  std::iota(prompt.pictures.begin(), prompt.pictures.end(), size_t(0));
+  return prompt;
 }
 
 }  // namespace vlm2vec

@@ -3,6 +3,8 @@
 
 #include <cmath>
 
+#include "nn/adapters.h"
+
 namespace vlm2vec {
 namespace {
 
@@ -102,9 +104,20 @@ Var Qwen2Vl::operator()(const Batch& any_batch) {
   return forward(batch, model.embed_tokens(batch.ids), batch.vision.patches);
 }
 
+bool Qwen2Vl::settle(Batch& any_batch) {
+  auto& batch = static_cast<Qwen2VlBatch&>(any_batch);
+  if (batch.vision.patches && is_frozen(visual)) {
+    const NoGrad no_grad;
+    batch.merged = visual(batch.vision.patches, batch.vision, dropout, trace).value();
+    batch.vision = {};
+  }
+  return !batch.vision.patches;
+}
+
 Var Qwen2Vl::forward(const Qwen2VlBatch& batch, const Var& words, const Var& patches) {
   Var x = words;
-  if (batch.vision.patches) x = replace_rows(x, batch.image_rows, visual(patches, batch.vision, dropout, trace));
+  if (batch.merged) x = replace_rows(x, batch.image_rows, batch.merged);
+  else if (patches.value()) x = replace_rows(x, batch.image_rows, visual(patches, batch.vision, dropout, trace));
   if (trace) trace("hidden_embed", x.value());
   // Of the last layer only each sequence's last row is needed, unless somebody looks.
   const size_t last = model.layers.size() - 1;

@@ -94,7 +94,8 @@ struct Qwen2VlBatch : Batch {
   TokenRows tokens;
   Tensor token_keys;           // i64 [tokens], for dropout
   Tensor last_keys;            // i64 [sequences], of their last tokens
-  PatchRows vision;            // patches undefined if no row has a picture
+  PatchRows vision;            // patches undefined if no row has a picture, or `merged` is there
+  Tensor merged;               // [patches / 4, hidden]: what the vision tower makes of them, if it has run ahead
   Tensor image_rows;           // i32: the token rows that the merged patches replace
   Tensor position_ids, grids;  // i32 [3, tokens], [pictures, 3], for those who look
 };
@@ -105,6 +106,7 @@ class Qwen2Vl : public Encoder {
   std::unique_ptr<Batch> prepare(std::span<const EncoderInput> rows) override;
   std::vector<std::string> faults(std::span<const EncoderInput> rows) override;
   Var operator()(const Batch& batch) override;
+  bool settle(Batch& batch) override;
   int64_t dim() const override { return config_.text.hidden_size; }
   const std::string& image_token() const override { return image_token_; }
   void set_gradient_checkpointing(bool on) override;
@@ -112,10 +114,10 @@ class Qwen2Vl : public Encoder {
   Attribution attribute(const EncoderInput& row, const Tensor& target) override;
   void write_configuration(const std::filesystem::path& folder) const override;
   void write_adapter_files(const std::filesystem::path& folder) const override;
-  std::string flaw_note() const override { return images_->flaws(); }
+  std::string picture_note() const override { return images_->note(); }
 
  private:
-  std::shared_ptr<const Image> picture(const EncoderInput& row, const std::filesystem::path& path);
+  std::shared_ptr<const Image> picture(const EncoderInput& row, const PictureSource& source);
   std::vector<int32_t> tokens_of(const EncoderInput& row, std::span<const Grid> grids) const;
   // words: [tokens, hidden], before pictures take their places; patches: as in batch.vision.
   Var forward(const Qwen2VlBatch& batch, const Var& words, const Var& patches);

@@ -6,6 +6,7 @@
 #include "tensor/io/files.h"
 #include "tensor/parallel.h"
 #include "vlm/positions.h"
+#include "vlm/prompt.h"
 #include "vlm/qwen2_vl.h"
 
 namespace vlm2vec {
@@ -24,13 +25,6 @@ Tensor vector_tensor(const std::vector<T>& values, Device device) {
 
 // "row 12 of Scene_t2i: ", for error messages.
 std::string prefix(const EncoderInput& input) { return input.row.empty() ? "" : input.row + ": "; }
-
-// A prompt's beginning, on one line.
-std::string shown(const std::string& text) {
-  std::string line = text.substr(0, 80);
-  for (size_t at = 0; (at = line.find('\n', at)) != std::string::npos; at += 2) line.replace(at, 1, "\\n");
-  return line;
-}
 
 }  // namespace
 
@@ -58,6 +52,7 @@ Qwen2Vl::Qwen2Vl(const ModelFolder& folder, const EncoderOptions& options)
   take_positions(folder.processor, options);
   keep_configuration(folder, take_bounds(folder.processor, options));
   processor_.image_resolution = options.image_resolution;
+  processor_.exif = options.exif;
   const std::string& word = options.image_resolution;
   if (!word.empty() && word != "high" && word != "mid" && word != "low")
     notes.push_back(
@@ -106,23 +101,24 @@ void Qwen2Vl::take_positions(const std::filesystem::path& file, const EncoderOpt
 void Qwen2Vl::keep_configuration(const ModelFolder& folder, bool moved) {
   for (const auto& [name, file] : folder.configuration) configuration_[name] = read_text(file);
   configuration_ = portable_processor_files(configuration_, folder.processor.filename(), processor_, moved);
+  const auto own_folder = (folder.path / "config.json").parent_path();
   for (const auto& [name, content] : configuration_) {
     const auto file = folder.configuration.find(name);
-    const bool brought = file != folder.configuration.end() && file->second.parent_path() != folder.path;
+    const bool brought = file != folder.configuration.end() && file->second.parent_path() != own_folder;
     if (brought || processor_files().contains(name)) adapter_files_.insert(name);
   }
 }
 
 // Each image token becomes as many as its picture has merged patches; without pictures it stays what it is. Text beyond
-// max_len is cut off, a picture never.
+// max_len is still there; that max_len cuts no picture has been checked.
 std::vector<int32_t> Qwen2Vl::tokens_of(const EncoderInput& row, std::span<const Grid> grids) const {
-  const std::vector<int32_t> ids = tokenizer_.encode(row.text);
   const std::string name = prefix(row);
+  if (const std::string fault = prompt_fault(row.text, grids.size(), image_token_); !fault.empty())
+    fail(Exit::data, name, fault);
+  const std::vector<int32_t> ids = tokenizer_.encode(row.text);
   const auto count = std::count(ids.begin(), ids.end(), config_.image_token_id);
-  if (!grids.empty() && size_t(count) != grids.size())
-    fail(Exit::data, name, "the text \"", shown(row.text), "\" has ", count, " image tokens (\"", image_token_,
-         "\"; in MMEB's rows and with --prompt vlm2vec-v1 <|image_1|>) and ", grids.size(),
-         grids.size() == 1 ? " picture" : " pictures", "; every picture needs one");
+  CHECK(grids.empty() || size_t(count) == grids.size(), name, "the tokenizer makes ", count, " tokens of the ",
+        grids.size(), " image tokens of the text");
   std::vector<int32_t> tokens;
   size_t image = 0;
   for (const int32_t id : ids) {
@@ -137,14 +133,13 @@ std::vector<int32_t> Qwen2Vl::tokens_of(const EncoderInput& row, std::span<const
     }
     image += picture;
   }
-  if (tokens.empty()) fail(Exit::data, name, "has neither text nor picture; nothing can stand for its embedding");
-  if (max_len_ > 0 && int64_t(tokens.size()) > max_len_) tokens.resize(size_t(max_len_));
+  CHECK(!tokens.empty(), name, "the tokenizer makes no token of the text");
   return tokens;
 }
 
-std::shared_ptr<const Image> Qwen2Vl::picture(const EncoderInput& row, const std::filesystem::path& path) {
+std::shared_ptr<const Image> Qwen2Vl::picture(const EncoderInput& row, const PictureSource& source) {
   try {
-    return images_->get(path, processor_);
+    return images_->get(source, processor_);
   } catch (const Error& error) {
     fail(error.code, prefix(row), error.what());
   }
@@ -155,7 +150,7 @@ std::vector<std::string> Qwen2Vl::faults(std::span<const EncoderInput> rows) {
   parallel_for(int64_t(rows.size()), 1, [&](int64_t begin, int64_t end) {
     for (size_t i = size_t(begin); i < size_t(end); ++i) try {
         std::vector<Grid> grids;
-        for (const auto& path : rows[i].images) grids.push_back(grid_of(*picture(rows[i], path), processor_));
+        for (const auto& source : rows[i].images) grids.push_back(grid_of(*picture(rows[i], source), processor_));
         tokens_of(rows[i], grids);
       } catch (const Error& error) {
         if (error.code != Exit::data) throw;
@@ -168,30 +163,35 @@ std::vector<std::string> Qwen2Vl::faults(std::span<const EncoderInput> rows) {
 std::unique_ptr<Batch> Qwen2Vl::prepare(std::span<const EncoderInput> rows) {
   CHECK(!rows.empty(), "encoder: no rows to embed");
   const int merge = processor_.merge_size;
-  struct NamedPath {
-    const std::filesystem::path& path;
+  struct RowPicture {
+    const PictureSource& source;
     const EncoderInput& row;
   };
-  std::vector<NamedPath> paths;
+  std::vector<RowPicture> sources;
   for (const EncoderInput& row : rows)
-    for (const auto& path : row.images) paths.push_back({path, row});
-  std::vector<std::shared_ptr<const Image>> pictures(paths.size());
-  parallel_for(int64_t(paths.size()), 1, [&](int64_t begin, int64_t end) {
+    for (const auto& source : row.images) sources.push_back({source, row});
+  std::vector<std::shared_ptr<const Image>> pictures(sources.size());
+  parallel_for(int64_t(sources.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const auto& [path, row] = paths[size_t(i)];
-      pictures[size_t(i)] = picture(row, path);
+      const auto& [source, row] = sources[size_t(i)];
+      pictures[size_t(i)] = picture(row, source);
     }
   });
   std::vector<Grid> grids;
   for (const auto& picture : pictures) grids.push_back(grid_of(*picture, processor_));
 
+  auto batch = std::make_unique<Qwen2VlBatch>();
   std::vector<int32_t> ids, cu{0}, last, image_rows, one_each{0}, positions[3];
   std::vector<int64_t> token_keys, last_keys, patch_keys, merged_keys;
   std::span<const Grid> rest(grids);
   for (const EncoderInput& row : rows) {
     const std::span<const Grid> own = rest.first(row.images.size());
     rest = rest.subspan(row.images.size());
-    const std::vector<int32_t> expanded = tokens_of(row, own);
+    std::vector<int32_t> expanded = tokens_of(row, own);
+    if (max_len_ > 0 && int64_t(expanded.size()) > max_len_) {
+      expanded.resize(size_t(max_len_));
+      batch->cut.push_back(size_t(&row - rows.data()));
+    }
     const std::vector<int32_t> place =
         mrope_positions(expanded, own, config_.vision_start_token_id, config_.image_token_id, merge, image_positions_);
     const size_t n = expanded.size();
@@ -213,7 +213,6 @@ std::unique_ptr<Batch> Qwen2Vl::prepare(std::span<const EncoderInput> rows) {
     one_each.push_back(int32_t(one_each.size()));
   }
 
-  auto batch = std::make_unique<Qwen2VlBatch>();
   std::vector<int32_t> place, last_place;
   for (const auto& stream : positions) {
     place.insert(place.end(), stream.begin(), stream.end());

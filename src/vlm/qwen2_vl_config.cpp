@@ -93,7 +93,7 @@ Qwen2VlConfig parse_model(const json& root) {
   const json& rope = text.contains(rope_name) ? text.at(rope_name) : none;
   const json& theta = rope.contains("rope_theta") ? rope : text;
   d.rope_theta = theta.contains("rope_theta") ? positive(theta, "rope_theta") : 1e6;
-  const json sections = rope.value("mrope_section", json{16, 24, 24});
+  const json sections = rope.value("mrope_section", json{16u, 24u, 24u});
   for (const json& section : sections.get_ref<const json::array_t&>()) {
     if (!section.is_number_unsigned() || section > most_width || c.mrope_section.size() == 3)
       fail(Exit::data, "mrope_section is ", sections, ", expected three whole numbers");

@@ -53,8 +53,8 @@ StageNote Qwen2Vl::describe(const std::string& stage, const Batch& any_batch) {
   if (stage.starts_with("vision_block_")) {
     VisionBlock& block = visual.blocks[size_t(std::stoul(stage.substr(13)))];
     const bool first = stage == "vision_block_0";  // with the embedding of the patches
-    return {sentence("patches have become vectors; ",
-                     "all of a picture attend to each other (", v.num_heads, " heads), then each passes an MLP"),
+    return {sentence("patches have become vectors; ", "all of a picture attend to each other (", v.num_heads,
+                     " heads), then each passes an MLP"),
             count(block) + (first ? count(visual.patch_embed) : 0),
             products(block, patches) + attention_flops(batch.vision.cu_seqlens, v.embed_dim, false) +
                 (first ? products(visual.patch_embed, patches) / double(v.temporal_patch_size) : 0)};
@@ -170,8 +170,8 @@ Attribution Qwen2Vl::attribute(const EncoderInput& row, const Tensor& target) {
   if (row.images.empty()) return result;
   const std::vector<float> patch_shares = of_patches.shares(size_t(patches.rows()));
   size_t patch = 0;
-  for (const std::filesystem::path& path : row.images) {
-    const auto image = images_->get(path, processor_);
+  for (const PictureSource& source : row.images) {
+    const auto image = images_->get(source, processor_);
     const Grid grid = grid_of(*image, processor_);
     PictureAttribution picture{*image, grid.h, grid.w, std::vector<float>(size_t(grid.h) * size_t(grid.w))};
     for_each_patch(grid, processor_.merge_size, [&](int y, int x) {

@@ -14,7 +14,7 @@ using nlohmann::ordered_json;
 
 // "Pooling" of sentence_transformers.models.Pooling and of sentence_transformers.….pooling.Pooling; modules of other
 // packages are Python that comes with the model: their whole name.
-std::string kind_of(const std::string& type) {
+std::string module_kind(const std::string& type) {
   return type.starts_with("sentence_transformers.") ? type.substr(type.rfind('.') + 1) : type;
 }
 
@@ -42,7 +42,7 @@ void check_modules(const fs::path& folder, std::vector<std::string>& notes) {
   };
   bool pooled = false, custom = false;
   for (const json& module : read_json(file)) {
-    const std::string type = module.at("type"), kind = kind_of(type), path = module.value("path", "");
+    const std::string type = module.at("type"), kind = module_kind(type), path = module.value("path", "");
     if (path.find("..") != path.npos || path.starts_with('/')) refuse("a module lies in ", json(path));
     if (kind == "Transformer") {
       if (!path.empty())
@@ -67,8 +67,9 @@ void note_prompts(const fs::path& folder, std::vector<std::string>& notes) {
   const fs::path file = folder / "config_sentence_transformers.json";
   if (!fs::exists(file)) return;
   const json config = read_settings(file);
+  const json prompts = config.value("prompts", json::object());
   std::string names;
-  for (const auto& [name, text] : config.value("prompts", json::object()).items())
+  for (const auto& [name, text] : prompts.items())
     if (text.is_string() && text != "") names += (names.empty() ? "" : ", ") + name + " " + text.dump();
   if (names.empty()) return;
   const std::string by_default = config.value("default_prompt_name", "");

@@ -6,12 +6,11 @@
 #include "tensor/error.h"
 #include "tensor/parallel.h"
 #include "vlm/image.h"
-#include "vlm/prompt.h"
 
 namespace vlm2vec {
 namespace {
 
-// How often something is wrong, and where first.
+// How often something is wrong, where first, and why there.
 struct Fault {
   std::string what;
   int64_t count = 0;
@@ -19,65 +18,53 @@ struct Fault {
   void add(const std::string& where) {
     if (++count <= 5) first += (count > 1 ? ", " : "") + where;
   }
-  void report(SetCheck& check) const {
+  void report(SetCheck& check, const char* one, const char* many) const {
     if (count > 0)
-      check.problems.push_back(sentence(check.name, ": ", count, count == 1 ? " side has " : " sides have ", what, ": ",
-                                        first, count > 5 ? ", ..." : ""));
+      check.problems.push_back(
+          sentence(check.name, ": ", count, " ", count == 1 ? one : many, what, ": ", first, count > 5 ? ", ..." : ""));
   }
 };
 
-size_t image_tokens(const std::string& text) {
-  const std::string token = "\x1F";  // in no text
-  const std::string replaced = replace_stored_tokens(text, token);
-  return size_t(std::count(replaced.begin(), replaced.end(), token[0]) -
-                std::count(text.begin(), text.end(), token[0]));
-}
-
-// The errors and flaws of these pictures, in order; both empty where there are none.
+// A picture, where it stands first, and what decoding said; both empty where nothing was wrong.
 struct Decoded {
-  std::string error, flaw;
+  PictureSource source;
+  std::string where, error = {}, flaw = {};
+  bool rotated = false;
 };
-std::vector<Decoded> decode_all(const std::vector<std::filesystem::path>& files, const std::string& set) {
+
+void decode_all(std::vector<Decoded>& pictures, const std::string& set) {
   constexpr int64_t kBlock = 256, kMany = 1000;
-  const int64_t n = int64_t(files.size());
+  const int64_t n = int64_t(pictures.size());
   Progress progress("pictures of " + set, n, n < kMany);
-  std::vector<Decoded> decoded(files.size());
   for (int64_t done = 0; done < n; done += kBlock) {
     parallel_for(std::min(kBlock, n - done), 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = done + begin; i < done + end; ++i) try {
-          decoded[size_t(i)].flaw = read_picture(files[size_t(i)]).flaw;
+          const Picture picture = read_picture(pictures[size_t(i)].source);
+          pictures[size_t(i)].flaw = picture.flaw, pictures[size_t(i)].rotated = picture.orientation != 1;
         } catch (const Error& e) {
-          decoded[size_t(i)].error = e.what();
+          pictures[size_t(i)].error = e.what();
         }
     });
     progress.update(std::min(n, done + kBlock));
   }
-  return decoded;
 }
 
-}  // namespace
-
-SetCheck check_data_set(const DataSet& set, const Pictures& pictures, bool decode) {
-  SetCheck check{set.name, set.test};
-  std::vector<TrainRow> rows;
-  try {
-    rows = read_data_rows(set);
-  } catch (const Error& e) {
-    check.problems.push_back(e.what());
-    return check;
-  }
+// The rows and sides of a set; what they have is counted in `check`, their pictures go to `found`.
+void check_rows(const DataSet& set, const DataFolder& folder, const CheckOptions& options, SetCheck& check,
+                std::vector<Decoded>& found) {
+  const std::vector<TrainRow> rows = read_data_rows(set, folder.pictures);
   check.rows = int64_t(rows.size());
-  PictureCheck there(pictures);
-  std::vector<std::filesystem::path> found;
-  Fault token{"a picture and not one <|image_1|> for it"}, empty{"neither text nor picture"};
+  PictureCheck there(folder.pictures);
+  Fault tokens{"image tokens that do not fit the pictures"}, empty{"neither text nor picture"};
   for (size_t i = 0; i < rows.size(); ++i) {
     const auto look_at = [&](const Side& side, const std::string& which) {
-      const std::string where = sentence("row ", i + 1, which);
-      const size_t tokens = image_tokens(side.text);
-      if (side.image.empty() && tokens > 0) ++check.without_picture;
-      if (!side.image.empty() && tokens != 1) token.add(where);
-      if (side.image.empty() && side.text.empty()) empty.add(where);
-      if (there.add(side.image, i, set.name) && decode) found.push_back(pictures.locate(side.image));
+      const std::string where = sentence("row ", i + 1, which), fault = text_fault(side, options.image_token);
+      const bool has_token = count_image_tokens(side.text, options.image_token) > 0;
+      if (side.images.empty() && has_token) ++check.without_picture;
+      if (side.empty()) empty.add(where);
+      else if (!fault.empty()) tokens.add(tokens.count == 0 ? where + ": " + fault : where);
+      for (const std::string& image : side.images)
+        if (there.add(image, i, set.name)) found.push_back({folder.pictures.locate(image), where});
     };
     look_at(rows[i].query, " (query)");
     for (const Side& side : rows[i].positives) look_at(side, set.test ? " (candidate 1)" : " (positive)");
@@ -86,16 +73,35 @@ SetCheck check_data_set(const DataSet& set, const Pictures& pictures, bool decod
               set.test ? sentence(" (candidate ", n + 2, ")") : sentence(" (negative ", n + 1, ")"));
   }
   check.pictures = there.distinct(), check.missing = there.missing();
-  check.without_token = token.count, check.empty = empty.count;
+  check.without_token = tokens.count, check.empty = empty.count;
   if (check.missing > 0) check.problems.push_back(there.summary());
-  token.report(check), empty.report(check);
-  Fault broken{"pictures cannot be decoded"};
-  for (const Decoded& picture : decode_all(found, set.name)) {
-    if (!picture.error.empty()) broken.add(picture.error);
-    check.flawed += !picture.flaw.empty();
+  tokens.report(check, "side has ", "sides have "), empty.report(check, "side has ", "sides have ");
+}
+
+}  // namespace
+
+SetCheck check_data_set(const DataSet& set, const DataFolder& folder, const CheckOptions& options) {
+  SetCheck check{set.name, set.test};
+  std::vector<Decoded> pictures;
+  const auto noting = [&](auto&& look) {
+    try {
+      look();
+    } catch (const Error& e) {
+      if (e.code != Exit::data) throw;
+      check.problems.push_back(e.what());
+    }
+  };
+  if (set.test) noting([&] { task_of(set.name, read_tasks(folder.folder)); });
+  noting([&] { check_rows(set, folder, options, check, pictures); });
+  if (!options.decode) return check;
+  decode_all(pictures, set.name);
+  Fault broken{""};
+  for (const Decoded& picture : pictures) {
+    if (!picture.error.empty()) broken.add(picture.where + ": " + picture.error);
+    check.flawed += !picture.flaw.empty(), check.rotated += picture.rotated;
   }
   check.broken = broken.count;
-  broken.report(check);
+  broken.report(check, "picture cannot be decoded", "pictures cannot be decoded");
   return check;
 }
 

@@ -23,15 +23,11 @@ DataFolder open_data_folder(const std::filesystem::path& folder, const DataFolde
     for (const auto& file : std::filesystem::directory_iterator(entry)) others.insert(split_of(file.path()));
   }
   for (const std::string& known : {std::string(), o.dataset_split, std::string("test")}) others.erase(known);
-  std::string names;
-  for (const std::string& name : others) names += (names.empty() ? "" : ", ") + name;
   if (data.sets.empty())
     fail(Exit::data, folder.string(), ": no sub-folder has ", o.dataset_split,
-         ".jsonl or test.jsonl or their Parquet files",
-         names.empty() ? "" : "; there are rows called " + names + ", which --dataset_split can name",
-         row_files(folder / (o.dataset_split + ".jsonl")).empty() && row_files(folder / "test.jsonl").empty()
-             ? ""
-             : "; this is the folder of one set, name the one above");
+         ".jsonl or test.jsonl or their Parquet files", other_rows_hint(folder, {o.dataset_split, "test"}));
+  std::string names;
+  for (const std::string& name : others) names += (names.empty() ? "" : ", ") + name;
   if (!names.empty())
     data.note = sentence(folder.string(), ": only ", o.dataset_split == "test" ? "" : o.dataset_split + " and ",
                          "test are looked at; --dataset_split can name ", names);
@@ -54,14 +50,14 @@ std::vector<DataFolder> open_data_folders(const DataFolderOptions& options) {
   return data;
 }
 
-std::vector<TrainRow> read_data_rows(const DataSet& set, int64_t limit) {
+std::vector<TrainRow> read_data_rows(const DataSet& set, const Pictures& pictures, int64_t limit) {
   std::vector<TrainRow> rows;
   if (!set.test) {
-    const TrainRows train = read_train_rows(set.file, limit, true);
+    const TrainRows train = read_train_rows(set.file, limit, true, pictures);
     for (size_t i = 0; i < train.size(); ++i) rows.push_back(train[i]);
     return rows;
   }
-  for (EvalRow& row : read_eval_rows(set.file, limit)) {
+  for (EvalRow& row : read_eval_rows(set.file, limit, pictures)) {
     std::vector<Side>& sides = row.candidates;
     rows.push_back({std::move(row.query), {sides[0]}, {sides.begin() + 1, sides.end()}});
   }
@@ -89,15 +85,6 @@ std::string percent(double share) {
   char text[32];
   std::snprintf(text, sizeof text, "%.1f %%", 100 * share);
   return text;
-}
-
-std::string one_line(const std::string& text, size_t most) {
-  std::string line;
-  for (const char c : text) {
-    if (line.size() >= most && (c & 0xC0) != 0x80) return line + "...";  // not within a character
-    line += c == '\n' || c == '\r' || c == '\t' ? ' ' : c;
-  }
-  return line;
 }
 
 }  // namespace vlm2vec

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "mmeb/data/dataset.h"
+#include "tensor/text.h"
 
 namespace vlm2vec {
 
@@ -30,12 +31,9 @@ struct DataFolderOptions {
 DataFolder open_data_folder(const std::filesystem::path& folder, const DataFolderOptions& options = {});
 std::vector<DataFolder> open_data_folders(const DataFolderOptions& options);
 
-std::vector<TrainRow> read_data_rows(const DataSet& set, int64_t limit = 0);
+std::vector<TrainRow> read_data_rows(const DataSet& set, const Pictures& pictures, int64_t limit = 0);
 
 // The first column to the left, the others to the right, two blanks between; the first row is the heading.
 std::string text_table(const std::vector<std::vector<std::string>>& rows);
 std::string percent(double share);  // 0.5 → "50.0 %"
-// `text` in one line, after `most` bytes or a few more cut between characters.
-std::string one_line(const std::string& text, size_t most = 80);
-
 }  // namespace vlm2vec

@@ -25,16 +25,16 @@ std::string place_in_words(const Place& place) {
 }
 
 struct NamedPicture {
-  std::string path;
+  std::string name;
   Place place;
   Digest digest{};
   std::optional<uint64_t> look = {};
   std::string error = {};
 };
 
-// The two sides of a pair: the text's hash and the picture's number, −1 for none.
+// The two sides of a pair: the text's hash and the numbers of the pictures.
 struct StoredPair {
-  std::array<std::pair<uint64_t, int64_t>, 2> sides;
+  std::array<std::pair<uint64_t, std::vector<size_t>>, 2> sides;
   Place place;
   std::string text;  // for the report
 };
@@ -48,15 +48,18 @@ struct Content {
 
 Content content_of(const DataFolder& folder) {
   Content content;
-  std::unordered_map<std::string, int64_t> numbers;
-  const auto number_of = [&](const std::string& path, const Place& place) -> int64_t {
-    if (path.empty()) return -1;
-    const auto [at, is_new] = numbers.emplace(path, int64_t(content.pictures.size()));
-    if (is_new) content.pictures.push_back({path, place});
-    return at->second;
+  std::unordered_map<std::string, size_t> numbers;
+  const auto numbers_of = [&](const Side& side, const Place& place) {
+    std::vector<size_t> of_side;
+    for (const std::string& name : side.images) {
+      const auto [at, is_new] = numbers.emplace(name, content.pictures.size());
+      if (is_new) content.pictures.push_back({name, place});
+      of_side.push_back(at->second);
+    }
+    return of_side;
   };
   for (const DataSet& set : folder.sets) {
-    const std::vector<TrainRow> rows = read_data_rows(set);
+    const std::vector<TrainRow> rows = read_data_rows(set, folder.pictures);
     for (size_t i = 0; i < rows.size(); ++i) {
       const Side& query = rows[i].query;
       const Place at_query{&set, i, "query"}, at_positive{&set, i, "positive"};
@@ -64,12 +67,12 @@ Content content_of(const DataFolder& folder) {
       for (const Side& side : rows[i].positives) {
         if (!side.text.empty()) content.positives.emplace(side.text, at_positive);
         const std::hash<std::string> hash;
-        content.pairs.push_back({{{{hash(query.text), number_of(query.image, at_query)},
-                                   {hash(side.text), number_of(side.image, at_positive)}}},
-                                 {&set, i, "pair"},
-                                 one_line(query.text, 60) + " -> " + one_line(side.text, 60)});
+        content.pairs.push_back(
+            {{{{hash(query.text), numbers_of(query, at_query)}, {hash(side.text), numbers_of(side, at_positive)}}},
+             {&set, i, "pair"},
+             one_line(query.text, 60) + " -> " + one_line(side.text, 60)});
       }
-      for (const Side& side : rows[i].negatives) number_of(side.image, {&set, i, set.test ? "candidate" : "negative"});
+      for (const Side& side : rows[i].negatives) numbers_of(side, {&set, i, set.test ? "candidate" : "negative"});
     }
   }
   return content;
@@ -84,7 +87,9 @@ void hash_pictures(std::vector<NamedPicture>& pictures, const Pictures& where, c
       for (int64_t i = done + begin; i < done + end; ++i) {
         NamedPicture& picture = pictures[size_t(i)];
         try {
-          const Image rgb = read_rgb(where.locate(picture.path));
+          const PictureSource source = where.locate(picture.name);
+          if (!source.is_file()) picture.name = source.name();
+          const Image rgb = read_rgb(source);
           picture.digest = pixel_digest(rgb), picture.look = perceptual_hash(rgb);
         } catch (const Error& e) {
           if (e.code != Exit::data) throw;
@@ -115,13 +120,15 @@ void compare_texts(const Texts& a, const Texts& b, LeakKind& kind) {
 }
 
 // Equal for equal texts and equal pixels; a pair with an unreadable picture has none.
-using PairKey = std::array<std::pair<uint64_t, Digest>, 2>;
+using PairKey = std::array<std::pair<uint64_t, std::vector<Digest>>, 2>;
 std::optional<PairKey> key_of(const StoredPair& pair, const std::vector<NamedPicture>& pictures) {
   PairKey key;
   for (size_t side = 0; side < 2; ++side) {
-    const auto [text, number] = pair.sides[side];
-    if (number >= 0 && !pictures[size_t(number)].error.empty()) return {};
-    key[side] = {text, number < 0 ? Digest{} : pictures[size_t(number)].digest};
+    key[side].first = pair.sides[side].first;
+    for (const size_t number : pair.sides[side].second) {
+      if (!pictures[number].error.empty()) return {};
+      key[side].second.push_back(pictures[number].digest);
+    }
   }
   return key;
 }
@@ -164,7 +171,7 @@ void compare_pictures(const Content& a, const Content& b, int distance, LeakRepo
   report.near.in_b = int64_t(in_b.size()) - std::count_if(in_b.begin(), in_b.end(), has_no_look);
   const NearIndex index(std::move(looks), distance);
   for (const NamedPicture* picture : in_b) {
-    const std::string name = one_line(picture->path, 200);
+    const std::string name = one_line(picture->name, 200);
     if (const auto equal = by_pixels.find(picture->digest); equal != by_pixels.end()) {
       add_leak(report.pictures, name, equal->second->place, picture->place);
     } else if (picture->look) {

@@ -17,8 +17,11 @@ const char* const kStyle = R"(  figure.query { max-width: 22rem; }
 
 std::string figure(const Side& side, const char* kind, const Pictures& pictures) {
   std::string html = sentence("<figure class=\"", kind, "\">");
-  if (!side.image.empty())
-    html += thumbnail(pictures.find(side.image)) + "<br><small>" + escape_html(side.image) + "</small>";
+  for (const std::string& image : side.images) {
+    const auto source = pictures.find(image);
+    const std::string name = source && !source->is_file() ? source->name() : one_line(image, 200);
+    html += thumbnail(source) + "<br><small>" + escape_html(name) + "</small>";
+  }
   return html + "<figcaption>" + escape_html(side.text) + "</figcaption></figure>\n";
 }
 
@@ -37,7 +40,7 @@ void write_preview(std::ostream& page, const std::vector<DataFolder>& folders, i
   page << html_head("Data preview", kStyle) << "<p>Each row's query, then its positives, framed, and negatives.</p>\n";
   for (const DataFolder& folder : folders)
     for (const DataSet& set : folder.sets) {
-      const std::vector<TrainRow> rows = read_data_rows(set, limit);
+      const std::vector<TrainRow> rows = read_data_rows(set, folder.pictures, limit);
       std::vector<std::string> articles(rows.size());
       parallel_for(int64_t(rows.size()), 1, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i)

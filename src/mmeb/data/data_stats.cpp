@@ -26,28 +26,27 @@ Quantiles quantiles(std::vector<int64_t> values) {
   return {at(5), at(50), at(95), values.back()};
 }
 
-SetStats stats_of(const DataSet& set) {
+SetStats stats_of(const DataSet& set, const Pictures& held) {
   SetStats stats{set.name, set.test};
   std::set<Side> queries;
   std::map<Side, int64_t> positives;
   std::set<std::string> pictures;
   std::vector<int64_t> query_lengths, positive_lengths, candidates;
-  const std::vector<TrainRow> rows = read_data_rows(set);
+  const std::vector<TrainRow> rows = read_data_rows(set, held);
   for (const TrainRow& row : rows) {
     queries.insert(row.query);
-    stats.with_query_picture += !row.query.image.empty(),
-        stats.with_positive_picture += !row.positives[0].image.empty();
+    stats.with_query_picture += !row.query.images.empty();
+    stats.with_positive_picture += !row.positives[0].images.empty();
     query_lengths.push_back(characters(row.query.text));
     candidates.push_back(int64_t(row.positives.size() + (set.test ? row.negatives.size() : 0)));
     if (!set.test) stats.negatives += int64_t(row.negatives.size());
-    if (!row.query.image.empty()) pictures.insert(row.query.image);
+    pictures.insert(row.query.images.begin(), row.query.images.end());
     for (const Side& side : row.positives) {
-      if (!side.image.empty()) pictures.insert(side.image);
+      pictures.insert(side.images.begin(), side.images.end());
       ++positives[side];
       positive_lengths.push_back(characters(side.text));
     }
-    for (const Side& side : row.negatives)
-      if (!side.image.empty()) pictures.insert(side.image);
+    for (const Side& side : row.negatives) pictures.insert(side.images.begin(), side.images.end());
   }
   stats.rows = int64_t(rows.size());
   stats.queries = int64_t(queries.size()), stats.positives = int64_t(positives.size());

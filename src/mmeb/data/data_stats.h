@@ -24,7 +24,7 @@ struct SetStats {
   int64_t negatives = 0;                                       // hard ones, of all rows
   int64_t duplicates = 0;                                      // rows whose positive another row has, too
 };
-SetStats stats_of(const DataSet& set);
+SetStats stats_of(const DataSet& set, const Pictures& pictures = {});
 
 std::string stats_table(const std::vector<SetStats>& sets);
 nlohmann::ordered_json stats_json(const std::vector<SetStats>& sets);

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "mmeb/data/row_files.h"
+#include "mmeb/data/row_pictures.h"
 #include "mmeb/registry/registry.h"
 #include "tensor/io/files.h"
 #include "tensor/io/hub.h"
@@ -20,51 +21,38 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using Row = nlohmann::ordered_json;
 
-// The sides in two columns: of two strings one, of two lists (of one length) each.
-std::vector<Side> sides(const Row& row, const char* text, const char* image) {
-  if (const auto found = row.find(text); found == row.end() || !found->is_array())
-    return {{text_field(row, text), text_field(row, image)}};
-  const auto texts = text_list_field(row, text), images = text_list_field(row, image);
-  if (texts.size() != images.size())
-    fail(Exit::data, text, " has ", texts.size(), " items and ", image, " ", images.size(),
-         "; expected two lists of one length");
-  std::vector<Side> sides;
-  for (size_t i = 0; i < texts.size(); ++i) sides.push_back({texts[i], images[i]});
-  return sides;
-}
-
 // `positive` is of the same row: negatives that are pictures without text, as in VisDial, are read with its text, or
 // the token alone if it is no picture.
-std::vector<Side> negative_sides(const Row& row, const Side& positive) {
+std::vector<Side> negative_sides(const Row& row, const Side& positive, const Pictures& pictures) {
   const auto given = [&](const char* name) { return row.contains(name) && !row[name].is_null(); };
-  if (!given("neg_text") && !given("neg_image_path")) return {};
   std::vector<Side> all;
-  if (given("neg_text") && given("neg_image_path")) {
-    all = sides(row, "neg_text", "neg_image_path");
-  } else {  // one column alone: the other is as if it were full of ""
-    const bool has_text = given("neg_text");
-    const char* name = has_text ? "neg_text" : "neg_image_path";
-    const auto values = row[name].is_array() ? text_list_field(row, name) : std::vector{text_field(row, name)};
-    for (const std::string& value : values) all.push_back(has_text ? Side{value, ""} : Side{"", value});
+  if (given("neg_text") && row.contains("neg_image_path")) {
+    all = sides_field(row, "neg_text", "neg_image_path", pictures);
+  } else if (given("neg_text")) {
+    if (!row["neg_text"].is_array()) all.emplace_back(text_field(row, "neg_text"));
+    else
+      for (const std::string& text : text_list_field(row, "neg_text")) all.emplace_back(text);
+  } else if (given("neg_image_path")) {
+    for (auto& images : picture_sides_field(row, "neg_image_path", pictures)) all.emplace_back("", std::move(images));
   }
   std::erase_if(all, [](const Side& side) { return side.empty(); });
   for (Side& side : all)
-    if (side.text.empty()) side.text = positive.image.empty() ? "<|image_1|>" : positive.text;
+    if (side.text.empty()) side.text = positive.images.empty() ? "<|image_1|>" : positive.text;
   return all;
 }
 
 }  // namespace
 
-TrainRows read_train_rows(const fs::path& file, int64_t limit, bool negatives) {
+TrainRows read_train_rows(const fs::path& file, int64_t limit, bool negatives, const Pictures& pictures) {
   std::vector<std::string> columns = {"qry", "qry_image_path", "pos_text", "pos_image_path"};
   if (negatives) columns.insert(columns.end(), {"neg_text", "neg_image_path"});
   TrainRows rows;
-  const auto add = [&](const Row& stored) {
-    const Row row = without_null_pictures(stored);
-    TrainRow train{
-        {text_field(row, "qry"), text_field(row, "qry_image_path")}, sides(row, "pos_text", "pos_image_path"), {}};
+  const auto add = [&](const Row& row) {
+    TrainRow train{{text_field(row, "qry"), pictures_field(row, "qry_image_path", pictures)},
+                   sides_field(row, "pos_text", "pos_image_path", pictures),
+                   {}};
     if (train.positives.empty()) fail(Exit::data, "pos_text is an empty list; expected at least one positive");
-    if (negatives) train.negatives = negative_sides(stored, train.positives[0]);
+    if (negatives) train.negatives = negative_sides(row, train.positives[0], pictures);
     rows.add(train);
   };
   read_rows(file, columns, add, limit);
@@ -75,12 +63,9 @@ TrainRows read_train_rows(const fs::path& file, int64_t limit, bool negatives) {
 
 namespace {
 
-// Whether the first row names columns of negatives.
 bool has_negatives(const fs::path& file) {
-  bool found = false;
-  read_rows(
-      file, {}, [&](const Row& row) { found = row.contains("neg_text") || row.contains("neg_image_path"); }, 1);
-  return found;
+  const std::vector<std::string> names = column_names(file);
+  return std::count(names.begin(), names.end(), "neg_text") + std::count(names.begin(), names.end(), "neg_image_path");
 }
 
 }  // namespace
@@ -90,9 +75,11 @@ std::vector<TrainSet> read_train_sets(const std::vector<TrainSource>& sources, b
   for (const TrainSource& source : sources) pictures.try_emplace(source.image_dir, source.image_dir);
   std::vector<TrainSet> sets(sources.size());
   parallel_for(int64_t(sources.size()), 1, [&](int64_t begin, int64_t end) {
-    for (size_t i = size_t(begin); i < size_t(end); ++i)
-      sets[i] = {sources[i], read_train_rows(sources[i].file, sources[i].limit, negatives),
-                 pictures.at(sources[i].image_dir), !negatives && has_negatives(sources[i].file)};
+    for (size_t i = size_t(begin); i < size_t(end); ++i) {
+      const Pictures& here = pictures.at(sources[i].image_dir);
+      sets[i] = {sources[i], read_train_rows(sources[i].file, sources[i].limit, negatives, here), here,
+                 !negatives && has_negatives(sources[i].file)};
+    }
   });
   return sets;
 }
@@ -100,12 +87,12 @@ std::vector<TrainSet> read_train_sets(const std::vector<TrainSource>& sources, b
 void check_subset_name(const std::string& name, const std::vector<std::string>& known, const fs::path& folder,
                        const std::string& file) {
   if (std::find(known.begin(), known.end(), name) == known.end())
-    fail(Exit::usage, "--subset_name: ", folder.string(), " has no set ", name, " with ", file, "; the nearest is ",
-         nearest(name, known));
+    fail(Exit::usage, "--subset_name: ", folder.string(), " has no set ", name, " with ", file,
+         nearest_hint(name, known));
 }
 
 std::vector<std::string> list_subsets(const fs::path& folder, const std::string& file,
-                                      const std::vector<std::string>& wanted) {
+                                      const std::vector<std::string>& wanted, bool may_be_missing) {
   for (const std::string& name : wanted)
     if (std::count(wanted.begin(), wanted.end(), name) > 1)
       fail(Exit::usage, "--subset_name: ", name, " is named twice");
@@ -114,30 +101,94 @@ std::vector<std::string> list_subsets(const fs::path& folder, const std::string&
   for (const auto& entry : fs::directory_iterator(folder))
     if (!row_files(entry.path() / file).empty()) found.push_back(entry.path().filename().string());
   std::sort(found.begin(), found.end());
-  if (found.empty()) fail(Exit::data, folder.string(), ": no subset folder with ", file, " or its Parquet files in it");
-  for (const std::string& name : wanted) check_subset_name(name, found, folder, file);
+  if (found.empty())
+    fail(Exit::data, folder.string(), ": no subset folder with ", file, " or its Parquet files in it",
+         other_rows_hint(folder, {fs::path(file).stem().string()}));
+  if (!may_be_missing)
+    for (const std::string& name : wanted) check_subset_name(name, found, folder, file);
   return wanted.empty() ? found : wanted;
 }
 
+std::string other_rows_hint(const fs::path& folder, const std::set<std::string>& splits) {
+  std::set<std::string> others, known = {"original", "diverse_instruction", "test"};
+  known.insert(splits.begin(), splits.end());
+  bool one_set = false;
+  std::error_code unreadable;
+  for (const auto& entry : fs::directory_iterator(folder, unreadable)) {
+    one_set |= known.contains(split_of(entry.path()));
+    for (const auto& file : fs::directory_iterator(entry, unreadable)) others.insert(split_of(file.path()));
+  }
+  others.erase("");
+  for (const std::string& split : splits) others.erase(split);
+  std::string names;
+  for (const std::string& name : others) names += (names.empty() ? "" : ", ") + name;
+  const bool test_only = splits == std::set<std::string>{"test"};
+  return (names.empty() ? ""
+                        : "; there are rows called " + names +
+                              (test_only ? ", and eval reads those called test" : ", which --dataset_split can name")) +
+         (one_set ? "; this is the folder of one set, name the one above" : "");
+}
+
 std::vector<TrainSource> train_folder(const fs::path& folder, const std::vector<std::string>& subsets,
-                                      const std::string& split) {
+                                      const std::string& split, bool may_be_missing) {
   std::vector<TrainSource> sources;
-  for (const std::string& name : list_subsets(folder, split + ".jsonl", subsets))
+  for (const std::string& name : list_subsets(folder, split + ".jsonl", subsets, may_be_missing))
     sources.push_back({name, split_file(folder / name, split), folder});
   return sources;
 }
 
 std::vector<EvalSource> eval_folder(const fs::path& folder, const std::vector<std::string>& subsets,
-                                    const fs::path& image_dir) {
+                                    const fs::path& image_dir, bool may_be_missing) {
   std::vector<EvalSource> sources;
-  for (const std::string& name : list_subsets(folder, "test.jsonl", subsets))
+  for (const std::string& name : list_subsets(folder, "test.jsonl", subsets, may_be_missing))
     sources.push_back({name, split_file(folder / name, "test"), image_dir.empty() ? folder : image_dir});
   return sources;
 }
 
+namespace {
+
+template <class Source>
+std::vector<std::string> leave_out(std::vector<Source>& sources, bool skip) {
+  std::vector<std::string> missing;
+  const auto has_no_rows = [](const Source& source) { return row_files(source.file).empty(); };
+  for (const Source& source : sources)
+    if (has_no_rows(source)) missing.push_back(source.name);
+  if (missing.empty()) return missing;
+  const Source& first = *std::ranges::find_if(sources, has_no_rows);
+  if (!skip || missing.size() == sources.size())
+    fail(Exit::data, first.file.string(), ": no such file, and no Parquet file in its place; of ", sources.size(),
+         " sets ", missing.size(), missing.size() == 1 ? " has" : " have", " no rows",
+         skip ? "" : " (--missing_sets skip goes on without them)");
+  std::erase_if(sources, has_no_rows);
+  return missing;
+}
+
+}  // namespace
+
+std::vector<std::string> leave_out_missing(std::vector<TrainSource>& sources, bool skip) {
+  return leave_out(sources, skip);
+}
+std::vector<std::string> leave_out_missing(std::vector<EvalSource>& sources, bool skip) {
+  return leave_out(sources, skip);
+}
+
+std::string missing_sets_note(const std::string& command, const std::vector<std::string>& sets) {
+  std::string names;
+  for (const std::string& set : sets) names += (names.empty() ? "" : ", ") + set;
+  if (sets.empty()) return "";
+  return sentence(command, ": ", sets.size(), sets.size() == 1 ? " set has" : " sets have", " no rows and ",
+                  sets.size() == 1 ? "is" : "are", " left out: ", names);
+}
+
+std::string text_fault(const Side& side, const std::string& image_token) {
+  const size_t pictures = side.images.size();
+  return prompt_fault(place_pictures(side.text, pictures, image_token).text, pictures, image_token);
+}
+
 EncoderInput encoder_input(const Side& side, const std::string& image_token, const Pictures& image_dir, uint64_t key) {
-  EncoderInput input{replace_stored_tokens(side.text, image_token), {}, key};
-  if (!side.image.empty()) input.images.push_back(image_dir.locate(side.image));
+  Prompt prompt = place_pictures(side.text, side.images.size(), image_token);
+  EncoderInput input{std::move(prompt.text), {}, key};
+  for (const size_t picture : prompt.pictures) input.images.push_back(image_dir.locate(side.images[picture]));
   return input;
 }
 
@@ -166,6 +217,15 @@ std::vector<Task> read_tasks(const fs::path& folder) {
     if (std::none_of(tasks.begin(), tasks.end(), [&](const Task& task) { return task.name == known.name; }))
       tasks.push_back(known);
   return tasks;
+}
+
+const Task& task_of(const std::string& set, const std::vector<Task>& tasks) {
+  for (const Task& task : tasks)
+    if (task.name == set) return task;
+  fail(Exit::data, set,
+       ": this set is neither one of MMEB's 36 nor in a tasks.json beside the sets' folders; write there "
+       R"({"datasets": [{"name": ")",
+       set, R"(", "meta_task": "retrieval", "split": "IND"}]})");
 }
 
 }  // namespace vlm2vec

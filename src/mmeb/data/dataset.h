@@ -3,11 +3,14 @@
 //                                             "neg_text" and "neg_image_path"; a pair of columns may hold lists
 //   test      <dataset>/<Set>/test.jsonl      {"qry_text", "qry_img_path", "tgt_text": […], "tgt_img_path": […]},
 //                                             the positive first; MMEB_Test_Instruct's form too (eval_rows.cpp)
-// Picture paths are relative to the image folder; "" means no picture. In a text the token <|image_1|> stands for it.
+// Picture paths are relative to the image folder; "" and null mean no picture. In a text the token <|image_1|> stands
+// for it. A side with several pictures has a list of them, for <|image_1|>, <|image_2|>, …; row_pictures.h has the
+// forms.
 #pragma once
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -46,29 +49,45 @@ struct EvalSource {
   int64_t limit = 0;                // > 0: the first rows only
 };
 
-// Errors (Exit::data) name file and row. A null path is "". Negatives are left out unless they are wanted; null,
-// "" with "" and an absent column say that there is none. The name of a test file's folder is the set's.
-TrainRows read_train_rows(const std::filesystem::path& file, int64_t limit = 0, bool negatives = false);
+// Errors (Exit::data) name file and row. Negatives are left out unless they are wanted; null, "" with "" and an absent
+// column say that there is none. The name of a test file's folder is the set's. Pictures that the rows hold themselves
+// go to `pictures`.
+TrainRows read_train_rows(const std::filesystem::path& file, int64_t limit = 0, bool negatives = false,
+                          const Pictures& pictures = {});
 // The sets in this order, several at a time.
 std::vector<TrainSet> read_train_sets(const std::vector<TrainSource>& sources, bool negatives = false);
-// The sets of a folder such as MMEB-train, all or those named, with the rows of a split.
+// The sets of a folder such as MMEB-train, all or those named, with the rows of a split. Of those named all must have
+// rows, unless they `may_be_missing`: then leave_out_missing() is to follow.
 std::vector<TrainSource> train_folder(const std::filesystem::path& folder, const std::vector<std::string>& subsets = {},
-                                      const std::string& split = "original");
-std::vector<EvalRow> read_eval_rows(const std::filesystem::path& file, int64_t limit = 0);
+                                      const std::string& split = "original", bool may_be_missing = false);
+std::vector<EvalRow> read_eval_rows(const std::filesystem::path& file, int64_t limit = 0,
+                                    const Pictures& pictures = {});
 void read_eval_rows(const std::filesystem::path& file, const std::function<void(const EvalRow& row)>& row,
-                    int64_t limit = 0);
+                    int64_t limit = 0, const Pictures& pictures = {});
 // The sets of a folder such as MMEB-eval, all or those named; their pictures in `image_dir`, or if empty the folder.
 std::vector<EvalSource> eval_folder(const std::filesystem::path& folder, const std::vector<std::string>& subsets = {},
-                                    const std::filesystem::path& image_dir = {});
+                                    const std::filesystem::path& image_dir = {}, bool may_be_missing = false);
+
+// Removes the sources that have no file of rows and gives their names. Exit::data if none is left, or one is missing
+// and `skip`, --missing_sets skip, is not wanted.
+std::vector<std::string> leave_out_missing(std::vector<TrainSource>& sources, bool skip);
+std::vector<std::string> leave_out_missing(std::vector<EvalSource>& sources, bool skip);
+// "train: 2 sets have no rows and are left out: A, B"; empty without sets.
+std::string missing_sets_note(const std::string& command, const std::vector<std::string>& sets);
 
 // The subsets of a folder in alphabetical order, or those named: the folders with rows for `file` (row_files.h).
 std::vector<std::string> list_subsets(const std::filesystem::path& folder, const std::string& file,
-                                      const std::vector<std::string>& wanted);
+                                      const std::vector<std::string>& wanted, bool may_be_missing = false);
+// What may be meant where `folder` has no set with rows of these splits: other rows, or the folder above; perhaps
+// empty.
+std::string other_rows_hint(const std::filesystem::path& folder, const std::set<std::string>& splits);
 // Exit::usage with the nearest name if `name` is none of the subsets `known` that the folder has with rows for `file`.
 void check_subset_name(const std::string& name, const std::vector<std::string>& known,
                        const std::filesystem::path& folder, const std::string& file);
 
-// What the encoder sees of a side: the backbone's image token in the place of <|image_1|>, where the picture lies.
+// Why no model with this image token can read a side, its pictures apart; empty: it can. What prepare() refuses, too.
+std::string text_fault(const Side& side, const std::string& image_token);
+// What the encoder sees of a side: the backbone's image tokens in the places of <|image_N|>, where the pictures lie.
 EncoderInput encoder_input(const Side& side, const std::string& image_token, const Pictures& image_dir,
                            uint64_t key = 0);
 
@@ -80,5 +99,7 @@ struct Task {
 // From tasks.json in the folder or the one above: {"datasets": [{"name", "meta_task", "split", "optional"}, …]};
 // without one, the 36 sets of MMEB.
 std::vector<Task> read_tasks(const std::filesystem::path& folder);
+// Exit::data if a set is not among the tasks.
+const Task& task_of(const std::string& set, const std::vector<Task>& tasks);
 
 }  // namespace vlm2vec

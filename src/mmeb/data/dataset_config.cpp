@@ -51,7 +51,7 @@ class ConfigRow {
     for (const auto& [key, value] : values_) {
       if (kWithoutMeaning.contains(key)) without_meaning.insert(key);
       else if (std::find(keys.begin(), keys.end(), key) == keys.end())
-        refuse(value.line, name_, " has the key ", key, ", which is not known; the nearest is ", nearest(key, keys));
+        refuse(value.line, name_, " has the key ", key, ", which is not known", nearest_hint(key, keys));
     }
   }
 

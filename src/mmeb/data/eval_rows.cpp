@@ -7,16 +7,16 @@
 
 #include "mmeb/data/dataset.h"
 #include "mmeb/data/row_files.h"
+#include "mmeb/data/row_pictures.h"
 #include "mmeb/registry/registry.h"
 #include "tensor/io/json_lines.h"
+#include "vlm/prompt.h"
 
 namespace vlm2vec {
 namespace {
 
 namespace fs = std::filesystem;
 using Row = nlohmann::ordered_json;
-
-const std::string kToken = "<|image_1|>";
 
 std::string replace_all(std::string text, const std::string& old, const std::string& with) {
   for (size_t at = 0; (at = text.find(old, at)) != text.npos; at += with.size()) text.replace(at, old.size(), with);
@@ -29,13 +29,17 @@ std::string strip(const std::string& text, const char* characters = " \t\n\r\f\v
 }
 
 // "<|image_1|>\nInstruction" and " words", without the blank before a line break that joining leaves.
-std::string with_picture(const std::string& instruction, const std::string& words) {
-  return replace_all(kToken + " " + instruction + (words.empty() ? "" : " " + words), " \n", "\n");
+std::string with_pictures(size_t pictures, const std::string& instruction, const std::string& words) {
+  std::string tokens;
+  for (size_t i = 1; i <= pictures; ++i) tokens += sentence("<|image_", i, "|> ");
+  return replace_all(tokens + instruction + (words.empty() ? "" : " " + words), " \n", "\n");
 }
 
-std::string join_query(const std::string& set, const std::string& instruction, const std::string& words, bool picture) {
-  if (!picture) return instruction + " " + words + (set == "VisDial" ? "\n\n" : "\n");
-  return with_picture("\n" + strip(replace_all(instruction, kToken, "")), words) + "\n";
+std::string without_tokens(const std::string& instruction) { return place_pictures(instruction, 0, "").text; }
+
+std::string join_query(const std::string& set, const std::string& instruction, const Side& query) {
+  if (query.images.empty()) return instruction + " " + query.text + (set == "VisDial" ? "\n\n" : "\n");
+  return with_pictures(query.images.size(), "\n" + strip(without_tokens(instruction)), query.text) + "\n";
 }
 
 // The caption of a candidate that is a picture, which is part of its name: what the text adds to the instruction.
@@ -44,68 +48,70 @@ std::string caption(const std::string& text, const RegisteredSet* set) {
 }
 
 std::string name_of(const Side& query, const Side& candidate, const std::string& caption) {
-  if (candidate.image.empty()) return candidate.text;
-  return query.image.empty() ? candidate.image : candidate.image + ":" + caption;
+  if (candidate.images.empty()) return candidate.text;
+  return query.images.empty() ? candidate.image() : candidate.image() + ":" + caption;
 }
 
-EvalRow stored_row(const Row& row, const std::vector<std::string>& texts, const std::vector<std::string>& images,
-                   const RegisteredSet* set) {
-  EvalRow read{{text_field(row, "qry_text"), text_field(row, "qry_img_path")}, {}, {}};
-  for (size_t i = 0; i < texts.size(); ++i) {
-    read.candidates.push_back({texts[i], images[i]});
-    read.names.push_back(name_of(read.query, read.candidates[i], caption(texts[i], set)));
+EvalRow stored_row(Side query, std::vector<Side> targets, const RegisteredSet* set) {
+  EvalRow read{std::move(query), std::move(targets), {}};
+  for (const Side& target : read.candidates)
+    read.names.push_back(name_of(read.query, target, caption(target.text, set)));
+  return read;
+}
+
+EvalRow instructed_row(const Row& row, Side query, std::vector<Side> targets, const std::string& set) {
+  EvalRow read{std::move(query), std::move(targets), {}};
+  read.query.text = join_query(set, text_field(row, "qry_inst"), read.query);
+  const bool captions = !strip(read.candidates[0].text).empty();
+  for (Side& target : read.candidates) {
+    const std::string stored = target.text;
+    if (!target.images.empty())
+      target.text =
+          with_pictures(target.images.size(), without_tokens(text_field(row, "tgt_inst")), captions ? stored : "") +
+          (captions || read.query.images.empty() ? "\n" : "");
+    read.names.push_back(name_of(read.query, target, strip(stored, "\"")));
   }
   return read;
 }
 
-EvalRow instructed_row(const Row& row, const std::vector<std::string>& texts, const std::vector<std::string>& images,
-                       const std::string& set) {
-  const std::string image = text_field(row, "qry_img_path");
-  EvalRow read{
-      {join_query(set, text_field(row, "qry_inst"), text_field(row, "qry_text"), !image.empty()), image}, {}, {}};
-  const bool captions = !strip(texts[0]).empty();
-  for (size_t i = 0; i < texts.size(); ++i) {
-    std::string text = texts[i];
-    if (!images[i].empty()) {
-      const std::string instruction = replace_all(text_field(row, "tgt_inst"), kToken, "");
-      text = with_picture(instruction, captions ? texts[i] : "") + (captions || image.empty() ? "\n" : "");
-    }
-    read.candidates.push_back({text, images[i]});
-    read.names.push_back(name_of(read.query, read.candidates[i], strip(texts[i], "\"")));
+// The targets of a row, the positive first. "tgt_text": "" of MMEB's older files is as many empty texts as pictures.
+std::vector<Side> targets_of(const Row& row, bool instructed, const Pictures& pictures) {
+  std::vector<Side> targets;
+  if (row.contains("tgt_text") && row["tgt_text"] == "") {
+    for (auto& images : picture_sides_field(row, "tgt_img_path", pictures)) targets.emplace_back("", std::move(images));
+  } else if (instructed && !row.contains("tgt_img_path")) {  // targets that are texts need not name their pictures
+    for (const std::string& text : text_list_field(row, "tgt_text")) targets.emplace_back(text);
+  } else {
+    if (!field(row, "tgt_text").is_array()) text_list_field(row, "tgt_text");  // says that a list is expected
+    targets = sides_field(row, "tgt_text", "tgt_img_path", pictures);
   }
-  return read;
+  if (targets.empty()) fail(Exit::data, "tgt_text and tgt_img_path have no items; expected at least one target");
+  return targets;
 }
 
 }  // namespace
 
-std::vector<EvalRow> read_eval_rows(const fs::path& file, int64_t limit) {
+std::vector<EvalRow> read_eval_rows(const fs::path& file, int64_t limit, const Pictures& pictures) {
   std::vector<EvalRow> rows;
   read_eval_rows(
-      file, [&](const EvalRow& row) { rows.push_back(row); }, limit);
+      file, [&](const EvalRow& row) { rows.push_back(row); }, limit, pictures);
   return rows;
 }
 
-void read_eval_rows(const fs::path& file, const std::function<void(const EvalRow& row)>& use, int64_t limit) {
+void read_eval_rows(const fs::path& file, const std::function<void(const EvalRow& row)>& use, int64_t limit,
+                    const Pictures& pictures) {
   const std::string name = file.parent_path().filename().string();
   const RegisteredSet* set = registered(name);
   bool empty = true;
   read_rows(
       file, {"qry_inst", "qry_text", "qry_img_path", "tgt_inst", "tgt_text", "tgt_img_path"},
-      [&](const Row& stored) {
-        const Row row = without_null_pictures(stored);
+      [&](const Row& row) {
         const bool instructed = row.contains("qry_inst");
-        const bool old = row.contains("tgt_text") && row["tgt_text"] == "";  // as many empty texts as pictures
-        std::vector<std::string> texts, images;
-        if (!old) texts = text_list_field(row, "tgt_text");
-        // MMEB_Test_Instruct need not name the pictures of targets that are texts
-        if (!instructed || row.contains("tgt_img_path")) images = text_list_field(row, "tgt_img_path");
-        if (old) texts.resize(images.size());
-        if (instructed && images.empty()) images.resize(texts.size());
-        if (texts.size() != images.size() || texts.empty())
-          fail(Exit::data, texts.size(), " target texts and ", images.size(),
-               " target pictures; expected two lists of one length, at least 1");
+        Side query(text_field(row, "qry_text"), pictures_field(row, "qry_img_path", pictures));
+        std::vector<Side> targets = targets_of(row, instructed, pictures);
         empty = false;
-        use(instructed ? instructed_row(row, texts, images, name) : stored_row(row, texts, images, set));
+        use(instructed ? instructed_row(row, std::move(query), std::move(targets), name)
+                       : stored_row(std::move(query), std::move(targets), set));
       },
       limit);
   if (empty) fail(Exit::data, file.string(), ": has no rows");

@@ -1,16 +1,21 @@
 #include "mmeb/data/pictures.h"
 
 #include <algorithm>
+#include <climits>
 #include <mutex>
+#include <unordered_map>
 
 #include "tensor/error.h"
 #include "tensor/io/archive.h"
+#include "tensor/text.h"
 
 namespace vlm2vec {
 namespace {
 
 namespace fs = std::filesystem;
 
+constexpr size_t kShown = 300;  // characters of a name in a message
+constexpr const char* kBase64Digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=\n";
 const std::string kStoredFolder = "images/";  // with which the paths of MMEB's rows begin
 
 // "a/b.zip" is a file of this kind; names in lower case, as the hub writes them.
@@ -54,20 +59,33 @@ struct Pictures::State {
     std::string folder;                       // folder_named_by(path)
     std::shared_ptr<const ArchiveFile> file;  // once it is open
   };
+  fs::path joined(const std::string& path) const { return image_dir == "." ? fs::path(path) : image_dir / path; }
   fs::path image_dir;
   std::mutex lock;
   bool listed = false;
   std::vector<Candidate> candidates;
+  std::unordered_map<std::string, PictureSource> kept;  // by key
 };
 
 Pictures::Pictures(const fs::path& image_dir) : state_(std::make_shared<State>()) {
   state_->image_dir = image_dir.empty() ? "." : image_dir;
 }
 
-std::optional<fs::path> Pictures::find(const std::string& path) const {
+std::string Pictures::keep(const PictureSource& held) const {
+  const PictureSource picture = held.by_content();
+  std::lock_guard guard(state_->lock);
+  state_->kept.emplace(picture.key(), picture);
+  return picture.key();
+}
+
+std::optional<PictureSource> Pictures::find(const std::string& path) const {
   State& state = *state_;
-  if (is_junk(path)) return {};
-  const fs::path plain = state.image_dir / path;
+  if (path.starts_with("sha256:")) {
+    std::lock_guard guard(state.lock);
+    if (const auto kept = state.kept.find(path); kept != state.kept.end()) return kept->second;
+  }
+  if (is_junk(path) || path.size() >= PATH_MAX) return {};
+  const fs::path plain = state.joined(path);
   std::error_code unreadable;
   if (fs::is_regular_file(plain, unreadable)) return plain;
   const std::string name = fs::path(path).lexically_normal().generic_string(), rooted = "/" + name;
@@ -82,24 +100,32 @@ std::optional<fs::path> Pictures::find(const std::string& path) const {
       if (!candidate.file) candidate.file = ArchiveFile::open(candidate.path);
       if (const auto member = member_for(*candidate.file, name)) return candidate.path / *member;
     }
-  return is_file_or_member(plain) ? std::optional(plain) : std::nullopt;  // image_dir may be a folder in an archive
+  return is_file_or_member(plain) ? std::optional<PictureSource>(plain)
+                                  : std::nullopt;  // image_dir may be a folder in an archive
 }
 
-fs::path Pictures::locate(const std::string& path) const { return find(path).value_or(state_->image_dir / path); }
+PictureSource Pictures::locate(const std::string& path) const { return find(path).value_or(state_->joined(path)); }
 
 std::string Pictures::likely_cause(const std::string& path) const {
+  if (path.size() > 200 && path.find_first_not_of(kBase64Digits) == path.npos)
+    return "it looks like base64: write data:image/png;base64, before it";
+  if (path.find("://") != path.npos) return "nothing is downloaded: fetch it and write the path of the file";
+  if (path.find('\\') != path.npos) return "folders are separated by / here, not by \\";
+  std::error_code none;  // a name may be too long for a file
   const fs::path normal = fs::absolute(state_->image_dir).lexically_normal();
   const fs::path folder = normal.has_filename() ? normal : normal.parent_path(), above = folder.parent_path();
   const std::string last = folder.filename().string();
   if (!fs::exists(folder)) return sentence("there is no ", folder.string(), ", which --image_dir should name");
   const bool stored = path.starts_with(kStoredFolder);
-  if (stored && (last == "images" || last == "image" || fs::exists(above / path)))
+  if (stored && (last == "images" || last == "image" || fs::exists(above / path, none)))
     return sentence("the rows' paths begin with images/ already: say --image_dir ", above.string());
-  if (stored && fs::exists(folder / path.substr(kStoredFolder.size())))
+  if (stored && fs::exists(folder / path.substr(kStoredFolder.size()), none))
     return sentence("it lies in ", last, " without the folder images/ of the rows' paths: move what is in ", last,
                     " to ", last, "/images");
-  for (const fs::path& file : files_beside(folder, {".tar.gz", ".tgz"}))
-    return sentence(file.string(), " lies there and is compressed as a whole: gunzip it to a .tar file, or unpack it");
+  for (const fs::path& file :
+       files_beside(folder, {".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".lz4", ".7z", ".rar"}))
+    if (const std::string how = how_to_unpack(file); !how.empty())
+      return sentence(file.string(), " lies there and ", how);
   const std::vector<fs::path> archives = files_beside(folder, {".zip", ".tar"});
   for (const fs::path& file : archives)
     if (("/" + path).find(folder_named_by(file)) != std::string::npos || archives.size() == 1)
@@ -108,8 +134,8 @@ std::string Pictures::likely_cause(const std::string& path) const {
     return sentence("none of the ", archives.size(),
                     " archives there has such a member: is one still to be downloaded?");
   const std::string first = path.substr(0, path.find('/'));
-  if (first != path && !fs::exists(folder / first))
-    return sentence("there is no folder ", (folder / first).string(),
+  if (first != path && !fs::exists(folder / first, none))
+    return sentence("there is no folder ", one_line((folder / first).string(), kShown),
                     ": are the pictures downloaded? --image_dir is joined before the rows' paths");
   return "--image_dir is joined before it";
 }
@@ -120,13 +146,14 @@ bool PictureCheck::add(const std::string& path, size_t row, const std::string& s
   ++missing_;
   const std::string where = sentence("row ", row + 1, " of ", set);
   if (missing_ == 1) first_ = path, where_ = where;
-  else if (next_.size() < 4) next_.push_back(path + " (" + where + ")");
+  else if (next_.size() < 4) next_.push_back(one_line(path, kShown) + " (" + where + ")");
   return false;
 }
 
 std::string PictureCheck::summary() const {
   if (missing_ == 0) return "";
-  std::string text = sentence(pictures_.locate(first_).string(), ": no such file; ", where_, " names this picture");
+  std::string text =
+      sentence(one_line(pictures_.locate(first_).name(), kShown), ": no such file; ", where_, " names this picture");
   if (missing_ > 1) text += sentence("; ", missing_, " are missing, next ");
   for (size_t i = 0; i < next_.size(); ++i) text += (i ? ", " : "") + next_[i];
   if (missing_ > 5) text += ", ...";

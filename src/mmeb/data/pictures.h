@@ -1,4 +1,5 @@
-// Where a row's picture lies: in the folder that --image_dir names, or in a zip or tar file there, read in place.
+// Where a row's picture lies: in the row itself, in the folder that --image_dir names, or in a zip or tar file there,
+// read in place.
 // Looked for as <image_dir>/<path of the row> first; else image_dir itself may be an archive; else *.zip and *.tar in
 // image_dir, image_dir/images_zip and image_dir/images are searched, those first whose name is a folder of the path
 // (images_zip/OK-VQA.zip for images/OK-VQA/Train/x.jpg), then by name. A member matches by the row's path, by it
@@ -11,6 +12,8 @@
 #include <unordered_set>
 #include <vector>
 
+#include "vlm/picture_source.h"
+
 namespace vlm2vec {
 
 class Pictures {
@@ -18,11 +21,14 @@ class Pictures {
   Pictures() : Pictures(std::filesystem::path()) {}
   Pictures(const std::filesystem::path& image_dir);  // copies share what they have found out
 
-  // For read_picture: a file, or a member of an archive. From any thread; an archive is opened when first needed.
+  // A file, a member of an archive, or what keep() has kept. From any thread; an archive is opened when first needed.
   // Errors (Exit::data): an archive that cannot be read.
-  std::optional<std::filesystem::path> find(const std::string& path) const;
+  std::optional<PictureSource> find(const std::string& path) const;
   // The same; where it should have been if it is nowhere.
-  std::filesystem::path locate(const std::string& path) const;
+  PictureSource locate(const std::string& path) const;
+  // A picture that the row holds itself; find() knows it by the name that this returns, equal pictures by one:
+  // "sha256:…".
+  std::string keep(const PictureSource& held) const;
   // Why find() found nothing, and what to do.
   std::string likely_cause(const std::string& path) const;
 

@@ -4,9 +4,9 @@
 #include <nlohmann/json.hpp>
 #include <regex>
 
-#include "mmeb/parquet/parquet.h"
 #include "tensor/error.h"
 #include "tensor/io/json_lines.h"
+#include "tensor/io/parquet/parquet.h"
 
 namespace vlm2vec {
 
@@ -71,15 +71,15 @@ std::string split_of(const fs::path& file) {
   return std::regex_match(name, part, shard_name()) ? part[1].str() : file.stem().string();
 }
 
-nlohmann::ordered_json without_null_pictures(nlohmann::ordered_json row) {
-  for (auto& [name, value] : row.items()) {
-    if (!name.ends_with("_path")) continue;
-    if (value.is_null()) value = "";
-    if (value.is_array())
-      for (auto& path : value)
-        if (path.is_null()) path = "";
-  }
-  return row;
+std::vector<std::string> column_names(const fs::path& file) {
+  const std::vector<fs::path> files = row_files(file);
+  if (!files.empty() && files[0].extension() == ".parquet") return ParquetFile::open(files[0]).columns();
+  std::vector<std::string> names;
+  const auto keep_names = [&](const nlohmann::ordered_json& row) {
+    for (const auto& [name, value] : row.items()) names.push_back(name);
+  };
+  read_rows(file, {}, keep_names, 1);
+  return names;
 }
 
 void read_rows(const fs::path& file, const std::vector<std::string>& columns,

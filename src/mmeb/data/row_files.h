@@ -21,14 +21,14 @@ std::filesystem::path split_file(const std::filesystem::path& folder, const std:
 // The other way: original of original.jsonl, original.parquet and original-00000-of-00002.parquet; "": no file of rows.
 std::string split_of(const std::filesystem::path& file);
 
+// The columns of its rows: of a Parquet file those of its schema, so that no value is read; of JSON lines the first
+// row's keys. Errors (Exit::data) as read_rows().
+std::vector<std::string> column_names(const std::filesystem::path& file);
+
 // Calls row(object) for each row in row_files(file), of the first `limit` rows if that is positive. Of a Parquet file
-// only `columns` are read, if any are named. Errors (Exit::data), also those that row() throws, begin with file and
-// row.
+// only `columns` are read, if any are named; binary values are names of bytes (binary_name(), parquet.h). Errors
+// (Exit::data), also those that row() throws, begin with file and row.
 void read_rows(const std::filesystem::path& file, const std::vector<std::string>& columns,
                const std::function<void(const nlohmann::ordered_json& row)>& row, int64_t limit = 0);
-
-// The row with "" for each null in the columns of picture paths (named …_path), in lists too: how writers with typed
-// columns store that there is no picture.
-nlohmann::ordered_json without_null_pictures(nlohmann::ordered_json row);
 
 }  // namespace vlm2vec

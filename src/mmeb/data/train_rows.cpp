@@ -10,12 +10,31 @@ namespace {
 
 constexpr size_t kBlock = 1 << 20, kBlocks = 1 << 12;
 
+std::string join(const std::vector<std::string>& names, std::string_view between) {
+  std::string text;
+  for (size_t i = 0; i < names.size(); ++i) text.append(i ? between : "").append(names[i]);
+  return text;
+}
+
+std::vector<std::string> split(std::string_view names, char between) {
+  std::vector<std::string> all;
+  for (size_t end; !names.empty(); names.remove_prefix(std::min(names.size(), end + 1)))
+    all.emplace_back(names.substr(0, end = std::min(names.find(between), names.size())));
+  return all;
+}
+
+constexpr std::string_view kBetween("\0", 1);  // in no path
+
 }  // namespace
+
+std::string Side::image() const { return join(images, ", "); }
 
 void TrainRows::add(const TrainRow& row) {
   CHECK(!row.positives.empty(), "a training row without a positive");
   rows_.push_back({uint32_t(sides_.size()), uint32_t(row.positives.size())});
-  const auto add_side = [&](const Side& side) { sides_.push_back({store(side.text), store(side.image)}); };
+  const auto add_side = [&](const Side& side) {
+    sides_.push_back({store(side.text), store(join(side.images, kBetween))});
+  };
   add_side(row.query);
   for (const Side& side : row.positives) add_side(side);
   for (const Side& side : row.negatives) add_side(side);
@@ -55,9 +74,15 @@ size_t TrainRows::negatives() const {
   return sides_.size() - others;
 }
 
+int64_t TrainRows::bytes() const {
+  size_t bytes = sides_.size() * sizeof sides_[0] + rows_.size() * sizeof rows_[0];
+  for (const std::string& block : blocks_) bytes += block.size();
+  return int64_t(bytes);
+}
+
 TrainRow TrainRows::operator[](size_t i) const {
   const auto side = [&](size_t s) {
-    return Side{std::string(text(sides_[s].text)), std::string(text(sides_[s].image))};
+    return Side{std::string(text(sides_[s].text)), split(text(sides_[s].images), kBetween[0])};
   };
   const size_t first = rows_[i].first_side, negatives = first + 1 + rows_[i].positives;
   TrainRow row{side(first), {}, {}};
@@ -70,10 +95,10 @@ void TrainRows::each_picture(const std::function<void(const std::string&, size_t
   std::vector<bool> seen(blocks_.size() * kBlock);
   for (size_t row = 0; row < rows_.size(); ++row)
     for (size_t s = rows_[row].first_side; s < end_side(row); ++s) {
-      const uint32_t at = sides_[s].image;
-      if (seen[at] || text(at).empty()) continue;
+      const uint32_t at = sides_[s].images;
+      if (seen[at]) continue;
       seen[at] = true;
-      f(std::string(text(at)), row);
+      for (const std::string& picture : split(text(at), kBetween[0])) f(picture, row);
     }
 }
 

@@ -11,10 +11,18 @@
 
 namespace vlm2vec {
 
-// One side of a pair as stored: its text and the path of its picture.
+// One side of a pair as stored: its text and its pictures.
 struct Side {
-  std::string text, image;
-  bool empty() const { return text.empty() && image.empty(); }
+  Side() = default;
+  Side(std::string text, std::vector<std::string> images) : text(std::move(text)), images(std::move(images)) {}
+  explicit Side(std::string text) : text(std::move(text)) {}
+  Side(std::string text, const std::string& image) : text(std::move(text)) {
+    if (!image.empty()) images.push_back(image);
+  }
+  std::string text;
+  std::vector<std::string> images;  // as Pictures finds them, in the order of <|image_1|>, <|image_2|>, …
+  std::string image() const;        // for people and result files: "a.png", of several "a.png, b.png", of none ""
+  bool empty() const { return text.empty() && images.empty(); }
   auto operator<=>(const Side&) const = default;
 };
 
@@ -31,13 +39,15 @@ class TrainRows {
 
   size_t size() const { return rows_.size(); }
   size_t negatives() const;  // of all rows
+  int64_t bytes() const;     // in memory
   TrainRow operator[](size_t i) const;
-  // f(picture, row) once for each picture, with the first row that names it.
+  // f(picture, row) for each picture with the first row that names it; again where it stands among others.
   void each_picture(const std::function<void(const std::string& picture, size_t row)>& f) const;
 
  private:
   struct StoredSide {
-    uint32_t text, image;  // where their strings begin: number of the block · 2²⁰ + place in it
+    // Where their strings begin: number of the block · 2²⁰ + place in it. Pictures are one string with NUL between.
+    uint32_t text, images;
   };
   struct StoredRow {
     uint32_t first_side, positives;  // query, positives, negatives; then the next row's

@@ -7,7 +7,6 @@
 
 #include "mmeb/model.h"
 #include "tensor/cpu/simd/simd.h"
-#include "tensor/io/archive.h"
 #include "tensor/parallel.h"
 #include "vlm/image.h"
 
@@ -28,11 +27,12 @@ fs::path vector_file(const fs::path& folder, const Digest& model, ModelOptions o
     const std::string option = name;  // the hash stands for the two folders; the norms are only printed
     if (option != "model_name" && option != "adapter" && option != "adapter_norms") what[option] = value;
   });
+  if (options.max_len > 0) what["cut_texts"] = true;  // are known, beside the vectors
   return folder / (hex(sha256(what.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace))) + ".vectors");
 }
 
-Digest picture_digest(const fs::path& path) {
-  const FileBytes file = read_file_or_member(path, most_picture_bytes);
+Digest picture_digest(const PictureSource& source) {
+  const FileBytes file = source.read();
   return sha256({reinterpret_cast<const char*>(file.bytes.data()), file.bytes.size()});
 }
 
@@ -40,7 +40,7 @@ Digest picture_digest(const fs::path& path) {
 
 Embedder::Embedder(const ModelOptions& options, const fs::path& cache, Device device, bool quiet) : folder_(cache) {
   if (cache.empty()) {
-    hash_.emplace(options.model_name, options.adapter, "");
+    hash_.emplace(options.model_name, options.adapter);
     encoder_ = load_model(options, device, quiet);
     return;
   }
@@ -48,66 +48,116 @@ Embedder::Embedder(const ModelOptions& options, const fs::path& cache, Device de
   fs::create_directories(cache, error);
   if (!fs::is_directory(cache))
     fail(Exit::resources, cache.string(), ": --embedding_cache cannot be made (", error.message(), ")");
-  hash_.emplace(options.model_name, options.adapter, cache / "model_hashes.json");
+  hash_.emplace(options.model_name, options.adapter);
   encoder_ = load_model(options, device, quiet);
   file_ = vector_file(cache, hash_->digest(), options, device);
   vectors_ = std::make_unique<VectorFile>(file_, encoder_->dim());
+  if (options.max_len > 0) cut_ = std::make_unique<VectorFile>(fs::path(file_).replace_extension(".cut"), 0);
 }
 
 // Lengths stand before texts, so that no two inputs have the same bytes.
-std::vector<Digest> Embedder::keys_of(std::span<const EncoderInput> rows) {
-  std::set<fs::path> distinct;
-  for (const EncoderInput& row : rows) distinct.insert(row.images.begin(), row.images.end());
-  const std::vector<fs::path> paths(distinct.begin(), distinct.end());
-  std::vector<Digest> digests(paths.size());
-  parallel_for(int64_t(paths.size()), 1, [&](int64_t begin, int64_t end) {
-    for (size_t i = size_t(begin); i < size_t(end); ++i) digests[i] = picture_digest(paths[i]);
+Embedder::Keys Embedder::keys_of(std::span<const EncoderInput> rows, bool skip) {
+  std::map<PictureSource, std::string> faults;  // of each picture
+  for (const EncoderInput& row : rows)
+    for (const PictureSource& source : row.images) faults[source];
+  std::vector<PictureSource> sources;
+  for (const auto& [source, fault] : faults) sources.push_back(source);
+  std::vector<Digest> digests(sources.size());
+  parallel_for(int64_t(sources.size()), 1, [&](int64_t begin, int64_t end) {
+    for (size_t i = size_t(begin); i < size_t(end); ++i) try {
+        digests[i] = picture_digest(sources[i]);
+      } catch (const Error& error) {
+        if (error.code != Exit::data || !skip) throw;
+        faults.at(sources[i]) = error.what();
+      }
   });
-  for (size_t i = 0; i < paths.size(); ++i)
-    if (pictures_.emplace(paths[i].string(), digests[i]).first->second != digests[i])
-      fail(Exit::data, paths[i].string(), ": changed while it was in use; start again when all pictures are complete");
-  std::vector<Digest> keys;
+  for (size_t i = 0; i < sources.size(); ++i)
+    if (faults.at(sources[i]).empty() &&
+        pictures_.emplace(sources[i].key(), digests[i]).first->second != digests[i])
+      fail(Exit::data, sources[i].name(), ": changed while it was in use; start again when all pictures are complete");
+  Keys all;
   for (const EncoderInput& row : rows) {
-    std::string content = sentence(row.text.size(), " ", row.text);
-    for (const fs::path& path : row.images) content += hex(pictures_.at(path.string()));
-    keys.push_back(sha256(content));
+    std::string content = sentence(row.text.size(), " ", row.text), fault;
+    for (const PictureSource& source : row.images) {
+      if (faults.at(source).empty()) content += hex(pictures_.at(source.key()));
+      else if (fault.empty()) fault = row.row + ": " + faults.at(source);
+    }
+    all.keys.push_back(sha256(content)), all.faults.push_back(fault);
   }
-  return keys;
+  return all;
 }
 
-Tensor Embedder::embed(std::span<const EncoderInput> rows, int64_t batch_size,
-                       const std::function<void(int64_t done)>& progress) {
-  if (!vectors_) return vlm2vec::embed(*encoder_, rows, batch_size, progress);
-  const std::vector<Digest> keys = keys_of(rows);
+void Embedder::embed_part(std::span<const EncoderInput> rows, std::vector<size_t> numbers, std::span<const Digest> keys,
+                          bool skip, EmbeddedRows& all, std::vector<bool>& cut) {
+  std::vector<EncoderInput> inputs;
+  const auto collect = [&] {
+    inputs.clear();
+    for (const size_t row : numbers) inputs.push_back(rows[row]);
+  };
+  collect();
+  if (skip) {
+    const std::vector<std::string> faults = encoder_->faults(inputs);
+    for (size_t i = 0; i < numbers.size(); ++i) all.faults[numbers[i]] = faults[i];
+    std::erase_if(numbers, [&](size_t row) { return !all.faults[row].empty(); });
+    collect();
+  }
+  if (inputs.empty()) return;
+  const Embedded part = embed_rows(*encoder_, inputs, int64_t(inputs.size()));
+  std::vector<Digest> part_keys, cut_keys;
+  for (const size_t row : part.cut) cut[numbers[row]] = true;
+  if (vectors_) {
+    for (const size_t row : numbers) part_keys.push_back(keys[row]);
+    for (const size_t row : part.cut) cut_keys.push_back(part_keys[row]);
+    hash_->require_unchanged();
+    keys_of(inputs, false);  // fails if a picture is another now
+    if (cut_) cut_->add(cut_keys, part.vectors.data<float>());
+    vectors_->add(part_keys, part.vectors.data<float>());
+    embedded_.insert(part_keys.begin(), part_keys.end());
+  }
+  const int64_t dim = part.vectors.columns();
+  for (size_t i = 0; i < numbers.size(); ++i)
+    std::memcpy(all.vectors.data<float>() + int64_t(numbers[i]) * dim, part.vectors.data<float>() + int64_t(i) * dim,
+                size_t(dim) * sizeof(float));
+}
+
+EmbeddedRows Embedder::embed(std::span<const EncoderInput> rows, int64_t batch_size,
+                             const std::function<void(int64_t done)>& progress, bool skip) {
   const int64_t dim = encoder_->dim();
-  Tensor all({int64_t(rows.size()), dim}, DType::f32, Device::cpu);
-  const auto vector = [&](size_t row) { return all.data<float>() + int64_t(row) * dim; };
-  const size_t bytes = size_t(dim) * sizeof(float);
+  EmbeddedRows all(Tensor({int64_t(rows.size()), dim}, DType::f32, Device::cpu));
+  const auto vector = [&](size_t row) { return all.vectors.data<float>() + int64_t(row) * dim; };
+  std::vector<bool> cut(rows.size());
+  Keys known;
   std::map<Digest, size_t> missing;  // and the first row that needs it
   std::vector<size_t> first;         // those rows, in order
-  for (size_t i = 0; i < rows.size(); ++i)
-    if (vectors_->find(keys[i], vector(i))) found_ += !embedded_.contains(keys[i]);
-    else if (missing.emplace(keys[i], i).second) first.push_back(i);
+  if (vectors_) known = keys_of(rows, skip), all.faults = known.faults;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (!all.faults[i].empty()) continue;
+    if (!vectors_) {
+      first.push_back(i);
+    } else if (const Digest& key = known.keys[i]; vectors_->find(key, vector(i))) {
+      found_ += !embedded_.contains(key);
+      cut[i] = cut_ && cut_->contains(key);
+    } else if (missing.emplace(key, i).second) {
+      first.push_back(i);
+    }
+  }
   size_t done = rows.size() - first.size();
   inputs_ += int64_t(rows.size());
   if (progress && done > 0) progress(int64_t(done));
   for (size_t begin = 0; begin < first.size(); begin += size_t(batch_size)) {
-    const std::span part(first.begin() + int64_t(begin), std::min(size_t(batch_size), first.size() - begin));
-    std::vector<EncoderInput> inputs;
-    std::vector<Digest> part_keys;
-    for (const size_t row : part) inputs.push_back(rows[row]), part_keys.push_back(keys[row]);
-    const Tensor vectors = vlm2vec::embed(*encoder_, inputs, batch_size);
-    hash_->require_unchanged();
-    keys_of(inputs);  // fails if a picture is another now
-    vectors_->add(part_keys, vectors.data<float>());
-    embedded_.insert(part_keys.begin(), part_keys.end());
-    for (size_t i = 0; i < part.size(); ++i)
-      std::memcpy(vector(part[i]), vectors.data<float>() + int64_t(i) * dim, bytes);
-    if (progress) progress(int64_t(done += part.size()));
+    const size_t end = std::min(begin + size_t(batch_size), first.size());
+    embed_part(rows, {first.begin() + int64_t(begin), first.begin() + int64_t(end)}, known.keys, skip, all, cut);
+    if (progress) progress(int64_t(done += end - begin));
   }
-  for (size_t i = 0; i < rows.size(); ++i)
-    if (const auto found = missing.find(keys[i]); found != missing.end() && found->second != i)
-      std::memcpy(vector(i), vector(found->second), bytes);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (!missing.empty() && all.faults[i].empty())
+      if (const auto same = missing.find(known.keys[i]); same != missing.end() && same->second != i) {
+        std::copy_n(vector(same->second), dim, vector(i));
+        all.faults[i] = all.faults[same->second], cut[i] = cut[same->second];
+      }
+    if (all.faults[i].empty()) all.cut.add(rows[i], cut[i]);
+    else std::fill_n(vector(i), dim, 0.0f);
+  }
   return all;
 }
 

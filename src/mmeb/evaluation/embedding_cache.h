@@ -14,6 +14,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "mmeb/evaluation/evaluation_set.h"
 #include "mmeb/evaluation/model_hash.h"
 #include "mmeb/evaluation/vector_file.h"
 #include "mmeb/options.h"
@@ -27,22 +28,30 @@ class Embedder {
   Embedder(const ModelOptions& options, const std::filesystem::path& cache, Device device, bool quiet);
   Encoder& encoder() { return *encoder_; }
   const ModelHash& model_hash() const { return *hash_; }  // taken before the model was loaded
-  // As embed() of vlm/encoder.h, to the bit. With a cache only rows that are not there are embedded, each distinct one
-  // once, and kept batch by batch. Exit::data if the model or a picture changes meanwhile.
-  Tensor embed(std::span<const EncoderInput> rows, int64_t batch_size,
-               const std::function<void(int64_t done)>& progress = {});
+  // As embed_rows() of vlm/encoder.h, bit for bit. With a cache only rows that are not there are embedded, each
+  // distinct one once, and kept batch by batch. A row that cannot be read is an error (Exit::data), or with `skip` a
+  // fault. Exit::data if the model or a picture changes meanwhile.
+  EmbeddedRows embed(std::span<const EncoderInput> rows, int64_t batch_size,
+                     const std::function<void(int64_t done)>& progress = {}, bool skip = false);
   // For the user, or empty: for how many inputs a vector was here before and what was damaged; how an interrupted run
   // goes on.
   std::string cache_note() const;
   std::string how_to_go_on() const;
 
  private:
-  std::vector<Digest> keys_of(std::span<const EncoderInput> rows);
+  struct Keys {
+    std::vector<Digest> keys;
+    std::vector<std::string> faults;  // of each row: why its pictures have no bytes; empty: they have
+  };
+  Keys keys_of(std::span<const EncoderInput> rows, bool skip);
+  // Embeds rows that can be read, keeps their vectors and puts them into `all`; the numbers of rows there.
+  void embed_part(std::span<const EncoderInput> rows, std::vector<size_t> numbers, std::span<const Digest> keys,
+                  bool skip, EmbeddedRows& all, std::vector<bool>& cut);
   std::filesystem::path folder_, file_;
   std::optional<ModelHash> hash_;
   std::unique_ptr<Encoder> encoder_;
-  std::unique_ptr<VectorFile> vectors_;               // null: no cache
-  std::unordered_map<std::string, Digest> pictures_;  // by path, as first seen; an encoder may keep a picture as it was
+  std::unique_ptr<VectorFile> vectors_, cut_;         // cut: of keys alone, whose text max_len cuts; null: none is kept
+  std::unordered_map<std::string, Digest> pictures_;  // by key, as first seen; an encoder may keep a picture as it was
   int64_t inputs_ = 0, found_ = 0;                    // found: with a vector that was there before this run
   std::set<Digest> embedded_;                         // by this run
 };

@@ -134,11 +134,21 @@ void write_embeddings(const fs::path& stem, const Tensor& embeddings, const std:
   write_npy(stem.string() + ".npy", chosen);
   write_lines(stem.string() + "_ids.jsonl", wanted.size(), [&](size_t row) {
     const Side& side = sides[size_t(wanted[row])];
-    return Json{{"text", side.text}, {"img_path", side.image}}.dump();
+    Json line = {{"text", side.text}, {"img_path", side.image()}};
+    if (side.images.size() > 1) line["img_path"] = side.images;
+    return line.dump();
   });
 }
 
-void write_set_files(const fs::path& folder, const EvaluationSet& set, const Tensor& embeddings,
+FileGroup set_files(const std::string& set) {
+  FileGroup group{set, {}, {}};
+  for (const char* what : {"_pred.jsonl", "_pred.txt", "_info.jsonl", "_score.json"}) group.files.push_back(set + what);
+  for (const char* what : {"_qry.npy", "_qry_ids.jsonl", "_tgt.npy", "_tgt_ids.jsonl", "_skipped_rows.jsonl"})
+    group.optional.push_back(set + what);
+  return group;
+}
+
+Json write_set_files(const fs::path& folder, const EvaluationSet& set, const Tensor& embeddings,
                      const std::vector<RowResult>& results, bool with_embeddings) {
   const auto stem = [&](const char* what) { return folder / (set.name + what); };
   const std::vector<int32_t> used = used_candidates(set);
@@ -164,7 +174,7 @@ void write_set_files(const fs::path& folder, const EvaluationSet& set, const Ten
   write_lines(stem("_pred.txt"), rows, [&](size_t row) {
     const int32_t winner = set.lists[row][size_t(results[row].best)];
     const Side& side = set.sides[size_t(set.candidates[size_t(winner)].side)];
-    return "(" + python_literal(side.text) + ", " + python_literal(side.image) + ")";
+    return "(" + python_literal(side.text) + ", " + python_literal(side.image()) + ")";
   });
   write_lines(stem("_info.jsonl"), rows, [&](size_t row) {
     return "{\"cand_names\":" + json_list(names, set.lists[row].numbers()) + ",\"label_name\":" + names[label(row)] +
@@ -176,8 +186,7 @@ void write_set_files(const fs::path& folder, const EvaluationSet& set, const Ten
     write_embeddings(stem("_qry"), embeddings, set.sides, distinct(set.queries, set.sides.size()));
     write_embeddings(stem("_tgt"), embeddings, set.sides, distinct(targets, set.sides.size()));
   }
-  // last: where it is, the set is complete
-  write_text(stem("_score.json"), score_json(ranking_metrics(best), results).dump(2) + "\n");
+  return score_json(ranking_metrics(best), results);
 }
 
 }  // namespace vlm2vec

@@ -2,18 +2,21 @@
 
 #include <algorithm>
 
+#include "mmeb/data/data_folder.h"
 #include "tensor/error.h"
 #include "tensor/io/sha256.h"
+#include "vlm/prompt.h"
 
 namespace vlm2vec {
 
-int32_t EvaluationSet::number(const Side& side, size_t row) {
-  const size_t hash = std::hash<std::string>()(side.text) * 31 + std::hash<std::string>()(side.image);
+int32_t EvaluationSet::number(const Side& side, size_t row, int32_t candidate) {
+  size_t hash = std::hash<std::string>()(side.text);
+  for (const std::string& image : side.images) hash = hash * 31 + std::hash<std::string>()(image);
   const auto [begin, end] = numbers_.equal_range(hash);
   const auto same = std::find_if(begin, end, [&](const auto& known) { return sides[size_t(known.second)] == side; });
   if (same != end) return same->second;
   const int32_t number = numbers_.emplace(hash, int32_t(sides.size()))->second;
-  sides.push_back(side), first_rows.push_back(row), candidates_of_.emplace_back();
+  sides.push_back(side), first_rows.push_back(row), first_places.push_back(candidate), candidates_of_.emplace_back();
   return number;
 }
 
@@ -21,9 +24,9 @@ void EvaluationSet::add(const EvalRow& row) {
   const size_t place = queries.size();
   queries.push_back(number(row.query, place));
   std::vector<int32_t> list;
-  std::string identity = row.query.image;
+  std::string identity = row.query.image();
   for (size_t i = 0; i < row.candidates.size(); ++i) {
-    const int32_t side = number(row.candidates[i], place);
+    const int32_t side = number(row.candidates[i], place, int32_t(i));
     std::vector<int32_t>& known = candidates_of_[size_t(side)];
     auto same =
         std::find_if(known.begin(), known.end(), [&](int32_t c) { return candidates[size_t(c)].name == row.names[i]; });
@@ -39,8 +42,25 @@ void EvaluationSet::add(const EvalRow& row) {
   digests.append(digest.begin(), digest.end());
 }
 
+std::string EvaluationSet::set_and_candidate(size_t side) const {
+  const int32_t candidate = first_places[side];
+  return candidate < 0 ? name : sentence(name, ", candidate ", candidate + 1, " (index ", candidate, ")");
+}
+
+std::string EvaluationSet::place(size_t side) const {
+  return sentence("row ", first_rows[side] + 1, " of ", set_and_candidate(side));
+}
+
 void check_pictures(const EvaluationSet& set, PictureCheck& pictures) {
-  for (size_t i = 0; i < set.sides.size(); ++i) pictures.add(set.sides[i].image, set.first_rows[i], set.name);
+  for (size_t i = 0; i < set.sides.size(); ++i)
+    for (const std::string& image : set.sides[i].images)
+      pictures.add(image, set.first_rows[i], set.set_and_candidate(i));
+}
+
+void check_texts(const EvaluationSet& set, const std::string& image_token) {
+  for (size_t i = 0; i < set.sides.size(); ++i)
+    if (const std::string fault = text_fault(set.sides[i], image_token); !fault.empty())
+      fail(Exit::data, set.place(i), ": ", fault);
 }
 
 std::vector<EncoderInput> encoder_inputs(const EvaluationSet& set, const std::string& image_token,
@@ -48,7 +68,7 @@ std::vector<EncoderInput> encoder_inputs(const EvaluationSet& set, const std::st
   std::vector<EncoderInput> inputs;
   for (size_t i = 0; i < set.sides.size(); ++i) {
     inputs.push_back(encoder_input(set.sides[i], image_token, pictures));
-    inputs.back().row = sentence("row ", set.first_rows[i] + 1, " of ", set.name);
+    inputs.back().row = set.place(i);
   }
   return inputs;
 }

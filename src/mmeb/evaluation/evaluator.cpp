@@ -8,168 +8,158 @@
 #include "mmeb/evaluation/candidate_lists.h"
 #include "mmeb/evaluation/embedding_cache.h"
 #include "mmeb/evaluation/evaluation_files.h"
+#include "mmeb/evaluation/evaluation_folder.h"
+#include "mmeb/evaluation/evaluation_identity.h"
 #include "mmeb/evaluation/ranking.h"
+#include "mmeb/evaluation/read_set.h"
 #include "mmeb/interrupt.h"
 #include "mmeb/progress.h"
-#include "mmeb/registry/registry.h"
 #include "tensor/io/files.h"
-#include "tensor/io/folder_lock.h"
 
 namespace vlm2vec {
 namespace {
 
 namespace fs = std::filesystem;
 
+using Json = nlohmann::ordered_json;
+
 constexpr uint64_t kCandidateSeed = 42;
 
-struct Variant {
-  std::string instruction;
-  std::vector<int32_t> queries;  // of each row: the side with this instruction
-};
-
-// A set that has been read, with its queries under other instructions.
-struct ReadSet {
-  EvaluationSet rows;
-  bool cut = false;         // the file has more rows than its limit
-  std::string instruction;  // what its stored queries begin with, behind the picture's token; only with variants
-  std::vector<Variant> variants;
-};
-
-std::string instruction_of(const EvaluationSet& set) {
-  if (const RegisteredSet* known = registered(set.name))
-    return common_instruction({known->query.substr(0, known->query.find('{'))});
-  std::vector<std::string> queries;
-  for (const int32_t query : set.queries) queries.push_back(set.sides[size_t(query)].text);
-  return common_instruction(queries);
-}
-
-ReadSet read_set(const EvalSource& source, const PromptVariants& prompt_variants) {
-  ReadSet set;
-  set.rows.name = source.name;
-  int64_t rows = 0;
-  const auto add = [&](const EvalRow& row) {
-    if (source.limit > 0 && ++rows > source.limit) set.cut = true;
-    else set.rows.add(row);
-  };
-  read_eval_rows(source.file, add, source.limit > 0 ? source.limit + 1 : 0);
-  const std::vector<std::string> instructions = variants_of(prompt_variants, source.name);
-  if (!instructions.empty()) set.instruction = instruction_of(set.rows);
-  for (const std::string& instruction : instructions) {
-    set.variants.push_back({instruction, {}});
-    for (size_t row = 0; row < set.rows.queries.size(); ++row) {
-      Side query = set.rows.sides[size_t(set.rows.queries[row])];
-      query.text = with_instruction(query.text, set.instruction, instruction);
-      set.variants.back().queries.push_back(set.rows.number(query, row));
+// The score that lies in the folder, if the set need not be evaluated again.
+std::optional<SetScore> finished_score(EvaluationFolder& folder, const std::string& set, const Json& identity,
+                                       const EvaluationData& data) {
+  const FileGroup group = set_files(set);
+  std::optional<SetScore> score;
+  if (data.model_sha256.empty()) return score;
+  folder.find(group, [&](const Json& mark) {
+    if (!is_same_evaluation(mark.value("evaluation", Json()), identity)) return false;
+    for (const char* vectors : {"_qry.npy", "_qry_ids.jsonl", "_tgt.npy", "_tgt_ids.jsonl"})
+      if (data.save_embeddings && !folder.has(group, set + vectors)) return false;
+    try {
+      score = read_set_score(set, mark.value("summary", Json()), set);
+    } catch (const Error&) {  // not what eval writes
+      return false;
     }
-  }
-  return set;
-}
-
-double accuracy(const std::vector<RowResult>& results) {
-  return 100.0 * double(std::ranges::count(results, true, &RowResult::correct)) / double(results.size());
-}
-
-SetScore score_of(const ReadSet& set, const EvalSource& source, const std::vector<RowResult>& results,
-                  const Tensor& embeddings) {
-  SetScore score{.name = set.rows.name,
-                 .accuracy = accuracy(results),
-                 .rows = int64_t(results.size()),
-                 .digest = hex(sha256(set.rows.digests)),
-                 .global = source.global,
-                 .limit = set.cut ? source.limit : 0};
-  for (const CandidateList& list : set.rows.lists)
-    score.chance += 100.0 / double(list.size()) / double(set.rows.lists.size());
-  for (const RowResult& result : results) {
-    score.correct += result.correct;
-    score.ties += result.tie();
-    score.ties_last += result.correct && !result.ties.last;
-    score.right += result.correct ? '1' : '0';
-  }
-  if (!set.variants.empty()) score.variants.emplace_back(set.instruction, score.accuracy);
-  for (const auto& [instruction, queries] : set.variants)
-    score.variants.emplace_back(instruction, accuracy(rank(embeddings, set.rows, queries)));
+    if (score->skipped + score->skipped_candidates > 0 && !data.skip_bad_rows) score.reset();
+    return score.has_value();
+  });
   return score;
 }
 
-// Where a row's right name is that of a further candidate too.
-std::string repetition_note(const EvaluationSet& set) {
-  size_t rows = 0;
-  for (const CandidateList& list : set.lists) {
-    const std::string& right = set.candidates[size_t(list[0])].name;
-    size_t same = 0;
-    for (size_t i = 0; i < list.size(); ++i) same += set.candidates[size_t(list[i])].name == right;
-    rows += same > 1;
+// A set that is being evaluated: its rows, where they come from, and what its files say of it.
+struct Work {
+  ReadSet set;
+  EvalSource source;
+  Pictures pictures;
+  int64_t candidates;  // of each query; 0: those of its row
+  Json identity;
+};
+
+SetScore evaluate_set(Work work, const EvaluationData& data, const EmbedFunction& embed, EvaluationFolder* folder,
+                      std::vector<std::string>& notes) {
+  ReadSet& set = work.set;
+  const EmbeddedRows embedded = embed(encoder_inputs(set.rows, data.image_token, work.pictures), set.rows.name);
+  const bool unreadable = !std::ranges::all_of(embedded.faults, &std::string::empty);
+  const bool own = !work.source.global && work.candidates == 0;  // else rows get each other's candidates
+  const Unusable unusable = unreadable ? leave_out(set, embedded.faults, own) : Unusable();
+  if (work.source.global) set.rows.lists = with_all_candidates(set.rows);
+  if (work.candidates > 0) {
+    set.rows.lists = with_num_candidates(set.rows, work.candidates, kCandidateSeed);
+    notes.push_back(shortage_note(set.rows, work.candidates));
   }
-  if (rows == 0) return "";
-  return sentence(
-      set.name, ": in ", rows, rows == 1 ? " row" : " rows",
-      " another candidate has the right one's name; map and ndcg count each, as the official evaluation does, "
-      "and may exceed 1");
+  notes.push_back(repetition_note(set.rows));
+  const std::vector<RowResult> results = rank(embedded.vectors, set.rows, set.rows.queries);
+  SetScore score = score_of(set, work.source, results, embedded.vectors);
+  score.skipped = unusable.rows, score.skipped_candidates = unusable.candidates;
+  score.texts = embedded.cut.texts, score.cut = embedded.cut.cut, score.first_cut = embedded.cut.first;
+  if (folder)
+    folder->add(set_files(score.name), [&](const fs::path& place) {
+      Json mark = write_set_files(place, set.rows, embedded.vectors, results, data.save_embeddings);
+      write_left_out(place / (score.name + "_skipped_rows.jsonl"), unusable.sides);
+      mark["num_data"] = score.rows + score.skipped;
+      mark["num_skipped"] = score.skipped, mark["num_skipped_candidates"] = score.skipped_candidates;
+      mark["num_cut"] = score.cut;
+      mark["summary"] = set_json(score), mark["evaluation"] = work.identity;
+      return mark;
+    });
+  return score;
 }
 
-// An evaluation may be made again in its folder; that of something else would be lost.
-void require_same_evaluation(const fs::path& folder, const nlohmann::ordered_json& now) {
-  nlohmann::ordered_json then;
-  try {
-    then = nlohmann::ordered_json::parse(read_summary(folder).options);
-  } catch (const Error&) {  // none, or one that nobody can read
-    return;
+// Reads every set and looks it through, before the first is embedded.
+std::vector<Work> read_sets(const EvaluationData& data) {
+  std::map<fs::path, Pictures> pictures;  // sets of one folder share what is found out about its archives
+  std::map<fs::path, PictureCheck> checks;
+  std::vector<Work> sets;
+  for (const EvalSource& source : data.sets) {
+    const bool classes = task_of(source.name, data.tasks).meta_task == "classification";
+    const Pictures& here = pictures.try_emplace(source.image_dir, source.image_dir).first->second;
+    Work work{read_set(source, here, data.prompt_variants), source, here, classes ? 0 : data.num_candidates, {}};
+    const EvaluationSet& rows = work.set.rows;
+    if (!data.skip_bad_rows) {
+      check_pictures(rows, checks.try_emplace(source.image_dir, here).first->second);
+      reading_rows("error", [&] { check_texts(rows, data.image_token); });
+    }
+    const std::string content = content_digest(work.set, source, encoder_inputs(rows, data.image_token, here));
+    work.identity = identity_json(Json::parse(data.options), data.model_sha256, data.device, content, work.candidates);
+    sets.push_back(std::move(work));
   }
-  for (const auto& [name, value] : now.items())
-    if (then.contains(name) && then[name] != value)
-      fail(Exit::usage, "eval: ", folder.string(), ": has an evaluation with --", name, " ", then[name].dump(),
-           ", now it is ", value.dump(), "; choose another --encode_output_path, or remove that folder");
+  reading_rows("error", [&] {
+    for (const auto& [folder, check] : checks) check.require_all();
+  });
+  return sets;
+}
+
+// Sets of the evaluation that is replaced which the new one does not have.
+std::vector<FileGroup> leftovers_in(const fs::path& output, const std::vector<std::string>& names) {
+  std::vector<FileGroup> groups;
+  const std::string end = "_score.json";
+  for (const auto& entry : fs::directory_iterator(output)) {
+    const std::string file = entry.path().filename().string(), set = file.substr(0, file.size() - end.size());
+    if (!file.ends_with(end) || std::ranges::find(names, set) != names.end()) continue;
+    const Json score = Json::parse(read_text(entry), nullptr, false);
+    if (score.is_object() && score.contains("evaluation")) groups.push_back(set_files(set));
+  }
+  return groups;
 }
 
 }  // namespace
 
 Evaluation evaluate(const EvaluationData& data, const EmbedFunction& embed, const fs::path& output) {
   std::vector<std::string> names;
-  for (const EvalSource& source : data.sets) {
-    task_of(source.name, data.tasks);
-    names.push_back(source.name);
-  }
+  for (const EvalSource& source : data.sets) names.push_back(source.name);
   check_variant_sets(data.prompt_variants, names);
-  std::map<fs::path, Pictures> pictures;  // sets of one folder share what is found out about its archives
-  std::map<fs::path, PictureCheck> checks;
-  std::vector<ReadSet> sets;
-  for (const EvalSource& source : data.sets) {
-    sets.push_back(read_set(source, data.prompt_variants));
-    const Pictures& here = pictures.try_emplace(source.image_dir, source.image_dir).first->second;
-    check_pictures(sets.back().rows, checks.try_emplace(source.image_dir, here).first->second);
-  }
-  for (const auto& [folder, check] : checks) check.require_all();
+  std::vector<Work> sets = read_sets(data);
 
   const InterruptGuard guard;  // a signal waits until what is being written is whole
-  std::optional<FolderLock> lock;
-  if (!output.empty()) {
-    make_folder(output);
-    lock.emplace(output);
-    fs::remove(output / "summary.json");
-    for (const std::string& name : names) fs::remove(output / (name + "_score.json"));
-  }
+  std::optional<EvaluationFolder> folder;
+  if (!output.empty()) folder.emplace(output, data.overwrite);
+  std::vector<std::optional<SetScore>> finished(sets.size());
+  for (size_t i = 0; folder && i < sets.size(); ++i)
+    finished[i] = finished_score(*folder, names[i], sets[i].identity, data);
+  const auto kept = std::ranges::count_if(finished, [](const auto& score) { return score.has_value(); });
+  if (kept > 0 && data.note)
+    data.note(sentence("eval: ", kept, " of ", sets.size(), " sets are finished in ", output.string(),
+                       " and kept; --overwrite True evaluates them again"));
+
   Evaluation evaluation;
   std::vector<SetScore> scores;
+  std::vector<FileGroup> groups;
   for (size_t i = 0; i < sets.size(); ++i) {
-    ReadSet set = std::move(sets[i]);
-    const std::string& name = names[i];
-    if (data.sets[i].global) set.rows.lists = with_all_candidates(set.rows);
-    if (data.num_candidates > 0 && task_of(name, data.tasks).meta_task != "classification") {
-      set.rows.lists = with_num_candidates(set.rows, data.num_candidates, kCandidateSeed);
-      evaluation.notes.push_back(shortage_note(set.rows, data.num_candidates));
-    }
-    evaluation.notes.push_back(repetition_note(set.rows));
-    const Tensor embeddings =
-        embed(encoder_inputs(set.rows, data.image_token, pictures.at(data.sets[i].image_dir)), name);
-    const std::vector<RowResult> results = rank(embeddings, set.rows, set.rows.queries);
-    scores.push_back(score_of(set, data.sets[i], results, embeddings));
-    if (!output.empty()) write_set_files(output, set.rows, embeddings, results, data.save_embeddings);
+    Work work = std::move(sets[i]);
+    scores.push_back(finished[i]
+                         ? *finished[i]
+                         : evaluate_set(std::move(work), data, embed, folder ? &*folder : nullptr, evaluation.notes));
+    groups.push_back(set_files(names[i]));
+    if (data.finished) data.finished(names[i]);
   }
   std::erase(evaluation.notes, "");
   evaluation.summary = summarise(std::move(scores), data.tasks);
   evaluation.summary.precision = data.precision, evaluation.summary.options = data.options;
   evaluation.summary.model_sha256 = data.model_sha256;
-  if (!output.empty()) write_text(output / "summary.json", summary_json(evaluation.summary));
+  evaluation.summary.missing_sets = data.missing_sets;
+  if (folder)
+    folder->finish(groups, data.overwrite ? leftovers_in(output, names) : std::vector<FileGroup>(),
+                   summary_json(evaluation.summary));
   return evaluation;
 }
 
@@ -177,43 +167,59 @@ Summary evaluate(const EvalOptions& o, Device device, bool quiet) {
   EvaluationData data;
   std::string config_note;
   if (o.dataset_config.empty()) {
-    data.sets = eval_folder(o.dataset_name, o.subset_name, o.image_dir);
+    data.sets = eval_folder(o.dataset_name, o.subset_name, o.image_dir, o.missing_sets == "skip");
   } else {
     DatasetConfig<EvalSource> config = read_eval_config(o.dataset_config, o.data_basedir);
     data.sets = std::move(config.sources), config_note = config.note;
   }
+  data.missing_sets = leave_out_missing(data.sets, o.missing_sets == "skip");
   data.tasks =
       read_tasks(o.dataset_config.empty() ? fs::path(o.dataset_name) : fs::absolute(o.dataset_config).parent_path());
   if (!o.prompt_variants.empty()) data.prompt_variants = read_prompt_variants(o.prompt_variants);
-  data.precision = o.precision;
+  data.precision = o.precision, data.device = name_of(device);
   data.save_embeddings = o.save_embeddings, data.num_candidates = o.num_candidates;
-  nlohmann::ordered_json options;
-  EvalOptions(o).fields([&](const char* name, const auto& value, const char*) { options[name] = value; });
-  for (const char* how : {"encode_output_path", "embedding_cache", "save_embeddings", "per_device_eval_batch_size"})
-    options.erase(how);  // these change no score
+  data.skip_bad_rows = skips_bad_rows("eval", o.bad_rows), data.overwrite = o.overwrite;
+  const Json options = options_json(o);
   data.options = options.dump();
-  require_same_evaluation(o.encode_output_path, options);
+  if (!o.overwrite) require_same_evaluation(o.encode_output_path, options, "");
   Embedder embedder(o, o.embedding_cache, device, quiet);
   data.image_token = embedder.encoder().image_token();
   data.model_sha256 = hex(embedder.model_hash().digest());
+  if (!o.overwrite) require_same_evaluation(o.encode_output_path, options, data.model_sha256);
+
   Progress progress("eval", int64_t(data.sets.size()), quiet);
   progress.note(config_note);
+  progress.note(missing_sets_note("eval", data.missing_sets));
   int64_t sets = 0;
+  const auto go_on = [&] {
+    return sentence(sets, " of ", data.sets.size(), " sets are finished in ", o.encode_output_path,
+                    "; the same command goes on ",
+                    o.embedding_cache.empty() ? "with the others (with --embedding_cache FOLDER in the middle of a set)"
+                                              : "from the vectors in " + o.embedding_cache);
+  };
+  data.note = [&](const std::string& note) { progress.note(note); };
+  data.finished = [&](const std::string& name) { progress.update(++sets, name); };
   const auto embed_set = [&](const std::vector<EncoderInput>& inputs, const std::string& name) {
     const auto update = [&](int64_t done) {
-      if (interrupted() && done < int64_t(inputs.size()))
-        fail(Exit::failed, "eval: interrupted; the files of ", sets, " of ", data.sets.size(), " sets are in ",
-             o.encode_output_path, "; ", embedder.how_to_go_on());
+      if (interrupted() && done < int64_t(inputs.size())) fail(interrupt_exit(), "eval: interrupted; ", go_on());
       progress.update(sets, sentence(name, " ", done, "/", inputs.size()));
     };
     update(0);
-    const Tensor embeddings = embedder.embed(inputs, o.per_device_eval_batch_size, update);
-    progress.update(++sets, name);
-    return embeddings;
+    const auto embed = [&] {
+      try {
+        return embedder.embed(inputs, o.per_device_eval_batch_size, update, data.skip_bad_rows);
+      } catch (const Error& error) {
+        if (error.code != Exit::data) throw;
+        fail(error.code, error.what(), "; ", go_on());
+      }
+    };
+    EmbeddedRows embedded = reading_rows(o.bad_rows, embed);
+    embedder.model_hash().require_unchanged();
+    return embedded;
   };
   Evaluation evaluation = evaluate(data, embed_set, o.encode_output_path);
   for (const std::string& note : evaluation.notes) progress.note(note);
-  progress.note(embedder.encoder().flaw_note());
+  progress.note(embedder.encoder().picture_note());
   progress.note(embedder.cache_note());
   return std::move(evaluation.summary);
 }

@@ -15,23 +15,28 @@ namespace vlm2vec {
 struct EvaluationData {
   std::vector<EvalSource> sets;
   std::vector<Task> tasks;  // of these sets at least
-  std::string image_token, precision = "f32", model_sha256 = {};
+  std::string image_token, precision = "f32", model_sha256 = {}, device = "cpu";
   bool save_embeddings = true;
   int64_t num_candidates = 0;  // of each query (candidate_lists.h), but in classification; 0: those of its row
   PromptVariants prompt_variants = {};
-  std::string options = "{}";  // for summary.json
+  std::string options = "{}";                  // for summary.json
+  std::vector<std::string> missing_sets = {};  // for summary.json: not evaluated, their rows are not there
+  bool skip_bad_rows = false, overwrite = false;
+  std::function<void(const std::string& set)> finished = {};  // is called for every set that is whole
+  std::function<void(const std::string& note)> note = {};     // for the user, before the work begins
 };
 struct Evaluation {
   Summary summary;
   std::vector<std::string> notes;  // for the user
 };
-// Evaluates every set; writes its files (evaluation_files.h) and at the end summary.json to `output` unless that is
-// empty. What an earlier evaluation of these sets says there goes first. All sets are read, and their pictures looked
-// for, before the first is embedded.
+// Evaluates every set; writes its files (evaluation_files.h) and at the end summary.json to `output`
+// (evaluation_folder.h) unless that is empty. A set is not evaluated again if its files there are whole and name the
+// same model, device, options and content. All sets are read, and looked through for pictures and texts that are not
+// there, before the first is embedded.
 Evaluation evaluate(const EvaluationData& data, const EmbedFunction& embed, const std::filesystem::path& output);
 
 // The `eval` command: loads the model, evaluates, reports progress on stderr. SIGINT and SIGTERM end it between two
-// batches (Exit::failed), with nothing half written.
+// batches (interrupt_exit), with nothing half written; the same command goes on with the sets that are not finished.
 Summary evaluate(const EvalOptions& options, Device device, bool quiet);
 
 }  // namespace vlm2vec

@@ -54,6 +54,10 @@ void require_whole_set(const Summary& summary, const std::string& name, const fs
   if (set->limit > 0)
     fail(Exit::data, file.string(), ": is of the first ", set->rows,
          " rows (num_sample_per_subset); the leaderboard takes whole sets, evaluate again without the limit");
+  if (set->skipped + set->skipped_candidates > 0)
+    fail(Exit::data, file.string(), ": ", set->skipped, " rows and ", set->skipped_candidates,
+         " candidates were left out (--bad_rows skip); the leaderboard takes whole sets, mend the data (", name,
+         "_skipped_rows.jsonl lists what is wrong) and evaluate again");
 }
 
 }  // namespace

@@ -9,11 +9,12 @@
 #include "tensor/error.h"
 #include "tensor/io/files.h"
 #include "tensor/nearest.h"
+#include "vlm/prompt.h"
 
 namespace vlm2vec {
 namespace {
 
-const std::string kStoredImage = "<|image_1|>", kStoredImageLine = kStoredImage + "\n";
+const std::string kStoredImage = "<|image_1|>";
 
 std::string without_trailing_space(const std::string& text) {
   return text.substr(0, text.find_last_not_of(" \t\r\n") + 1);
@@ -22,8 +23,12 @@ std::string without_trailing_space(const std::string& text) {
 // Letters, digits and all beyond ASCII.
 bool is_in_word(char c) { return std::isalnum(static_cast<unsigned char>(c)) || static_cast<unsigned char>(c) >= 0x80; }
 
+// Behind a first line that is the tokens of the pictures, <|image_1|> <|image_2|>.
 size_t begin_of_instruction(const std::string& query) {
-  return query.starts_with(kStoredImageLine) ? kStoredImageLine.size() : 0;
+  const size_t end = query.find('\n');
+  const bool tokens = end != query.npos && query.starts_with(kStoredImage) &&
+                      place_pictures(query.substr(0, end), 0, " ").text.find_first_not_of(' ') == std::string::npos;
+  return tokens ? end + 1 : 0;
 }
 
 }  // namespace
@@ -56,8 +61,8 @@ std::vector<std::string> variants_of(const PromptVariants& variants, const std::
 void check_variant_sets(const PromptVariants& variants, const std::vector<std::string>& sets) {
   for (const auto& [set, list] : variants)
     if (set != "*" && std::find(sets.begin(), sets.end(), set) == sets.end())
-      fail(Exit::usage, "--prompt_variants: ", set, " is none of the sets that are evaluated; the nearest is ",
-           nearest(set, sets));
+      fail(Exit::usage, "--prompt_variants: ", set, " is not among the sets that are evaluated",
+           nearest_hint(set, sets));
 }
 
 std::string with_instruction(const std::string& query, const std::string& stored, const std::string& wanted) {

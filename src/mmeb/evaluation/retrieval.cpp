@@ -7,18 +7,19 @@
 #include <set>
 
 #include "mmeb/data/row_files.h"
+#include "mmeb/data/row_pictures.h"
 #include "mmeb/evaluation/embedding_cache.h"
 #include "mmeb/evaluation/evaluation_files.h"
+#include "mmeb/evaluation/evaluation_folder.h"
 #include "mmeb/evaluation/metrics.h"
 #include "mmeb/evaluation/ranking.h"
 #include "mmeb/interrupt.h"
-#include "mmeb/parquet/parquet.h"
 #include "mmeb/progress.h"
 #include "mmeb/registry/registry.h"
 #include "tensor/io/files.h"
-#include "tensor/io/folder_lock.h"
 #include "tensor/io/json_lines.h"
 #include "tensor/parallel.h"
+#include "tensor/text.h"
 
 namespace vlm2vec {
 namespace {
@@ -29,10 +30,12 @@ using Json = nlohmann::ordered_json;
 constexpr const char* kPictureText = "<|image_1|> Find an image caption describing the given image.";
 
 // One direction: every query against the whole pool. A name is that of a picture: its own, or the one a caption
-// belongs to.
-RecallScore evaluate_direction(const std::string& name, const Tensor& embeddings, const std::vector<int32_t>& queries,
-                               const std::vector<std::string>& query_names, const std::vector<int32_t>& pool,
-                               const std::vector<std::string>& pool_names, const fs::path& output) {
+// belongs to. {name}_pred.jsonl is written to `output`; its scores are returned, too, as they stand in the file.
+std::pair<RecallScore, Json> evaluate_direction(const std::string& name, const Tensor& embeddings,
+                                                const std::vector<int32_t>& queries,
+                                                const std::vector<std::string>& query_names,
+                                                const std::vector<int32_t>& pool,
+                                                const std::vector<std::string>& pool_names, const fs::path& output) {
   const Scorer scorer(embeddings, Score::dot);
   std::vector<std::vector<int32_t>> best(queries.size());
   parallel_for(int64_t(queries.size()), 1, [&](int64_t begin, int64_t end) {
@@ -51,30 +54,39 @@ RecallScore evaluate_direction(const std::string& name, const Tensor& embeddings
   json["num_pred"] = queries.size();
   json["num_data"] = queries.size();
   json["num_candidates"] = pool.size();
-  if (output.empty()) return score;
+  if (output.empty()) return {score, json};
   write_lines(output / (name + "_pred.jsonl"), queries.size(), [&](size_t i) {
     return Json{{"prediction", predictions[i].prediction}, {"label", predictions[i].label}, {"rel_scores", nullptr}}
         .dump();
   });
-  write_text(output / (name + "_score.json"), json.dump(2) + "\n");
-  return score;
+  return {score, json};
+}
+
+// All files of both ways; the scores of the second mark them as whole.
+FileGroup group_of_pictures(const std::string& name) {
+  FileGroup group{name, {}, {}};
+  for (const char* what : {"_i2t_pred.jsonl", "_t2i_pred.jsonl", "_i2t_score.json", "_t2i_score.json"})
+    group.files.push_back(name + what);
+  for (const char* what : {"_image.npy", "_image_ids.jsonl", "_text.npy", "_text_ids.jsonl"})
+    group.optional.push_back(name + what);
+  return group;
 }
 
 }  // namespace
 
-std::vector<EvalRow> read_captioned_pictures(const fs::path& file) {
+std::vector<EvalRow> read_captioned_pictures(const fs::path& file, const Pictures& pictures) {
   std::vector<EvalRow> rows;
   std::set<std::string> seen;
-  std::string path = "filename";  // where a Parquet file has that, its "image" is the picture itself
-  for (const fs::path& part : row_files(file))
-    if (part.extension() == ".parquet" && !std::ranges::count(ParquetFile::open(part).columns(), path)) path = "image";
-  read_rows(file, {path, "caption"}, [&](const Json& row) {
-    const std::string image = text_field(row, row.contains("filename") ? "filename" : "image");
+  read_rows(file, {"filename", "image", "caption"}, [&](const Json& row) {
+    const auto held = row.find("image");  // beside a filename, it may be the picture itself
+    const bool has_bytes = held != row.end() && (held->is_object() || held->is_binary());
+    const char* const name = has_bytes || !row.contains("filename") ? "image" : "filename";
+    const std::string image = picture_name(field(row, name), name, pictures);
     const std::vector<std::string> captions = text_list_field(row, "caption");
     if (image.empty() || captions.empty()) fail(Exit::data, "has no picture or no caption");
-    if (!seen.insert(image).second) fail(Exit::data, "names the picture ", image, " a second time");
+    if (!seen.insert(image).second) fail(Exit::data, "names the picture ", one_line(image, 200), " a second time");
     rows.push_back({{kPictureText, image}, {}, {}});
-    for (const std::string& caption : captions) rows.back().candidates.push_back({caption, ""});
+    for (const std::string& caption : captions) rows.back().candidates.emplace_back(caption);
   });
   if (rows.empty()) fail(Exit::data, file.string(), ": has no rows");
   return rows;
@@ -89,52 +101,67 @@ std::vector<RecallScore> evaluate_retrieval(const std::string& name, const std::
   std::vector<std::string> picture_names, caption_names;
   for (size_t i = 0; i < rows.size(); ++i) {
     pictures.push_back(set.number(rows[i].query, i));
-    picture_names.push_back(rows[i].query.image);
+    picture_names.push_back(rows[i].query.image());
     for (const Side& caption : rows[i].candidates) {
-      captions.push_back(set.number(caption, i));
-      caption_names.push_back(rows[i].query.image);
+      captions.push_back(set.number(caption, i, int32_t(&caption - rows[i].candidates.data())));
+      caption_names.push_back(rows[i].query.image());
     }
   }
   PictureCheck check(image_dir);
   check_pictures(set, check);
+  check_texts(set, image_token);
   check.require_all();
   const InterruptGuard guard;  // a signal waits until what is being written is whole
-  std::optional<FolderLock> lock;
-  if (!output.empty()) {
-    make_folder(output);
-    lock.emplace(output);
-    for (const char* direction : {"_i2t", "_t2i"}) fs::remove(output / (name + direction + "_score.json"));
-  }
-  const Tensor embeddings = embed(encoder_inputs(set, image_token, image_dir), name);
-  if (!output.empty()) {
+  std::optional<EvaluationFolder> folder;
+  if (!output.empty()) folder.emplace(output, true);
+  const Tensor embeddings = embed(encoder_inputs(set, image_token, image_dir), name).vectors;
+  std::vector<RecallScore> scores;
+  const auto evaluate_both = [&](const fs::path& place) {
+    const auto i2t =
+        evaluate_direction(name + "_i2t", embeddings, pictures, picture_names, captions, caption_names, place);
+    const auto t2i =
+        evaluate_direction(name + "_t2i", embeddings, captions, caption_names, pictures, picture_names, place);
+    scores = {i2t.first, t2i.first};
+    if (place.empty()) return t2i.second;
     if (save_embeddings) {
-      write_embeddings(output / (name + "_image"), embeddings, set.sides, pictures);
-      write_embeddings(output / (name + "_text"), embeddings, set.sides, captions);
+      write_embeddings(place / (name + "_image"), embeddings, set.sides, pictures);
+      write_embeddings(place / (name + "_text"), embeddings, set.sides, captions);
     }
+    write_text(place / (name + "_i2t_score.json"), i2t.second.dump(2) + "\n");
+    return t2i.second;
+  };
+  if (folder) {
+    const FileGroup group = group_of_pictures(name);
+    folder->add(group, evaluate_both);
+    folder->finish({group}, {}, "");
+  } else {
+    evaluate_both("");
   }
-  return {evaluate_direction(name + "_i2t", embeddings, pictures, picture_names, captions, caption_names, output),
-          evaluate_direction(name + "_t2i", embeddings, captions, caption_names, pictures, picture_names, output)};
+  return scores;
 }
 
 std::vector<RecallScore> evaluate_retrieval(const EvalOptions& o, Device device, bool quiet) {
   const fs::path file = o.retrieval_file;
-  const std::vector<EvalRow> rows = read_captioned_pictures(file);  // before the model is loaded
-  Embedder embedder(o, o.embedding_cache, device, quiet);
   const Pictures image_dir(o.image_dir.empty() ? file.parent_path() : fs::path(o.image_dir));
+  const std::vector<EvalRow> rows = read_captioned_pictures(file, image_dir);  // before the model is loaded
+  Embedder embedder(o, o.embedding_cache, device, quiet);
   Progress progress("eval", 1, quiet);
   const auto embed_all = [&](const std::vector<EncoderInput>& inputs, const std::string& name) {
     const auto update = [&](int64_t done) {
       if (interrupted() && done < int64_t(inputs.size()))
-        fail(Exit::failed, "eval: interrupted; nothing was written; ", embedder.how_to_go_on());
+        fail(interrupt_exit(), "eval: interrupted; nothing was written; ", embedder.how_to_go_on());
       progress.update(0, sentence(name, " ", done, "/", inputs.size()));
     };
     update(0);
-    return embedder.embed(inputs, o.per_device_eval_batch_size, update);
+    EmbeddedRows embedded = embedder.embed(inputs, o.per_device_eval_batch_size, update);
+    embedder.model_hash().require_unchanged();
+    progress.note(embedded.cut.note(o.max_len));
+    return embedded;
   };
   auto scores = evaluate_retrieval(file.stem().string(), rows, image_dir, embedder.encoder().image_token(), embed_all,
                                    o.encode_output_path, o.save_embeddings);
   progress.update(1);
-  progress.note(embedder.encoder().flaw_note());
+  progress.note(embedder.encoder().picture_note());
   progress.note(embedder.cache_note());
   return scores;
 }

@@ -13,7 +13,7 @@ namespace vlm2vec {
 // Pictures as queries, each with its own captions as candidates, from rows {"filename" or "image": path,
 // "caption": [texts]}, JSON lines or Parquet. The picture's text is VLM2Vec's: "<|image_1|> Find an image caption
 // describing the given image."
-std::vector<EvalRow> read_captioned_pictures(const std::filesystem::path& file);
+std::vector<EvalRow> read_captioned_pictures(const std::filesystem::path& file, const Pictures& pictures = {});
 
 struct RecallScore {
   std::string name;              // {name}_i2t, {name}_t2i

@@ -93,8 +93,17 @@ std::string score_table(const std::vector<std::pair<std::string, Summary>>& colu
     table += row(group.title, means, width, find(estimates.groups, group.key));
   }
   for (const auto& [title, summary] : columns) {
-    int64_t ties = 0, last = 0;
-    for (const SetScore& set : summary.sets) ties += set.ties, last += set.ties_last;
+    int64_t ties = 0, last = 0, rows = 0, candidates = 0;
+    CutTexts cut;
+    for (const SetScore& set : summary.sets) {
+      ties += set.ties, last += set.ties_last, rows += set.skipped, candidates += set.skipped_candidates;
+      cut.add({set.texts, set.cut, set.first_cut});
+    }
+    if (rows + candidates > 0)
+      notes += sentence(title, ": ", rows, rows == 1 ? " query" : " queries", " and ", candidates,
+                        candidates == 1 ? " candidate" : " candidates",
+                        " were left out (--bad_rows skip); its scores are of the others\n");
+    if (cut.cut > 0) notes += title + ": " + cut.note(max_len(summary)) + "\n";
     if (ties > 0)
       notes += sentence(title, ": ", ties,
                         " rows are right only because the first of equal scores wins; if the last one did, ", last,

@@ -55,10 +55,35 @@ class Fields {
   std::string place_;
 };
 
-SetScore read_score(const std::string& name, const Fields& set, const std::string& place) {
+}  // namespace
+
+Json set_json(const SetScore& set) {
+  Json json = {{"accuracy", set.accuracy},
+               {"chance", set.chance},
+               {"correct", set.correct},
+               {"rows", set.rows},
+               {"ties", set.ties},
+               {"ties_last", set.ties_last},
+               {"eval_type", set.global ? "global" : "local"},
+               {"right", set.right},
+               {"rows_sha256", set.digest}};
+  if (set.limit > 0) json["num_sample_per_subset"] = set.limit;
+  if (set.skipped + set.skipped_candidates > 0)
+    json["skipped"] = {{"rows", set.skipped}, {"candidates", set.skipped_candidates}};
+  json["texts"] = set.texts, json["cut"] = set.cut;
+  if (set.cut > 0) json["first_cut"] = set.first_cut;
+  for (const auto& [instruction, accuracy] : set.variants)
+    json["prompt_variants"].push_back({{"instruction", instruction}, {"accuracy", accuracy}});
+  return json;
+}
+
+SetScore read_set_score(const std::string& name, const Json& stored, const std::string& place) {
+  const Fields set(stored, place);
   const std::string type = set.get("eval_type", std::string("local"));
   if (type != "local" && type != "global")
     fail(Exit::data, place, ": eval_type is ", type, ", expected local or global; evaluate again");
+  const Json left_out = set.get("skipped", Json(Json::object()));
+  const Fields skipped(left_out, place + ": skipped");
   SetScore score{.name = name,
                  .accuracy = set.need<double>("accuracy"),
                  .chance = set.need<double>("chance"),
@@ -69,22 +94,22 @@ SetScore read_score(const std::string& name, const Fields& set, const std::strin
                  .right = set.get("right", std::string()),
                  .digest = set.get("rows_sha256", std::string()),
                  .global = type == "global",
-                 .limit = set.get("num_sample_per_subset", int64_t(0))};
+                 .limit = set.get("num_sample_per_subset", int64_t(0)),
+                 .skipped = skipped.get("rows", int64_t(0)),
+                 .skipped_candidates = skipped.get("candidates", int64_t(0)),
+                 .texts = set.get("texts", int64_t(0)),
+                 .cut = set.get("cut", int64_t(0)),
+                 .first_cut = set.get("first_cut", std::string())};
+  const Json variants = set.get("prompt_variants", Json(Json::array()));
+  for (const Json& stored_variant : variants) {
+    const Fields variant(stored_variant, place + ": prompt_variants");
+    score.variants.emplace_back(variant.need<std::string>("instruction"), variant.need<double>("accuracy"));
+  }
   if (score.rows < 1 || score.correct < 0 || score.correct > score.rows)
     fail(Exit::data, place, ": correct is ", score.correct, " of ", score.rows, " rows; evaluate again");
   return score;
 }
 
-}  // namespace
-
-const Task& task_of(const std::string& set, const std::vector<Task>& tasks) {
-  for (const Task& task : tasks)
-    if (task.name == set) return task;
-  fail(Exit::data, set,
-       ": this set is neither one of MMEB's 36 nor in a tasks.json beside the sets' folders; write there "
-       R"({"datasets": [{"name": ")",
-       set, R"(", "meta_task": "retrieval", "split": "IND"}]})");
-}
 
 Summary summarise(std::vector<SetScore> scores, const std::vector<Task>& tasks, double SetScore::*value) {
   std::map<std::string, std::pair<double, int>> groups;  // sum and number of sets
@@ -106,7 +131,8 @@ Summary chance_summary(const Summary& summary) {
   std::vector<Task> tasks;
   for (const SetScore& set : summary.sets) tasks.push_back(set.task);
   Summary chance = summarise(summary.sets, tasks, &SetScore::chance);
-  for (SetScore& set : chance.sets) set.accuracy = set.chance, set.ties = 0;
+  for (SetScore& set : chance.sets)
+    set.accuracy = set.chance, set.ties = set.cut = set.skipped = set.skipped_candidates = 0;
   return chance;
 }
 
@@ -129,25 +155,14 @@ std::string summary_json(const Summary& s) {
   Json sets = Json::object();
   for (size_t i = 0; i < s.sets.size(); ++i) {
     const SetScore& set = s.sets[i];
-    sets[set.name] = {{"accuracy", set.accuracy},
-                      {"interval_95", bounds(estimates.sets[i])},
-                      {"chance", set.chance},
-                      {"correct", set.correct},
-                      {"rows", set.rows},
-                      {"ties", set.ties},
-                      {"ties_last", set.ties_last},
-                      {"meta_task", set.task.meta_task},
-                      {"split", set.task.split},
-                      {"optional", set.task.optional},
-                      {"eval_type", set.global ? "global" : "local"},
-                      {"right", set.right},
-                      {"rows_sha256", set.digest}};
-    if (set.limit > 0) sets[set.name]["num_sample_per_subset"] = set.limit;
-    for (const auto& [instruction, accuracy] : set.variants)
-      sets[set.name]["prompt_variants"].push_back({{"instruction", instruction}, {"accuracy", accuracy}});
+    Json& json_set = sets[set.name] = set_json(set);
+    json_set["interval_95"] = bounds(estimates.sets[i]);
+    json_set["meta_task"] = set.task.meta_task, json_set["split"] = set.task.split;
+    json_set["optional"] = set.task.optional;
   }
   json["datasets"] = sets;
   json["precision"] = s.precision;
+  if (!s.missing_sets.empty()) json["missing_sets"] = s.missing_sets;
   if (!s.model_sha256.empty()) json["model_sha256"] = s.model_sha256;
   json["options"] = Json::parse(s.options);
   return json.dump(2) + "\n";
@@ -170,11 +185,13 @@ Summary read_summary(const fs::path& folder) {
     const Fields set(stored, place);
     tasks.push_back(
         {name, set.need<std::string>("meta_task"), set.need<std::string>("split"), set.get("optional", false)});
-    scores.push_back(read_score(name, set, place));
+    scores.push_back(read_set_score(name, stored, place));
   }
   Summary summary = summarise(std::move(scores), tasks);
   summary.precision = fields.need<std::string>("precision");
   summary.model_sha256 = fields.get("model_sha256", std::string());
+  for (const Json& set : fields.get("missing_sets", Json(Json::array())))
+    if (set.is_string()) summary.missing_sets.push_back(set);
   const Json options = fields.get("options", Json(Json::object()));
   const Fields known(options, file.string() + ": options");
   EvalOptions().fields([&](const char* name, const auto& value, const char*) { known.get(name, Json(value)); });
@@ -185,5 +202,7 @@ Summary read_summary(const fs::path& folder) {
 int64_t num_candidates(const Summary& summary) {
   return Json::parse(summary.options).value("num_candidates", int64_t(0));
 }
+
+int64_t max_len(const Summary& summary) { return Json::parse(summary.options).value("max_len", int64_t(0)); }
 
 }  // namespace vlm2vec

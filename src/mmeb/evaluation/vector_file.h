@@ -16,6 +16,7 @@ class VectorFile {
   VectorFile(const std::filesystem::path& path, int64_t dim);  // made if absent
   ~VectorFile();
   VectorFile(const VectorFile&) = delete;
+  bool contains(const Digest& key) const { return places_.contains(key); }
   bool find(const Digest& key, float* vector) const;             // false: not here
   void add(std::span<const Digest> keys, const float* vectors);  // [keys, dim]; Exit::resources if the disk is full
   int64_t damaged() const { return damaged_; }                   // records that were dropped when it was opened

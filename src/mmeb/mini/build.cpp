@@ -1,5 +1,6 @@
 #include "mmeb/mini/build.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -56,7 +57,7 @@ std::string json_line(const Row& row, const std::string& image_folder, bool test
 
 // An exception, so that the half-built folder is removed on the way out.
 void throw_if_interrupted() {
-  if (interrupted()) fail(Exit::failed, "data mini: interrupted; nothing was written");
+  if (interrupted()) fail(interrupt_exit(), "data mini: interrupted; nothing was written");
 }
 
 // Writes the rows and the pictures they name; a scene of the pool that no row took is left out.
@@ -134,6 +135,46 @@ Json manifest_of(const MiniOptions& options, const World& world, const MiniSumma
           {"sets", sets}};
 }
 
+// The rows by their digest, the pictures by their number.
+bool is_there(const fs::path& folder, const Json& set) {
+  const bool test = set.at("split") == "test";
+  const std::string name = set.at("name");
+  const fs::path root = folder / (test ? "MMEB-eval" : "MMEB-train");
+  const fs::path rows = root / name / (test ? "test.jsonl" : "original.jsonl");
+  const fs::path images = root / "images" / name / (test ? "" : "Train");
+  if (!fs::is_regular_file(rows) || !fs::is_directory(images)) return false;
+  const auto pictures = std::count_if(fs::directory_iterator(images), fs::directory_iterator(),
+                                      [](const auto& entry) { return entry.path().extension() == ".png"; });
+  return pictures == set.at("pictures") && hex(sha256(read_text(rows))) == set.at("rows_sha256");
+}
+
+// Fills in what lies in the output folder if it is what the options give.
+bool find_finished(const MiniOptions& options, const World& world, const std::vector<Task>& tasks,
+                   MiniSummary& summary) {
+  const fs::path folder = options.output_dir;
+  try {
+    const std::string text = read_text(folder / "manifest.json");
+    const Json manifest = Json::parse(text), expected = manifest_of(options, world, summary, {}, {});
+    for (const auto& [key, value] : expected.items())
+      if (key != "sets" && manifest.at(key) != value) return false;
+    if (read_text(folder / "tasks.json") != task_table(tasks).dump(2) + "\n") return false;
+    std::vector<MiniSummary::Set> sets;
+    for (const Task& task : tasks) sets.push_back({task, 0, 0, 0, 0});
+    for (const Json& set : manifest.at("sets")) {
+      const auto of_name = [&](const MiniSummary::Set& s) { return s.task.name == set.at("name"); };
+      const auto found = std::find_if(sets.begin(), sets.end(), of_name);
+      if (found == sets.end() || !is_there(folder, set)) return false;
+      const bool test = set.at("split") == "test";
+      (test ? found->test_rows : found->train_rows) = set.at("rows");
+      (test ? found->test_pictures : found->train_pictures) = set.at("pictures");
+    }
+    summary.sets = std::move(sets), summary.sha256 = hex(sha256(text)), summary.kept = true;
+    return true;
+  } catch (const std::exception&) {  // there is none, or it is damaged
+    return false;
+  }
+}
+
 // All test sets or all training sets. A set's stream depends on the seed and its place in the list only, so the sets
 // can be drawn side by side.
 std::vector<Written> build_sets(const fs::path& folder, const World& world, const std::vector<Task>& tasks,
@@ -177,8 +218,8 @@ MiniSummary build_mini(const MiniOptions& options) {
   const World world(options.sources);
   MiniSummary summary{.output_dir = options.output_dir};
   if (world.stamps.empty()) summary.skipped.push_back({"TuxPaint", world.without_stamps});
-  write_folder_atomically(options.output_dir, [&](const fs::path& folder) {
-    const std::vector<Task> tasks = mini_tasks(world);
+  const std::vector<Task> tasks = mini_tasks(world);
+  const auto draw = [&](const fs::path& folder) {
     const std::vector<Written> test = build_sets(folder, world, tasks, options, true, {});
     std::set<Digest> taken;
     for (const Written& set : test) taken.insert(set.pairs.begin(), set.pairs.end());
@@ -190,7 +231,8 @@ MiniSummary build_mini(const MiniOptions& options) {
     write_text(folder / "tasks.json", task_table(tasks).dump(2) + "\n");
     write_text(folder / "manifest.json", manifest);
     throw_if_interrupted();
-  });
+  };
+  if (!find_finished(options, world, tasks, summary)) write_folder_atomically(options.output_dir, draw);
   summary.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return summary;
 }
@@ -214,7 +256,9 @@ std::string describe(const MiniSummary& summary) {
   add("%-14s %-14s %-5s %10d %10d %10d\n", "all", "", "", train_rows, test_rows, pictures);
   for (const MiniSummary::Skipped& skipped : summary.skipped)
     text += "left out: " + skipped.name + ": " + skipped.reason + "\n";
-  return text + sentence("wrote ", summary.output_dir.string(), " in ", int(summary.seconds * 10) / 10.0, " s\n");
+  const std::string folder = summary.output_dir.string();
+  if (summary.kept) return text + folder + " was there already, with these options and sources\n";
+  return text + sentence("wrote ", folder, " in ", int(summary.seconds * 10) / 10.0, " s\n");
 }
 
 }  // namespace vlm2vec::mini

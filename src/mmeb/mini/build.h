@@ -1,19 +1,22 @@
 // `vlm2vec data mini`: the miniature MMEB, built in seconds from pictures and words that Debian packages carry.
 //
-// Layout of the folder, that of the hub's MMEB-train and MMEB-eval with JSON lines in the place of parquet:
-//   MMEB-train/<Set>/original.jsonl        qry, qry_image_path, pos_text, pos_image_path
+// The folder has the layout of the hub's MMEB-train and MMEB-eval, with JSON lines in the place of Parquet:
+//
+//   MMEB-train/<Set>/original.jsonl          qry, qry_image_path, pos_text, pos_image_path
 //   MMEB-train/images/<Set>/Train/000000.png
-//   MMEB-eval/<Set>/test.jsonl             qry_text, qry_img_path, tgt_text [list], tgt_img_path [list]; the positive
-//   is first MMEB-eval/images/<Set>/000000.png tasks.json      {"datasets": [{"name", "meta_task", "split",
-//   "optional"}, …]} in the order of the table; meta_task is
-//                   "classification", "vqa", "retrieval" or "grounding", split "IND" or "OOD"; an optional set is
-//                   reported but no part of OOD and Overall
-//   manifest.json   options, sources with SHA-256, sets left out with the reason, and per set its rows and pictures
-//   with
-//                   SHA-256 of the JSON lines and of the decoded pixels (of the pictures' digests one after another,
-//                   each of width and height, one byte each, and the RGB bytes)
-// Picture paths are relative to MMEB-train and MMEB-eval and begin with "images/"; "" means no picture. Equal pictures
-// of a set are one file.
+//   MMEB-eval/<Set>/test.jsonl               qry_text, qry_img_path, tgt_text [list], tgt_img_path [list]
+//   MMEB-eval/images/<Set>/000000.png
+//   tasks.json                               {"datasets": [{"name", "meta_task", "split", "optional"}, …]}
+//   manifest.json                            options, sources, sets and digests
+//
+// - In test rows the positive comes first.
+// - tasks.json lists the sets in the order of the table; meta_task is "classification", "vqa", "retrieval" or
+//   "grounding", split is "IND" or "OOD". An optional set is reported, but OOD and Overall do not count it.
+// - manifest.json has the options, the sources with SHA-256, the sets left out with the reason, and per set its rows
+//   and pictures with two SHA-256: of the JSON lines, and of the decoded pixels (of the pictures' digests one after
+//   another, each of width and height, one byte each, and the RGB bytes).
+// - Picture paths are relative to MMEB-train and MMEB-eval and begin with "images/"; "" means no picture. Equal
+//   pictures of a set are one file.
 //
 // Every set has two random streams (Philox) of its own: training rows follow the seed; test rows follow a constant, so
 // no option moves them. The first n rows are the same whatever the number of rows. A training row whose query and
@@ -31,7 +34,8 @@
 namespace vlm2vec::mini {
 
 struct MiniOptions {
-  std::filesystem::path output_dir;  // absent, empty, or an earlier miniature MMEB, which is replaced
+  // Absent, empty, or an earlier miniature MMEB, which is replaced unless it is what these options give.
+  std::filesystem::path output_dir;
   uint64_t seed = 1;      // of the training rows and their pixels; never of the things, never of the test sets
   int train_rows = 2500;  // per set
   int test_rows = 150;
@@ -50,6 +54,7 @@ struct MiniSummary {
   std::vector<Set> sets;
   std::vector<Skipped> skipped;
   std::string sha256;  // of manifest.json: equal for equal options and sources
+  bool kept = false;   // it was there already: the same options and sources, all rows, as many pictures
   double seconds = 0;
 };
 

@@ -22,12 +22,12 @@ constexpr MetaTask kMetaTasks[] = {{"classification", "Classification"},
 std::string side_html(const Side& side, const Pictures& pictures, Gallery& gallery,
                       const std::string& instruction = "") {
   std::string html;
-  if (!side.image.empty()) html += gallery.show(pictures, side.image);
+  for (const std::string& image : side.images) html += gallery.show(pictures, image);
   std::string text = shown_text(side);
   if (!instruction.empty() && text.starts_with(instruction)) {
     html += "<p><em>" + escape_html(instruction) + "</em>";
     html += escape_html(text.substr(instruction.size())) + "</p>";
-  } else if (side.image.empty() || !text.empty()) {
+  } else if (side.images.empty() || !text.empty()) {
     html += "<p>" + escape_html(text) + "</p>";
   }
   return html;
@@ -40,7 +40,7 @@ std::string candidate_html(const RankedSet& set, int32_t side, bool with_text, f
   const std::string mark = right ? "<span class=\"mark\" title=\"the right one\">✓</span>" : "";
   return sentence("<li class=\"", right ? "answer" : "", rank == 1 ? " first" : "", "\"><div class=\"score\">", rank,
                   ". ", "<b>", fixed(score, 3), "</b>", mark, "</div>",
-                  side_html({with_text ? candidate.text : "", candidate.image}, set.pictures, gallery), "</li>\n");
+                  side_html({with_text ? candidate.text : "", candidate.images}, set.pictures, gallery), "</li>\n");
 }
 
 std::string example(const RankedSet& set, size_t row, const Scorer& score, const std::string& instruction,
@@ -56,7 +56,7 @@ std::string example(const RankedSet& set, size_t row, const Scorer& score, const
   const Side& target = set.rows.sides[size_t(sides[0])];
   const bool same_text = std::ranges::all_of(sides, [&](int32_t s) {
     const Side& side = set.rows.sides[size_t(s)];
-    return !side.image.empty() && side.text == target.text;
+    return !side.images.empty() && side.text == target.text;
   });
   std::string html =
       sentence("<article class=\"example ", correct ? "right" : "wrong", "\" data-set=\"", escape_html(set.rows.name),
@@ -101,8 +101,10 @@ std::string filter(const std::vector<RankedSet>& sets) {
 
 std::string shown_text(const Side& side) {
   std::string text = side.text;
-  const std::string token = "<|image_1|>";
-  if (const size_t at = text.find(token); at != text.npos && !side.image.empty()) text.erase(at, token.size());
+  for (size_t i = 1; i <= side.images.size(); ++i) {
+    const std::string token = sentence("<|image_", i, "|>");
+    if (const size_t at = text.find(token); at != text.npos) text.erase(at, token.size());
+  }
   const size_t begin = text.find_first_not_of(" \n");
   return begin == text.npos ? "" : text.substr(begin, text.find_last_not_of(" \n") + 1 - begin);
 }

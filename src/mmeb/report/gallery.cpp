@@ -15,7 +15,7 @@ constexpr double kShown = 96;  // smaller ones are shown up to twice as large, b
 
 const Gallery::Entry& Gallery::find(const Pictures& pictures, const std::string& path) {
   const auto file = pictures.find(path);
-  const auto [at, is_new] = entries_.try_emplace(file ? file->string() : path);
+  const auto [at, is_new] = entries_.try_emplace(file ? file->key() : path);
   Entry& entry = at->second;
   if (!is_new) return entry;
   entry = {int(entries_.size()), 1, 1, "", ""};

@@ -11,6 +11,7 @@
 #include "mmeb/shell_word.h"
 #include "tensor/cpu/speed.h"
 #include "tensor/error.h"
+#include "tensor/io/files.h"
 #include "tensor/parallel.h"
 
 namespace vlm2vec {
@@ -35,16 +36,20 @@ std::string number(const std::string& value, const std::string& name, const std:
   return "<div class=\"number\"><b>" + value + "</b><span>" + name + "</span><small>" + note + "</small></div>\n";
 }
 
+std::string shown(const Json& value) {
+  if (!value.is_string()) return value.dump();
+  const std::string text = value;
+  return text.starts_with('/') ? shown_place(text) : text;
+}
+
 // The command with the options that are not the program's defaults, in a shell's quotes.
 template <class Options>
 std::string command(const std::string& name, const Json& options, const std::string& output_option,
                     const fs::path& output) {
   Json defaults;
   Options().fields([&](const char* option, const auto& value, const char*) { defaults[option] = value; });
-  const auto quoted = [](const Json& value) {
-    return shell_word(value.is_string() ? value.get<std::string>() : value.dump());
-  };
-  std::string line = "./vlm2vec " + name;
+  const auto quoted = [](const Json& value) { return shell_word(shown(value)); };
+  std::string line = command_line(name);
   for (const auto& [option, value] : options.items()) {
     if (!defaults.contains(option) || defaults[option] == value) continue;
     line += " --" + option;
@@ -52,8 +57,19 @@ std::string command(const std::string& name, const Json& options, const std::str
       for (const Json& item : value) line += " " + quoted(item);
     else line += " " + quoted(value);
   }
-  if (!options.contains(output_option)) line += " --" + output_option + " " + shell_word(output.string());
+  if (!options.contains(output_option)) line += " --" + output_option + " " + shell_word(shown_place(output));
   return line;
+}
+
+// What made the data, if that was `data mini`: its manifest lies beside the folder of the sets.
+std::string data_command(const Json& options) {
+  const fs::path folder = fs::path(options.value("dataset_name", "") + "/").parent_path().parent_path();
+  if (!fs::is_regular_file(folder / "manifest.json")) return "";
+  const Json manifest = Json::parse(read_text(folder / "manifest.json"), nullptr, false);
+  if (!manifest.is_object() || !manifest.value("format", "").starts_with("vlm2vec miniature MMEB")) return "";
+  return sentence(command_line("data mini"), " --output_dir ", shell_word(shown_place(folder)), " --train_rows ",
+                  manifest.value("train_rows", 0), " --test_rows ", manifest.value("test_rows", 0), " --seed ",
+                  manifest.value("seed", 0), "\n");
 }
 
 std::string details(const std::string& title, const std::string& content) {
@@ -63,8 +79,7 @@ std::string details(const std::string& title, const std::string& content) {
 std::string options_table(const Json& options) {
   std::string html = "<table class=\"options\">\n";
   for (const auto& [name, value] : options.items())
-    html += "<tr><th scope=\"row\">" + escape_html(name) + "</th><td>" +
-            escape_html(value.is_string() ? value.get<std::string>() : value.dump()) + "</td></tr>\n";
+    html += "<tr><th scope=\"row\">" + escape_html(name) + "</th><td>" + escape_html(shown(value)) + "</td></tr>\n";
   return html + "</table>\n";
 }
 
@@ -72,13 +87,20 @@ std::string pre(const std::string& text) { return "<pre>" + escape_html(text) + 
 
 }  // namespace
 
+std::string shown_place(const fs::path& place) {
+  const fs::path here = fs::proximate(place);
+  return here.empty() || *here.begin() == ".." ? fs::absolute(place).lexically_normal().string() : here.string();
+}
+
 std::string head_section(const Run& run) {
   std::string html = "<div class=\"numbers\">\n";
   if (!run.evaluations.empty()) {
     const Summary& after = run.evaluations.back().summary;
     const bool two = run.evaluations.size() > 1;
     const Estimates estimates = intervals(after);
-    std::string note = "Precision@1, mean of " + readable(double(after.sets.size())) + " sets";
+    std::string note =
+        "Precision@1, " + (after.sets.size() == 1 ? "of one set, " + escape_html(after.sets[0].name)
+                                                  : "mean of " + readable(double(after.sets.size())) + " sets");
     for (const Estimate& e : estimates.groups)
       if (e.name == "overall") note += ", 95 % interval " + fixed(e.low, 1) + " to " + fixed(e.high, 1);
     if (two)
@@ -107,10 +129,14 @@ std::string head_section(const Run& run) {
 std::string manifest_section(const Run& run, const std::string& version) {
   std::string html =
       "<section>\n<h2>How to do it again</h2>\n<p>Options that are not named have the program's defaults. The "
-      "hash of a model is SHA-256 over the files that make its embeddings.</p>\n";
+      "hash of a model is SHA-256 over the files that make its embeddings. The commands run in " +
+      escape_html(fs::current_path().string()) + ".</p>\n";
   std::string commands, options;
   if (run.training) {
     const Json of_training = Json::parse(run.training->options);
+    commands += data_command(of_training);
+    html += "<p>Training began with the model in " + escape_html(shown(of_training.value("model_name", "its folder"))) +
+            ", which these commands do not make (<code>init</code> or a download did).</p>\n";
     commands += command<TrainOptions>("train", of_training, "output_dir", run.training->folder) + "\n";
     options += details("Options of train", options_table(of_training));
   }
@@ -120,7 +146,8 @@ std::string manifest_section(const Run& run, const std::string& version) {
     commands += command<EvalOptions>("eval", of_evaluation, "encode_output_path", evaluation.folder) + "\n";
     options += details("Options of eval: " + evaluation.title(), options_table(of_evaluation));
     const std::string model = of_evaluation.value("model_name", ""), adapter = of_evaluation.value("adapter", "");
-    hashes += "<tr><th scope=\"row\">" + escape_html(model + (adapter.empty() ? "" : " + " + adapter)) + "</th><td>" +
+    hashes += "<tr><th scope=\"row\">" + escape_html(shown(model) + (adapter.empty() ? "" : " + " + shown(adapter))) +
+              "</th><td>" +
               (evaluation.summary.model_sha256.empty() ? "not recorded" : evaluation.summary.model_sha256) +
               "</td></tr>\n";
   }

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "mmeb/data/dataset_config.h"
+#include "mmeb/data/row_pictures.h"
 #include "mmeb/evaluation/candidate_lists.h"
 #include "mmeb/report/run.h"
 #include "tensor/error.h"
@@ -39,7 +40,7 @@ void read_vectors(const fs::path& stem, const std::map<Side, int64_t>& places, T
   if (!embeddings.defined()) embeddings = Tensor({int64_t(filled.size()), d}, DType::f32, Device::cpu);
   int64_t row = 0;
   read_json_lines(stem.string() + "_ids.jsonl", [&](const Json& line) {
-    const auto found = places.find({text_field(line, "text"), text_field(line, "img_path")});
+    const auto found = places.find({text_field(line, "text"), pictures_field(line, "img_path", {})});
     if (row < vectors.rows() && d == embeddings.columns() && found != places.end()) {
       std::memcpy(embeddings.data<float>() + found->second * d, vectors.data<float>() + row * d,
                   size_t(d) * sizeof(float));
@@ -50,11 +51,13 @@ void read_vectors(const fs::path& stem, const std::map<Side, int64_t>& places, T
 }
 
 RankedSet read_set(const EvalSource& source, const SetScore& score, const fs::path& folder) {
+  if (score.skipped + score.skipped_candidates > 0)
+    fail(Exit::data, "rows or candidates of ", source.name, " were left out (--bad_rows skip)");
   RankedSet set;
   set.rows.name = source.name;
   set.task = score.task, set.pictures = Pictures(source.image_dir);
   read_eval_rows(
-      source.file, [&](const EvalRow& row) { set.rows.add(row); }, source.limit);
+      source.file, [&](const EvalRow& row) { set.rows.add(row); }, source.limit, set.pictures);
   if (score.global) set.rows.lists = with_all_candidates(set.rows);
   std::map<Side, int64_t> places;
   for (size_t i = 0; i < set.rows.sides.size(); ++i) places[set.rows.sides[i]] = int64_t(i);

@@ -20,9 +20,11 @@ ReportSummary write_report(std::ostream& page, const std::vector<std::filesystem
   if (run.evaluations.empty())
     summary.missing.push_back(
         "There are no scores and examples: no folder of eval was named, or it has no summary.json.");
-  else if (count == 1) summary.missing.push_back("There is one evaluation only, so none stands beside it.");
+  else if (count == 1) summary.missing.push_back("Only one evaluation given; pass an earlier one to compare.");
 
-  page << html_head("A VLM2Vec run", kReportStyle);
+  std::string title = "A VLM2Vec run";
+  for (const auto& folder : folders) title += (&folder == &folders[0] ? ": " : ", ") + shown_place(folder);
+  page << html_head(title, kReportStyle);
   page << "<p class=\"lead\">A vision-language model turned into an embedding model: queries and targets, texts and "
           "pictures "
           "alike, become vectors, and training moves each query's vector to its target's and away from all others of "

@@ -29,7 +29,9 @@ int64_t count_parameters(const fs::path& folder) {
 
 TrainingRun read_training(const fs::path& folder) {
   TrainingRun run{folder, {}, "{}", count_parameters(folder)};
-  read_json_lines(folder / "log.jsonl", [&](const Json& line) { run.steps.push_back(read_step(line)); });
+  read_json_lines(folder / "log.jsonl", [&](const Json& line) {
+    if (const StepLog step = read_step(line); step.pairs > 0) run.steps.push_back(step);
+  });
   if (const fs::path file = folder / "training_options.json"; fs::exists(file)) {
     if (!read_json(file).is_object()) fail(Exit::data, file.string(), ": expected a JSON object");
     run.options = read_text(file);

@@ -9,7 +9,7 @@
 #include "mmeb/evaluation/evaluation_set.h"
 #include "mmeb/evaluation/ranking.h"
 #include "mmeb/evaluation/summary.h"
-#include "mmeb/training/trainer.h"
+#include "mmeb/training/training_log.h"
 
 namespace vlm2vec {
 

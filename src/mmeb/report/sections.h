@@ -18,11 +18,13 @@ std::string cost_section(const TrainingRun& training);
 std::string scores_section(
     const std::vector<EvaluationRun>& evaluations);  // of the last, with the one before beside it
 std::string examples_section(const std::vector<RankedSet>& sets, Gallery& gallery, int64_t& examples);
-// In-batch similarities: two rows of some sets as one batch, before and after. Empty if no set has vectors.
+// In-batch similarities: some rows of some sets as one batch, before and after. Empty if no set has vectors.
 std::string similarity_section(const std::vector<RankedEvaluation>& evaluations, Gallery& gallery);
 std::string manifest_section(const Run& run, const std::string& version);
 
 std::string fixed(double value, int digits);
+// A place as it is seen from here, if it lies below; else in full.
+std::string shown_place(const std::filesystem::path& place);
 
 // The text of a side as people read it, without the picture's token and line breaks at its ends.
 std::string shown_text(const Side& side);

@@ -8,7 +8,7 @@
 namespace vlm2vec {
 namespace {
 
-constexpr size_t kSets = 8, kRows = 2;              // of the batch
+constexpr size_t kSets = 8, kPairs = 16;            // of the batch
 constexpr double kCell = 34, kAxis = 96, kGap = 4;  // pixels of the viewBox
 
 struct BatchPair {
@@ -23,14 +23,15 @@ const RankedSet* find_set(const std::vector<RankedSet>& sets, const std::string&
 
 int32_t target_of(const RankedSet& set, size_t row) { return set.rows.candidates[size_t(set.rows.lists[row][0])].side; }
 
-// Two rows with different targets of up to eight sets, spread over the table of sets.
+// Rows with different targets, as many of each set as there is place for, of up to eight sets spread over the table of
+// sets.
 std::vector<BatchPair> choose_batch(const std::vector<RankedSet>& sets) {
   std::vector<BatchPair> batch;
-  const size_t count = std::min(kSets, sets.size());
+  const size_t count = std::min(kSets, sets.size()), rows = kPairs / count;
   for (size_t i = 0; i < count; ++i) {
     const RankedSet& set = sets[i * sets.size() / count];
     std::vector<int32_t> targets;
-    for (size_t row = 0; row < set.rows.queries.size() && targets.size() < kRows; ++row)
+    for (size_t row = 0; row < set.rows.queries.size() && targets.size() < rows; ++row)
       if (std::ranges::find(targets, target_of(set, row)) == targets.end()) {
         targets.push_back(target_of(set, row));
         batch.push_back({set.rows.name, row});
@@ -51,9 +52,9 @@ std::string axis_label(const RankedSet& set, int32_t number, size_t i, bool acro
   const Side& side = set.rows.sides[size_t(number)];
   const double middle = kAxis + (double(i) + 0.5) * kCell, size = kCell - kGap;
   std::string html = "<g><title>" + escape_html(set.rows.name + ": " + shown_text(side)) + "</title>";
-  if (!side.image.empty()) {
+  if (!side.images.empty()) {
     const double near = kAxis - kGap - size;
-    html += gallery.show_in_svg(set.pictures, side.image, across ? middle - size / 2 : near,
+    html += gallery.show_in_svg(set.pictures, side.images[0], across ? middle - size / 2 : near,
                                 across ? near : middle - size / 2, size);
   } else {
     std::string words = shown_text(side);
@@ -101,9 +102,9 @@ std::string heat_map(const std::string& title, const std::vector<RankedSet>& set
     right += own >= best;
     cells += '\n';
   }
-  return sentence("<figure>\n<h3>", escape_html(title), "</h3>\n<svg class=\"heat\" viewBox=\"0 0 ", side, " ", side,
-                  "\" role=\"img\" aria-label=\"similarities of ", batch.size(), " queries and targets\">\n", axes,
-                  cells, "</svg>\n<figcaption>", right, " of ", batch.size(),
+  return sentence("<figure>\n<h3>", escape_html(title), "</h3>\n<svg class=\"heat\" style=\"max-width:", side,
+                  "px\" viewBox=\"0 0 ", side, " ", side, "\" role=\"img\" aria-label=\"similarities of ", batch.size(),
+                  " queries and targets\">\n", axes, cells, "</svg>\n<figcaption>", right, " of ", batch.size(),
                   " queries are nearest to their own target.</figcaption>\n</figure>\n");
 }
 
@@ -118,8 +119,7 @@ std::string similarity_section(const std::vector<RankedEvaluation>& evaluations,
       "query's own target on the diagonal (framed). The stronger the blue, the larger the cosine of the two "
       "embeddings; "
       "orange "
-      "is negative. The loss raises the diagonal and lowers the rest of each row. Two rows of one set stand side by "
-      "side: "
+      "is negative. The loss raises the diagonal and lowers the rest of each row. Rows of one set stand side by side: "
       "these are the hard ones, targets of another kind are easily told apart. Test rows, from the stored "
       "vectors.</p>\n"
       "<div class=\"charts\">\n";

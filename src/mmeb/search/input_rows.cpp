@@ -2,48 +2,64 @@
 
 #include <nlohmann/json.hpp>
 
+#include "mmeb/data/row_pictures.h"
 #include "tensor/error.h"
 #include "tensor/io/json_lines.h"
+#include "tensor/text.h"
 #include "vlm/prompt.h"
 
 namespace vlm2vec {
 
 namespace fs = std::filesystem;
 
-InputRow input_row(const nlohmann::ordered_json& row) {
+InputRow input_row(const nlohmann::ordered_json& row, const Pictures& pictures) {
   for (const auto& [key, value] : row.items())
     if (key != "text" && key != "image" && key != "instruction" && key != "id")
       fail(Exit::data, "has the unknown field ", key, "; expected text, image, instruction or id");
-  const bool text = row.contains("text"), instruction = row.contains("instruction");
-  const bool image = row.contains("image") && !row["image"].is_null() && row["image"] != "";
-  if (!text && !image && !instruction) fail(Exit::data, "has neither text nor image");
   InputRow input;
-  if (text) input.text = text_field(row, "text");
-  if (instruction) input.instruction = text_field(row, "instruction");
-  if (image && row["image"].is_array()) input.images = text_list_field(row, "image");
-  else if (image) input.images = {text_field(row, "image")};
+  const auto given = [&](const char* name) { return row.contains(name) && !row[name].is_null(); };
+  if (given("text")) input.text = text_field(row, "text");
+  if (given("instruction")) input.instruction = text_field(row, "instruction");
+  if (row.contains("image")) input.images = pictures_field(row, "image", pictures);
   return input;
 }
 
-EncoderInput encoder_input(const InputRow& row, const fs::path& image_dir, const std::string& style,
+EncoderInput encoder_input(const InputRow& row, const Pictures& pictures, const std::string& style,
                            const std::string& image_token) {
-  EncoderInput input{build_prompt(style, {row.instruction, row.text, row.images.size()}, image_token), {}};
-  for (const std::string& name : row.images) {
-    input.images.push_back(image_dir / name);
-    if (!fs::exists(input.images.back())) fail(Exit::data, input.images.back().string(), ": no such picture");
+  if (row.text.empty() && row.instruction.empty() && row.images.empty())
+    fail(Exit::data, "has neither text nor picture; nothing can stand for its embedding");
+  const Prompt prompt = build_prompt(style, {row.instruction, row.text, row.images.size()}, image_token);
+  EncoderInput input{prompt.text, {}};
+  for (const size_t picture : prompt.pictures) {
+    const std::string& name = row.images[picture];
+    if (!pictures.find(name))
+      fail(Exit::data, one_line(pictures.locate(name).name(), 300), ": no such picture (", pictures.likely_cause(name),
+           ")");
+    input.images.push_back(pictures.locate(name));
   }
   return input;
 }
 
-std::vector<EncoderInput> read_inputs(const fs::path& file, const fs::path& image_dir, const std::string& style,
-                                      const std::string& image_token) {
-  const fs::path folder = image_dir.empty() ? file.parent_path() : image_dir;
-  std::vector<EncoderInput> rows;
+InputRows read_inputs(const fs::path& file, const fs::path& image_dir, const std::string& style,
+                      const std::string& image_token, bool skip) {
+  const Pictures pictures(image_dir.empty() ? file.parent_path() : image_dir);
+  InputRows all;
   read_json_lines(file, [&](const nlohmann::ordered_json& row) {
-    rows.push_back(encoder_input(input_row(row), folder, style, image_token));
-    rows.back().row = sentence("row ", rows.size(), " of ", file.string());
+    const int64_t number = all.rows++;
+    const std::string name = sentence("row ", number + 1, " of ", file.string());
+    const InputRow parts = input_row(row, pictures);
+    try {
+      EncoderInput input = encoder_input(parts, pictures, style, image_token);
+      input.row = name;
+      if (const std::string fault = prompt_fault(input.text, input.images.size(), image_token); !fault.empty())
+        fail(Exit::data, fault);
+      all.inputs.push_back(std::move(input)), all.numbers.push_back(number);
+    } catch (const Error& error) {
+      if (error.code != Exit::data || !skip) throw;
+      all.left_out[number] = {name, "input", error.what()};
+    }
   });
-  return rows;
+  return all;
 }
 
 }  // namespace vlm2vec

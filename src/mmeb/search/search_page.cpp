@@ -8,8 +8,6 @@
 namespace vlm2vec {
 namespace {
 
-namespace fs = std::filesystem;
-
 std::string score_text(float score) {
   char text[16];
   std::snprintf(text, sizeof text, "%.4f", double(score));
@@ -28,10 +26,10 @@ std::string in_one_line(std::string text) {
   return text;
 }
 
-std::string figure(const std::vector<fs::path>& pictures, const std::string& title, const std::string& text) {
+std::string figure(const std::vector<std::optional<PictureSource>>& pictures, const std::string& title,
+                   const std::string& text) {
   std::string html = "<figure>";
-  for (const fs::path& picture : pictures)
-    html += thumbnail(fs::exists(picture) ? std::optional(picture) : std::nullopt);
+  for (const auto& picture : pictures) html += thumbnail(picture);
   if (!pictures.empty()) html += "<br>";
   return html + "<small>" + escape_html(title) + "</small><figcaption>" + escape_html(text) +
          "</figcaption></figure>\n";
@@ -43,7 +41,7 @@ std::string search_table(const std::vector<SearchResult>& results) {
   std::string text;
   for (const SearchResult& result : results) {
     text += (text.empty() ? "query: " : "\nquery: ") + in_one_line(result.query);
-    for (const std::string& image : result.images) text += "  " + image;
+    for (const PictureSource& image : result.images) text += "  " + image.name();
     text += "\nrank   score     row\n";
     int rank = 0;
     for (const auto& [hit, row] : result.found) {
@@ -72,16 +70,17 @@ std::string search_json(const std::vector<SearchResult>& results) {
   return lines;
 }
 
-void write_search_page(std::ostream& page, const std::vector<SearchResult>& results, const VectorIndex& index) {
-  page << html_head("Search in " + index.file.string())
+void write_search_page(std::ostream& page, const std::vector<SearchResult>& results, const std::string& index,
+                       const Pictures& pictures) {
+  page << html_head("Search in " + index)
        << "<p>Each query, then the rows with the highest scores (cosine), best first.</p>\n";
   for (const SearchResult& result : results) {
     page << "<article>" << figure({result.images.begin(), result.images.end()}, "query", result.query);
     int rank = 0;
     for (const auto& [hit, row] : result.found) {
-      std::vector<fs::path> pictures;
-      for (const std::string& image : row.images) pictures.push_back(index.origin.image_dir / image);
-      page << figure(pictures, sentence(++rank, ". ", score_text(hit.score), ", row ", hit.row + 1), words_of(row));
+      std::vector<std::optional<PictureSource>> images;
+      for (const std::string& image : row.images) images.push_back(pictures.find(image));
+      page << figure(images, sentence(++rank, ". ", score_text(hit.score), ", row ", hit.row + 1), words_of(row));
     }
     page << "</article>\n";
   }

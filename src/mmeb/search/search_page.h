@@ -14,13 +14,15 @@ struct FoundRow {
   InputRow row;  // empty if the index does not know its rows
 };
 struct SearchResult {
-  std::string query;                // its prompt, or "row 3 of queries.npy"
-  std::vector<std::string> images;  // paths of the query's pictures
-  std::vector<FoundRow> found;      // best first
+  std::string query;                  // its prompt, or "row 3 of queries.npy"
+  std::vector<PictureSource> images;  // of the query
+  std::vector<FoundRow> found;        // best first
 };
 
 std::string search_table(const std::vector<SearchResult>& results);
 std::string search_json(const std::vector<SearchResult>& results);  // a line for each hit
-void write_search_page(std::ostream& page, const std::vector<SearchResult>& results, const VectorIndex& index);
+// `pictures`: of the index's rows.
+void write_search_page(std::ostream& page, const std::vector<SearchResult>& results, const std::string& index,
+                       const Pictures& pictures);
 
 }  // namespace vlm2vec

@@ -1,7 +1,7 @@
 #include "mmeb/search/vector_index.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
-#include <type_traits>
 #include <unordered_map>
 
 #include "tensor/error.h"
@@ -17,9 +17,19 @@ namespace fs = std::filesystem;
 
 fs::path origin_file(const fs::path& vectors) { return vectors.string() + ".json"; }
 
-// As seen from the folder of `vectors`, so that the two can be moved together.
-std::string relative_path(const fs::path& path, const fs::path& vectors) {
-  return fs::proximate(path.empty() ? "." : path, fs::absolute(vectors).parent_path()).string();
+// As seen from the folder of `vectors`, and whole.
+void write_place(nlohmann::json& how, const std::string& name, const fs::path& path, const fs::path& vectors) {
+  const fs::path place = path.empty() ? "." : path;
+  how[name] = fs::proximate(place, fs::absolute(vectors).parent_path()).string();
+  how["absolute"][name] = fs::absolute(place).lexically_normal().string();
+}
+
+// Where that is now: the first of the two that is there.
+std::string read_place(const nlohmann::json& how, const std::string& name, const fs::path& vectors) {
+  const std::string near = how.at(name);
+  const std::string whole = how.value("absolute", nlohmann::json::object()).value(name, near);
+  const fs::path beside = vectors.parent_path() / near;
+  return fs::exists(beside) ? beside.string() : whole;
 }
 
 }  // namespace
@@ -30,12 +40,21 @@ void write_origin(const fs::path& vectors, const VectorOrigin& origin, const Ten
                         {"dimensions", made.columns()},
                         {"model_sha256", origin.model_sha256}};
   ModelOptions(origin.model).fields([&](const char* name, const auto& value, const char*) { how[name] = value; });
+  write_place(how, "model_name", origin.model.model_name, vectors);
+  if (!origin.model.adapter.empty()) write_place(how, "adapter", origin.model.adapter, vectors);
   if (!origin.input.empty()) {
-    how["input"] = relative_path(origin.input, vectors);
+    write_place(how, "input", origin.input, vectors);
+    write_place(how, "image_dir", origin.image_dir, vectors);
     how["input_sha256"] = origin.input_sha256;
-    how["image_dir"] = relative_path(origin.image_dir, vectors);
   }
+  for (const int64_t row : origin.skipped_rows) how["skipped_rows"].push_back(row + 1);
   write_json(origin_file(vectors), how);
+}
+
+int64_t VectorIndex::input_row(int64_t vector) const {
+  int64_t row = vector;
+  for (const int64_t skipped : origin.skipped_rows) row += skipped <= row;
+  return row;
 }
 
 VectorIndex open_index(const fs::path& vectors) {
@@ -51,18 +70,23 @@ VectorIndex open_index(const fs::path& vectors) {
     origin.prompt = how.at("prompt");
     origin.model_sha256 = how.at("model_sha256");
     origin.model.image_positions = "1d";  // of files from before there was a choice
-    origin.model.fields([&](const std::string& name, auto& value, const char*) {
-      if (name == "image_positions" && !how.contains(name)) return;
-      value = how.at(name).template get<std::remove_reference_t<decltype(value)>>();
+    origin.model.fields([&](const char* name, auto& value, const char*) {
+      value = how.value(name, value);  // an option that came later had its default
     });
+    origin.model.model_name = read_place(how, "model_name", vectors);
+    if (!origin.model.adapter.empty()) origin.model.adapter = read_place(how, "adapter", vectors);
     if (how.contains("input")) {
-      origin.input = vectors.parent_path() / how["input"].get<std::string>();
+      origin.input = read_place(how, "input", vectors);
+      origin.image_dir = read_place(how, "image_dir", vectors);
       origin.input_sha256 = how.at("input_sha256");
-      origin.image_dir = vectors.parent_path() / how.at("image_dir").get<std::string>();
     }
+    if (how.contains("skipped_rows"))
+      for (const int64_t row : how["skipped_rows"].get<std::vector<int64_t>>()) origin.skipped_rows.push_back(row - 1);
     if (how.at("rows") != index.vectors.rows() || how.at("dimensions") != index.vectors.columns())
       fail(Exit::data, file.string(), ": says ", how["rows"], " rows of ", how["dimensions"], " dimensions, but ",
            vectors.string(), " holds ", index.vectors, "; embed again");
+    if (!std::ranges::is_sorted(origin.skipped_rows) || (!origin.skipped_rows.empty() && origin.skipped_rows[0] < 0))
+      fail(Exit::data, file.string(), ": skipped_rows is not a rising list of rows from 1; embed again");
   } catch (const nlohmann::json::exception&) {
     fail(Exit::data, file.string(), ": is not what embed writes beside its vectors; embed again");
   }
@@ -85,7 +109,7 @@ void require_same_model(const VectorIndex& index, const VectorIndex& queries) {
   });
 }
 
-std::vector<InputRow> rows_of(const VectorIndex& index, const std::vector<int64_t>& numbers) {
+std::vector<InputRow> rows_of(const VectorIndex& index, const std::vector<int64_t>& numbers, const Pictures& pictures) {
   const fs::path& file = index.origin.input;
   if (file.empty()) return {};
   if (!fs::exists(file))
@@ -96,7 +120,7 @@ std::vector<InputRow> rows_of(const VectorIndex& index, const std::vector<int64_
   for (const int64_t number : numbers) found[number];
   int64_t number = 0;
   read_json_lines(file, [&](const nlohmann::ordered_json& row) {
-    if (const auto wanted = found.find(number++); wanted != found.end()) wanted->second = input_row(row);
+    if (const auto wanted = found.find(number++); wanted != found.end()) wanted->second = input_row(row, pictures);
   });
   std::vector<InputRow> rows;
   for (const int64_t wanted : numbers) rows.push_back(found.at(wanted));

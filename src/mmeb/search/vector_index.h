@@ -1,5 +1,7 @@
 // What `embed` leaves, as an index: F.npy with the vectors, F.npy.json beside it, which says how they were made (the
-// model's options and hash, the style of the prompts) and from what (the file of rows, relative to F.npy's folder).
+// model's options and hash, the style of the prompts) and from what (the file of rows; skipped_rows, counted from 1,
+// are those without a vector). Places are named as seen from F.npy's folder, and whole under "absolute": one of the two
+// holds wherever F.npy goes, with them or alone.
 #pragma once
 #include <filesystem>
 #include <optional>
@@ -17,6 +19,7 @@ struct VectorOrigin {
   std::string prompt;
   std::filesystem::path input, image_dir;  // input: empty if the rows came through a pipe
   std::string input_sha256;
+  std::vector<int64_t> skipped_rows = {};  // of the input, without a vector (--bad_rows skip); from 0, ascending
 };
 
 // Beside `vectors`, whose shape it also says.
@@ -26,6 +29,7 @@ struct VectorIndex {
   std::filesystem::path file;
   Tensor vectors;  // f32 [rows, dim], where the mapped file has them
   VectorOrigin origin;
+  int64_t input_row(int64_t vector) const;  // of which row of the input it is the vector, both from 0
 };
 VectorIndex open_index(const std::filesystem::path& vectors);  // Exit::data if it is not what `embed` leaves
 
@@ -35,6 +39,6 @@ void require_same_model(const VectorIndex& index, const VectorIndex& queries);
 
 // Those rows of the index's input (numbers from 0, in any order); empty if it was a pipe. Exit::data if the file is not
 // what it was.
-std::vector<InputRow> rows_of(const VectorIndex& index, const std::vector<int64_t>& numbers);
+std::vector<InputRow> rows_of(const VectorIndex& index, const std::vector<int64_t>& numbers, const Pictures& pictures);
 
 }  // namespace vlm2vec

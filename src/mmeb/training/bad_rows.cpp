@@ -28,8 +28,8 @@ void BadRows::count(const Json& line) {
 }
 
 void BadRows::add(const std::vector<LeftOut>& sides) {
-  for (const auto& [row, side, error] : sides) {
-    const Json line = {{"row", row}, {"side", side}, {"error", error}};
+  for (const LeftOut& side : sides) {
+    const Json line = Json::parse(left_out_line(side));
     if (lines_.contains(line.dump())) continue;
     std::ofstream list(file_, std::ios::app);
     list << line.dump() << std::endl;

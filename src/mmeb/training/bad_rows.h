@@ -12,17 +12,6 @@
 
 namespace vlm2vec {
 
-// f(), in which rows are read; with --bad_rows error, an error of a row says how to go on without it.
-template <class F>
-auto reading_rows(const std::string& bad_rows, F&& f) {
-  try {
-    return f();
-  } catch (const Error& error) {
-    if (error.code != Exit::data || bad_rows == "skip") throw;
-    fail(error.code, error.what(), " (--bad_rows skip leaves such rows out)");
-  }
-}
-
 class BadRows {
  public:
   // Goes on with the list in `output_dir` if `resumed`, else begins it anew.

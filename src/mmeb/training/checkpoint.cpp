@@ -15,7 +15,7 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-constexpr std::string_view kPrefix = "checkpoint-";
+constexpr std::string_view kPrefix = "checkpoint-", kLatest = "checkpoint-latest";
 
 Json to_json(TrainOptions options) {
   Json json;
@@ -33,23 +33,40 @@ int64_t step_of(const std::string& name) {
 }
 
 // Options that may differ between the run that wrote a checkpoint and the one that goes on: where and how, not what.
+// Rows and the base model are compared by content, wherever they lie.
 bool may_differ(const std::string& name) {
-  static const std::set<std::string> names = {
-      "output_dir", "resume_from",     "save_steps",           "save_total_limit",      "logging_steps",
-      "report_to",  "save_strategy",   "overwrite_output_dir", "logging_dir",           "adapter_names",
-      "run_name",   "gc_q_chunk_size", "gc_p_chunk_size",      "gradient_checkpointing"};
+  static const std::set<std::string> names = {"output_dir",
+                                              "resume_from",
+                                              "save_steps",
+                                              "save_minutes",
+                                              "save_total_limit",
+                                              "logging_steps",
+                                              "report_to",
+                                              "save_strategy",
+                                              "overwrite_output_dir",
+                                              "logging_dir",
+                                              "adapter_names",
+                                              "run_name",
+                                              "gc_q_chunk_size",
+                                              "gc_p_chunk_size",
+                                              "gradient_checkpointing",
+                                              "model_name",
+                                              "dataset_name",
+                                              "dataset_config",
+                                              "data_basedir",
+                                              "train_file",
+                                              "image_dir",
+                                              "batches",
+                                              "missing_sets"};
   return names.contains(name);
 }
 
-// Of an option that names a file or folder: two spellings of one.
-bool same_place(const std::string& name, const nlohmann::json& a, const nlohmann::json& b) {
-  static const std::set<std::string> places = {"model_name", "adapter",   "dataset_name", "dataset_config",
-                                               "train_file", "image_dir", "data_basedir", "batches"};
+// Two spellings of one folder.
+bool same_place(const nlohmann::json& a, const nlohmann::json& b) {
   const auto place = [](const nlohmann::json& path) {
     return fs::weakly_canonical(fs::absolute(path.get<std::string>()) / "");
   };
-  return places.contains(name) && a.is_string() && b.is_string() && !a.empty() && a != "" && b != "" &&
-         place(a) == place(b);
+  return a.is_string() && b.is_string() && a != "" && b != "" && place(a) == place(b);
 }
 
 // Without loss: a vector that was rounded to bf16 is computed with in f32.
@@ -59,29 +76,24 @@ Tensor narrowed(const Tensor& t) {
   return std::memcmp(narrow.to(DType::f32).raw(), t.raw(), size_t(t.bytes())) == 0 ? narrow : t;
 }
 
-std::vector<int64_t> checkpoints_of(const fs::path& output_dir) {
-  std::vector<int64_t> steps;
-  if (fs::is_directory(output_dir))
-    for (const auto& entry : fs::directory_iterator(output_dir))
-      if (const int64_t step = step_of(entry.path().filename().string()); step >= 0) steps.push_back(step);
-  std::sort(steps.begin(), steps.end());
-  return steps;
-}
-
 fs::path checkpoint_folder(const fs::path& output_dir, int64_t step) {
   return output_dir / (std::string(kPrefix) + std::to_string(step));
 }
 
 constexpr const char* kState = "training_state.json";
 
-std::string state_of(const RunIdentity& run, int64_t step) {
-  return Json{{"step", step}, {"rows", run.rows}, {"base_model", run.base_model}, {"options", to_json(run.options)}}
+std::string state_of(const RunIdentity& run, int64_t step, const AdamW& optimiser) {
+  return Json{{"step", step},
+              {"optimiser_steps", optimiser.steps()},
+              {"rows", run.rows},
+              {"base_model", run.base_model},
+              {"options", to_json(run.options)}}
              .dump(2) +
          "\n";
 }
 
 struct State {
-  int64_t step = 0;
+  int64_t step = 0, optimiser_steps = 0;  // fewer where steps had no pair
   uint64_t rows = 0;
   std::string base_model;
   std::map<std::string, nlohmann::json> options;
@@ -90,10 +102,34 @@ struct State {
 State read_state(const fs::path& file) {
   const nlohmann::json state = read_json(file);
   try {
-    return {state.at("step"), state.at("rows"), state.at("base_model"), state.at("options")};
+    return {state.at("step"), state.at("optimiser_steps"), state.at("rows"), state.at("base_model"),
+            state.at("options")};
   } catch (const nlohmann::json::exception& error) {
     fail(Exit::data, file.string(), ": not the state of a training run; ", reason_of(error));
   }
+}
+
+// By step; of two of one step checkpoint-N is the last.
+std::vector<FoundCheckpoint> checkpoints_of(const fs::path& output_dir) {
+  std::vector<FoundCheckpoint> found;
+  if (!fs::is_directory(output_dir)) return found;
+  if (const fs::path latest = output_dir / kLatest; fs::exists(latest))
+    found.push_back({latest, read_state(latest / kState).step});
+  for (const auto& entry : fs::directory_iterator(output_dir))
+    if (const int64_t step = step_of(entry.path().filename().string()); step >= 0)
+      found.push_back({entry.path(), step});
+  std::ranges::stable_sort(found, {}, &FoundCheckpoint::step);
+  return found;
+}
+
+bool is_latest(const FoundCheckpoint& checkpoint) { return checkpoint.folder.filename() == kLatest; }
+
+// More steps than planned are another schedule, so another run, which begins with the weights of this one.
+std::string training_on(const FoundCheckpoint& checkpoint, const TrainOptions& o) {
+  const std::string run = "train on from its weights, with another --output_dir and a new schedule: ",
+                    folder = checkpoint.folder.string();
+  if (!o.lora && o.adapter.empty()) return run + "--model_name " + folder;
+  return run + "--adapter " + folder + ", without --lora_r, --lora_alpha, --lora_dropout and --lora_target_modules";
 }
 
 bool has_weights(const fs::path& folder) {
@@ -121,92 +157,136 @@ void save_model(const TrainedModel& model, const fs::path& folder) {
   save_safetensors(folder / "model.safetensors", weights);
 }
 
-void save_checkpoint(const RunIdentity& run, int64_t step, const TrainedModel& model, const AdamW& optimiser,
-                     const std::string& trainer_state) {
-  const fs::path output_dir = run.options.output_dir;
-  write_folder_atomically(checkpoint_folder(output_dir, step), [&](const fs::path& folder) {
+namespace {
+
+void write_checkpoint(const fs::path& checkpoint, const RunIdentity& run, int64_t step, const TrainedModel& model,
+                      const AdamW& optimiser, const std::string& trainer_state) {
+  write_folder_atomically(checkpoint, [&](const fs::path& folder) {
     save_model(model, folder);
     NamedTensors state = {{"exp_avg", optimiser.first_moment()}, {"exp_avg_sq", optimiser.second_moment()}};
     if (model.bf16_storage) state["master"] = optimiser.parameters().values();
     save_safetensors(folder / "optimizer.safetensors", state);
     write_text(folder / "trainer_state.json", trainer_state);
-    write_text(folder / kState, state_of(run, step));
+    write_text(folder / kState, state_of(run, step, optimiser));
   });
-  const int64_t limit = run.options.save_total_limit;
-  if (limit == 0) return;
-  std::vector<int64_t> steps = checkpoints_of(output_dir);
-  std::erase_if(steps, [&](int64_t other) { return other > step; });
-  for (size_t i = 0; i + size_t(limit) < steps.size(); ++i) fs::remove_all(checkpoint_folder(output_dir, steps[i]));
 }
 
-void save_finished(const RunIdentity& run, int64_t step, const TrainedModel& model, const std::string& trainer_state) {
+}  // namespace
+
+void save_checkpoint(const RunIdentity& run, int64_t step, const TrainedModel& model, const AdamW& optimiser,
+                     const std::string& trainer_state) {
+  const fs::path output_dir = run.options.output_dir;
+  write_checkpoint(checkpoint_folder(output_dir, step), run, step, model, optimiser, trainer_state);
+  std::vector<FoundCheckpoint> earlier = checkpoints_of(output_dir);
+  std::erase_if(earlier, [&](const FoundCheckpoint& other) { return other.step > step; });
+  for (const FoundCheckpoint& other : earlier)
+    if (is_latest(other)) fs::remove_all(other.folder);
+  std::erase_if(earlier, is_latest);
+  const size_t limit = size_t(run.options.save_total_limit);
+  for (size_t i = 0; limit > 0 && i + limit < earlier.size(); ++i) fs::remove_all(earlier[i].folder);
+}
+
+void save_latest_checkpoint(const RunIdentity& run, int64_t step, const TrainedModel& model, const AdamW& optimiser,
+                            const std::string& trainer_state) {
+  write_checkpoint(fs::path(run.options.output_dir) / kLatest, run, step, model, optimiser, trainer_state);
+}
+
+void save_finished(const RunIdentity& run, int64_t step, const TrainedModel& model, const AdamW& optimiser,
+                   const std::string& trainer_state) {
   const fs::path output_dir = run.options.output_dir;
   save_model(model, output_dir);
   write_text(output_dir / "trainer_state.json", trainer_state);
-  write_text(output_dir / kState, state_of(run, step));
+  write_text(output_dir / kState, state_of(run, step, optimiser));
+  fs::remove_all(output_dir / kLatest);
 }
 
-void begin_run(const RunIdentity& run, bool goes_on) {
+void begin_run(const RunIdentity& run, int64_t first) {
   const TrainOptions& o = run.options;
   const fs::path output_dir = o.output_dir;
   fs::remove(output_dir / kState);
-  if (!goes_on && o.overwrite_output_dir) {
-    for (const int64_t step : checkpoints_of(output_dir)) fs::remove_all(checkpoint_folder(output_dir, step));
+  const bool anew = first == 0 && o.overwrite_output_dir;
+  for (const FoundCheckpoint& checkpoint : checkpoints_of(output_dir))
+    if (anew || (is_latest(checkpoint) && checkpoint.step > first)) fs::remove_all(checkpoint.folder);
+  if (anew)
     for (const char* name :
          {"model.safetensors", "adapter_model.safetensors", "adapter_config.json", "trainer_state.json"})
       fs::remove(output_dir / name);
-  }
-  write_text(output_dir / "training_options.json", to_json(o).dump(2) + "\n");
+  Json options = to_json(o);
+  if (!run.missing_sets.empty()) options["left_out_sets"] = run.missing_sets;
+  write_text(output_dir / "training_options.json", options.dump(2) + "\n");
 }
 
 void require_same_run(const FoundCheckpoint& checkpoint, const RunIdentity& run) {
   const std::string file = checkpoint.folder / kState,
                     anew = "start anew: --resume_from none --overwrite_output_dir True, or another --output_dir";
   const State state = read_state(file);
-  if (state.rows != run.rows) fail(Exit::data, file, ": was written with other training rows; ", anew);
-  if (state.base_model != run.base_model)
-    fail(Exit::data, file, ": was written with another base model; ", run.options.model_name, " has other files now; ",
-         anew);
   const Json now = to_json(run.options);
-  const nlohmann::json standard = to_json({});  // of options that the run did not have yet
-  for (const auto& [name, value] : now.items()) {
+  const nlohmann::json defaults = to_json(TrainOptions());
+  const auto require_same = [&](const std::string& name, const Json& value) {
     const auto found = state.options.find(name);
-    const nlohmann::json then = found == state.options.end() ? standard[name] : found->second;
-    if (!may_differ(name) && nlohmann::json(value) != then && !same_place(name, value, then) &&
+    const nlohmann::json then =
+        found == state.options.end() ? defaults.at(name) : found->second;  // newer than the file
+    if (!may_differ(name) && nlohmann::json(value) != then && !(name == "adapter" && same_place(value, then)) &&
         !(name == "bad_rows" && value == "skip"))  // until now no row was bad
       fail(Exit::data, file, ": was written with --", name, " ", then.dump(), ", now it is ", value.dump(),
-           "; go on with the same options, or ", anew,
-           name == "max_steps" ? ", which may begin with these weights (--model_name)" : "");
-  }
+           "; go on with the same options, or ",
+           name == "max_steps" || name == "num_train_epochs" ? training_on(checkpoint, run.options) : anew);
+  };
+  for (const char* what : {"lora", "adapter"}) require_same(what, now[what]);  // others follow from these
+  for (const auto& [name, value] : now.items()) require_same(name, value);
+  if (state.rows != run.rows) fail(Exit::data, file, ": was written with other training rows; ", anew);
+  if (!run.base_model.empty() && state.base_model != run.base_model)
+    fail(Exit::data, file, ": was written with another base model; the files of ", run.options.model_name,
+         " are others now; ", anew);
 }
 
 std::optional<FoundCheckpoint> find_checkpoint(const TrainOptions& o) {
   const fs::path output_dir = o.output_dir;
-  const std::vector<int64_t> steps = checkpoints_of(output_dir);
+  const std::vector<FoundCheckpoint> found = checkpoints_of(output_dir);
   const bool weights = has_weights(output_dir), finished = weights && fs::exists(output_dir / kState);
   if (o.resume_from == "none") {
-    if (!o.overwrite_output_dir && (weights || !steps.empty()))
-      fail(Exit::usage, o.output_dir, ": has ", weights ? "the weights" : sentence("checkpoint-", steps.back()),
+    if (!o.overwrite_output_dir && (weights || !found.empty()))
+      fail(Exit::usage, o.output_dir, ": has ", weights ? "the weights" : found.back().folder.filename().string(),
            " of an earlier run; go on with --resume_from auto, replace it with --overwrite_output_dir True, or choose "
            "another --output_dir");
     return std::nullopt;
   }
   if (o.resume_from == "auto") {
     if (finished) return FoundCheckpoint{output_dir, read_state(output_dir / kState).step, true};
-    if (steps.empty() && weights)
+    if (found.empty() && weights)
       fail(Exit::usage, o.output_dir, ": has weights and neither checkpoints nor ", kState,
            "; choose another --output_dir, or replace them with --resume_from none --overwrite_output_dir True");
-    if (steps.empty()) return std::nullopt;
+    if (found.empty()) return std::nullopt;
+    return found.back();
   }
-  const int64_t wanted = o.resume_from == "auto" ? steps.back() : step_of(std::string(kPrefix) + o.resume_from);
+  const int64_t wanted = step_of(std::string(kPrefix) + o.resume_from);
   if (wanted < 0) fail(Exit::usage, "--resume_from ", o.resume_from, ": expected auto, none or the number of a step");
-  if (std::find(steps.begin(), steps.end(), wanted) == steps.end()) {
-    std::string list;
-    for (const int64_t step : steps) list += (list.empty() ? "; there are steps " : ", ") + std::to_string(step);
-    fail(Exit::usage, "--resume_from ", o.resume_from, ": ", o.output_dir, " has no checkpoint-", wanted,
-         list.empty() ? ", and no other" : list);
-  }
-  return FoundCheckpoint{checkpoint_folder(output_dir, wanted), wanted};
+  const auto place = std::ranges::find(found.rbegin(), found.rend(), wanted, &FoundCheckpoint::step);
+  if (place != found.rend()) return *place;
+  std::string list;
+  for (const FoundCheckpoint& checkpoint : found)
+    list += (list.empty() ? "; there are steps " : ", ") + std::to_string(checkpoint.step);
+  fail(Exit::usage, "--resume_from ", o.resume_from, ": ", o.output_dir, " has no checkpoint-", wanted,
+       list.empty() ? ", and no other" : list);
+}
+
+std::string kept_checkpoint(const fs::path& output_dir) {
+  const std::vector<FoundCheckpoint> found = checkpoints_of(output_dir);
+  return found.empty() ? "" : found.back().folder.string();
+}
+
+int64_t replaceable_bytes(const TrainOptions& o) {
+  const fs::path output_dir = o.output_dir;
+  const bool anew = o.resume_from == "none" && o.overwrite_output_dir;
+  std::vector<fs::path> folders;
+  for (const FoundCheckpoint& checkpoint : checkpoints_of(output_dir))
+    if (anew || is_latest(checkpoint)) folders.push_back(checkpoint.folder);
+  if (anew && fs::is_directory(output_dir)) folders.push_back(output_dir);
+  int64_t bytes = 0;
+  for (const fs::path& folder : folders)
+    for (const auto& entry : fs::directory_iterator(folder))
+      if (entry.path().extension() == ".safetensors") bytes += int64_t(entry.file_size());
+  return bytes;
 }
 
 void restore_optimiser(const FoundCheckpoint& checkpoint, AdamW& optimiser, TrainedParameters& parameters) {
@@ -214,7 +294,8 @@ void restore_optimiser(const FoundCheckpoint& checkpoint, AdamW& optimiser, Trai
   const NamedTensors moments = load_safetensors(file);
   if (!moments.contains("exp_avg") || !moments.contains("exp_avg_sq"))
     fail(Exit::data, file.string(), ": expected exp_avg and exp_avg_sq");
-  optimiser.restore(moments.at("exp_avg"), moments.at("exp_avg_sq"), checkpoint.step);
+  optimiser.restore(moments.at("exp_avg"), moments.at("exp_avg_sq"),
+                    read_state(checkpoint.folder / kState).optimiser_steps);
   if (!parameters.bf16_storage()) return;
   if (!moments.contains("master"))
     fail(Exit::data, file.string(), ": expected master, the f32 weights behind bf16 ones");

@@ -10,29 +10,39 @@ namespace {
 
 using Rows = std::span<const EncoderInput>;
 
-std::vector<Rows> split(Rows rows, int64_t chunk) {
-  std::vector<Rows> chunks;
-  for (size_t begin = 0; begin < rows.size(); begin += size_t(chunk))
-    chunks.push_back(rows.subspan(begin, std::min(size_t(chunk), rows.size() - begin)));
+struct RowChunk {
+  Rows rows;
+  std::unique_ptr<Batch> kept;  // the rows prepared, for the second pass; null: they are prepared again
+  Var embeddings;
+};
+
+std::vector<RowChunk> split(Rows rows, int64_t chunk_size) {
+  std::vector<RowChunk> chunks;
+  for (size_t begin = 0; begin < rows.size(); begin += size_t(chunk_size))
+    chunks.push_back({rows.subspan(begin, std::min(size_t(chunk_size), rows.size() - begin)), {}, {}});
   return chunks;
 }
 
-Var embed(Encoder& encoder, Rows rows) { return encoder(*encoder.prepare(rows)); }
-
-// One side of the batch: its rows in chunks, and their embeddings, with a tape if all rows are one chunk.
+// One side of the batch: its rows in chunks, with a tape if all rows are one chunk.
 struct EmbeddedSide {
-  std::vector<Rows> chunks;
-  std::vector<Var> embeddings;
-  Var gathered;  // of all ranks, a leaf: its gradient is the cache
+  std::vector<RowChunk> chunks;
+  Var gathered;  // the embeddings of all ranks, a leaf: its gradient is the cache
 
-  EmbeddedSide(Encoder& encoder, Rows rows, int64_t chunk_size, const Comm& comm)
+  // room: bytes that prepared chunks may still take. Texts that are cut go to `cut`.
+  EmbeddedSide(Encoder& encoder, Rows rows, int64_t chunk_size, const Comm& comm, int64_t& room, CutTexts& cut)
       : chunks(split(rows, chunk_size > 0 ? chunk_size : int64_t(rows.size()))) {
     std::optional<NoGrad> no_grad;
     if (chunks.size() > 1) no_grad.emplace();
     std::vector<Tensor> values;
-    for (const Rows chunk : chunks) {
-      embeddings.push_back(embed(encoder, chunk));
-      values.push_back(embeddings.back().value());
+    for (RowChunk& chunk : chunks) {
+      const int64_t before = memory_statistics().live_bytes;
+      auto batch = encoder.prepare(chunk.rows);
+      cut.add(chunk.rows, batch->cut);
+      const bool settled = no_grad && encoder.settle(*batch);
+      const int64_t bytes = memory_statistics().live_bytes - before;
+      chunk.embeddings = encoder(*batch);
+      values.push_back(chunk.embeddings.value());
+      if (settled && bytes <= room) chunk.kept = std::move(batch), room -= bytes;
     }
     gathered = Var::leaf(comm.all_gather(concat_rows(values)));
   }
@@ -41,14 +51,15 @@ struct EmbeddedSide {
   // kept.
   void backward(Encoder& encoder, const Comm& comm) {
     int64_t row = comm.rank * (gathered.value().rows() / comm.size);
-    for (size_t i = 0; i < chunks.size(); ++i) {
+    for (RowChunk& chunk : chunks) {
       const int64_t begin = row;
-      row += int64_t(chunks[i].size());
-      Var embedding = std::move(embeddings[i]);
-      if (!embedding.requires_grad()) embedding = embed(encoder, chunks[i]);
-      if (!embedding.requires_grad())
+      row += int64_t(chunk.rows.size());
+      Var embeddings = std::move(chunk.embeddings);
+      if (!embeddings.requires_grad())
+        embeddings = encoder(*(chunk.kept ? std::move(chunk.kept) : encoder.prepare(chunk.rows)));
+      if (!embeddings.requires_grad())
         continue;  // rows that meet no trained parameter: texts, of a trained vision tower
-      embedding.backward(gathered.grad().rows(begin, row));
+      embeddings.backward(gathered.grad().rows(begin, row));
     }
   }
 };
@@ -57,15 +68,23 @@ struct EmbeddedSide {
 
 ContrastiveResult contrastive_step(Encoder& encoder, Rows queries, Rows targets, const ContrastiveOptions& options) {
   Stopwatch watch;
-  EmbeddedSide q(encoder, queries, options.query_chunk, options.comm),
-      t(encoder, targets, options.target_chunk, options.comm);
+  int64_t room = options.keep_bytes;
+  CutTexts cut;
+  EmbeddedSide q(encoder, queries, options.query_chunk, options.comm, room, cut),
+      t(encoder, targets, options.target_chunk, options.comm, room, cut);
   const double embed_seconds = watch.lap();
   const InfoNceResult loss = info_nce(q.gathered, t.gathered, options.temperature, options.matching);
   loss.loss.backward();
   const double loss_seconds = watch.lap();
   q.backward(encoder, options.comm);
   t.backward(encoder, options.comm);
-  return {item(loss.loss.value()), to_vector<int32_t>(loss.best), embed_seconds, loss_seconds, watch.lap()};
+  return {item(loss.loss.value()),
+          to_vector<int32_t>(loss.best),
+          options.keep_bytes - room,
+          embed_seconds,
+          loss_seconds,
+          watch.lap(),
+          cut};
 }
 
 }  // namespace vlm2vec

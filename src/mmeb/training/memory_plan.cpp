@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "mmeb/training/bad_rows.h"
 #include "mmeb/training/grad_cache.h"
 #include "mmeb/training/trained_model.h"
 #include "mmeb/training/training_batch.h"
+#include "tensor/cpu/simd/simd.h"
+#include "tensor/parallel.h"
 #include "vlm/image_cache.h"
 
 namespace vlm2vec {
@@ -31,6 +34,7 @@ MemoryPlan plan_memory(TrainOptions o, const TrainingRows& rows, const std::opti
   plan.masters = parameters.values().bytes();
   plan.gradients = parameters.gradients().bytes();
   plan.optimiser = optimiser.first_moment().bytes() + optimiser.second_moment().bytes();
+  plan.disk = plan_disk(o, checkpoint ? checkpoint->step : 0, model, optimiser);
   const int64_t held = memory_statistics().live_bytes;
   plan.weights = held - plan.masters - plan.gradients - plan.optimiser;
 
@@ -39,27 +43,34 @@ MemoryPlan plan_memory(TrainOptions o, const TrainingRows& rows, const std::opti
   BatchOptions batch_options{o.num_hardneg, o.mask_duplicates};
   if (o.bad_rows == "skip") batch_options.faults = [&](auto inputs) { return encoder.faults(inputs); };
   int64_t seen = 0, batches = 0;
+  std::set<RowId> different;
   for (const std::vector<RowId>& ids : rows.upcoming(kMostRows)) {
     const bool enough = batches >= kMostBatches || encoder_options.images->bytes() > kImageCacheBytes / 2;
     if (seen >= kFewestRows && enough) break;
     seen += int64_t(ids.size()), ++batches;
+    different.insert(ids.begin(), ids.end());
     const TrainingBatch batch = make_batch(rows, ids, encoder.image_token(), batch_options, encoder_options.device);
     if (batch.queries.empty()) continue;
     reset_peak_bytes();
-    reading_rows(o.bad_rows, [&] {
-      contrastive_step(encoder, batch.queries, batch.targets,
-                       {o.temperature, o.gc_q_chunk_size, o.gc_p_chunk_size, batch.matching});
+    const ContrastiveResult result = reading_rows(o.bad_rows, [&] {
+      return contrastive_step(encoder, batch.queries, batch.targets,
+                              {o.temperature, o.gc_q_chunk_size, o.gc_p_chunk_size, batch.matching});
     });
     const int64_t peak = memory_statistics().peak_bytes;
     if (peak <= plan.peak) continue;
     const int64_t queries = int64_t(batch.queries.size()), targets = int64_t(batch.targets.size());
     plan.peak = peak;
     plan.embeddings = 2 * (queries + targets) * encoder.dim() * int64_t(sizeof(float));
-    plan.chunk = std::max<int64_t>(0, peak - held - plan.embeddings);
+    plan.kept = result.kept_bytes;
+    plan.chunk = std::max<int64_t>(0, peak - held - plan.embeddings - plan.kept);
     plan.chunk_rows = std::max(largest_chunk(queries, o.gc_q_chunk_size), largest_chunk(targets, o.gc_p_chunk_size));
   }
-  const int64_t decoded = encoder_options.images->bytes();
-  plan.pictures = decoded > kImageCacheBytes / 2 ? kImageCacheBytes : decoded;
+  // The run meets the pictures of rows that were not looked at, too.
+  const double more = std::min(double(rows.count()) / double(different.size()),
+                               double(o.max_steps * o.gradient_accumulation_steps) / double(batches));
+  plan.pictures = int64_t(std::min(more * double(encoder_options.images->bytes()), double(kImageCacheBytes)));
+  plan.rows = rows.bytes();
+  plan.work_space = threads() * kSimdScratchBytes;
   return plan;
 }
 
@@ -74,10 +85,17 @@ std::string MemoryPlan::table() const {
   line("gradients", gradients);
   line("optimiser (two moments)", optimiser);
   line("embeddings of a batch and their gradients", embeddings);
+  if (kept > 0) line(sentence("chunks kept for the second pass (at most ", in_bytes(kKeptChunkBytes), ")"), kept);
   line(sentence("largest chunk, ", chunk_rows, chunk_rows == 1 ? " row" : " rows"), chunk);
   line("predicted peak", peak);
-  if (mapped > 0) line("beside it, weights read from their file", mapped);
   if (pictures > 0) line("beside it, pictures kept decoded", pictures);
+  line("beside it, texts of the rows", rows);
+  line(sentence("beside it, work space of ", work_space / kSimdScratchBytes, " threads"), work_space);
+  line("in all, beside the program itself", total());
+  if (mapped > 0) line("not counted, weights read from their file", mapped);
+  line("on the disk, the model", disk.model);
+  line("on the disk, a checkpoint", disk.checkpoint);
+  line("on the disk, all together at most", disk.most);
   return text;
 }
 
@@ -88,18 +106,25 @@ std::string MemoryPlan::json() const {
                                 {"gradients", gradients},
                                 {"optimiser", optimiser},
                                 {"embeddings", embeddings},
+                                {"kept_chunks", kept},
                                 {"largest_chunk", chunk},
                                 {"largest_chunk_rows", chunk_rows},
                                 {"predicted_peak", peak},
                                 {"mapped_weights", mapped},
                                 {"decoded_pictures", pictures},
+                                {"rows", rows},
+                                {"work_space", work_space},
+                                {"predicted_total", total()},
+                                {"disk_model", disk.model},
+                                {"disk_checkpoint", disk.checkpoint},
+                                {"disk_most", disk.most},
                                 {"available", memory.available},
                                 {"total", memory.total}}
       .dump();
 }
 
 std::string MemoryPlan::require(const HostMemory& memory, const TrainOptions& o) const {
-  const int64_t needed = peak + pictures;
+  const int64_t needed = total();
   if (needed <= memory.available) return "";
   const bool hopeless = needed > memory.total;
   const int64_t limit = hopeless ? memory.total : memory.available, rest = needed - chunk,

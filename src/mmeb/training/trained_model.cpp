@@ -70,8 +70,8 @@ TrainedModel load_trained_model(TrainOptions& o, const std::optional<FoundCheckp
   } else {
     model.lora = attach_lora(encoder, lora_config(o), &encoder.dropout);
     model.lora->initialise(o.seed);
-    const bool asked = o.lora_target_modules != TrainOptions().lora_target_modules;  // the default names many families'
-    if (const std::string note = model.lora->unmatched_note(); asked && !note.empty()) notes.push_back(note);
+    const bool chosen = o.lora_target_modules != TrainOptions().lora_target_modules;  // the default fits many models
+    if (const std::string note = model.lora->unmatched_note(); chosen && !note.empty()) notes.push_back(note);
   }
   return model;
 }
@@ -87,8 +87,8 @@ std::vector<Parameter*> parameters_to_train(const TrainedModel& model, const Tra
     path.pop_back();
     const bool known = std::any_of(all.begin(), all.end(), [&](Parameter* p) { return begins_with(p->path(), path); });
     if (!known)
-      fail(Exit::usage, "train: --freeze ", given,
-           ": no parameter that is trained has a name that begins so; the nearest is ", nearest(path, beginnings(all)));
+      fail(Exit::usage, "train: --freeze ", given, ": no parameter that is trained has a name that begins so",
+           nearest_hint(path, beginnings(all)));
     freeze(path);
   }
   if (o.image_encoder_freeze) freeze(kImageEncoder);

@@ -18,7 +18,7 @@ std::vector<Side> draw(std::vector<Side> sides, size_t count, uint64_t key) {
 }
 
 std::vector<int32_t> groups_of(const std::vector<EncoderInput>& targets) {
-  std::map<std::pair<std::string, std::vector<std::filesystem::path>>, int32_t> first;
+  std::map<std::pair<std::string, std::vector<PictureSource>>, int32_t> first;
   std::vector<int32_t> groups;
   for (const EncoderInput& target : targets)
     groups.push_back(first.try_emplace({target.text, target.images}, int32_t(groups.size())).first->second);

@@ -4,6 +4,7 @@
 #include <functional>
 #include <span>
 
+#include "mmeb/data/left_out.h"
 #include "mmeb/training/training_rows.h"
 #include "tensor/ops.h"
 
@@ -18,12 +19,6 @@ struct BatchOptions {
   // Of each input why it cannot be used (empty: it can), as Encoder::faults. Pairs and negatives with a fault are left
   // out; none given: nothing is looked at.
   std::function<std::vector<std::string>(std::span<const EncoderInput> inputs)> faults = {};
-};
-
-struct LeftOut {
-  std::string row;   // "row 12 of Scene_t2i"
-  std::string side;  // "query", "target" or "negative"
-  std::string fault;
 };
 
 struct TrainingBatch {

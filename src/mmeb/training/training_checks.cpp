@@ -1,8 +1,10 @@
 #include "mmeb/training/training_checks.h"
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 
+#include "mmeb/data/left_out.h"
 #include "mmeb/training/training_rows.h"
 #include "nn/optim.h"
 #include "tensor/error.h"
@@ -26,13 +28,16 @@ void check_options(const TrainOptions& o) {
         "train: --max_steps and --num_train_epochs both say how long to train; give one of them");
   usage(o.batches.empty() || o.num_train_epochs == 0,
         "train: --num_train_epochs means nothing beside --batches, which names the rows of every batch");
-  usage(o.bad_rows == "error" || o.bad_rows == "skip", "train: --bad_rows ", o.bad_rows, ", expected error or skip");
+  skips_bad_rows("train", o.bad_rows);
   usage(o.save_strategy == "steps" || o.save_strategy == "no", "train: --save_strategy ", o.save_strategy,
         ", expected steps or no");
   usage(o.temperature > 0, "train: --temperature ", o.temperature, ", expected a positive number");
-  usage(o.gc_q_chunk_size >= 0 && o.gc_p_chunk_size >= 0 && o.save_steps >= 0 && o.warmup_steps >= 0 &&
+  usage(o.gc_q_chunk_size >= 0 && o.gc_p_chunk_size >= 0 && o.save_steps >= 0 && o.save_minutes >= 0 &&
             o.save_total_limit >= 0,
-        "train: chunk sizes, --save_steps, --save_total_limit and --warmup_steps cannot be negative");
+        "train: chunk sizes, --save_steps, --save_minutes and --save_total_limit cannot be negative");
+  usage(0 <= o.warmup_steps && o.warmup_steps <= 1e15 &&
+            (o.warmup_steps < 1 || o.warmup_steps == std::floor(o.warmup_steps)),
+        "train: --warmup_steps ", o.warmup_steps, ", expected a whole number of steps, or a share of them below 1");
   usage(o.logging_steps > 0, "train: --logging_steps ", o.logging_steps, ", expected 1 or more");
   usage(o.report_to == "none" || o.report_to == "tensorboard", "train: --report_to ", o.report_to,
         ", expected tensorboard or none");

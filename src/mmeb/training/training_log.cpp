@@ -1,6 +1,7 @@
 #include "mmeb/training/training_log.h"
 
 #include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "tensor/error.h"
@@ -40,6 +41,7 @@ void fields(Step& step, Visit&& visit) {
   visit("duplicates", step.duplicates);
   visit("skipped", step.skipped);
   visit("tokens_without_picture", step.tokens_without_picture);
+  visit("cut_texts", step.cut_texts);
   visit("seconds", step.seconds);
   visit("data_seconds", step.data_seconds);
   visit("embed_seconds", step.embed_seconds);
@@ -59,7 +61,13 @@ std::string to_line(const StepLog& step) {
 
 StepLog read_step(const Json& line) {
   StepLog step;
-  fields(step, [&](const char* name, auto& value) {
+  const bool empty = line.contains("pairs") && line["pairs"] == 0;
+  fields(step, [&]<class T>(const char* name, T& value) {
+    if (!line.contains(name) && std::string(name) == "cut_texts") return;  // of an earlier version's run
+    if (std::is_floating_point_v<T> && empty && line.contains(name) && line[name].is_null()) {
+      value = std::numeric_limits<T>::quiet_NaN();
+      return;
+    }
     if (!line.contains(name) || !line[name].is_number()) fail(Exit::data, name, " is no number");
     line[name].get_to(value);
   });
@@ -85,17 +93,21 @@ TrainingLog::~TrainingLog() = default;
 
 bool TrainingLog::count(const StepLog& step) {
   last_ = step;
-  ++interval_.steps;
-  interval_.pairs += step.pairs;
-  interval_.loss += step.loss;
-  interval_.accuracy += step.in_batch_accuracy;
-  interval_.duplicates += step.duplicates;
+  if (step.pairs > 0) {
+    ++interval_.steps;
+    interval_.pairs += step.pairs;
+    interval_.loss += step.loss;
+    interval_.accuracy += step.in_batch_accuracy;
+    interval_.duplicates += step.duplicates;
+    interval_.grad_norm = step.grad_norm;
+  }
   interval_.seconds += step.seconds;
   interval_.peak_bytes = std::max(interval_.peak_bytes, step.peak_bytes);
   if (step.step % options_.logging_steps != 0) return false;
   entry_ = std::exchange(interval_, {});
+  if (entry_.steps == 0) return false;
   history_.push_back({{"epoch", step.epoch},
-                      {"grad_norm", step.grad_norm},
+                      {"grad_norm", entry_.grad_norm},
                       {"learning_rate", step.learning_rate},
                       {"loss", std::round(entry_.loss / double(entry_.steps) * 1e4) / 1e4},  // four digits, as there
                       {"step", step.step}});
@@ -108,7 +120,7 @@ void TrainingLog::add(const StepLog& step) {
   if (!count(step) || !tensorboard_) return;
   const double steps = double(entry_.steps);
   tensorboard_->add(step.step, {{"train/loss", entry_.loss / steps},
-                                {"train/grad_norm", step.grad_norm},
+                                {"train/grad_norm", entry_.grad_norm},
                                 {"train/learning_rate", step.learning_rate},
                                 {"train/epoch", step.epoch},
                                 {"train/in_batch_accuracy", entry_.accuracy / steps},

@@ -8,9 +8,25 @@
 
 #include "mmeb/options.h"
 #include "mmeb/training/tensorboard.h"
-#include "mmeb/training/trainer.h"
 
 namespace vlm2vec {
+
+// One line of log.jsonl. A step without a pair (--bad_rows skip left all of them out) has changed no weight: its loss,
+// norm, accuracy and duplicates are NaN here and null there.
+struct StepLog {
+  int64_t step = 0;  // from 1
+  double epoch = 0;  // pairs so far / rows
+  int64_t pairs = 0;
+  double loss = 0, grad_norm = 0;  // the norm before clipping
+  double learning_rate = 0, in_batch_accuracy = 0, seconds = 0;
+  int64_t skipped = 0;                 // pairs left out by --bad_rows skip
+  int64_t tokens_without_picture = 0;  // sides with an image token and no picture, which is read as a word
+  int64_t cut_texts = 0;               // sides whose text is cut at --max_len
+  double duplicates = 0;               // share of queries whose target is in the batch again: false negatives
+  // Of `seconds`: drawing rows; GradCache (grad_cache.h); clipping and AdamW.
+  double data_seconds = 0, embed_seconds = 0, loss_seconds = 0, backward_seconds = 0, optimiser_seconds = 0;
+  int64_t peak_bytes = 0;  // most bytes in tensors during the step
+};
 
 StepLog read_step(const nlohmann::ordered_json& line);  // of log.jsonl; Exit::data for a field that is no number
 
@@ -28,9 +44,9 @@ class TrainingLog {
   std::string trainer_state() const;
 
  private:
-  struct Interval {  // the steps since the last entry
-    int64_t steps = 0, pairs = 0, peak_bytes = 0;
-    double loss = 0, accuracy = 0, duplicates = 0, seconds = 0;
+  struct Interval {                                                             // the steps since the last entry
+    int64_t steps = 0, pairs = 0, peak_bytes = 0;                               // steps with pairs
+    double loss = 0, accuracy = 0, duplicates = 0, seconds = 0, grad_norm = 0;  // grad_norm: of the last one
   };
   // True if the step ends an interval, which then is an entry of the history.
   bool count(const StepLog& step);

@@ -1,5 +1,6 @@
 #include "mmeb/training/training_rows.h"
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -31,7 +32,8 @@ std::vector<TrainSource> sources_of(const TrainOptions& o) {
     fail(Exit::usage, "train: --train_file ", o.train_file,
          " is a pipe, and rows are read more than once; give a file");
   std::vector<TrainSource> sources;
-  if (o.train_file.empty()) sources = train_folder(o.dataset_name, o.subset_name, o.dataset_split);
+  if (o.train_file.empty())
+    sources = train_folder(o.dataset_name, o.subset_name, o.dataset_split, o.missing_sets == "skip");
   else sources = {{o.train_file, o.train_file, fs::path(o.train_file).parent_path()}};
   for (TrainSource& source : sources) {
     source.limit = o.num_sample_per_subset;
@@ -89,7 +91,11 @@ class Fingerprint {
     for (const unsigned char c : text) hash_ = (hash_ ^ c) * 0x100000001B3u;
     hash_ *= 0x100000001B3u;  // a boundary
   }
-  void add(const Side& side) { add(side.text), add(side.image); }
+  void add(const Side& side) {
+    add(side.text);
+    for (const std::string& image : side.images) add(image);
+    if (side.images.size() != 1) add("");  // none or several
+  }
   uint64_t value() const { return hash_; }
 
  private:
@@ -121,6 +127,10 @@ void check_row_options(const TrainOptions& o) {
   usage(o.num_sample_per_subset >= 0, "--num_sample_per_subset cannot be negative");
   usage(o.dataset_config.empty() || (o.subset_name.empty() && o.num_sample_per_subset == 0 && o.image_dir.empty()),
         "--subset_name, --num_sample_per_subset and --image_dir stand in each row of --dataset_config");
+  usage(o.missing_sets == "error" || o.missing_sets == "skip", "--missing_sets ", o.missing_sets,
+        ", expected error or skip");
+  usage(o.missing_sets == "error" || !o.dataset_config.empty() || !o.subset_name.empty(),
+        "--missing_sets means nothing without --dataset_config or --subset_name, which name the sets");
   usage(!o.dataset_config.empty() || o.data_basedir.empty(), "--data_basedir means nothing without --dataset_config");
   usage(o.sampling.empty() || o.sampling == "shuffled" || o.sampling == "interleaved" || o.sampling == "balanced",
         "--sampling ", o.sampling, ", expected shuffled, interleaved or balanced");
@@ -147,6 +157,7 @@ TrainingRows::TrainingRows(const TrainOptions& o)
   if (o.dataset_config.empty()) config.sources = sources_of(o);
   else config = read_train_config(o.dataset_config, o.data_basedir);
   config_note_ = config.note;
+  if (o.train_file.empty()) missing_sets_ = leave_out_missing(config.sources, o.missing_sets == "skip");
   sets_ = read_train_sets(config.sources, o.num_hardneg > 0);
   std::vector<int64_t> sizes;
   Interleaving interleaving;
@@ -193,6 +204,12 @@ std::vector<std::vector<RowId>> TrainingRows::upcoming(int64_t rows) const {
   return batches;
 }
 
+int64_t TrainingRows::bytes() const {
+  int64_t bytes = 0;
+  for (const TrainSet& set : sets_) bytes += set.rows.bytes();
+  return bytes;
+}
+
 int64_t TrainingRows::epochs() const {
   if (num_train_epochs_ > 0) return int64_t(std::ceil(num_train_epochs_));
   const int64_t drawn = steps_ * accumulation_;
@@ -218,9 +235,34 @@ std::string TrainingRows::summary() const {
                   steps_ == 1 ? " step of " : " steps of ", pairs);
 }
 
+// Without hard negatives, a pair that is a batch of its own has nothing to be told from.
+std::string TrainingRows::single_pairs_note() const {
+  constexpr const char* reason = "has no wrong answers, so its loss is 0 and it teaches nothing";
+  const int64_t drawn = steps_ * accumulation_, epoch = parts(row_count_, batch_size_);
+  if (!batches_.empty()) {
+    const int64_t single =
+        std::count_if(batches_.begin(), batches_.begin() + drawn, [](const auto& b) { return b.size() == 1; });
+    return single == 0 ? ""
+                       : sentence("train: ", single, " of the ", drawn,
+                                  " batches of --batches have one pair; such a batch ", reason);
+  }
+  if (batch_size_ == 1 || row_count_ == 1)
+    return sentence("train: every batch has one pair; such a batch ", reason,
+                    row_count_ == 1 ? "; more rows are needed" : "; raise --per_device_train_batch_size");
+  if (sampling_ != "shuffled" || row_count_ % batch_size_ != 1 || drawn < epoch) return "";
+  const auto fits = [&](int64_t size) { return size > 1 && row_count_ % size != 1; };
+  int64_t distance = 1;
+  while (!fits(batch_size_ - distance) && !fits(batch_size_ + distance)) ++distance;
+  const int64_t better = fits(batch_size_ - distance) ? batch_size_ - distance : batch_size_ + distance;
+  return sentence("train: of each epoch's ", epoch, " batches the last one has one pair (", row_count_,
+                  " rows in batches of ", batch_size_, "), which ", reason, "; --per_device_train_batch_size ", better,
+                  " leaves no such rest");
+}
+
 std::string TrainingRows::note() const {
   std::vector<std::string> notes;
-  if (!config_note_.empty()) notes.push_back(config_note_);
+  notes.push_back(config_note_);
+  notes.push_back(missing_sets_note("train", missing_sets_));
   bool weighted = false;
   size_t negatives = 0, unused = 0;
   for (const TrainSet& set : sets_)
@@ -233,10 +275,7 @@ std::string TrainingRows::note() const {
     notes.push_back(sentence("train: --num_hardneg ", num_hardneg_, ", but no row has negatives"));
   if (weighted && sampling_ != "interleaved")
     notes.push_back("train: the weights of --dataset_config mean nothing with --sampling " + sampling_);
-  if (batch_size_ == 1 && num_hardneg_ == 0 && batches_.empty())
-    notes.push_back(
-        "train: a batch of one pair has no wrong answers, so there is nothing to learn; raise "
-        "--per_device_train_batch_size");
+  if (num_hardneg_ == 0 || negatives == 0) notes.push_back(single_pairs_note());
   if (sampling_ == "balanced" && batch_size_ > row_count_)
     notes.push_back(sentence("train: a batch of ", batch_size_, " pairs repeats some of the ", row_count_,
                              " rows, and equal rows are each other's wrong answers; lower "
@@ -244,6 +283,7 @@ std::string TrainingRows::note() const {
   if (sampling_ == "shuffled" && batch_size_ > row_count_)
     notes.push_back(sentence("train: each step has all ", row_count_, " rows, fewer than a batch of ", batch_size_));
   std::string lines;
+  std::erase(notes, "");
   for (const std::string& note : notes) lines += (lines.empty() ? "" : "\n") + note;
   return lines;
 }
@@ -257,8 +297,7 @@ uint64_t TrainingRows::fingerprint() const {
       for (const Side& side : row.positives) hash.add(side);
       for (const Side& side : row.negatives) hash.add(side);
     }
-    hash.add(sentence(set.source.weight)),
-        hash.add(fs::weakly_canonical(fs::absolute(set.source.image_dir) / "").string());
+    hash.add(sentence(set.source.weight));
   }
   for (const auto& batch : batches_)
     for (const int64_t row : batch) hash.add(std::to_string(row));

@@ -28,12 +28,18 @@ class TrainingRows {
   std::string name_of(RowId id) const;  // "row 12 of Scene_t2i"
   const Pictures& pictures(RowId id) const { return sets_[size_t(id.set)].pictures; }
   int64_t count() const { return row_count_; }
-  std::string summary() const;   // "27500 rows of 11 sets, shuffled, 2000 steps of 128 pairs"
-  std::string note() const;      // lines for the user, perhaps none: keys without meaning, batches that repeat rows
-  uint64_t fingerprint() const;  // of all texts and picture paths, in order, and of the sets' weights and folders
+  int64_t bytes() const;        // of their texts, in memory
+  std::string summary() const;  // "27500 rows of 11 sets, shuffled, 2000 steps of 128 pairs"
+  std::string note() const;     // lines for the user, perhaps none: missing sets, batches of one pair or of equal rows
+  // Of all texts and picture paths as the rows have them, in order, of the sets' weights and of --batches: the same
+  // wherever rows and pictures lie.
+  uint64_t fingerprint() const;
+  const std::vector<std::string>& missing_sets() const { return missing_sets_; }  // left out by --missing_sets skip
 
  private:
   std::vector<TrainSet> sets_;
+  std::string single_pairs_note() const;
+  std::vector<std::string> missing_sets_;
   std::vector<std::vector<int64_t>> batches_;  // of --batches
   Sampler sampler_;
   std::string sampling_, config_note_;  // sampling_ is empty with --batches

@@ -5,6 +5,7 @@
 #include <zlib.h>
 
 #include <algorithm>
+#include <climits>
 #include <map>
 #include <optional>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "tensor/error.h"
 #include "tensor/io/files.h"
 #include "tensor/io/hub.h"
+#include "tensor/io/parquet/parquet.h"
 #include "tensor/io/tar.h"
 
 namespace vlm2vec {
@@ -34,16 +36,44 @@ std::string common_top(const ArchiveIndex& index) {
   return top;
 }
 
+constexpr std::string_view kParquet = ".parquet";
+
+// make(), kept for the next call unless the file has changed since.
+template <class File, class Make>
+std::shared_ptr<const File> kept_open(const fs::path& path, Make&& make) {
+  struct Opened {
+    fs::file_time_type changed;
+    uint64_t size;
+    std::shared_ptr<const File> file;
+  };
+  static std::mutex lock;
+  static std::map<std::string, Opened> all;
+  std::error_code missing;  // make() says it in a sentence
+  const auto changed = fs::last_write_time(path, missing);
+  const uint64_t size = fs::file_size(path, missing);
+  std::lock_guard guard(lock);
+  Opened& opened = all[path.string()];
+  if (!opened.file || opened.changed != changed || opened.size != size) opened = {changed, size, make()};
+  return opened.file;
+}
+
+std::shared_ptr<const ParquetFile> open_parquet(const fs::path& path) {
+  return kept_open<ParquetFile>(path, [&] { return std::make_shared<const ParquetFile>(ParquetFile::open(path)); });
+}
+
 // The archive on the way of `path`, and the member that the rest names.
 struct MemberPath {
   fs::path archive;
   std::string member;
 };
 std::optional<MemberPath> split_member_path(const fs::path& path) {
+  if (path.native().size() >= PATH_MAX) return {};
   const std::string text = path.lexically_normal().generic_string();
   for (size_t slash = 0; (slash = text.find('/', slash + 1)) != text.npos;) {
     const std::string before = text.substr(0, slash);
-    if ((before.ends_with(".zip") || before.ends_with(".tar")) && fs::is_regular_file(before))
+    std::error_code none;
+    if ((before.ends_with(".zip") || before.ends_with(".tar") || before.ends_with(kParquet)) &&
+        fs::is_regular_file(before, none))
       return MemberPath{before, text.substr(slash + 1)};
   }
   return {};
@@ -78,7 +108,41 @@ std::shared_ptr<const std::vector<uint8_t>> inflated(const std::vector<uint8_t>&
   return bytes;
 }
 
+using namespace std::string_view_literals;
+
+// Of other archives, and of what compresses archives as a whole, so that no member can be read alone.
+struct Packed {
+  std::string_view magic;
+  const char *name, *tool;  // tool: null for archives
+};
+constexpr Packed kPacked[] = {
+    {"\x1F\x8B"sv, "gzip", "gunzip"},
+    {"BZh"sv, "bzip2", "bunzip2"},
+    {"\xFD"
+     "7zXZ\0"sv,
+     "xz", "unxz"},
+    {"\x5D\0\0"sv, "lzma", "unlzma"},
+    {"\x28\xB5\x2F\xFD"sv, "zstd", "unzstd"},
+    {"\x04\x22\x4D\x18"sv, "lz4", "unlz4"},
+    {"\x1F\x9D"sv, "compress", "uncompress"},
+    {"7z\xBC\xAF\x27\x1C"sv, "7z", nullptr},
+    {"Rar!\x1A\x07"sv, "RAR", nullptr},
+    {"xar!"sv, "XAR", nullptr},
+    {"!<arch>\n"sv, "ar", nullptr},
+};
+
 }  // namespace
+
+std::string how_to_unpack(const fs::path& file) {
+  const auto mapped = MappedFile::open(file);
+  const std::span<const uint8_t> bytes = mapped->bytes();
+  const std::string_view begin(reinterpret_cast<const char*>(bytes.data()), std::min<size_t>(bytes.size(), 8));
+  for (const auto& [magic, name, tool] : kPacked)
+    if (begin.starts_with(magic))
+      return tool ? sentence("is compressed as a whole (", name, "): ", tool, " it to a .tar file, or unpack it")
+                  : sentence("is a ", name, " archive, which is not read: unpack it, or make a zip or tar file of it");
+  return "";
+}
 
 bool is_junk(const std::string& path) {
   const size_t slash = path.rfind('/');
@@ -92,9 +156,7 @@ ArchiveFile::ArchiveFile(const fs::path& path) : file_(path.string()) {
   const auto mapped = MappedFile::open(path);
   const auto bytes = mapped->bytes();
   file_size_ = bytes.size();
-  if (bytes.size() > 1 && bytes[0] == 0x1F && bytes[1] == 0x8B)
-    fail(Exit::data, file_, ": is compressed as a whole (gzip), so that no member can be read alone; gunzip it to a ",
-         ".tar file, or unpack it");
+  if (const std::string how = how_to_unpack(path); !how.empty()) fail(Exit::data, file_, ": ", how);
   if (path.extension() == ".tar") {
     // Headers lie far apart: the system need not read ahead what is between them.
     void* const begin = const_cast<uint8_t*>(bytes.data());
@@ -127,21 +189,7 @@ void ArchiveFile::open_zip() {
 }
 
 std::shared_ptr<const ArchiveFile> ArchiveFile::open(const fs::path& path) {
-  struct Opened {
-    fs::file_time_type changed;
-    uint64_t size;
-    std::shared_ptr<const ArchiveFile> file;
-  };
-  static std::mutex lock;
-  static std::map<std::string, Opened> all;
-  std::error_code missing;  // the constructor says it in a sentence
-  const auto changed = fs::last_write_time(path, missing);
-  const uint64_t size = fs::file_size(path, missing);
-  std::lock_guard guard(lock);
-  Opened& opened = all[path.string()];
-  if (!opened.file || opened.changed != changed || opened.size != size)
-    opened = {changed, size, std::make_shared<const ArchiveFile>(path)};
-  return opened.file;
+  return kept_open<ArchiveFile>(path, [&] { return std::make_shared<const ArchiveFile>(path); });
 }
 
 FileBytes ArchiveFile::read(const std::string& member, uint64_t most) const {
@@ -204,12 +252,15 @@ bool is_file_or_member(const fs::path& path) {
   std::error_code unreadable;
   if (fs::is_regular_file(path, unreadable)) return true;
   const auto inside = split_member_path(path);
-  return inside && ArchiveFile::open(inside->archive)->contains(inside->member);
+  if (!inside) return false;
+  return inside->archive.extension() == kParquet ? open_parquet(inside->archive)->contains(inside->member)
+                                                 : ArchiveFile::open(inside->archive)->contains(inside->member);
 }
 
 FileBytes read_file_or_member(const fs::path& path, uint64_t most) {
   if (const auto inside = split_member_path(path))
-    return ArchiveFile::open(inside->archive)->read(inside->member, most);
+    return inside->archive.extension() == kParquet ? open_parquet(inside->archive)->read_value(inside->member, most)
+                                                   : ArchiveFile::open(inside->archive)->read(inside->member, most);
   const auto file = MappedFile::open(path);
   return {file->bytes(), file};
 }

@@ -3,6 +3,7 @@
 //   zip  libzip; stored, deflated and what else the library inflates; zip64. Of equal names the last one in the
 //        directory counts, as with `unzip -o`.
 //   tar  plain: ustar, pax (path, size, linkpath), GNU long names, hard links. Only its headers are touched.
+// So do names of binary values in Parquet files (parquet/parquet.h).
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -63,7 +64,12 @@ class ArchiveFile {
   mutable std::mutex lock_;  // of zip_, which one thread uses at a time
 };
 
+// What to do with an archive of another kind, or one that is compressed as a whole: "is compressed as a whole (xz): unxz
+// it to a .tar file, or unpack it". By its first bytes; empty: it is neither.
+std::string how_to_unpack(const std::filesystem::path& file);
+
 // A file, or a member of an archive that lies on the way.
+// A file, a member of an archive that lies on the way, or a value of a Parquet file.
 bool is_file_or_member(const std::filesystem::path& path);
 // Its bytes; of a member at most `most`. Errors: Exit::data.
 FileBytes read_file_or_member(const std::filesystem::path& path, uint64_t most);

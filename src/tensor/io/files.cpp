@@ -13,6 +13,7 @@
 
 #include "tensor/error.h"
 #include "tensor/io/hub.h"
+#include "tensor/text.h"
 
 namespace vlm2vec {
 namespace fs = std::filesystem;
@@ -146,8 +147,8 @@ void make_folder(const fs::path& folder) {
   std::error_code error;
   fs::create_directories(folder, error);
   if (!fs::is_directory(folder))
-    fail(Exit::resources, folder.string(), ": the folder cannot be made (", error ? error.message() : "it is a file",
-         "); name another one, or one above it that may be written");
+    fail(Exit::resources, folder.string(), ": cannot create the folder (", error ? error.message() : "it is a file",
+         "); choose another one");
 }
 
 void write_folder_atomically(const fs::path& path, const std::function<void(const fs::path&)>& fill) {
@@ -178,7 +179,7 @@ void write_folder_atomically(const fs::path& path, const std::function<void(cons
 
 std::shared_ptr<const MappedFile> MappedFile::open(const fs::path& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) fail(Exit::data, path.string(), ": ", std::strerror(errno));
+  if (fd < 0) fail(Exit::data, one_line(path.string(), 300), ": ", std::strerror(errno));
   struct stat info {};
   fstat(fd, &info);
   if (!S_ISREG(info.st_mode)) {

@@ -18,6 +18,8 @@ void read_json_lines(const std::filesystem::path& file,
                      std::string (*shorten)(std::string_view line) = nullptr);
 
 // A field of a row; the error says what came: "qry_image_path is null, expected a string".
+const nlohmann::ordered_json& field(const nlohmann::ordered_json& row, const std::string& name);
+[[noreturn]] void wrong_type(const std::string& name, const nlohmann::ordered_json& value, const std::string& expected);
 std::string text_field(const nlohmann::ordered_json& row, const std::string& name);
 std::vector<std::string> text_list_field(const nlohmann::ordered_json& row, const std::string& name);
 

@@ -18,12 +18,13 @@ struct Format {
   Picture (*decode)(Bytes bytes, const std::string& name);
   std::vector<std::string> extensions;
 };
-const std::array<Format, 6> formats = {{{"PNG", decode_png, {".png", ".apng"}},
+const std::array<Format, 7> formats = {{{"PNG", decode_png, {".png", ".apng"}},
                                         {"JPEG", decode_jpeg, {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"}},
                                         {"GIF", decode_gif, {".gif"}},
                                         {"BMP", decode_bmp, {".bmp", ".dib"}},
                                         {"WebP", decode_webp, {".webp"}},
-                                        {"PNM", decode_pnm, {".pnm", ".ppm", ".pgm", ".pbm"}}}};
+                                        {"PNM", decode_pnm, {".pnm", ".ppm", ".pgm", ".pbm"}},
+                                        {"TGA", decode_tga, {".tga", ".icb", ".vda", ".vst"}}}};
 
 const Format* format_of(Bytes bytes) {
   const auto has = [&](std::string_view magic, size_t at = 0) {
@@ -34,8 +35,9 @@ const Format* format_of(Bytes bytes) {
   if (has("GIF87a") || has("GIF89a")) return &formats[2];
   if (has("BM")) return &formats[3];
   if (has("RIFF") && has("WEBP", 8)) return &formats[4];
-  if (bytes.size() > 2 && bytes[0] == 'P' && bytes[1] >= '1' && bytes[1] <= '6') return &formats[5];
-  return nullptr;
+  if (bytes.size() > 2 && bytes[0] == 'P' && bytes[1] >= '1' && bytes[1] <= '6' && std::isspace(bytes[2]))
+    return &formats[5];
+  return is_tga(bytes) ? &formats[6] : nullptr;
 }
 
 // "is a JPEG by its bytes" of a file named .png; empty for names that promise nothing.
@@ -116,13 +118,15 @@ void check_size(uint64_t width, uint64_t height, const std::string& name) {
 Picture decode_picture(std::span<const uint8_t> bytes, const std::string& name) {
   if (const Format* format = format_of(bytes)) return format->decode(bytes, name);
   if (bytes.empty()) fail(Exit::data, name, ": is empty; expected a picture");
-  fail(Exit::data, name, ": is no picture of a known format; expected PNG, JPEG, GIF, BMP, WebP, PPM, PGM or PBM");
+  const std::string format = unread_format(bytes), read = "PNG, JPEG, GIF, BMP, WebP, TGA, PPM, PGM or PBM";
+  if (!format.empty()) fail(Exit::data, name, ": is ", format, ", which is not read; convert it to PNG or JPEG");
+  fail(Exit::data, name, ": is not a picture of a known format; expected ", read);
 }
 
-Picture read_picture(const std::filesystem::path& path) {
-  const FileBytes file = read_file_or_member(path, most_picture_bytes);
-  Picture picture = decode_picture(file.bytes, path.string());
-  if (picture.flaw.empty()) picture.flaw = misnamed(path, *format_of(file.bytes));
+Picture read_picture(const PictureSource& source) {
+  const FileBytes file = source.read();
+  Picture picture = decode_picture(file.bytes, source.name());
+  if (picture.flaw.empty() && source.is_file()) picture.flaw = misnamed(source.name(), *format_of(file.bytes));
   return picture;
 }
 

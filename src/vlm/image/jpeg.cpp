@@ -7,6 +7,8 @@
 #include <cstdio>
 
 #include <jpeglib.h>
+// after it
+#include <jerror.h>
 
 #include "tensor/error.h"
 #include "vlm/image/decoders.h"
@@ -22,6 +24,7 @@ struct Job {
   jpeg_source_mgr source{};
   jpeg_progress_mgr progress{};
   jmp_buf escape;
+  int fault_code = 0;
   char fault[JMSG_LENGTH_MAX] = "", warning[JMSG_LENGTH_MAX] = "";
   ~Job() { jpeg_destroy_decompress(&jpeg); }
 };
@@ -31,6 +34,7 @@ Job& job_of(j_common_ptr jpeg) { return *static_cast<Job*>(jpeg->client_data); }
 void on_error(j_common_ptr jpeg) {
   Job& job = job_of(jpeg);
   jpeg->err->format_message(jpeg, job.fault);
+  job.fault_code = jpeg->err->msg_code;
   longjmp(job.escape, 1);
 }
 
@@ -69,11 +73,39 @@ void open(Job& job, Bytes bytes) {
   job.jpeg.progress = &job.progress;
   job.source = {bytes.data(), bytes.size(), nothing, suspend, skip, jpeg_resync_to_restart, nothing};
   job.jpeg.src = &job.source;
+  jpeg_save_markers(&job.jpeg, JPEG_APP0 + 1, 0xFFFF);  // EXIF
 }
 
 // The standard's example tables (ITU T.81, annex K) are assumed, as in frames of Motion JPEG.
 bool lacks_huffman_tables(const jpeg_decompress_struct& jpeg) {
   return !jpeg.arith_code && !jpeg.dc_huff_tbl_ptrs[0] && !jpeg.dc_huff_tbl_ptrs[1] && !jpeg.ac_huff_tbl_ptrs[0];
+}
+
+// EXIF's, of the first marker that holds it.
+int stored_orientation(const jpeg_decompress_struct& jpeg) {
+  for (const jpeg_marker_struct* marker = jpeg.marker_list; marker; marker = marker->next)
+    if (marker->data_length >= 6 && std::equal(marker->data, marker->data + 6, "Exif\0"))
+      return orientation_of({marker->data, marker->data_length});
+  return 1;
+}
+
+// What an error says of a JPEG that is sound, but of a kind that the library does not decode; else empty.
+std::string unread_process(const Job& job) {
+  const int number = job.errors.msg_parm.i[0];
+  switch (job.fault_code) {
+    case JERR_BAD_PRECISION:
+      return number == 12 || number == 16 ? std::to_string(number) + "-bit" : "";
+    case JERR_ARITH_NOTIMPL:
+      return "arithmetic-coded";
+    case JERR_SOF_UNSUPPORTED:
+      return sentence(
+          number == 0xC3 || number == 0xC7 || number == 0xCB || number == 0xCF ? "lossless" : "hierarchical", " (SOF",
+          number - 0xC0, ")");
+    case JERR_UNKNOWN_MARKER:
+      return number == 0xF7 ? "lossless (JPEG-LS)" : "";
+    default:
+      return "";
+  }
 }
 
 Mode mode_of(int components, const std::string& name) {
@@ -89,7 +121,10 @@ Picture decode_jpeg(Bytes bytes, const std::string& name) {
   Job job;
   jpeg_decompress_struct& jpeg = job.jpeg;
   const auto check = [&](bool ok) {
-    if (!ok) fail(Exit::data, name, ": damaged JPEG: ", job.fault);
+    if (ok) return;
+    if (const std::string kind = unread_process(job); !kind.empty())
+      fail(Exit::data, name, ": ", kind, " JPEG is not read; convert it to PNG or to an ordinary JPEG");
+    fail(Exit::data, name, ": damaged JPEG: ", job.fault);
   };
   const auto need = [&](bool enough) {
     if (!enough)
@@ -105,6 +140,7 @@ Picture decode_jpeg(Bytes bytes, const std::string& name) {
 
   Picture picture;
   picture.mode = mode_of(jpeg.num_components, name);
+  picture.orientation = stored_orientation(jpeg);
   jpeg.out_color_space = picture.mode == Mode::gray ? JCS_GRAYSCALE : picture.mode == Mode::rgb ? JCS_RGB : JCS_CMYK;
   if (lacks_huffman_tables(jpeg)) picture.flaw = "the JPEG has no Huffman tables; the standard's were assumed";
   boolean started = FALSE, finished = FALSE;

@@ -84,6 +84,17 @@ std::string flaw_of(std::span<const uint8_t> bytes) {
   }
 }
 
+// EXIF's, which may also lie behind the pixels.
+int orientation_in_chunks(std::span<const uint8_t> bytes) {
+  for (size_t at = 8; bytes.size() - at >= 12;) {
+    const size_t length = big_endian(&bytes[at]);
+    if (length > bytes.size() - at - 12) break;
+    if (std::memcmp(&bytes[at + 4], "eXIf", 4) == 0) return orientation_of(bytes.subspan(at + 8, length));
+    at += length + 12;
+  }
+  return 1;
+}
+
 // Allocates the picture once libpng has read the header, and asks for the samples that `Picture` promises.
 void prepare_rows(png_structp png, png_infop info, Job& job) {
   const int width = png_get_image_width(png, info), height = png_get_image_height(png, info);
@@ -188,6 +199,7 @@ Picture decode_png(Bytes bytes, const std::string& name) {
   if (!decoded) fail(Exit::data, name, ": damaged PNG: ", job.fault);
   if (job.picture.mode == Mode::gray16) widen_rows(job);
   job.picture.flaw = *job.fault ? sentence("damaged PNG: ", job.fault) : flaw_of(bytes);
+  job.picture.orientation = orientation_in_chunks(bytes);
   return std::move(job.picture);
 }
 

@@ -31,6 +31,11 @@ Picture decode_webp(Bytes bytes, const std::string& name) {
   WebPDemuxReleaseIterator(&frame);
   if (!decoded) fail(Exit::data, name, ": damaged WebP: its pixels cannot be decoded");
 
+  WebPChunkIterator exif{};
+  if (WebPDemuxGetChunk(file.get(), "EXIF", 1, &exif))
+    picture.orientation = orientation_of({exif.chunk.bytes, exif.chunk.size});
+  WebPDemuxReleaseChunkIterator(&exif);
+
   ByteReader riff(bytes, name);
   riff.seek(4);
   const size_t end = 8 + (size_t(riff.u32()) + 1) / 2 * 2;  // chunks are padded to even sizes

@@ -56,13 +56,12 @@ ScopedIsa::~ScopedIsa() { override_ = before_; }
 // Whole huge pages: packed panels are read again and again, and a miss of the address cache costs as much as one of L2.
 namespace {
 struct Scratch {
-  static constexpr int64_t page = 2 << 20;
   float* data = nullptr;
   int64_t floats = 0;
   ~Scratch() { std::free(data); }
   float* get(int64_t wanted) {
     if (wanted <= floats) return data;
-    const int64_t bytes = (wanted * int64_t(sizeof(float)) + page - 1) / page * page;
+    const int64_t page = kSimdScratchBytes, bytes = (wanted * int64_t(sizeof(float)) + page - 1) / page * page;
     std::free(data);
     data = static_cast<float*>(std::aligned_alloc(page, bytes));
     floats = data ? bytes / int64_t(sizeof(float)) : 0;

@@ -115,6 +115,8 @@ struct Simd {
   void (*attention_backward)(const AttentionTask& a, const AttentionTaskGradient& g);
 };
 
+// What a thread's work space takes: one huge page, in which the products of any model find room.
+inline constexpr int64_t kSimdScratchBytes = 2 << 20;
 // This thread's work space, at least so many floats, 64-byte aligned; its content is lost at the next call.
 float* simd_scratch(int64_t floats);
 

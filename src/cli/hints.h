@@ -1,0 +1,12 @@
+// What somebody probably meant by an option or a command that does not exist.
+#pragma once
+#include <string>
+#include <vector>
+
+namespace vlm2vec {
+
+// Of `known` (without dashes), by a table of other programs' names and then by likeness; empty if nothing is near.
+std::string likely_option(const std::string& unknown, const std::vector<std::string>& known);
+std::string likely_command(const std::string& unknown, const std::vector<std::string>& known);
+
+}  // namespace vlm2vec

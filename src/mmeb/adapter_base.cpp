@@ -1,0 +1,29 @@
+#include "mmeb/adapter_base.h"
+
+#include <nlohmann/json.hpp>
+
+#include "mmeb/evaluation/model_hash.h"
+#include "tensor/error.h"
+#include "tensor/io/files.h"
+
+namespace vlm2vec {
+
+std::string other_base_note(const std::filesystem::path& model, const std::filesystem::path& adapter,
+                            std::string sha256) {
+  const std::filesystem::path file = adapter / "training_state.json";
+  if (!std::filesystem::exists(file)) return "";
+  const nlohmann::json state = read_json(file);
+  const auto text = [](const nlohmann::json& object, const char* name) {
+    const bool there = object.is_object() && object.contains(name) && object[name].is_string();
+    return there ? object[name].get<std::string>() : std::string();
+  };
+  const std::string trained_on = text(state, "base_model");
+  if (trained_on.empty()) return "";
+  if (sha256.empty()) sha256 = hex(ModelHash(model, "").digest());
+  if (trained_on == sha256) return "";
+  return sentence("warning: ", adapter.string(), " was trained on another base model than ", model.string(),
+                  ", whose files differ from those of ", text(state.value("options", nlohmann::json()), "model_name"),
+                  " when it was trained; results are right only with that base");
+}
+
+}  // namespace vlm2vec

@@ -1,0 +1,111 @@
+#include "mmeb/evaluation/evaluation_folder.h"
+
+#include <optional>
+
+#include "tensor/error.h"
+#include "tensor/io/files.h"
+
+namespace vlm2vec {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+// In the mark: the other files of its group, but for optional ones, and their bytes.
+constexpr const char* kFiles = "files";
+
+const fs::path& made_folder(const fs::path& folder) {
+  make_folder(folder);
+  return folder;
+}
+
+std::optional<Json> read_mark(const fs::path& file) {
+  if (!fs::is_regular_file(file)) return {};
+  const Json mark = Json::parse(read_text(file), nullptr, false);
+  return mark.is_object() && mark.contains(kFiles) && mark[kFiles].is_object() ? std::optional(mark) : std::nullopt;
+}
+
+bool has_size(const fs::path& file, const Json& bytes) {
+  std::error_code none;
+  return bytes.is_number_integer() && fs::is_regular_file(file, none) && fs::file_size(file, none) == bytes;
+}
+
+}  // namespace
+
+EvaluationFolder::EvaluationFolder(const fs::path& folder, bool overwrite)
+    : folder_(folder), lock_(made_folder(folder)), overwrite_(overwrite), waits_(fs::exists(folder / "summary.json")) {
+  remove_leftovers(folder);
+  const fs::path rest = folder / "unfinished";
+  if (!fs::is_directory(rest)) return;
+  for (const auto& group : fs::directory_iterator(rest))
+    if (group.is_directory()) remove_leftovers(group);
+  overwrite_ = overwrite && waits_;  // else some groups of the new evaluation are up already
+}
+
+Json EvaluationFolder::find(const FileGroup& group, const std::function<bool(const Json&)>& wanted) {
+  std::vector<fs::path> places = {unfinished(group)};
+  if (!overwrite_) places.push_back(folder_);
+  for (const fs::path& place : places) {
+    const std::optional<Json> mark = read_mark(place / group.files.back());
+    bool whole = mark.has_value();
+    if (whole)
+      for (const auto& [file, bytes] : mark->at(kFiles).items())  // perhaps moved up already
+        whole = whole && (has_size(place / file, bytes) || has_size(folder_ / file, bytes));
+    if (!whole || !wanted(*mark)) continue;
+    if (place != folder_) waiting_.insert(group.name);
+    return *mark;
+  }
+  return nullptr;
+}
+
+bool EvaluationFolder::has(const FileGroup& group, const std::string& file) const {
+  return fs::exists(unfinished(group) / file) || fs::exists(folder_ / file);
+}
+
+void EvaluationFolder::add(const FileGroup& group, const std::function<Json(const fs::path&)>& write) {
+  const fs::path place = unfinished(group);
+  fs::remove_all(place);
+  make_folder(place);
+  Json mark = write(place);
+  mark[kFiles] = Json::object();
+  for (const std::string& file : group.files)
+    if (fs::exists(place / file)) mark[kFiles][file] = fs::file_size(place / file);
+  write_text(place / group.files.back(), mark.dump(2) + "\n");
+  if (waits_) waiting_.insert(group.name);
+  else move_up(group);
+}
+
+// Killed in the middle it goes on later: a file that is not here is up already, the first one before all others.
+void EvaluationFolder::move_up(const FileGroup& group) const {
+  const fs::path place = unfinished(group);
+  const auto move = [&](const std::string& file) {
+    if (fs::exists(place / file)) fs::rename(place / file, folder_ / file);
+  };
+  if (fs::exists(place / group.files.front())) {  // those of an earlier evaluation, the mark before all others
+    fs::remove(folder_ / group.files.back());
+    for (const std::string& file : group.optional) fs::remove(folder_ / file);
+  }
+  for (const std::string& file : group.files)
+    if (file != group.files.back()) move(file);
+  for (const std::string& file : group.optional) move(file);
+  move(group.files.back());
+  fs::remove_all(place);
+  std::error_code not_empty;
+  fs::remove(folder_ / "unfinished", not_empty);
+}
+
+void EvaluationFolder::finish(const std::vector<FileGroup>& groups, const std::vector<FileGroup>& leftovers,
+                              const std::string& summary) {
+  const fs::path file = folder_ / "summary.json";
+  const bool moves = !waiting_.empty();
+  if (!moves && leftovers.empty() && fs::exists(file) && read_text(file) == summary) return;  // as it was
+  if (!summary.empty() && (moves || !leftovers.empty())) fs::remove(file);
+  for (const FileGroup& group : groups)
+    if (waiting_.contains(group.name)) move_up(group);
+  for (const FileGroup& group : leftovers)
+    for (const auto* files : {&group.files, &group.optional})
+      for (const std::string& file : *files) fs::remove(folder_ / file);
+  if (!summary.empty()) write_text(file, summary);
+}
+
+}  // namespace vlm2vec

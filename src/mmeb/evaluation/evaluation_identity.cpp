@@ -1,0 +1,102 @@
+#include "mmeb/evaluation/evaluation_identity.h"
+
+#include <set>
+
+#include "mmeb/evaluation/summary.h"
+#include "tensor/cpu/simd/simd.h"
+#include "tensor/error.h"
+#include "tensor/io/files.h"
+
+namespace vlm2vec {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+// To be raised whenever the program begins to compute other scores from the same model, options and data.
+constexpr int kEvaluationVersion = 1;
+
+// Options that name a place, which may be spelled in several ways.
+const std::set<std::string> kPlaces = {"model_name",   "adapter",   "dataset_name",   "dataset_config",
+                                       "data_basedir", "image_dir", "retrieval_file", "prompt_variants"};
+
+std::string full_place(const std::string& path) {
+  return (fs::absolute(path).lexically_normal() / "").parent_path().string();
+}
+
+// The evaluation that lies in a folder, or those of its sets if it is not finished: options and the model's hash, which
+// may be empty.
+std::vector<std::pair<Json, std::string>> evaluations_in(const fs::path& folder) {
+  std::vector<std::pair<Json, std::string>> found;
+  try {
+    const Summary summary = read_summary(folder);
+    found.emplace_back(Json::parse(summary.options), summary.model_sha256);
+  } catch (const Error&) {  // none, or one that nobody can read
+  }
+  std::error_code none;
+  for (const auto& entry : fs::directory_iterator(folder, none)) {
+    if (!entry.path().filename().string().ends_with("_score.json") || !entry.is_regular_file(none)) continue;
+    const Json score = Json::parse(read_text(entry), nullptr, false);
+    const Json made = score.is_object() ? score.value("evaluation", Json::object()) : Json();
+    if (made.is_object() && made.contains("options"))
+      found.emplace_back(made["options"], made.value("model_sha256", std::string()));
+  }
+  return found;
+}
+
+bool is_same_place(const std::string& name, const Json& a, const Json& b) {
+  return kPlaces.contains(name) && a.is_string() && b.is_string() && a != "" && b != "" &&
+         full_place(a) == full_place(b);
+}
+
+}  // namespace
+
+Json options_json(EvalOptions o) {
+  Json options;
+  o.fields([&](const char* name, const auto& value, const char*) { options[name] = value; });
+  for (const char* how :
+       {"encode_output_path", "embedding_cache", "save_embeddings", "per_device_eval_batch_size", "overwrite"})
+    options.erase(how);  // these change no score
+  for (const std::string& name : kPlaces)
+    if (options[name] != "") options[name] = full_place(options[name]);
+  return options;
+}
+
+void require_same_evaluation(const fs::path& folder, const Json& options, const std::string& model) {
+  const auto refuse = [&](const std::string& what) {
+    fail(Exit::usage, "eval: ", folder.string(), ": has an evaluation ", what,
+         "; choose another --encode_output_path, or replace it with --overwrite True");
+  };
+  for (const auto& [then, then_model] : evaluations_in(folder)) {
+    for (const auto& [name, value] : options.items()) {
+      const bool told_by_hash = (name == "model_name" || name == "adapter") && !then_model.empty();
+      if (name == "bad_rows" || told_by_hash || !then.contains(name)) continue;
+      if (then[name] != value && !is_same_place(name, then[name], value))
+        refuse(sentence("with --", name, " ", then[name].dump(), ", now it is ", value.dump()));
+    }
+    if (!model.empty() && !then_model.empty() && then_model != model)
+      refuse(sentence("of another model, ", then.value("model_name", "which it does not name"),
+                      then.value("adapter", "").empty() ? "" : " with " + then.value("adapter", ""),
+                      " as its files were then"));
+  }
+}
+
+Json identity_json(const Json& options, const std::string& model, const std::string& device, const std::string& content,
+                   int64_t candidates) {
+  return {
+      {"version", kEvaluationVersion}, {"model_sha256", model},    {"device", device},  {"instruction_set", isa_name()},
+      {"content_sha256", content},     {"candidates", candidates}, {"options", options}};
+}
+
+bool is_same_evaluation(const Json& a, const Json& b) {
+  const auto told_by_hashes = [](Json made) {
+    if (!made.is_object() || !made.contains("options") || !made["options"].is_object()) return Json();
+    for (const std::string& place : kPlaces) made["options"].erase(place);
+    for (const char* which : {"subset_name", "bad_rows"}) made["options"].erase(which);
+    return made;
+  };
+  const Json known = told_by_hashes(a);
+  return !known.is_null() && known == told_by_hashes(b);
+}
+
+}  // namespace vlm2vec

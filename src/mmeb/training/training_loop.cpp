@@ -1,0 +1,159 @@
+// The steps of a run, its log lines and its checkpoints; and what is kept when a step ends with an error.
+#include <array>
+#include <chrono>
+
+#include "mmeb/interrupt.h"
+#include "mmeb/progress.h"
+#include "mmeb/training/training_run.h"
+#include "tensor/current_error.h"
+#include "tensor/finite.h"
+#include "tensor/host_memory.h"
+
+namespace vlm2vec {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Draws the batches that a checkpoint has seen; how many pairs they were.
+int64_t skip(TrainingRows& rows, int64_t batches) {
+  int64_t pairs = 0;
+  for (int64_t i = 0; i < batches; ++i) pairs += int64_t(rows.next().size());
+  return pairs;
+}
+
+// Weights and moments.
+bool is_finite(const TrainerRun& run) {
+  return all_finite(run.parameters.values()) && all_finite(run.optimiser.first_moment()) &&
+         all_finite(run.optimiser.second_moment());
+}
+
+// What to do about too little memory, in words that follow the sentence.
+std::string memory_cure(const TrainOptions& o) {
+  if (o.gc_q_chunk_size == 1 && o.gc_p_chunk_size == 1) return "; lower --resize_max_pixels or --max_len";
+  if (o.gc_q_chunk_size > 0 && o.gc_p_chunk_size > 0) return "; lower --gc_q_chunk_size and --gc_p_chunk_size";
+  return "; give --gc_q_chunk_size and --gc_p_chunk_size, the rows embedded at a time";
+}
+
+Error step_error(const TrainOptions& o) {
+  try {
+    throw;
+  } catch (const OutOfMemory& e) {
+    return {e.code, e.what() + memory_cure(o)};
+  } catch (const std::bad_alloc&) {
+    return {Exit::resources, "out of memory" + memory_cure(o)};
+  } catch (...) {
+    return current_error();
+  }
+}
+
+// Ends the run with the error and what there is to go on from.
+[[noreturn]] void fail_keeping(const TrainerRun& run, const Error& error) {
+  std::string kept;
+  try {
+    kept = kept_checkpoint(run.options.output_dir);
+  } catch (...) {  // the first error is the one to tell
+  }
+  if (kept.empty()) throw error;
+  // The same steps would come to the same numbers.
+  fail(error.code, error.what(), "; ", kept, " is kept",
+       error.code == Exit::failed ? "" : ", and --resume_from auto goes on from it");
+}
+
+enum class Save { checkpoint, latest, finished };
+
+void save(const TrainerRun& run, int64_t step, Save what) {
+  constexpr auto functions = std::array{save_checkpoint, save_latest_checkpoint, save_finished};
+  try {
+    if (!is_finite(run))
+      fail(Exit::failed, "train: after step ", step, " not all weights are finite numbers; lower --learning_rate");
+    functions[size_t(what)](run.identity, step, run.model, run.optimiser, run.log->trainer_state());
+  } catch (...) {
+    fail_keeping(run, current_error());
+  }
+}
+
+std::string rate_of(double pairs_per_second) {
+  char text[32];
+  const double rate = pairs_per_second < 1 ? 1 / pairs_per_second : pairs_per_second;
+  std::snprintf(text, sizeof text, rate < 9.95 ? "%.1f %s" : "%.0f %s", rate,
+                pairs_per_second < 1 ? "s/pair" : "pairs/s");
+  return text;
+}
+
+// The most important first.
+std::vector<std::string> details_of(const StepLog& line, double pairs_per_second) {
+  if (line.pairs == 0) return {sentence("no pair, ", line.skipped, " left out")};
+  const auto number = [](const char* format, double value) {
+    char text[32];
+    std::snprintf(text, sizeof text, format, value);
+    return std::string(text);
+  };
+  return {number("loss %.4f", line.loss), number("acc %.2f", line.in_batch_accuracy), rate_of(pairs_per_second),
+          number("lr %.2e", line.learning_rate), number("duplicates %.2f", line.duplicates)};
+}
+
+std::string single_pairs_note(int64_t batches) {
+  if (batches == 0) return "";
+  return sentence("train: of ", batches, batches == 1 ? " batch" : " batches",
+                  " --bad_rows skip left one pair, which has no wrong answers and teaches nothing");
+}
+
+}  // namespace
+
+TrainResult run_steps(TrainerRun& run, const std::function<StepLog(TrainerRun&, int64_t)>& take_step) {
+  const TrainOptions& o = run.options;
+  const InterruptGuard guard;
+  TrainResult result;
+  result.planned_peak_bytes = run.planned_peak_bytes;
+  Progress progress("train", o.max_steps, run.quiet, run.first, o.logging_steps);
+  int64_t seen = skip(run.rows, run.first * o.gradient_accumulation_steps), saved = run.first;
+  Clock::time_point saved_at = Clock::now();
+  for (int64_t step = run.first + 1; step <= o.max_steps && !result.interrupted; ++step) {
+    StepLog line;
+    const int64_t before = run.optimiser.steps();
+    try {
+      line = take_step(run, step);
+    } catch (...) {
+      const Error error = step_error(o);
+      const bool learned = saved < step - 1 && before > 0, sound = run.optimiser.steps() == before && is_finite(run);
+      if (learned && sound) try {
+          save_checkpoint(run.identity, step - 1, run.model, run.optimiser, run.log->trainer_state());
+        } catch (...) {  // the first error is the one to tell
+        }
+      fail_keeping(run, error);
+    }
+    seen += line.pairs + line.skipped;
+    line.epoch = double(seen) / double(run.rows.count());
+    try {
+      run.log->add(line);
+    } catch (...) {
+      fail_keeping(run, current_error());
+    }
+    ++result.steps;
+    result.pairs += line.pairs;
+    result.peak_bytes = std::max(result.peak_bytes, line.peak_bytes);
+    result.held_bytes = std::max(result.held_bytes, memory_statistics().peak_held_bytes);
+    result.pairs_per_second = double(result.pairs) / progress.seconds();
+    progress.update(step, details_of(line, result.pairs_per_second));
+    result.interrupted = interrupted() && step < o.max_steps;
+    const bool regular = o.save_strategy == "steps", due = o.save_steps > 0 && step % o.save_steps == 0;
+    const std::chrono::duration<double, std::ratio<60>> minutes = Clock::now() - saved_at;
+    if (result.interrupted || (regular && due)) save(run, step, Save::checkpoint);
+    else if (regular && o.save_minutes > 0 && minutes.count() >= o.save_minutes && step < o.max_steps)
+      save(run, step, Save::latest);
+    else continue;
+    saved = step, saved_at = Clock::now();
+  }
+  progress.note(run.model.encoder->picture_note());
+  progress.note(run.bad_rows->note());
+  progress.note(single_pairs_note(run.single_pairs));
+  progress.note(run.cut.note(o.max_len));
+  progress.note(sentence("train: most memory held for tensors ", in_bytes(result.held_bytes), ", predicted ",
+                         in_bytes(result.planned_peak_bytes)));
+  if (result.interrupted) return result;
+  if (run.optimiser.steps() == 0) fail(Exit::data, "train: no step had a row that can be used; ", run.bad_rows->note());
+  save(run, o.max_steps, Save::finished);
+  return result;
+}
+
+}  // namespace vlm2vec

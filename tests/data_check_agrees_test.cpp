@@ -1,0 +1,325 @@
+// data check reports a fault exactly where train or eval stops: a good folder is spoilt in many ways, one at a time.
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "golden.h"
+#include "mmeb/data/data_check.h"
+#include "mmeb/evaluation/evaluator.h"
+#include "mmeb/training/trainer.h"
+#include "tensor/io/files.h"
+#include "tiny_model.h"
+
+namespace vlm2vec {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+// What is done to a copy of the good folder.
+class Folder {
+ public:
+  explicit Folder(const fs::path& path) : path_(path) {}
+  fs::path operator/(const std::string& name) const { return path_ / name; }
+  std::string text(const std::string& name) const { return read_text(path_ / name); }
+  void write(const std::string& name, const std::string& text) const {
+    fs::create_directories((path_ / name).parent_path());
+    std::ofstream(path_ / name, std::ios::binary) << text;
+  }
+  void remove(const std::string& name) const { fs::remove_all(path_ / name); }
+  void rename(const std::string& from, const std::string& to) const { fs::rename(path_ / from, path_ / to); }
+  void make_folder_of(const std::string& name) const { remove(name), fs::create_directories(path_ / name); }
+  void truncate(const std::string& name, size_t bytes) const { write(name, text(name).substr(0, bytes)); }
+  void replace(const std::string& name, const std::string& old, const std::string& with) const {
+    std::string content = text(name);
+    const size_t at = content.find(old);
+    ASSERT_NE(at, content.npos) << name << " has no " << old;
+    write(name, content.replace(at, old.size(), with));
+  }
+  // One row as it stands there, with other fields.
+  void change(const std::string& name, size_t number, const Json& fields) const {
+    std::istringstream lines(text(name));
+    std::string all;
+    size_t i = 0;
+    for (std::string line; std::getline(lines, line); ++i) {
+      Json row = Json::parse(line);
+      if (i == number) row.update(fields);
+      all += row.dump() + "\n";
+    }
+    write(name, all);
+  }
+
+ private:
+  fs::path path_;
+};
+
+const std::string kTrain = "Set/original.jsonl", kTest = "Set/test.jsonl";
+
+struct Edit {
+  const char* name;
+  bool stops;  // train or eval, and so check reports it
+  void (*spoil)(const Folder&);
+};
+
+// Row 1 has a picture and negatives, row 2 two pictures, row 3 a picture as its positive, row 4 on both sides.
+const Edit kTrainEdits[] = {
+    {"nothing", false, [](const Folder&) {}},
+    {"rows deleted", true, [](const Folder& f) { f.remove(kTrain); }},
+    {"rows cut in a line", true, [](const Folder& f) { f.truncate(kTrain, 400); }},
+    {"rows cut at a line's end", false, [](const Folder& f) { f.truncate(kTrain, f.text(kTrain).rfind('{')); }},
+    {"rows renamed", true, [](const Folder& f) { f.rename(kTrain, "Set/original.json"); }},
+    {"set renamed", false, [](const Folder& f) { f.rename("Set", "Other"); }},
+    {"a folder in place of the rows", true, [](const Folder& f) { f.make_folder_of(kTrain); }},
+    {"rows empty", true, [](const Folder& f) { f.write(kTrain, ""); }},
+    {"rows blank", true, [](const Folder& f) { f.write(kTrain, "\n \n"); }},
+    {"rows without a last line's end", false, [](const Folder& f) { f.truncate(kTrain, f.text(kTrain).size() - 1); }},
+    {"byte order mark", false, [](const Folder& f) { f.write(kTrain, "\xEF\xBB\xBF" + f.text(kTrain)); }},
+    {"CR LF", false, [](const Folder& f) { f.replace(kTrain, "\n", "\r\n"); }},
+    {"UTF-16", true, [](const Folder& f) { f.write(kTrain, std::string("\xFF\xFE{\0\"\0", 6)); }},
+    {"gzip", true, [](const Folder& f) { f.write(kTrain, "\x1F\x8B\x08" + f.text(kTrain)); }},
+    {"Parquet named .jsonl", true, [](const Folder& f) { f.write(kTrain, "PAR1" + f.text(kTrain)); }},
+    {"a JSON array", true, [](const Folder& f) { f.write(kTrain, "[" + f.text(kTrain) + "]"); }},
+    {"indented JSON", true,
+     [](const Folder& f) {
+       f.write(kTrain, Json{{"qry", "q"}, {"pos_text", "p"}}.dump(2) + "\n");
+     }},
+    {"CSV", true, [](const Folder& f) { f.write(kTrain, "qry,qry_image_path\nq,p.png\n"); }},
+    {"single quotes", true, [](const Folder& f) { f.replace(kTrain, "\"qry\"", "'qry'"); }},
+    {"a comma too many", true, [](const Folder& f) { f.replace(kTrain, "}\n", ",}\n"); }},
+    {"a field twice", true, [](const Folder& f) { f.replace(kTrain, "{\"qry\"", "{\"qry\": \"q\", \"qry\""); }},
+    {"bytes that are not UTF-8", true, [](const Folder& f) { f.replace(kTrain, "Name", "N\xE4me"); }},
+    {"NaN", true, [](const Folder& f) { f.replace(kTrain, "null", "NaN"); }},
+    {"a query null", true,
+     [](const Folder& f) {
+       f.change(kTrain, 1, {{"qry", nullptr}});
+     }},
+    {"a query a number", true,
+     [](const Folder& f) {
+       f.change(kTrain, 1, {{"qry", 3}});
+     }},
+    {"a column missing", true, [](const Folder& f) { f.replace(kTrain, "\"qry_image_path\"", "\"qry_image\""); }},
+    {"a column more", false,
+     [](const Folder& f) {
+       f.change(kTrain, 1, {{"id", {1, nullptr}}});
+     }},
+    {"a picture null", false,
+     [](const Folder& f) {
+       f.change(kTrain, 3, {{"qry_image_path", nullptr}});
+     }},
+    {"a picture a number", true,
+     [](const Folder& f) {
+       f.change(kTrain, 3, {{"qry_image_path", 4}});
+     }},
+    {"pictures nested too deep", true,
+     [](const Folder& f) {
+       f.change(kTrain, 1, {{"qry_image_path", {"p1.png", {"p2.png", "p0.png"}}}});
+     }},
+    {"lists of two lengths", true,
+     [](const Folder& f) {
+       f.change(kTrain, 3, {{"pos_text", {"a", "b"}}, {"pos_image_path", {nullptr}}});
+     }},
+    {"no positive", true,
+     [](const Folder& f) {
+       f.change(kTrain, 3, {{"pos_text", Json::array()}, {"pos_image_path", Json::array()}});
+     }},
+    {"an empty positive", true,
+     [](const Folder& f) {
+       f.change(kTrain, 3, {{"pos_text", ""}, {"pos_image_path", nullptr}});
+     }},
+    {"an empty query", true,
+     [](const Folder& f) {
+       f.change(kTrain, 3, {{"qry", ""}, {"qry_image_path", ""}});
+     }},
+    {"the model's token beside the stored one", true,
+     [](const Folder& f) {
+       f.change(kTrain, 3, {{"qry", "<|image_1|> what is <|image_pad|>?"}});
+     }},
+    {"the model's token alone", false,
+     [](const Folder& f) {
+       f.change(kTrain, 3, {{"qry", "<|image_pad|> what?"}});
+     }},
+    {"the model's token without a picture", false,
+     [](const Folder& f) {
+       f.change(kTrain, 2, {{"qry", "what is <|image_pad|>?"}});
+     }},
+    {"two tokens for a picture", true,
+     [](const Folder& f) {
+       f.change(kTrain, 3, {{"qry", "<|image_1|> <|image_1|>"}});
+     }},
+    {"no token for a picture", true,
+     [](const Folder& f) {
+       f.change(kTrain, 3, {{"qry", "Name it."}});
+     }},
+    {"a token of no picture", true,
+     [](const Folder& f) {
+       f.change(kTrain, 3, {{"qry", "<|image_2|>"}});
+     }},
+    {"one of two pictures twice", true,
+     [](const Folder& f) {
+       f.change(kTrain, 1, {{"qry", "<|image_1|> <|image_1|>"}});
+     }},
+    {"one token for two pictures", true,
+     [](const Folder& f) {
+       f.change(kTrain, 1, {{"qry", "<|image_1|>"}});
+     }},
+    {"a token in a positive without picture", false,
+     [](const Folder& f) {
+       f.change(kTrain, 0, {{"pos_text", "<|image_1|>"}});
+     }},
+    {"a negative's picture missing", true,
+     [](const Folder& f) {
+       f.change(kTrain, 0, {{"neg_image_path", {nullptr, "p9.png"}}});
+     }},
+    {"a negative without its token", true,
+     [](const Folder& f) {
+       f.change(kTrain, 0, {{"neg_image_path", {"p3.png", "p3.png"}}});
+     }},
+    {"a picture deleted", true, [](const Folder& f) { f.remove("p2.png"); }},
+    {"a picture cut", true, [](const Folder& f) { f.truncate("p2.png", 120); }},
+    {"a picture empty", true, [](const Folder& f) { f.write("p2.png", ""); }},
+    {"a picture that is a text", true, [](const Folder& f) { f.write("p2.png", "<html>404</html>"); }},
+    {"a picture under another name", true, [](const Folder& f) { f.rename("p2.png", "P2.PNG"); }},
+    {"a folder in place of a picture", true, [](const Folder& f) { f.make_folder_of("p2.png"); }},
+    {"a picture in no row broken", false, [](const Folder& f) { f.write("p9.png", "?"); }},
+    {"a data URI that is not base64", true,
+     [](const Folder& f) {
+       f.change(kTrain, 3, {{"qry_image_path", "data:image/png;base64,?"}});
+     }},
+    {"a data URI of a text", true,
+     [](const Folder& f) {
+       f.change(kTrain, 3, {{"qry_image_path", "data:image/png;base64,aGVsbG8="}});
+     }},
+    {"rows in two forms", true, [](const Folder& f) { f.write("Set/original.parquet", "PAR1"); }},
+};
+const Edit kTestEdits[] = {
+    {"nothing", false, [](const Folder&) {}},
+    {"tasks deleted", true, [](const Folder& f) { f.remove("tasks.json"); }},
+    {"tasks cut", true, [](const Folder& f) { f.truncate("tasks.json", 30); }},
+    {"tasks with NaN", true, [](const Folder& f) { f.replace("tasks.json", "\"vqa\"", "NaN"); }},
+    {"tasks of another kind", true, [](const Folder& f) { f.replace("tasks.json", "vqa", "qa"); }},
+    {"tasks without the set", true, [](const Folder& f) { f.replace("tasks.json", "Set", "Sets"); }},
+    {"tasks a list", true, [](const Folder& f) { f.write("tasks.json", "[]"); }},
+    {"a folder in place of tasks", true, [](const Folder& f) { f.make_folder_of("tasks.json"); }},
+    {"rows renamed", true, [](const Folder& f) { f.rename(kTest, "Set/Test.jsonl"); }},
+    {"rows cut", true, [](const Folder& f) { f.truncate(kTest, 200); }},
+    {"a folder in place of the rows", true, [](const Folder& f) { f.make_folder_of(kTest); }},
+    {"lists of two lengths", true,
+     [](const Folder& f) {
+       f.change(kTest, 0, {{"tgt_text", {"a", "b", "c"}}});
+     }},
+    {"empty lists", true,
+     [](const Folder& f) {
+       f.change(kTest, 0, {{"tgt_text", Json::array()}, {"tgt_img_path", Json::array()}});
+     }},
+    {"targets a text", true,
+     [](const Folder& f) {
+       f.change(kTest, 0, {{"tgt_text", "a"}});
+     }},
+    {"an empty candidate", true,
+     [](const Folder& f) {
+       f.change(kTest, 0, {{"tgt_text", {"", "<|image_1|>"}}});
+     }},
+    {"no pictures of targets", false,
+     [](const Folder& f) {
+       f.change(kTest, 0, {{"tgt_text", {"a", "b"}}, {"tgt_img_path", nullptr}});
+     }},
+    {"the column of pictures missing", true, [](const Folder& f) { f.replace(kTest, "tgt_img_path", "tgt_path"); }},
+    {"a stray token", true,
+     [](const Folder& f) {
+       f.change(kTest, 0, {{"tgt_text", {"a", "<|image_1|> <|image_pad|>"}}});
+     }},
+    {"one token for two pictures", true,
+     [](const Folder& f) {
+       f.change(kTest, 0, {{"qry_img_path", {"p0.png", "p1.png"}}});
+     }},
+    {"a candidate's picture deleted", true, [](const Folder& f) { f.remove("p3.png"); }},
+    {"a candidate's picture cut", true, [](const Folder& f) { f.truncate("p3.png", 100); }},
+    {"a query's picture a text", true, [](const Folder& f) { f.write("p0.png", "no picture"); }},
+};
+const Edit kParquetEdits[] = {
+    {"nothing", false, [](const Folder&) {}},
+    {"cut", true, [](const Folder& f) { f.truncate("Set/test.parquet", 5000); }},
+    {"named .jsonl", true, [](const Folder& f) { f.rename("Set/test.parquet", kTest); }},
+    {"a shard missing", true, [](const Folder& f) { f.rename("Set/test.parquet", "Set/test-00000-of-00002.parquet"); }},
+    {"one shard", false, [](const Folder& f) { f.rename("Set/test.parquet", "Set/test-00000-of-00001.parquet"); }},
+    {"a picture damaged", true, [](const Folder& f) { f.replace("Set/test.parquet", "IHDR", "IHDX"); }},
+    {"JSON lines named .parquet", true,
+     [](const Folder& f) { f.write("Set/test.parquet", "{\"qry_text\": \"q\"}\n"); }},
+};
+
+class DataCheckAgrees : public testing::Test {
+ protected:
+  DataCheckAgrees() { write_tiny_model(folder_ / "model"); }
+
+  // Whether call() stops with an error of the data.
+  static std::string error_of(const std::function<void()>& call) {
+    try {
+      call();
+    } catch (const Error& error) {
+      EXPECT_EQ(int(error.code), int(Exit::data)) << error.what();
+      return error.what();
+    }
+    return "";
+  }
+  std::string found_by_check(const fs::path& data, const std::string& split) const {
+    std::string problems;
+    const std::string error = error_of([&] {
+      const DataFolder folder = open_data_folder(data, {{}, {}, "", split});
+      for (const DataSet& set : folder.sets)
+        if (set.test == (split == "test"))
+          for (const std::string& problem : check_data_set(set, folder).problems) problems += problem + "\n";
+    });
+    return problems + error;
+  }
+  std::string found_by_train(const fs::path& data) const {
+    TrainOptions o;
+    o.model_name = folder_ / "model", o.dataset_name = data, o.output_dir = folder_ / "run";
+    o.max_steps = 1, o.per_device_train_batch_size = 4, o.num_hardneg = 2, o.overwrite_output_dir = true;
+    o.resume_from = "none";
+    return error_of([&] { train(o, Device::cpu, true); });
+  }
+  std::string found_by_eval(const fs::path& data) const {
+    EvalOptions o;
+    o.model_name = folder_ / "model", o.dataset_name = data, o.encode_output_path = folder_ / "scores";
+    fs::remove_all(o.encode_output_path);
+    return error_of([&] { evaluate(o, Device::cpu, true); });
+  }
+  void compare(const std::string& form, std::span<const Edit> edits, bool test) const {
+    for (const Edit& edit : edits) {
+      const fs::path data = folder_ / "data";
+      fs::remove_all(data);
+      fs::copy(golden("mmeb/held") / form, data, fs::copy_options::recursive);
+      for (const char* other : {"Set/original.jsonl", "Set/original.parquet"})
+        if (test) fs::remove(data / other);
+      if (!test) fs::remove(data / "Set/test.jsonl");
+      edit.spoil(Folder(data));
+      const std::string check = found_by_check(data, test ? "test" : "original"),
+                        run = test ? found_by_eval(data) : found_by_train(data);
+      EXPECT_EQ(!run.empty(), edit.stops) << edit.name << ": " << run;
+      EXPECT_EQ(!check.empty(), edit.stops) << edit.name << ": check says \"" << check << "\", the run " << run;
+    }
+  }
+  const TemporaryFolder folder_{"check"};
+};
+
+TEST_F(DataCheckAgrees, with_train) { compare("paths", kTrainEdits, false); }
+TEST_F(DataCheckAgrees, with_eval) { compare("paths", kTestEdits, true); }
+TEST_F(DataCheckAgrees, with_eval_of_Parquet_files) { compare("parquet", kParquetEdits, true); }
+
+// A row that one model can read is not one for a model with another token.
+TEST_F(DataCheckAgrees, with_the_token_of_a_model) {
+  Folder data(folder_ / "data");
+  data.write(kTrain, Json{{"qry", "<|image_1|> <image>"},
+                          {"qry_image_path", nullptr},
+                          {"pos_text", "<image>"},
+                          {"pos_image_path", nullptr}}
+                         .dump());
+  const DataFolder folder = open_data_folder(folder_ / "data");
+  EXPECT_EQ(check_data_set(folder.sets[0], folder).without_picture, 1);
+  EXPECT_EQ(check_data_set(folder.sets[0], folder, {.image_token = "<image>"}).without_picture, 2);
+}
+
+}  // namespace
+}  // namespace vlm2vec
