@@ -367,7 +367,15 @@ TEST_F(Cli, KeepsTheImagePositionsOfATrainedModel) {
   embed("--model_name model --image_positions 3d", "index.npy");
   const Result found = run("search --index index.npy --text '<|image_pad|> thing' --image train/p1.png --json");
   EXPECT_NEAR(Json::parse(found.out).at("score").get<double>(), 1, 1e-6) << found.err;
-  EXPECT_EQ(Json::parse(read_text(folder_ / "index.npy.json")).at("image_positions"), "3d");
+  embed("--model_name model", "line.npy");
+  const Result other = run("search --index index.npy --queries line.npy");
+  EXPECT_EQ(other.code, 3);
+  EXPECT_TRUE(has(other.err, "was made with another --image_positions than index.npy")) << other.err;
+  Json how = Json::parse(read_text(folder_ / "index.npy.json"));
+  EXPECT_EQ(how.at("image_positions"), "3d");
+  how.erase("image_positions");  // as written before there was a choice: 1d
+  write("index.npy.json", how.dump());
+  EXPECT_EQ(run("search --index index.npy --queries line.npy").code, 0);
   embed("--model_name full", "full.npy");
   Json before = Json::parse(read_text(folder_ / "full.npy.json"));
   before.erase("image_positions");  // as written before there was a choice: 1d, which this model was not trained with

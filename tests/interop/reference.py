@@ -1,8 +1,8 @@
 """transformers' Qwen2-VL as VLM2Vec uses it (last token, normalised), in any version from 4.52 to 5.x.
 
 Pictures without <|vision_start|> have 1-D positions up to transformers 5.2 and here, 3-D ones from 5.3, which takes them
-from mm_token_type_ids. `image_positions` says which: "1d" (zeros, in every version the same), "3d" (5.3 or later) or None,
-what this version does by itself.
+from mm_token_type_ids. `image_positions` says which: "1d" (zeros for them, in every version the same), "3d" (5.3 or later)
+or None, what this version does by itself.
 """
 import inspect
 
@@ -40,7 +40,12 @@ class Reference:
         takes_types = "mm_token_type_ids" in inspect.signature(self.core().get_rope_index).parameters
         if pictures and takes_types:
             image = ids == self.tokenizer.convert_tokens_to_ids(IMAGE)
-            inputs["mm_token_type_ids"] = (image & (image_positions != "1d")).int()
+            if image_positions == "1d":  # those count that <|vision_start|> opens, as before 5.3
+                start, opened = self.tokenizer.convert_tokens_to_ids("<|vision_start|>"), False
+                for i, picture in enumerate(image[0].tolist()):
+                    opened = picture and (opened or (i > 0 and ids[0, i - 1] == start))
+                    image[0, i] = bool(opened)
+            inputs["mm_token_type_ids"] = image.int()
         elif image_positions == "3d":
             raise SystemExit("3-D positions without <|vision_start|> need transformers 5.3 or later")
         return {"input_ids": ids, "attention_mask": torch.ones_like(ids), **inputs}
