@@ -14,7 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr size_t kShown = 300;  // characters of a name in a message
+constexpr size_t kShownName = 300;  // characters of a name in a message
 constexpr const char* kBase64Digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=\n";
 const std::string kStoredFolder = "images/";  // with which the paths of MMEB's rows begin
 
@@ -135,7 +135,7 @@ std::string Pictures::likely_cause(const std::string& path) const {
                     " archives there has such a member: is one still to be downloaded?");
   const std::string first = path.substr(0, path.find('/'));
   if (first != path && !fs::exists(folder / first, none))
-    return sentence("there is no folder ", one_line((folder / first).string(), kShown),
+    return sentence("there is no folder ", one_line((folder / first).string(), kShownName),
                     ": are the pictures downloaded? --image_dir is joined before the rows' paths");
   return "--image_dir is joined before it";
 }
@@ -146,14 +146,14 @@ bool PictureCheck::add(const std::string& path, size_t row, const std::string& s
   ++missing_;
   const std::string where = sentence("row ", row + 1, " of ", set);
   if (missing_ == 1) first_ = path, where_ = where;
-  else if (next_.size() < 4) next_.push_back(one_line(path, kShown) + " (" + where + ")");
+  else if (next_.size() < 4) next_.push_back(one_line(path, kShownName) + " (" + where + ")");
   return false;
 }
 
 std::string PictureCheck::summary() const {
   if (missing_ == 0) return "";
   std::string text =
-      sentence(one_line(pictures_.locate(first_).name(), kShown), ": no such file; ", where_, " names this picture");
+      sentence(one_line(pictures_.locate(first_).name(), kShownName), ": no such file; ", where_, " names this picture");
   if (missing_ > 1) text += sentence("; ", missing_, " are missing, next ");
   for (size_t i = 0; i < next_.size(); ++i) text += (i ? ", " : "") + next_[i];
   if (missing_ > 5) text += ", ...";
