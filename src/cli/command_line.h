@@ -1,6 +1,6 @@
 // The options of one command: declared by naming variables, whose values are the defaults; read with CLI11.
 //   --max_steps 10, --max_steps=10, --max-steps 10; --lora, --lora True, --lora=false; --subset_name A B or A,B
-// Of an option that is given twice the last one counts, as with argparse: a script's "$@" overrides what it says.
+// The last of two equal options counts, as with argparse: a script's "$@" overrides what it says.
 #pragma once
 #include <functional>
 #include <map>

@@ -5,7 +5,8 @@
 
 namespace vlm2vec {
 
-// Of `known` (without dashes), by a table of other programs' names and then by likeness; empty if nothing is near.
+// The one of `known` (without dashes) that is meant, by a table of other programs' names and then by likeness; empty
+// if nothing is near.
 std::string likely_option(const std::string& unknown, const std::vector<std::string>& known);
 std::string likely_command(const std::string& unknown, const std::vector<std::string>& known);
 

@@ -174,7 +174,7 @@ struct TrainOptions : ModelOptions {
     visit("save_strategy", save_strategy,
           "steps (checkpoints as save_minutes and save_steps say) or no (only when interrupted)");
     visit("save_minutes", save_minutes,
-          "every N minutes a checkpoint replaces the last such one, checkpoint-latest, which the finished model replaces "
+          "every N minutes a checkpoint replaces the last such one, checkpoint-latest; the finished model replaces it "
           "(0: never)");
     visit("save_steps", save_steps, "a checkpoint every N steps, which stays (0: none)");
     visit("save_total_limit", save_total_limit, "keep the latest N of them (0: all)");
@@ -228,8 +228,8 @@ struct EvalOptions : ModelOptions {
     visit("embedding_cache", embedding_cache,
           "folder that keeps vectors for later runs with the same model, options, text and pictures");
     visit("bad_rows", bad_rows,
-          "what cannot be used (unreadable picture, empty side, image tokens that do not fit): error stops, skip leaves "
-          "out the query that has it or whose right answer has it, and other candidates alone; all are listed");
+          "what cannot be used (unreadable picture, empty side, image tokens that do not fit): error stops, skip "
+          "leaves out the query that has it or whose right answer has it, and other candidates alone; all are listed");
     visit("overwrite", overwrite,
           "evaluate again what is in encode_output_path, and replace it when all is done (False: go on with sets that "
           "are not there; an evaluation with other options or another model is refused)");

@@ -42,14 +42,14 @@ struct LoraConfig {
   std::string target_pattern;
   std::vector<std::string> exclude_modules;  // layers that are not meant after all, likewise
   std::string exclude_pattern;
-  // Of those that the list names by their end: only layers of these numbers; none: all. The number follows one of
-  // layers_pattern, regular expressions; none: the first number behind two names.
+  // Limits the layers that the list names by their end to these numbers (none: all). The number follows one of
+  // layers_pattern, regular expressions (none: the first number behind two names).
   std::vector<int> layers_to_transform;
   std::vector<std::string> layers_pattern;
   // Other ranks and alphas for some layers: the first entry that fits.
   std::vector<PatternEntry<int>> rank_pattern;
   std::vector<PatternEntry<double>> alpha_pattern;
-  // Of regular expressions above; names are known in every spelling.
+  // The spelling that regular expressions above are written for; names are known in every spelling.
   Spelling spelling = Spelling::official;
 
   bool targets(const std::string& path) const;

@@ -9,7 +9,7 @@ struct OutOfMemory : Error {
   explicit OutOfMemory(const std::string& sentence) : Error(Exit::resources, sentence) {}
 };
 
-// Of the exception that is being handled; to be called within a catch block.
+// The exception that is being handled, as an Error; to be called within a catch block.
 Error current_error();
 
 }  // namespace vlm2vec

@@ -5,7 +5,7 @@
 
 namespace vlm2vec {
 
-// Of `words`, the one that has all parts of `word` (between _ - . / and spaces; "batch_size" of "eval_batch_size"), or
+// The one of `words` that has all parts of `word` (between _ - . / and spaces; "batch_size" of "eval_batch_size"), or
 // whose parts `word` has all and few others, or that differs in at most a third of its letters (inserted, removed,
 // replaced: Levenshtein 1966). A part also stands for a longer one that begins with it. Empty if none is so near.
 std::string nearest(const std::string& word, const std::vector<std::string>& words);

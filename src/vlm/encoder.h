@@ -76,8 +76,8 @@ struct Encoder : Module {
   // Writes the files that make a folder of saved weights a complete checkpoint (configuration, tokenizer, processor),
   // as they were when the model was loaded, but with the bounds of a picture's area that EncoderOptions gave.
   virtual void write_configuration(const std::filesystem::path& folder) const = 0;
-  // Of these what an adapter needs beside it to read rows as it was trained: the processor, and the tokenizer if that
-  // came with an adapter.
+  // The files among these that an adapter needs beside it to read rows as it was trained: the processor's, and the
+  // tokenizer's if that came with an adapter.
   virtual void write_adapter_files(const std::filesystem::path& folder) const = 0;
 
   // For the user: a line about the pictures that were read in spite of a flaw, and one about those that are stored

@@ -28,7 +28,7 @@ struct ProcessorConfig {
   int factor() const { return patch_size * merge_size; }  // pixels to a side of a token
   int patch_values() const { return 3 * temporal_patch_size * patch_size * patch_size; }
 
-  // Of either file of processor_file(). Errors: Exit::data, for anything but Qwen2-VL's processor.
+  // Reads either file of processor_file(). Errors: Exit::data, for anything but Qwen2-VL's processor.
   static ProcessorConfig read(const std::filesystem::path& file);
   static ProcessorConfig load(const std::filesystem::path& folder);  // what processor_file() says
   void save(const std::filesystem::path& folder) const;  // preprocessor_config.json, which all versions read

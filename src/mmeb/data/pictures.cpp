@@ -152,8 +152,8 @@ bool PictureCheck::add(const std::string& path, size_t row, const std::string& s
 
 std::string PictureCheck::summary() const {
   if (missing_ == 0) return "";
-  std::string text =
-      sentence(one_line(pictures_.locate(first_).name(), kShownName), ": no such file; ", where_, " names this picture");
+  std::string text = sentence(one_line(pictures_.locate(first_).name(), kShownName), ": no such file; ", where_,
+                              " names this picture");
   if (missing_ > 1) text += sentence("; ", missing_, " are missing, next ");
   for (size_t i = 0; i < next_.size(); ++i) text += (i ? ", " : "") + next_[i];
   if (missing_ > 5) text += ", ...";

@@ -16,8 +16,8 @@ FileStamp stamp_of(const std::filesystem::path& file);  // Exit::data if it is n
 // The file that remembers; empty if the user has no such folder.
 std::filesystem::path hash_memory();
 
-// Of each file its SHA-256 as hexadecimal digits: remembered if the file has the stamp it had then, else computed. A
-// file that was changed within the last two seconds is not remembered: a further change might not show in its stamp.
+// The SHA-256 of each file as hexadecimal digits: remembered if the file has the stamp it had then, else computed.
+// What was changed within the last two seconds is not remembered: a further change might not show in its stamp.
 std::vector<std::string> known_hashes(const std::vector<std::filesystem::path>& files);
 
 }  // namespace vlm2vec

@@ -31,8 +31,8 @@ class TrainingRows {
   int64_t bytes() const;        // of their texts, in memory
   std::string summary() const;  // "27500 rows of 11 sets, shuffled, 2000 steps of 128 pairs"
   std::string note() const;     // lines for the user, perhaps none: missing sets, batches of one pair or of equal rows
-  // Of all texts and picture paths as the rows have them, in order, of the sets' weights and of --batches: the same
-  // wherever rows and pictures lie.
+  // A hash of all texts and picture paths as the rows have them, in order, of the sets' weights and of --batches. It
+  // is the same wherever rows and pictures lie.
   uint64_t fingerprint() const;
   const std::vector<std::string>& missing_sets() const { return missing_sets_; }  // left out by --missing_sets skip
 

@@ -110,7 +110,7 @@ std::shared_ptr<const std::vector<uint8_t>> inflated(const std::vector<uint8_t>&
 
 using namespace std::string_view_literals;
 
-// Of other archives, and of what compresses archives as a whole, so that no member can be read alone.
+// Other kinds of archives, and what compresses archives as a whole, so that no member can be read alone.
 struct Packed {
   std::string_view magic;
   const char *name, *tool;  // tool: null for archives

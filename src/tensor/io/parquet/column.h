@@ -37,7 +37,7 @@ class Column {
   int repetition() const { return repetition_; }
   void next();
 
-  // Of an entry whose definition level is the column's highest, one of these, once.
+  // One of these is to be called, once, for an entry whose definition level is the column's highest.
   nlohmann::ordered_json value();  // not of a binary column
   std::string_view bytes() { return values_->text(); }
   Place place() const {

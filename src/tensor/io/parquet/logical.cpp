@@ -1,6 +1,5 @@
 #include "tensor/io/parquet/logical.h"
 
-#include <openssl/evp.h>
 
 #include <algorithm>
 #include <bit>
@@ -164,13 +163,6 @@ nlohmann::ordered_json bytes_value(const Leaf& leaf, std::string_view bytes) {
              hex.substr(20);
     }
   }
-}
-
-std::string base64(std::string_view bytes) {
-  std::string text(4 * ((bytes.size() + 2) / 3), '\0');
-  EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()), reinterpret_cast<const unsigned char*>(bytes.data()),
-                  int(bytes.size()));
-  return text;
 }
 
 }  // namespace vlm2vec::parquet

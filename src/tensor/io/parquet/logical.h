@@ -18,9 +18,8 @@ bool has_bytes(Physical type);  // values are bytes, not numbers
 
 // `bits` as Values::number() has them.
 nlohmann::ordered_json number_value(const Leaf& leaf, uint64_t bits);
-// Of every kind with bytes but text and binary ones.
+// The value of a kind with bytes, but for text and binary ones.
 nlohmann::ordered_json bytes_value(const Leaf& leaf, std::string_view bytes);
 
-std::string base64(std::string_view bytes);
 
 }  // namespace vlm2vec::parquet

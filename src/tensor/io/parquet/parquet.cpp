@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "tensor/io/base64.h"
 #include "tensor/io/files.h"
 #include "tensor/io/parquet/column.h"
 #include "tensor/io/parquet/logical.h"
@@ -124,7 +125,7 @@ class Assembler {
       return Json::binary({path.begin(), path.end()});
     }
     if (kind == Leaf::Kind::binary) bytes = column.bytes();
-    if (binary_ == ParquetFile::Binary::base64) return base64(bytes);
+    if (binary_ == ParquetFile::Binary::base64) return base64({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
     return name == "bytes" ? Json(bytes.size()) : Json{{"bytes", bytes.size()}};
   }
 
