@@ -68,7 +68,8 @@ TEST_F(Parity, names_positions_of_another_transformers_version) {
   EXPECT_EQ(cause, "");
   const auto three = load_encoder(golden("qwen2_vl/tiny"), {.image_positions = "3d"});
   const Tensor line = reference_.at("position_ids");
-  for (const Stage& stage : stages_of(*three, {"<|image_pad|> Name it.", {folder_ / "small.png"}}))
+  for (const Stage& stage :
+       stages_of(*three, {"<|image_pad|> Name it.", {std::filesystem::absolute(golden_picture("tiny"))}}))
     if (stage.name == "position_ids") reference_.at("position_ids") = stage.value;
   EXPECT_EQ(compare()[0].divergence()->stage, "position_ids");
   EXPECT_NE(compare()[0].cause.find("--image_positions 3d"), std::string::npos);
