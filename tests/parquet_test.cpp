@@ -1,4 +1,5 @@
 // Parquet: every writer's variant gives the rows of its JSON twin; what cannot be read is refused in one sentence.
+#include "tensor/io/base64.h"
 #include "tensor/io/parquet/parquet.h"
 
 #include <gtest/gtest.h>
@@ -93,7 +94,7 @@ TEST(GoldenParquet, EveryTypeIsPrinted) {
 Json with_bytes(Json row) {
   if (row.is_binary()) {
     const FileBytes value = read_file_or_member(binary_name(row), 1 << 20);
-    return parquet::base64({reinterpret_cast<const char*>(value.bytes.data()), value.bytes.size()});
+    return base64({value.bytes.data(), value.bytes.size()});
   }
   if (row.is_structured())
     for (Json& part : row) part = with_bytes(part);
