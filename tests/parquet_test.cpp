@@ -1,5 +1,4 @@
 // Parquet: every writer's variant gives the rows of its JSON twin; what cannot be read is refused in one sentence.
-#include "tensor/io/base64.h"
 #include "tensor/io/parquet/parquet.h"
 
 #include <gtest/gtest.h>
@@ -18,6 +17,7 @@
 #include "parquet_writer.h"
 #include "temporary_folder.h"
 #include "tensor/io/archive.h"
+#include "tensor/io/base64.h"
 #include "tensor/io/files.h"
 #include "tensor/io/json_lines.h"
 #include "tensor/io/parquet/logical.h"
