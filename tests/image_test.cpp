@@ -189,7 +189,7 @@ TEST(Tga, KindsAndCornersAreReadLikePillow) {
           "a");
 }
 
-// stb_image repeats bits, and takes a picture for opaque that is transparent all over.
+// stb_image repeats bits, and takes a picture for opaque that is transparent all over, unless masks are given.
 TEST(Bmp, SixteenBitsAndAlphaAreReadLikePillow) {
   const auto read = [](int bits, std::array<uint32_t, 4> masks, const std::string& pixels) {
     std::string file("BM\0\0\0\0\0\0\0\0\x46\0\0\0\x38\0\0\0\1\0\0\0\1\0\0\0\1\0", 28);

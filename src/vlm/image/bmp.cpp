@@ -171,20 +171,15 @@ Picture decode_bmp(Bytes bytes, const std::string& name) {
     read_runs(file, h, picture);
     return picture;
   }
-  const Bytes rows = file.take(needed);  // the last one needs no padding
-  picture.samples = decode_with_stb(header_for_stb(h, masks, picture.mode == Mode::bilevel ? 255 : 1), rows,
-                                    indexed ? 1
-                                    : alpha ? 4
-                                            : 3);
+  const int channels = indexed ? 1 : alpha ? 4 : 3;
+  const std::string header = header_for_stb(h, masks, picture.mode == Mode::bilevel ? 255 : 1);
+  picture.samples = decode_with_stb(header, file.take(needed), channels);  // the last row needs no padding
   std::vector<uint8_t>& samples = picture.samples.pixels;
   if (h.bits == 16)  // v of n levels is floor(255 v / (n - 1)) in Pillow; stb repeats the upper bits
     for (size_t i = 0; i < samples.size(); ++i) {
       const int levels = i % 3 == 1 && masks[0] == 0xF800 ? 64 : 32;
       samples[i] = uint8_t(samples[i] * levels / 256 * 255 / (levels - 1));
     }
-  if (alpha && !(ByteReader(rows, name).u32() & masks[3]))  // stb makes a picture opaque that is transparent all over
-    if (samples[h.top_down ? 3 : 3 + 4 * size_t(h.width) * (h.height - 1)] == 255)
-      for (size_t i = 3; i < samples.size(); i += 4) samples[i] = 0;
   return picture;
 }
 
