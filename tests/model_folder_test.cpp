@@ -45,7 +45,7 @@ class ModelFolders : public testing::Test {
       weights = other;
     });
   }
-  // Of a text and a picture, as every command reads them; the notes go to notes_.
+  // The vectors of a text and a picture, as every command reads them; the notes go to notes_.
   std::vector<float> vectors(const fs::path& model, const fs::path& adapter = {}, int64_t max_pixels = 0) {
     ModelOptions options;
     options.model_name = model, options.adapter = adapter, options.resize_max_pixels = max_pixels;

@@ -312,7 +312,7 @@ TEST_F(Rows, of_one_pair_to_a_batch_are_said) {
   EXPECT_NE(with_negatives({}).find("the last one has one pair"), std::string::npos);
 }
 
-// Of 20 sets that a recipe names, a user may have four.
+// A user may have four of the 20 sets that a recipe names.
 TEST_F(Rows, of_missing_sets_are_left_out_if_that_is_wanted) {
   write({row()}, "data/A/original.jsonl");
   write({row(), row()}, "data/C/original.jsonl");

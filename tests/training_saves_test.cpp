@@ -185,7 +185,7 @@ TEST_F(Saves, take_the_disk_that_is_planned) {
     train(o, Device::cpu, true);
     const auto bytes = [&](const std::string& file) { return double(fs::file_size(folder_ / what / file)); };
     const std::string weights = what == "lora" ? "adapter_model.safetensors" : "model.safetensors";
-    // Of bf16 weights the vectors are saved narrower than they are kept.
+    // Vectors of bf16 weights are saved narrower than they are kept.
     EXPECT_LE(bytes(weights), double(plan.model) + 16e3) << what;
     EXPECT_GE(bytes(weights), what == "bf16" ? 0.9 * double(plan.model) : double(plan.model)) << what;
     EXPECT_NEAR(bytes("checkpoint-5/optimizer.safetensors"), double(plan.moments), 16e3) << what;

@@ -23,7 +23,7 @@ struct StepLog {
   int64_t tokens_without_picture = 0;  // sides with an image token and no picture, which is read as a word
   int64_t cut_texts = 0;               // sides whose text is cut at --max_len
   double duplicates = 0;               // share of queries whose target is in the batch again: false negatives
-  // Of `seconds`: drawing rows; GradCache (grad_cache.h); clipping and AdamW.
+  // Parts of `seconds`: drawing rows; GradCache (grad_cache.h); clipping and AdamW.
   double data_seconds = 0, embed_seconds = 0, loss_seconds = 0, backward_seconds = 0, optimiser_seconds = 0;
   int64_t peak_bytes = 0;  // most bytes in tensors during the step
 };
