@@ -163,7 +163,7 @@ TEST_F(Archives, AChangedFileIsOpenedAgain) {
 TEST_F(Archives, DamageIsReadOrRefused) {
   const Members members = some_members();
   const auto read_all = [&](const std::filesystem::path& path, const std::string& bytes) {
-    write_text(path, bytes, Sync::with_folder);
+    write_text(path, bytes, Sync::later);
     const ArchiveFile archive(path);
     int there = 0;
     std::string refused;

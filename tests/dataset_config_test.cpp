@@ -85,6 +85,13 @@ TEST_F(Config, examples_name_the_sets_of_mmeb) {
   for (const EvalSource& source : eval.sources) EXPECT_EQ(source.file, "data/MMEB-eval/" + source.name + "/test.jsonl");
 }
 
+TEST_F(Config, null_is_as_if_the_key_were_not_there) {
+  const std::string row = "A:\n  dataset_parser: mmeb\n  dataset_name: d\n  subset_name: A\n";
+  const TrainSource source = train(row + "  num_sample_per_subset: null\n  weight:\n").sources.at(0);
+  EXPECT_EQ(source.limit, 0);
+  EXPECT_EQ(source.weight, 1);
+}
+
 TEST_F(Config, mistakes_are_named_with_their_line) {
   const std::string row = "A:\n  dataset_parser: mmeb\n  dataset_name: d\n  subset_name: A\n";
   const struct {
@@ -99,6 +106,9 @@ TEST_F(Config, mistakes_are_named_with_their_line) {
        "c.yaml:5: A has the num_sample_per_subset 1.5, expected a whole number"},
       {row + "  image_dir: [a, b]\n", "c.yaml:5: A has lists or maps"},
       {row + "  dataset_name: e\n", "c.yaml:5: A has the key dataset_name twice"},
+      {row + "  weight:\n  weight: 2\n", "c.yaml:6: A has the key weight twice"},
+      {row + "  wieght:\n", "c.yaml:5: A has the key wieght, which is not known"},
+      {row + "---\nB" + row.substr(1), "c.yaml: has 2 YAML documents, expected one"},
       {row + "  dataset_split: ../x\n", "c.yaml:5: A has the dataset_split ../x, expected a name"},
       {row + row, "c.yaml:5: A is there twice"},
       {"A:\n  dataset_parser: mmeb\n  dataset_name: d\n", "c.yaml:1: A has no subset_name"},

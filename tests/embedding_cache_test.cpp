@@ -48,7 +48,7 @@ TEST(VectorFile, keeps_what_is_sound) {
   const std::string whole = read_text(path);
   ASSERT_EQ(whole.size(), size_t(5 * record));
   for (size_t cut = 0; cut <= whole.size(); cut += 7) {  // killed while it wrote
-    write_text(path, whole.substr(0, cut), Sync::with_folder);
+    write_text(path, whole.substr(0, cut), Sync::later);
     VectorFile file(path, dim);
     EXPECT_EQ(file.damaged(), 0);
     for (int i = 0; i < 5; ++i) EXPECT_EQ(has_vector(file, i, dim), size_t((i + 1) * record) <= cut) << cut;
@@ -58,7 +58,7 @@ TEST(VectorFile, keeps_what_is_sound) {
   for (size_t at = 0; at < whole.size(); at += 3) {  // a flipped bit anywhere
     std::string bytes = whole;
     bytes[at] = char(bytes[at] ^ 1 << at % 8);
-    write_text(path, bytes, Sync::with_folder);
+    write_text(path, bytes, Sync::later);
     const VectorFile file(path, dim);
     EXPECT_EQ(file.damaged(), 1);
     for (int i = 0; i < 5; ++i) EXPECT_EQ(has_vector(file, i, dim), i != int(at) / record) << at;

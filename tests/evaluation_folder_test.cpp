@@ -116,19 +116,44 @@ TEST_F(Folder, OverwritesOnlyWhenAllIsThere) {
 TEST_F(Folder, GoesOnWhenKilledWhileMoving) {
   run(embeds());
   data.overwrite = true, data.device = "emu";
-  EXPECT_THROW(run(embeds("Texts")), std::runtime_error);
-  fs::remove(out / "summary.json");
-  fs::remove(out / "Classes_score.json");
-  for (const char* file : {"Classes_pred.jsonl", "Classes_pred.txt"})
-    fs::rename(out / "unfinished/Classes" / file, out / file);
   run(embeds());
-  EXPECT_EQ(done, Names{"Texts"});
-  expect_sound(out);
+  const Files whole = files_in(out);
   fs::remove(out / "summary.json");
-  fs::create_directories(out / "unfinished");
+  const auto back = [&](const std::string& set, const std::vector<std::string>& files) {
+    fs::create_directories(out / "unfinished" / set);
+    for (const std::string& file : files) fs::rename(out / (set + file), out / "unfinished" / set / (set + file));
+  };
+  back("Texts", {"_score.json", "_pred.txt"});
+  write_text(out / "unfinished/moving", "");
   run(embeds());
   EXPECT_EQ(done, Names());
+  EXPECT_EQ(files_in(out), whole);
+}
+
+// Without a summary, too: what --overwrite has made waits, and what lay there before is not taken for it.
+TEST_F(Folder, OverwritesWhatIsNotFinished) {
+  EXPECT_THROW(run(embeds("Texts")), std::runtime_error);
+  data.overwrite = true;
+  EXPECT_THROW(run(embeds("Texts", true)), std::runtime_error);
+  EXPECT_EQ(done, Names{"Classes"});
+  const Summary wrong = run(embeds("", true));
+  EXPECT_EQ(done, Names{"Texts"}) << "Classes waits";
+  EXPECT_EQ(wrong.sets[0].ties, 6);
   expect_sound(out);
+  EXPECT_EQ(files_in(out).size(), 17u);
+}
+
+// Half a group of a run that was killed does not make an overwriting run believe that it goes on.
+TEST_F(Folder, OverwritesBesideHalfAGroup) {
+  run(embeds());
+  fs::create_directories(out / "unfinished/Texts");
+  write_text(out / "unfinished/Texts/Texts_pred.jsonl", "half of it");
+  data.overwrite = true;
+  for (int i = 0; i < 2; ++i) {
+    run(embeds());
+    EXPECT_EQ(done, (Names{"Classes", "Texts"})) << i;
+    EXPECT_EQ(files_in(out).size(), 17u);
+  }
 }
 
 // Half of another evaluation beside it does no harm, and is gone on with later.
@@ -150,15 +175,25 @@ TEST_F(Folder, KeepsTwoApart) {
   EXPECT_EQ(files_in(out).size(), before.size());
 }
 
-TEST_F(Folder, WhatIsReplacedLeavesNothing) {
+TEST_F(Folder, IsGoneOnWithBySetsMore) {
+  const std::vector<EvalSource> both = data.sets;
+  data.sets.pop_back();
   run(embeds());
-  data.overwrite = true, data.save_embeddings = false;
+  data.sets = both;
+  run(embeds());
+  EXPECT_EQ(done, Names{"Texts"});
+  EXPECT_EQ(files_in(out).size(), 17u);
+}
+
+TEST_F(Folder, AreNotReplacedByFewerSets) {
+  run(embeds());
+  const Files before = files_in(out);
   data.sets.erase(data.sets.begin());
-  run(embeds());
-  Names names;
-  for (const auto& [name, content] : files_in(out)) names.push_back(name);
-  EXPECT_EQ(names,
-            (Names{"Texts_info.jsonl", "Texts_pred.jsonl", "Texts_pred.txt", "Texts_score.json", "summary.json"}));
+  for (const bool overwrite : {false, true})
+    data.overwrite = overwrite,
+    expect_error(Exit::usage, "out: has the evaluation of more sets, Classes, than are evaluated now; choose",
+                 [&] { run(embeds()); });
+  EXPECT_EQ(files_in(out), before);
 }
 
 // Whatever changes a score changes what the files name.

@@ -98,7 +98,7 @@ TEST(Image, RefusalsSayWhatIsWrong) {
   const auto expect = [](const std::string& file, const std::string& part) {
     EXPECT_NE(refusal(file).find(part), std::string::npos) << refusal(file);
   };
-  expect("pixels/broken/html.png", "is not a picture of a known format; expected PNG, JPEG");
+  expect("pixels/broken/html.png", "is a text that begins with \"<");
   expect("pixels/broken/jpg_cut_90.jpg", "within the picture; it is cut");
   expect("pixels/broken/jpg_60000.jpg", "60000x60000 pixels; pictures of more than 178956970 are refused");
   expect("pixels/broken/png_13000.png", "cannot be packed into");
@@ -259,8 +259,9 @@ TEST(Image, FormatsThatAreNotReadAreNamed) {
       {"\xFF\xD8\xFF\xC3" + zeros("\0\x0B\x08\0\1\0\1\1\1\x11\0", 11), "a: lossless (SOF3) JPEG is not read; convert"},
       {"\xFF\xD8\xFF\xC1" + zeros("\0\x0B\x0C\0\1\0\1\1\1\x11\0\xFF\xDA\0\x08\1\1\0\0\x3F\0", 21),
        "a: 12-bit JPEG is not read; convert"},
-      {"hello", "is not a picture of a known format"},
-      {"<html>", "is not a picture of a known format"},
+      {"hello", "a: is a text that begins with \"hello\", expected a picture; has its download failed?"},
+      {"<html>\n<body>", "is a text that begins with \"<html> <body>\""},
+      {"\x01\x02", "is not a picture of a known format; expected PNG, JPEG"},
   };
   for (const auto& [bytes, part] : cases) EXPECT_NE(refused(bytes).find(part), std::string::npos) << refused(bytes);
 }

@@ -279,6 +279,10 @@ TEST_F(MiniBuild, ReplacesItsOwnFolderOnly) {
   std::ofstream(folder / "mini/notes.txt") << "mine";
   EXPECT_TRUE(contains(message_of(Exit::usage, [&] { build(folder / "mini", 3); }), "notes.txt"));
   EXPECT_EQ(read_text(folder / "mini/notes.txt"), "mine");
+  fs::remove(folder / "mini/notes.txt");
+  fs::create_directories(folder / "mini/MMEB-train/Mine");
+  EXPECT_TRUE(contains(message_of(Exit::usage, [&] { build(folder / "mini", 3); }), "MMEB-train: holds \"Mine\""));
+  EXPECT_TRUE(fs::exists(folder / "mini/MMEB-train/Mine"));
   fs::create_directories(folder / "other/MMEB-train");
   EXPECT_TRUE(contains(message_of(Exit::usage, [&] { build(folder / "other", 1); }), "manifest.json"));
   EXPECT_TRUE(contains(message_of(Exit::usage, [&] { build(folder / "other/a_file", 1, 0); }), "--train_rows"));

@@ -280,7 +280,7 @@ TEST_F(Peft, refuses_damaged_files) {
   for (const fs::path& file : {config_file_, weights_}) {
     const std::string whole = read_text(file);
     const Damage counts = damage(whole, 5, [&](const std::string& bytes) {
-      write_text(file, bytes, Sync::with_folder);
+      write_text(file, bytes, Sync::later);
       load();
     });
     EXPECT_GE(counts.refused, 50) << file;

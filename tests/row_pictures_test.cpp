@@ -121,6 +121,7 @@ TEST_F(RowPictures, mistakes_are_named) {
   refused({{"pos_text", {"x"}}, {"pos_image_path", two}}, "pos_text has 1 items and pos_image_path 2");
   refused({{"qry_image_path", {{"bytes", {137, 80}}}}}, "qry_image_path: bytes is of type array, expected {\"bytes\"");
   refused({{"qry_image_path", {{"url", "http://x"}}}}, "qry_image_path: url is of type string, expected {\"bytes\"");
+  refused({{"qry_image_path", std::string("a.png\0b.png", 11)}}, "qry_image_path: \"a.png b.png\" has a NUL character");
   expect_error(Exit::data, "rows.jsonl:1: tgt_text has 2 items and tgt_img_path 1", [&] {
     test({{"tgt_img_path", {"a.png"}}});
   });

@@ -191,7 +191,7 @@ TEST(TorchFileGolden, survives_damage) {
   const std::string whole = read_text(golden("qwen2_vl/training/dora/final_bin/adapter_model.bin"));
   const TemporaryFolder folder("torch");
   const auto load = [&](const std::string& bytes) {
-    write_text(folder / "x.bin", bytes, Sync::with_folder);
+    write_text(folder / "x.bin", bytes, Sync::later);
     load_torch_file(folder / "x.bin");
   };
   const Damage counts = damage(whole, 3, load);

@@ -130,9 +130,9 @@ class FullDisk : public Saves {
  protected:
   FullDisk() : handler_(std::signal(SIGXFSZ, SIG_IGN)) { getrlimit(RLIMIT_FSIZE, &before_); }
   ~FullDisk() override { free_space(), std::signal(SIGXFSZ, handler_); }
-  void fill() const {
+  void fill(rlim_t bytes = 16384) const {
     rlimit small = before_;
-    small.rlim_cur = 16384;
+    small.rlim_cur = bytes;
     setrlimit(RLIMIT_FSIZE, &small);
   }
   void free_space() const { setrlimit(RLIMIT_FSIZE, &before_); }
@@ -165,6 +165,22 @@ TEST_F(FullDisk, while_a_checkpoint_is_replaced_leaves_the_old_one) {
   EXPECT_EQ(json::parse(file("run/checkpoint-latest/training_state.json"))["step"], 5);
   o.resume_from = "auto";
   EXPECT_EQ(train(o, Device::cpu, true).steps, 7);
+}
+
+// log.jsonl has the step, the second disk with the event files is full.
+TEST_F(FullDisk, of_the_logs_loses_no_step) {
+  TrainOptions o = options("run");
+  o.report_to = "tensorboard", o.logging_dir = folder_ / "events", o.save_steps = 5;
+  expect_error(Exit::resources, "run/checkpoint-7 is kept, and --resume_from auto goes on from it", [&] {
+    run(o, with(7, [&] {
+          constexpr size_t size = 1 << 20;
+          for (const auto& events : fs::directory_iterator(folder_ / "events")) fs::resize_file(events, size);
+          fill(size);
+        }));
+  });
+  free_space();
+  o.report_to = "none", o.resume_from = "auto";
+  EXPECT_EQ(train(o, Device::cpu, true).steps, 5);
 }
 
 TEST_F(FullDisk, is_said_before_the_first_step) {
@@ -222,7 +238,54 @@ TEST(DiskPlan, fits_is_warned_of_or_refused) {
   EXPECT_GT(disk_space("/nowhere/at/all").capacity, 0);
 }
 
+// A kill while a folder is removed or replaced leaves nothing half under its name.
+TEST_F(Saves, a_checkpoint_half_removed_or_replaced_stops_nothing) {
+  TrainOptions o = lora("run");
+  o.save_steps = 4;
+  train(o, Device::cpu, true);
+  fs::create_directories(folder_ / "run/checkpoint-latest");
+  write_text(folder_ / "run/checkpoint-latest/adapter_model.safetensors", "half");
+  fs::create_directories(folder_ / "run/checkpoint-99");
+  o.resume_from = "auto";
+  EXPECT_EQ(train(o, Device::cpu, true).steps, 0) << "it is finished";
+  fs::remove(folder_ / "run/checkpoint-99");
+  fs::remove(folder_ / "run/training_state.json");
+  fs::rename(folder_ / "run/checkpoint-8", folder_ / "run/checkpoint-8.vlm2vec-replaced");
+  fs::rename(folder_ / "run/checkpoint-12", folder_ / "run/checkpoint-12.vlm2vec-tmp-1");
+  EXPECT_EQ(train(o, Device::cpu, true).steps, 4);
+  EXPECT_EQ(checkpoints("run"), (Names{"checkpoint-4", "checkpoint-8", "checkpoint-12"}));
+}
+
+TEST(ReplaceFolder, works_where_names_cannot_be_exchanged) {
+  const TemporaryFolder folder("replace");
+  for (const bool exchange : {true, false}) {
+    for (const char* name : {"new", "old"}) {
+      fs::create_directories(folder / name);
+      write_text(folder / name / "content", name);
+    }
+    replace_folder(folder / "new", folder / "old", exchange);
+    EXPECT_EQ(read_text(folder / "old/content"), "new");
+    EXPECT_EQ(std::distance(fs::directory_iterator(folder.path()), {}), 1);
+  }
+  remove_folder(folder / "old"), remove_folder(folder / "old");
+  EXPECT_TRUE(fs::is_empty(folder.path()));
+}
+
 class Signals : public Saves {};
+
+TEST_F(Signals, a_second_one_of_either_kind_ends_at_once) {
+  for (const int first : {SIGINT, SIGTERM})
+    for (const int second : {SIGINT, SIGTERM})
+      EXPECT_EXIT(
+          {
+            const InterruptGuard guard;
+            std::raise(first);
+            if (!interrupted()) _exit(1);
+            std::raise(second);
+            _exit(2);
+          },
+          testing::KilledBySignal(second), "Ctrl-C again");
+}
 
 TEST_F(Signals, hang_up_is_a_stop_with_a_checkpoint_however_often_it_comes) {
   TrainOptions o = lora("run");

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
@@ -37,6 +38,15 @@ std::string left_out_note(const InputRows& rows, const std::string& list) {
   const LeftOut& first = rows.left_out.begin()->second;
   return sentence("embed: ", rows.left_out.size(), " of ", rows.rows, " rows left out, first: ", first.row, ": ",
                   first.fault, list.empty() ? "" : "; all are in " + list);
+}
+
+std::string bare_tokens_note(const InputRows& rows, const std::string& token) {
+  const auto count = std::ranges::count_if(rows.inputs, [&](const EncoderInput& input) {
+    return input.images.empty() && input.text.find(token) != input.text.npos;
+  });
+  if (count == 0) return "";
+  return sentence("embed: ", count, count == 1 ? " row has" : " rows have",
+                  " an image token and no picture; the token is read as a word");
 }
 
 }  // namespace
@@ -85,6 +95,7 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
   const std::string& token = embedder.encoder().image_token();
   InputRows rows = reading_rows(bad_rows, [&] { return read_inputs(input, image_dir, prompt, token, skip); });
   Progress progress("embed", int64_t(rows.inputs.size()), quiet);
+  progress.note(bare_tokens_note(rows, token));
   const auto update = [&](int64_t done) {
     if (interrupted() && done < int64_t(rows.inputs.size()))
       fail(interrupt_exit(), "embed: interrupted after ", done, " of ", rows.inputs.size(), " rows; ",

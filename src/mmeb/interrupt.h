@@ -8,7 +8,8 @@
 
 namespace vlm2vec {
 
-// While it lives, the first such signal is only noted; a second SIGINT or SIGTERM ends the program at once. Signals
+// While it lives, the first such signal is only noted. After a SIGINT or SIGTERM, either of them ends the program at
+// once. Signals
 // that were ignored before (nohup, a shell's background job) stay so. SIGPIPE is ignored: who reads the messages (tee,
 // ssh) may be gone before the work is saved.
 class InterruptGuard {

@@ -14,7 +14,6 @@ namespace vlm2vec {
 namespace {
 
 namespace fs = std::filesystem;
-const std::string kFolderPrefix = "base_model.model.";
 
 // The tensors of one adapted layer.
 struct StoredModule {
@@ -30,7 +29,7 @@ struct StoredAdapter {
 Spelling common_spelling(const std::vector<std::string>& names) {
   return *std::ranges::max_element(kSpellings, {}, [&](Spelling s) {
     return std::ranges::count_if(
-        names, [&](const auto& name) { return name == kFolderPrefix + spelled(canonical_name(name), s); });
+        names, [&](const auto& name) { return name == std::string(kPeftPrefix) + spelled(canonical_name(name), s); });
   });
 }
 
@@ -192,7 +191,7 @@ AttachedLora load_adapter(Module& model, const fs::path& folder, const AdapterOp
 void save_adapter(const AttachedLora& lora, const fs::path& folder, const std::string& base_model, Spelling names) {
   fs::create_directories(folder);
   NamedTensors tensors;
-  for (const Parameter* p : lora.parameters()) tensors.emplace(kFolderPrefix + spelled(p->path(), names), p->value());
+  for (const Parameter* p : lora.parameters()) tensors.emplace(std::string(kPeftPrefix) + spelled(p->path(), names), p->value());
   save_safetensors(folder / "adapter_model.safetensors", tensors);
   std::vector<std::string> adapted;
   for (const Lora* adapter : lora.adapters) adapted.push_back(adapter->base.path());

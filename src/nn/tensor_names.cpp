@@ -7,7 +7,6 @@
 namespace vlm2vec {
 namespace {
 
-constexpr std::string_view kPeftPrefix = "base_model.model.";
 
 // clang-format off
 const std::vector<TensorNames> kFamilies = {

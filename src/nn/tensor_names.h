@@ -18,10 +18,12 @@ struct TensorNames {
   std::string embedding, head;  // a model with tied weights has one of the two in its file, or both
 };
 
+inline constexpr std::string_view kPeftPrefix = "base_model.model.";  // in front of the names of PEFT's files
+
 // Exit::data for a family without a row.
 const TensorNames& tensor_names(std::string_view family = "qwen2_vl");
 
-// The name as the modules are called, from every spelling in the wild; PEFT puts "base_model.model." in front.
+// The name as the modules are called, from every spelling in the wild.
 std::string canonical_name(std::string name, const TensorNames& names = tensor_names());
 // The other way: model.layers.0.x → model.language_model.layers.0.x, visual.x → model.visual.x.
 std::string nested_name(std::string name, const TensorNames& names = tensor_names());

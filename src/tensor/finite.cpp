@@ -9,7 +9,7 @@ namespace vlm2vec {
 namespace {
 
 template <class T>
-bool none_is_infinite(const T* values, int64_t count) {
+bool all_are_finite(const T* values, int64_t count) {
   std::atomic<bool> all = true;
   parallel_for(count, 1 << 16, [&](int64_t begin, int64_t end) {
     bool good = true;
@@ -22,8 +22,8 @@ bool none_is_infinite(const T* values, int64_t count) {
 }  // namespace
 
 bool all_finite(const Tensor& t) {
-  return t.dtype() == DType::f64 ? none_is_infinite(t.data<double>(), t.numel())
-                                 : none_is_infinite(t.data<float>(), t.numel());
+  return t.dtype() == DType::f64 ? all_are_finite(t.data<double>(), t.numel())
+                                 : all_are_finite(t.data<float>(), t.numel());
 }
 
 }  // namespace vlm2vec

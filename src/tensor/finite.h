@@ -1,4 +1,4 @@
-// Whether numbers are numbers: what diverged must not take the place of what was good.
+// Finite checks: a checkpoint with NaN or infinity must never replace a sound one.
 #pragma once
 #include "tensor/tensor.h"
 

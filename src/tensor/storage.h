@@ -37,7 +37,7 @@ struct Storage {
 // Bytes over all devices, now and at most.
 struct MemoryStatistics {
   int64_t live_bytes = 0, peak_bytes = 0;       // of live tensors
-  int64_t held_bytes = 0, peak_held_bytes = 0;  // that the process holds for them and for later ones; none of a dry run
+  int64_t held_bytes = 0, peak_held_bytes = 0;  // held from the system, in use or free for reuse; 0 in a dry run
 };
 MemoryStatistics memory_statistics();
 void reset_peak_bytes();  // both peaks are what is now

@@ -1,5 +1,7 @@
 #include "vlm/picture_source.h"
 
+#include <strings.h>
+
 #include "tensor/error.h"
 #include "tensor/io/base64.h"
 #include "tensor/io/sha256.h"
@@ -19,7 +21,7 @@ std::string key_of(std::span<const uint8_t> bytes) {
 
 PictureSource PictureSource::of_data_uri(const std::string& uri) {
   const size_t comma = uri.find(',');
-  if (comma == uri.npos || !std::string_view(uri).substr(0, comma).ends_with(kBase64))
+  if (comma == uri.npos || !(comma >= kBase64.size() && strncasecmp(&uri[comma - kBase64.size()], kBase64.data(), kBase64.size()) == 0))
     fail(Exit::data, one_line(uri, 40), ": is not a picture in base64; expected data:image/png;base64,...");
   PictureSource source = of_base64(uri.substr(comma + 1));
   source.name_ = one_line(uri, comma + 13) + source.name_.substr(source.name_.find(" ("));

@@ -155,9 +155,9 @@ void permuted_targets(const Demonstration& demo) {
     for (size_t i = 0; i < rows.size(); ++i) {
       const Side query = rows[i].query, target = rows[order[i]].positives[0];
       text += json{{"qry", query.text},
-                   {"qry_image_path", query.image},
+                   {"qry_image_path", query.image()},
                    {"pos_text", target.text},
-                   {"pos_image_path", target.image}}
+                   {"pos_image_path", target.image()}}
                   .dump() +
               "\n";
     }
@@ -170,7 +170,7 @@ void permuted_targets(const Demonstration& demo) {
 
 // Content of a side: its text and the bytes of its picture file (equal pixels are equal files).
 std::string content(const Side& side, const fs::path& folder) {
-  return side.text + "\n" + (side.image.empty() ? "" : read_text(folder / side.image));
+  return side.text + "\n" + (side.image().empty() ? "" : read_text(folder / side.image()));
 }
 
 void no_pair_in_train_and_test(const Demonstration& demo) {

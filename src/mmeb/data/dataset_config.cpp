@@ -36,13 +36,16 @@ class ConfigRow {
             const Words& keys, std::set<std::string>& without_meaning)
       : file_(file.string()), name_(name.Scalar()), line_(name.Mark().line + 1) {
     if (!values.IsMap()) refuse(line_, name_, " is no row; expected keys and values below it: ", list_of(keys));
+    std::set<std::string> written;
     for (const auto& entry : values) {
       const YAML::Node &key = entry.first, &value = entry.second;
       const int line = key.Mark().line + 1;
       if (!key.IsScalar() || !(value.IsScalar() || value.IsNull()))
         refuse(line, name_, " has lists or maps as keys or values; expected numbers and texts");
-      if (!values_.emplace(key.Scalar(), Value{value.IsNull() ? "" : value.Scalar(), line}).second)
-        refuse(line, name_, " has the key ", key.Scalar(), " twice");
+      if (!written.insert(key.Scalar()).second) refuse(line, name_, " has the key ", key.Scalar(), " twice");
+      if (!value.IsNull()) values_[key.Scalar()] = {value.Scalar(), line};  // null: as if it were not there
+      else if (std::ranges::find(keys, key.Scalar()) == keys.end() && !kWithoutMeaning.contains(key.Scalar()))
+        refuse(line, name_, " has the key ", key.Scalar(), ", which is not known", nearest_hint(key.Scalar(), keys));
     }
     const std::string parser = text("dataset_parser");
     if (std::find(parsers.begin(), parsers.end(), parser) == parsers.end())
@@ -115,7 +118,10 @@ DatasetConfig<Source> read_config(const fs::path& file, const Words& parsers, co
   DatasetConfig<Source> config;
   std::set<std::string> names, without_meaning;
   try {
-    const YAML::Node content = YAML::Load(read_text(file));
+    const std::vector<YAML::Node> documents = YAML::LoadAll(read_text(file));
+    if (documents.size() > 1)
+      fail(Exit::data, file.string(), ": has ", documents.size(), " YAML documents, expected one; remove the lines ---");
+    const YAML::Node content = documents.empty() ? YAML::Node() : documents[0];
     if (!content.IsMap() || content.size() == 0)
       fail(Exit::data, file.string(), ": is no data configuration; expected names of data sets, each with ",
            list_of(keys));

@@ -7,6 +7,7 @@
 #include "tensor/error.h"
 #include "tensor/io/json_lines.h"
 #include "tensor/io/parquet/parquet.h"
+#include "tensor/text.h"
 
 namespace vlm2vec {
 namespace {
@@ -15,6 +16,12 @@ using Row = nlohmann::ordered_json;
 
 bool is_data_uri(const std::string& text) {
   return strncasecmp(text.c_str(), "data:", 5) == 0 && text.find(',') != text.npos;
+}
+
+std::string checked_path(const std::string& path, const std::string& field) {
+  if (path.find('\0') != path.npos)
+    fail(Exit::data, field, ": \"", one_line(path, 100), "\" has a NUL character, expected a path");
+  return path;
 }
 
 bool is_none(const Row& value) { return value.is_null() || value == ""; }
@@ -36,7 +43,7 @@ std::string picture_name(const Row& value, const std::string& field, const Pictu
   if (is_none(value)) return "";
   if (value.is_string()) {
     const std::string& text = value.get_ref<const std::string&>();
-    return is_data_uri(text) ? pictures.keep(PictureSource::of_data_uri(text)) : text;
+    return is_data_uri(text) ? pictures.keep(PictureSource::of_data_uri(text)) : checked_path(text, field);
   }
   if (value.is_binary()) return pictures.keep(binary_name(value));
   if (!value.is_object()) wrong_type(field, value, "a path, a data URI, {\"bytes\", \"path\"} or a list of these");
@@ -48,7 +55,7 @@ std::string picture_name(const Row& value, const std::string& field, const Pictu
     return bytes->is_binary() ? pictures.keep(binary_name(*bytes))
                               : pictures.keep(PictureSource::of_base64(bytes->get<std::string>()));
   const auto path = value.find("path");
-  return path == value.end() || path->is_null() ? "" : path->get<std::string>();
+  return path == value.end() || path->is_null() ? "" : checked_path(path->get<std::string>(), field);
 }
 
 std::vector<std::string> pictures_field(const Row& row, const std::string& name, const Pictures& pictures) {
@@ -75,7 +82,7 @@ std::vector<Side> sides_field(const Row& row, const std::string& text, const std
   if (value.is_array()) images = picture_sides_field(row, image, pictures);
   if (texts.size() != images.size())
     fail(Exit::data, text, " has ", texts.size(), " items and ", image, " ", images.size(),
-         "; expected two lists of one length (several pictures of one side: a list in the list)");
+         "; expected lists of equal length (several pictures of one side: a list in the list)");
   std::vector<Side> sides;
   for (size_t i = 0; i < texts.size(); ++i) sides.emplace_back(texts[i], std::move(images[i]));
   return sides;

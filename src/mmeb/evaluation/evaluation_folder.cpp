@@ -15,6 +15,9 @@ using Json = nlohmann::ordered_json;
 // In the mark: the other files of its group, but for optional ones, and their bytes.
 constexpr const char* kFiles = "files";
 
+// Files in unfinished/: a run with --overwrite makes the groups there; all of them are whole and moving up.
+constexpr const char *kOverwriting = "overwriting", *kMoving = "moving";
+
 const fs::path& made_folder(const fs::path& folder) {
   make_folder(folder);
   return folder;
@@ -34,17 +37,22 @@ bool has_size(const fs::path& file, const Json& bytes) {
 }  // namespace
 
 EvaluationFolder::EvaluationFolder(const fs::path& folder, bool overwrite)
-    : folder_(folder), lock_(made_folder(folder)), overwrite_(overwrite), waits_(fs::exists(folder / "summary.json")) {
+    : folder_(folder), lock_(made_folder(folder)) {
   remove_leftovers(folder);
-  const fs::path rest = folder / "unfinished";
-  if (!fs::is_directory(rest)) return;
-  for (const auto& group : fs::directory_iterator(rest))
+  overwrite_ = overwrite && !fs::exists(unfinished() / kMoving);  // else some groups of this evaluation are up already
+  if (overwrite_ && !fs::exists(unfinished() / kOverwriting)) {
+    remove_folder(unfinished());
+    make_folder(unfinished());
+    write_text(unfinished() / kOverwriting, "");
+  }
+  waits_ = fs::exists(folder / "summary.json") || fs::exists(unfinished() / kOverwriting);
+  if (!fs::is_directory(unfinished())) return;
+  for (const auto& group : fs::directory_iterator(unfinished()))
     if (group.is_directory()) remove_leftovers(group);
-  overwrite_ = overwrite && waits_;  // else some groups of the new evaluation are up already
 }
 
 Json EvaluationFolder::find(const FileGroup& group, const std::function<bool(const Json&)>& wanted) {
-  std::vector<fs::path> places = {unfinished(group)};
+  std::vector<fs::path> places = {unfinished() / group.name};
   if (!overwrite_) places.push_back(folder_);
   for (const fs::path& place : places) {
     const std::optional<Json> mark = read_mark(place / group.files.back());
@@ -60,11 +68,11 @@ Json EvaluationFolder::find(const FileGroup& group, const std::function<bool(con
 }
 
 bool EvaluationFolder::has(const FileGroup& group, const std::string& file) const {
-  return fs::exists(unfinished(group) / file) || fs::exists(folder_ / file);
+  return fs::exists(unfinished() / group.name / file) || fs::exists(folder_ / file);
 }
 
 void EvaluationFolder::add(const FileGroup& group, const std::function<Json(const fs::path&)>& write) {
-  const fs::path place = unfinished(group);
+  const fs::path place = unfinished() / group.name;
   fs::remove_all(place);
   make_folder(place);
   Json mark = write(place);
@@ -78,7 +86,7 @@ void EvaluationFolder::add(const FileGroup& group, const std::function<Json(cons
 
 // Killed in the middle it goes on later: a file that is not here is up already, the first one before all others.
 void EvaluationFolder::move_up(const FileGroup& group) const {
-  const fs::path place = unfinished(group);
+  const fs::path place = unfinished() / group.name;
   const auto move = [&](const std::string& file) {
     if (fs::exists(place / file)) fs::rename(place / file, folder_ / file);
   };
@@ -91,22 +99,19 @@ void EvaluationFolder::move_up(const FileGroup& group) const {
   for (const std::string& file : group.optional) move(file);
   move(group.files.back());
   fs::remove_all(place);
-  std::error_code not_empty;
-  fs::remove(folder_ / "unfinished", not_empty);
 }
 
-void EvaluationFolder::finish(const std::vector<FileGroup>& groups, const std::vector<FileGroup>& leftovers,
-                              const std::string& summary) {
+void EvaluationFolder::finish(const std::vector<FileGroup>& groups, const std::string& summary) {
   const fs::path file = folder_ / "summary.json";
-  const bool moves = !waiting_.empty();
-  if (!moves && leftovers.empty() && fs::exists(file) && read_text(file) == summary) return;  // as it was
-  if (!summary.empty() && (moves || !leftovers.empty())) fs::remove(file);
-  for (const FileGroup& group : groups)
-    if (waiting_.contains(group.name)) move_up(group);
-  for (const FileGroup& group : leftovers)
-    for (const auto* files : {&group.files, &group.optional})
-      for (const std::string& file : *files) fs::remove(folder_ / file);
-  if (!summary.empty()) write_text(file, summary);
+  if (!waiting_.empty()) {
+    write_text(unfinished() / kMoving, "");
+    fs::remove(unfinished() / kOverwriting);
+    if (!summary.empty()) fs::remove(file);
+    for (const FileGroup& group : groups)
+      if (waiting_.contains(group.name)) move_up(group);
+  }
+  if (!summary.empty() && !(fs::exists(file) && read_text(file) == summary)) write_text(file, summary);
+  if (!fs::exists(unfinished() / kOverwriting)) remove_folder(unfinished());  // else another evaluation's half
 }
 
 }  // namespace vlm2vec

@@ -1,7 +1,7 @@
 // The folder that eval writes to, in which nothing whole is lost to anything that is not. The files of a set are a
 // group: they are made in unfinished/SET and moved up together when all are there, the one that marks the group (its
-// scores) last. Where a finished evaluation lies, with its summary.json, groups wait until the new evaluation is whole
-// too; until then the old one is untouched. Whatever ends the program, the next one goes on from the groups that are
+// scores) last. Where a finished evaluation lies, with its summary.json, and with --overwrite, groups wait until the
+// new evaluation is whole, too; until then the old one is untouched. Whatever ends the program, the next one goes on from the groups that are
 // whole.
 #pragma once
 #include <filesystem>
@@ -33,16 +33,15 @@ class EvaluationFolder {
   bool has(const FileGroup& group, const std::string& file) const;
   // write(folder) writes the group's files there, all but the mark, which it returns.
   void add(const FileGroup& group, const std::function<nlohmann::ordered_json(const std::filesystem::path&)>& write);
-  // When all are whole: moves up what waits, removes `leftovers` and writes summary.json (unless `summary` is empty).
-  void finish(const std::vector<FileGroup>& groups, const std::vector<FileGroup>& leftovers,
-              const std::string& summary);
+  // When all are whole: moves up what waits and writes summary.json (unless `summary` is empty).
+  void finish(const std::vector<FileGroup>& groups, const std::string& summary);
 
  private:
-  std::filesystem::path unfinished(const FileGroup& group) const { return folder_ / "unfinished" / group.name; }
+  std::filesystem::path unfinished() const { return folder_ / "unfinished"; }
   void move_up(const FileGroup& group) const;
   std::filesystem::path folder_;
   FolderLock lock_;
-  bool overwrite_, waits_;         // waits: there is a finished evaluation
+  bool overwrite_, waits_;         // waits: there is a finished evaluation, or one with --overwrite is being made
   std::set<std::string> waiting_;  // groups of this evaluation that are to be moved up
 };
 

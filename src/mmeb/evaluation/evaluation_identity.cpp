@@ -25,22 +25,28 @@ std::string full_place(const std::string& path) {
   return (fs::absolute(path).lexically_normal() / "").parent_path().string();
 }
 
-// The evaluation that lies in a folder, or those of its sets if it is not finished: options and the model's hash, which
-// may be empty.
-std::vector<std::pair<Json, std::string>> evaluations_in(const fs::path& folder) {
-  std::vector<std::pair<Json, std::string>> found;
-  try {
-    const Summary summary = read_summary(folder);
-    found.emplace_back(Json::parse(summary.options), summary.model_sha256);
-  } catch (const Error&) {  // none, or one that nobody can read
-  }
+struct Made {
+  Json options;
+  std::string model;     // its hash; empty: not known
+  bool content = false;  // its rows and pictures are known by a hash
+};
+
+// Those of the sets that lie in a folder; of an earlier version's, which do not say, that of the summary.
+std::vector<Made> evaluations_in(const fs::path& folder) {
+  std::vector<Made> found;
   std::error_code none;
   for (const auto& entry : fs::directory_iterator(folder, none)) {
     if (!entry.path().filename().string().ends_with("_score.json") || !entry.is_regular_file(none)) continue;
     const Json score = Json::parse(read_text(entry), nullptr, false);
     const Json made = score.is_object() ? score.value("evaluation", Json::object()) : Json();
     if (made.is_object() && made.contains("options"))
-      found.emplace_back(made["options"], made.value("model_sha256", std::string()));
+      found.push_back({made["options"], made.value("model_sha256", std::string()), made.contains("content_sha256")});
+  }
+  if (!found.empty()) return found;
+  try {
+    const Summary summary = read_summary(folder);
+    found.push_back({Json::parse(summary.options), summary.model_sha256});
+  } catch (const Error&) {  // none, or one that nobody can read
   }
   return found;
 }
@@ -68,10 +74,12 @@ void require_same_evaluation(const fs::path& folder, const Json& options, const 
     fail(Exit::usage, "eval: ", folder.string(), ": has an evaluation ", what,
          "; choose another --encode_output_path, or replace it with --overwrite True");
   };
-  for (const auto& [then, then_model] : evaluations_in(folder)) {
+  for (const auto& [then, then_model, content] : evaluations_in(folder)) {
     for (const auto& [name, value] : options.items()) {
-      const bool told_by_hash = (name == "model_name" || name == "adapter") && !then_model.empty();
-      if (name == "bad_rows" || name == "missing_sets" || told_by_hash || !then.contains(name)) continue;
+      const bool is_model = name == "model_name" || name == "adapter",
+                 told_by_hash = is_model ? !then_model.empty() : content && kPlaces.contains(name);
+      if (told_by_hash || !then.contains(name)) continue;
+      if (name == "bad_rows" || name == "missing_sets" || (name == "subset_name" && content)) continue;
       if (then[name] != value && !is_same_place(name, then[name], value))
         refuse(sentence("with --", name, " ", then[name].dump(), ", now it is ", value.dump()));
     }

@@ -109,17 +109,21 @@ std::vector<Work> read_sets(const EvaluationData& data) {
   return sets;
 }
 
-// Sets of the evaluation that is replaced which the new one does not have.
-std::vector<FileGroup> leftovers_in(const fs::path& output, const std::vector<std::string>& names) {
-  std::vector<FileGroup> groups;
+// An evaluation of more sets is not replaced by one of fewer, and its summary covers all.
+void require_all_sets(const fs::path& output, const std::vector<std::string>& names) {
   const std::string end = "_score.json";
+  std::vector<std::string> others;
   for (const auto& entry : fs::directory_iterator(output)) {
     const std::string file = entry.path().filename().string(), set = file.substr(0, file.size() - end.size());
     if (!file.ends_with(end) || std::ranges::find(names, set) != names.end()) continue;
     const Json score = Json::parse(read_text(entry), nullptr, false);
-    if (score.is_object() && score.contains("evaluation")) groups.push_back(set_files(set));
+    if (score.is_object() && score.contains("evaluation")) others.push_back(set);
   }
-  return groups;
+  if (others.empty()) return;
+  std::ranges::sort(others);
+  fail(Exit::usage, "eval: ", output.string(), ": has the evaluation of more sets, ", others[0],
+       others.size() == 1 ? "" : sentence(" and ", others.size() - 1, " others"),
+       ", than are evaluated now; choose another --encode_output_path, or evaluate them all");
 }
 
 }  // namespace
@@ -132,6 +136,7 @@ Evaluation evaluate(const EvaluationData& data, const EmbedFunction& embed, cons
 
   const InterruptGuard guard;  // a signal waits until what is being written is whole
   std::optional<EvaluationFolder> folder;
+  if (fs::is_directory(output)) require_all_sets(output, names);
   if (!output.empty()) folder.emplace(output, data.overwrite);
   std::vector<std::optional<SetScore>> finished(sets.size());
   for (size_t i = 0; folder && i < sets.size(); ++i)
@@ -157,9 +162,7 @@ Evaluation evaluate(const EvaluationData& data, const EmbedFunction& embed, cons
   evaluation.summary.precision = data.precision, evaluation.summary.options = data.options;
   evaluation.summary.model_sha256 = data.model_sha256;
   evaluation.summary.missing_sets = data.missing_sets;
-  if (folder)
-    folder->finish(groups, data.overwrite ? leftovers_in(output, names) : std::vector<FileGroup>(),
-                   summary_json(evaluation.summary));
+  if (folder) folder->finish(groups, summary_json(evaluation.summary));
   return evaluation;
 }
 

@@ -44,7 +44,7 @@ void write_memory(const fs::path& memory, const json& learned) {
   }
   fs::create_directories(memory.parent_path(), none);
   try {
-    write_text(memory, known.dump(2, ' ', false, json::error_handler_t::replace) + "\n", Sync::with_folder);
+    write_text(memory, known.dump(2, ' ', false, json::error_handler_t::replace) + "\n", Sync::later);
   } catch (const std::exception&) {  // read-only, or the disk is full: the next start reads the files again
   }
 }
@@ -71,10 +71,12 @@ std::vector<std::string> known_hashes(const std::vector<fs::path>& files) {
   const json known = read_memory(memory);
   std::vector<std::string> hashes(files.size()), names;
   std::vector<FileStamp> stamps;
+  std::vector<bool> settled;  // before the file is read: a change while it is read shows in the stamp
   std::vector<size_t> missing;
   for (const fs::path& file : files) {
     names.push_back(fs::canonical(file).string());
     stamps.push_back(stamp_of(file));
+    settled.push_back(is_settled(stamps.back()));
     const auto entry = known.find(names.back());
     if (entry != known.end() && entry->is_object() && entry->value("stamp", json()) == stamps.back() &&
         entry->contains("sha256") && (*entry)["sha256"].is_string())
@@ -86,7 +88,7 @@ std::vector<std::string> known_hashes(const std::vector<fs::path>& files) {
   });
   json learned = json::object();
   for (const size_t i : missing)
-    if (is_settled(stamps[i]) && stamp_of(files[i]) == stamps[i])
+    if (settled[i] && stamp_of(files[i]) == stamps[i])
       learned[names[i]] = {{"stamp", stamps[i]}, {"sha256", hashes[i]}};
   if (!learned.empty() && !memory.empty()) write_memory(memory, learned);
   return hashes;

@@ -23,11 +23,11 @@ struct ReadSet {
 ReadSet read_set(const EvalSource& source, const Pictures& pictures, const PromptVariants& prompt_variants);
 
 // SHA-256, as hexadecimal digits, of all that the data gives to the score: texts, names, lists, and size and time of
-// modification of each picture's file.
+// modification of each picture's file. A copy that sets a new time counts as another picture.
 std::string content_digest(const ReadSet& set, const EvalSource& source, const std::vector<EncoderInput>& inputs);
 
 // Without what cannot be read (faults: of each side why, or empty): rows whose query, in any wording, or right
-// candidate has a fault, or which keep no wrong candidate (`own`: rows have but their own); of other rows the
+// candidate has a fault, or which keep no wrong candidate (`own`: each row is ranked among its own candidates only); of other rows the
 // candidates with a fault.
 struct Unusable {
   std::vector<LeftOut> sides;

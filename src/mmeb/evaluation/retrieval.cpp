@@ -133,7 +133,7 @@ std::vector<RecallScore> evaluate_retrieval(const std::string& name, const std::
   if (folder) {
     const FileGroup group = group_of_pictures(name);
     folder->add(group, evaluate_both);
-    folder->finish({group}, {}, "");
+    folder->finish({group}, "");
   } else {
     evaluate_both("");
   }

@@ -98,6 +98,10 @@ void check_output(const fs::path& folder) {
   if (!manifest.is_object() || manifest.value("format", Json()) != format)
     fail(Exit::usage, folder.string(),
          ": is not empty and its manifest.json is not that of a miniature MMEB; name another folder or empty it");
+  std::set<std::string> names = {"images"};
+  for (const Json& set : manifest.value("sets", Json::array()))
+    if (set.is_object()) names.insert(set.value("name", ""));
+  for (const char* below : {"MMEB-train", "MMEB-eval"}) check_replaceable(folder / below, names, "a miniature MMEB");
 }
 
 Json task_table(const std::vector<Task>& tasks) {

@@ -113,10 +113,10 @@ State read_state(const fs::path& file) {
 std::vector<FoundCheckpoint> checkpoints_of(const fs::path& output_dir) {
   std::vector<FoundCheckpoint> found;
   if (!fs::is_directory(output_dir)) return found;
-  if (const fs::path latest = output_dir / kLatest; fs::exists(latest))
+  if (const fs::path latest = output_dir / kLatest; fs::exists(latest / kState))
     found.push_back({latest, read_state(latest / kState).step});
   for (const auto& entry : fs::directory_iterator(output_dir))
-    if (const int64_t step = step_of(entry.path().filename().string()); step >= 0)
+    if (const int64_t step = step_of(entry.path().filename().string()); step >= 0 && fs::exists(entry.path() / kState))
       found.push_back({entry.path(), step});
   std::ranges::stable_sort(found, {}, &FoundCheckpoint::step);
   return found;
@@ -180,10 +180,10 @@ void save_checkpoint(const RunIdentity& run, int64_t step, const TrainedModel& m
   std::vector<FoundCheckpoint> earlier = checkpoints_of(output_dir);
   std::erase_if(earlier, [&](const FoundCheckpoint& other) { return other.step > step; });
   for (const FoundCheckpoint& other : earlier)
-    if (is_latest(other)) fs::remove_all(other.folder);
+    if (is_latest(other)) remove_folder(other.folder);
   std::erase_if(earlier, is_latest);
   const size_t limit = size_t(run.options.save_total_limit);
-  for (size_t i = 0; limit > 0 && i + limit < earlier.size(); ++i) fs::remove_all(earlier[i].folder);
+  for (size_t i = 0; limit > 0 && i + limit < earlier.size(); ++i) remove_folder(earlier[i].folder);
 }
 
 void save_latest_checkpoint(const RunIdentity& run, int64_t step, const TrainedModel& model, const AdamW& optimiser,
@@ -197,7 +197,7 @@ void save_finished(const RunIdentity& run, int64_t step, const TrainedModel& mod
   save_model(model, output_dir);
   write_text(output_dir / "trainer_state.json", trainer_state);
   write_text(output_dir / kState, state_of(run, step, optimiser));
-  fs::remove_all(output_dir / kLatest);
+  remove_folder(output_dir / kLatest);
 }
 
 void begin_run(const RunIdentity& run, int64_t first) {
@@ -206,7 +206,7 @@ void begin_run(const RunIdentity& run, int64_t first) {
   fs::remove(output_dir / kState);
   const bool anew = first == 0 && o.overwrite_output_dir;
   for (const FoundCheckpoint& checkpoint : checkpoints_of(output_dir))
-    if (anew || (is_latest(checkpoint) && checkpoint.step > first)) fs::remove_all(checkpoint.folder);
+    if (anew || (is_latest(checkpoint) && checkpoint.step > first)) remove_folder(checkpoint.folder);
   if (anew)
     for (const char* name :
          {"model.safetensors", "adapter_model.safetensors", "adapter_config.json", "trainer_state.json"})

@@ -55,8 +55,7 @@ struct EmbeddedSide {
       const int64_t begin = row;
       row += int64_t(chunk.rows.size());
       Var embeddings = std::move(chunk.embeddings);
-      if (!embeddings.requires_grad())
-        embeddings = encoder(*(chunk.kept ? std::move(chunk.kept) : encoder.prepare(chunk.rows)));
+      if (chunks.size() > 1) embeddings = encoder(*(chunk.kept ? std::move(chunk.kept) : encoder.prepare(chunk.rows)));
       if (!embeddings.requires_grad())
         continue;  // rows that meet no trained parameter: texts, of a trained vision tower
       embeddings.backward(gathered.grad().rows(begin, row));

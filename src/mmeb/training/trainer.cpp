@@ -92,7 +92,11 @@ std::unique_ptr<TrainerRun> prepare_run(TrainOptions o, Device device, bool quie
   if (checkpoint) restore_optimiser(*checkpoint, run->optimiser, run->parameters);
 
   make_folder(o.output_dir);
-  if (!lock) lock = std::make_unique<FolderLock>(o.output_dir);
+  if (!lock) {
+    lock = std::make_unique<FolderLock>(o.output_dir);
+    if (find_checkpoint(o))
+      fail(Exit::usage, o.output_dir, ": another process has trained into this folder meanwhile; start again");
+  }
   run->log.emplace(o, run->first, run->rows.epochs());
   run->bad_rows.emplace(o.output_dir, run->first > 0);
   begin_run(identity, run->first);

@@ -12,7 +12,6 @@ struct TrainResult {
   int64_t steps = 0, pairs = 0;  // done in this run
   bool interrupted = false;      // by Ctrl-C, SIGTERM or SIGHUP: a checkpoint is saved
   double pairs_per_second = 0;
-  CutTexts cut = {};                               // of all steps
   int64_t peak_bytes = 0, planned_peak_bytes = 0;  // in tensors
   int64_t held_bytes = 0;                          // most that the process held for them
 };

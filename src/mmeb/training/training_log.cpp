@@ -17,6 +17,9 @@ using Json = nlohmann::ordered_json;
 // The lines of the steps that a checkpoint has.
 std::string first_lines(const fs::path& file, int64_t steps) {
   if (steps == 0) return "";
+  if (!fs::exists(file))
+    fail(Exit::data, file.string(), ": is not there, but the checkpoint to go on from has ", steps,
+         " steps; put it back, or train on from its weights into another --output_dir");
   const std::string text = read_text(file);
   size_t end = 0;
   for (int64_t i = 0; i < steps; ++i) {

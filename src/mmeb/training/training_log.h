@@ -42,6 +42,7 @@ class TrainingLog {
   // rate (that of the step, as transformers 4.52 logs it; older ones log the next step's) and epoch of the last one.
   // What is not known here has the value of a Trainer that does not know it either (total_flos 0).
   std::string trainer_state() const;
+  int64_t last_step() const { return last_.step; }  // that log.jsonl has
 
  private:
   struct Interval {                                                             // the steps since the last entry

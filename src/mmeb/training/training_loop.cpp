@@ -72,6 +72,14 @@ void save(const TrainerRun& run, int64_t step, Save what) {
   }
 }
 
+// For a run that ends with an error, which is the one to tell.
+void save_if_sound(const TrainerRun& run, int64_t step) {
+  try {
+    if (is_finite(run)) save_checkpoint(run.identity, step, run.model, run.optimiser, run.log->trainer_state());
+  } catch (...) {
+  }
+}
+
 std::string rate_of(double pairs_per_second) {
   char text[32];
   const double rate = pairs_per_second < 1 ? 1 / pairs_per_second : pairs_per_second;
@@ -115,11 +123,7 @@ TrainResult run_steps(TrainerRun& run, const std::function<StepLog(TrainerRun&, 
       line = take_step(run, step);
     } catch (...) {
       const Error error = step_error(o);
-      const bool learned = saved < step - 1 && before > 0, sound = run.optimiser.steps() == before && is_finite(run);
-      if (learned && sound) try {
-          save_checkpoint(run.identity, step - 1, run.model, run.optimiser, run.log->trainer_state());
-        } catch (...) {  // the first error is the one to tell
-        }
+      if (saved < step - 1 && before > 0 && run.optimiser.steps() == before) save_if_sound(run, step - 1);
       fail_keeping(run, error);
     }
     seen += line.pairs + line.skipped;
@@ -127,7 +131,9 @@ TrainResult run_steps(TrainerRun& run, const std::function<StepLog(TrainerRun&, 
     try {
       run.log->add(line);
     } catch (...) {
-      fail_keeping(run, current_error());
+      const Error error = current_error();
+      if (run.log->last_step() == step) save_if_sound(run, step);
+      fail_keeping(run, error);
     }
     ++result.steps;
     result.pairs += line.pairs;

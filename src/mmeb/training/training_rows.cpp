@@ -93,8 +93,8 @@ class Fingerprint {
   }
   void add(const Side& side) {
     add(side.text);
+    if (side.images.size() != 1) hash_ = (hash_ ^ (256 + side.images.size())) * 0x100000001B3u;  // no byte is so large
     for (const std::string& image : side.images) add(image);
-    if (side.images.size() != 1) add("");  // none or several
   }
   uint64_t value() const { return hash_; }
 

@@ -40,7 +40,8 @@ std::unique_ptr<TrainerRun> prepare_run(TrainOptions options, Device device, boo
 // before the optimiser steps, no weight has changed.
 StepLog train_step(TrainerRun& run, int64_t step);
 
-// Whatever ends a step with an exception, the state before it is saved if all its numbers are finite.
+// If a step throws before the optimiser moves, the state before it is saved, if it is finite and not saved yet. The
+// error then names the checkpoint to go on from.
 TrainResult run_steps(TrainerRun& run,
                       const std::function<StepLog(TrainerRun& run, int64_t step)>& take_step = train_step);
 

@@ -151,6 +151,34 @@ void make_folder(const fs::path& folder) {
          "); choose another one");
 }
 
+void remove_folder(const fs::path& folder) {
+  if (!fs::exists(fs::symlink_status(folder))) return;
+  fs::path temporary = folder;
+  temporary += kTemporaryMark + std::to_string(getpid());
+  fs::remove_all(temporary);
+  fs::rename(folder, temporary);
+  fs::remove_all(temporary);
+}
+
+void replace_folder(const fs::path& from, const fs::path& to, bool exchange) {
+  if (!fs::exists(to)) {
+    fs::rename(from, to);
+    return bring_to_disk(to.parent_path());
+  }
+  if (exchange && renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_EXCHANGE) == 0) {
+    bring_to_disk(to.parent_path());
+    fs::remove_all(from);
+    return;
+  }
+  fs::path replaced = to;
+  replaced += kReplacedMark;
+  fs::remove_all(replaced);
+  fs::rename(to, replaced);
+  fs::rename(from, to);
+  bring_to_disk(to.parent_path());
+  fs::remove_all(replaced);
+}
+
 void write_folder_atomically(const fs::path& path, const std::function<void(const fs::path&)>& fill) {
   const fs::path target = fs::absolute(path).lexically_normal();
   const fs::path clean = target.has_filename() ? target : target.parent_path();
@@ -160,12 +188,7 @@ void write_folder_atomically(const fs::path& path, const std::function<void(cons
     fs::create_directories(temporary);
     fill(temporary);
     bring_to_disk(temporary, syncfs);
-    // An exchange in one step, so that the folder is there at every moment; few file systems do not know it.
-    const bool exchanged =
-        fs::exists(clean) && renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, clean.c_str(), RENAME_EXCHANGE) == 0;
-    if (!exchanged) fs::remove_all(clean), fs::rename(temporary, clean);
-    bring_to_disk(clean.parent_path());
-    if (exchanged) fs::remove_all(temporary);
+    replace_folder(temporary, clean);
   } catch (const fs::filesystem_error& e) {
     std::error_code ignored;
     fs::remove_all(temporary, ignored);
@@ -178,7 +201,7 @@ void write_folder_atomically(const fs::path& path, const std::function<void(cons
 }
 
 std::shared_ptr<const MappedFile> MappedFile::open(const fs::path& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe without a writer does not wait
   if (fd < 0) fail(Exit::data, one_line(path.string(), 300), ": ", std::strerror(errno));
   struct stat info {};
   fstat(fd, &info);

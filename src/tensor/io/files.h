@@ -21,8 +21,9 @@ nlohmann::json read_settings(const std::filesystem::path& path);
 // the stack.
 void check_nesting(std::string_view json, const std::string& name);
 
-// When a written file is brought to the disk: many small files wait for the write_folder_atomically around them.
-enum class Sync { now, with_folder };
+// When a written file is brought to the disk. Later: with the write_folder_atomically around it, or when the system
+// likes, for files that may be lost.
+enum class Sync { now, later };
 
 // Writes beside the file and renames it into place: after an error or a power cut the old file or the new one is there,
 // never half of one. Exit::resources when the disk is full or the folder cannot be written.
@@ -45,12 +46,21 @@ void check_replaceable(const std::filesystem::path& folder, const std::set<std::
 void write_folder_atomically(const std::filesystem::path& path,
                              const std::function<void(const std::filesystem::path&)>& fill);
 
-// A file mapped into memory, read-only.
 void make_folder(const std::filesystem::path& folder);  // with those above it; Exit::resources if it cannot be made
+
+// Removes a folder and all in it, if it is there. Killed in the middle it leaves nothing under the folder's name.
+void remove_folder(const std::filesystem::path& folder);
+
+// `from` takes the place of the folder `to`. Where the file system can exchange two names, `to` is there at every
+// moment; else it is away for a moment, under its name with kReplacedMark.
+void replace_folder(const std::filesystem::path& from, const std::filesystem::path& to, bool exchange = true);
 
 // Behind the name that a file or folder will have, while it is written; a number follows.
 inline constexpr const char* kTemporaryMark = ".vlm2vec-tmp-";
+// Behind the name of a folder that is being replaced.
+inline constexpr const char* kReplacedMark = ".vlm2vec-replaced";
 
+// A file mapped into memory, read-only.
 class MappedFile {
  public:
   static std::shared_ptr<const MappedFile> open(const std::filesystem::path& path);

@@ -28,10 +28,19 @@ FolderLock::~FolderLock() { ::close(descriptor_); }
 
 void remove_leftovers(const fs::path& folder) {
   const std::string mark = kTemporaryMark;
-  std::vector<fs::path> leftovers;
-  for (const auto& entry : fs::directory_iterator(folder))
-    if (entry.path().filename().string().find(mark) != std::string::npos) leftovers.push_back(entry.path());
+  std::vector<fs::path> leftovers, replaced;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename();
+    if (name.find(mark) != name.npos) leftovers.push_back(entry.path());
+    else if (name.ends_with(kReplacedMark)) replaced.push_back(entry.path());
+  }
   for (const fs::path& leftover : leftovers) fs::remove_all(leftover);
+  for (const fs::path& old : replaced) {
+    const std::string name = old.string();
+    const fs::path folder = name.substr(0, name.size() - std::strlen(kReplacedMark));
+    if (fs::exists(folder)) fs::remove_all(old);
+    else fs::rename(old, folder);
+  }
 }
 
 }  // namespace vlm2vec

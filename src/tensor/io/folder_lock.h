@@ -16,7 +16,8 @@ class FolderLock {
   int descriptor_;
 };
 
-// Removes what writes into the folder that were killed have left (write_atomically, write_folder_atomically).
+// Removes what killed writes have left in the folder (write_atomically, write_folder_atomically, remove_folder). A
+// folder that was being replaced gets its name back if nothing has it.
 void remove_leftovers(const std::filesystem::path& folder);
 
 }  // namespace vlm2vec

@@ -22,7 +22,17 @@ std::string repository_of(std::string name) {
     return "";
   if (std::count(name.begin(), name.end(), '/') != 1) return "";
   if (!std::ranges::all_of(name, [&](char c) { return c == '/' || fits(c); })) return "";
-  return fs::exists(name.substr(0, slash)) ? "" : name;  // a folder here: the rest of a path is wrong
+  std::error_code too_long;
+  return fs::exists(name.substr(0, slash), too_long) ? "" : name;  // a folder here: the rest of a path is wrong
+}
+
+bool has_files(const fs::path& folder) {
+  std::error_code unreadable;
+  for (const auto& entry : fs::directory_iterator(folder, unreadable))
+    if (const std::string name = entry.path().filename();
+        !fs::is_directory(entry, unreadable) && name != "version.txt" && name != "CACHEDIR.TAG")
+      return true;
+  return false;
 }
 
 std::vector<fs::path> folders_in(const fs::path& folder) {
@@ -41,6 +51,7 @@ fs::path snapshot_in(const fs::path& folder) {
   const fs::path repository = is_list ? folder.parent_path() : folder;
   const bool is_cache = fs::exists(repository / "blobs") || fs::exists(repository / "refs");
   if (!is_cache || !fs::is_directory(repository / "snapshots")) {
+    if (has_files(folder)) return {};  // somebody's folder, in which a cache lies
     for (const fs::path& below : folders_in(folder))
       if (below.filename().string().starts_with("models--") || below.filename().string().starts_with("datasets--"))
         if (const fs::path snapshot = snapshot_in(below); !snapshot.empty()) return snapshot;

@@ -21,7 +21,7 @@ class Archive {
  public:
   explicit Archive(const std::filesystem::path& path)
       : file_(path.string()), left_(std::filesystem::is_regular_file(path) ? std::filesystem::file_size(path) : 0) {
-    MappedFile::open(path);  // for its errors
+    MappedFile::open(path);  // names a missing file and a git-lfs pointer
     int code = 0;
     archive_.reset(zip_open(path.c_str(), ZIP_RDONLY, &code));
     if (archive_) return;

@@ -8,6 +8,7 @@
 #include "tensor/error.h"
 #include "tensor/io/archive.h"
 #include "tensor/io/files.h"
+#include "tensor/text.h"
 #include "vlm/image/decoders.h"
 
 namespace vlm2vec {
@@ -120,6 +121,11 @@ Picture decode_picture(std::span<const uint8_t> bytes, const std::string& name) 
   if (bytes.empty()) fail(Exit::data, name, ": is empty; expected a picture");
   const std::string format = unread_format(bytes), read = "PNG, JPEG, GIF, BMP, WebP, TGA, PPM, PGM or PBM";
   if (!format.empty()) fail(Exit::data, name, ": is ", format, ", which is not read; convert it to PNG or JPEG");
+  const std::string_view begin(reinterpret_cast<const char*>(bytes.data()), std::min<size_t>(bytes.size(), 40));
+  const auto is_text = [](char c) { return (c >= 32 && c < 127) || c == '\n' || c == '\r' || c == '\t'; };
+  if (std::ranges::all_of(begin, is_text))
+    fail(Exit::data, name, ": is a text that begins with \"", one_line(std::string(begin), 40),
+         "\", expected a picture; has its download failed?");
   fail(Exit::data, name, ": is not a picture of a known format; expected ", read);
 }
 
@@ -134,7 +140,7 @@ Image to_rgb(Picture picture) { return convert(std::move(picture), 3); }
 Image to_rgba(Picture picture) { return convert(std::move(picture), 4); }
 
 void write_png(const std::filesystem::path& path, const Image& image) {
-  write_text(path, encode_png(image), Sync::with_folder);
+  write_text(path, encode_png(image), Sync::later);
 }
 
 }  // namespace vlm2vec

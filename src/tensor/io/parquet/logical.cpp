@@ -1,12 +1,12 @@
 #include "tensor/io/parquet/logical.h"
 
-
 #include <algorithm>
 #include <bit>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+
+#include "tensor/dtype.h"
 
 namespace vlm2vec::parquet {
 namespace {
@@ -74,14 +74,6 @@ uint64_t low_first(std::string_view bytes) {
   uint64_t value = 0;
   std::memcpy(&value, bytes.data(), std::min<size_t>(bytes.size(), 8));
   return value;
-}
-
-float half_value(uint32_t bits) {  // IEEE 754 binary16
-  const int exponent = int(bits >> 10 & 31), fraction = int(bits & 1023);
-  const float size = exponent == 31 ? (fraction ? NAN : INFINITY)
-                     : exponent     ? std::ldexp(float(1024 + fraction), exponent - 25)
-                                    : std::ldexp(float(fraction), -24);
-  return bits >> 15 ? -size : size;
 }
 
 std::string hexadecimal(std::string_view bytes) {
@@ -152,7 +144,7 @@ nlohmann::ordered_json bytes_value(const Leaf& leaf, std::string_view bytes) {
       if (bytes.size() > 1024) fail(Exit::data, "a decimal has ", bytes.size(), " bytes, expected at most 1024");
       return decimal_text(std::string(bytes), leaf.meaning.digits);
     case Kind::float16:
-      return half_value(uint32_t(low_first(bytes)));
+      return float(f16{uint16_t(low_first(bytes))});
     case Kind::interval:
       return interval_text(bytes);
     case Kind::timestamp96:
