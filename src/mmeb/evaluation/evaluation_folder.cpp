@@ -39,7 +39,7 @@ EvaluationFolder::EvaluationFolder(const fs::path& folder, bool overwrite)
   const fs::path rest = folder / "unfinished";
   if (!fs::is_directory(rest)) return;
   for (const auto& group : fs::directory_iterator(rest))
-    if (group.is_directory()) remove_leftovers(group);
+    if (std::error_code unreadable; group.is_directory(unreadable)) remove_leftovers(group);
   overwrite_ = overwrite && waits_;  // else some groups of the new evaluation are up already
 }
 
