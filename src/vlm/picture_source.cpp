@@ -1,5 +1,7 @@
 #include "vlm/picture_source.h"
 
+#include <strings.h>
+
 #include "tensor/error.h"
 #include "tensor/io/base64.h"
 #include "tensor/io/sha256.h"
@@ -16,6 +18,14 @@ std::string key_of(std::span<const uint8_t> bytes) {
 }
 
 }  // namespace
+
+bool PictureSource::is_data_uri(const std::string& text) {
+  return strncasecmp(text.c_str(), "data:", 5) == 0 && text.find(',') != text.npos;
+}
+
+PictureSource PictureSource::of_text(const std::string& text) {
+  return is_data_uri(text) ? of_data_uri(text) : PictureSource(text);
+}
 
 PictureSource PictureSource::of_data_uri(const std::string& uri) {
   const size_t comma = uri.find(',');

@@ -1,21 +1,16 @@
 #include "mmeb/data/row_pictures.h"
 
-#include <strings.h>
-
 #include <nlohmann/json.hpp>
 
 #include "tensor/error.h"
 #include "tensor/io/json_lines.h"
 #include "tensor/io/parquet/parquet.h"
+#include "tensor/text.h"
 
 namespace vlm2vec {
 namespace {
 
 using Row = nlohmann::ordered_json;
-
-bool is_data_uri(const std::string& text) {
-  return strncasecmp(text.c_str(), "data:", 5) == 0 && text.find(',') != text.npos;
-}
 
 bool is_none(const Row& value) { return value.is_null() || value == ""; }
 
@@ -36,7 +31,7 @@ std::string picture_name(const Row& value, const std::string& field, const Pictu
   if (is_none(value)) return "";
   if (value.is_string()) {
     const std::string& text = value.get_ref<const std::string&>();
-    return is_data_uri(text) ? pictures.keep(PictureSource::of_data_uri(text)) : text;
+    return PictureSource::is_data_uri(text) ? pictures.keep(PictureSource::of_data_uri(text)) : text;
   }
   if (value.is_binary()) return pictures.keep(binary_name(value));
   if (!value.is_object()) wrong_type(field, value, "a path, a data URI, {\"bytes\", \"path\"} or a list of these");
@@ -74,8 +69,8 @@ std::vector<Side> sides_field(const Row& row, const std::string& text, const std
   std::vector<std::vector<std::string>> images(texts.size());
   if (value.is_array()) images = picture_sides_field(row, image, pictures);
   if (texts.size() != images.size())
-    fail(Exit::data, text, " has ", texts.size(), " items and ", image, " ", images.size(),
-         "; expected two lists of one length (several pictures of one side: a list in the list)");
+    fail(Exit::data, text, " has ", counted(texts.size(), "item"), " and ", image, " ", images.size(),
+         "; expected lists of equal length (several pictures of one side: a list in the list)");
   std::vector<Side> sides;
   for (size_t i = 0; i < texts.size(); ++i) sides.emplace_back(texts[i], std::move(images[i]));
   return sides;
