@@ -1,6 +1,5 @@
 #include "tensor/io/parquet/logical.h"
 
-
 #include <algorithm>
 #include <bit>
 #include <chrono>
