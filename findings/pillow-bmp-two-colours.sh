@@ -3,7 +3,7 @@
 # saved as a BMP of 8 bits a pixel with two colours, which is valid, but opened as mode 1, with the rows taken for rows
 # of 1 bit a pixel. Expected: the same picture. No error and no warning; every pixel comes out black here.
 #
-# Exit 0: seen again; 1: the picture survives now.
+# Exit 0: seen again; 1: changed. Needs Python 3.10 or later and PyPI.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

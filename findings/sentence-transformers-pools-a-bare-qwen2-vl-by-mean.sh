@@ -1,8 +1,8 @@
 #!/bin/sh
-# sentence-transformers 6.2.0 loads a folder of Qwen2-VL as transformers saves it without a word and makes a mean of all
-# tokens of it, not normalised; a plain text is first wrapped in the chat template, so that the embedding is mostly that of
-# "<|im_start|>user". A decoder's embedding is by custom its last token.
-# Fails if that changes. Needs Python 3.10 or later and PyPI.
+# sentence-transformers 6.2.0 loads a Qwen2-VL folder that transformers saved, without a message, and pools the mean of
+# all tokens, not normalised. It first wraps a plain text in the chat template, so that the embedding is mostly that of
+# "<|im_start|>user". A decoder's embedding is usually the state of its last token.
+# Exit 0: seen again; 1: changed. Needs Python 3.10 or later and PyPI.
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

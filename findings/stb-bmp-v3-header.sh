@@ -4,7 +4,7 @@
 # "bad offset". Expected: the pixel, red 1, green 2, blue 3, alpha 255, as Pillow reads it. Files with headers of 108 and
 # 124 bytes are read.
 #
-# Needs gcc and libstb-dev. Exit 0: seen again; 1: the file is read now.
+# Exit 0: seen again; 1: changed. Needs gcc and libstb-dev.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -2,7 +2,7 @@
 # A tokenizer that transformers 5.23.0 saves has "extra_special_tokens": [...] in tokenizer_config.json. transformers 4.52.3
 # and 4.57.6 expect an object there and hide their own error behind another: "requires the protobuf library", which
 # the tokenizer has nothing to do with. Without the list the folder is read.
-# Fails if that changes. Needs Python 3.10 to 3.13 and PyPI.
+# Exit 0: seen again; 1: changed. Needs Python 3.10 to 3.13 and PyPI.
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -2,7 +2,7 @@
 # A Qwen2-VL processor that transformers 5.23.0 saves into a folder of transformers 4.52.3 leaves the old
 # preprocessor_config.json beside its own processor_config.json. If the bounds of a picture's size differ, 4.52.3 then
 # reads the old ones and 5.23.0 the new ones: one folder, one picture, two grids, no word.
-# Fails if that changes. Needs Python 3.10 to 3.12 and PyPI.
+# Exit 0: seen again; 1: changed. Needs Python 3.10 to 3.12 and PyPI.
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

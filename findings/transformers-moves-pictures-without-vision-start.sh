@@ -2,7 +2,7 @@
 # Between transformers 5.2.0 and 5.3.0 the position ids of a Qwen2-VL prompt changed where a picture's tokens have no
 # <|vision_start|> before them, as in VLM2Vec's prompts: 1-D in 5.2.0, 3-D (M-RoPE) in 5.3.0. Nothing is said, and a
 # model gives other vectors. In 5.3.0 mm_token_type_ids of zeros give the positions of 5.2.0 again.
-# Fails if that changes. Needs Python 3.10 or later and PyPI.
+# Exit 0: seen again; 1: changed. Needs Python 3.10 or later and PyPI.
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -95,6 +95,14 @@ TEST_F(Archives, TarExtensionsAreRead) {
   EXPECT_EQ(read(archive, "binary"), "four");
 }
 
+// A tar begins with its first member's name, which may look like another kind of file.
+TEST_F(Archives, ATarWhoseFirstNameLooksCompressedIsRead) {
+  for (const std::string name : {"BZhang/p.png", "Rar!\x1A\x07"}) {
+    write_tar(folder_ / "names.tar", tar_member(name, "text") + std::string(1024, '\0'));
+    EXPECT_EQ(read(ArchiveFile(folder_ / "names.tar"), name), "text");
+  }
+}
+
 TEST_F(Archives, WhatCannotBeReadIsSaid) {
   const Members one = {{"a", "some text, some text"}};
   const auto refused = [&](const char* file, const std::string& part) {
@@ -124,7 +132,7 @@ TEST_F(Archives, WhatCannotBeReadIsSaid) {
       refused(name, part);
     }
   write_text(folder_ / "text.zip", "hello");
-  refused("text.zip", "is no zip file");
+  refused("text.zip", "is not a zip file");
   write_tar(folder_ / "cut.tar", tar_member("a", "text"));
   refused("cut.tar", "ends without the empty block");
   write_tar(folder_ / "claims.tar", tar_member("a", "text", '0', "", 1000000) + std::string(512, '\0'));

@@ -195,7 +195,7 @@ TEST_F(Cli, RotatedPicturesAreCountedAndTurnedOnDemand) {
   };
   const auto [stored, note] = embed("");
   const auto [upright, silence] = embed("--exif True");
-  EXPECT_TRUE(has(note, "1 picture is stored rotated, which --exif True turns: train/p1.png")) << note;
+  EXPECT_TRUE(has(note, "1 picture is stored rotated; --exif True turns it upright: train/p1.png")) << note;
   EXPECT_FALSE(has(silence, "rotated")) << silence;
   EXPECT_NE(stored, upright);
   EXPECT_EQ(Json::parse(read_text(folder_ / "e.npy.json")).at("exif"), true);
@@ -424,6 +424,8 @@ TEST_F(Cli, ExplainsAndCertifiesEveryStage) {
   EXPECT_LE(std::abs(attribution.at("score").get<double>()), 1 + 1e-6);
   EXPECT_EQ(attribution.at("pictures").size(), 1u);
   EXPECT_GT(read_rgb(folder_ / "map.png").width, 0);
+  const Result words = run(scored + "--target 'a cat'");  // as they are read, not in GPT-2's alphabet
+  EXPECT_TRUE(has(words.out, "  \" ") && !has(words.out, "\u0120")) << words.out;
   EXPECT_EQ(run(scored + "--heat_map map.png").code, 2);
 
   fs::create_directories(folder_ / "reference");

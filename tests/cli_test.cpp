@@ -8,6 +8,7 @@
 
 #include "cli_fixture.h"
 #include "no_threads.h"
+#include "parquet_writer.h"
 
 namespace vlm2vec {
 namespace {
@@ -34,7 +35,8 @@ TEST_F(Cli, WithoutOrWithAnUnknownCommandListsTheCommands) {
   const Result help = run("--help");
   EXPECT_EQ(help.code, 0);
   EXPECT_TRUE(has(help.out, "Usage:"));
-  EXPECT_TRUE(has(help.out, "Exit codes:\n  0  ok\n") && has(help.out, "\n  5  "));
+  EXPECT_TRUE(has(help.out, "Exit codes:\n  0  ok\n") && has(help.out, "\n  5  ") &&
+              has(help.out, "129  ended by SIGHUP, 130 by Ctrl-C, 143 by SIGTERM"));
   const Result data = run("data --help");
   EXPECT_EQ(data.code, 0);
   EXPECT_TRUE(has(data.out, "data leaks") && !has(data.out, "tokenize")) << data.out;
@@ -154,7 +156,7 @@ TEST_F(Cli, WrongValuesSayWhatCameAndWhatWasExpected) {
       {"--temperature -1", "--temperature"},
       {"--max_steps", "--max_steps"},
       {"--interleave_batch_size 4", "--homogeneous_batch_size_per_device mean nothing without --sampling"},
-      {"--split_name a/b", "--dataset_split a/b, expected a name"},
+      {"--split_name a/b", "--dataset_split: got \"a/b\", expected a name"},
   };
   for (const auto& [option, message] : cases) {
     const Result r = run(train + option);
@@ -238,6 +240,24 @@ TEST_F(Cli, DataCatPrintsRowsInTheirOrderOfKeys) {
   const Result broken = run("data cat rows.parquet");
   EXPECT_EQ(broken.code, 3);
   EXPECT_NE(broken.err.find("rows.parquet: does not end with PAR1"), std::string::npos) << broken.err;
+}
+
+TEST_F(Cli, DataCatSaysWhatJsonCannotHold) {
+  using namespace parquet_writer;
+  const uint32_t one = 0x3F800000, infinite = 0x7F800000, nan = 0x7FC00000;
+  for (const auto& [page, printed, note] : std::vector<std::tuple<Page, std::string, std::string>>{
+           {{2, 2, words({one, one})}, "{\"x\":1.0}\n{\"x\":1.0}\n", ""},
+           {{2, 2, words({one, nan})},
+            "{\"x\":1.0}\n{\"x\":null}\n",
+            "x.parquet: 1 number is NaN or infinite; JSON has no such numbers, so they are printed as null\n"},
+           {{2, 2, words({infinite, nan})},
+            "{\"x\":null}\n{\"x\":null}\n",
+            "x.parquet: 2 numbers are NaN or infinite; JSON has no such numbers, so they are printed as null\n"}}) {
+    write("x.parquet", file({leaf("x", float32, required)}, float32, page));
+    const Result r = run("data cat x.parquet");
+    EXPECT_EQ(r.out, printed);
+    EXPECT_EQ(r.err, note);
+  }
 }
 
 TEST_F(Cli, OutputsThatWouldDestroySomethingAreRefused) {

@@ -165,7 +165,7 @@ TEST_F(Compare, SaysWhatAFolderIsNot) {
     EXPECT_EQ(absent.code, 3);
     EXPECT_TRUE(has(absent.err, "nowhere: there is no such folder")) << absent.err;
     EXPECT_EQ(other.code, 3);
-    EXPECT_TRUE(has(other.err, "c: is no finished evaluation")) << other.err;
+    EXPECT_TRUE(has(other.err, "c: is not a finished evaluation")) << other.err;
   }
 }
 

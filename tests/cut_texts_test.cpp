@@ -13,7 +13,7 @@ class CutText : public Cli {
     write("rows.jsonl",
           "{\"text\": \"a\"}\n{\"text\": \"thing thing thing 1\"}\n{\"text\": \"thing thing thing 2\"}\n");
   }
-  static constexpr const char* kTwo = "2 of 3 texts were cut at --max_len 3, first: row 2 of rows.jsonl; ";
+  static constexpr const char* kTwo = "--max_len 3 cut 2 of 3 texts, first: row 2 of rows.jsonl; ";
 };
 
 TEST_F(CutText, Embed) {
@@ -31,11 +31,14 @@ TEST_F(CutText, Embed) {
 TEST_F(CutText, SearchAndExplain) {
   ASSERT_EQ(run("embed --model_name model --input rows.jsonl --output rows.npy --max_len 3 --quiet").code, 0);
   const Result one = run("search --index rows.npy --text 'thing thing thing 1'");
-  EXPECT_TRUE(has(one.err, "1 of 1 text was cut at --max_len 3;")) << one.err;
+  EXPECT_TRUE(has(one.err, "--max_len 3 cut the text; the vectors do not cover the cut part")) << one.err;
   EXPECT_TRUE(has(run("search --index rows.npy --input rows.jsonl").err, kTwo));
   EXPECT_FALSE(has(run("search --index rows.npy --text a").err, "cut"));
   const Result explained = run("explain --model_name model --text 'thing thing thing 1' --max_len 3");
-  EXPECT_TRUE(has(explained.err, "1 of 1 text was cut at --max_len 3;")) << explained.err;
+  EXPECT_TRUE(has(explained.err, "--max_len 3 cut the text;")) << explained.err;
+  const std::string scored = "explain --model_name model --max_len 3 --text a --target 'thing thing thing 1' ";
+  EXPECT_TRUE(has(run(scored).err, "--max_len 3 cut 1 of 2 texts, first: the target;"));
+  EXPECT_FALSE(Json::parse(run(scored + "--json").out).at("cut"));
 }
 
 TEST_F(CutText, Eval) {
@@ -46,7 +49,7 @@ TEST_F(CutText, Eval) {
   for (int i = 0; i < 2; ++i) {  // the second keeps what the first has written
     const Result r = run(eval);
     ASSERT_EQ(r.code, 0) << r.err;
-    EXPECT_TRUE(has(r.out, "out: 2 of 3 texts were cut at --max_len 3, first: row 1 of Set, candidate 1 (index 0); "))
+    EXPECT_TRUE(has(r.out, "out: --max_len 3 cut 2 of 3 texts, first: row 1 of Set, candidate 1 (index 0); "))
         << r.out;
     EXPECT_EQ(read_json(folder_ / "out/Set_score.json").at("num_cut"), 2);
     const Json set = read_json(folder_ / "out/summary.json").at("datasets").at("Set");
@@ -71,7 +74,7 @@ TEST_F(CutText, Train) {
                                      "--per_device_train_batch_size 4 --max_len 5 --overwrite_output_dir True") +
                          chunks);
     ASSERT_EQ(r.code, 0) << r.err;
-    EXPECT_TRUE(has(r.err, "2 of 16 texts were cut at --max_len 5, first: row 1 of Set; ")) << r.err;
+    EXPECT_TRUE(has(r.err, "--max_len 5 cut 2 of 16 texts, first: row 1 of Set; ")) << r.err;
     std::istringstream log(read_text(folder_ / "out/log.jsonl"));
     for (std::string line; std::getline(log, line);) EXPECT_EQ(Json::parse(line).at("cut_texts"), 1);
   }

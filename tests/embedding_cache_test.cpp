@@ -252,7 +252,7 @@ TEST_F(Cache, an_interrupted_evaluation_says_how_to_go_on) {
       while (kept() == 0 && !over.stop_requested()) std::this_thread::sleep_for(std::chrono::microseconds(200));
       if (!over.stop_requested()) std::raise(SIGINT);
     });
-    expect_error(Exit(128 + SIGINT), "interrupted; 0 of 1 sets are finished", [&] { evaluate(o, Device::cpu, true); });
+    expect_error(Exit(128 + SIGINT), "interrupted; 0 of 1 set is finished", [&] { evaluate(o, Device::cpu, true); });
   }
   EXPECT_TRUE(std::filesystem::is_empty(folder_ / "scores"));
   const auto before = kept();

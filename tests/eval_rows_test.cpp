@@ -86,7 +86,7 @@ TEST(EvalRows, old_form_and_errors) {
   const EvalRow old = rows_of("Set", row)[0];
   EXPECT_EQ(old.candidates, (std::vector<Side>{{"", "a.jpg"}, {"", "b.jpg"}}));
   row["tgt_text"] = {"x"};
-  expect_error(Exit::data, "tgt_text has 1 items and tgt_img_path 2", [&] { rows_of("Set", row); });
+  expect_error(Exit::data, "tgt_text has 1 item and tgt_img_path 2", [&] { rows_of("Set", row); });
   row["tgt_text"] = "x";
   expect_error(Exit::data, "tgt_text is", [&] { rows_of("Set", row); });
   row["tgt_text"] = {"x", "y"};

@@ -292,7 +292,7 @@ TEST_F(Cli, EvalRefusesAnotherEvaluationAndGoesOnWithItsOwn) {
   const Result again = run(eval + "../" + folder_.path().filename().string() + "/model");
   EXPECT_EQ(again.code, 0) << again.err;
   EXPECT_EQ(again.out, first.out);
-  EXPECT_TRUE(has(again.err, "eval: 1 of 1 sets are finished in out and kept")) << again.err;
+  EXPECT_TRUE(has(again.err, "eval: 1 of 1 set is finished in out and kept")) << again.err;
   EXPECT_EQ(Files(files_in(folder_ / "out")), before) << "the model is told by its files, however it is named";
   const Result replaced = run(eval + "other --overwrite True");
   EXPECT_EQ(replaced.code, 0) << replaced.err;

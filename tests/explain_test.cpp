@@ -28,7 +28,7 @@ struct Explain : testing::Test {
 
 TEST_F(Explain, shares_add_up_to_what_the_input_adds) {
   const Attribution a = encoder->attribute(input, t);
-  const auto ids = to_vector<int64_t>(stages_of(*encoder, input)[0].value);
+  const auto ids = to_vector<int64_t>(stages_of(*encoder, input).list[0].value);
   EXPECT_EQ(int64_t(a.words.size()), int64_t(ids.size()) - std::count(ids.begin(), ids.end(), 1));
   ASSERT_EQ(a.pictures.size(), 1u);
   EXPECT_EQ(a.pictures[0].rows * a.pictures[0].columns, int(a.pictures[0].shares.size()));
@@ -44,7 +44,7 @@ TEST_F(Explain, shares_add_up_to_what_the_input_adds) {
 TEST_F(Explain, what_says_nothing_is_blanks_and_pictures_of_one_colour) {
   const EncoderInput text{"find the cat", {}}, blank{" ", {}};
   const double nothing = encoder->attribute(text, t).nothing;
-  const auto id = to_vector<int64_t>(stages_of(*encoder, blank)[0].value).at(0);
+  const auto id = to_vector<int64_t>(stages_of(*encoder, blank).list[0].value).at(0);
   for (Parameter* p : encoder->parameters()) {
     if (p->path() != "model.embed_tokens.weight") continue;
     const Tensor blanks = p->value().clone();
@@ -61,7 +61,7 @@ TEST_F(Explain, what_says_nothing_is_blanks_and_pictures_of_one_colour) {
 
 TEST_F(Explain, stages_account_for_every_parameter_but_say_what_they_do) {
   int64_t told = 0, all = 0;
-  for (const Stage& stage : stages_of(*encoder, input)) {
+  for (const Stage& stage : stages_of(*encoder, input).list) {
     EXPECT_FALSE(stage.note.text.empty()) << stage.name;
     told += stage.note.parameters;
     if (stage.name.starts_with("hidden_layer_")) {  // 2 x tokens x weights, and a little attention

@@ -20,8 +20,8 @@ TEST(Nearest, prefers_parts_of_names_to_letters) {
     EXPECT_EQ(nearest(far, words), "") << far;
   EXPECT_EQ(nearest("a", {}), "");
   EXPECT_EQ(nearest_hint("cat", {"dog"}), "; there is dog");
-  EXPECT_EQ(nearest_hint("xyz", {"a", "b"}), "; there are a and b");
-  EXPECT_EQ(nearest_hint("xyz", {"a", "b", "c", "d", "e", "f", "g", "h"}), "; there are a, b, c, d, e, f and 2 more");
+  EXPECT_EQ(nearest_hint("xyz", {"a", "b"}), "; there are a, b");
+  EXPECT_EQ(nearest_hint("xyz", {"a", "b", "c", "d", "e", "f", "g", "h"}), "; there are a, b, c, d and 4 more");
 }
 
 TEST_F(Cli, UnknownOptionsAreTakenForWhatTheyMeanElsewhere) {

@@ -84,6 +84,17 @@ TEST_F(Hub, a_snapshot_of_the_cache_is_read_and_the_cache_itself_names_it) {
   refused("0a1b: has neither model.safetensors nor model.safetensors.index.json; abc.incomplete is there", snapshot);
 }
 
+TEST_F(Hub, links_that_lead_nowhere_disturb_nothing) {
+  const fs::path model = copy("model");
+  fs::create_directories(folder_ / "run"), fs::create_directories(folder_ / "sets/Set");
+  write_text(folder_ / "sets/Set/original.jsonl", "{}");
+  for (const char* folder : {"model", "run", "sets"}) fs::create_symlink("loop", folder_ / folder / "loop");
+  fs::create_symlink("other.gguf", model / "other.gguf");
+  EXPECT_EQ(load_encoder(model)->dim(), 16);
+  refused("run: has no config.json; expected a Hugging Face checkpoint", folder_ / "run");
+  EXPECT_EQ(open_data_folder(folder_ / "sets", {}).sets.size(), 1u);
+}
+
 TEST_F(Hub, weights_that_are_not_there_or_not_read_are_said) {
   const fs::path model = copy("model");
   move(model, "model.safetensors", "pytorch_model.bin");
@@ -107,6 +118,8 @@ TEST_F(Hub, weights_that_are_not_there_or_not_read_are_said) {
   const fs::path run = folder_ / "run/checkpoint-7";
   copy("run/checkpoint-7");
   refused("run: has no config.json; expected a Hugging Face checkpoint; " + run.string() + " has one", folder_ / "run");
+  copy("run/checkpoint-90"), copy("run/checkpoint-100");
+  refused("checkpoint; " + (folder_ / "run/checkpoint-100").string() + " has one", folder_ / "run");
 }
 
 TEST_F(Hub, pointers_of_git_lfs_are_named_wherever_they_are_read) {
@@ -172,9 +185,13 @@ TEST_F(Hub, sentence_transformers_folders_are_read_if_they_take_the_last_token) 
   refused("asks for Dense", more, last_now);
   refused("the model itself lies in 0_Transformer", {module("0_Transformer", old + "Transformer")}, last_old);
 
-  EXPECT_NE(
-      notes_of({module("", "custom_st.Model"), version_5[1]}, last_old).find("custom_st.Model is Python that comes"),
-      std::string::npos);
+  const std::string is_python = " is Python code in the model's folder, which is not run";
+  EXPECT_NE(notes_of({module("", "custom_st.Model"), version_5[1]}, last_old).find("custom_st.Model" + is_python),
+            std::string::npos);
+  refused("custom_st.MeanPool" + is_python, {version_5[0], module("", "custom_st.MeanPool")}, last_old);
+  refused("custom_st.Head" + is_python, {version_5[0], version_5[1], module("3_Head", "custom_st.Head")}, last_old);
+  refused("custom_st.Model" + is_python, {module("0_Model", "custom_st.Model"), version_5[1]}, last_old);
+  refused("lists no Pooling", {module("", "custom_st.Model")}, last_old);
   write_json(model / "config_sentence_transformers.json",
              {{"prompts", {{"query", "Represent: "}, {"document", ""}}}, {"default_prompt_name", "query"}});
   write_json(model / "sentence_bert_config.json", {{"modality_config", {{"message", json::object()}}}});

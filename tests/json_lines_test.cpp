@@ -38,7 +38,7 @@ TEST_F(JsonLines, BlankLinesAreNoRowsAndLinesMayEndWithCrLf) {
 TEST_F(JsonLines, ErrorsNameFileLineAndWhatCame) {
   refused("{\"a\": \"x\"}\n\n{\"a\": null}\n", "rows.jsonl:3: a is null, expected a string");
   refused("{\"a\": [\"x\"]}", "rows.jsonl:1: a is of type array, expected a string");
-  refused("{\"b\": 1}", "rows.jsonl:1: a is missing");
+  refused("{\"b\": 1, \"c\": 2}", "rows.jsonl:1: a is missing; the row has: b, c");
   refused("[1]", "rows.jsonl:1: expected an object");
   refused("{\"a\": ", "rows.jsonl:1: is not valid JSON near byte");
   refused("{\"a\": \"gr\xfc\xdf\"}", "rows.jsonl:1: is not UTF-8 near byte");
@@ -65,10 +65,15 @@ TEST_F(JsonLines, WhatIsNotJsonLinesIsNamed) {
       "it begins with \"a b\", expected an object {...}");
   refused("{\"a\": \"x\", \"a\": \"y\"}", "rows.jsonl:1: has the field a twice");
   EXPECT_EQ(read("\xEF\xBB\xBF{\"a\": \"x\", \"b\": {\"a\": 1}}"), std::vector<std::string>{"x"});
+  EXPECT_EQ(read("\xEF\xBB\xBF\r\n{\"a\": \"x\"}"), std::vector<std::string>{"x"});
+  refused("\xEF\xBB\xBF\n", "rows.jsonl: has no rows");
+  for (const std::string before : {" ", "{\"a\": \"x\"}\n"})
+    refused(before + "\xEF\xBB\xBF\n{\"a\": \"x\"}", "it holds nothing but a byte order mark: remove the line");
   refused(std::string("\xFF\xFE{\0", 4), "rows.jsonl: is UTF-16; write it as UTF-8");
   refused(std::string("{\0\"\0", 4), "rows.jsonl: is UTF-16");
-  refused("\x1F\x8B\x08", "rows.jsonl: is compressed by gzip; gunzip it");
+  refused("\x1F\x8B\x08", "rows.jsonl: is compressed by gzip; unpack it with gunzip");
   refused("\x28\xB5\x2F\xFD", "rows.jsonl: is compressed by zstd");
+  refused("Rar!\x1A\x07", "rows.jsonl: is a RAR archive; unpack it");
   refused("PK\x03\x04", "rows.jsonl: is a zip file; unpack it");
   refused("PAR1 PAR1", "rows.jsonl: is a Parquet file; let its name end in .parquet");
 }
@@ -87,7 +92,7 @@ TEST_F(JsonLines, DeeplyNestedListsAreRefusedAndNulledFieldsAreNotSet) {
 
 TEST_F(JsonLines, RowsOfADatasetNameTheirLine) {
   write_text(file_, "\n{\"qry_text\": \"\", \"qry_img_path\": \"\", \"tgt_text\": [\"x\"], \"tgt_img_path\": []}\n");
-  expect_error(Exit::data, "rows.jsonl:2: tgt_text has 1 items and tgt_img_path 0", [&] { read_eval_rows(file_); });
+  expect_error(Exit::data, "rows.jsonl:2: tgt_text has 1 item and tgt_img_path 0", [&] { read_eval_rows(file_); });
   write_text(file_, "{\"qry\": null, \"qry_image_path\": null}\n");
   expect_error(Exit::data, "rows.jsonl:1: qry is null", [&] { read_train_rows(file_); });
   // As pyarrow stores it where there is no picture.

@@ -139,7 +139,7 @@ TEST_F(MergeGolden, keeps_shards_names_and_the_head) {
 TEST_F(MergeGolden, refuses_to_destroy) {
   fs::create_directories(folder_ / "work");
   write_text(folder_ / "work/thesis.txt", "years");
-  expect_error(Exit::usage, "holds \"thesis.txt\", which is no part of a checkpoint",
+  expect_error(Exit::usage, "holds \"thesis.txt\", which does not belong to a checkpoint",
                [&] { merge(tiny(), folder_ / "work"); });
   expect_error(Exit::usage, "is the folder of the model itself", [&] { merge(tiny(), tiny()); });
   expect_error(Exit::data, "no such folder; expected a PEFT adapter", [&] {

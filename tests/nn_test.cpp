@@ -98,7 +98,7 @@ TEST(Loading, is_strict) {
   expect_error(Exit::data,
                "file: the weights do not fit the model; missing: embed.weight, post.bias; not used: post.biass",
                [&] { load_parameters(model, stored, {}, "file"); });
-  expect_error(Exit::data, "and 6 more; not used: none", [&] { load_parameters(model, {}, {}, "file"); });
+  expect_error(Exit::data, "and 7 more; not used: none", [&] { load_parameters(model, {}, {}, "file"); });
   stored = numbers_for(model);
   stored.emplace("lm_head.weight", stored.at("post.weight"));
   stored.emplace("model.layers.0.self_attn.rotary_emb.inv_freq", stored.at("post.weight"));

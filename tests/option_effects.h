@@ -133,7 +133,8 @@ class OptionEffects : public Cli {
   }
   static std::string without_times(const std::string& text) {
     static const std::regex numbers(
-        R"re(("([a-z_]*seconds|pairs_per_second|peak_bytes)": ?)[-0-9.e+]+| *[0-9.:]+ (m?s|pairs/s|GFLOP/s|GB/s|GB)\b|"report_generated_date": ?"[^"]*")re");
+        R"re(("([a-z_]*seconds|pairs_per_second|peak_bytes)": ?)[-0-9.e+]+)re"
+        R"re(| *[0-9.:]+ (m?s|pairs/s|GFLOP/s|GB/s|GB)\b|"report_generated_date": ?"[^"]*")re");
     return text.size() > 100'000 ? text : std::regex_replace(text, numbers, "$1");
   }
   std::set<fs::path> inputs_;

@@ -22,7 +22,7 @@ class Parity : public testing::Test {
     const std::filesystem::path picture = std::filesystem::absolute(golden_picture("tiny"));
     write_json(folder_ / "cases.json",
                {{{"name", "one"}, {"text", "<|image_pad|> Name it."}, {"images", {picture.string()}}}});
-    for (const Stage& stage : stages_of(*encoder_, {"<|image_pad|> Name it.", {picture}}))
+    for (const Stage& stage : stages_of(*encoder_, {"<|image_pad|> Name it.", {picture}}).list)
       reference_.emplace(stage.name, stage.value);
   }
   std::vector<CaseParity> compare() {
@@ -69,7 +69,7 @@ TEST_F(Parity, names_positions_of_another_transformers_version) {
   const auto three = load_encoder(golden("qwen2_vl/tiny"), {.image_positions = "3d"});
   const Tensor line = reference_.at("position_ids");
   const EncoderInput input{"<|image_pad|> Name it.", {std::filesystem::absolute(golden_picture("tiny"))}};
-  for (const Stage& stage : stages_of(*three, input))
+  for (const Stage& stage : stages_of(*three, input).list)
     if (stage.name == "position_ids") reference_.at("position_ids") = stage.value;
   EXPECT_EQ(compare()[0].divergence()->stage, "position_ids");
   EXPECT_NE(compare()[0].cause.find("--image_positions 3d"), std::string::npos);

@@ -343,7 +343,7 @@ TEST_F(MadeParquet, TheOldLz4HasFramesOrNone) {
 
 TEST_F(MadeParquet, NamesCannotBreakASentence) {
   const Page page{1, 1, std::string(12, 'x')};
-  expect_error(Exit::data, "made.parquet: column a?b: is of type FIXED_LEN_BYTE_ARRAY",
+  expect_error(Exit::data, "made.parquet: column a b: is of type FIXED_LEN_BYTE_ARRAY",
                [&] { read(file({leaf("a\nb", fixed, required)}, fixed, page)); });
   expect_error(Exit::data, "made.parquet: the name of column 1 is not UTF-8",
                [&] { read(file({leaf("\xFF", int32, required)}, int32, page)); });
@@ -398,9 +398,9 @@ TEST(RowFiles, ShardsComeInOrderAndMustBeComplete) {
     return found;
   };
   shard("original-00001-of-00002.parquet", 2);
-  expect_error(Exit::data, "is no part of one complete set of shards", [&] { rows(0); });
+  expect_error(Exit::data, "does not belong to one complete set of shards", [&] { rows(0); });
   shard("original-00001-of-00002-ab.parquet", 9);  // as many as their names say, but twice the same
-  expect_error(Exit::data, "is no part of one complete set of shards", [&] { rows(0); });
+  expect_error(Exit::data, "does not belong to one complete set of shards", [&] { rows(0); });
   std::filesystem::remove(folder / "original-00001-of-00002-ab.parquet");
   shard("original-00000-of-00002.parquet", 1);
   shard("diverse_instruction-00000-of-00001.parquet", 3);

@@ -189,9 +189,9 @@ TEST_F(Peft, refuses_files_that_do_not_fit) {
   expect_refusal("model.layers.0.q_proj has no lora_A", [](auto& t) { t.erase(kFirst + "lora_A.weight"); });
   expect_refusal("model.layers.0.q_proj has a lora_magnitude_vector, but adapter_config.json does not say use_dora",
                  [&](auto& t) { t.emplace(kFirst + "lora_magnitude_vector", vector); });
-  expect_refusal("lm_head.weight is no LoRA tensor",
+  expect_refusal("lm_head.weight is not a LoRA tensor",
                  [&](auto& t) { t.emplace("base_model.model.lm_head.weight", vector); });
-  expect_refusal("embed_tokens.lora_embedding_A is no LoRA tensor of a linear layer",
+  expect_refusal("embed_tokens.lora_embedding_A is not a LoRA tensor of a linear layer",
                  [&](auto& t) { t.emplace("base_model.model.model.embed_tokens.lora_embedding_A", vector); });
   expect_refusal("model.layers.0.q_proj.lora_A.weight is f64[3, 7], this model wants [3, 6]", [](auto& t) {
     t.at(kFirst + "lora_A.weight") = normal_tensor({3, 7}, 1, 1, DType::f64, Device::cpu);

@@ -79,7 +79,7 @@ TEST_F(Layouts, AnArchiveIsOpenedOnlyWhenNeeded) {
   write_text(folder_ / "train/images_zip/MSCOCO.zip", "damaged");
   const Pictures pictures(folder_ / "train");
   EXPECT_TRUE(pictures.find(paths_[0]));
-  expect_error(Exit::data, "MSCOCO.zip: is no zip file", [&] { pictures.find(paths_[1]); });
+  expect_error(Exit::data, "MSCOCO.zip: is not a zip file", [&] { pictures.find(paths_[1]); });
 }
 
 TEST_F(Layouts, WhatIsMissingIsSaidWithItsCause) {

@@ -75,11 +75,11 @@ TEST(MropePositions, CountPicturesOnlyAfterVisionStart) {
 TEST(MropePositions, PlaceEveryPictureWhereAllAreMeant) {
   const std::vector<Grid> grids = {{1, 2, 6}, {1, 4, 4}};
   const std::vector<int32_t> ids = {image, image, image, 9, start, image, image, image, image, 9};
-  EXPECT_EQ(mrope_positions(ids, grids, start, image, 2, ImagePositions::all),
+  EXPECT_EQ(mrope_positions(ids, grids, start, image, 2, ImagePositions::three_d),
             (std::vector<int32_t>{0, 0, 0, 3, 4, 5, 5, 5, 5, 7,  //
                                   0, 0, 0, 3, 4, 5, 5, 6, 6, 7,  //
                                   0, 1, 2, 3, 4, 5, 6, 5, 6, 7}));
-  EXPECT_EQ(mrope_positions(std::vector<int32_t>{7, image, 7}, {}, start, image, 2, ImagePositions::all),
+  EXPECT_EQ(mrope_positions(std::vector<int32_t>{7, image, 7}, {}, start, image, 2, ImagePositions::three_d),
             (std::vector<int32_t>{0, 1, 2, 0, 1, 2, 0, 1, 2}));
 }
 

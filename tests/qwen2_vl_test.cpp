@@ -74,7 +74,7 @@ class GoldenModel {
     const EncoderInput input = input_of(c);
     std::set<std::string> seen;
     std::vector<float> embedding;
-    for (const auto& [stage, value, note, seconds] : stages_of(*encoder, input)) {
+    for (const auto& [stage, value, note, seconds] : stages_of(*encoder, input).list) {
       seen.insert(stage);
       if (stage == "embedding") embedding = to_vector<float>(value);
       if (stage == "position_ids" && c.at("positions") == "1d") {

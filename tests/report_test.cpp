@@ -145,9 +145,9 @@ TEST_F(Report, RefusesWhatIsNoRun) {
   write("model/log.jsonl", log_line(1, 1));
   write("other/log.jsonl", log_line(1, 1));
   for (const auto& [arguments, words] :
-       std::vector<std::pair<std::string, std::string>>{{"empty", "empty: is no run; expected log.jsonl"},
+       std::vector<std::pair<std::string, std::string>>{{"empty", "empty: is not a run; expected log.jsonl"},
                                                         {"absent", "absent: there is no such folder; expected"},
-                                                        {"bad", "log.jsonl:1: epoch is no number"},
+                                                        {"bad", "log.jsonl:1: epoch is not a number"},
                                                         {"model other", "is a second training beside"}}) {
     const Result result = run("report " + arguments);
     EXPECT_EQ(result.code, 3) << result.err;

@@ -104,7 +104,7 @@ TEST_F(RowPictures, tokens_name_them_by_number) {
   EXPECT_NE(fault("<|image_1|> <|image_1|>", two).find("has <|image_1|> and 2 pictures"), std::string::npos);
   EXPECT_NE(fault("<|image_2|>", one).find("has <|image_2|> and 1 picture;"), std::string::npos);
   EXPECT_NE(fault("<|image_0|>", one).find("has <|image_0|> and 1 picture;"), std::string::npos);
-  EXPECT_NE(fault("<|image_1|>", two).find("has 1 image tokens"), std::string::npos);
+  EXPECT_NE(fault("<|image_1|>", two).find("has 1 image token "), std::string::npos);
   EXPECT_NE(fault("<|image_1|> and # literally", one).find("has 2 image tokens"), std::string::npos);
   EXPECT_NE(fault("none", one).find("has 0 image tokens"), std::string::npos);
   EXPECT_NE(fault("", {}).find("neither text nor picture"), std::string::npos);
@@ -118,7 +118,7 @@ TEST_F(RowPictures, mistakes_are_named) {
   refused({{"qry_image_path", 3}}, "qry_image_path is 3, expected a path, a data URI");
   refused({{"qry_image_path", {"a.png", two}}}, "qry_image_path[1] is of type array, expected a path");
   refused({{"pos_text", {"x"}}, {"pos_image_path", "x.png"}}, "pos_text is a list and pos_image_path is not");
-  refused({{"pos_text", {"x"}}, {"pos_image_path", two}}, "pos_text has 1 items and pos_image_path 2");
+  refused({{"pos_text", {"x"}}, {"pos_image_path", two}}, "pos_text has 1 item and pos_image_path 2");
   refused({{"qry_image_path", {{"bytes", {137, 80}}}}}, "qry_image_path: bytes is of type array, expected {\"bytes\"");
   refused({{"qry_image_path", {{"url", "http://x"}}}}, "qry_image_path: url is of type string, expected {\"bytes\"");
   refused({{"qry_image_path", std::string("a.png\0b.png", 11)}}, "qry_image_path: \"a.png b.png\" has a NUL character");

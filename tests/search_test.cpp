@@ -6,6 +6,7 @@
 #include "cli_fixture.h"
 #include "expect_error.h"
 #include "mmeb/search/nearest_rows.h"
+#include "tensor/io/base64.h"
 #include "tensor/io/npy.h"
 #include "tensor/ops.h"
 #include "tensor/parallel.h"
@@ -91,7 +92,7 @@ TEST(Npy, ReadsWhatItWritesAndRefusesTheRest) {
     std::string bytes = good;
     return bytes.replace(bytes.find(old), old.size(), text);
   };
-  refused("PK", "is no NumPy file");
+  refused("PK", "is not a NumPy file");
   refused(good.substr(0, good.size() - 1), "is it cut off?");
   refused(good + "?", "is it cut off?");
   refused(replaced("False", "True "), "expected one of an array in C order");
@@ -118,6 +119,8 @@ TEST_F(SearchCommand, FindsARowByItself) {
   EXPECT_EQ(first.at("row"), 3);
   EXPECT_EQ(first.at("rank"), 1);
   EXPECT_EQ(first.at("text"), "thing <3>");
+  EXPECT_EQ(first.at("id"), 3);
+  EXPECT_TRUE(has(run("search --index rows.npy --text 'thing <3>'").out, "1.0000       3  id 3  thing <3>\n"));
   EXPECT_NEAR(first.at("score").get<double>(), 1, 1e-6);
   const Result table = run("search --index rows.npy --text '<|image_pad|> Name it.' --image train/p1.png --threads 1");
   EXPECT_TRUE(has(table.out, "   1  1.0000       2  train/p1.png  <|image_pad|> Name it.\n")) << table.out;
@@ -132,6 +135,36 @@ TEST_F(SearchCommand, FindsARowByItself) {
   ASSERT_EQ(run("embed --model_name model --input rows.jsonl --output q.npy --prompt vlm2vec-v1 --quiet").code, 0);
   const Result vectors = run("search --index rows.npy --queries q.npy --json --top 1");
   EXPECT_EQ(std::count(vectors.out.begin(), vectors.out.end(), '\n'), 3) << vectors.err;
+}
+
+// As a row may: a picture in base64, which is named in short.
+TEST_F(SearchCommand, APictureMayBeADataUri) {
+  make_index();
+  const std::string bytes = read_text(folder_ / "train/p1.png");
+  const std::string uri =
+      "data:image/png;base64," + base64({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
+  const std::string query = "search --index rows.npy --text '<|image_pad|> Name it.' --top 1 --image ";
+  const Result r = run(query + "'" + uri + "'");
+  EXPECT_TRUE(has(r.out, "   1  1.0000       2  train/p1.png  <|image_pad|> Name it.\n")) << r.out << r.err;
+  write("held.jsonl", Json{{"text", "<|image_pad|> Name it."}, {"image", uri}}.dump() + "\n");
+  ASSERT_EQ(run("embed --model_name model --input held.jsonl --output held.npy --quiet").code, 0);
+  const Result held = run("search --index held.npy --text '<|image_pad|> Name it.' --image train/p1.png");
+  EXPECT_TRUE(has(held.out, "1.0000       1  data:image/png;base64,")) << held.out << held.err;
+  EXPECT_TRUE(has(held.out, " bytes)  <|image_pad|> Name it.\n")) << held.out;
+  const std::string explain = "explain --model_name model --text '<|image_pad|> Name it.' --json --image ";
+  const Json inside = Json::parse(run(explain + "'" + uri + "'").out).at("stages"),
+             file = Json::parse(run(explain + "train/p1.png").out).at("stages");
+  EXPECT_EQ(inside.back().at("mean"), file.back().at("mean"));
+}
+
+TEST_F(SearchCommand, SaysFlawsOfPicturesAsEmbedDoes) {
+  make_index();
+  fs::copy_file(folder_ / "train/p1.png", folder_ / "photo.jpg");
+  for (const std::string command : {"search --index rows.npy", "explain --model_name model"}) {
+    const Result r = run(command + " --text '<|image_pad|> Name it.' --image photo.jpg");
+    EXPECT_EQ(r.code, 0) << r.err;
+    EXPECT_TRUE(has(r.err, "1 picture was read in spite of a flaw: photo.jpg: ")) << command << r.err;
+  }
 }
 
 // Folder and rows may move together, and the model to where an option says.

@@ -69,7 +69,7 @@ TEST(TokenizerFiles, OldFilesAreRefusedByName) {
   refused("tokenizer_config.json: No such file");
   for (const char* nonsense : {"[1]", "[[{\"a\": 0}]]", "7"}) {
     write_text(folder / "vocab.json", nonsense);
-    refused("vocab.json: is no dictionary of tokens");
+    refused("vocab.json: is not a dictionary of tokens");
   }
   write_text(folder / "vocab.json", R"({"a": "b"})");
   refused("vocab.json: token \"a\" has id \"b\", expected a whole number");

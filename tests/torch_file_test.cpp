@@ -182,7 +182,7 @@ TEST_F(TorchFile, refuses_other_files) {
   write_text(file_, whole);
   expect_error(Exit::data, "some/data/0 cannot be read or its CRC is wrong", [&] { load_torch_file(file_); });
   write_text(file_, "\x80\x02\x8a\x0al\xfc\x9c\x46\xf9\x20j\xa8P\x19.");  // as before torch 1.6
-  expect_error(Exit::data, "is no file of torch.save in the zip format", [&] { load_torch_file(file_); });
+  expect_error(Exit::data, "is not a file of torch.save in the zip format", [&] { load_torch_file(file_); });
   expect_error(Exit::data, "No such file or directory", [&] { load_torch_file(folder_ / "none"); });
 }
 

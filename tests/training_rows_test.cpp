@@ -200,7 +200,7 @@ TEST_F(Rows, options_without_effect_are_refused) {
   } cases[] = {
       {[](TrainOptions& o) { o.dataset_config = "c"; }, "one of --dataset_name, --dataset_config and --train_file"},
       {[](TrainOptions& o) { o.train_file = ""; }, "one of --dataset_name, --dataset_config and --train_file"},
-      {[](TrainOptions& o) { o.sampling = "random"; }, "--sampling random, expected shuffled"},
+      {[](TrainOptions& o) { o.sampling = "random"; }, "--sampling: got \"random\", expected shuffled"},
       {[](TrainOptions& o) { o.sampling = "balanced", o.batches = "b"; }, "--sampling means nothing beside --batches"},
       {[](TrainOptions& o) { o.data_basedir = "d"; }, "--data_basedir means nothing without --dataset_config"},
       {[](TrainOptions& o) { o.dataset_split = "train"; }, "it needs --dataset_name"},

@@ -74,7 +74,8 @@ T parse_values(const std::vector<std::string>& values, const std::string& option
     T items;
     for (const std::string& value : values)
       for (size_t begin = 0; begin <= value.size();) {
-        const size_t end = std::min(value.find(',', begin), value.size());
+        const bool is_picture = value.starts_with("data:");  // data:image/png;base64,…
+        const size_t end = is_picture ? value.size() : std::min(value.find(',', begin), value.size());
         if (end > begin) items.push_back(value.substr(begin, end - begin));
         begin = end + 1;
       }
@@ -193,7 +194,8 @@ Arguments CommandLine::normalise(const Arguments& arguments) const {
   return resolve_aliases(result);
 }
 
-// Without the options that are given again further on, and their values, which must be valid all the same.
+// Without the options that are given again further on, and their values, which must be valid all the same (those of
+// foreign options are judged only where they count).
 Arguments CommandLine::without_overridden(const Arguments& arguments) const {
   const auto option_at = [&](size_t i) {
     return arguments[i].starts_with("--") ? find(arguments[i].substr(2)) : nullptr;

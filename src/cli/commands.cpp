@@ -50,7 +50,7 @@ std::string usage(const std::string& group = "") {
   text << '\n' << command_line(group) << "COMMAND --help shows a command's options and an example.";
   if (group.empty())
     text << "\n\nExit codes:\n  0  ok\n  1  a check or a run failed\n  2  wrong usage\n  3  bad input data\n"
-         << "  4  out of memory or disk\n  5  no such device";
+         << "  4  out of memory or disk\n  5  no such device\n129  ended by SIGHUP, 130 by Ctrl-C, 143 by SIGTERM";
   return text.str();
 }
 

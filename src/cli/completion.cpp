@@ -42,7 +42,7 @@ complete -o filenames -F _vlm2vec vlm2vec
 Exit run_completion(const Command& command, const Arguments& arguments) {
   std::vector<std::string> shells;
   CommandLine line(command.name, command.purpose, "completion bash");
-  line.words("SHELL", shells, "bash is the one that is known");
+  line.words("SHELL", shells, "only bash is supported");
   if (!line.parse(arguments)) return Exit::ok;
   if (shells.size() != 1 || shells[0] != "bash")
     fail(Exit::usage, "completion: got \"", shells[0], "\"", shells.size() > 1 ? " and more" : "", ", expected bash");

@@ -7,6 +7,7 @@
 #include "mmeb/data/row_files.h"
 #include "tensor/io/parquet/parquet.h"
 #include "tensor/nearest.h"
+#include "tensor/text.h"
 
 namespace vlm2vec {
 namespace {
@@ -27,7 +28,7 @@ void check_options(const std::string& file, const std::vector<std::string>& colu
 ParquetFile::Binary parse_binary(const std::string& text) {
   if (text == "size") return ParquetFile::Binary::size;
   if (text == "base64") return ParquetFile::Binary::base64;
-  fail(Exit::usage, "data cat: --binary: got ", text, ", expected size or base64");
+  fail(Exit::usage, "data cat: --binary: got \"", text, "\", expected size or base64");
 }
 
 // The numbers in it that JSON cannot write.
@@ -43,16 +44,10 @@ void print_rows(const std::string& file, const std::vector<std::string>& columns
                 ParquetFile::Binary binary) {
   int64_t nulls = 0;
   const auto print = [&](const nlohmann::ordered_json& row) { nulls += not_finite(row), std::cout << row << '\n'; };
-  const auto files = row_files(file);
-  if (files.empty() || files[0].extension() != ".parquet") return read_rows(file, columns, print, limit);
-  int64_t left = limit > 0 ? limit : INT64_MAX;
-  for (const auto& part : files) {
-    const ParquetFile table = ParquetFile::open(part);
-    table.read(print, {columns, 0, left, binary});
-    left -= std::min(left, table.rows());
-  }
+  read_rows(file, columns, print, limit, binary);
   if (nulls > 0)
-    std::cerr << file << ": NaN or infinite numbers, which JSON does not have: " << nulls << ", printed as null\n";
+    std::cerr << file << ": " << counted(uint64_t(nulls), "number") << (nulls == 1 ? " is" : " are")
+              << " NaN or infinite; JSON has no such numbers, so they are printed as null\n";
 }
 
 }  // namespace
@@ -65,7 +60,7 @@ Exit run_data_cat(const Command& command, const Arguments& arguments) {
   line.words("FILE", files, "Parquet files or files of JSON lines");
   line("columns", columns, "of Parquet files: only these columns; none: all");
   line("binary", binary,
-       "of Parquet files: binary values as {\"bytes\": their number}, a picture's beside its path, or as base64 text");
+       "how Parquet's binary values are printed: size ({\"bytes\": N}, a picture's beside its path) or base64");
   line("limit", limit, "the first N rows of each file (0: all)");
   if (!line.parse(arguments)) return Exit::ok;
 

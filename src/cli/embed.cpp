@@ -90,7 +90,7 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
   if (fs::is_regular_file(input))  // what comes through a pipe cannot be read again
     origin.input = input, origin.image_dir = image_dir, origin.input_sha256 = hash_of_file(input);
   Embedder embedder(model, embedding_cache, device, quiet);
-  origin.model.image_positions = embedder.encoder().image_positions;
+  origin.model.image_positions = embedder.encoder().image_positions();
   origin.model_sha256 = hex(embedder.model_hash().digest());
   const std::string& token = embedder.encoder().image_token();
   InputRows rows = reading_rows(bad_rows, [&] { return read_inputs(input, image_dir, prompt, token, skip); });

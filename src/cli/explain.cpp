@@ -1,6 +1,7 @@
 #include <cmath>
 #include <cstdio>
 #include <iostream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <optional>
@@ -9,6 +10,7 @@
 #include "mmeb/model.h"
 #include "tensor/io/files.h"
 #include "tensor/io/safetensors.h"
+#include "vlm/pretokenizer.h"
 #include "vlm/prompt.h"
 #include "vlm/stages.h"
 
@@ -72,12 +74,29 @@ nlohmann::ordered_json to_json(const std::vector<Stage>& stages) {
   return list;
 }
 
+// A token in its plain bytes: " the" for "Ġthe".
+std::string readable(const std::string& piece) {
+  static const std::map<std::string, char> bytes = [] {
+    std::map<std::string, char> all;
+    for (size_t byte = 0; byte < 256; ++byte) all[byte_alphabet()[byte]] = char(byte);
+    return all;
+  }();
+  std::string text;
+  for (size_t begin = 0, end; begin < piece.size(); begin = end) {
+    for (end = begin + 1; end < piece.size() && (piece[end] & 0xC0) == 0x80;) ++end;
+    const std::string letter = piece.substr(begin, end - begin);
+    const auto byte = bytes.find(letter);
+    text += byte == bytes.end() ? letter : std::string(1, byte->second);
+  }
+  return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
 float sum(const std::vector<float>& shares) { return std::accumulate(shares.begin(), shares.end(), 0.0f); }
 
 void print_attribution(const Attribution& a) {
   std::printf("\nScore %.4f. Baseline (blank words%s): %.4f. Contribution of each part to the difference:\n", a.score,
               a.pictures.empty() ? "" : ", plain pictures", a.nothing);
-  for (const auto& [piece, share] : a.words) std::printf("%+9.4f  %s\n", share, nlohmann::json(piece).dump().c_str());
+  for (const auto& [piece, share] : a.words) std::printf("%+9.4f  %s\n", share, readable(piece).c_str());
   for (size_t i = 0; i < a.pictures.size(); ++i)
     std::printf("%+9.4f  picture %zu, %dx%d patches\n", sum(a.pictures[i].shares), i + 1, a.pictures[i].rows,
                 a.pictures[i].columns);
@@ -139,24 +158,30 @@ Exit run_explain(const Command& command, const Arguments& arguments) {
   for (const std::string& file : {dump, map})
     if (!file.empty()) check_output_file(file, "");
   const auto encoder = load_model(model, device, quiet);
-  const auto input_of = [&](const PromptParts& parts, const std::vector<std::string>& pictures, const char* name) {
+  const auto input_of = [&](const PromptParts& parts, const std::vector<std::string>& pictures, const char* name,
+                            const char* row) {
     if (prompt == "raw" && !pictures.empty() && parts.text.find(encoder->image_token()) == std::string::npos)
       fail(Exit::usage, "explain: a raw ", name, " needs ", encoder->image_token(),
            " where its picture belongs; --prompt vlm2vec-v2 puts it there");
     const Prompt built = build_prompt(prompt, parts, encoder->image_token());
-    EncoderInput input{built.text, {}, 0, "explain"};
-    for (const size_t picture : built.pictures) input.images.push_back(pictures[picture]);
+    EncoderInput input{built.text, {}, 0, row};
+    for (const size_t picture : built.pictures) input.images.push_back(PictureSource::of_text(pictures[picture]));
     return input;
   };
-  const EncoderInput input = input_of({instruction, text, images.size()}, images, "--text");
+  const EncoderInput input = input_of({instruction, text, images.size()}, images, "--text", "the input");
   std::optional<Attribution> attribution;
+  CutTexts target_cut;
   if (compares) {
-    const EncoderInput second = input_of({"", target, target_images.size()}, target_images, "--target");
-    attribution = encoder->attribute(input, embed(*encoder, {&second, 1}, 1));
+    const EncoderInput second = input_of({"", target, target_images.size()}, target_images, "--target", "the target");
+    const Embedded embedded = embed_rows(*encoder, {&second, 1}, 1);
+    attribution = encoder->attribute(input, embedded.vectors);
+    target_cut.add({&second, 1}, embedded.cut);
   }
-  const std::vector<Stage> stages = stages_of(*encoder, input);
+  const auto [stages, is_cut] = stages_of(*encoder, input);
   CutTexts cut;
-  cut.add({&input, 1}, encoder->prepare({&input, 1})->cut);
+  cut.add(input, is_cut);
+  cut.add(target_cut);
+  line.say(encoder->picture_note());
   line.say(cut.note(model.max_len));
   if (!dump.empty()) {
     NamedTensors named;
@@ -166,7 +191,7 @@ Exit run_explain(const Command& command, const Arguments& arguments) {
   if (!map.empty())
     for (size_t i = 0; i < images.size(); ++i) write_png(numbered(map, i), heat_map(attribution->pictures[i]));
   if (json) {
-    nlohmann::ordered_json all{{"prompt", input.text}, {"cut", cut.cut > 0}, {"stages", to_json(stages)}};
+    nlohmann::ordered_json all{{"prompt", input.text}, {"cut", is_cut}, {"stages", to_json(stages)}};
     if (attribution) all["attribution"] = to_json(*attribution);
     std::cout << all << '\n';
   } else if (!quiet) {

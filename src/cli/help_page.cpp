@@ -66,7 +66,7 @@ std::string CommandLine::help_page(bool with_foreign) const {
   const std::string names = foreign_names();
   page += entry("-h, --help", names.empty()  ? "this page"
                               : with_foreign ? "the page without the names below"
-                                             : "this page; --help all: with further names from official command lines");
+                                             : "this page; --help all also lists names from official command lines");
   if (with_foreign && !names.empty())
     page +=
         "\nAlso taken from official command lines; what would change the result is refused:\n  " + wrap(names, 2, 2);

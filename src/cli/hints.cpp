@@ -1,6 +1,7 @@
 #include "cli/hints.h"
 
 #include <algorithm>
+#include <cctype>
 #include <iterator>
 #include <span>
 #include <sstream>
@@ -54,7 +55,7 @@ constexpr Synonyms kOptions[] = {
     {"train_path train_jsonl", "train_file dataset_name"},
     {"subset subsets set sets", "subset_name"},
     {"images pictures picture photo photos img image_path image_file", "image image_dir input"},
-    {"image_folder image_root images_dir img_dir picture_dir image_path", "image_dir"},
+    {"image_folder image_root images_dir img_dir picture_dir", "image_dir"},
     {"max_pixels", "resize_max_pixels"},
     {"min_pixels", "resize_min_pixels"},
     {"resolution", "image_resolution resize"},
@@ -84,7 +85,7 @@ constexpr Synonyms kOptions[] = {
     {"instruct task system", "instruction"},
     {"dry_run estimate memory", "plan"},
     {"skip_errors skip_bad ignore_errors on_error", "bad_rows"},
-    {"columns cols column fields", "columns"},
+    {"cols column fields", "columns"},
     {"size shape", "resize"},
     {"baseline compare_to previous", "beside"},
     {"candidates", "num_candidates"},

@@ -1,4 +1,4 @@
-// What somebody probably meant by an option or a command that does not exist.
+// The likely meaning of an option or a command that does not exist.
 #pragma once
 #include <string>
 #include <vector>

@@ -30,8 +30,7 @@ std::vector<std::string> training_texts(const fs::path& dataset, const std::stri
 void copy_tokenizer(const fs::path& from, const fs::path& to) {
   require_folder(from, "a tokenizer");
   Tokenizer::load(from);  // for its errors, which name the files where they are
-  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-                           "vocab.json", "merges.txt", "chat_template.json", "chat_template.jinja"})
+  for (const std::string& name : tokenizer_files())
     if (fs::exists(from / name)) fs::copy_file(from / name, to / name);
 }
 
@@ -47,7 +46,7 @@ void learn_tokenizer(const fs::path& dataset, const Qwen2VlConfig& config, const
                                                             int(config.text.vocab_size), special_tokens));
 }
 
-// Ids that transformers asks a configuration for, and the tokens of Qwen2-VL that they belong to.
+// Token ids that transformers requires in a configuration, and Qwen2-VL's tokens for them.
 const std::vector<std::pair<const char*, std::vector<const char*>>> kTokenFields = {
     {"bos_token_id", {"<|endoftext|>"}},
     {"eos_token_id", {"<|im_end|>", "<|endoftext|>"}},
@@ -55,7 +54,7 @@ const std::vector<std::pair<const char*, std::vector<const char*>>> kTokenFields
     {"vision_end_token_id", {"<|vision_end|>"}},
     {"video_token_id", {"<|video_pad|>"}}};
 
-// The configuration as given, but for the type of the weights, and complete: transformers 4.52 fails without the ids. A
+// The given configuration with the type of the weights and all token ids, without which transformers 4.52 fails. A
 // token that the tokenizer lacks gets an id behind the vocabulary, which no text has.
 void write_config(const fs::path& from, const fs::path& folder, const std::string& dtype) {
   auto config = nlohmann::ordered_json::parse(read_text(from));

@@ -48,7 +48,7 @@ Exit run_merge(const Command& command, const Arguments& arguments) {
   const ModelFolder model = look_at_model_folder(model_name, adapter.adapter);
   model.require_one_adapter();
   if (model.adapter.empty() && !sentence_transformers)
-    fail(Exit::usage, "merge: --adapter is missing; only --sentence_transformers True makes sense without it");
+    fail(Exit::usage, "merge: --adapter is missing; only --sentence_transformers True works without it");
   const auto encoder = load_encoder(model);  // checks everything that is copied below
   AttachedLora lora;
   if (!model.adapter.empty())

@@ -53,7 +53,7 @@ constexpr NoMeaning kNoMeaningInTraining[] = {
      "include_for_metrics include_inputs_for_metrics metric_for_best_model greater_is_better",
      "train trains and evaluates nothing"},
     {"gradient_checkpointing_kwargs activation_checkpointing_kwargs", "activations are always computed again exactly"},
-    {"logging_nan_inf_filter debug", "a loss that is no number ends the run"},
+    {"logging_nan_inf_filter debug", "a loss that is not a number ends the run"},
     {"torch_empty_cache_steps skip_memory_metrics tpu_metrics_debug", "memory is this program's own affair"},
     {"enable_jit_checkpoint", "SIGTERM and SIGHUP always save a checkpoint"},
     {"restore_callback_states_from_checkpoint", "there are no callbacks"},

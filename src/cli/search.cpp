@@ -1,8 +1,10 @@
 #include <iostream>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
 #include "mmeb/evaluation/model_hash.h"
+#include "mmeb/data/row_pictures.h"
 #include "mmeb/model.h"
 #include "mmeb/search/search_page.h"
 #include "tensor/io/files.h"
@@ -58,7 +60,9 @@ std::vector<EncoderInput> read_queries(const VectorIndex& index, const SearchOpt
   const std::string style = o.prompt.empty() ? index.origin.prompt : o.prompt;
   if (!o.input.empty()) return read_inputs(o.input, o.image_dir, style, token).inputs;
   const Pictures here;
-  EncoderInput query = encoder_input({o.text, o.instruction, o.images}, here, style, token);
+  InputRow parts{o.text, o.instruction};
+  for (const std::string& image : o.images) parts.images.push_back(picture_name(image, "--image", here));
+  EncoderInput query = encoder_input(parts, here, style, token);
   query.row = "the query";
   if (const std::string fault = prompt_fault(query.text, query.images.size(), token); !fault.empty())
     fail(Exit::data, "search: the query: ", fault);
@@ -109,6 +113,7 @@ Exit run_search(const Command& command, const Arguments& arguments) {
     queries = embedded.vectors;
     CutTexts cut;
     cut.add(inputs, embedded.cut);
+    line.say(encoder->picture_note());
     line.say(cut.note(index.origin.model.max_len));
     line.say(instruction_note(index, o));
     for (const EncoderInput& input : inputs) results.push_back({input.text, input.images, {}});
@@ -131,7 +136,7 @@ Exit run_search(const Command& command, const Arguments& arguments) {
   if (!o.output.empty())
     write_atomically(o.output, [&](std::ostream& page) { write_search_page(page, results, o.index, pictures); });
   if (o.json) std::cout << search_json(results);
-  else if (o.output.empty() && !o.quiet) std::cout << search_table(results);
+  else if (o.output.empty() && !o.quiet) std::cout << search_table(results, pictures);
   else if (!o.quiet) std::cout << "The page: " << o.output << " (open it in a browser)\n";
   return Exit::ok;
 }

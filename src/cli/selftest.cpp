@@ -24,7 +24,7 @@ Exit run_selftest(const Command& command, const Arguments& arguments) {
   Stopwatch watch;
   const std::vector<Check> checks = selftest(device, seed);
   const auto missed = std::count_if(checks.begin(), checks.end(), [](const Check& c) { return !c.ok(); });
-  if (!quiet) std::cerr << checks.size() << " checks, " << missed << " of them missed, in " << watch.lap() << " s\n";
+  if (!quiet) std::cerr << checks.size() << " checks in " << watch.lap() << " s, " << missed << " failed\n";
   if (json) {
     nlohmann::ordered_json list = nlohmann::ordered_json::array();
     for (const Check& c : checks)

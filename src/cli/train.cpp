@@ -37,7 +37,7 @@ Exit run_train(const Command& command, const Arguments& arguments) {
                    "--learning_rate 3e-3 --temperature 0.05");
   options.fields(line);
   line.section("This run");
-  line("plan", plan, "only print what memory the run will take");
+  line("plan", plan, "only print the memory and disk space the run will take");
   line.require({"model_name", "output_dir"});
   line.threads();
   line.device(device);

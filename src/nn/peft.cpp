@@ -56,7 +56,8 @@ StoredAdapter read_tensors(const fs::path& folder) {
     if (!set(".lora_A.weight", &StoredModule::a) && !set(".lora_B.weight", &StoredModule::b) &&
         !set(".lora_magnitude_vector", &StoredModule::magnitude) &&
         !set(".lora_magnitude_vector.weight", &StoredModule::magnitude))
-      fail(Exit::data, stored.file.string(), ": ", name, " is no LoRA tensor of a linear layer; only those are known");
+      fail(Exit::data, stored.file.string(), ": ", name, " is not a LoRA tensor of a linear layer;",
+           " only those are known");
   }
   if (stored.modules.empty()) fail(Exit::data, stored.file.string(), ": has no tensor of an adapter");
   stored.spelling = common_spelling(names);

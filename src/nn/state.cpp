@@ -7,18 +7,13 @@
 
 #include "tensor/parallel.h"
 #include "tensor/random.h"
+#include "tensor/text.h"
 
 namespace vlm2vec {
 namespace {
 
 std::string some(const std::set<std::string>& names) {
-  std::string text;
-  int shown = 0;
-  for (const std::string& name : names) {
-    if (++shown > 5) return text + " and " + std::to_string(names.size() - 5) + " more";
-    text += (text.empty() ? "" : ", ") + name;
-  }
-  return text.empty() ? "none" : text;
+  return names.empty() ? "none" : listed({names.begin(), names.end()});
 }
 
 uint64_t hash(std::string_view text) {  // FNV-1a

@@ -6,6 +6,8 @@
 #include <numeric>
 #include <tuple>
 
+#include "tensor/text.h"
+
 namespace vlm2vec {
 namespace {
 
@@ -69,10 +71,7 @@ std::string nearest(const std::string& word, const std::vector<std::string>& wor
 std::string nearest_hint(const std::string& word, const std::vector<std::string>& words) {
   if (const std::string near = nearest(word, words); !near.empty()) return "; the nearest is " + near;
   if (words.empty()) return "; there are none";
-  constexpr size_t most = 6;
-  std::string list = "; there " + std::string(words.size() == 1 ? "is " : "are ") + words[0];
-  for (size_t i = 1; i < std::min(words.size(), most); ++i) list += (i + 1 == words.size() ? " and " : ", ") + words[i];
-  return list + (words.size() > most ? " and " + std::to_string(words.size() - most) + " more" : "");
+  return "; there " + std::string(words.size() == 1 ? "is " : "are ") + listed(words);
 }
 
 }  // namespace vlm2vec

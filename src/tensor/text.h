@@ -1,17 +1,18 @@
-// Texts of users and files in messages: in one line, and short.
+// Texts of users and files in messages: on one line, short, their nouns counted.
 #pragma once
+#include <cstdint>
 #include <string>
+#include <string_view>
+#include <vector>
 
 namespace vlm2vec {
 
-// `text` in one line, after `most` bytes or a few more cut between characters.
-inline std::string one_line(const std::string& text, size_t most = 80) {
-  std::string line;
-  for (const char c : text) {
-    if (line.size() >= most && (c & 0xC0) != 0x80) return line + "...";  // not within a character
-    line += c == '\n' || c == '\r' || c == '\t' ? ' ' : c;
-  }
-  return line;
-}
+// `text` on one line; cut after about `most` bytes, never within a character. Control characters become blanks.
+std::string one_line(std::string_view text, size_t most = 80);
+
+std::string counted(uint64_t number, const std::string& noun);  // "1 item", "2 items"
+std::string listed(const std::vector<std::string>& names);      // "a, b, c, d and 3 more"
+
+bool is_utf8(std::string_view text);
 
 }  // namespace vlm2vec

@@ -212,7 +212,7 @@ auto read_file(const std::filesystem::path& file, Read read) {
   try {
     return read();
   } catch (const json::exception& error) {
-    fail(Exit::data, file.string(), ": is no file of a tokenizer: ", error.what());
+    fail(Exit::data, file.string(), ": is not a tokenizer file: ", error.what());
   } catch (const Error& error) {
     if (std::string_view(error.what()).starts_with(file.string())) throw;
     fail(error.code, file.string(), ": ", error.what());
@@ -238,7 +238,7 @@ BpeVocabulary read_vocab_and_merges(const std::filesystem::path& folder) {
   Parts parts;
   const auto vocab = folder / "vocab.json", merges = folder / "merges.txt", config = folder / "tokenizer_config.json";
   read_file(vocab, [&] {
-    if (!parse(vocab, Collector(parts, {}, {"none"})).is_object()) fail(Exit::data, "is no dictionary of tokens");
+    if (!parse(vocab, Collector(parts, {}, {"none"})).is_object()) fail(Exit::data, "is not a dictionary of tokens");
   });
   read_file(merges, [&] {
     const std::string text = read_text(merges);

@@ -18,7 +18,7 @@ struct BpeVocabulary {
   struct AddedToken {
     std::string text;
     int32_t id;
-    bool normalized = false;  // found after the text between the others was brought to Form C, as itself is then
+    bool normalized = false;  // matched after NFC, in its own NFC form
   };
   std::vector<std::string> tokens;  // id -> spelling, bytes in GPT-2's alphabet; empty where there is no such id
   std::vector<Merge> merges;        // the index is the rank: lowest first

@@ -33,9 +33,9 @@ void CutTexts::add(std::span<const EncoderInput> rows, const std::vector<size_t>
 
 std::string CutTexts::note(int64_t max_len) const {
   if (cut == 0) return "";
-  return sentence(cut, " of ", texts, texts == 1 ? " text" : " texts", cut == 1 ? " was" : " were",
-                  " cut at --max_len ", max_len, texts == 1 || first.empty() ? "" : ", first: " + first,
-                  "; what they end with is not in their vectors");
+  const std::string which = texts == 1 ? "the text" : sentence(cut, " of ", texts, " texts");
+  return sentence("--max_len ", max_len, " cut ", which, texts == 1 || first.empty() ? "" : ", first: " + first,
+                  "; the vectors do not cover the cut part");
 }
 
 Embedded embed_rows(Encoder& encoder, std::span<const EncoderInput> rows, int64_t batch_size,

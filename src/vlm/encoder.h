@@ -63,11 +63,11 @@ struct Encoder : Module {
   // Of each row: why prepare() cannot read it; empty: it can. Errors that are not the row's (no memory) are thrown.
   virtual std::vector<std::string> faults(std::span<const EncoderInput> rows) = 0;
   virtual Var operator()(const Batch& batch) = 0;  // [rows, dim], normalised
-  // Runs ahead what training cannot change, a frozen vision tower: its result takes the place of the pixels in the
-  // batch, and operator() gives the same bits as before. False if pixels are left: they are better read again than
-  // kept.
-  virtual bool settle(Batch& batch) = 0;
+  // Runs a frozen vision tower now; its output replaces the pixels in the batch. operator() gives the same bits. False:
+  // the tower is trained, pixels are left.
+  virtual bool run_frozen(Batch& batch) = 0;
   virtual int64_t dim() const = 0;
+  virtual std::string image_positions() const = 0;     // 1d or 3d: of pictures that no <|vision_start|> opens
   virtual const std::string& image_token() const = 0;  // what stands for a picture in a prompt
   virtual void set_gradient_checkpointing(bool on) = 0;
   virtual StageNote describe(const std::string& stage, const Batch& batch) = 0;  // of those that `trace` sees
@@ -84,7 +84,6 @@ struct Encoder : Module {
   // rotated; empty: there were none.
   virtual std::string picture_note() const = 0;
 
-  std::string image_positions = "1d";  // or 3d: of pictures that no <|vision_start|> opens (positions.h)
   std::vector<std::string> notes;  // for the user: what of the checkpoint is not used, and why
   DropoutState dropout;
   Trace trace;  // empty: none
@@ -116,13 +115,13 @@ struct CutTexts {
   std::string first = {};  // "row 12 of Scene_t2i"
   void add(const EncoderInput& row, bool is_cut);
   void add(const CutTexts& later);
-  void add(std::span<const EncoderInput> rows, const std::vector<size_t>& cut);  // the numbers of those that are cut
+  void add(std::span<const EncoderInput> rows, const std::vector<size_t>& cut_rows);  // their numbers, ascending
   std::string note(int64_t max_len) const;  // for the user, a sentence; empty: none is cut
 };
 
 struct Embedded {
   Tensor vectors;           // f32 [rows, dim], on the host
-  std::vector<size_t> cut;  // rows of which max_len has cut off text
+  std::vector<size_t> cut;  // rows of which max_len has cut off text, ascending
 };
 
 // Embeds rows without tape, `batch_size` at a time. Batches of any size give the same bits.

@@ -47,12 +47,12 @@ struct Picture {
 };
 
 // PNG, JPEG, GIF (its first frame), BMP, WebP (first frame), TGA, PPM, PGM and PBM; the bytes decide which, not the
-// name; others are refused by name. EXIF orientation (told, not applied), gamma, colour profiles and transparent
+// name; others are refused by name. EXIF orientation (reported, not applied), gamma, colour profiles and transparent
 // colours change no sample; 16-bit samples keep their high byte unless there is but gray. What Pillow opens in spite of
 // damage is opened with the same samples and a flaw. Limits are checked before memory is taken. `name` stands in
 // errors: Exit::data, naming the file and its fault.
 Picture decode_picture(std::span<const uint8_t> bytes, const std::string& name);
-// A file's name that promises another format is a flaw, too.
+// A file name that promises another format is a flaw, too.
 Picture read_picture(const PictureSource& source);
 
 // As Pillow's ImageOps.exif_transpose for this orientation.

@@ -46,7 +46,8 @@ std::string ImageCache::note() const {
   add(flaws_.size(), "1 picture was read in spite of a flaw: ", " pictures were read in spite of flaws",
       flaws_.empty() ? "" : flaw->first + ": " + flaw->second);
   add(rotated_.size(),
-      "1 picture is stored rotated, which --exif True turns: ", " pictures are stored rotated, which --exif True turns",
+      "1 picture is stored rotated; --exif True turns it upright: ",
+      " pictures are stored rotated; --exif True turns them upright",
       rotated_.empty() ? "" : *rotated_.begin());
   return lines;
 }

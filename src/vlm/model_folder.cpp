@@ -7,6 +7,7 @@
 #include "tensor/error.h"
 #include "tensor/io/files.h"
 #include "tensor/io/hub.h"
+#include "tensor/text.h"
 #include "vlm/processor.h"
 #include "vlm/sentence_transformers.h"
 
@@ -24,18 +25,12 @@ const std::set<std::string> kTokenizerFiles = {
 const std::set<std::string> kTemplateFiles = {"chat_template.json", "chat_template.jinja"};
 const std::set<std::string> kModelFiles = {"config.json", "generation_config.json"};
 
-std::string joined(const std::vector<std::string>& names) {
-  std::string text;
-  for (size_t i = 0; i < names.size() && i < 4; ++i) text += (i ? ", " : "") + names[i];
-  return names.size() > 4 ? text + sentence(" and ", names.size() - 4, " more") : text;
-}
-
 bool has_adapter_tensors(const fs::path& folder) {
   return fs::exists(folder / "adapter_model.safetensors") || fs::exists(folder / "adapter_model.bin");
 }
 
-// Weights as this program does not read them, and as they lie beside those that it does.
-bool is_other_weights(const std::string& name) {
+// Weights, whether this program reads them or not.
+bool is_weights_file(const std::string& name) {
   const std::string kind = fs::path(name).extension();
   if (kind == ".safetensors") return name != "adapter_model.safetensors" && name != "optimizer.safetensors";
   if (kind == ".bin") return name.starts_with("pytorch_model");
@@ -56,7 +51,7 @@ std::set<std::string> shards_of(const fs::path& folder) {
   for (const std::string& file : files)
     if (!fs::exists(folder / file)) missing.push_back(file);
   if (!missing.empty())
-    fail(Exit::data, index.string(), ": ", joined(missing), missing.size() == 1 ? " is" : " are", " not there, of ",
+    fail(Exit::data, index.string(), ": ", listed(missing), missing.size() == 1 ? " is" : " are", " not there, of ",
          files.size(), " files that it names", download_hint(folder, missing[0]), "; download what is missing");
   return files;
 }
@@ -71,7 +66,7 @@ std::set<std::string> shards_of(const fs::path& folder) {
   if (others.empty())
     fail(Exit::data, folder.string(), ": has neither ", kWeightsFile, " nor ", kWeightsIndex,
          download_hint(folder, fs::is_symlink(folder / kWeightsFile) ? kWeightsFile : ""));
-  fail(Exit::data, folder.string(), ": has no ", kWeightsFile, ", only ", joined(others), ", which is not read; ",
+  fail(Exit::data, folder.string(), ": has no ", kWeightsFile, ", only ", listed(others), ", which is not read; ",
        pickled ? "in Python, Qwen2VLForConditionalGeneration.from_pretrained(\"" + folder.string() +
                      "\").save_pretrained(NEW) writes safetensors"
                : "download the model in the layout of Hugging Face's transformers");
@@ -90,7 +85,7 @@ void find_weights(ModelFolder& model, const std::vector<std::string>& others) {
     if (!used.contains(name)) unused.push_back(name);
   if (single && fs::exists(model.path / kWeightsIndex)) unused.push_back(kWeightsIndex);
   if (!unused.empty())
-    model.notes.push_back(model.path.string() + ": " + joined(unused) + (unused.size() == 1 ? " is" : " are") +
+    model.notes.push_back(model.path.string() + ": " + listed(unused) + (unused.size() == 1 ? " is" : " are") +
                           " not used; the weights are " +
                           (single ? kWeightsFile : "the files of " + std::string(kWeightsIndex)));
 }
@@ -103,10 +98,13 @@ void find_weights(ModelFolder& model, const std::vector<std::string>& others) {
 }
 
 [[noreturn]] void refuse_without_config(const fs::path& folder) {
-  std::string below;
+  std::string below;  // of checkpoint-90 and checkpoint-100 the latter
   std::error_code unreadable;
   for (const auto& entry : fs::directory_iterator(folder, unreadable))
-    if (fs::exists(entry.path() / "config.json")) below = std::max(below, entry.path().string());
+    if (fs::exists(entry.path() / "config.json", unreadable))
+      below = std::max(below, entry.path().string(), [](const std::string& a, const std::string& b) {
+        return std::pair(a.size(), a) < std::pair(b.size(), b);
+      });
   fail(Exit::data, folder.string(), ": has no config.json; expected a Hugging Face checkpoint",
        download_hint(folder, fs::is_symlink(folder / "config.json") ? "config.json" : ""),
        below.empty() ? "" : "; " + below + " has one");
@@ -163,8 +161,8 @@ void find_tokenizer(ModelFolder& model) {
                     read_text(model.path / "tokenizer.json") == read_text(model.adapter / "tokenizer.json");
   model.tokenizer_folder = model.adapter;
   take(model, model.adapter, kTokenizerFiles);
-  for (const std::string& name : kTemplateFiles)
-    if (fs::exists(model.adapter / name)) take(model, model.adapter, kTemplateFiles);
+  const auto is_there = [&](const std::string& name) { return fs::exists(model.adapter / name); };
+  if (std::ranges::any_of(kTemplateFiles, is_there)) take(model, model.adapter, kTemplateFiles);
   if (!same) model.notes.push_back(model.adapter.string() + ": its tokenizer takes the place of the model's");
 }
 
@@ -182,6 +180,15 @@ const std::set<std::string>& configuration_files() {
 
 const std::set<std::string>& processor_files() { return kProcessorFiles; }
 
+const std::set<std::string>& tokenizer_files() {
+  static const std::set<std::string> all = [] {
+    std::set<std::string> names = kTokenizerFiles;
+    names.insert(kTemplateFiles.begin(), kTemplateFiles.end());
+    return names;
+  }();
+  return all;
+}
+
 bool has_tokenizer(const fs::path& folder) {
   return fs::exists(folder / "tokenizer.json") || fs::exists(folder / "vocab.json");
 }
@@ -197,8 +204,9 @@ ModelFolder look_at_model_folder(const fs::path& path, const fs::path& adapter, 
   require_folder(path, "a Hugging Face checkpoint");
   if (!adapter.empty()) require_folder(adapter, "a PEFT adapter");
   std::vector<std::string> weights;
+  std::error_code unreadable;
   for (const auto& entry : fs::directory_iterator(path))
-    if (const std::string name = entry.path().filename(); is_other_weights(name) && entry.exists())
+    if (const std::string name = entry.path().filename(); is_weights_file(name) && entry.exists(unreadable))
       weights.push_back(name);
   std::ranges::sort(weights);
   if (fs::exists(path / "adapter_config.json") && weights.empty()) refuse_adapter(path);

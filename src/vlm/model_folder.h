@@ -31,8 +31,9 @@ inline constexpr const char* kWeightsIndex = "model.safetensors.index.json";
 // Names of the files that a Hugging Face folder may have beside its weights.
 const std::set<std::string>& configuration_files();
 const std::set<std::string>& processor_files();  // of these, how pictures are prepared
+const std::set<std::string>& tokenizer_files();  // of these, the tokenizer and its chat template
 
-// Exit::data, with the cure, for what is no whole model: a name of the hub, its cache, an unfinished download, an
+// Exit::data, with the cure, for what is not a whole model: a name of the hub, its cache, an unfinished download, an
 // adapter alone, weights in another format, a sentence-transformers folder that pools otherwise. `adapter` may be
 // empty; one that lies beside the weights counts as named, and naming another one as well is refused. without_weights:
 // for a model whose numbers are made, not read.

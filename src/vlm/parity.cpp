@@ -68,7 +68,7 @@ CaseParity compare_case(Encoder& encoder, const fs::path& folder, const nlohmann
     for (const auto& image : c.at("images")) input.images.push_back(folder / image.get<std::string>());
   const fs::path file = folder / (result.name + ".safetensors");
   NamedTensors reference = load_safetensors(file);
-  for (const Stage& stage : stages_of(encoder, input)) {
+  for (const Stage& stage : stages_of(encoder, input).list) {
     const auto found = reference.find(stage.name);
     if (found == reference.end()) continue;
     if (found->second.numel() != stage.value.numel() ||

@@ -23,7 +23,7 @@ struct StageParity {
 struct CaseParity {
   std::string name;
   std::vector<StageParity> stages;        // in the model's order, those that the reference has
-  std::string cause = {};                 // of a divergence, where it is known, with the cure
+  std::string cause = {};                 // the known cause of the divergence, and its cure; empty: unknown
   const StageParity* divergence() const;  // the first stage beyond its limit; null: none
 };
 

@@ -19,6 +19,14 @@ std::string key_of(std::span<const uint8_t> bytes) {
 
 }  // namespace
 
+bool PictureSource::is_data_uri(const std::string& text) {
+  return strncasecmp(text.c_str(), "data:", 5) == 0 && text.find(',') != text.npos;
+}
+
+PictureSource PictureSource::of_text(const std::string& text) {
+  return is_data_uri(text) ? of_data_uri(text) : PictureSource(text);
+}
+
 PictureSource PictureSource::of_data_uri(const std::string& uri) {
   const size_t comma = uri.find(',');
   if (comma == uri.npos || !(comma >= kBase64.size() && strncasecmp(&uri[comma - kBase64.size()], kBase64.data(), kBase64.size()) == 0))

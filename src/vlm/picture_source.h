@@ -17,6 +17,8 @@ class PictureSource {
   // read(), as a damaged file is.
   static PictureSource of_data_uri(const std::string& uri);
   static PictureSource of_base64(const std::string& text);
+  static bool is_data_uri(const std::string& text);
+  static PictureSource of_text(const std::string& text);  // a data URI or a file
 
   const std::string& name() const { return name_; }  // for people; of a file, its path
   // Equal for equal pictures that rows hold themselves ("sha256:…", of their bytes); of a file, its path.

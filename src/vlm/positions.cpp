@@ -32,18 +32,16 @@ void set(const RopeTable& table, int64_t at, int position, float frequency) {
 }  // namespace
 
 ImagePositions parse_image_positions(const std::string& word) {
-  if (word == "1d") return ImagePositions::opened;
-  if (word == "3d") return ImagePositions::all;
+  if (word == "1d") return ImagePositions::one_d;
+  if (word == "3d") return ImagePositions::three_d;
   fail(Exit::usage, "--image_positions: got \"", word, "\", expected 1d or 3d");
 }
-
-std::string word_of(ImagePositions positions) { return positions == ImagePositions::all ? "3d" : "1d"; }
 
 std::vector<int32_t> mrope_positions(std::span<const int32_t> ids, std::span<const Grid> grids, int32_t vision_start,
                                      int32_t image_token, int merge_size, ImagePositions which) {
   const int tokens = int(ids.size());
-  size_t pictures = which == ImagePositions::all ? grids.size() : 0;
-  for (int n = 0; n + 1 < tokens && !grids.empty() && which == ImagePositions::opened; ++n)
+  size_t pictures = which == ImagePositions::three_d ? grids.size() : 0;
+  for (int n = 0; n + 1 < tokens && !grids.empty() && which == ImagePositions::one_d; ++n)
     pictures += ids[n] == vision_start && ids[n + 1] == image_token;
   CHECK(pictures <= grids.size(), "mrope_positions: the text opens ", pictures, " pictures, but there are ",
         grids.size());

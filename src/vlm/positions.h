@@ -11,18 +11,17 @@
 namespace vlm2vec {
 
 // Which pictures get their places in the grid as positions, where the others count on like text:
-//   opened  as many as there are vision_start tokens followed by an image token: VLM2Vec, transformers up to 5.2 ("1d",
-//           as VLM2Vec's prompts have no vision_start)
-//   all     whatever stands before them: transformers since 5.3 ("3d")
-enum class ImagePositions { opened, all };
+//   one_d    as many as there are vision_start tokens followed by an image token: VLM2Vec, transformers up to 5.2
+//            ("1d", as VLM2Vec's prompts have no vision_start)
+//   three_d  whatever stands before them: transformers since 5.3 ("3d")
+enum class ImagePositions { one_d, three_d };
 ImagePositions parse_image_positions(const std::string& word);  // 1d or 3d; Exit::usage for anything else
-std::string word_of(ImagePositions positions);
 
 // Position ids [3, tokens] (time, row, column) of one sequence whose pictures have the given grids. Text counts on in
 // all three; a picture's tokens get their place in its grid, and what follows goes on after the largest.
 std::vector<int32_t> mrope_positions(std::span<const int32_t> ids, std::span<const Grid> grids, int32_t vision_start,
                                      int32_t image_token, int merge_size,
-                                     ImagePositions which = ImagePositions::opened);
+                                     ImagePositions which = ImagePositions::one_d);
 
 // Angle i of token n is p theta^(-2i / head_dim), i < head_dim / 2, where p is the token's position in stream s for the
 // i of section s. positions: [sections, tokens]; one section of head_dim / 2 is ordinary rotary embedding.

@@ -43,7 +43,7 @@ std::filesystem::path processor_file(const std::filesystem::path& folder);
 // A folder's processor files, by name and content, as transformers 4 and 5 read them alike: all in
 // preprocessor_config.json, and nothing nested in processor_config.json, from which 4.52 cannot make a processor.
 // `known` are the files that are there, `used` is the name of the one that counts; moved: `config` has other bounds
-// than that one; image_positions are the config's. Files that are so already stay as they are.
+// than that one; image_positions are the config's. Files that already have this form are not changed.
 using TextFiles = std::map<std::string, std::string>;
 TextFiles portable_processor_files(const TextFiles& known, const std::string& used, const ProcessorConfig& config,
                                    bool moved);

@@ -58,7 +58,7 @@ ProcessorConfig parse_processor(const json& file) {
   for (const double std : config.std)
     if (!(std > 0)) fail(Exit::data, "image_std is ", json(config.std), ", expected three positive numbers");
   if (config.min_pixels < 1 || config.max_pixels < config.min_pixels)
-    fail(Exit::data, "min_pixels ", config.min_pixels, " to max_pixels ", config.max_pixels, " is no range");
+    fail(Exit::data, "min_pixels ", config.min_pixels, " to max_pixels ", config.max_pixels, " is not a range");
   return config;
 }
 

@@ -75,14 +75,14 @@ std::string prompt_fault(const std::string& prompt, size_t pictures, const std::
   if (prompt.empty() && pictures == 0) return "has neither text nor picture; nothing can stand for its embedding";
   const std::vector<ImageToken> tokens = image_tokens(prompt, image_token);
   const std::string shown = nlohmann::json(one_line(prompt)).dump(-1, ' ', false, kReplace),
-                    count = sentence(pictures, pictures == 1 ? " picture" : " pictures");
+                    count = counted(pictures, "picture");
   for (const ImageToken& token : tokens)
     if (!token.number.empty())
       return sentence("the text ", shown, " has <|image_", token.number, "|> and ", count, "; in rows <|image_1|> ",
                       "stands for the first picture, <|image_2|> for the second, each once, and in a raw prompt ",
                       image_token, " stands for each (--prompt vlm2vec-v1 and vlm2vec-v2 replace <|image_1|>)");
   if (pictures == 0 || tokens.size() == pictures) return "";
-  return sentence("the text ", shown, " has ", tokens.size(), " image tokens (\"", image_token,
+  return sentence("the text ", shown, " has ", counted(tokens.size(), "image token"), " (\"", image_token,
                   "\"; in MMEB's rows <|image_1|>) and ", count,
                   "; every picture needs one (--prompt vlm2vec-v2 puts it there)");
 }

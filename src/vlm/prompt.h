@@ -15,7 +15,8 @@ struct Prompt {
 };
 
 // `text` with the model's image token in place of MMEB's stored ones: <|image_2|> stands for the second picture. Where
-// the numbers are not those of the pictures, each once, the stored tokens stay, and prompt_fault() says so. Without
+// there are as many tokens as pictures but the numbers are not theirs, each once, the stored tokens stay, and
+// prompt_fault() says so. Without
 // pictures they are words, as in the official queries of WebQA and EDIS.
 Prompt place_pictures(const std::string& text, size_t pictures, const std::string& image_token);
 

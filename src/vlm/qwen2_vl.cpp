@@ -104,7 +104,7 @@ Var Qwen2Vl::operator()(const Batch& any_batch) {
   return forward(batch, model.embed_tokens(batch.ids), batch.vision.patches);
 }
 
-bool Qwen2Vl::settle(Batch& any_batch) {
+bool Qwen2Vl::run_frozen(Batch& any_batch) {
   auto& batch = static_cast<Qwen2VlBatch&>(any_batch);
   if (batch.vision.patches && is_frozen(visual)) {
     const NoGrad no_grad;

@@ -106,8 +106,11 @@ class Qwen2Vl : public Encoder {
   std::unique_ptr<Batch> prepare(std::span<const EncoderInput> rows) override;
   std::vector<std::string> faults(std::span<const EncoderInput> rows) override;
   Var operator()(const Batch& batch) override;
-  bool settle(Batch& batch) override;
+  bool run_frozen(Batch& batch) override;
   int64_t dim() const override { return config_.text.hidden_size; }
+  std::string image_positions() const override {
+    return processor_.image_positions.empty() ? "1d" : processor_.image_positions;
+  }
   const std::string& image_token() const override { return image_token_; }
   void set_gradient_checkpointing(bool on) override;
   StageNote describe(const std::string& stage, const Batch& batch) override;
@@ -132,7 +135,6 @@ class Qwen2Vl : public Encoder {
   Device device_;
   DType dtype_;  // of activations
   int64_t max_len_;
-  ImagePositions image_positions_ = ImagePositions::opened;
   bool gradient_checkpointing_ = false;
   std::shared_ptr<ImageCache> images_;
   TextFiles configuration_;

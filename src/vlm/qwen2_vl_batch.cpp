@@ -93,8 +93,7 @@ void Qwen2Vl::take_positions(const std::filesystem::path& file, const EncoderOpt
          " says that the model was trained with ", kept,
          "; leave the option out, or take image_positions out of the file");
   if (!options.image_positions.empty()) kept = options.image_positions;
-  if (!kept.empty()) image_positions = kept;
-  image_positions_ = parse_image_positions(image_positions);
+  parse_image_positions(image_positions());  // for its error
 }
 
 // The files of configuration, with the bounds that were asked for.
@@ -184,6 +183,7 @@ std::unique_ptr<Batch> Qwen2Vl::prepare(std::span<const EncoderInput> rows) {
   std::vector<int32_t> ids, cu{0}, last, image_rows, one_each{0}, positions[3];
   std::vector<int64_t> token_keys, last_keys, patch_keys, merged_keys;
   std::span<const Grid> rest(grids);
+  const ImagePositions image_positions = parse_image_positions(this->image_positions());
   for (const EncoderInput& row : rows) {
     const std::span<const Grid> own = rest.first(row.images.size());
     rest = rest.subspan(row.images.size());
@@ -192,8 +192,8 @@ std::unique_ptr<Batch> Qwen2Vl::prepare(std::span<const EncoderInput> rows) {
       expanded.resize(size_t(max_len_));
       batch->cut.push_back(size_t(&row - rows.data()));
     }
-    const std::vector<int32_t> place =
-        mrope_positions(expanded, own, config_.vision_start_token_id, config_.image_token_id, merge, image_positions_);
+    const std::vector<int32_t> place = mrope_positions(expanded, own, config_.vision_start_token_id,
+                                                       config_.image_token_id, merge, image_positions);
     const size_t n = expanded.size();
     uint64_t patches = 0, merged = 0;
     for (const Grid& g : own)

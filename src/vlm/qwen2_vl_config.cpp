@@ -47,7 +47,7 @@ void check_family(const json& config) {
        "; this program runs Qwen2-VL (qwen2_vl)");
 }
 
-// Quantised weights are other numbers in other types.
+// Refuses quantised weights, which this program cannot read.
 void check_precision(const json& config) {
   for (const char* field : {"quantization_config", "compression_config"})
     if (config.contains(field)) {
@@ -87,7 +87,7 @@ Qwen2VlConfig parse_model(const json& root) {
     fail(Exit::data, "hidden_act is ", text["hidden_act"], ", expected silu");
   if (text.value("use_sliding_window", false))
     fail(Exit::data, "use_sliding_window is true, which this program does not know");
-  // Since transformers 5 rope_parameters; what they leave out is as there, and as in the published models.
+  // transformers 5 writes rope_parameters. Missing values get its defaults, which the published models use.
   const json none = json::object();
   const char* const rope_name = text.contains("rope_scaling") ? "rope_scaling" : "rope_parameters";
   const json& rope = text.contains(rope_name) ? text.at(rope_name) : none;

@@ -1,6 +1,7 @@
 #include "vlm/sentence_transformers.h"
 
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "tensor/error.h"
 #include "tensor/io/files.h"
@@ -12,8 +13,8 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using nlohmann::ordered_json;
 
-// "Pooling" of sentence_transformers.models.Pooling and of sentence_transformers.….pooling.Pooling; modules of other
-// packages are Python that comes with the model: their whole name.
+// "Pooling" of sentence_transformers.models.Pooling and of sentence_transformers.….pooling.Pooling; of other packages'
+// modules, the whole name.
 std::string module_kind(const std::string& type) {
   return type.starts_with("sentence_transformers.") ? type.substr(type.rfind('.') + 1) : type;
 }
@@ -40,27 +41,27 @@ void check_modules(const fs::path& folder, std::vector<std::string>& notes) {
   const auto refuse = [&](const auto&... what) {
     fail(Exit::data, file.string(), ": ", what..., "; this program pools the last token and normalises, nothing else");
   };
-  bool pooled = false, custom = false;
+  bool pooled = false, first = true;
   for (const json& module : read_json(file)) {
+    const bool stands_for_model = std::exchange(first, false);
     const std::string type = module.at("type"), kind = module_kind(type), path = module.value("path", "");
     if (path.find("..") != path.npos || path.starts_with('/')) refuse("a module lies in ", json(path));
     if (kind == "Transformer") {
       if (!path.empty())
-        refuse("the model itself lies in ", path, ": name ", (folder / path).string(), " if that suits you");
+        refuse("the model itself lies in ", path, ": name ", (folder / path).string(), " instead");
     } else if (kind == "Pooling") {
       const std::string mode = pooling_mode(folder / path / "config.json");
       if (mode != "lasttoken") refuse("the embedding is pooled by ", mode, " (", path, "/config.json)");
       pooled = true;
-    } else if (type.find("sentence_transformers.") != 0) {
-      custom = true;
-      notes.push_back(file.string() + ": " + type +
-                      " is Python that comes with the model and is not run: the embedding "
-                      "here is the last token's state, normalised");
+    } else if (type == kind) {
+      const std::string is_python = " is Python code in the model's folder, which is not run";
+      if (!stands_for_model || !path.empty()) refuse(type, is_python);
+      notes.push_back(file.string() + ": " + type + is_python + "; the model is read from the folder itself");
     } else if (kind != "Normalize" && kind != "Dropout") {  // unit vectors anyway; dropout is for training
       refuse("asks for ", kind);
     }
   }
-  if (!pooled && !custom) refuse("lists no Pooling");
+  if (!pooled) refuse("lists no Pooling");
 }
 
 void note_prompts(const fs::path& folder, std::vector<std::string>& notes) {

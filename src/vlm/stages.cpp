@@ -14,16 +14,17 @@ Tensor on_host(const Tensor& x) {
 
 }  // namespace
 
-std::vector<Stage> stages_of(Encoder& encoder, const EncoderInput& input) {
+Stages stages_of(Encoder& encoder, const EncoderInput& input) {
   using Clock = std::chrono::steady_clock;
   const NoGrad no_grad;
-  std::vector<Stage> stages;
+  Stages stages;
   Clock::time_point before = Clock::now();
   try {
     const auto batch = encoder.prepare({&input, 1});
+    stages.cut = !batch->cut.empty();
     encoder.trace = [&](const std::string& name, const Tensor& value) {
       const double seconds = std::chrono::duration<double>(Clock::now() - before).count();
-      stages.push_back({name, on_host(value), encoder.describe(name, *batch), seconds});
+      stages.list.push_back({name, on_host(value), encoder.describe(name, *batch), seconds});
       before = Clock::now();
     };
     encoder(*batch);
@@ -32,7 +33,7 @@ std::vector<Stage> stages_of(Encoder& encoder, const EncoderInput& input) {
     throw;
   }
   encoder.trace = nullptr;
-  Tensor& embedding = stages.back().value;
+  Tensor& embedding = stages.list.back().value;
   embedding = embedding.view({embedding.numel()});
   return stages;
 }

@@ -16,7 +16,11 @@ struct Stage {
   StageNote note;
   double seconds = 0;  // input_ids: of all that comes before the first layer, decoding and resizing above all
 };
-std::vector<Stage> stages_of(Encoder& encoder, const EncoderInput& input);
+struct Stages {
+  std::vector<Stage> list;
+  bool cut = false;  // whether max_len has cut off text
+};
+Stages stages_of(Encoder& encoder, const EncoderInput& input);
 
 // The picture in gray, with what speaks for the score in red and what speaks against it in blue.
 Image heat_map(const PictureAttribution& picture);

@@ -34,7 +34,7 @@ class Tokenizer {
   int32_t find_merge(int32_t left, int32_t right) const;  // its rank, or HashIndex::none
   void encode_word(std::string_view word, Workspace& workspace, std::vector<int32_t>& ids) const;
 
-  // Added tokens that are looked for at the same time.
+  // Added tokens that are matched in one pass.
   struct AddedTokens {
     std::vector<BpeVocabulary::AddedToken> tokens;  // the longest first
     std::array<bool, 256> begins = {};              // whether one of them begins with this byte

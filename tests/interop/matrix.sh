@@ -5,7 +5,7 @@
 #   tests/interop/matrix.sh PROGRAM MODEL DATA WORK
 #
 # MODEL: a small Qwen2-VL checkpoint; DATA: train.jsonl beside its pictures. WORK keeps the environments (WORK/envs, 5 GB
-# with the first PyTorch of PyPI) for the next time. Not run in CI.
+# if pip installs the CUDA build of PyTorch) for the next time.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 program=$(realpath "$1") model=$(realpath "$2") data=$(realpath "$3")

@@ -15,8 +15,9 @@ DataFolder open_data_folder(const std::filesystem::path& folder, const DataFolde
   require_folder(folder, "a folder of sets", HubKind::dataset);
   DataFolder data{folder, {}, o.image_dir.empty() ? folder : std::filesystem::path(o.image_dir), {}};
   std::set<std::string> others;
+  std::error_code unreadable;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    if (!entry.is_directory()) continue;
+    if (!entry.is_directory(unreadable)) continue;
     for (const std::string& split : std::set<std::string>{o.dataset_split, "test"})
       if (const auto file = split_file(entry.path(), split); !row_files(file).empty())
         data.sets.push_back({entry.path().filename().string(), split == "test", file});

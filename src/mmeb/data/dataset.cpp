@@ -22,7 +22,7 @@ using nlohmann::json;
 using Row = nlohmann::ordered_json;
 
 // `positive` is of the same row: negatives that are pictures without text, as in VisDial, are read with its text, or
-// the token alone if it is no picture.
+// the token alone if it is not a picture.
 std::vector<Side> negative_sides(const Row& row, const Side& positive, const Pictures& pictures) {
   const auto given = [&](const char* name) { return row.contains(name) && !row[name].is_null(); };
   std::vector<Side> all;

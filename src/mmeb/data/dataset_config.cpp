@@ -35,7 +35,7 @@ class ConfigRow {
   ConfigRow(const fs::path& file, const YAML::Node& name, const YAML::Node& values, const Words& parsers,
             const Words& keys, std::set<std::string>& without_meaning)
       : file_(file.string()), name_(name.Scalar()), line_(name.Mark().line + 1) {
-    if (!values.IsMap()) refuse(line_, name_, " is no row; expected keys and values below it: ", list_of(keys));
+    if (!values.IsMap()) refuse(line_, name_, " is not a row; expected keys and values below it: ", list_of(keys));
     std::set<std::string> written;
     for (const auto& entry : values) {
       const YAML::Node &key = entry.first, &value = entry.second;
@@ -123,7 +123,7 @@ DatasetConfig<Source> read_config(const fs::path& file, const Words& parsers, co
       fail(Exit::data, file.string(), ": has ", documents.size(), " YAML documents, expected one; remove the lines ---");
     const YAML::Node content = documents.empty() ? YAML::Node() : documents[0];
     if (!content.IsMap() || content.size() == 0)
-      fail(Exit::data, file.string(), ": is no data configuration; expected names of data sets, each with ",
+      fail(Exit::data, file.string(), ": is not a data configuration; expected names of data sets, each with ",
            list_of(keys));
     for (const auto& entry : content) {
       const YAML::Node& name = entry.first;

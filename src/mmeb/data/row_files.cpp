@@ -6,7 +6,6 @@
 
 #include "tensor/error.h"
 #include "tensor/io/json_lines.h"
-#include "tensor/io/parquet/parquet.h"
 
 namespace vlm2vec {
 
@@ -39,8 +38,8 @@ std::vector<fs::path> shards_of(const fs::path& file) {
     std::regex_match(name, part, shard_name());
     if (i == 0) total = part[3], hash = part[4];
     if (part[3] != total || part[4] != hash || std::stoul(part[2]) != i || std::stoul(total) != shards.size())
-      fail(Exit::data, shards[i].string(), ": is no part of one complete set of shards (00000-of-N to N-1-of-N); keep ",
-           "one such set in the folder");
+      fail(Exit::data, shards[i].string(), ": does not belong to one complete set of shards (00000-of-N to N-1-of-N); ",
+           "keep one such set in the folder");
   }
   return shards;
 }
@@ -83,14 +82,15 @@ std::vector<std::string> column_names(const fs::path& file) {
 }
 
 void read_rows(const fs::path& file, const std::vector<std::string>& columns,
-               const std::function<void(const nlohmann::ordered_json&)>& row, int64_t limit) {
+               const std::function<void(const nlohmann::ordered_json&)>& row, int64_t limit,
+               ParquetFile::Binary binary) {
   const std::vector<fs::path> files = row_files(file);
   if (files.empty()) fail(Exit::data, file.string(), ": no such file, and no Parquet file in its place");
   if (files[0].extension() != ".parquet") return read_json_lines(file, row, limit);
   int64_t left = limit > 0 ? limit : INT64_MAX;
   for (const fs::path& part : files) {
     const ParquetFile table = ParquetFile::open(part);
-    table.read(row, {columns, 0, left});
+    table.read(row, {columns, 0, left, binary});
     left -= std::min(left, table.rows());
   }
 }

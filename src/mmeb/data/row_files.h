@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "tensor/io/parquet/parquet.h"
+
 namespace vlm2vec {
 
 // Where the rows of `file` are: the file itself, or if there is none and it is called Set/original.jsonl,
@@ -26,9 +28,10 @@ std::string split_of(const std::filesystem::path& file);
 std::vector<std::string> column_names(const std::filesystem::path& file);
 
 // Calls row(object) for each row in row_files(file), of the first `limit` rows if that is positive. Of a Parquet file
-// only `columns` are read, if any are named; binary values are names of bytes (binary_name(), parquet.h). Errors
-// (Exit::data), also those that row() throws, begin with file and row.
+// only `columns` are read, if any are named; binary values are names of bytes (binary_name(), parquet.h), unless
+// `binary` says otherwise. Errors (Exit::data), also those that row() throws, begin with file and row.
 void read_rows(const std::filesystem::path& file, const std::vector<std::string>& columns,
-               const std::function<void(const nlohmann::ordered_json& row)>& row, int64_t limit = 0);
+               const std::function<void(const nlohmann::ordered_json& row)>& row, int64_t limit = 0,
+               ParquetFile::Binary binary = ParquetFile::Binary::name);
 
 }  // namespace vlm2vec

@@ -1,7 +1,5 @@
 #include "mmeb/data/row_pictures.h"
 
-#include <strings.h>
-
 #include <nlohmann/json.hpp>
 
 #include "tensor/error.h"
@@ -13,10 +11,6 @@ namespace vlm2vec {
 namespace {
 
 using Row = nlohmann::ordered_json;
-
-bool is_data_uri(const std::string& text) {
-  return strncasecmp(text.c_str(), "data:", 5) == 0 && text.find(',') != text.npos;
-}
 
 std::string checked_path(const std::string& path, const std::string& field) {
   if (path.find('\0') != path.npos)
@@ -43,7 +37,7 @@ std::string picture_name(const Row& value, const std::string& field, const Pictu
   if (is_none(value)) return "";
   if (value.is_string()) {
     const std::string& text = value.get_ref<const std::string&>();
-    return is_data_uri(text) ? pictures.keep(PictureSource::of_data_uri(text)) : checked_path(text, field);
+    return PictureSource::is_data_uri(text) ? pictures.keep(PictureSource::of_data_uri(text)) : checked_path(text, field);
   }
   if (value.is_binary()) return pictures.keep(binary_name(value));
   if (!value.is_object()) wrong_type(field, value, "a path, a data URI, {\"bytes\", \"path\"} or a list of these");
@@ -81,7 +75,7 @@ std::vector<Side> sides_field(const Row& row, const std::string& text, const std
   std::vector<std::vector<std::string>> images(texts.size());
   if (value.is_array()) images = picture_sides_field(row, image, pictures);
   if (texts.size() != images.size())
-    fail(Exit::data, text, " has ", texts.size(), " items and ", image, " ", images.size(),
+    fail(Exit::data, text, " has ", counted(texts.size(), "item"), " and ", image, " ", images.size(),
          "; expected lists of equal length (several pictures of one side: a list in the list)");
   std::vector<Side> sides;
   for (size_t i = 0; i < texts.size(); ++i) sides.emplace_back(texts[i], std::move(images[i]));

@@ -48,7 +48,7 @@ EvaluationFolder::EvaluationFolder(const fs::path& folder, bool overwrite)
   waits_ = fs::exists(folder / "summary.json") || fs::exists(unfinished() / kOverwriting);
   if (!fs::is_directory(unfinished())) return;
   for (const auto& group : fs::directory_iterator(unfinished()))
-    if (group.is_directory()) remove_leftovers(group);
+    if (std::error_code unreadable; group.is_directory(unreadable)) remove_leftovers(group);
 }
 
 Json EvaluationFolder::find(const FileGroup& group, const std::function<bool(const Json&)>& wanted) {

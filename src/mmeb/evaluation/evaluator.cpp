@@ -15,6 +15,7 @@
 #include "mmeb/interrupt.h"
 #include "mmeb/progress.h"
 #include "tensor/io/files.h"
+#include "tensor/text.h"
 
 namespace vlm2vec {
 namespace {
@@ -143,8 +144,8 @@ Evaluation evaluate(const EvaluationData& data, const EmbedFunction& embed, cons
     finished[i] = finished_score(*folder, names[i], sets[i].identity, data);
   const auto kept = std::ranges::count_if(finished, [](const auto& score) { return score.has_value(); });
   if (kept > 0 && data.note)
-    data.note(sentence("eval: ", kept, " of ", sets.size(), " sets are finished in ", output.string(),
-                       " and kept; --overwrite True evaluates them again"));
+    data.note(sentence("eval: ", kept, " of ", counted(sets.size(), "set"), sets.size() == 1 ? " is" : " are",
+                       " finished in ", output.string(), " and kept; --overwrite True evaluates them again"));
 
   Evaluation evaluation;
   std::vector<SetScore> scores;
@@ -195,8 +196,8 @@ Summary evaluate(const EvalOptions& o, Device device, bool quiet) {
   progress.note(missing_sets_note("eval", data.missing_sets));
   int64_t sets = 0;
   const auto go_on = [&] {
-    return sentence(sets, " of ", data.sets.size(), " sets are finished in ", o.encode_output_path,
-                    "; the same command goes on ",
+    return sentence(sets, " of ", counted(data.sets.size(), "set"), data.sets.size() == 1 ? " is" : " are",
+                    " finished in ", o.encode_output_path, "; the same command goes on ",
                     o.embedding_cache.empty() ? "with the others (with --embedding_cache FOLDER in the middle of a set)"
                                               : "from the vectors in " + o.embedding_cache);
   };

@@ -1,5 +1,5 @@
 // SHA-256 of files, remembered in the user's cache folder ($XDG_CACHE_HOME/vlm2vec or ~/.cache/vlm2vec), so that
-// gigabytes are read again only when a file has changed. A memory that is damaged or cannot be written is no error.
+// gigabytes are read again only when a file has changed. A memory that is damaged or cannot be written is not an error.
 #pragma once
 #include <array>
 #include <cstdint>

@@ -19,7 +19,7 @@ void ModelHash::add_files(const fs::path& folder, const std::string& role, std::
                          !name.starts_with("consolidated")) ||                         // weights in a layout of others
                         name == "model.safetensors.index.json" ||
                         name == "adapter_config.json" || name == "adapter_model.bin";
-    if (!counts || !entry.is_regular_file()) continue;
+    if (std::error_code unreadable; !counts || !entry.is_regular_file(unreadable)) continue;
     const fs::path path = fs::canonical(entry.path());
     files.push_back({role + "/" + name, path, stamp_of(path)});
   }

@@ -16,7 +16,7 @@ std::vector<std::string> variants_of(const PromptVariants& variants, const std::
 void check_variant_sets(const PromptVariants& variants, const std::vector<std::string>& sets);
 
 // A stored query, "<|image_1|>\n" (if it has a picture) + instruction + text, with another instruction. White space at
-// the end of either instruction is no part of it: what separates instruction and text stays. A `wanted` that has
+// the end of either instruction does not belong to it: what separates instruction and text stays. A `wanted` that has
 // <|image_1|> itself says where the picture goes. Exit::data if the query does not begin with `stored`.
 std::string with_instruction(const std::string& query, const std::string& stored, const std::string& wanted);
 

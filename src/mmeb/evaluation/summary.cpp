@@ -173,7 +173,7 @@ Summary read_summary(const fs::path& folder) {
   if (!fs::is_directory(folder))
     fail(Exit::data, folder.string(), ": there is no such folder; name one that eval wrote (--encode_output_path)");
   if (!fs::exists(file))
-    fail(Exit::data, folder.string(), ": is no finished evaluation: it has no summary.json, which eval writes last");
+    fail(Exit::data, folder.string(), ": is not a finished evaluation: it has no summary.json, which eval writes last");
   read_json(file);                                    // for what it says of damaged files
   const Json content = Json::parse(read_text(file));  // the sets in the order of the file
   const Fields fields(content, file.string());

@@ -23,7 +23,7 @@ extern const std::array<std::string, 9> colours;  // red … white
 extern const std::array<std::string, 3> shapes;   // heart, circle, square
 
 struct World {
-  // Errors: Exit::data if a package's file is missing or damaged. A missing stamps folder is no error: see
+  // Errors: Exit::data if a package's file is missing or damaged. A missing stamps folder is not an error: see
   // without_stamps.
   explicit World(const Sources& sources);
 

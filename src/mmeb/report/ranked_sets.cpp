@@ -35,7 +35,7 @@ void read_vectors(const fs::path& stem, const std::map<Side, int64_t>& places, T
                   std::vector<bool>& filled) {
   const Tensor vectors = read_npy(stem.string() + ".npy");
   if (vectors.shape().size() != 2 || vectors.dtype() != DType::f32)
-    fail(Exit::data, stem.string(), ".npy: is no table of f32");
+    fail(Exit::data, stem.string(), ".npy: is not a table of f32");
   const int64_t d = vectors.columns();
   if (!embeddings.defined()) embeddings = Tensor({int64_t(filled.size()), d}, DType::f32, Device::cpu);
   int64_t row = 0;

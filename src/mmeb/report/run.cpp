@@ -77,7 +77,7 @@ Run read_run(const std::vector<fs::path>& folders) {
     if (!found)
       for (const char* part : {"model", "untrained", "trained", "scores"}) found |= add(folder / part);
     if (!found)
-      fail(Exit::data, folder.string(), fs::is_directory(folder) ? ": is no run" : ": there is no such folder",
+      fail(Exit::data, folder.string(), fs::is_directory(folder) ? ": is not a run" : ": there is no such folder",
            "; expected log.jsonl (of train), summary.json (of eval), or folders model, and trained or scores, with "
            "these");
   }

@@ -20,14 +20,13 @@ InputRow input_row(const nlohmann::ordered_json& row, const Pictures& pictures) 
   const auto given = [&](const char* name) { return row.contains(name) && !row[name].is_null(); };
   if (given("text")) input.text = text_field(row, "text");
   if (given("instruction")) input.instruction = text_field(row, "instruction");
+  if (given("id")) input.id = row["id"].dump();
   if (row.contains("image")) input.images = pictures_field(row, "image", pictures);
   return input;
 }
 
 EncoderInput encoder_input(const InputRow& row, const Pictures& pictures, const std::string& style,
                            const std::string& image_token) {
-  if (row.text.empty() && row.instruction.empty() && row.images.empty())
-    fail(Exit::data, "has neither text nor picture; nothing can stand for its embedding");
   const Prompt prompt = build_prompt(style, {row.instruction, row.text, row.images.size()}, image_token);
   EncoderInput input{prompt.text, {}};
   for (const size_t picture : prompt.pictures) {

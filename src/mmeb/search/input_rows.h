@@ -15,13 +15,13 @@ namespace vlm2vec {
 
 struct InputRow {
   std::string text, instruction;
-  std::vector<std::string> images;  // as Pictures finds them
+  std::vector<std::string> images = {};  // as Pictures finds them
+  std::string id = {};                   // as JSON; empty: none
 };
 // Exit::data for unknown fields and wrong types.
 InputRow input_row(const nlohmann::ordered_json& row, const Pictures& pictures);
 
-// The prompt of `style` (vlm/prompt.h) and the pictures. Exit::data if there is nothing to embed or a picture is not
-// there.
+// The prompt of `style` (vlm/prompt.h) and the pictures. Exit::data if a picture is not there.
 EncoderInput encoder_input(const InputRow& row, const Pictures& pictures, const std::string& style,
                            const std::string& image_token);
 

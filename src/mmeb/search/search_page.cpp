@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "mmeb/html.h"
+#include "tensor/text.h"
 
 namespace vlm2vec {
 namespace {
@@ -18,12 +19,17 @@ std::string words_of(const InputRow& row) {
   return row.instruction + (row.instruction.empty() || row.text.empty() ? "" : " ") + row.text;
 }
 
-// Line breaks as spaces, none at the end.
-std::string in_one_line(std::string text) {
-  for (char& c : text)
-    if (c == '\n' || c == '\r' || c == '\t') c = ' ';
-  text.erase(text.find_last_not_of(' ') + 1);
-  return text;
+// A picture as its row names it; one that the row holds, in short.
+std::string name_of(const std::string& image, const Pictures& pictures) {
+  return image.starts_with("sha256:") ? pictures.locate(image).name() : image;
+}
+
+std::string id_of(const InputRow& row) { return row.id.empty() ? "" : "  id " + row.id; }
+
+// On one line of its own, without blanks at its end.
+std::string line_of(const std::string& text) {
+  const std::string line = one_line(text, text.npos);
+  return line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
 }
 
 std::string figure(const std::vector<std::optional<PictureSource>>& pictures, const std::string& title,
@@ -37,20 +43,20 @@ std::string figure(const std::vector<std::optional<PictureSource>>& pictures, co
 
 }  // namespace
 
-std::string search_table(const std::vector<SearchResult>& results) {
+std::string search_table(const std::vector<SearchResult>& results, const Pictures& pictures) {
   std::string text;
   for (const SearchResult& result : results) {
-    text += (text.empty() ? "query: " : "\nquery: ") + in_one_line(result.query);
-    for (const PictureSource& image : result.images) text += "  " + image.name();
-    text += "\nrank   score     row\n";
+    std::string query = "query: " + result.query;
+    for (const PictureSource& image : result.images) query += "  " + image.name();
+    text += (text.empty() ? "" : "\n") + line_of(query) + "rank   score     row\n";
     int rank = 0;
     for (const auto& [hit, row] : result.found) {
-      char line[64];
-      std::snprintf(line, sizeof line, "%4d  %s %7lld", ++rank, score_text(hit.score).c_str(), (long long)hit.row + 1);
-      text += line;
-      for (const std::string& image : row.images) text += "  " + image;
-      if (const std::string words = words_of(row); !words.empty()) text += "  " + in_one_line(words);
-      text += '\n';
+      char number[64];
+      std::snprintf(number, sizeof number, "%4d  %s %7lld", ++rank, score_text(hit.score).c_str(),
+                    (long long)hit.row + 1);
+      std::string line = number + id_of(row);
+      for (const std::string& image : row.images) line += "  " + name_of(image, pictures);
+      text += line_of(line + "  " + words_of(row));
     }
   }
   return text;
@@ -62,6 +68,7 @@ std::string search_json(const std::vector<SearchResult>& results) {
     for (size_t rank = 0; rank < results[q].found.size(); ++rank) {
       const auto& [hit, row] = results[q].found[rank];
       nlohmann::ordered_json line = {{"query", q + 1}, {"rank", rank + 1}, {"score", hit.score}, {"row", hit.row + 1}};
+      if (!row.id.empty()) line["id"] = nlohmann::ordered_json::parse(row.id);
       if (!row.text.empty()) line["text"] = row.text;
       if (!row.instruction.empty()) line["instruction"] = row.instruction;
       if (!row.images.empty()) line["image"] = row.images;
@@ -80,7 +87,8 @@ void write_search_page(std::ostream& page, const std::vector<SearchResult>& resu
     for (const auto& [hit, row] : result.found) {
       std::vector<std::optional<PictureSource>> images;
       for (const std::string& image : row.images) images.push_back(pictures.find(image));
-      page << figure(images, sentence(++rank, ". ", score_text(hit.score), ", row ", hit.row + 1), words_of(row));
+      const std::string title = sentence(++rank, ". ", score_text(hit.score), ", row ", hit.row + 1, id_of(row));
+      page << figure(images, title, words_of(row));
     }
     page << "</article>\n";
   }

@@ -19,9 +19,9 @@ struct SearchResult {
   std::vector<FoundRow> found;        // best first
 };
 
-std::string search_table(const std::vector<SearchResult>& results);
-std::string search_json(const std::vector<SearchResult>& results);  // a line for each hit
 // `pictures`: of the index's rows.
+std::string search_table(const std::vector<SearchResult>& results, const Pictures& pictures);
+std::string search_json(const std::vector<SearchResult>& results);  // a line for each hit
 void write_search_page(std::ostream& page, const std::vector<SearchResult>& results, const std::string& index,
                        const Pictures& pictures);
 

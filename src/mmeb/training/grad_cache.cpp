@@ -38,7 +38,7 @@ struct EmbeddedSide {
       const int64_t before = memory_statistics().live_bytes;
       auto batch = encoder.prepare(chunk.rows);
       cut.add(chunk.rows, batch->cut);
-      const bool settled = no_grad && encoder.settle(*batch);
+      const bool settled = no_grad && encoder.run_frozen(*batch);
       const int64_t bytes = memory_statistics().live_bytes - before;
       chunk.embeddings = encoder(*batch);
       values.push_back(chunk.embeddings.value());

@@ -18,7 +18,7 @@ struct ContrastiveOptions {
   int64_t query_chunk = 0, target_chunk = 0;  // rows embedded at a time; 0: the whole side at once
   Matching matching = {};                     // of the gathered rows: which target is whose
   Comm comm = {};
-  int64_t keep_bytes = kKeptChunkBytes;  // of prepared chunks between the passes, at most (Encoder::settle)
+  int64_t keep_bytes = kKeptChunkBytes;  // of prepared chunks between the passes, at most (Encoder::run_frozen)
 };
 
 struct ContrastiveResult {

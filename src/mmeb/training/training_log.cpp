@@ -71,7 +71,7 @@ StepLog read_step(const Json& line) {
       value = std::numeric_limits<T>::quiet_NaN();
       return;
     }
-    if (!line.contains(name) || !line[name].is_number()) fail(Exit::data, name, " is no number");
+    if (!line.contains(name) || !line[name].is_number()) fail(Exit::data, name, " is not a number");
     line[name].get_to(value);
   });
   return step;

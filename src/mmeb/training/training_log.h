@@ -28,7 +28,7 @@ struct StepLog {
   int64_t peak_bytes = 0;  // most bytes in tensors during the step
 };
 
-StepLog read_step(const nlohmann::ordered_json& line);  // of log.jsonl; Exit::data for a field that is no number
+StepLog read_step(const nlohmann::ordered_json& line);  // of log.jsonl; Exit::data for a field that is not a number
 
 class TrainingLog {
  public:

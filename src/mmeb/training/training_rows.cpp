@@ -122,23 +122,23 @@ void check_row_options(const TrainOptions& o) {
         "--subset_name picks sets of a folder; --train_file is one file");
   usage(!o.dataset_name.empty() || o.dataset_split == standard.dataset_split,
         "--dataset_split picks the rows of a folder's sets; it needs --dataset_name");
-  usage(o.dataset_split.find('/') == std::string::npos && !o.dataset_split.empty(), "--dataset_split ", o.dataset_split,
-        ", expected a name such as original or diverse_instruction");
+  usage(o.dataset_split.find('/') == std::string::npos && !o.dataset_split.empty(), "--dataset_split: got \"",
+        o.dataset_split, "\", expected a name such as original or diverse_instruction");
   usage(o.num_sample_per_subset >= 0, "--num_sample_per_subset cannot be negative");
   usage(o.dataset_config.empty() || (o.subset_name.empty() && o.num_sample_per_subset == 0 && o.image_dir.empty()),
         "--subset_name, --num_sample_per_subset and --image_dir stand in each row of --dataset_config");
-  usage(o.missing_sets == "error" || o.missing_sets == "skip", "--missing_sets ", o.missing_sets,
-        ", expected error or skip");
+  usage(o.missing_sets == "error" || o.missing_sets == "skip", "--missing_sets: got \"", o.missing_sets,
+        "\", expected error or skip");
   usage(o.missing_sets == "error" || !o.dataset_config.empty() || !o.subset_name.empty(),
         "--missing_sets means nothing without --dataset_config or --subset_name, which name the sets");
   usage(!o.dataset_config.empty() || o.data_basedir.empty(), "--data_basedir means nothing without --dataset_config");
   usage(o.sampling.empty() || o.sampling == "shuffled" || o.sampling == "interleaved" || o.sampling == "balanced",
-        "--sampling ", o.sampling, ", expected shuffled, interleaved or balanced");
+        "--sampling: got \"", o.sampling, "\", expected shuffled, interleaved or balanced");
   usage(o.batches.empty() || o.sampling.empty(),
         "--sampling means nothing beside --batches, which names each batch's rows");
   usage(o.interleave_stopping_strategy == "all_exhausted" || o.interleave_stopping_strategy == "first_exhausted",
-        "--interleave_stopping_strategy ", o.interleave_stopping_strategy,
-        ", expected all_exhausted or first_exhausted");
+        "--interleave_stopping_strategy: got \"", o.interleave_stopping_strategy,
+        "\", expected all_exhausted or first_exhausted");
   usage(sampling_of(o) == "interleaved" || (o.interleave_stopping_strategy == standard.interleave_stopping_strategy &&
                                             o.homogeneous_batch_size_per_device == 0),
         "--interleave_stopping_strategy and --homogeneous_batch_size_per_device mean nothing without --sampling "

@@ -110,38 +110,40 @@ std::shared_ptr<const std::vector<uint8_t>> inflated(const std::vector<uint8_t>&
 
 using namespace std::string_view_literals;
 
-// Other kinds of archives, and what compresses archives as a whole, so that no member can be read alone.
-struct Packed {
-  std::string_view magic;
-  const char *name, *tool;  // tool: null for archives
-};
-constexpr Packed kPacked[] = {
-    {"\x1F\x8B"sv, "gzip", "gunzip"},
-    {"BZh"sv, "bzip2", "bunzip2"},
+constexpr std::pair<std::string_view, Packing> kPackings[] = {
+    {"\x1F\x8B"sv, {"gzip", "gunzip"}},
+    {"BZh"sv, {"bzip2", "bunzip2"}},
     {"\xFD"
      "7zXZ\0"sv,
-     "xz", "unxz"},
-    {"\x5D\0\0"sv, "lzma", "unlzma"},
-    {"\x28\xB5\x2F\xFD"sv, "zstd", "unzstd"},
-    {"\x04\x22\x4D\x18"sv, "lz4", "unlz4"},
-    {"\x1F\x9D"sv, "compress", "uncompress"},
-    {"7z\xBC\xAF\x27\x1C"sv, "7z", nullptr},
-    {"Rar!\x1A\x07"sv, "RAR", nullptr},
-    {"xar!"sv, "XAR", nullptr},
-    {"!<arch>\n"sv, "ar", nullptr},
+     {"xz", "unxz"}},
+    {"\x5D\0\0"sv, {"lzma", "unlzma"}},
+    {"\x28\xB5\x2F\xFD"sv, {"zstd", "unzstd"}},
+    {"\x04\x22\x4D\x18"sv, {"lz4", "unlz4"}},
+    {"\x1F\x9D"sv, {"compress", "uncompress"}},
+    {"7z\xBC\xAF\x27\x1C"sv, {"7z", nullptr}},
+    {"Rar!\x1A\x07"sv, {"RAR", nullptr}},
+    {"xar!"sv, {"XAR", nullptr}},
+    {"!<arch>\n"sv, {"ar", nullptr}},
 };
 
 }  // namespace
 
+const Packing* packing_of(std::string_view bytes) {
+  constexpr std::string_view tar = "ustar";
+  if (bytes.size() > 257 && bytes.substr(257).starts_with(tar)) return nullptr;  // which begins with a member's name
+  for (const auto& [magic, packing] : kPackings)
+    if (bytes.starts_with(magic)) return &packing;
+  return nullptr;
+}
+
 std::string how_to_unpack(const fs::path& file) {
   const auto mapped = MappedFile::open(file);
   const std::span<const uint8_t> bytes = mapped->bytes();
-  const std::string_view begin(reinterpret_cast<const char*>(bytes.data()), std::min<size_t>(bytes.size(), 8));
-  for (const auto& [magic, name, tool] : kPacked)
-    if (begin.starts_with(magic))
-      return tool ? sentence("is compressed as a whole (", name, "): ", tool, " it to a .tar file, or unpack it")
-                  : sentence("is a ", name, " archive, which is not read: unpack it, or make a zip or tar file of it");
-  return "";
+  const Packing* packing = packing_of({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  if (!packing) return "";
+  const auto& [name, tool] = *packing;
+  return tool ? sentence("is compressed as a whole (", name, "): ", tool, " it to a .tar file, or unpack it")
+              : sentence("is a ", name, " archive, which is not read: unpack it, or make a zip or tar file of it");
 }
 
 bool is_junk(const std::string& path) {
@@ -177,7 +179,7 @@ void ArchiveFile::open_zip() {
     zip_error_init_with_code(&error, code);
     const std::string reason = zip_error_strerror(&error);
     zip_error_fini(&error);
-    fail(Exit::data, file_, ": is no zip file that can be read (", reason, "); is the download complete?");
+    fail(Exit::data, file_, ": is not a zip file that can be read (", reason, "); is the download complete?");
   }
   const zip_int64_t count = zip_get_num_entries(zip_.get(), 0);
   for (zip_int64_t i = 0; i < count; ++i) {

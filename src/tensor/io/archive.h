@@ -3,7 +3,7 @@
 //   zip  libzip; stored, deflated and what else the library inflates; zip64. Of equal names the last one in the
 //        directory counts, as with `unzip -o`.
 //   tar  plain: ustar, pax (path, size, linkpath), GNU long names, hard links. Only its headers are touched.
-// So do names of binary values in Parquet files (parquet/parquet.h).
+// Names of binary values in Parquet files work the same way (parquet/parquet.h).
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -11,6 +11,7 @@
 #include <mutex>
 #include <span>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 
 struct zip;
@@ -64,11 +65,16 @@ class ArchiveFile {
   mutable std::mutex lock_;  // of zip_, which one thread uses at a time
 };
 
-// What to do with an archive of another kind, or one that is compressed as a whole: "is compressed as a whole (xz): unxz
-// it to a .tar file, or unpack it". By its first bytes; empty: it is neither.
+// What compresses whole files, and other kinds of archives, of which no member can be read alone.
+struct Packing {
+  const char *name, *tool;  // "gzip", and what undoes it, "gunzip"; tool: null for archives
+};
+const Packing* packing_of(std::string_view bytes);  // by the first bytes of a file; null: neither
+
+// What to do with an archive of another kind, or one that is compressed as a whole: "is compressed as a whole (xz):
+// unxz it to a .tar file, or unpack it". By its first bytes; empty: it is neither.
 std::string how_to_unpack(const std::filesystem::path& file);
 
-// A file, or a member of an archive that lies on the way.
 // A file, a member of an archive that lies on the way, or a value of a Parquet file.
 bool is_file_or_member(const std::filesystem::path& path);
 // Its bytes; of a member at most `most`. Errors: Exit::data.

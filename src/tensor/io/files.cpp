@@ -137,7 +137,7 @@ void check_replaceable(const fs::path& folder, const std::set<std::string>& name
   std::error_code error;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder, error))
     if (!names.contains(entry.path().filename().string()))
-      fail(Exit::usage, folder.string(), ": holds ", entry.path().filename(), ", which is no part of ", what,
+      fail(Exit::usage, folder.string(), ": holds ", entry.path().filename(), ", which does not belong to ", what,
            "; name another folder or empty it");
   if (error)
     fail(Exit::usage, folder.string(), ": cannot be read (", error.message(), "); name a folder for --output_dir");

@@ -1,6 +1,7 @@
 #include "tensor/io/hub.h"
 
 #include <algorithm>
+#include <cctype>
 #include <fstream>
 #include <string_view>
 #include <vector>
@@ -39,13 +40,12 @@ std::vector<fs::path> folders_in(const fs::path& folder) {
   std::vector<fs::path> all;
   std::error_code unreadable;
   for (const auto& entry : fs::directory_iterator(folder, unreadable))
-    if (entry.is_directory()) all.push_back(entry.path());
+    if (entry.is_directory(unreadable)) all.push_back(entry.path());
   std::ranges::sort(all);
   return all;
 }
 
-// The snapshot that a folder of the hub's cache means: refs/main says which; else the first. Empty: it is no such
-// folder.
+// The snapshot that a folder of the hub's cache means: refs/main says which; else the first. Empty: not such a folder.
 fs::path snapshot_in(const fs::path& folder) {
   const bool is_list = folder.filename() == "snapshots" && fs::exists(folder.parent_path() / "blobs");
   const fs::path repository = is_list ? folder.parent_path() : folder;
@@ -96,7 +96,7 @@ void require_folder(const fs::path& path, const std::string& expected, HubKind k
   const std::string folder = repository.substr(repository.find('/') + 1);
   fail(Exit::data, path.string(), ": no such folder, and nothing is ever downloaded; if it is a name of the hub, ",
        "huggingface-cli download ", repository, kind == HubKind::dataset ? " --repo-type dataset" : "", " --local-dir ",
-       folder, " (today: hf download …) gets it; then name ", folder);
+       folder, " (or hf download …) fetches it; then use ", folder);
 }
 
 std::string download_hint(const fs::path& folder, const std::string& missing) {

@@ -1,5 +1,5 @@
-// What the Hugging Face hub leaves on a disk, or does not: names that were never downloaded, its cache, downloads that
-// stopped halfway, and git-lfs pointers in place of files. All of it becomes a sentence that says what to do.
+// Folders from the Hugging Face hub: names that were never downloaded, its cache, downloads that stopped halfway, and
+// git-lfs pointers in place of files. Each fault becomes a sentence that says what to do.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -10,8 +10,8 @@ namespace vlm2vec {
 
 enum class HubKind { model, dataset };
 
-// Exit::data unless `path` is a folder that may hold what is `expected` ("a Hugging Face checkpoint"). A name of the
-// hub is told from a path by its one slash; of the hub's cache the snapshot to name is said.
+// Exit::data unless `path` is a folder that may hold what is `expected` ("a Hugging Face checkpoint"). A name on the
+// hub is recognised by its one slash; for the hub's cache the error names the snapshot to use.
 void require_folder(const std::filesystem::path& path, const std::string& expected, HubKind kind = HubKind::model);
 
 // Behind "X is missing": "; Y.incomplete is there, so the download has not finished", or that X is a link to nothing.

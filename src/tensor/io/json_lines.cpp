@@ -6,6 +6,7 @@
 #include <set>
 
 #include "tensor/error.h"
+#include "tensor/io/archive.h"
 #include "tensor/io/files.h"
 #include "tensor/text.h"
 
@@ -14,21 +15,14 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-bool is_utf8(std::string_view text) {
-  try {
-    return !Json(text).dump().empty();
-  } catch (const Json::type_error&) {  // nlohmann writes UTF-8 only
-    return false;
-  }
-}
+constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
 // What a file is that does not hold JSON lines, by its first bytes, and the cure; empty: nothing known.
 std::string other_format(std::string_view text) {
+  if (const Packing* packing = packing_of(text))
+    return packing->tool ? sentence("is compressed by ", packing->name, "; unpack it with ", packing->tool)
+                         : sentence("is a ", packing->name, " archive; unpack it");
   const std::pair<std::string_view, const char*> formats[] = {
-      {"\x1F\x8B", "is compressed by gzip; gunzip it"},
-      {"\x28\xB5\x2F\xFD", "is compressed by zstd; unpack it with unzstd"},
-      {{"\xFD\x37zXZ\0", 6}, "is compressed by xz; unpack it with unxz"},
-      {"BZh", "is compressed by bzip2; unpack it with bunzip2"},
       {"PK\x03\x04", "is a zip file; unpack it"},
       {"PAR1", "is a Parquet file; let its name end in .parquet"},
       {"\xFF\xFE", "is UTF-16; write it as UTF-8"},
@@ -44,10 +38,11 @@ std::string other_format(std::string_view text) {
 std::string likely_fault(std::string_view line, size_t at, bool last) {
   const auto is_letter = [](char c) { return std::isalpha(static_cast<unsigned char>(c)) || c == '-'; };
   const size_t begin_of_text = line.find_first_not_of(" \t\xEF\xBB\xBF");
+  if (begin_of_text == line.npos) return "; it holds nothing but a byte order mark: remove the line";
   const char first = line[begin_of_text];
   if (first == '[' || first == ']') return "; write one object a line, without a list around them";
   if (first != '{')
-    return sentence("; it begins with \"", one_line(std::string(line.substr(begin_of_text)), 30),
+    return sentence("; it begins with \"", one_line(line.substr(begin_of_text), 30),
                     "\", expected an object {...}", line.find(',') == line.npos ? "" : " (CSV is not read)");
   size_t begin = std::min(at, line.size()), end = begin;
   while (begin > 0 && is_letter(line[begin - 1])) --begin;
@@ -92,10 +87,11 @@ void read_json_lines(const std::filesystem::path& file, const std::function<void
   const bool pipe = std::filesystem::is_fifo(file);
   const std::string piped = pipe ? read_text(file) : "";
   const auto mapped = pipe ? nullptr : MappedFile::open(file);
-  const std::string_view text =
+  std::string_view text =
       pipe ? piped : std::string_view(reinterpret_cast<const char*>(mapped->bytes().data()), mapped->bytes().size());
   if (const std::string other = other_format(text); !other.empty())
     fail(Exit::data, file.string(), ": ", other, "; rows are JSON lines, one object {...} a line");
+  if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
   int64_t number = 0, rows = 0;
   for (size_t begin = 0, end; begin < text.size() && (limit <= 0 || rows < limit); begin = end + 1) {
     end = std::min(text.find('\n', begin), text.size());
@@ -117,7 +113,7 @@ const Json& field(const Json& row, const std::string& name) {
   if (found == row.end()) {
     std::string names;
     for (const auto& [other, value] : row.items()) names += (names.empty() ? "" : ", ") + other;
-    fail(Exit::data, name, " is missing; there are ", names.size() > 200 ? names.substr(0, 200) + "…" : names);
+    fail(Exit::data, name, " is missing; the row has: ", names.empty() ? "no field" : one_line(names, 200));
   }
   return *found;
 }

@@ -11,8 +11,9 @@
 namespace vlm2vec {
 
 // Calls row(object), its keys in the line's order, for each line, of the first `limit` rows if that is positive. Blank
-// lines are no rows; lines may end with CR LF. Errors (Exit::data), also those that row() throws, begin with file and
-// line; a file without rows is one. `shorten` may take out of a long line what row() does not need before it is parsed.
+// lines are skipped, as is a byte order mark; lines may end with CR LF. Errors (Exit::data), also those that row()
+// throws, begin with file and line; a file without rows is one. `shorten` may take out of a long line what row() does
+// not need before it is parsed.
 void read_json_lines(const std::filesystem::path& file,
                      const std::function<void(const nlohmann::ordered_json& row)>& row, int64_t limit = 0,
                      std::string (*shorten)(std::string_view line) = nullptr);

@@ -52,7 +52,7 @@ Tensor read_npy(const std::filesystem::path& file) {
   const std::string_view bytes(reinterpret_cast<const char*>(mapped->bytes().data()), mapped->bytes().size());
   const auto wrong = [&](const auto&... what) { fail(Exit::data, file.string(), ": ", what...); };
   if (!bytes.starts_with(std::string_view("\x93NUMPY\x01\x00", 8)) || bytes.size() < 10)
-    wrong("is no NumPy file of format 1.0");
+    wrong("is not a NumPy file of format 1.0");
   const size_t start = 10 + size_t(uint8_t(bytes[8])) + (size_t(uint8_t(bytes[9])) << 8);
   const std::string header(bytes.substr(10, start - 10));
   static const std::regex pattern(R"(\{'descr': '(.{3})', 'fortran_order': False, 'shape': \(([0-9, ]*)\),? *\}\s*)");

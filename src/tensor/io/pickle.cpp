@@ -5,6 +5,8 @@
 #include <map>
 #include <variant>
 
+#include "tensor/text.h"
+
 namespace vlm2vec {
 namespace {
 
@@ -243,14 +245,8 @@ class Unpickler {
     std::string name = line();
     name += "." + line();
     if (name != kRebuild && name != kOrderedDict && !kStorages.contains(name))
-      refuse("asks to run ", printable(name), "; only tensors are read");
+      refuse("asks to run ", one_line(name), "; only tensors are read");
     push(Global{std::move(name)});
-  }
-  static std::string printable(std::string name) {
-    if (name.size() > 80) name.resize(80);
-    for (char& c : name)
-      if (c < ' ' || c > '~') c = '?';
-    return name;
   }
 
   // ("storage", type, key, device, count)
@@ -306,7 +302,7 @@ class Unpickler {
     }
     const int64_t width = size_of(storage.dtype);
     if (found->second.bytes() != storage.count * width)
-      refuse("wants ", storage.count * width, " bytes of storage ", printable(storage.key), ", which has ",
+      refuse("wants ", storage.count * width, " bytes of storage ", one_line(storage.key), ", which has ",
              found->second.bytes());
     return view(found->second, storage, offset, shape, strides);
   }
@@ -338,7 +334,7 @@ class Unpickler {
     for (size_t i = 0; i < pairs.size(); i += 2) {
       const std::string& name = *as<Text>(pairs[i], "a tensor's name");
       if (!dictionary->emplace(name, as<Tensor>(pairs[i + 1], "a tensor")).second)
-        refuse("holds ", printable(name), " twice");
+        refuse("holds ", one_line(name), " twice");
     }
   }
 

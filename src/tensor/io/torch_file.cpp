@@ -29,7 +29,7 @@ class Archive {
     zip_error_init_with_code(&error, code);
     const std::string reason = zip_error_strerror(&error);
     zip_error_fini(&error);
-    fail(Exit::data, file_, ": is no file of torch.save in the zip format (", reason, "); is it complete?");
+    fail(Exit::data, file_, ": is not a file of torch.save in the zip format (", reason, "); is it complete?");
   }
 
   // The folder of the one entry that ends with "/data.pkl".

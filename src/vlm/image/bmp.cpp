@@ -38,7 +38,8 @@ Header read_header(ByteReader& file, const std::string& name) {
     const size_t masks = h.size >= 56 ? 4 : h.size > 40 || h.compression == bitfields ? 3 : 0;
     for (size_t i = 0; i < masks; ++i) h.masks[i] = file.u32();
     if (h.size > 40) file.seek(14 + h.size);
-    if (file.position() < 14 + size_t(h.size)) fail(Exit::data, name, ": ends within the BMP header; it is cut");
+    if (file.position() < 14 + size_t(h.size))
+      fail(Exit::data, name, ": the BMP is truncated: it ends within its header");
   } else {
     fail(Exit::data, name, ": a BMP header of ", h.size, " bytes; expected 12, 40, 52, 56, 64, 108 or 124");
   }
@@ -56,7 +57,7 @@ void read_palette(ByteReader& file, const Header& h, const std::string& name, Pi
   for (size_t i = 0; ramp && i < h.colours; ++i)
     for (size_t c = 0; c < 3; ++c) ramp &= bytes[i * entry + c] == uint8_t(h.colours == 2 ? 255 * i : i);
   picture.mode = !ramp ? Mode::palette : h.colours == 2 ? Mode::bilevel : Mode::gray;
-  if (ramp && h.bits != (h.colours == 2 ? 1 : 8))  // Pillow takes the rows for others
+  if (ramp && h.bits != (h.colours == 2 ? 1 : 8))  // Pillow misreads such rows
     fail(Exit::data, name, ": a BMP of ", h.bits, " bits with a ramp of ", h.colours, " grays; convert it to PNG");
   if (ramp) return;
   if (bytes.size() > 256 * entry) fail(Exit::data, name, ": a BMP palette of ", h.colours, " colours");
@@ -67,7 +68,7 @@ void read_palette(ByteReader& file, const Header& h, const std::string& name, Pi
   }
 }
 
-// Where the colours of 16 bits and more lie in a pixel. Other layouts Pillow does not know either.
+// Where the colours of 16 bits and more lie in a pixel. Pillow knows no other layouts, either.
 Masks colour_masks(const Header& h, const std::string& name) {
   constexpr struct {
     uint32_t bits;
@@ -90,7 +91,7 @@ Masks colour_masks(const Header& h, const std::string& name) {
   fail(Exit::data, name, ": a BMP of ", h.bits, " bits with colour masks that are not known; convert it to PNG");
 }
 
-// With a palette of grays from 0, in steps of `step`.
+// A BMP header written here, with a palette of grays from 0 in steps of `step`.
 std::string header_for_stb(const Header& h, const Masks& masks, uint32_t step) {
   std::string bytes = "BM";
   const auto put = [&](uint32_t value) {
@@ -156,7 +157,8 @@ Picture decode_bmp(Bytes bytes, const std::string& name) {
   check_size(h.width, h.height, name);
   const size_t used = (size_t(h.width) * h.bits + 7) / 8, needed = (used + 3) / 4 * 4 * (h.height - 1) + used;
   if (!runs && needed > bytes.size())
-    fail(Exit::data, name, ": ", bytes.size(), " bytes, ", h.width, "x", h.height, " pixels need more; the BMP is cut");
+    fail(Exit::data, name, ": ", bytes.size(), " bytes, ", h.width, "x", h.height,
+         " pixels need more; the BMP is truncated");
 
   Picture picture;
   Masks masks{};

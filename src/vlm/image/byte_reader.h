@@ -10,7 +10,7 @@ class ByteReader {
   ByteReader(Bytes bytes, const std::string& name) : bytes_(bytes), name_(name) {}
 
   Bytes take(size_t count) {
-    if (count > left()) fail(Exit::data, name_, ": ends at byte ", bytes_.size(), ", within the picture; it is cut");
+    if (count > left()) fail(Exit::data, name_, ": the picture is truncated: it ends after ", bytes_.size(), " bytes");
     position_ += count;
     return bytes_.subspan(position_ - count, count);
   }

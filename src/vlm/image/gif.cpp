@@ -134,7 +134,7 @@ Picture decode_gif(Bytes bytes, const std::string& name) {
   constexpr uint64_t most_per_byte = most_codes * 8 / 3;  // a code of three bits stands for at most so many indices
   if (uint64_t(frame_width) * uint64_t(frame_height) / most_per_byte > bytes.size())
     fail(Exit::data, name, ": ", bytes.size(), " bytes for ", frame_width, "x", frame_height,
-         " pixels; the GIF is cut");
+         " pixels; the GIF is truncated");
 
   picture.samples = Image(width, height, 1);
   std::fill(picture.samples.pixels.begin(), picture.samples.pixels.end(), uint8_t(transparent));

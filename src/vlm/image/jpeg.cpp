@@ -7,7 +7,7 @@
 #include <cstdio>
 
 #include <jpeglib.h>
-// after it
+// needs jpeglib.h before it
 #include <jerror.h>
 
 #include "tensor/error.h"
@@ -128,7 +128,7 @@ Picture decode_jpeg(Bytes bytes, const std::string& name) {
   };
   const auto need = [&](bool enough) {
     if (!enough)
-      fail(Exit::data, name, ": the JPEG ends after ", bytes.size(), " bytes, within the picture; it is cut");
+      fail(Exit::data, name, ": the JPEG is truncated: it ends after ", bytes.size(), " bytes");
   };
   int status = JPEG_HEADER_TABLES_ONLY;
   check(attempt(job, [&] {

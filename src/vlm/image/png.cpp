@@ -59,7 +59,7 @@ uint32_t big_endian(const uint8_t* p) { return uint32_t(p[0]) << 24 | p[1] << 16
 
 // The file's bytes must be able to hold the size that the header claims, before anything of that size is allocated.
 void check_header(std::span<const uint8_t> bytes, const std::string& name) {
-  if (bytes.size() < header_size) fail(Exit::data, name, ": ends within the PNG header; the file is cut");
+  if (bytes.size() < header_size) fail(Exit::data, name, ": the PNG is truncated: it ends within its header");
   const uint8_t* ihdr = bytes.data() + 12;
   if (std::memcmp(ihdr, "IHDR", 4) != 0 || crc32(0, ihdr, 17) != big_endian(ihdr + 17))
     fail(Exit::data, name, ": the PNG header is damaged (no IHDR, or its check sum is wrong)");
@@ -68,7 +68,7 @@ void check_header(std::span<const uint8_t> bytes, const std::string& name) {
   const uint64_t least_bits = ihdr[12];  // bits of a sample; a pixel has at least one sample
   if (width * height * least_bits / 8 > best_compression * bytes.size())
     fail(Exit::data, name, ": ", width, "x", height, " pixels cannot be packed into ", bytes.size(),
-         " bytes; the file is cut");
+         " bytes; the PNG is truncated");
 }
 
 // What a lenient reader does not notice; Pillow checks no sums behind the header, nor the end.

@@ -17,7 +17,7 @@ bool is_space(int c) { return c == ' ' || ('\t' <= c && c <= '\r'); }
 class PlainReader {
  public:
   PlainReader(ByteReader& file, const std::string& name) : file_(file), name_(name) {}
-  // The next character that is no comment; -1 at the end.
+  // The next character that is not in a comment; -1 at the end.
   int next() {
     while (file_.left() > 0) {
       const int c = file_.u8();
@@ -29,7 +29,7 @@ class PlainReader {
   int next_that_is_no_space() {
     int c = next();
     while (is_space(c)) c = next();
-    if (c < 0) fail(Exit::data, name_, ": the PNM ends within its numbers; it is cut");
+    if (c < 0) fail(Exit::data, name_, ": the PNM is truncated: it ends within its numbers");
     return c;
   }
   uint32_t number(uint32_t most) {
@@ -77,7 +77,7 @@ Picture decode_pnm(Bytes bytes, const std::string& name) {
                                           : 2 * row;
   // Plain numbers have at least one digit and a space between them, bits may be without.
   if ((plain ? bits ? values : 2 * values - 1 : row_bytes * height) > file.left())
-    fail(Exit::data, name, ": ", file.left(), " bytes for ", width, "x", height, " pixels; the PNM is cut");
+    fail(Exit::data, name, ": ", file.left(), " bytes for ", width, "x", height, " pixels; the PNM is truncated");
 
   Picture picture;
   picture.mode = bits ? Mode::bilevel : colour ? Mode::rgb : wide ? Mode::gray32 : Mode::gray;

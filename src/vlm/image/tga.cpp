@@ -89,7 +89,7 @@ Picture decode_tga(Bytes bytes, const std::string& name) {
   const Bytes rest = file.take(file.left());
   const uint64_t size = uint64_t(h.width) * uint64_t(h.height) * uint64_t(h.bits) / 8;
   if (h.type < in_runs && size > rest.size())
-    fail(Exit::data, name, ": ", rest.size(), " bytes for ", h.width, "x", h.height, " pixels; the TGA is cut");
+    fail(Exit::data, name, ": ", rest.size(), " bytes for ", h.width, "x", h.height, " pixels; the TGA is truncated");
   std::string header(18, '\0');
   header[2] = char(h.type - kind + (h.bits <= 16 ? 3 : 2));
   for (const int i : {0, 1})

@@ -15,7 +15,7 @@ Picture decode_webp(Bytes bytes, const std::string& name) {
   WebPIterator frame{};
   if (!file || WebPGetFeatures(bytes.data(), bytes.size(), &features) != VP8_STATUS_OK ||
       !WebPDemuxGetFrame(file.get(), 1, &frame))
-    fail(Exit::data, name, ": damaged WebP: its parts do not fit together, or it is cut");
+    fail(Exit::data, name, ": damaged WebP: its parts do not fit together, or it is truncated");
   const uint32_t width = WebPDemuxGetI(file.get(), WEBP_FF_CANVAS_WIDTH),
                  height = WebPDemuxGetI(file.get(), WEBP_FF_CANVAS_HEIGHT);
   check_size(width, height, name);

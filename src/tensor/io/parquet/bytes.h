@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
-#include <string>
 #include <string_view>
 
 #include "tensor/error.h"
@@ -66,8 +65,5 @@ inline uint64_t bits_at(Span bytes, uint64_t bit, int width) {
   if (shift + width > 64) word |= uint64_t(at[8]) << (64 - shift);
   return width == 64 ? word : word & ((uint64_t(1) << width) - 1);
 }
-
-bool is_utf8(std::string_view text);
-std::string printable(std::string name);  // for sentences: without line breaks and other control characters
 
 }  // namespace vlm2vec::parquet

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tensor/io/parquet/logical.h"
+#include "tensor/text.h"
 
 namespace vlm2vec::parquet {
 namespace {

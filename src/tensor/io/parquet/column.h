@@ -10,7 +10,7 @@
 
 namespace vlm2vec::parquet {
 
-// What a page of values or a dictionary needs in memory.
+// A dictionary, and the bytes in memory that it needs.
 struct StoredDictionary {
   Buffer buffer;
   std::optional<Dictionary> values;
@@ -37,12 +37,10 @@ class Column {
   int repetition() const { return repetition_; }
   void next();
 
-  // One of these is to be called, once, for an entry whose definition level is the column's highest.
+  // Call exactly one of these, once, for an entry whose definition level is the column's highest.
   nlohmann::ordered_json value();  // not of a binary column
   std::string_view bytes() { return values_->text(); }
-  Place place() const {
-    return {page_, values_seen_ - 1};
-  }  // bytes() need not be read for it; a column is read by one of both
+  Place place() const { return {page_, values_seen_ - 1}; }  // of a binary value, in place of bytes()
 
   const Leaf& leaf() const { return leaf_; }
   bool texts_stay() const { return values_->texts_stay(); }

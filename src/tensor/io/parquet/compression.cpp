@@ -13,7 +13,7 @@ namespace vlm2vec::parquet {
 namespace {
 
 // Bytes written to out[capacity], or none when it is too small.
-using Attempt = std::optional<size_t> (*)(Span stored, uint8_t* out, size_t capacity);
+using Unpack = std::optional<size_t> (*)(Span stored, uint8_t* out, size_t capacity);
 
 [[noreturn]] void damaged(Codec codec) { fail(Exit::data, "the ", name_of(codec), " data of a page are damaged"); }
 
@@ -56,13 +56,23 @@ std::optional<size_t> zstd(Span stored, uint8_t* out, size_t capacity) {
   damaged(Codec::zstd);
 }
 
-// Room grows with what comes out, not with what was claimed.
-size_t grow(Attempt attempt, Span stored, size_t size, Buffer& buffer) {
+// The first result of attempt(out, room) that is_done, else that for all `size` bytes. Room grows with what comes out,
+// not with what was claimed.
+template <class Attempt, class IsDone>
+std::optional<size_t> grow(Attempt&& attempt, IsDone&& is_done, Span stored, size_t size, Buffer& buffer) {
   for (size_t room = std::min(size, 16 * stored.size() + 1024);; room = std::min(size, 2 * room)) {
-    const std::optional<size_t> written = attempt(stored, buffer.at_least(room), room);
-    if (written) return *written;
-    if (room == size) fail(Exit::data, "a page holds more than the ", size, " bytes that it claims");
+    const std::optional<size_t> written = attempt(buffer.at_least(room), room);
+    if (is_done(written, room) || room == size) return written;
   }
+}
+
+// By an algorithm that says when its output has no room.
+size_t unpacked(Unpack unpack, Span stored, size_t size, Buffer& buffer) {
+  const auto attempt = [&](uint8_t* out, size_t room) { return unpack(stored, out, room); };
+  const auto is_done = [](const std::optional<size_t>& written, size_t) { return written.has_value(); };
+  const auto written = grow(attempt, is_done, stored, size, buffer);
+  if (!written) fail(Exit::data, "a page holds more than the ", size, " bytes that it claims");
+  return *written;
 }
 
 size_t snappy_size(Span stored, size_t size, Buffer& buffer) {
@@ -90,7 +100,7 @@ uint32_t big_endian(Span bytes) {
   return uint32_t(bytes[0]) << 24 | uint32_t(bytes[1]) << 16 | uint32_t(bytes[2]) << 8 | bytes[3];
 }
 
-// The same of a page as Hadoop frames it: sizes of four bytes, high byte first, of what comes and then of each block
+// The same for a page with Hadoop's framing: sizes of four bytes, high byte first, of what comes and then of each block
 // that makes it up.
 std::optional<size_t> lz4_frames(Span stored, uint8_t* out, size_t capacity) {
   Bytes bytes(stored);
@@ -112,11 +122,11 @@ std::optional<size_t> lz4_frames(Span stored, uint8_t* out, size_t capacity) {
 
 // `framed`: as the codec LZ4 may be (Hadoop, parquet-mr); early files of Arrow have a bare block, as LZ4_RAW is.
 std::optional<size_t> lz4(Span stored, size_t size, Buffer& buffer, bool framed) {
-  for (size_t room = std::min(size, 16 * stored.size() + 1024);; room = std::min(size, 2 * room)) {
-    uint8_t* const out = buffer.at_least(room);
-    const auto written = framed ? lz4_frames(stored, out, room) : lz4_block(stored, out, room, room == size);
-    if (!written || *written < room || room == size) return written;
-  }
+  const auto attempt = [&](uint8_t* out, size_t room) {
+    return framed ? lz4_frames(stored, out, room) : lz4_block(stored, out, room, room == size);
+  };
+  const auto is_done = [](const std::optional<size_t>& written, size_t room) { return !written || *written < room; };
+  return grow(attempt, is_done, stored, size, buffer);
 }
 
 }  // namespace
@@ -130,13 +140,13 @@ Span decompress(Codec codec, Span stored, size_t size, Buffer& buffer) {
       found = snappy_size(stored, size, buffer);
       break;
     case Codec::gzip:
-      found = grow(gzip, stored, size, buffer);
+      found = unpacked(gzip, stored, size, buffer);
       break;
     case Codec::zstd:
-      found = grow(zstd, stored, size, buffer);
+      found = unpacked(zstd, stored, size, buffer);
       break;
     case Codec::brotli:
-      found = grow(brotli, stored, size, buffer);
+      found = unpacked(brotli, stored, size, buffer);
       break;
     case Codec::lz4:
     case Codec::lz4_raw: {

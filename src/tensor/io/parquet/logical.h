@@ -21,5 +21,4 @@ nlohmann::ordered_json number_value(const Leaf& leaf, uint64_t bits);
 // The value of a kind with bytes, but for text and binary ones.
 nlohmann::ordered_json bytes_value(const Leaf& leaf, std::string_view bytes);
 
-
 }  // namespace vlm2vec::parquet

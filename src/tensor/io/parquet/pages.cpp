@@ -58,7 +58,7 @@ class Cache {
  private:
   struct Slot {
     explicit Slot(std::shared_ptr<const void> file) : file(std::move(file)) {}
-    const std::shared_ptr<const void> file;  // so that no other one gets its address
+    const std::shared_ptr<const void> file;  // keeps its address from being reused
     std::once_flag made;
     std::shared_ptr<const void> value;
     size_t bytes = 0;
@@ -88,7 +88,8 @@ class Cache {
 
 KeptValue value_at(const std::shared_ptr<const void>& file, const Chunk& chunk, const Leaf& leaf, Place place) {
   static Cache cache;
-  const uint64_t dictionary_key = ~chunk.begin;  // no page's, which the dictionary's first byte may be
+  // Differs from every page's key; a page may begin where the dictionary does.
+  const uint64_t dictionary_key = ~chunk.begin;
   const auto dictionary = cache.get<StoredDictionary>(file, dictionary_key, [&] {
     const auto made = Column::dictionary_of(chunk, leaf);
     return std::pair(made, 4096 + (made ? made->buffer.capacity() : 0));

@@ -10,6 +10,7 @@
 #include "tensor/io/parquet/column.h"
 #include "tensor/io/parquet/logical.h"
 #include "tensor/io/parquet/pages.h"
+#include "tensor/text.h"
 
 namespace vlm2vec {
 namespace {
@@ -125,7 +126,8 @@ class Assembler {
       return Json::binary({path.begin(), path.end()});
     }
     if (kind == Leaf::Kind::binary) bytes = column.bytes();
-    if (binary_ == ParquetFile::Binary::base64) return base64({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
+    if (binary_ == ParquetFile::Binary::base64)
+      return base64({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
     return name == "bytes" ? Json(bytes.size()) : Json{{"bytes", bytes.size()}};
   }
 

@@ -7,7 +7,7 @@
 //   Refused: lzo and encryption, and texts that are not UTF-8, each when such a column is read.
 // The file is mapped; of each wanted column one page and one dictionary are in memory, whatever the file claims.
 //
-// Bytes that are no text, such as pictures, are not copied into rows. A row has their name, which is a path: of row 18
+// Rows do not copy binary values such as pictures; they hold a name, which is a path: of row 18
 //   photos/train.parquet/image.bytes/18@4096+17
 // They are the 18th (from 0) value of the page that begins at byte 4096 of the file. read_file_or_member() in archive.h
 // and all that rests on it takes the name, as it does that of a zip's member.

@@ -2,6 +2,8 @@
 
 #include <set>
 
+#include "tensor/text.h"
+
 namespace vlm2vec::parquet {
 namespace {
 
@@ -111,7 +113,7 @@ class Builder {
     const Nested nested(depth_);
     const std::string below = depth_ == 1 ? "" : path + element.name + ".";  // the root's name is of no interest
     if (element.type) return value(element, definition, repetition, path);
-    if (element.children == 0) fail(Exit::data, "the column ", printable(path + element.name), " has no fields");
+    if (element.children == 0) fail(Exit::data, "the column ", one_line(path + element.name), " has no fields");
     const bool annotated = element.meaning.kind == Annotation::list || element.meaning.kind == Annotation::map;
     if (annotated && element.children == 1 && next_is_repeated())
       return annotated_list(element, definition, repetition, below);
@@ -120,7 +122,7 @@ class Builder {
     for (int64_t i = 0; i < element.children; ++i) {
       object.fields.push_back(field(definition, repetition, below));
       if (!names.insert(object.fields.back().name).second)
-        fail(Exit::data, "there are two columns ", printable(below + object.fields.back().name));
+        fail(Exit::data, "there are two columns ", one_line(below + object.fields.back().name));
     }
     object.end_leaf = schema_.leaves.size();
     if (names == std::set<std::string>{"bytes", "path"})
@@ -152,7 +154,7 @@ class Builder {
   Field value(const SchemaElement& element, int definition, int repetition, const std::string& path) {
     const std::string type = name_of(*element.type), &meant = element.meaning.name;
     const size_t index = schema_.leaves.size();
-    schema_.leaves.push_back({printable(path + element.name), *element.type, width_of(element),
+    schema_.leaves.push_back({one_line(path + element.name, std::string::npos), *element.type, width_of(element),
                               kind_of(element, marks_texts_), element.meaning,
                               meant.empty() ? type : meant + " (" + type + ")", definition, repetition});
     return {Field::Kind::value, element.name, definition, 0, 0, {}, index, index + 1};

@@ -2,7 +2,7 @@
 # PEFT 0.21.2 with transformers 5.23.0 loads a Qwen2-VL adapter that has the layer names of transformers 4.51
 # (model.layers, visual) with a warning only, and the adapter then changes nothing. Names of transformers since 4.52
 # (model.language_model.layers, model.visual) work. Model weights in the old names load without any difference.
-# Fails if that changes. Needs Python 3.10 or later and PyPI.
+# Exit 0: seen again; 1: changed. Needs Python 3.10 or later and PyPI.
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
