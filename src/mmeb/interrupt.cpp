@@ -14,7 +14,7 @@ InterruptGuard::InterruptGuard() {
   action.sa_handler = [](int signal) {
     noted = signal;
     last = signal;
-    constexpr char text[] = "\nFinishing this step first. Press Ctrl-C again to quit at once, without saving.\n";
+    constexpr char text[] = "\nStopping as soon as that is safe. Press Ctrl-C again to quit at once, without saving.\n";
     [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, text, sizeof text - 1);
   };
   ignored.sa_handler = SIG_IGN;

@@ -46,7 +46,7 @@ std::string search_table(const std::vector<SearchResult>& results) {
     int rank = 0;
     for (const auto& [hit, row] : result.found) {
       char line[64];
-      std::snprintf(line, sizeof line, "%4d  %s %7lld", ++rank, score_text(hit.score).c_str(), (long long)hit.row + 1);
+      std::snprintf(line, sizeof line, "%4d %7s %7lld", ++rank, score_text(hit.score).c_str(), (long long)hit.row + 1);
       text += line;
       for (const std::string& image : row.images) text += "  " + image;
       if (const std::string words = words_of(row); !words.empty()) text += "  " + in_one_line(words);
