@@ -73,6 +73,10 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
 
   if (batch_size < 1) fail(Exit::usage, "embed: --batch_size: got ", batch_size, ", expected at least 1");
   check_output_file(output, input);
+  fs::path there = image_dir;  // or the archive that it is in
+  while (there.has_relative_path() && !fs::exists(there)) there = there.parent_path();
+  if (there != image_dir && !fs::is_regular_file(there))
+    fail(Exit::data, image_dir, ": no such folder or archive; --image_dir names it");
   if (image_dir.empty()) image_dir = fs::path(input).parent_path();
   build_prompt(prompt, {}, "");  // a wrong style is said before the model is loaded
   const bool skip = skips_bad_rows("embed", bad_rows);
@@ -83,7 +87,7 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
   origin.model.image_positions = embedder.encoder().image_positions;
   origin.model_sha256 = hex(embedder.model_hash().digest());
   const std::string& token = embedder.encoder().image_token();
-  InputRows rows = reading_rows(bad_rows, [&] { return read_inputs(input, image_dir, prompt, token, skip); });
+  InputRows rows = read_inputs(input, image_dir, prompt, token, bad_row(skip));
   Progress progress("embed", int64_t(rows.inputs.size()), quiet);
   const auto update = [&](int64_t done) {
     if (interrupted() && done < int64_t(rows.inputs.size()))
@@ -92,14 +96,8 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
     progress.update(done);
   };
   const InterruptGuard guard;  // a signal waits until what is being written is whole
-  const EmbeddedRows embedded = reading_rows(bad_rows, [&] {
-    try {
-      return embedder.embed(rows.inputs, batch_size, update, skip);
-    } catch (const Error& error) {
-      if (error.code != Exit::data) throw;
-      fail(error.code, error.what(), "; ", embedder.how_to_go_on());
-    }
-  });
+  const EmbeddedRows embedded =
+      reading_rows(bad_rows, [&] { return embedder.embed(rows.inputs, batch_size, update, skip); });
   embedder.model_hash().require_unchanged();
   const Tensor vectors = without_faults(rows, embedded);
   std::vector<LeftOut> left_out;

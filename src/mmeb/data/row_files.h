@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "tensor/io/json_lines.h"
+
 namespace vlm2vec {
 
 // Where the rows of `file` are: the file itself, or if there is none and it is called Set/original.jsonl,
@@ -29,6 +31,7 @@ std::vector<std::string> column_names(const std::filesystem::path& file);
 // only `columns` are read, if any are named; binary values are names of bytes (binary_name(), parquet.h). Errors
 // (Exit::data), also those that row() throws, begin with file and row.
 void read_rows(const std::filesystem::path& file, const std::vector<std::string>& columns,
-               const std::function<void(const nlohmann::ordered_json& row)>& row, int64_t limit = 0);
+               const std::function<void(const nlohmann::ordered_json& row)>& row, int64_t limit = 0,
+               const RowFault& fault = {});
 
 }  // namespace vlm2vec
