@@ -5,6 +5,7 @@
 #include "mmeb/evaluation/embedding_cache.h"
 #include "mmeb/evaluation/model_hash.h"
 #include "mmeb/interrupt.h"
+#include "mmeb/outputs.h"
 #include "mmeb/progress.h"
 #include "mmeb/search/input_rows.h"
 #include "mmeb/search/vector_index.h"
@@ -16,6 +17,9 @@
 namespace vlm2vec {
 namespace fs = std::filesystem;
 namespace {
+
+constexpr const char* kSkippedRows = ".skipped_rows.jsonl";  // behind the name of the vectors
+constexpr FileKind kOrigin = {"what embed writes about its vectors", "{\n  \"absolute\": "};
 
 // The vectors of the rows that could be read, moved together; the others are left out.
 Tensor without_faults(InputRows& rows, const EmbeddedRows& embedded) {
@@ -72,7 +76,11 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
   if (!line.parse(arguments)) return Exit::ok;
 
   if (batch_size < 1) fail(Exit::usage, "embed: --batch_size: got ", batch_size, ", expected at least 1");
-  check_output_file(output, input);
+  check_output_file(output, kNpyFile, {input});
+  if (!fs::exists(output) || fs::is_regular_file(output)) {
+    check_output_file(output + ".json", kOrigin, {input});
+    check_output_file(output + kSkippedRows, {"a list of skipped rows", "{\"row\":"}, {input});
+  }
   fs::path there = image_dir;  // or the archive that it is in
   while (there.has_relative_path() && !fs::exists(there)) there = there.parent_path();
   if (there != image_dir && !fs::is_regular_file(there))
@@ -106,7 +114,7 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
   write_npy(output, vectors);
   std::string list;
   if (fs::is_regular_file(output)) {  // not a pipe or a device
-    list = output + ".skipped_rows.jsonl";
+    list = output + kSkippedRows;
     write_left_out(list, left_out);
     write_origin(output, origin, vectors);
   }

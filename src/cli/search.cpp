@@ -4,6 +4,7 @@
 #include "cli/commands.h"
 #include "mmeb/evaluation/model_hash.h"
 #include "mmeb/model.h"
+#include "mmeb/outputs.h"
 #include "mmeb/search/search_page.h"
 #include "tensor/io/files.h"
 #include "tensor/io/sha256.h"
@@ -34,7 +35,7 @@ void check_options(const SearchOptions& o) {
     fail(Exit::usage,
          "search: --prompt, --model_name, --adapter and --device mean nothing beside --queries: they are vectors");
   if (o.top < 1) fail(Exit::usage, "search: --top: got ", o.top, ", expected 1 or more");
-  if (!o.output.empty()) check_output_file(o.output, o.input);
+  if (!o.output.empty()) check_output_file(o.output, kHtmlPage, {o.index, o.input, o.queries});
   if (!o.prompt.empty()) build_prompt(o.prompt, {}, "");
 }
 

@@ -2,6 +2,7 @@
 // that ends.
 #pragma once
 #include <filesystem>
+#include <string>
 
 namespace vlm2vec {
 
@@ -16,7 +17,8 @@ class FolderLock {
   int descriptor_;
 };
 
-// Removes what writes into the folder that were killed have left (write_atomically, write_folder_atomically).
-void remove_leftovers(const std::filesystem::path& folder);
+// Removes what killed processes have left in the folder (write_atomically, write_folder_atomically): of a locked folder
+// all of it; with `name` what was to become this, unless the process lives.
+void remove_leftovers(const std::filesystem::path& folder, const std::string& name = "");
 
 }  // namespace vlm2vec
