@@ -161,7 +161,7 @@ TEST_F(Batches, OfWhichOnePairIsLeftAreSaid) {
   testing::internal::CaptureStderr();
   train(o, Device::cpu, false);
   const std::string said = testing::internal::GetCapturedStderr();
-  EXPECT_NE(said.find("train: of 2 batches --bad_rows skip left one pair, which has no wrong answers"),
+  EXPECT_NE(said.find("train: --bad_rows skip left a single pair in 2 batches; a pair alone has no negatives"),
             std::string::npos)
       << said;
 }

@@ -46,6 +46,20 @@ TEST_F(Cli, InitWritesACompleteCheckpoint) {
   EXPECT_EQ(both.code, 2) << both.err;
 }
 
+TEST_F(Cli, EvalSaysWhichSetsHaveChanged) {
+  make_model();
+  const std::string eval = "eval --model_name model --dataset_name test --encode_output_path scores";
+  ASSERT_EQ(run(eval).code, 0);
+  const Result kept = run(eval);
+  EXPECT_TRUE(has(kept.err, "1 of 1 sets are finished in scores and kept; --overwrite True")) << kept.err;
+  EXPECT_FALSE(has(kept.err, "changed")) << kept.err;
+  write("test/Set/test.jsonl", read_text(folder_ / "test/Set/test.jsonl") + read_text(folder_ / "test/Set/test.jsonl"));
+  const Result again = run(eval);
+  EXPECT_TRUE(has(again.err, "rows or pictures have changed since the scores were made; evaluated again: Set"))
+      << again.err;
+  EXPECT_EQ(read_json(folder_ / "scores/Set_score.json").at("num_pred"), 6);
+}
+
 TEST_F(Cli, TokenizePrintsIdsAndPieces) {
   make_model();
   write("rows.jsonl", "{\"text\": \"thing\"}\n{\"text\": \"Name it.<|image_pad|>\"}\n");
@@ -238,7 +252,7 @@ TEST_F(Cli, AStoppedRunSaysTheCommandThatGoesOn) {
   const Result by_key = stop("out", "INT", ""),
                by_script = stop("out2", "TERM", "export VLM2VEC_AGAIN='make demo' && ");
   EXPECT_EQ(by_key.code, 130);
-  EXPECT_TRUE(has(by_key.err, "Finishing this step first. Press Ctrl-C again to quit at once"));
+  EXPECT_TRUE(has(by_key.err, "Stopping as soon as that is safe. Press Ctrl-C again to quit at once"));
   EXPECT_TRUE(by_key.err.ends_with("To continue:\n  " PROGRAM
                                    " train --model_name model --dataset_name train --output_dir "
                                    "out --max_steps 1000000 --per_device_train_batch_size 4 --run_name 'it'\\''s' "

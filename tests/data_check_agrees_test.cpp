@@ -308,6 +308,21 @@ TEST_F(DataCheckAgrees, with_train) { compare("paths", kTrainEdits, false); }
 TEST_F(DataCheckAgrees, with_eval) { compare("paths", kTestEdits, true); }
 TEST_F(DataCheckAgrees, with_eval_of_Parquet_files) { compare("parquet", kParquetEdits, true); }
 
+// All faults of a set are told at once.
+TEST_F(DataCheckAgrees, behind_lines_that_cannot_be_read) {
+  fs::copy(golden("mmeb/held/paths"), folder_ / "data", fs::copy_options::recursive);
+  const Folder data(folder_ / "data");
+  data.write(kTrain, "{\n" + data.text(kTrain) + "[1]\n{\"qry\": 3}\n");
+  data.remove("p1.png");
+  const std::string found = found_by_check(folder_ / "data", "original");
+  for (const char* part : {"original.jsonl:1: ", "expected an object", "qry is 3", "p1.png: no such file"})
+    EXPECT_NE(found.find(part), found.npos) << part << ": " << found;
+  std::string lines;
+  for (int i = 0; i < 8; ++i) lines += "{\n";
+  data.write(kTrain, lines);
+  EXPECT_NE(found_by_check(folder_ / "data", "original").find("Set: 3 more rows cannot be read"), found.npos);
+}
+
 // A row that one model can read is not one for a model with another token.
 TEST_F(DataCheckAgrees, with_the_token_of_a_model) {
   Folder data(folder_ / "data");

@@ -39,7 +39,7 @@ TEST(Leaderboard, scores_and_what_is_absent) {
 
 TEST(Leaderboard, refuses_what_are_no_scores) {
   const TemporaryFolder folder("leaderboard");
-  expect_error(Exit::data, "has no {set}_score.json", [&] { leaderboard_json(folder.path(), {"m"}); });
+  expect_error(Exit::data, "has no scores; only MMEB's 36 sets count", [&] { leaderboard_json(folder.path(), {"m"}); });
   write_text(folder / "GQA_score.json", R"({"acc": 0.5, "num_correct": 500})");  // V1's form, which is turned away
   expect_error(Exit::data, "has no hit@1", [&] { leaderboard_json(folder.path(), {"m"}); });
   expect_error(Exit::data, "no such folder", [&] { leaderboard_json(folder / "none", {"m"}); });

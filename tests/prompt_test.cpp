@@ -67,7 +67,7 @@ TEST(Prompt, faults_are_one_sentence) {
   }
   EXPECT_EQ(prompt_fault("<|image_pad|> is a word here", 0, kToken), "");
   EXPECT_EQ(prompt_fault("<|image_pad|>", 1, kToken), "");
-  EXPECT_NE(prompt_fault("", 1, kToken).find("--prompt vlm2vec-v2 puts it there"), std::string::npos);
+  EXPECT_NE(prompt_fault("", 1, kToken, true).find("--prompt vlm2vec-v2 puts it there"), std::string::npos);
   EXPECT_NE(prompt_fault("", 0, kToken), "");
 }
 

@@ -131,6 +131,7 @@ TEST_F(SkippingCommand, EmbedLeavesOutListsAndStillFindsRows) {
     for (size_t i = 0; i < 4; ++i) {
       EXPECT_EQ(listed[i].at("side"), "input");
       EXPECT_TRUE(has(listed[i].at("error"), errors[i])) << listed[i];
+      EXPECT_FALSE(has(listed[i].at("error"), "row ")) << "its name stands beside it: " << listed[i];
     }
     EXPECT_EQ(listed[3].at("row"), "row 6 of rows.jsonl");
   }
@@ -140,6 +141,46 @@ TEST_F(SkippingCommand, EmbedLeavesOutListsAndStillFindsRows) {
   EXPECT_TRUE(has(queries.out, "query: row 7 of rows.npy\n")) << queries.out << queries.err;
   ASSERT_EQ(run(embed + "good.jsonl --output rows.npy --bad_rows skip").code, 0);
   EXPECT_FALSE(fs::exists(folder_ / "rows.npy.skipped_rows.jsonl")) << "of the vectors before";
+}
+
+// Lines that are no rows, whatever is wrong with them, keep their numbers and are listed.
+TEST_F(SkippingCommand, LinesThatCannotBeReadAreLeftOut) {
+  const std::vector<std::string> bad = {R"({"txt": "a"})", R"({"text": )", R"(["a"])", R"({"text": 5})"};
+  std::string rows = "{\"text\": \"thing 1\"}\n", train = read_text(folder_ / "train/Set/original.jsonl"),
+              test = read_text(folder_ / "test/Set/test.jsonl");
+  for (const std::string& line : bad) rows += line + "\n", train = line + "\n" + train, test = line + "\n" + test;
+  write("rows.jsonl", rows + "{\"text\": \"two\"}\n");
+  write("train/Set/original.jsonl", train), write("test/Set/test.jsonl", test);
+  const auto skips = [&](const std::string& command, const std::string& list, const std::string& file, int64_t first) {
+    const Result stopped = run(command);
+    EXPECT_EQ(stopped.code, 3) << stopped.err;
+    EXPECT_TRUE(has(stopped.err, file + sentence(":", first, ": "))) << stopped.err;
+    EXPECT_TRUE(has(stopped.err, "(--bad_rows skip leaves such rows out)")) << stopped.err;
+    const Result r = run(command + " --bad_rows skip");
+    ASSERT_EQ(r.code, 0) << r.err;
+    std::set<std::string> numbers;
+    for (const Json& line : lines_in(folder_ / list)) {
+      numbers.insert(line.at("row"));
+      EXPECT_TRUE(has(line.at("error"), file + ":")) << line;
+    }
+    EXPECT_EQ(numbers.size(), 4u);
+    for (int64_t i = first; i < first + 4; ++i)
+      EXPECT_TRUE(numbers.contains(sentence("row ", i, file == "rows.jsonl" ? " of rows.jsonl" : " of Set"))) << i;
+  };
+  skips("embed --model_name model --input rows.jsonl --output rows.npy", "rows.npy.skipped_rows.jsonl", "rows.jsonl",
+        2);
+  EXPECT_EQ(read_json(folder_ / "rows.npy.json").at("skipped_rows"), (Json{2, 3, 4, 5}));
+  skips("train --model_name model --dataset_name train --output_dir out --per_device_train_batch_size 9 --max_steps 1",
+        "out/skipped_rows.jsonl", "train/Set/original.jsonl", 1);
+  skips("eval --model_name model --dataset_name test --encode_output_path scores", "scores/Set_skipped_rows.jsonl",
+        "test/Set/test.jsonl", 1);
+  EXPECT_EQ(read_json(folder_ / "scores/Set_score.json").at("num_skipped"), 4);
+  EXPECT_EQ(read_json(folder_ / "scores/Set_score.json").at("num_pred"), 3);
+  for (const char* input : {"none.jsonl", "train"}) {
+    const Result r = run(std::string("embed --model_name model --output x.npy --input ") + input);
+    EXPECT_EQ(r.code, 3);
+    EXPECT_FALSE(has(r.err, "--bad_rows")) << r.err;
+  }
 }
 
 TEST_F(SkippingCommand, EmbedSaysWhatIsWrongAndHowToGoOn) {
@@ -154,7 +195,7 @@ TEST_F(SkippingCommand, EmbedSaysWhatIsWrongAndHowToGoOn) {
     EXPECT_FALSE(fs::exists(folder_ / "one.npy"));
   };
   fails(R"({"image": "train/p1.png"})", "and 1 picture; every picture needs one (--prompt vlm2vec-v2 puts it there)");
-  fails(R"({"text": "<|image_pad|>", "image": "damaged.png"})", "with --embedding_cache FOLDER it would go on");
+  fails(R"({"text": "<|image_pad|>", "image": "damaged.png"})", "damaged.png");
   fails(R"({"text": "", "image": null})", "one.jsonl:2: has neither text nor picture");
   write("one.jsonl", "{\"text\": \"\"}\n");
   const Result none = run("embed --model_name model --input one.jsonl --output one.npy --bad_rows skip");

@@ -232,7 +232,7 @@ TEST_F(Trainer, a_finished_run_is_neither_trained_again_nor_overwritten) {
   o.resume_from = "auto";
   EXPECT_EQ(train(o, Device::cpu, true).steps, 0);
   o.seed = 7;
-  expect_error(Exit::data, "was written with --seed 42, now it is 7", [&] { train(o, Device::cpu, true); });
+  expect_error(Exit::usage, "was written with --seed 42, now it is 7", [&] { train(o, Device::cpu, true); });
   EXPECT_TRUE(file("run/model.safetensors") == weights);
   o.resume_from = "none", o.overwrite_output_dir = true;
   o.freeze = {"nosuch"};  // what is refused removes nothing

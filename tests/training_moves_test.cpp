@@ -88,7 +88,7 @@ TEST_F(Moves, adapters_instead_of_the_model_are_named_as_what_differs) {
   cut("run", 5);
   TrainOptions adapters = lora("run");
   adapters.save_steps = 5, adapters.resume_from = "auto";
-  expect_error(Exit::data, "was written with --lora false, now it is true",
+  expect_error(Exit::usage, "was written with --lora false, now it is true",
                [&] { train(adapters, Device::cpu, true); });
 }
 
@@ -103,9 +103,9 @@ TEST_F(Moves, more_steps_are_a_run_from_the_weights) {
       if (!finished) cut(name, 5);
       o.max_steps = 20, o.resume_from = "auto";
       const std::string from = (folder_ / (finished ? name : name + "/checkpoint-5")).string();
-      expect_error(Exit::data, "now it is 20", [&] { train(o, Device::cpu, true); });
+      expect_error(Exit::usage, "now it is 20", [&] { train(o, Device::cpu, true); });
       expect_error(
-          Exit::data,
+          Exit::usage,
           "with another --output_dir and a new schedule: " + ((adapters ? "--adapter " : "--model_name ") + from),
           [&] { train(o, Device::cpu, true); });
       o = options(name + "-on");

@@ -336,7 +336,7 @@ TEST_F(Rows, of_missing_sets_are_left_out_if_that_is_wanted) {
     EXPECT_NE(rows.note().find("train: 2 sets have no rows and are left out: B, D"), std::string::npos) << rows.note();
   }
   named.subset_name = {"B", "D"};
-  expect_error(Exit::data, "of 2 sets 2 have no rows", [&] { TrainingRows{named}; });
+  expect_error(Exit::data, "of 2 sets none has rows", [&] { TrainingRows{named}; });
   named.subset_name = {};
   expect_error(Exit::usage, "--missing_sets means nothing without", [&] { check_row_options(named); });
   config.missing_sets = "ignore";

@@ -100,7 +100,11 @@ CommandLine::CommandLine(std::string command, std::string purpose, std::string e
 
 template <class T>
 void CommandLine::operator()(const std::string& name, T& value, const std::string& help) {
-  const auto assign = [&value, option = command_ + ": --" + name](const std::vector<std::string>& values) {
+  const std::string meta = metavariable(command_, name);
+  const bool place = !std::is_arithmetic_v<T> && (meta == "DIR" || meta == "FILE" || meta == "PATH");
+  const auto assign = [&value, place, option = command_ + ": --" + name](const std::vector<std::string>& values) {
+    if (place && std::find(values.begin(), values.end(), "") != values.end())
+      fail(Exit::usage, option, " is empty, expected a path; is a variable not set?");
     value = parse_values<T>(values, option);
   };
   const std::string standard = text_of(value);
@@ -227,7 +231,9 @@ void CommandLine::refuse(const std::string& word) const {
   for (const Option& option : options_)
     if (!option.foreign) names.push_back(option.name);
   for (const auto& [name, alias] : aliases_) names.push_back(name);
-  const std::string meant = likely_option(word.substr(std::min(word.find_first_not_of('-'), word.size())), names);
+  const std::string name = word.substr(std::min(word.find_first_not_of('-'), word.size()));
+  const std::string meant = likely_option(name, names), other = advice(command_, name);
+  if (!other.empty()) fail(Exit::usage, command_, ": there is no option ", word, "; ", other);
   fail(Exit::usage, command_, ": there is no option ", word,
        meant.empty() ? "; see " + help : "; the nearest is --" + meant);
 }

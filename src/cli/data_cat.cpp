@@ -44,7 +44,7 @@ void print_rows(const std::string& file, const std::vector<std::string>& columns
                 ParquetFile::Binary binary) {
   int64_t nulls = 0;
   const auto print = [&](const nlohmann::ordered_json& row) { nulls += not_finite(row), std::cout << row << '\n'; };
-  read_rows(file, columns, print, limit, binary);
+  read_rows(file, columns, print, limit, {}, binary);
   if (nulls > 0)
     std::cerr << file << ": " << counted(uint64_t(nulls), "number") << (nulls == 1 ? " is" : " are")
               << " NaN or infinite; JSON has no such numbers, so they are printed as null\n";

@@ -5,6 +5,7 @@
 
 #include "cli/commands.h"
 #include "cli/data_folder_options.h"
+#include "mmeb/outputs.h"
 #include "tensor/io/files.h"
 
 namespace vlm2vec {
@@ -25,7 +26,7 @@ Exit run_data_preview(const Command& command, const Arguments& arguments) {
 
   if (limit < 1) fail(Exit::usage, "data preview: --limit: got ", limit, ", expected 1 or more");
   const std::vector<DataFolder> data = open_data_folders(options);
-  check_output_file(output, options.folders[0]);
+  check_output_file(output, kHtmlPage);
   write_atomically(output, [&](std::ostream& page) { write_preview(page, data, limit); });
   print_notes(data);
   size_t sets = 0;

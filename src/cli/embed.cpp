@@ -6,6 +6,7 @@
 #include "mmeb/evaluation/embedding_cache.h"
 #include "mmeb/evaluation/model_hash.h"
 #include "mmeb/interrupt.h"
+#include "mmeb/outputs.h"
 #include "mmeb/progress.h"
 #include "mmeb/search/input_rows.h"
 #include "mmeb/search/vector_index.h"
@@ -17,6 +18,9 @@
 namespace vlm2vec {
 namespace fs = std::filesystem;
 namespace {
+
+constexpr const char* kSkippedRows = ".skipped_rows.jsonl";  // behind the name of the vectors
+constexpr FileKind kOrigin = {"what embed writes about its vectors", "{\n  \"absolute\": "};
 
 // The vectors of the rows that could be read, moved together; the others are left out.
 Tensor without_faults(InputRows& rows, const EmbeddedRows& embedded) {
@@ -82,7 +86,15 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
   if (!line.parse(arguments)) return Exit::ok;
 
   if (batch_size < 1) fail(Exit::usage, "embed: --batch_size: got ", batch_size, ", expected at least 1");
-  check_output_file(output, input);
+  check_output_file(output, kNpyFile, {input});
+  if (!fs::exists(output) || fs::is_regular_file(output)) {
+    check_output_file(output + ".json", kOrigin, {input});
+    check_output_file(output + kSkippedRows, {"a list of skipped rows", "{\"row\":"}, {input});
+  }
+  fs::path there = image_dir;  // or the archive that it is in
+  while (there.has_relative_path() && !fs::exists(there)) there = there.parent_path();
+  if (there != image_dir && !fs::is_regular_file(there))
+    fail(Exit::data, image_dir, ": no such folder or archive; --image_dir names it");
   if (image_dir.empty()) image_dir = fs::path(input).parent_path();
   build_prompt(prompt, {}, "");  // a wrong style is said before the model is loaded
   const bool skip = skips_bad_rows("embed", bad_rows);
@@ -93,7 +105,7 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
   origin.model.image_positions = embedder.encoder().image_positions();
   origin.model_sha256 = hex(embedder.model_hash().digest());
   const std::string& token = embedder.encoder().image_token();
-  InputRows rows = reading_rows(bad_rows, [&] { return read_inputs(input, image_dir, prompt, token, skip); });
+  InputRows rows = read_inputs(input, image_dir, prompt, token, bad_row(skip));
   Progress progress("embed", int64_t(rows.inputs.size()), quiet);
   progress.note(bare_tokens_note(rows, token));
   const auto update = [&](int64_t done) {
@@ -103,14 +115,8 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
     progress.update(done);
   };
   const InterruptGuard guard;  // a signal waits until what is being written is whole
-  const EmbeddedRows embedded = reading_rows(bad_rows, [&] {
-    try {
-      return embedder.embed(rows.inputs, batch_size, update, skip);
-    } catch (const Error& error) {
-      if (error.code != Exit::data) throw;
-      fail(error.code, error.what(), "; ", embedder.how_to_go_on());
-    }
-  });
+  const EmbeddedRows embedded =
+      reading_rows(bad_rows, [&] { return embedder.embed(rows.inputs, batch_size, update, skip); });
   embedder.model_hash().require_unchanged();
   const Tensor vectors = without_faults(rows, embedded);
   std::vector<LeftOut> left_out;
@@ -119,7 +125,7 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
   write_npy(output, vectors);
   std::string list;
   if (fs::is_regular_file(output)) {  // not a pipe or a device
-    list = output + ".skipped_rows.jsonl";
+    list = output + kSkippedRows;
     write_left_out(list, left_out);
     write_origin(output, origin, vectors);
   }

@@ -6,6 +6,7 @@
 #include "mmeb/evaluation/evaluator.h"
 #include "mmeb/evaluation/retrieval.h"
 #include "mmeb/evaluation/score_table.h"
+#include "mmeb/outputs.h"
 
 namespace vlm2vec {
 namespace {
@@ -31,6 +32,12 @@ void check_options(const EvalOptions& o, const std::vector<std::string>& beside)
         "--missing_sets means nothing without --dataset_config or --subset_name, which name the sets");
   usage(o.num_candidates == 0 || o.num_candidates > 1, "--num_candidates: got ", o.num_candidates,
         ", expected 2 or more: the right one and another");
+  check_output_folder("eval: --encode_output_path", o.encode_output_path,
+                      {{"the folder of the model itself", o.model_name},
+                       {"the --adapter", o.adapter},
+                       {"the folder of the data", o.dataset_name},
+                       {"the --image_dir", o.image_dir},
+                       {"the --embedding_cache", o.embedding_cache}});
 }
 
 Exit run_retrieval(const EvalOptions& options, Device device, bool quiet, bool json) {

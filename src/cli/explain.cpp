@@ -8,7 +8,7 @@
 
 #include "cli/commands.h"
 #include "mmeb/model.h"
-#include "tensor/io/files.h"
+#include "mmeb/outputs.h"
 #include "tensor/io/safetensors.h"
 #include "vlm/pretokenizer.h"
 #include "vlm/prompt.h"
@@ -110,6 +110,9 @@ nlohmann::ordered_json to_json(const Attribution& a) {
   return {{"score", a.score}, {"score_of_nothing", a.nothing}, {"words", words}, {"pictures", pictures}};
 }
 
+// Its metadata comes first and begins with the precision.
+constexpr FileKind kDump = {"a dump", R"({"__metadata__":{"precision":)"};
+
 // map.png, and map-2.png, … for further pictures.
 std::filesystem::path numbered(const std::filesystem::path& file, size_t i) {
   if (i == 0) return file;
@@ -155,8 +158,9 @@ Exit run_explain(const Command& command, const Arguments& arguments) {
     fail(Exit::usage, "explain: --heat_map shows what of an --image carries its score with a --target; give both");
   if (!map.empty() && std::filesystem::path(map).extension() != ".png")
     fail(Exit::usage, "explain: --heat_map: got \"", map, "\", expected a name that ends in .png");
-  for (const std::string& file : {dump, map})
-    if (!file.empty()) check_output_file(file, "");
+  if (!dump.empty()) check_output_file(dump, kDump);
+  for (size_t i = 0; !map.empty() && i < images.size(); ++i)
+    check_output_file(numbered(map, i), kPngFile, {images.begin(), images.end()});
   const auto encoder = load_model(model, device, quiet);
   const auto input_of = [&](const PromptParts& parts, const std::vector<std::string>& pictures, const char* name,
                             const char* row) {

@@ -54,6 +54,7 @@ constexpr Synonyms kOptions[] = {
      "dataset_name input index"},
     {"train_path train_jsonl", "train_file dataset_name"},
     {"subset subsets set sets", "subset_name"},
+    {"image_size img_size picture_size", "image_resolution resize"},
     {"images pictures picture photo photos img image_path image_file", "image image_dir input"},
     {"image_folder image_root images_dir img_dir picture_dir", "image_dir"},
     {"max_pixels", "resize_max_pixels"},
@@ -121,6 +122,14 @@ std::vector<std::string> names_in(const char* text) {
   return {std::istream_iterator<std::string>(stream), {}};
 }
 
+// "Eval-Data=x" → "eval_data"
+std::string official(const std::string& option) {
+  std::string name = option.substr(0, option.find('='));
+  std::replace(name.begin(), name.end(), '-', '_');
+  std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
+  return name;
+}
+
 std::string likely(const std::string& unknown, const std::vector<std::string>& known, std::span<const Synonyms> table) {
   const auto has = [](const std::vector<std::string>& words, const std::string& word) {
     return std::find(words.begin(), words.end(), word) != words.end();
@@ -135,10 +144,16 @@ std::string likely(const std::string& unknown, const std::vector<std::string>& k
 }  // namespace
 
 std::string likely_option(const std::string& unknown, const std::vector<std::string>& known) {
-  std::string name = unknown.substr(0, unknown.find('='));
-  std::replace(name.begin(), name.end(), '-', '_');
-  std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
-  return likely(name, known, kOptions);
+  return likely(official(unknown), known, kOptions);
+}
+
+std::string advice(const std::string& command, const std::string& unknown) {
+  const std::string name = official(unknown);
+  if (command == "train" && (name.starts_with("eval_") || name.starts_with("validation")))
+    return "train has no validation; eval gives the scores of a model or a checkpoint";
+  if (command == "embed" && (name == "image" || name == "images" || name == "text"))
+    return "texts and pictures stand in the rows of --input";
+  return "";
 }
 
 std::string likely_command(const std::string& unknown, const std::vector<std::string>& known) {

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "cli/commands.h"
+#include "mmeb/outputs.h"
 #include "tensor/io/files.h"
 #include "tensor/io/npy.h"
 #include "vlm/image.h"
@@ -35,7 +36,7 @@ std::vector<fs::path> outputs_of(const std::vector<std::string>& files, const fs
   if (files.size() == 1) {
     if (output.extension() != ".npy" && output.extension() != ".png")
       fail(Exit::usage, "image: --output: got \"", output.string(), "\", expected a name that ends in .npy or .png");
-    check_output_file(output, files[0]);
+    check_output_file(output, output.extension() == ".png" ? kPngFile : kNpyFile, {files[0]});
     return {output};
   }
   if (output.has_extension() || (fs::exists(output) && !fs::is_directory(output)))
@@ -45,6 +46,8 @@ std::vector<fs::path> outputs_of(const std::vector<std::string>& files, const fs
   if (std::set(outputs.begin(), outputs.end()).size() < outputs.size())
     fail(Exit::usage, "image: two of the files have the same name, so one would replace the other in ",
          output.string());
+  if (fs::is_directory(output))
+    for (const fs::path& file : outputs) check_output_file(file, kNpyFile);
   return outputs;
 }
 

@@ -3,6 +3,7 @@
 
 #include "cli/commands.h"
 #include "mmeb/data/dataset.h"
+#include "mmeb/outputs.h"
 #include "nn/state.h"
 #include "tensor/io/files.h"
 #include "tensor/io/hub.h"
@@ -14,6 +15,9 @@ namespace vlm2vec {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr FileKind kRandomWeights = {"random weights that init made",
+                                     R"({"__metadata__":{"format":"pt","made_by":"vlm2vec init"})"};
 
 // Every text of the training rows, queries and positives, with the token that stands for a picture in a prompt.
 std::vector<std::string> training_texts(const fs::path& dataset, const std::string& image_token) {
@@ -84,7 +88,7 @@ Exit run_init(const Command& command, const Arguments& arguments) {
       "init --config examples/mini-qwen2-vl.json --train_tokenizer runs/demo/data/MMEB-train --min_pixels 1024 "
       "--max_pixels 9216 --output_dir runs/demo/init");
   line("config", config_file, "config.json of the model, Hugging Face's Qwen2-VL");
-  line("output_dir", output_dir, "folder to write; one that exists is replaced");
+  line("output_dir", output_dir, "folder to write; a checkpoint that init wrote there is replaced");
   line("tokenizer", tokenizer, "folder whose tokenizer files are copied");
   line("train_tokenizer", train_tokenizer,
        "folder of training sets; a byte-level BPE tokenizer is learned from their texts");
@@ -110,7 +114,7 @@ Exit run_init(const Command& command, const Arguments& arguments) {
 
   std::set<std::string> replaceable = configuration_files();
   replaceable.insert("model.safetensors");
-  check_replaceable(output_dir, replaceable, "a checkpoint with random weights");
+  check_replaceable_weights(output_dir, replaceable, kRandomWeights);
   int64_t parameters = 0;
   write_folder_atomically(output_dir, [&](const fs::path& folder) {
     if (tokenizer.empty()) learn_tokenizer(train_tokenizer, config, folder);
@@ -126,7 +130,7 @@ Exit run_init(const Command& command, const Arguments& arguments) {
                              return initial_value(p, config.initializer_range, seed, stored, Device::cpu);
                            }};
     });
-    stream_safetensors(folder / "model.safetensors", weights);
+    stream_safetensors(folder / "model.safetensors", weights, {{"format", "pt"}, {"made_by", "vlm2vec init"}});
   });
   if (!quiet) std::cerr << output_dir << ": " << parameters << " parameters in " << dtype << "\n";
   if (json)

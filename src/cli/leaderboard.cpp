@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
+#include "mmeb/outputs.h"
 #include "tensor/io/files.h"
 
 namespace vlm2vec {
@@ -27,6 +28,7 @@ Exit run_leaderboard(const Command& command, const Arguments& arguments) {
   if (folders.size() != 1) fail(Exit::usage, "leaderboard: got ", folders.size(), " folders, expected one");
   if (entry.embedding_dimension < 0 || entry.max_length_tokens < 0)
     fail(Exit::usage, "leaderboard: --embedding_dimension and --max_length_tokens cannot be negative");
+  check_output_file(output, {"a submission", "{\n    \"metadata\": "});
   const nlohmann::ordered_json report = leaderboard_json(folders[0], entry);
   write_text(output, report.dump(4) + "\n");
   nlohmann::ordered_json counts;

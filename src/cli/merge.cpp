@@ -6,6 +6,7 @@
 #include "cli/commands.h"
 #include "mmeb/adapter_base.h"
 #include "mmeb/model.h"
+#include "mmeb/outputs.h"
 #include "nn/state.h"
 #include "tensor/io/files.h"
 #include "vlm/encoder.h"
@@ -16,6 +17,9 @@ namespace vlm2vec {
 namespace fs = std::filesystem;
 
 namespace {
+
+constexpr FileKind kMergedWeights = {"weights that merge made",
+                                     R"({"__metadata__":{"format":"pt","made_by":"vlm2vec merge"})"};
 
 // What stands for a picture in the prompts of the model's makers.
 std::string picture_prompt(const ModelFolder& model, const std::string& image_token) {
@@ -33,7 +37,7 @@ Exit run_merge(const Command& command, const Arguments& arguments) {
   CommandLine line(command.name, command.purpose, "merge --model_name MODEL --adapter ADAPTER --output_dir MERGED");
   line("model_name", model_name, "folder of the checkpoint (Hugging Face layout)");
   adapter.fields(line);
-  line("output_dir", output_dir, "folder to write; a checkpoint that is there is replaced");
+  line("output_dir", output_dir, "folder to write; a checkpoint that merge wrote there is replaced");
   line("sentence_transformers", sentence_transformers,
        "also write what SentenceTransformer needs to give the same vectors (--adapter may be left out then)");
   line.require({"model_name", "output_dir"});
@@ -42,9 +46,8 @@ Exit run_merge(const Command& command, const Arguments& arguments) {
   line.json(json);
   if (!line.parse(arguments)) return Exit::ok;
 
-  std::error_code ignored;
-  if (fs::equivalent(model_name, output_dir, ignored))
-    fail(Exit::usage, "merge: --output_dir is the folder of the model itself, ", model_name, "; choose another");
+  check_output_folder("merge: --output_dir", output_dir,
+                      {{"the folder of the model itself", model_name}, {"the --adapter", adapter.adapter}});
   const ModelFolder model = look_at_model_folder(model_name, adapter.adapter);
   model.require_one_adapter();
   if (model.adapter.empty() && !sentence_transformers)
@@ -58,7 +61,7 @@ Exit run_merge(const Command& command, const Arguments& arguments) {
   for (const fs::path& file : model.weights) replaceable.insert(file.filename());
   replaceable.insert({kWeightsFile, kWeightsIndex});
   replaceable.merge(sentence_transformers_files());
-  check_replaceable(output_dir, replaceable, "a checkpoint");
+  check_replaceable_weights(output_dir, replaceable, kMergedWeights);
 
   std::map<std::string, const Lora*> changed;
   for (const Lora* l : lora.adapters) changed.emplace(l->base.weight.path(), l);
@@ -73,7 +76,7 @@ Exit run_merge(const Command& command, const Arguments& arguments) {
         tensors[name] = {stored.shape(), stored.dtype(),
                          [=, t = stored] { return lora ? lora->merged().to(t.dtype()) : t; }};
       }
-      stream_safetensors(folder / file.filename(), tensors);
+      stream_safetensors(folder / file.filename(), tensors, {{"format", "pt"}, {"made_by", "vlm2vec merge"}});
     }
     if (sentence_transformers)
       write_sentence_transformers(folder, encoder->dim(), picture_prompt(model, encoder->image_token()));

@@ -81,7 +81,7 @@ Exit run_parity(const Command& command, const Arguments& arguments) {
   if (output.empty()) output = fs::path(reference) / "parity.json";
   if (!fs::is_directory(reference))
     fail(Exit::data, reference, ": no such folder; --reference names the dumps' folder");
-  check_output_file(output, "");
+  check_output_file(output, {"a certificate", "{\n  \"model\": "});
   const auto encoder = load_model(model, device, quiet);
   const auto cases = compare_with_reference(*encoder, reference, [&](const CaseParity& c) {
     if (!quiet && !json) print_case(c);

@@ -3,6 +3,7 @@
 #include <sstream>
 
 #include "cli/commands.h"
+#include "mmeb/outputs.h"
 #include "mmeb/report/report.h"
 #include "tensor/io/files.h"
 
@@ -23,7 +24,7 @@ Exit run_report(const Command& command, const Arguments& arguments) {
   if (!line.parse(arguments)) return Exit::ok;
 
   const fs::path file = output.empty() ? fs::path(folders[0]) / "report.html" : fs::path(output);
-  if (!output.empty()) check_output_file(file, folders[0]);
+  if (!output.empty()) check_output_file(file, kHtmlPage);
   std::ostringstream page;
   const ReportSummary summary = write_report(page, {folders.begin(), folders.end()}, version_json().dump(2));
   write_text(file, page.str());

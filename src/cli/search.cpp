@@ -6,6 +6,7 @@
 #include "mmeb/evaluation/model_hash.h"
 #include "mmeb/data/row_pictures.h"
 #include "mmeb/model.h"
+#include "mmeb/outputs.h"
 #include "mmeb/search/search_page.h"
 #include "tensor/io/files.h"
 #include "tensor/io/sha256.h"
@@ -36,7 +37,7 @@ void check_options(const SearchOptions& o) {
     fail(Exit::usage,
          "search: --prompt, --model_name, --adapter and --device mean nothing beside --queries: they are vectors");
   if (o.top < 1) fail(Exit::usage, "search: --top: got ", o.top, ", expected 1 or more");
-  if (!o.output.empty()) check_output_file(o.output, o.input);
+  if (!o.output.empty()) check_output_file(o.output, kHtmlPage, {o.index, o.input, o.queries});
   if (!o.prompt.empty()) build_prompt(o.prompt, {}, "");
 }
 
@@ -59,12 +60,14 @@ std::unique_ptr<Encoder> load_model_of(const VectorIndex& index, const SearchOpt
 std::vector<EncoderInput> read_queries(const VectorIndex& index, const SearchOptions& o, const std::string& token) {
   const std::string style = o.prompt.empty() ? index.origin.prompt : o.prompt;
   if (!o.input.empty()) return read_inputs(o.input, o.image_dir, style, token).inputs;
+  if (style == "raw" && !o.instruction.empty())
+    fail(Exit::usage, "search: a raw prompt has no --instruction; put it into --text, or say --prompt vlm2vec-v2");
   const Pictures here;
   InputRow parts{o.text, o.instruction};
   for (const std::string& image : o.images) parts.images.push_back(picture_name(image, "--image", here));
   EncoderInput query = encoder_input(parts, here, style, token);
   query.row = "the query";
-  if (const std::string fault = prompt_fault(query.text, query.images.size(), token); !fault.empty())
+  if (const std::string fault = prompt_fault(query.text, query.images.size(), token, true); !fault.empty())
     fail(Exit::data, "search: the query: ", fault);
   return {query};
 }
@@ -90,7 +93,7 @@ Exit run_search(const Command& command, const Arguments& arguments) {
   line("input", o.input, "instead of one query: a file of them, lines as for embed");
   line("image_dir", o.image_dir, "joined before picture paths of the input (default: the folder of the input)");
   line("queries", o.queries, "instead: vectors of queries that embed wrote, of the same model and options");
-  line("model_name", o.model_name, "folder of the index's model, if it is not any more where it was");
+  line("model_name", o.model_name, "folder of the index's model, if it has moved");
   line("adapter", o.adapter, "folder of its adapter, likewise");
   line("top", o.top, "rows to find for each query");
   line("output", o.output, "HTML page to write, with pictures, instead of the table");

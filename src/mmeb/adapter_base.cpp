@@ -21,9 +21,9 @@ std::string other_base_note(const std::filesystem::path& model, const std::files
   if (trained_on.empty()) return "";
   if (sha256.empty()) sha256 = hex(ModelHash(model, "").digest());
   if (trained_on == sha256) return "";
-  return sentence("warning: ", adapter.string(), " was trained on another base model than ", model.string(),
-                  ", whose files differ from those of ", text(state.value("options", nlohmann::json()), "model_name"),
-                  " when it was trained; results are right only with that base");
+  return sentence("warning: ", adapter.string(), " was trained on another base model than ", model.string(), " (",
+                  text(state.value("options", nlohmann::json()), "model_name"),
+                  ", whose files were others then); results are valid only with that base");
 }
 
 }  // namespace vlm2vec

@@ -21,7 +21,7 @@ InterruptGuard::InterruptGuard() {
     last = signal;
     // A closing terminal sends several SIGHUPs: only a second SIGINT or SIGTERM is an order to end at once.
     if (signal != SIGHUP) std::signal(SIGINT, SIG_DFL), std::signal(SIGTERM, SIG_DFL);
-    constexpr char text[] = "\nStopping at the next safe point. Press Ctrl-C again to quit at once.\n";
+    constexpr char text[] = "\nStopping as soon as that is safe. Press Ctrl-C again to quit at once, without saving.\n";
     [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, text, sizeof text - 1);
     errno = error;
   };

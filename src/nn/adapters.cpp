@@ -1,5 +1,7 @@
 #include "nn/adapters.h"
 
+#include <set>
+
 #include "nn/dora.h"
 #include "tensor/random.h"
 
@@ -76,7 +78,15 @@ AttachedLora attach_lora(Module& model, const std::vector<Linear*>& layers, cons
 
 AttachedLora attach_lora(Module& model, const LoraConfig& config, const DropoutState* dropout) {
   const std::vector<Linear*> layers = targeted_layers(model, config);
-  if (layers.empty()) fail(Exit::usage, "lora: none of the target modules names a layer of this model");
+  if (layers.empty()) {
+    std::string wanted, names;
+    std::set<std::string> there;
+    for (const std::string& target : config.target_modules) wanted += " " + target;
+    for (const std::string& path : paths_of(linear_layers(model))) there.insert(path.substr(path.rfind('.') + 1));
+    for (const std::string& name : there) names += (names.empty() ? "" : ", ") + name;
+    fail(Exit::usage, "--lora_target_modules", wanted,
+         ": none of the target modules names a layer of this model, which ", "has ", names);
+  }
   AttachedLora attached = attach_lora(model, layers, config, dropout);
   for (const std::string& target : config.target_modules) {
     LoraConfig one = config;

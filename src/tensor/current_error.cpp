@@ -9,11 +9,11 @@ Error current_error() {
   try {
     throw;
   } catch (const OutOfMemory& e) {
-    return {e.code, std::string(e.what()) + "; smaller batches, chunks or pictures need less"};
+    return {e.code, std::string(e.what()) + "; lower --resize_max_pixels or the batch size"};
   } catch (const Error& e) {
     return e;
   } catch (const std::bad_alloc&) {
-    return {Exit::resources, "out of memory; smaller batches, chunks or pictures need less"};
+    return {Exit::resources, "out of memory; lower --resize_max_pixels or the batch size"};
   } catch (const std::filesystem::filesystem_error& e) {
     return {Exit::resources, e.path1().string() + ": " + e.code().message()};
   } catch (const std::exception& e) {

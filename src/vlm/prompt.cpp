@@ -71,7 +71,7 @@ size_t count_image_tokens(const std::string& text, const std::string& image_toke
   return image_tokens(text, image_token).size();
 }
 
-std::string prompt_fault(const std::string& prompt, size_t pictures, const std::string& image_token) {
+std::string prompt_fault(const std::string& prompt, size_t pictures, const std::string& image_token, bool has_option) {
   if (prompt.empty() && pictures == 0) return "has neither text nor picture; nothing can stand for its embedding";
   const std::vector<ImageToken> tokens = image_tokens(prompt, image_token);
   const std::string shown = nlohmann::json(one_line(prompt)).dump(-1, ' ', false, kReplace),
@@ -80,11 +80,12 @@ std::string prompt_fault(const std::string& prompt, size_t pictures, const std::
     if (!token.number.empty())
       return sentence("the text ", shown, " has <|image_", token.number, "|> and ", count, "; in rows <|image_1|> ",
                       "stands for the first picture, <|image_2|> for the second, each once, and in a raw prompt ",
-                      image_token, " stands for each (--prompt vlm2vec-v1 and vlm2vec-v2 replace <|image_1|>)");
+                      image_token, " stands for each",
+                      has_option ? " (--prompt vlm2vec-v1 and vlm2vec-v2 replace <|image_1|>)" : "");
   if (pictures == 0 || tokens.size() == pictures) return "";
   return sentence("the text ", shown, " has ", counted(tokens.size(), "image token"), " (\"", image_token,
-                  "\"; in MMEB's rows <|image_1|>) and ", count,
-                  "; every picture needs one (--prompt vlm2vec-v2 puts it there)");
+                  "\"; in MMEB's rows <|image_1|>) and ", count, "; every picture needs one",
+                  has_option ? " (--prompt vlm2vec-v2 puts it there)" : "");
 }
 
 Prompt build_prompt(const std::string& style, const PromptParts& parts, const std::string& image_token) {

@@ -21,7 +21,8 @@ struct Prompt {
 Prompt place_pictures(const std::string& text, size_t pictures, const std::string& image_token);
 
 // Why no model can read `prompt` with so many pictures, in one sentence; empty: it can.
-std::string prompt_fault(const std::string& prompt, size_t pictures, const std::string& image_token);
+std::string prompt_fault(const std::string& prompt, size_t pictures, const std::string& image_token,
+                         bool has_option = false);
 
 // How many image tokens, stored ones or the model's, are in `text`.
 size_t count_image_tokens(const std::string& text, const std::string& image_token);

@@ -148,9 +148,10 @@ std::vector<std::string> Qwen2Vl::faults(std::span<const EncoderInput> rows) {
   std::vector<std::string> faults(rows.size());
   parallel_for(int64_t(rows.size()), 1, [&](int64_t begin, int64_t end) {
     for (size_t i = size_t(begin); i < size_t(end); ++i) try {
+        const EncoderInput row{rows[i].text, rows[i].images};  // without its name, which errors would begin with
         std::vector<Grid> grids;
-        for (const auto& source : rows[i].images) grids.push_back(grid_of(*picture(rows[i], source), processor_));
-        tokens_of(rows[i], grids);
+        for (const auto& source : row.images) grids.push_back(grid_of(*picture(row, source), processor_));
+        tokens_of(row, grids);
       } catch (const Error& error) {
         if (error.code != Exit::data) throw;
         faults[i] = error.what();

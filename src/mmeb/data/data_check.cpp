@@ -52,11 +52,18 @@ void decode_all(std::vector<Decoded>& pictures, const std::string& set) {
 // The rows and sides of a set; what they have is counted in `check`, their pictures go to `found`.
 void check_rows(const DataSet& set, const DataFolder& folder, const CheckOptions& options, SetCheck& check,
                 std::vector<Decoded>& found) {
-  const std::vector<TrainRow> rows = read_data_rows(set, folder.pictures);
+  constexpr size_t kShown = 5;
+  size_t unread = 0;
+  const auto fault = [&](const Error& error) {
+    if (++unread <= kShown) check.problems.push_back(error.what());
+  };
+  const std::vector<TrainRow> rows = read_data_rows(set, folder.pictures, 0, fault);
+  if (unread > kShown) check.problems.push_back(sentence(set.name, ": ", unread - kShown, " more rows cannot be read"));
   check.rows = int64_t(rows.size());
   PictureCheck there(folder.pictures);
   Fault tokens{"image tokens that do not fit the pictures"}, empty{"neither text nor picture"};
   for (size_t i = 0; i < rows.size(); ++i) {
+    if (rows[i].positives.empty()) continue;  // cannot be read
     const auto look_at = [&](const Side& side, const std::string& which) {
       const std::string where = sentence("row ", i + 1, which), fault = text_fault(side, options.image_token);
       const bool has_token = count_image_tokens(side.text, options.image_token) > 0;

@@ -51,17 +51,20 @@ std::vector<DataFolder> open_data_folders(const DataFolderOptions& options) {
   return data;
 }
 
-std::vector<TrainRow> read_data_rows(const DataSet& set, const Pictures& pictures, int64_t limit) {
+std::vector<TrainRow> read_data_rows(const DataSet& set, const Pictures& pictures, int64_t limit,
+                                     const RowFault& fault) {
   std::vector<TrainRow> rows;
   if (!set.test) {
-    const TrainRows train = read_train_rows(set.file, limit, true, pictures);
-    for (size_t i = 0; i < train.size(); ++i) rows.push_back(train[i]);
+    const TrainRows train = read_train_rows(set.file, limit, true, pictures, fault);
+    for (size_t i = 0; i < train.size(); ++i) rows.push_back(train.fault(i).empty() ? train[i] : TrainRow());
     return rows;
   }
-  for (EvalRow& row : read_eval_rows(set.file, limit, pictures)) {
-    std::vector<Side>& sides = row.candidates;
-    rows.push_back({std::move(row.query), {sides[0]}, {sides.begin() + 1, sides.end()}});
-  }
+  const auto add = [&](const EvalRow& row) {
+    const std::vector<Side>& sides = row.candidates;
+    rows.push_back({row.query, {sides[0]}, {sides.begin() + 1, sides.end()}});
+  };
+  const auto keep = [&](const Error& error) { fault(error), rows.emplace_back(); };
+  read_eval_rows(set.file, add, limit, pictures, fault ? keep : RowFault());
   return rows;
 }
 

@@ -31,7 +31,9 @@ struct DataFolderOptions {
 DataFolder open_data_folder(const std::filesystem::path& folder, const DataFolderOptions& options = {});
 std::vector<DataFolder> open_data_folders(const DataFolderOptions& options);
 
-std::vector<TrainRow> read_data_rows(const DataSet& set, const Pictures& pictures, int64_t limit = 0);
+// A row whose `fault` returns has no positives.
+std::vector<TrainRow> read_data_rows(const DataSet& set, const Pictures& pictures, int64_t limit = 0,
+                                     const RowFault& fault = {});
 
 // The first column to the left, the others to the right, two blanks between; the first row is the heading.
 std::string text_table(const std::vector<std::vector<std::string>>& rows);

@@ -43,7 +43,8 @@ std::vector<Side> negative_sides(const Row& row, const Side& positive, const Pic
 
 }  // namespace
 
-TrainRows read_train_rows(const fs::path& file, int64_t limit, bool negatives, const Pictures& pictures) {
+TrainRows read_train_rows(const fs::path& file, int64_t limit, bool negatives, const Pictures& pictures,
+                          const RowFault& fault) {
   std::vector<std::string> columns = {"qry", "qry_image_path", "pos_text", "pos_image_path"};
   if (negatives) columns.insert(columns.end(), {"neg_text", "neg_image_path"});
   TrainRows rows;
@@ -55,7 +56,8 @@ TrainRows read_train_rows(const fs::path& file, int64_t limit, bool negatives, c
     if (negatives) train.negatives = negative_sides(row, train.positives[0], pictures);
     rows.add(train);
   };
-  read_rows(file, columns, add, limit);
+  const auto keep = [&](const Error& error) { fault(error), rows.add_faulty(error.what()); };
+  read_rows(file, columns, add, limit, fault ? keep : RowFault());
   if (rows.size() == 0) fail(Exit::data, file.string(), ": has no rows");
   rows.finish();
   return rows;
@@ -70,15 +72,15 @@ bool has_negatives(const fs::path& file) {
 
 }  // namespace
 
-std::vector<TrainSet> read_train_sets(const std::vector<TrainSource>& sources, bool negatives) {
+std::vector<TrainSet> read_train_sets(const std::vector<TrainSource>& sources, bool negatives, const RowFault& fault) {
   std::map<fs::path, Pictures> pictures;  // sets of one folder share what is found out about its archives
   for (const TrainSource& source : sources) pictures.try_emplace(source.image_dir, source.image_dir);
   std::vector<TrainSet> sets(sources.size());
   parallel_for(int64_t(sources.size()), 1, [&](int64_t begin, int64_t end) {
     for (size_t i = size_t(begin); i < size_t(end); ++i) {
       const Pictures& here = pictures.at(sources[i].image_dir);
-      sets[i] = {sources[i], read_train_rows(sources[i].file, sources[i].limit, negatives, here), here,
-                 !negatives && has_negatives(sources[i].file)};
+      sets[i] = {sources[i], read_train_rows(sources[i].file, sources[i].limit, negatives, here, fault), here};
+      sets[i].unused_negatives = !negatives && sets[i].rows.fault(0).empty() && has_negatives(sources[i].file);
     }
   });
   return sets;
@@ -110,13 +112,17 @@ std::vector<std::string> list_subsets(const fs::path& folder, const std::string&
 }
 
 std::string other_rows_hint(const fs::path& folder, const std::set<std::string>& splits) {
-  std::set<std::string> others, known = {"original", "diverse_instruction", "test"};
+  std::set<std::string> others, below, known = {"original", "diverse_instruction", "test"};
   known.insert(splits.begin(), splits.end());
   bool one_set = false;
   std::error_code unreadable;
   for (const auto& entry : fs::directory_iterator(folder, unreadable)) {
     one_set |= known.contains(split_of(entry.path()));
-    for (const auto& file : fs::directory_iterator(entry, unreadable)) others.insert(split_of(file.path()));
+    for (const auto& file : fs::directory_iterator(entry, unreadable)) {
+      others.insert(split_of(file.path()));
+      for (const std::string& split : splits)
+        if (!row_files(file.path() / (split + ".jsonl")).empty()) below.insert(entry.path().string());
+    }
   }
   others.erase("");
   for (const std::string& split : splits) others.erase(split);
@@ -126,7 +132,8 @@ std::string other_rows_hint(const fs::path& folder, const std::set<std::string>&
   return (names.empty() ? ""
                         : "; there are rows called " + names +
                               (test_only ? ", and eval reads those called test" : ", which --dataset_split can name")) +
-         (one_set ? "; this is the folder of one set, name the one above" : "");
+         (one_set ? "; this is the folder of one set, name the one above" : "") +
+         (below.empty() ? "" : "; name " + *below.begin() + ", which has such sets");
 }
 
 std::vector<TrainSource> train_folder(const fs::path& folder, const std::vector<std::string>& subsets,
@@ -157,7 +164,9 @@ std::vector<std::string> leave_out(std::vector<Source>& sources, bool skip) {
   const Source& first = *std::ranges::find_if(sources, has_no_rows);
   if (!skip || missing.size() == sources.size())
     fail(Exit::data, first.file.string(), ": no such file, and no Parquet file in its place; of ", sources.size(),
-         " sets ", missing.size(), missing.size() == 1 ? " has" : " have", " no rows",
+         missing.size() == sources.size()
+             ? " sets none has rows"
+             : sentence(" sets ", missing.size(), missing.size() == 1 ? " has" : " have", " no rows"),
          skip ? "" : " (--missing_sets skip goes on without them)");
   std::erase_if(sources, has_no_rows);
   return missing;

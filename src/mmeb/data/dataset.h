@@ -16,6 +16,7 @@
 
 #include "mmeb/data/pictures.h"
 #include "mmeb/data/train_rows.h"
+#include "tensor/io/json_lines.h"
 #include "vlm/encoder.h"
 
 namespace vlm2vec {
@@ -51,11 +52,12 @@ struct EvalSource {
 
 // Errors (Exit::data) name file and row. Negatives are left out unless they are wanted; null, "" with "" and an absent
 // column say that there is none. The name of a test file's folder is the set's. Pictures that the rows hold themselves
-// go to `pictures`.
+// go to `pictures`. A training row whose `fault` returns keeps its number (TrainRows::fault).
 TrainRows read_train_rows(const std::filesystem::path& file, int64_t limit = 0, bool negatives = false,
-                          const Pictures& pictures = {});
+                          const Pictures& pictures = {}, const RowFault& fault = {});
 // The sets in this order, several at a time.
-std::vector<TrainSet> read_train_sets(const std::vector<TrainSource>& sources, bool negatives = false);
+std::vector<TrainSet> read_train_sets(const std::vector<TrainSource>& sources, bool negatives = false,
+                                      const RowFault& fault = {});
 // The sets of a folder such as MMEB-train, all or those named, with the rows of a split. Of those named all must have
 // rows, unless they `may_be_missing`: then leave_out_missing() is to follow.
 std::vector<TrainSource> train_folder(const std::filesystem::path& folder, const std::vector<std::string>& subsets = {},
@@ -63,7 +65,7 @@ std::vector<TrainSource> train_folder(const std::filesystem::path& folder, const
 std::vector<EvalRow> read_eval_rows(const std::filesystem::path& file, int64_t limit = 0,
                                     const Pictures& pictures = {});
 void read_eval_rows(const std::filesystem::path& file, const std::function<void(const EvalRow& row)>& row,
-                    int64_t limit = 0, const Pictures& pictures = {});
+                    int64_t limit = 0, const Pictures& pictures = {}, const RowFault& fault = {});
 // The sets of a folder such as MMEB-eval, all or those named; their pictures in `image_dir`, or if empty the folder.
 std::vector<EvalSource> eval_folder(const std::filesystem::path& folder, const std::vector<std::string>& subsets = {},
                                     const std::filesystem::path& image_dir = {}, bool may_be_missing = false);

@@ -99,10 +99,11 @@ std::vector<EvalRow> read_eval_rows(const fs::path& file, int64_t limit, const P
 }
 
 void read_eval_rows(const fs::path& file, const std::function<void(const EvalRow& row)>& use, int64_t limit,
-                    const Pictures& pictures) {
+                    const Pictures& pictures, const RowFault& fault) {
   const std::string name = file.parent_path().filename().string();
   const RegisteredSet* set = registered(name);
   bool empty = true;
+  const auto keep = [&](const Error& error) { empty = false, fault(error); };
   read_rows(
       file, {"qry_inst", "qry_text", "qry_img_path", "tgt_inst", "tgt_text", "tgt_img_path"},
       [&](const Row& row) {
@@ -113,7 +114,7 @@ void read_eval_rows(const fs::path& file, const std::function<void(const EvalRow
         use(instructed ? instructed_row(row, std::move(query), std::move(targets), name)
                        : stored_row(std::move(query), std::move(targets), set));
       },
-      limit);
+      limit, fault ? keep : RowFault());
   if (empty) fail(Exit::data, file.string(), ": has no rows");
 }
 

@@ -21,6 +21,12 @@ void write_left_out(const std::filesystem::path& file, const std::vector<LeftOut
   write_text(file, lines);
 }
 
+void refuse_row(const Error& error) { fail(error.code, error.what(), " (--bad_rows skip leaves such rows out)"); }
+
+RowFault bad_row(bool skip) {
+  return skip ? RowFault([](const Error&) {}) : RowFault(refuse_row);
+}
+
 bool skips_bad_rows(const std::string& command, const std::string& bad_rows) {
   if (bad_rows != "error" && bad_rows != "skip")
     fail(Exit::usage, command, ": --bad_rows ", bad_rows, ", expected error or skip");

@@ -82,15 +82,25 @@ std::vector<std::string> column_names(const fs::path& file) {
 }
 
 void read_rows(const fs::path& file, const std::vector<std::string>& columns,
-               const std::function<void(const nlohmann::ordered_json&)>& row, int64_t limit,
+               const std::function<void(const nlohmann::ordered_json&)>& row, int64_t limit, const RowFault& fault,
                ParquetFile::Binary binary) {
   const std::vector<fs::path> files = row_files(file);
   if (files.empty()) fail(Exit::data, file.string(), ": no such file, and no Parquet file in its place");
-  if (files[0].extension() != ".parquet") return read_json_lines(file, row, limit);
+  if (files[0].extension() != ".parquet") return read_json_lines(file, row, limit, nullptr, fault);
   int64_t left = limit > 0 ? limit : INT64_MAX;
   for (const fs::path& part : files) {
     const ParquetFile table = ParquetFile::open(part);
-    table.read(row, {columns, 0, left, binary});
+    int64_t number = 0;
+    const auto judged = [&](const nlohmann::ordered_json& object) {
+      ++number;
+      try {
+        row(object);
+      } catch (const Error& e) {
+        if (!fault || e.code != Exit::data) throw;
+        fault({e.code, sentence(part.string(), ":", number, ": ", e.what())});
+      }
+    };
+    table.read(judged, {columns, 0, left, binary});
     left -= std::min(left, table.rows());
   }
 }

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "tensor/io/json_lines.h"
 #include "tensor/io/parquet/parquet.h"
 
 namespace vlm2vec {
@@ -32,6 +33,6 @@ std::vector<std::string> column_names(const std::filesystem::path& file);
 // `binary` says otherwise. Errors (Exit::data), also those that row() throws, begin with file and row.
 void read_rows(const std::filesystem::path& file, const std::vector<std::string>& columns,
                const std::function<void(const nlohmann::ordered_json& row)>& row, int64_t limit = 0,
-               ParquetFile::Binary binary = ParquetFile::Binary::name);
+               const RowFault& fault = {}, ParquetFile::Binary binary = ParquetFile::Binary::name);
 
 }  // namespace vlm2vec

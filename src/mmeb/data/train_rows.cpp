@@ -40,6 +40,16 @@ void TrainRows::add(const TrainRow& row) {
   for (const Side& side : row.negatives) add_side(side);
 }
 
+void TrainRows::add_faulty(const std::string& fault) {
+  faults_[rows_.size()] = fault;
+  add({{}, {Side()}, {}});
+}
+
+std::string TrainRows::fault(size_t i) const {
+  const auto found = faults_.find(i);
+  return found == faults_.end() ? "" : found->second;
+}
+
 void TrainRows::finish() {
   known_ = {};
   sides_.shrink_to_fit(), rows_.shrink_to_fit();

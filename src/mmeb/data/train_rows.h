@@ -35,11 +35,13 @@ struct TrainRow {
 class TrainRows {
  public:
   void add(const TrainRow& row);
-  void finish();  // after the last row: forgets what only adding needs
+  void add_faulty(const std::string& fault);  // a row that cannot be read, of two empty sides
+  void finish();                              // after the last row: forgets what only adding needs
 
   size_t size() const { return rows_.size(); }
-  size_t negatives() const;  // of all rows
-  int64_t bytes() const;     // in memory
+  std::string fault(size_t i) const;  // why the row cannot be read; empty: it can
+  size_t negatives() const;           // of all rows
+  int64_t bytes() const;              // in memory
   TrainRow operator[](size_t i) const;
   // f(picture, row) for each picture with the first row that names it; again where it stands among others.
   void each_picture(const std::function<void(const std::string& picture, size_t row)>& f) const;
@@ -59,6 +61,7 @@ class TrainRows {
   std::vector<std::string> blocks_;  // of each string its length (u32), then its bytes
   std::vector<StoredSide> sides_;
   std::vector<StoredRow> rows_;
+  std::unordered_map<size_t, std::string> faults_;
   std::unordered_map<size_t, uint32_t> known_;  // hash → where
 };
 

@@ -80,7 +80,7 @@ Embedder::Keys Embedder::keys_of(std::span<const EncoderInput> rows, bool skip) 
     std::string content = sentence(row.text.size(), " ", row.text), fault;
     for (const PictureSource& source : row.images) {
       if (faults.at(source).empty()) content += hex(pictures_.at(source.key()));
-      else if (fault.empty()) fault = row.row + ": " + faults.at(source);
+      else if (fault.empty()) fault = faults.at(source);
     }
     all.keys.push_back(sha256(content)), all.faults.push_back(fault);
   }
@@ -171,7 +171,7 @@ std::string Embedder::cache_note() const {
 
 std::string Embedder::how_to_go_on() const {
   return vectors_ ? "the same command goes on from the vectors in " + folder_.string()
-                  : "the same command begins again; with --embedding_cache FOLDER it would go on";
+                  : "the same command starts over; with --embedding_cache FOLDER it continues";
 }
 
 }  // namespace vlm2vec

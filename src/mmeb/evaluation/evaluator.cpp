@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "mmeb/data/dataset_config.h"
 #include "mmeb/evaluation/candidate_lists.h"
@@ -28,12 +29,17 @@ constexpr uint64_t kCandidateSeed = 42;
 
 // The score that lies in the folder, if the set need not be evaluated again.
 std::optional<SetScore> finished_score(EvaluationFolder& folder, const std::string& set, const Json& identity,
-                                       const EvaluationData& data) {
+                                       const EvaluationData& data, std::vector<std::string>& changed) {
   const FileGroup group = set_files(set);
   std::optional<SetScore> score;
   if (data.model_sha256.empty()) return score;
   folder.find(group, [&](const Json& mark) {
-    if (!is_same_evaluation(mark.value("evaluation", Json()), identity)) return false;
+    Json made = mark.value("evaluation", Json());
+    if (!is_same_evaluation(made, identity)) {
+      if (made.is_object()) made["content_sha256"] = identity.at("content_sha256");
+      if (is_same_evaluation(made, identity)) changed.push_back(set);
+      return false;
+    }
     for (const char* vectors : {"_qry.npy", "_qry_ids.jsonl", "_tgt.npy", "_tgt_ids.jsonl"})
       if (data.save_embeddings && !folder.has(group, set + vectors)) return false;
     try {
@@ -60,7 +66,7 @@ SetScore evaluate_set(Work work, const EvaluationData& data, const EmbedFunction
                       std::vector<std::string>& notes) {
   ReadSet& set = work.set;
   const EmbeddedRows embedded = embed(encoder_inputs(set.rows, data.image_token, work.pictures), set.rows.name);
-  const bool unreadable = !std::ranges::all_of(embedded.faults, &std::string::empty);
+  const bool unreadable = !set.faults.empty() || !std::ranges::all_of(embedded.faults, &std::string::empty);
   const bool own = !work.source.global && work.candidates == 0;  // else rows get each other's candidates
   const Unusable unusable = unreadable ? leave_out(set, embedded.faults, own) : Unusable();
   if (work.source.global) set.rows.lists = with_all_candidates(set.rows);
@@ -94,7 +100,11 @@ std::vector<Work> read_sets(const EvaluationData& data) {
   for (const EvalSource& source : data.sets) {
     const bool classes = task_of(source.name, data.tasks).meta_task == "classification";
     const Pictures& here = pictures.try_emplace(source.image_dir, source.image_dir).first->second;
-    Work work{read_set(source, here, data.prompt_variants), source, here, classes ? 0 : data.num_candidates, {}};
+    Work work{read_set(source, here, data.prompt_variants, bad_row(data.skip_bad_rows)),
+              source,
+              here,
+              classes ? 0 : data.num_candidates,
+              {}};
     const EvaluationSet& rows = work.set.rows;
     if (!data.skip_bad_rows) {
       check_pictures(rows, checks.try_emplace(source.image_dir, here).first->second);
@@ -140,12 +150,19 @@ Evaluation evaluate(const EvaluationData& data, const EmbedFunction& embed, cons
   if (fs::is_directory(output)) require_all_sets(output, names);
   if (!output.empty()) folder.emplace(output, data.overwrite);
   std::vector<std::optional<SetScore>> finished(sets.size());
+  std::vector<std::string> changed;
   for (size_t i = 0; folder && i < sets.size(); ++i)
-    finished[i] = finished_score(*folder, names[i], sets[i].identity, data);
+    finished[i] = finished_score(*folder, names[i], sets[i].identity, data, changed);
+  if (!changed.empty() && data.note) {
+    std::string list;
+    for (const std::string& set : std::set(changed.begin(), changed.end())) list += (list.empty() ? "" : ", ") + set;
+    data.note("eval: rows or pictures have changed since the scores were made; evaluated again: " + list);
+  }
   const auto kept = std::ranges::count_if(finished, [](const auto& score) { return score.has_value(); });
   if (kept > 0 && data.note)
     data.note(sentence("eval: ", kept, " of ", counted(sets.size(), "set"), sets.size() == 1 ? " is" : " are",
-                       " finished in ", output.string(), " and kept; --overwrite True evaluates them again"));
+                       " finished in ", output.string(), " and kept",
+                       data.overwrite ? "" : "; --overwrite True evaluates them again"));
 
   Evaluation evaluation;
   std::vector<SetScore> scores;
@@ -209,15 +226,8 @@ Summary evaluate(const EvalOptions& o, Device device, bool quiet) {
       progress.update(sets, sentence(name, " ", done, "/", inputs.size()));
     };
     update(0);
-    const auto embed = [&] {
-      try {
-        return embedder.embed(inputs, o.per_device_eval_batch_size, update, data.skip_bad_rows);
-      } catch (const Error& error) {
-        if (error.code != Exit::data) throw;
-        fail(error.code, error.what(), "; ", go_on());
-      }
-    };
-    EmbeddedRows embedded = reading_rows(o.bad_rows, embed);
+    EmbeddedRows embedded = reading_rows(
+        o.bad_rows, [&] { return embedder.embed(inputs, o.per_device_eval_batch_size, update, data.skip_bad_rows); });
     embedder.model_hash().require_unchanged();
     return embedded;
   };

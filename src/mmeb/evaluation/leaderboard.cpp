@@ -5,6 +5,7 @@
 #include <ctime>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 
 #include "mmeb/evaluation/metrics.h"
 #include "mmeb/evaluation/summary.h"
@@ -60,6 +61,18 @@ void require_whole_set(const Summary& summary, const std::string& name, const fs
          "_skipped_rows.jsonl lists what is wrong) and evaluate again");
 }
 
+// "scores of Shapes, Colours", or "no scores".
+std::string other_sets(const fs::path& folder) {
+  constexpr std::string_view kEnd = "_score.json";
+  std::set<std::string> names;
+  for (const auto& entry : fs::directory_iterator(folder))
+    if (const std::string file = entry.path().filename().string(); file.ends_with(kEnd))
+      names.insert(file.substr(0, file.size() - kEnd.size()));
+  std::string list;
+  for (const std::string& name : names) list += (list.empty() ? "scores of " : ", ") + name;
+  return list.empty() ? "no scores" : list;
+}
+
 }  // namespace
 
 Json leaderboard_json(const fs::path& folder, LeaderboardEntry entry) {
@@ -89,7 +102,9 @@ Json leaderboard_json(const fs::path& folder, LeaderboardEntry entry) {
       else metrics[group][name] = fs::is_directory(from) ? "FILE_N/A" : "DIR_N/A";
     }
   }
-  if (found == 0) fail(Exit::data, folder.string(), ": has no {set}_score.json of a set of MMEB; eval writes them");
+  if (found == 0)
+    fail(Exit::data, folder.string(), ": has ", other_sets(folder),
+         "; only MMEB's 36 sets count, of which eval writes ", "{set}_score.json");
   return {{"metadata", metadata}, {"metrics", metrics}};
 }
 

@@ -13,11 +13,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string instruction_of(const EvaluationSet& set) {
+std::string instruction_of(const ReadSet& read) {
+  const EvaluationSet& set = read.rows;
   if (const RegisteredSet* known = registered(set.name))
     return common_instruction({known->query.substr(0, known->query.find('{'))});
   std::vector<std::string> queries;
-  for (const int32_t query : set.queries) queries.push_back(set.sides[size_t(query)].text);
+  for (size_t row = 0; row < set.queries.size(); ++row)
+    if (!read.faults.contains(row)) queries.push_back(set.sides[size_t(set.queries[row])].text);
   return common_instruction(queries);
 }
 
@@ -52,7 +54,8 @@ class SetContent {
 
 }  // namespace
 
-ReadSet read_set(const EvalSource& source, const Pictures& pictures, const PromptVariants& prompt_variants) {
+ReadSet read_set(const EvalSource& source, const Pictures& pictures, const PromptVariants& prompt_variants,
+                 const RowFault& fault) {
   ReadSet set;
   set.rows.name = source.name;
   int64_t rows = 0;
@@ -60,14 +63,20 @@ ReadSet read_set(const EvalSource& source, const Pictures& pictures, const Promp
     if (source.limit > 0 && ++rows > source.limit) set.cut = true;
     else set.rows.add(row);
   };
-  read_eval_rows(source.file, add, source.limit > 0 ? source.limit + 1 : 0, pictures);
+  const auto keep = [&](const Error& error) {
+    fault(error);
+    const size_t row = set.rows.queries.size();
+    add({});
+    if (!set.cut) set.faults[row] = error.what();
+  };
+  read_eval_rows(source.file, add, source.limit > 0 ? source.limit + 1 : 0, pictures, fault ? keep : RowFault());
   const std::vector<std::string> instructions = variants_of(prompt_variants, source.name);
-  if (!instructions.empty()) set.instruction = instruction_of(set.rows);
+  if (!instructions.empty()) set.instruction = instruction_of(set);
   for (const std::string& instruction : instructions) {
     set.variants.push_back({instruction, {}});
     for (size_t row = 0; row < set.rows.queries.size(); ++row) {
       Side query = set.rows.sides[size_t(set.rows.queries[row])];
-      query.text = with_instruction(query.text, set.instruction, instruction);
+      if (!set.faults.contains(row)) query.text = with_instruction(query.text, set.instruction, instruction);
       set.variants.back().queries.push_back(set.rows.number(query, row));
     }
   }
@@ -119,6 +128,10 @@ Unusable leave_out(ReadSet& set, const std::vector<std::string>& faults, bool ow
     const auto leave = [&](const std::string& side, const std::string& fault) {
       unusable.sides.push_back({name, side, fault});
     };
+    if (const auto unread = set.faults.find(row); unread != set.faults.end()) {
+      leave("row", unread->second);
+      continue;
+    }
     std::vector<int32_t> list;
     const size_t size = rows.lists[row].size();
     std::string fault = fault_of_query(row), which = "query";

@@ -80,7 +80,7 @@ std::vector<EvalRow> read_captioned_pictures(const fs::path& file, const Picture
   read_rows(file, {"filename", "image", "caption"}, [&](const Json& row) {
     const auto held = row.find("image");  // beside a filename, it may be the picture itself
     const bool has_bytes = held != row.end() && (held->is_object() || held->is_binary());
-    const char* const name = has_bytes || !row.contains("filename") ? "image" : "filename";
+    const char* const name = has_bytes || (!row.contains("filename") && held != row.end()) ? "image" : "filename";
     const std::string image = picture_name(field(row, name), name, pictures);
     const std::vector<std::string> captions = text_list_field(row, "caption");
     if (image.empty() || captions.empty()) fail(Exit::data, "has no picture or no caption");

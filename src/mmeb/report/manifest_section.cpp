@@ -61,6 +61,17 @@ std::string command(const std::string& name, const Json& options, const std::str
   return line;
 }
 
+// The options of train with paths that hold where the report is made.
+Json seen_from_here(Json options) {
+  const fs::path there = options.value("working_directory", "");
+  if (there.empty() || there == fs::current_path()) return options;
+  for (const char* name : {"model_name", "adapter", "dataset_name", "dataset_config", "data_basedir", "train_file",
+                           "image_dir", "batches", "output_dir", "logging_dir"})
+    if (const std::string path = options.value(name, ""); !path.empty())
+      options[name] = (there / path).lexically_normal().string();
+  return options;
+}
+
 // What made the data, if that was `data mini`: its manifest lies beside the folder of the sets.
 std::string data_command(const Json& options) {
   const fs::path folder = fs::path(options.value("dataset_name", "") + "/").parent_path().parent_path();
@@ -133,7 +144,7 @@ std::string manifest_section(const Run& run, const std::string& version) {
       escape_html(fs::current_path().string()) + ".</p>\n";
   std::string commands, options;
   if (run.training) {
-    const Json of_training = Json::parse(run.training->options);
+    const Json of_training = seen_from_here(Json::parse(run.training->options));
     commands += data_command(of_training);
     html += "<p>Training began with the model in " + escape_html(shown(of_training.value("model_name", "its folder"))) +
             ", which these commands do not make (<code>init</code> or a download did).</p>\n";

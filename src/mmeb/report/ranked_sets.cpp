@@ -24,7 +24,9 @@ std::vector<EvalSource> sources_of(const EvaluationRun& evaluation) {
   if (const fs::path config = options.value("dataset_config", ""); !config.empty())
     return read_eval_config(config, options.value("data_basedir", "")).sources;
   fs::path data = options.value("dataset_name", "");
-  if (!fs::is_directory(data)) data = evaluation.folder.parent_path() / "data" / (data / "").parent_path().filename();
+  if (const fs::path beside = evaluation.folder.parent_path() / "data" / (data / "").parent_path().filename();
+      !fs::is_directory(data) && fs::is_directory(beside))
+    data = beside;
   std::vector<std::string> names;
   for (const SetScore& set : evaluation.summary.sets) names.push_back(set.name);
   return eval_folder(data, names, options.value("image_dir", ""));

@@ -40,24 +40,23 @@ EncoderInput encoder_input(const InputRow& row, const Pictures& pictures, const 
 }
 
 InputRows read_inputs(const fs::path& file, const fs::path& image_dir, const std::string& style,
-                      const std::string& image_token, bool skip) {
+                      const std::string& image_token, const RowFault& fault) {
   const Pictures pictures(image_dir.empty() ? file.parent_path() : image_dir);
   InputRows all;
-  read_json_lines(file, [&](const nlohmann::ordered_json& row) {
-    const int64_t number = all.rows++;
-    const std::string name = sentence("row ", number + 1, " of ", file.string());
-    const InputRow parts = input_row(row, pictures);
-    try {
-      EncoderInput input = encoder_input(parts, pictures, style, image_token);
-      input.row = name;
-      if (const std::string fault = prompt_fault(input.text, input.images.size(), image_token); !fault.empty())
-        fail(Exit::data, fault);
-      all.inputs.push_back(std::move(input)), all.numbers.push_back(number);
-    } catch (const Error& error) {
-      if (error.code != Exit::data || !skip) throw;
-      all.left_out[number] = {name, "input", error.what()};
-    }
-  });
+  const auto name = [&] { return sentence("row ", all.rows + 1, " of ", file.string()); };
+  const auto add = [&](const nlohmann::ordered_json& row) {
+    EncoderInput input = encoder_input(input_row(row, pictures), pictures, style, image_token);
+    input.row = name();
+    if (const std::string fault = prompt_fault(input.text, input.images.size(), image_token, true); !fault.empty())
+      fail(Exit::data, fault);
+    all.inputs.push_back(std::move(input)), all.numbers.push_back(all.rows++);
+  };
+  const auto leave_out = [&](const Error& error) {
+    fault(error);
+    all.left_out[all.rows] = {name(), "input", error.what()};
+    ++all.rows;
+  };
+  read_json_lines(file, add, 0, nullptr, fault ? leave_out : RowFault());
   return all;
 }
 

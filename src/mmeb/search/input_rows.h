@@ -31,9 +31,9 @@ struct InputRows {
   std::map<int64_t, LeftOut> left_out;  // by their numbers: rows that are no inputs
   int64_t rows = 0;                     // of the file
 };
-// All rows of a file. A row with a fault is said now, not hours later: Exit::data, or with `skip` it is left out.
+// All rows of a file. A row with a fault is said now, not hours later; if `fault` returns, it is left out.
 // image_dir: empty, the file's folder.
 InputRows read_inputs(const std::filesystem::path& file, const std::filesystem::path& image_dir,
-                      const std::string& style, const std::string& image_token, bool skip = false);
+                      const std::string& style, const std::string& image_token, const RowFault& fault = {});
 
 }  // namespace vlm2vec

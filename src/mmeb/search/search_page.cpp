@@ -52,7 +52,7 @@ std::string search_table(const std::vector<SearchResult>& results, const Picture
     int rank = 0;
     for (const auto& [hit, row] : result.found) {
       char number[64];
-      std::snprintf(number, sizeof number, "%4d  %s %7lld", ++rank, score_text(hit.score).c_str(),
+      std::snprintf(number, sizeof number, "%4d %7s %7lld", ++rank, score_text(hit.score).c_str(),
                     (long long)hit.row + 1);
       std::string line = number + id_of(row);
       for (const std::string& image : row.images) line += "  " + name_of(image, pictures);

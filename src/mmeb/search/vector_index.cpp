@@ -113,7 +113,7 @@ std::vector<InputRow> rows_of(const VectorIndex& index, const std::vector<int64_
   const fs::path& file = index.origin.input;
   if (file.empty()) return {};
   if (!fs::exists(file))
-    fail(Exit::data, file.string(), ": the rows of ", index.file.string(), " are not there any more; embed again");
+    fail(Exit::data, file.string(), ": the file with the rows of ", index.file.string(), " is gone; embed again");
   if (hash_of_file(file) != index.origin.input_sha256)
     fail(Exit::data, file.string(), ": has changed since ", index.file.string(), " was made from it; embed again");
   std::unordered_map<int64_t, InputRow> found;

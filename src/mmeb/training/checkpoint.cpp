@@ -8,6 +8,7 @@
 #include "nn/peft.h"
 #include "nn/state.h"
 #include "tensor/io/files.h"
+#include "vlm/model_folder.h"
 
 namespace vlm2vec {
 namespace {
@@ -80,7 +81,7 @@ fs::path checkpoint_folder(const fs::path& output_dir, int64_t step) {
   return output_dir / (std::string(kPrefix) + std::to_string(step));
 }
 
-constexpr const char* kState = "training_state.json";
+constexpr const char *kState = "training_state.json", *kOptions = "training_options.json";
 
 std::string state_of(const RunIdentity& run, int64_t step, const AdamW& optimiser) {
   return Json{{"step", step},
@@ -207,13 +208,15 @@ void begin_run(const RunIdentity& run, int64_t first) {
   const bool anew = first == 0 && o.overwrite_output_dir;
   for (const FoundCheckpoint& checkpoint : checkpoints_of(output_dir))
     if (anew || (is_latest(checkpoint) && checkpoint.step > first)) remove_folder(checkpoint.folder);
-  if (anew)
-    for (const char* name :
-         {"model.safetensors", "adapter_model.safetensors", "adapter_config.json", "trainer_state.json"})
-      fs::remove(output_dir / name);
+  std::set<std::string> earlier = configuration_files();
+  earlier.insert({"model.safetensors", "adapter_model.safetensors", "adapter_config.json", "trainer_state.json",
+                  "report.html"});
+  if (anew && (has_weights(output_dir) || fs::exists(output_dir / kOptions)))
+    for (const std::string& name : earlier) fs::remove(output_dir / name);
   Json options = to_json(o);
+  options["working_directory"] = fs::current_path().string();  // from which relative paths are seen
   if (!run.missing_sets.empty()) options["left_out_sets"] = run.missing_sets;
-  write_text(output_dir / "training_options.json", options.dump(2) + "\n");
+  write_text(output_dir / kOptions, options.dump(2) + "\n");
 }
 
 void require_same_run(const FoundCheckpoint& checkpoint, const RunIdentity& run) {
@@ -228,7 +231,7 @@ void require_same_run(const FoundCheckpoint& checkpoint, const RunIdentity& run)
         found == state.options.end() ? defaults.at(name) : found->second;  // newer than the file
     if (!may_differ(name) && nlohmann::json(value) != then && !(name == "adapter" && same_place(value, then)) &&
         !(name == "bad_rows" && value == "skip"))  // until now no row was bad
-      fail(Exit::data, file, ": was written with --", name, " ", then.dump(), ", now it is ", value.dump(),
+      fail(Exit::usage, file, ": was written with --", name, " ", then.dump(), ", now it is ", value.dump(),
            "; go on with the same options, or ",
            name == "max_steps" || name == "num_train_epochs" ? training_on(checkpoint, run.options) : anew);
   };
@@ -236,8 +239,11 @@ void require_same_run(const FoundCheckpoint& checkpoint, const RunIdentity& run)
   for (const auto& [name, value] : now.items()) require_same(name, value);
   if (state.rows != run.rows) fail(Exit::data, file, ": was written with other training rows; ", anew);
   if (!run.base_model.empty() && !state.base_model.empty() && state.base_model != run.base_model)
-    fail(Exit::data, file, ": was written with another base model; the files of ", run.options.model_name,
-         " are others now; ", anew);
+    fail(Exit::data, file, ": was written with another base model; ",
+         same_place(state.options.at("model_name"), run.options.model_name)
+             ? "the files of " + run.options.model_name + " have changed since"
+             : sentence("--model_name was ", state.options.at("model_name"), ", now it is ", run.options.model_name),
+         "; ", anew);
 }
 
 std::optional<FoundCheckpoint> find_checkpoint(const TrainOptions& o) {

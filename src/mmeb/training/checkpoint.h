@@ -62,11 +62,11 @@ std::optional<FoundCheckpoint> find_checkpoint(const TrainOptions& options);
 std::string kept_checkpoint(const std::filesystem::path& output_dir);  // "OUT/checkpoint-40"; empty: there is none
 // Bytes of the files in output_dir that a run with these options will replace or remove.
 int64_t replaceable_bytes(const TrainOptions& options);
-// Exit::data if it was written by a run with other options, rows or another base model.
+// Exit::usage if it was written by a run with other options, Exit::data with other rows or another base model.
 void require_same_run(const FoundCheckpoint& checkpoint, const RunIdentity& run);
 // When nothing can be refused any more and log.jsonl and skipped_rows.jsonl are those of this run, from step `first`
 // on: output_dir holds a run that is not finished, without a checkpoint-latest of later steps. Unless it goes on from a
-// checkpoint, --overwrite_output_dir removes what else an earlier run has written, but for configuration files.
+// checkpoint, --overwrite_output_dir removes all else that an earlier run has written, and its report.
 void begin_run(const RunIdentity& run, int64_t first);
 void restore_optimiser(const FoundCheckpoint& checkpoint, AdamW& optimiser, TrainedParameters& parameters);
 

@@ -80,7 +80,7 @@ std::string MemoryPlan::table() const {
     const std::string value = in_bytes(bytes);
     text += "  " + what + std::string(std::max<size_t>(1, 56 - what.size() - value.size()), ' ') + value + '\n';
   };
-  if (weights > 0) line("weights, not trained or narrowed", weights);
+  if (weights > 0) line("weights that are not trained, or kept in bf16", weights);
   line("weights that are trained", masters);
   line("gradients", gradients);
   line("optimiser (two moments)", optimiser);
@@ -88,10 +88,10 @@ std::string MemoryPlan::table() const {
   if (kept > 0) line(sentence("chunks kept for the second pass (at most ", in_bytes(kKeptChunkBytes), ")"), kept);
   line(sentence("largest chunk, ", chunk_rows, chunk_rows == 1 ? " row" : " rows"), chunk);
   line("predicted peak", peak);
-  if (pictures > 0) line("beside it, pictures kept decoded", pictures);
-  line("beside it, texts of the rows", rows);
-  line(sentence("beside it, work space of ", work_space / kSimdScratchBytes, " threads"), work_space);
-  line("in all, beside the program itself", total());
+  if (pictures > 0) line("plus: cache of decoded pictures", pictures);
+  line("plus: texts of the rows", rows);
+  line(sentence("plus: work space of ", work_space / kSimdScratchBytes, " threads"), work_space);
+  line("total, without the program", total());
   if (mapped > 0) line("not counted, weights read from their file", mapped);
   line("on the disk, the model", disk.model);
   line("on the disk, a checkpoint", disk.checkpoint);

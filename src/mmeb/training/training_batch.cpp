@@ -49,20 +49,23 @@ TrainingBatch make_batch(const TrainingRows& rows, const std::vector<RowId>& ids
     for (const Side& side : draw(row.negatives, size_t(o.num_hardneg), mix(key, 1))) add(side, mix(key, 2 + drawn++));
   }
   starts.push_back(inputs.size());
-  const std::vector<std::string> faults = o.faults ? o.faults(inputs) : std::vector<std::string>(inputs.size());
+  std::vector<std::string> faults = o.faults ? o.faults(inputs) : std::vector<std::string>(inputs.size());
 
   TrainingBatch batch;
   std::vector<EncoderInput> negatives;
   for (size_t i = 0; i < ids.size(); ++i) {
     const size_t query = starts[i], target = query + 1;
+    const std::string unread = rows.fault(ids[i]);
+    if (!unread.empty()) faults[query] = unread, faults[target] = "";
     const bool usable = faults[query].empty() && faults[target].empty();
     if (usable) batch.queries.push_back(std::move(inputs[query])), batch.targets.push_back(std::move(inputs[target]));
     for (size_t k = query; k < starts[i + 1]; ++k)
       if (!faults[k].empty())
         batch.left_out.push_back({rows.name_of(ids[i]),
-                                  k == query    ? "query"
-                                  : k == target ? "target"
-                                                : "negative",
+                                  !unread.empty() ? "row"
+                                  : k == query    ? "query"
+                                  : k == target   ? "target"
+                                                  : "negative",
                                   faults[k]});
       else if (k > target && usable) negatives.push_back(std::move(inputs[k]));
   }

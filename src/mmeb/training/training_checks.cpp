@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "mmeb/data/left_out.h"
+#include "mmeb/outputs.h"
 #include "mmeb/training/training_rows.h"
 #include "nn/optim.h"
 #include "tensor/error.h"
@@ -32,9 +33,16 @@ void check_options(const TrainOptions& o) {
   usage(o.save_strategy == "steps" || o.save_strategy == "no", "train: --save_strategy ", o.save_strategy,
         ", expected steps or no");
   usage(o.temperature > 0, "train: --temperature ", o.temperature, ", expected a positive number");
-  usage(o.gc_q_chunk_size >= 0 && o.gc_p_chunk_size >= 0 && o.save_steps >= 0 && o.save_minutes >= 0 &&
-            o.save_total_limit >= 0,
-        "train: chunk sizes, --save_steps, --save_minutes and --save_total_limit cannot be negative");
+  const std::pair<const char*, double> counts[] = {{"gc_q_chunk_size", double(o.gc_q_chunk_size)},
+                                                   {"gc_p_chunk_size", double(o.gc_p_chunk_size)},
+                                                   {"save_steps", double(o.save_steps)},
+                                                   {"save_minutes", o.save_minutes},
+                                                   {"save_total_limit", double(o.save_total_limit)},
+                                                   {"learning_rate", o.learning_rate},
+                                                   {"weight_decay", o.weight_decay},
+                                                   {"max_grad_norm", o.max_grad_norm}};
+  for (const auto& [option, value] : counts)
+    usage(value >= 0, "train: --", option, ": got ", value, ", expected 0 or more");
   usage(0 <= o.warmup_steps && o.warmup_steps <= 1e15 &&
             (o.warmup_steps < 1 || o.warmup_steps == std::floor(o.warmup_steps)),
         "train: --warmup_steps ", o.warmup_steps, ", expected a whole number of steps, or a share of them below 1");
@@ -46,13 +54,12 @@ void check_options(const TrainOptions& o) {
   usage(0 <= o.warmup_ratio && o.warmup_ratio <= 1, "train: --warmup_ratio ", o.warmup_ratio, ", expected 0 to 1");
   usage(0 <= o.lora_dropout && o.lora_dropout < 1 && o.lora_r > 0,
         "train: expected --lora_dropout from 0 to below 1 and a positive --lora_r");
-  usage(o.learning_rate >= 0 && o.weight_decay >= 0 && o.max_grad_norm >= 0,
-        "train: --learning_rate, --weight_decay and --max_grad_norm cannot be negative");
   usage(0 <= o.adam_beta1 && o.adam_beta1 < 1 && 0 <= o.adam_beta2 && o.adam_beta2 < 1 && o.adam_epsilon > 0,
         "train: expected --adam_beta1 and --adam_beta2 from 0 to below 1 and a positive --adam_epsilon");
-  std::error_code ignored;
-  usage(!std::filesystem::equivalent(o.model_name, o.output_dir, ignored),
-        "train: --output_dir is the folder of the model itself, ", o.model_name, "; choose another");
+  check_output_folder("train: --output_dir", o.output_dir,
+                      {{"the folder of the model itself", o.model_name},
+                       {"the folder of the data", o.dataset_name},
+                       {"the --image_dir", o.image_dir}});
   const auto lies_in_output = [&](const std::string& path) {
     const std::filesystem::path inside =
         std::filesystem::weakly_canonical(path).lexically_relative(std::filesystem::weakly_canonical(o.output_dir));

@@ -54,9 +54,11 @@ Error step_error(const TrainOptions& o) {
   } catch (...) {  // the first error is the one to tell
   }
   if (kept.empty()) throw error;
-  // The same steps would come to the same numbers.
+  const bool adapter = run.model.lora.has_value();  // the same steps would come to the same numbers
   fail(error.code, error.what(), "; ", kept, " is kept",
-       error.code == Exit::failed ? "" : ", and --resume_from auto goes on from it");
+       error.code != Exit::failed ? ", and --resume_from auto goes on from it"
+       : adapter                  ? sentence("; --adapter ", kept, " and another --output_dir train on from it")
+                                  : sentence("; --model_name ", kept, " and another --output_dir train on from it"));
 }
 
 enum class Save { checkpoint, latest, finished };
@@ -102,8 +104,8 @@ std::vector<std::string> details_of(const StepLog& line, double pairs_per_second
 
 std::string single_pairs_note(int64_t batches) {
   if (batches == 0) return "";
-  return sentence("train: of ", batches, batches == 1 ? " batch" : " batches",
-                  " --bad_rows skip left one pair, which has no wrong answers and teaches nothing");
+  return sentence("train: --bad_rows skip left a single pair in ", batches, batches == 1 ? " batch" : " batches",
+                  "; a pair alone has no negatives and teaches nothing");
 }
 
 }  // namespace
@@ -154,7 +156,7 @@ TrainResult run_steps(TrainerRun& run, const std::function<StepLog(TrainerRun&, 
   progress.note(run.bad_rows->note());
   progress.note(single_pairs_note(run.single_pairs));
   progress.note(run.cut.note(o.max_len));
-  progress.note(sentence("train: most memory held for tensors ", in_bytes(result.held_bytes), ", predicted ",
+  progress.note(sentence("train: peak tensor memory ", in_bytes(result.held_bytes), ", predicted ",
                          in_bytes(result.planned_peak_bytes)));
   if (result.interrupted) return result;
   if (run.optimiser.steps() == 0) fail(Exit::data, "train: no step had a row that can be used; ", run.bad_rows->note());

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "mmeb/data/dataset_config.h"
+#include "mmeb/data/left_out.h"
 #include "tensor/io/files.h"
 
 namespace vlm2vec {
@@ -158,7 +159,7 @@ TrainingRows::TrainingRows(const TrainOptions& o)
   else config = read_train_config(o.dataset_config, o.data_basedir);
   config_note_ = config.note;
   if (o.train_file.empty()) missing_sets_ = leave_out_missing(config.sources, o.missing_sets == "skip");
-  sets_ = read_train_sets(config.sources, o.num_hardneg > 0);
+  sets_ = read_train_sets(config.sources, o.num_hardneg > 0, bad_row(o.bad_rows == "skip"));
   std::vector<int64_t> sizes;
   Interleaving interleaving;
   for (const TrainSet& set : sets_) {
@@ -224,12 +225,10 @@ std::string TrainingRows::name_of(RowId id) const {
 }
 
 std::string TrainingRows::summary() const {
+  const int64_t pairs_of = sampling_ == "shuffled" ? std::min(batch_size_, row_count_) : batch_size_;
   const std::string times = accumulation_ > 1 ? sentence(accumulation_, " times ") : "",
-                    pairs =
-                        sampling_.empty()
-                            ? "the pairs that --batches names"
-                            : sentence(times, sampling_ == "shuffled" ? std::min(batch_size_, row_count_) : batch_size_,
-                                       " pairs"),
+                    pairs = sampling_.empty() ? "the pairs that --batches names"
+                                              : sentence(times, pairs_of, pairs_of == 1 ? " pair" : " pairs"),
                     order = sampling_.empty() ? "" : sampling_ + ", ";
   return sentence(row_count_, " rows of ", sets_.size(), sets_.size() == 1 ? " set, " : " sets, ", order, steps_,
                   steps_ == 1 ? " step of " : " steps of ", pairs);

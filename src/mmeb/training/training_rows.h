@@ -25,6 +25,7 @@ class TrainingRows {
   int64_t steps() const { return steps_; }  // of the whole run: --max_steps, or what --num_train_epochs comes to
   int64_t epochs() const;                   // that steps() begin
   TrainRow operator[](RowId id) const { return sets_[size_t(id.set)].rows[size_t(id.row)]; }
+  std::string fault(RowId id) const { return sets_[size_t(id.set)].rows.fault(size_t(id.row)); }
   std::string name_of(RowId id) const;  // "row 12 of Scene_t2i"
   const Pictures& pictures(RowId id) const { return sets_[size_t(id.set)].pictures; }
   int64_t count() const { return row_count_; }

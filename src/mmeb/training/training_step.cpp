@@ -17,6 +17,8 @@ double learning_rate(const TrainOptions& o, int64_t step) {
   return o.learning_rate * Schedule{parse_schedule(o.lr_scheduler_type), warmup, o.max_steps}.factor(step - 1);
 }
 
+std::string shown(double x) { return std::isnan(x) ? "NaN" : sentence(x); }
+
 }  // namespace
 
 StepLog train_step(TrainerRun& run, int64_t step) {
@@ -69,8 +71,8 @@ StepLog train_step(TrainerRun& run, int64_t step) {
     Comm().all_reduce(run.parameters.gradients());
     const GradientNorm gradient = clip_gradients(run.parameters.gradients(), o.max_grad_norm, 1 / batches);
     if (!std::isfinite(log.loss) || !std::isfinite(gradient.norm))
-      fail(Exit::failed, "train: step ", step, ": the loss is ", log.loss, " and the gradient norm ", gradient.norm,
-           "; lower --learning_rate or raise --temperature");
+      fail(Exit::failed, "train: step ", step, ": the loss is ", shown(log.loss), " and the gradient norm ",
+           shown(gradient.norm), "; lower --learning_rate or raise --temperature");
     log.grad_norm = gradient.norm;
     run.optimiser.step(log.learning_rate, gradient.scale);
     if (run.model.lora) run.model.lora->update();

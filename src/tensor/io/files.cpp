@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tensor/error.h"
+#include "tensor/io/folder_lock.h"
 #include "tensor/io/hub.h"
 #include "tensor/text.h"
 
@@ -87,17 +88,6 @@ void bring_to_disk(const fs::path& path, int (*sync)(int) = fsync) {
 }
 
 }  // namespace
-
-void check_output_file(const fs::path& output, const fs::path& input) {
-  std::error_code ignored;
-  const fs::path folder = fs::absolute(output).parent_path();
-  if (fs::is_directory(output)) fail(Exit::usage, output.string(), ": is a folder; name a file");
-  if (fs::equivalent(output, input, ignored)) fail(Exit::usage, output.string(), ": is the input; name another file");
-  if (!fs::is_directory(folder))
-    fail(Exit::resources, output.string(), ": cannot be written: there is no folder ", folder.string());
-  if (::access(fs::exists(output) ? output.c_str() : folder.c_str(), W_OK) != 0)
-    fail(Exit::resources, output.string(), ": cannot be written (", std::strerror(errno), ")");
-}
 
 void write_atomically(const fs::path& path, const std::function<void(std::ostream&)>& write, Sync sync) {
   const auto write_to = [&](const fs::path& file) {
@@ -185,6 +175,7 @@ void write_folder_atomically(const fs::path& path, const std::function<void(cons
   fs::path temporary = clean;
   temporary += kTemporaryMark + std::to_string(getpid());
   try {
+    remove_leftovers(clean.parent_path(), clean.filename());
     fs::create_directories(temporary);
     fill(temporary);
     bring_to_disk(temporary, syncfs);

@@ -30,8 +30,6 @@ enum class Sync { now, later };
 // A link's target is replaced, not the link; pipes and devices are written to.
 void write_atomically(const std::filesystem::path& path, const std::function<void(std::ostream&)>& write,
                       Sync sync = Sync::now);
-// Before hours of work: can this file be written in the end, and is it not the input? Exit::usage, Exit::resources.
-void check_output_file(const std::filesystem::path& output, const std::filesystem::path& input);
 void write_text(const std::filesystem::path& path, std::string_view text, Sync sync = Sync::now);
 void write_json(const std::filesystem::path& path,
                 const nlohmann::json& value);  // indented by two, keys in given order

@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -26,13 +28,19 @@ FolderLock::FolderLock(const fs::path& folder)
 
 FolderLock::~FolderLock() { ::close(descriptor_); }
 
-void remove_leftovers(const fs::path& folder) {
+void remove_leftovers(const fs::path& folder, const std::string& name) {
   const std::string mark = kTemporaryMark;
   std::vector<fs::path> leftovers, replaced;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    const std::string name = entry.path().filename();
-    if (name.find(mark) != name.npos) leftovers.push_back(entry.path());
-    else if (name.ends_with(kReplacedMark)) replaced.push_back(entry.path());
+  std::error_code unreadable;
+  for (const auto& entry : fs::directory_iterator(folder, unreadable)) {
+    const std::string file = entry.path().filename().string();
+    if (name.empty() && file.ends_with(kReplacedMark)) replaced.push_back(entry.path());
+    const size_t at = file.find(mark);
+    if (at == std::string::npos || (!name.empty() && file.substr(0, at) != name)) continue;
+    const int process = std::atoi(file.c_str() + at + mark.size());
+    const bool lives = process > 0 && process != getpid() && (kill(process, 0) == 0 || errno == EPERM);
+    if (!name.empty() && lives) continue;
+    leftovers.push_back(entry.path());
   }
   for (const fs::path& leftover : leftovers) fs::remove_all(leftover);
   for (const fs::path& old : replaced) {

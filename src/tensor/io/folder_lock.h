@@ -2,6 +2,7 @@
 // that ends.
 #pragma once
 #include <filesystem>
+#include <string>
 
 namespace vlm2vec {
 
@@ -16,8 +17,9 @@ class FolderLock {
   int descriptor_;
 };
 
-// Removes what killed writes have left in the folder (write_atomically, write_folder_atomically, remove_folder). A
+// Removes what killed processes have left in the folder (write_atomically, write_folder_atomically, remove_folder): of
+// a locked folder all of it; with `name` what was to become this, unless the process lives. In a locked folder, a
 // folder that was being replaced gets its name back if nothing has it.
-void remove_leftovers(const std::filesystem::path& folder);
+void remove_leftovers(const std::filesystem::path& folder, const std::string& name = "");
 
 }  // namespace vlm2vec

@@ -83,7 +83,7 @@ Json parse_object(std::string_view line, bool last) {
 }  // namespace
 
 void read_json_lines(const std::filesystem::path& file, const std::function<void(const Json&)>& row, int64_t limit,
-                     std::string (*shorten)(std::string_view line)) {
+                     std::string (*shorten)(std::string_view line), const RowFault& fault) {
   const bool pipe = std::filesystem::is_fifo(file);
   const std::string piped = pipe ? read_text(file) : "";
   const auto mapped = pipe ? nullptr : MappedFile::open(file);
@@ -101,7 +101,9 @@ void read_json_lines(const std::filesystem::path& file, const std::function<void
     try {
       row(parse_object(shorten ? shorten(line) : line, text.find_first_not_of(" \t\r\n", end) == text.npos));
     } catch (const Error& e) {
-      fail(e.code, file.string(), ":", number, ": ", e.what());
+      const Error error(e.code, sentence(file.string(), ":", number, ": ", e.what()));
+      if (!fault || e.code != Exit::data) throw error;
+      fault(error);
     }
     ++rows;
   }
