@@ -28,7 +28,7 @@ CASES = {
                             layers_pattern="layers"),
     "any_numbered_layers": dict(r=1, lora_alpha=4, target_modules=["o_proj", "proj", "fc2"], layers_to_transform=0,
                                 use_dora=True),
-    "full_paths": dict(r=1, lora_alpha=4, use_rslora=True, alpha_pattern={r"^model\.visual\..*": 2},
+    "full_paths": dict(r=4, lora_alpha=4, use_rslora=True, alpha_pattern={r"^model\.visual\..*": 2},
                        target_modules=["model.language_model.layers.0.self_attn.q_proj",
                                        "model.visual.blocks.1.attn.qkv"]),
     "expression": dict(r=1, lora_alpha=4, target_modules=r"model\.language_model\.layers\.\d+\.self_attn\.(?P<which>q|v)_proj"
