@@ -26,10 +26,7 @@ class BadRow : public Trainer {
     write_text(data() / set / "original.jsonl", text);
   }
   std::vector<json> listed(const std::string& run) {
-    std::vector<json> rows;
-    std::istringstream lines(file(run + "/skipped_rows.jsonl"));
-    for (std::string line; std::getline(lines, line);) rows.push_back(json::parse(line));
-    return rows;
+    return lines_of_json(folder_ / run / "skipped_rows.jsonl");
   }
 };
 

@@ -6,9 +6,9 @@
 #include <nlohmann/json.hpp>
 
 #include "golden.h"
+#include "lines_of_json.h"
 #include "temporary_folder.h"
 #include "tensor/io/files.h"
-#include "tensor/io/json_lines.h"
 #include "tensor/io/safetensors.h"
 
 namespace vlm2vec {
@@ -16,12 +16,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
-
-std::vector<json> lines_of(const fs::path& file) {
-  std::vector<json> rows;
-  read_json_lines(file, [&](const nlohmann::ordered_json& row) { rows.push_back(json::parse(row.dump())); });
-  return rows;
-}
 
 // A golden set and its golden vectors, of which a side that is a query and a target has two.
 std::pair<EvaluationSet, Tensor> golden_set(const std::string& name, const NamedTensors& vectors, const json& index) {
@@ -79,7 +73,7 @@ TEST(EvaluationFiles, GoldenScoresAndPredictions) {
 
       const json score = json::parse(write_set_files(folder.path(), set, embeddings, results, false).dump());
       EXPECT_EQ(read_text(folder / (name + "_pred.txt")), read_text(from / (name + "_pred.txt")));
-      EXPECT_EQ(lines_of(folder / (name + "_pred.jsonl")), lines_of(from / (name + "_pred.jsonl")));
+      EXPECT_EQ(lines_of_json(folder / (name + "_pred.jsonl")), lines_of_json(from / (name + "_pred.jsonl")));
       for (const auto& [key, value] : golden_score.at("v2_stable_argsort").items()) {
         EXPECT_NEAR(score.at(key).get<double>(), value.get<double>(), 1e-12) << key;
         ++compared;
@@ -104,9 +98,9 @@ TEST(EvaluationFiles, info_and_vectors) {
   // b and its duplicate are both right, c ties with them
   EXPECT_TRUE(results[0].correct && results[0].tie() && !results[1].tie());
   const auto score = write_set_files(folder.path(), set, embeddings, results, true);
-  const auto info = lines_of(folder / "S_info.jsonl"), targets = lines_of(folder / "S_tgt_ids.jsonl");
+  const auto info = lines_of_json(folder / "S_info.jsonl"), targets = lines_of_json(folder / "S_tgt_ids.jsonl");
   EXPECT_EQ(info.at(0), json::parse(R"({"cand_names": ["b", "a", "b", "c"], "label_name": "b"})"));
-  EXPECT_EQ(lines_of(folder / "S_qry_ids.jsonl").at(0), json::parse(R"({"text": "q", "img_path": "q.png"})"));
+  EXPECT_EQ(lines_of_json(folder / "S_qry_ids.jsonl").at(0), json::parse(R"({"text": "q", "img_path": "q.png"})"));
   ASSERT_EQ(targets.size(), 3u);
   EXPECT_EQ(targets[0].at("text"), "b");
   const std::string npy = read_text(folder / "S_tgt.npy");

@@ -243,26 +243,77 @@ TEST_F(Folder, SeesAnotherPicture) {
   EXPECT_EQ(done, Names{"Texts"});
 }
 
-// Killed at any moment, again and again, with and without --overwrite.
+// Waits until it is so or the child has ended; true if the child runs on.
+bool runs_until(pid_t child, const std::function<bool()>& so) {
+  while (!so()) {
+    siginfo_t ended{};
+    if (waitid(P_PID, id_t(child), &ended, WEXITED | WNOHANG | WNOWAIT) != 0 || ended.si_pid != 0) return false;
+  }
+  return true;
+}
+
+// Names and sizes, which the child may change meanwhile.
+std::string listing(const fs::path& folder) {
+  std::string text;
+  std::error_code gone;
+  for (fs::recursive_directory_iterator i(folder, gone), end; !gone && i != end; i.increment(gone))
+    text += i->path().string() + sentence(fs::file_size(i->path(), gone)), gone.clear();
+  return text;
+}
+
+// Killed at any moment, again and again: between two sets, while files are written, while they replace others.
 TEST_F(Folder, IsSoundAfterKills) {
+  enum Round { anew, goes_on, to_the_end, replaces, replaces_again, to_the_end_again };
   Random random(7);
-  int finished = 0, killed = 0;
+  const fs::path waiting = out / "unfinished";
+  int finished = 0, killed = 0, half = 0;
   for (int i = 0; i < 60; ++i) {
+    const int round = i % 6;
+    const bool replacing = round == replaces || round == replaces_again;
+    if (round == anew) fs::remove_all(out);
     const pid_t child = fork();
     if (child == 0) {
-      data.overwrite = i % 3 > 0;
-      run(embeds("", i % 3 == 1));
+      alarm(100);  // for one that hangs
+      data.overwrite = replacing;
+      const EmbedFunction function = embeds("", round == replaces);
+      run([&](const std::vector<EncoderInput>& inputs, const std::string& set) {
+        if (round == anew && set == "Texts") pause();
+        return function(inputs, set);
+      });
       _exit(0);
     }
-    std::this_thread::sleep_for(std::chrono::microseconds(500 + random.below(40'000)));
-    kill(child, SIGKILL);
+    // Chosen by what is seen on the disk, so that a slow machine is killed at the same places.
+    std::string seen = listing(out);
+    int changes = int(random.below(1 << random.below(6)));
+    bool all_there = false;
+    const auto so = [&] {
+      if (round == anew) return fs::exists(out / "Classes_score.json");
+      if (replacing && i % 12 < 6) {  // one of two sets has been moved
+        all_there = all_there || fs::exists(waiting / "Texts/Texts_score.json");
+        return all_there && !fs::exists(waiting / "Classes");
+      }
+      const std::string now = listing(out);
+      changes -= now != seen, seen = now;
+      return changes < 0;
+    };
+    if (round != to_the_end && round != to_the_end_again && runs_until(child, so)) kill(child, SIGKILL);
     int status = 0;
     waitpid(child, &status, 0);
-    (WIFEXITED(status) ? finished : killed) += 1;
-    if (fs::is_directory(out)) expect_sound(out);
+    if (WIFEXITED(status)) {
+      EXPECT_EQ(status, 0);
+      ++finished;
+    } else {
+      killed += round != anew;
+    }
+    if (fs::is_directory(out)) {
+      expect_sound(out);
+      half += fs::exists(out / "Classes_score.json") && !fs::exists(out / "summary.json");
+    }
     if (HasFailure()) FAIL() << "after kill " << i;
   }
-  EXPECT_GT(killed, 10);
+  EXPECT_GT(finished, 5);
+  EXPECT_GT(killed, 5) << "while it went on";
+  EXPECT_GT(half, 5) << "with a score of one set and no summary";
   data.overwrite = true;
   run(embeds());
   expect_sound(out);

@@ -1,11 +1,11 @@
 // What the Makefile says of itself, and how the demonstration's folder goes from one set of numbers to another.
 #include <gtest/gtest.h>
 
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 
+#include "shell.h"
 #include "temporary_folder.h"
 #include "tensor/io/files.h"
 
@@ -14,20 +14,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// What a line of shell prints, and its exit code in `code`.
-std::string output_of(const std::string& line, int* code = nullptr) {
-  FILE* pipe = popen((line + " 2>&1").c_str(), "r");
-  std::string text;
-  char part[4096];
-  while (const size_t n = fread(part, 1, sizeof part, pipe)) text.append(part, n);
-  const int status = pclose(pipe);
-  if (code) *code = status;
-  return text;
-}
-
 TEST(Makefile, HelpListsEveryTargetAndTheVariables) {
-  if (!output_of("make --version").starts_with("GNU Make")) GTEST_SKIP() << "there is no make here";
-  const std::string help = output_of("make -s --no-print-directory -C '" SOURCE_DIR "' help STEPS=77");
+  if (!output_of("make --version 2>&1").starts_with("GNU Make")) GTEST_SKIP() << "there is no make here";
+  const std::string help = output_of("make -s --no-print-directory -C '" SOURCE_DIR "' help STEPS=77 2>&1");
   std::istringstream lines(read_text(SOURCE_DIR "/Makefile"));
   int targets = 0;
   for (std::string line; std::getline(lines, line);) {
@@ -46,7 +35,7 @@ TEST(Makefile, ADemonstrationWithOtherNumbersKeepsTheEarlierOne) {
   const auto prepare = [&](const std::string& steps) {
     int code = 0;
     const std::string said = output_of(
-        "'" SOURCE_DIR "/tools/demo_runs.sh' '" + folder.path().string() + "' STEPS=" + steps + " SEED=42", &code);
+        "'" SOURCE_DIR "/tools/demo_runs.sh' '" + folder.path().string() + "' STEPS=" + steps + " SEED=42 2>&1", &code);
     EXPECT_EQ(code, 0) << said;
     return said;
   };

@@ -7,6 +7,7 @@
 #include <set>
 #include <thread>
 
+#include "lines_of_json.h"
 #include "mini_fixture.h"
 #include "mmeb/interrupt.h"
 #include "mmeb/mini/build.h"
@@ -19,13 +20,6 @@ using Json = nlohmann::json;
 
 class MiniTasks : public WithFont {};
 class MiniBuild : public WithFont {};
-
-std::vector<Json> lines_of(const fs::path& path) {
-  std::istringstream text(read_text(path));
-  std::vector<Json> lines;
-  for (std::string line; std::getline(text, line);) lines.push_back(Json::parse(line));
-  return lines;
-}
 
 struct Expected {
   const char* name;
@@ -186,7 +180,7 @@ TEST_F(MiniBuild, FilesAreComplete) {
     const bool test = set["split"] == "test";
     const fs::path root = folder / (test ? "mini/MMEB-eval" : "mini/MMEB-train");
     const std::string name = set["name"], file = test ? "test.jsonl" : "original.jsonl";
-    const std::vector<Json> rows = lines_of(root / name / file);
+    const std::vector<Json> rows = lines_of_json(root / name / file);
     EXPECT_EQ(rows.size(), test ? 5u : 20u);
     EXPECT_EQ(set["rows_sha256"], hex(sha256(read_text(root / name / file))));
     std::set<std::string> paths;
@@ -203,7 +197,7 @@ TEST_F(MiniBuild, FilesAreComplete) {
       EXPECT_EQ(image.width % cell_size + image.height % cell_size, 0);
     }
   }
-  const Json row = lines_of(folder / "mini/MMEB-eval/EmojiNet/test.jsonl")[0];
+  const Json row = lines_of_json(folder / "mini/MMEB-eval/EmojiNet/test.jsonl")[0];
   EXPECT_EQ(row["qry_text"], "<|image_1|>\nName the object.\n");
   EXPECT_EQ(row["tgt_text"].size(), 71u);
   EXPECT_EQ(row["tgt_img_path"], Json(std::vector<std::string>(71)));

@@ -3,24 +3,16 @@
 // only their table.
 #include <gtest/gtest.h>
 
-#include <cstdio>
 #include <filesystem>
 #include <map>
 #include <set>
 #include <sstream>
 #include <string>
 
+#include "shell.h"
+
 namespace vlm2vec {
 namespace {
-
-std::string output_of(const std::string& command) {
-  FILE* pipe = popen(command.c_str(), "r");
-  std::string text;
-  char part[4096];
-  while (const size_t n = fread(part, 1, sizeof part, pipe)) text.append(part, n);
-  pclose(pipe);
-  return text;
-}
 
 std::filesystem::path engine_library() {  // beside the tests or one folder up
   const std::filesystem::path folder = std::filesystem::read_symlink("/proc/self/exe").parent_path();

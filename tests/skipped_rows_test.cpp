@@ -1,22 +1,14 @@
 // --bad_rows skip in eval and embed: what is left out, what is counted and listed, and that rows stay findable.
-#include <sstream>
-
 #include "cli_fixture.h"
 #include "expect_error.h"
 #include "letters_fixture.h"
+#include "lines_of_json.h"
 #include "mmeb/evaluation/leaderboard.h"
 #include "mmeb/evaluation/score_table.h"
 #include "tensor/io/npy.h"
 
 namespace vlm2vec {
 namespace {
-
-std::vector<Json> lines_in(const fs::path& file) {
-  std::vector<Json> lines;
-  std::istringstream text(read_text(file));
-  for (std::string line; std::getline(text, line);) lines.push_back(Json::parse(line));
-  return lines;
-}
 
 class Skipping : public Letters {
  protected:
@@ -54,14 +46,14 @@ TEST_F(Skipping, LeavesOutQueriesAndTheirRightAnswers) {
   EXPECT_EQ(stored.at("num_pred"), 5);
   EXPECT_EQ(stored.at("num_skipped"), 1);
   EXPECT_EQ(read_json(out / "summary.json")["datasets"]["Texts"]["skipped"]["rows"], 1);
-  EXPECT_EQ(lines_in(out / "Texts_skipped_rows.jsonl"),
+  EXPECT_EQ(lines_of_json(out / "Texts_skipped_rows.jsonl"),
             (std::vector<Json>{{{"row", "row 3 of Texts"}, {"side", "query"}, {"error", "find c is unreadable"}}}));
   // c is the right answer of row 3, and the only other candidate of row 2
   const SetScore target = score(without({"c"}));
   EXPECT_EQ(target.rows, 4);
   EXPECT_EQ(target.skipped, 2);
   EXPECT_EQ(target.skipped_candidates, 1);
-  EXPECT_EQ(lines_in(out / "Texts_skipped_rows.jsonl").size(), 3u);
+  EXPECT_EQ(lines_of_json(out / "Texts_skipped_rows.jsonl").size(), 3u);
 }
 
 TEST_F(Skipping, LeavesOutOtherCandidatesAlone) {
@@ -125,7 +117,7 @@ TEST_F(SkippingCommand, EmbedLeavesOutListsAndStillFindsRows) {
     EXPECT_TRUE(has(r.err, "embed: 4 of 7 rows left out, first: row 2 of rows.jsonl: ")) << r.err;
     EXPECT_EQ(read_text(folder_ / "rows.npy"), read_text(folder_ / "good.npy")) << cache;
     EXPECT_EQ(read_json(folder_ / "rows.npy.json").at("skipped_rows"), (Json{2, 3, 5, 6}));
-    const auto listed = lines_in(folder_ / "rows.npy.skipped_rows.jsonl");
+    const auto listed = lines_of_json(folder_ / "rows.npy.skipped_rows.jsonl");
     ASSERT_EQ(listed.size(), 4u);
     const char* errors[] = {"damaged.png", "neither text nor picture", "0 image tokens", "no such picture"};
     for (size_t i = 0; i < 4; ++i) {
@@ -230,7 +222,7 @@ TEST_F(SkippingCommand, EvalNamesTheCandidateOrLeavesItOut) {
     const Result skipped = run(eval + "--bad_rows skip" + cache);
     ASSERT_EQ(skipped.code, 0) << skipped.err;
     EXPECT_TRUE(has(skipped.out, "out: 0 queries and 1 candidate were left out (--bad_rows skip)")) << skipped.out;
-    EXPECT_EQ(lines_in(folder_ / "out/Set_skipped_rows.jsonl").at(0).at("side"), "candidate 7");
+    EXPECT_EQ(lines_of_json(folder_ / "out/Set_skipped_rows.jsonl").at(0).at("side"), "candidate 7");
     const Json score = read_json(folder_ / "out/Set_score.json");
     EXPECT_EQ(score.at("num_skipped_candidates"), 1);
     EXPECT_EQ(score.at("num_pred"), 1);

@@ -4,7 +4,6 @@
 //   ```diff      "--- file", then changes: lines taken out (-), which stand in the file once, and lines put in (+)
 #include <gtest/gtest.h>
 
-#include <cstdio>
 #include <map>
 #include <set>
 #include <span>
@@ -12,6 +11,7 @@
 
 #include "markdown.h"
 #include "mini_fixture.h"
+#include "shell.h"
 #include "temporary_folder.h"
 
 namespace vlm2vec {
@@ -73,14 +73,9 @@ std::vector<ShownCommand> shown_commands() {
 }
 
 // What a shell prints, errors too.
-Lines output_of(const std::string& command) {
-  FILE* pipe = popen(("exec 2>&1\n" + command).c_str(), "r");
-  std::string text;
-  char buffer[4096];
-  for (size_t n; (n = fread(buffer, 1, sizeof buffer, pipe)) > 0;) text.append(buffer, n);
-  pclose(pipe);
+Lines printed_lines(const std::string& command) {
   Lines lines;
-  std::istringstream stream(text);
+  std::istringstream stream(output_of("exec 2>&1\n" + command));
   for (std::string line; std::getline(stream, line);) lines.push_back(line);
   return lines;
 }
@@ -97,7 +92,7 @@ TEST_F(TourCommands, PrintWhatIsShown) {
   const auto all = shown_commands();
   ASSERT_GE(all.size(), 8u);  // one for each stop
   for (const ShownCommand& shown : all) {
-    const Lines lines = output_of("cd '" + folder.path().string() + "'\n" + shown.command);
+    const Lines lines = printed_lines("cd '" + folder.path().string() + "'\n" + shown.command);
     ASSERT_TRUE(matches(lines, shown.output)) << shown.where << ": " << shown.command << "\nshown:\n"
                                               << joined(shown.output) << "printed:\n"
                                               << joined(lines);

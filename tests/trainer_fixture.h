@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "lines_of_json.h"
 #include "mmeb/training/trainer.h"
 #include "tensor/io/files.h"
 #include "tiny_model.h"
@@ -59,12 +60,7 @@ class Trainer : public testing::Test {
     return o;
   }
   std::string file(const std::string& path) { return read_text(folder_.path() / path); }
-  std::vector<json> log(const std::string& run) {
-    std::vector<json> lines;
-    std::istringstream text(file(run + "/log.jsonl"));
-    for (std::string line; std::getline(text, line);) lines.push_back(json::parse(line));
-    return lines;
-  }
+  std::vector<json> log(const std::string& run) { return lines_of_json(folder_ / run / "log.jsonl"); }
   TemporaryFolder folder_;
 };
 

@@ -17,7 +17,6 @@ try:
     import numpy
     import peft
     import torch
-    from PIL import Image
     from reference import IMAGE, Reference
 except ImportError as error:
     print(f"not run: {error}")
@@ -47,8 +46,7 @@ def ours(model, adapter=None):
 
 
 def theirs(reference):
-    pictures = lambda row: [Image.open(row["image"])] if "image" in row else []
-    return numpy.stack([reference.embed(row["text"], pictures(row), "1d") for row in rows()])
+    return reference.embed_rows(rows())
 
 
 def with_adapter(adapter):
@@ -100,12 +98,8 @@ for name, config in {
     "rsDoRA with ranks, regular expression": dict(r=3, lora_alpha=5, target_modules=ALL, use_dora=True, use_rslora=True,
                                                   rank_pattern={r"layers\.1\..*": 5}),
 }.items():
-    torch.manual_seed(1)
     made = Reference(model_dir)
-    made.model = peft.get_peft_model(made.model, peft.LoraConfig(**config, lora_dropout=0.1)).eval()
-    for parameter_name, parameter in made.model.named_parameters():
-        if "lora_A" in parameter_name or "lora_B" in parameter_name:
-            torch.nn.init.normal_(parameter, std=0.05)
+    made.adapt(peft.LoraConfig(**config, lora_dropout=0.1), std=0.05)
     made.model.save_pretrained(work / "made")
     compare(f"{name}, made by PEFT", ours(model_dir, work / "made"), theirs(made))
 sys.exit(1 if failed else 0)

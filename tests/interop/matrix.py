@@ -17,12 +17,6 @@ command, work = sys.argv[1], pathlib.Path(sys.argv[2])
 rows = [json.loads(line) for line in open(work / "rows.jsonl")]
 
 
-def vectors(reference):
-    from PIL import Image
-    pictures = lambda row: [Image.open(work / row["image"])] if "image" in row else []
-    return numpy.stack([reference.embed(row["text"], pictures(row), "1d") for row in rows])
-
-
 def sentence_vectors(folder):
     """Of the texts: sentence-transformers puts a picture's tokens into a prompt by itself."""
     from sentence_transformers import SentenceTransformer
@@ -39,7 +33,7 @@ def read():
             reference = Reference(job["model"])
             if job.get("adapter"):
                 reference.model = peft.PeftModel.from_pretrained(reference.model, job["adapter"]).eval()
-            results[job["name"]] = vectors(reference).tolist()
+            results[job["name"]] = reference.embed_rows(rows, work).tolist()
         except Exception as error:
             results[job["name"]] = f"{type(error).__name__}: {str(error)[:200]}"
     if (work / "ours/sentence").is_dir() and find_spec("sentence_transformers"):
@@ -49,7 +43,6 @@ def read():
 
 def write():
     import peft
-    import torch
     from reference import Reference
     from transformers import AutoModel, AutoProcessor
     model, out = pathlib.Path(sys.argv[4]), work / sys.argv[3]
@@ -57,7 +50,7 @@ def write():
     def save(name, thing, reference):
         shutil.rmtree(out / name, ignore_errors=True)
         thing.save_pretrained(out / name)
-        numpy.save(out / f"{name}.npy", vectors(reference))
+        numpy.save(out / f"{name}.npy", reference.embed_rows(rows, work))
 
     reference = Reference(model)
     save("folder", reference.model, reference)
@@ -68,12 +61,7 @@ def write():
     for name, model_class, options in (("lora", None, {}), ("dora", None, {"use_dora": True}),
                                        ("automodel-lora", AutoModel, {})):
         reference = Reference(model, **({"model_class": model_class} if model_class else {}))
-        config = peft.LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", **options)
-        torch.manual_seed(1)
-        reference.model = peft.get_peft_model(reference.model, config).eval()
-        for parameter_name, parameter in reference.model.named_parameters():
-            if "lora_A" in parameter_name or "lora_B" in parameter_name:
-                torch.nn.init.normal_(parameter, std=0.05)
+        reference.adapt(peft.LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", **options), std=0.05)
         save(name, reference.model, reference)
 
 

@@ -10,14 +10,14 @@ import pathlib
 import sys
 
 import peft
-import torch
-from PIL import Image
 from reference import Reference
 from transformers import AutoModel, Qwen2VLForConditionalGeneration
 
 golden = pathlib.Path(sys.argv[1])
 TINY = golden / "qwen2_vl/tiny"
-PROMPTS = [{"text": "Find a similar picture."}, {"text": "<|image_pad|> Represent it.", "image": "small.png"}]
+cases = json.loads((golden / "qwen2_vl/cases.json").read_text())["tiny"]
+PICTURE = min((case for case in cases if case.get("images")), key=lambda case: case["tokens"])["images"][0]
+PROMPTS = [{"text": "Find a similar picture."}, {"text": "<|image_pad|> Represent it.", "image": PICTURE}]
 CASES = {
     "exclude_names": dict(r=1, lora_alpha=4, target_modules=["q_proj", "v_proj", "down_proj", "fc1"],
                           exclude_modules=["layers.0.self_attn.q_proj", "fc1"],
@@ -28,7 +28,7 @@ CASES = {
                             layers_pattern="layers"),
     "any_numbered_layers": dict(r=1, lora_alpha=4, target_modules=["o_proj", "proj", "fc2"], layers_to_transform=0,
                                 use_dora=True),
-    "full_paths": dict(r=1, lora_alpha=4, use_rslora=True, alpha_pattern={r"^model\.visual\..*": 2},
+    "full_paths": dict(r=4, lora_alpha=4, use_rslora=True, alpha_pattern={r"^model\.visual\..*": 2},
                        target_modules=["model.language_model.layers.0.self_attn.q_proj",
                                        "model.visual.blocks.1.attn.qkv"]),
     "expression": dict(r=1, lora_alpha=4, target_modules=r"model\.language_model\.layers\.\d+\.self_attn\.(?P<which>q|v)_proj"
@@ -38,11 +38,7 @@ CASES = {
 
 for name, config in CASES.items():
     reference = Reference(TINY, model_class=AutoModel if name == "automodel" else Qwen2VLForConditionalGeneration)
-    torch.manual_seed(3)
-    reference.model = peft.get_peft_model(reference.model, peft.LoraConfig(**config)).eval()
-    for parameter_name, parameter in reference.model.named_parameters():
-        if "lora_A" in parameter_name or "lora_B" in parameter_name:
-            torch.nn.init.normal_(parameter, std=0.1)
+    reference.adapt(peft.LoraConfig(**config), std=0.1, seed=3)
     folder = golden / "peft" / name
     reference.model.save_pretrained(folder)
     (folder / "README.md").unlink(missing_ok=True)
@@ -51,10 +47,7 @@ for name, config in CASES.items():
     if isinstance(stored["target_modules"], list): stored["target_modules"].sort()
     (folder / "adapter_config.json").write_text(json.dumps(stored, indent=1) + "\n")
     modules = [n for n, m in reference.model.base_model.model.named_modules() if hasattr(m, "lora_A")]
-    rows = []
-    for prompt in PROMPTS:
-        pictures = [Image.open(golden / "qwen2_vl/images" / prompt["image"])] if "image" in prompt else []
-        vector = reference.embed(prompt["text"], pictures, "1d")
-        rows.append({**prompt, "embedding": [float(f"{x:.8g}") for x in vector]})
+    vectors = reference.embed_rows(PROMPTS, golden / "qwen2_vl/images")
+    rows = [{**prompt, "embedding": [float(f"{x:.8g}") for x in vector]} for prompt, vector in zip(PROMPTS, vectors)]
     (folder / "expected.json").write_text(json.dumps({"modules": modules, "rows": rows}) + "\n")
     print(name, len(modules), "modules")

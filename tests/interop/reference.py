@@ -5,8 +5,11 @@ from mm_token_type_ids. `image_positions` says which: "1d" (zeros for them, in e
 or None, what this version does by itself.
 """
 import inspect
+import pathlib
 
+import numpy
 import torch
+from PIL import Image
 from transformers import AutoTokenizer, Qwen2VLForConditionalGeneration
 
 try:  # since 5.0 the class without "Pil" resizes with torchvision, which differs in some bytes
@@ -59,3 +62,17 @@ class Reference:
             core(**self.inputs(text, pictures, image_positions))
         hook.remove()
         return torch.nn.functional.normalize(last["hidden"][0, -1], dim=0).numpy()
+
+    def embed_rows(self, rows, folder=""):
+        """Of rows {"text", "image"}, whose pictures lie in `folder`; with 1-D positions."""
+        pictures = lambda row: [Image.open(pathlib.Path(folder, row["image"]))] if "image" in row else []
+        return numpy.stack([self.embed(row["text"], pictures(row), "1d") for row in rows])
+
+    def adapt(self, config, std, seed=1):
+        """Puts an adapter of PEFT on the model, with random A and B."""
+        import peft
+        torch.manual_seed(seed)
+        self.model = peft.get_peft_model(self.model, config).eval()
+        for name, parameter in self.model.named_parameters():
+            if "lora_A" in name or "lora_B" in name:
+                torch.nn.init.normal_(parameter, std=std)
