@@ -237,7 +237,7 @@ TEST_F(SearchCommand, RefusesWhatWouldMeanNothing) {
       {"--index rows.npy --queries rows.npy --prompt raw", 2, "mean nothing beside --queries"},
       {"--index rows.npy --text a --top 0", 2, "--top: got 0"},
       {"--index rows.npy --text a --prompt v3", 2, "v3"},
-      {"--index rows.npy --text a --instruction b", 3, "the prompt is raw"},
+      {"--index rows.npy --text a --instruction b", 2, "a raw prompt has no --instruction"},
       {"--index rows.npy --text a --model_name other", 3, "rows.npy: was made by another model than other"},
       {"--index rows.npy --queries other.npy", 3, "other.npy: was made with another model"},
       {"--index rows.npy --queries bf16.npy", 3, "bf16.npy: was made with another --precision"},

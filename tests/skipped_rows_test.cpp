@@ -153,7 +153,7 @@ TEST_F(SkippingCommand, LinesThatCannotBeReadAreLeftOut) {
     std::set<std::string> numbers;
     for (const Json& line : lines_in(folder_ / list)) {
       numbers.insert(line.at("row"));
-      EXPECT_TRUE(has(line.at("error"), file + ":")) << line;
+      EXPECT_EQ(has(line.at("error"), file + ":"), file != "rows.jsonl") << line;
     }
     EXPECT_EQ(numbers.size(), 4u);
     for (int64_t i = first; i < first + 4; ++i)

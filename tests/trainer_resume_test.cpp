@@ -235,7 +235,7 @@ TEST_F(Trainer, refuses_to_resume_another_run) {
     train(o, Device::cpu, true);
     FAIL() << "went on with another learning rate";
   } catch (const Error& e) {
-    EXPECT_EQ(e.code, Exit::data);
+    EXPECT_EQ(e.code, Exit::usage);
     EXPECT_NE(std::string(e.what()).find("learning_rate"), std::string::npos) << e.what();
   }
 }

@@ -53,7 +53,8 @@ InputRows read_inputs(const fs::path& file, const fs::path& image_dir, const std
   };
   const auto leave_out = [&](const Error& error) {
     fault(error);
-    all.left_out[all.rows] = {name(), "input", error.what()};
+    const std::string what = error.what();  // behind the file and the line, which name() says
+    all.left_out[all.rows] = {name(), "input", what.substr(what.find(": ", file.string().size()) + 2)};
     ++all.rows;
   };
   read_json_lines(file, add, 0, nullptr, fault ? leave_out : RowFault());
