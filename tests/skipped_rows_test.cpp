@@ -151,7 +151,7 @@ TEST_F(SkippingCommand, LinesThatCannotBeReadAreLeftOut) {
     const Result r = run(command + " --bad_rows skip");
     ASSERT_EQ(r.code, 0) << r.err;
     std::set<std::string> numbers;
-    for (const Json& line : lines_in(folder_ / list)) {
+    for (const Json& line : lines_of_json(folder_ / list)) {
       numbers.insert(line.at("row"));
       EXPECT_EQ(has(line.at("error"), file + ":"), file != "rows.jsonl") << line;
     }

@@ -6,6 +6,7 @@
 
 #include "cli_fixture.h"
 #include "expect_error.h"
+#include "mmeb/interrupt.h"
 #include "mmeb/training/training_run.h"
 #include "tensor/current_error.h"
 #include "tensor/io/safetensors.h"
