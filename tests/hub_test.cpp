@@ -51,6 +51,12 @@ TEST_F(Hub, names_are_no_folders_and_nothing_is_downloaded) {
   refused("https://huggingface.co/Qwen/Qwen2-VL-7B",
           "huggingface-cli download Qwen/Qwen2-VL-7B --local-dir Qwen2-VL-7B");
   refused("TIGER-Lab/MMEB-train", "download TIGER-Lab/MMEB-train --repo-type dataset --local-dir", HubKind::dataset);
+  for (const char* name :
+       {"Q/X/", "Q/X@main", "https://huggingface.co/Q/X/tree/main", "https://hf.co/Q/X", "hf://Q/X@a1"})
+    refused(name, std::string(name) +
+                      ": no such folder, and nothing is ever downloaded; if it is a name of the hub, "
+                      "huggingface-cli download Q/X --local-dir X (");
+  refused("~/m", "~/m: no such folder; expected a checkpoint; the shell reads ~ only at the beginning of a word");
   for (const char* path : {"./Qwen/Qwen2", "../a/b", "/a/b", "runs/a/b", "model", "a b/c"})
     refused(path, std::string(path) + ": no such folder; expected a checkpoint");
   refused(folder_ / "plain/model.safetensors",
@@ -128,6 +134,15 @@ TEST_F(Hub, pointers_of_git_lfs_are_named_wherever_they_are_read) {
     write_text(model / name, kPointer);
     refused((model / name).string() + kSentence, model);
   }
+  const fs::path page = copy("page");
+  for (const char* text : {"<!DOCTYPE html><html></html>", "\n<HTML>", "Entry not found"})
+    for (const char* name : {"model.safetensors", "config.json"}) {
+      const fs::path broken = copy(sentence("page-", text[0], name));
+      write_text(broken / name, text);
+      refused((broken / name).string() + ": is a web page, not the file itself; download the file again", broken);
+    }
+  write_text(page / "model.safetensors", "version https://hawser.github.com/spec/v1\noid sha256:0\nsize 5\n");
+  refused((page / "model.safetensors").string() + kSentence, page);
   const fs::path model = copy("lfs-index");
   fs::remove(model / "model.safetensors");
   write_text(model / "model.safetensors.index.json", kPointer);
@@ -199,6 +214,18 @@ TEST_F(Hub, sentence_transformers_folders_are_read_if_they_take_the_last_token) 
   EXPECT_NE(notes.find("prompts are not applied: query \"Represent: \" (by default query); put yours"),
             std::string::npos);
   EXPECT_NE(notes.find("puts each text into the chat template"), std::string::npos) << notes;
+  const auto refuses = [&](const char* file, const json& content, const std::string& part) {
+    const std::string before = read_text(model / file);
+    write_json(model / file, content);
+    expect_error(Exit::data, std::string(file) + ": " + part, [&] { notes_of(version_6, last_now); });
+    write_text(model / file, before);
+  };
+  refuses("config_sentence_transformers.json", {{"truncate_dim", 8}}, "truncate_dim is 8, but vectors are never cut");
+  refuses("sentence_bert_config.json", {{"do_lower_case", true}}, "do_lower_case is true, but texts are read as they");
+  refuses("sentence_bert_config.json", {{"module_output_name", "pooler_output"}}, "module_output_name is \"pooler_out");
+  write_json(model / "sentence_bert_config.json",
+             {{"module_output_name", "token_embeddings"}, {"do_lower_case", false}, {"processing_kwargs", {{"a", 1}}}});
+  EXPECT_NE(notes_of(version_6, last_now).find("processing_kwargs {\"a\":1} is not applied"), std::string::npos);
 }
 
 }  // namespace

@@ -114,26 +114,46 @@ TEST(F16, rounds_to_the_nearest_number_and_ties_to_even) {
   EXPECT_TRUE(std::isnan(float(f16::nearest(std::nanf("")))));
 }
 
-TEST_F(MergeGolden, keeps_shards_names_and_the_head) {
+// Whatever the base's spelling: the names of Qwen2-VL's own files, which every version of transformers reads.
+TEST_F(MergeGolden, keeps_shards_and_the_head_under_the_makers_names) {
   std::map<std::string, NamedTensors> shards;
-  nlohmann::json map;
+  nlohmann::json map, written;
   for (const auto& [name, tensor] : load_safetensors(tiny() / "model.safetensors")) {
     const std::string file = map.size() % 2 ? "model-00001-of-00002.safetensors" : "model-00002-of-00002.safetensors";
     const std::string renamed =
         name.starts_with("visual.") ? "model." + name : "model.language_model." + name.substr(6);
     shards[file].emplace(renamed, tensor);
-    map[renamed] = file;
+    map[renamed] = file, written[name] = file;
   }
   const fs::path base = model("shards", NamedTensors());
   fs::remove(base / "model.safetensors");
   for (const auto& [file, tensors] : shards) save_safetensors(base / file, tensors);
-  write_json(base / "model.safetensors.index.json", {{"weight_map", map}});
+  write_json(base / "model.safetensors.index.json", {{"metadata", {{"total_size", 7}}}, {"weight_map", map}});
   ASSERT_EQ(merge(base, folder_ / "merged"), Exit::ok);
-  EXPECT_EQ(read_text(base / "model.safetensors.index.json"),
-            read_text(folder_ / "merged/model.safetensors.index.json"));
+  EXPECT_EQ(read_json(folder_ / "merged/model.safetensors.index.json"),
+            (nlohmann::json{{"metadata", {{"total_size", 7}}}, {"weight_map", written}}));
   ASSERT_EQ(merge(tiny(), folder_ / "single"), Exit::ok);
   EXPECT_EQ(embeddings(folder_ / "merged"), embeddings(folder_ / "single"));
   ASSERT_EQ(merge(base, folder_ / "merged"), Exit::ok);  // a checkpoint is replaced
+}
+
+TEST_F(MergeGolden, writes_the_makers_names_and_shapes) {
+  const NamedTensors plain = load_safetensors(tiny() / "model.safetensors");
+  const std::string embedding = "model.embed_tokens.weight", patches = "visual.patch_embed.proj.weight";
+  std::map<std::string, NamedTensors> others;
+  for (const auto& [name, tensor] : plain) {
+    others["auto"].emplace(nested_name(name).substr(6), tensor);
+    others["peft"].emplace("base_model.model." + name, tensor);
+    others["head"].emplace(name == embedding ? "lm_head.weight" : name, tensor);
+    const int64_t rows = tensor.dim(0);
+    others["flat"].emplace(name, name == patches ? tensor.view({rows, tensor.numel() / rows}) : tensor);
+  }
+  ASSERT_EQ(merge(tiny(), folder_ / "plain-merged"), Exit::ok);
+  const std::string want = read_text(folder_ / "plain-merged/model.safetensors");
+  for (const auto& [spelling, tensors] : others) {
+    ASSERT_EQ(merge(model(spelling, tensors), folder_ / (spelling + "-merged")), Exit::ok);
+    EXPECT_TRUE(read_text(folder_ / (spelling + "-merged") / "model.safetensors") == want) << spelling;
+  }
 }
 
 TEST_F(MergeGolden, refuses_to_destroy) {

@@ -140,6 +140,53 @@ TEST_F(ModelFolders, quantised_weights_are_refused_by_name) {
   refused("config.json: quantization_config says that the weights are quantised by bitsandbytes in 4 bits", model);
   edit(model / "config.json", {{"quantization_config", {{"quant_method", "fp8"}, {"load_in_4bit", nullptr}}}});
   refused("quantised by fp8; quantised weights are not read", model);
+  const auto with = [&](const char* name, const char* extra, DType dtype) {  // by what the weights look like
+    return with_weights(name, [&](NamedTensors& weights) { weights[extra] = zeros({300, 1}, dtype, Device::cpu); });
+  };
+  const std::string layer = "model.layers.0.mlp.up_proj.";
+  for (const char* name : {"qweight", "weight.absmax", "SCB", "weight_scale_inv"})
+    refused(name + std::string(" shows that the weights are quantised; quantised weights are not read"),
+            with(name, (layer + name).c_str(), DType::f32));
+  refused("embed_tokens.weight is u8[300, 1], the configuration wants [300, 16]; quantised weights are not read",
+          with("bytes", "model.embed_tokens.weight", DType::u8));
+  for (const char* type : {"I8", "F8_E4M3"}) {
+    std::string file = read_text(plain_ / kWeightsFile);
+    const size_t at = file.find(R"("dtype":"F32")");
+    file.replace(at, 13, std::string(R"("dtype":")") + type + '"');
+    const int64_t more = int64_t(std::string(type).size()) - 3;
+    file[0] = char(uint8_t(file[0]) + more);  // the header's length
+    write_text(model / kWeightsFile, file);
+    edit(model / "config.json", {{"quantization_config", nullptr}});
+    refused(std::string("has type ") + type, model);
+    refused("; quantised weights are not read", model);
+  }
+}
+
+TEST_F(ModelFolders, a_wrappers_prefix_is_named) {
+  for (const std::string prefix : {"module.", "_orig_mod.", "model._orig_mod."})
+    refused("; all names begin with " + prefix + ", which a wrapper of the model adds: save the model without it",
+            renamed(prefix, [&](const std::string& name) { return prefix + name; }));
+}
+
+TEST_F(ModelFolders, rotary_angles_and_channels_of_other_models_are_refused) {
+  const fs::path model = copy("rope");
+  const auto refuses = [&](const json& patch, const std::string& part) {
+    const json before = read_json(model / "config.json");
+    edit(model / "config.json", patch);
+    refused("config.json: " + part, model);
+    write_json(model / "config.json", before);
+  };
+  refuses({{"rope_scaling", {{"type", "yarn"}, {"rope_type", "default"}}}}, "the rotary embedding is of type \"yarn\"");
+  refuses({{"rope_scaling", {{"type", "default"}, {"rope_type", "yarn"}}}}, "the rotary embedding is of type \"yarn\"");
+  for (const json& rope : {json{{"rope_theta", 100.0}}, json{{"rope_theta", 10000.0}, {"rope_type", "yarn"}}})
+    refuses({{"vision_config", {{"rope_parameters", rope}}}}, "rope_parameters of vision_config are ");
+  refuses({{"vision_config", {{"in_channels", 1}}}}, "in_channels is 1, expected 3");
+  refuses({{"tie_word_embeddings", "yes"}}, "tie_word_embeddings is \"yes\": type must be boolean");
+  edit(model / "config.json",
+       {{"vision_config", {{"rope_parameters", {{"rope_theta", 1e4}, {"rope_type", "axial"}}}}}});
+  EXPECT_EQ(vectors(model), vectors(plain_));
+  edit(model / "preprocessor_config.json", {{"temporal_patch_size", 1}});
+  refused("preprocessor_config.json: temporal_patch_size is 1, in ", model);
 }
 
 TEST_F(ModelFolders, what_rope_parameters_leave_out_is_as_in_transformers) {
@@ -235,6 +282,10 @@ TEST_F(ModelFolders, an_adapters_own_processor_and_tokenizer_are_used) {
   EXPECT_EQ(vectors(plain_, lora), small);
   EXPECT_TRUE(noted("plain/preprocessor_config.json is not used: the adapter's own file")) << notes_;
   EXPECT_EQ(vectors(plain_, lora, 4096), vectors(plain_, adapter("bare")));  // what is asked for goes first
+  edit(lora / "preprocessor_config.json", {{"max_pixels", 4096}, {"image_mean", {0.5, 0.25, 0.125}}});
+  vectors(plain_, lora);
+  EXPECT_TRUE(noted("has image_mean [0.5,0.25,0.125], this one has image_mean [0.48145466,")) << notes_;
+  write_json(lora / "preprocessor_config.json", file);
   ASSERT_EQ(
       run_command({"merge", "--model_name", plain_, "--adapter", lora, "--output_dir", folder_ / "merged", "--quiet"}),
       Exit::ok);

@@ -264,15 +264,44 @@ TEST_F(Peft, notes_patterns_that_fit_no_layer) {
   write(false);
   json changed = config();
   changed["rank_pattern"] = {{"layers.9.q_proj", 5}}, changed["alpha_pattern"]["^q_proj"] = 100;
+  changed["exclude_modules"] = {"layers.8.q_proj"}, changed["layers_pattern"] = "layers";
   write_json(config_file_, changed);
   Model model;
   load(model);
   EXPECT_EQ(output(model), output_);
   const std::string file = config_file_;
-  EXPECT_EQ(notes_,
-            (std::vector<std::string>{"adapter: 3 of 3 modules matched",
-                                      file + ": rank_pattern \"layers.9.q_proj\" fits no layer of the adapter; ignored",
-                                      file + ": alpha_pattern \"^q_proj\" fits no layer of the adapter; ignored"}));
+  EXPECT_EQ(notes_, (std::vector<std::string>{
+                        "adapter: 3 of 3 modules matched",
+                        file + ": rank_pattern \"layers.9.q_proj\" fits no layer of the adapter; ignored",
+                        file + ": alpha_pattern \"^q_proj\" fits no layer of the adapter; ignored",
+                        file + ": exclude_modules \"layers.8.q_proj\" fits no layer of the model; ignored",
+                        file + ": layers_pattern has no effect without layers_to_transform; ignored"}));
+}
+
+TEST_F(Peft, says_which_of_the_two_files_is_wrong) {
+  write(false);
+  json changed = config();
+  changed["r"] = 5;
+  write_json(config_file_, changed);
+  expect_error(Exit::data,
+               "model.layers.0.q_proj.lora_A.weight has rank 3, adapter_config.json gives it 5 (r or rank_pattern); do",
+               [&] { load(); });
+  changed["r"] = 3, changed["exclude_modules"] = {"layers.0.q_proj"};
+  write_json(config_file_, changed);
+  expect_error(Exit::data, "is model.layers.0.q_proj; do adapter_config.json and the tensors belong together?",
+               [&] { load(); });
+}
+
+TEST_F(Peft, leaves_out_the_adapter_of_the_head) {
+  write(false);
+  NamedTensors tensors = load_safetensors(weights_);
+  for (const char* part : {"lora_A.weight", "lora_B.weight"})
+    tensors.emplace(std::string("base_model.model.lm_head.") + part, tensors.at(kFirst + part));
+  save_safetensors(weights_, tensors);
+  Model model;
+  EXPECT_EQ(load(model).adapters.size(), 3u);
+  EXPECT_EQ(output(model), output_);
+  EXPECT_NE(notes_[0].find("the adapter of the language-model head is not used"), std::string::npos) << notes_[0];
 }
 
 TEST_F(Peft, refuses_damaged_files) {

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "expect_error.h"
 #include "golden.h"
 #include "temporary_folder.h"
 #include "tensor/error.h"
@@ -204,7 +205,18 @@ TEST(Processor, ConfigurationIsWrittenReadAndChecked) {
   EXPECT_THROW(load({{"rescale_factor", 1.0}}), Error);
   EXPECT_THROW(load({{"patch_size", 0}}), Error);
   EXPECT_THROW(load({{"min_pixels", 100}, {"max_pixels", 99}}), Error);
-  EXPECT_THROW(load({{"image_mean", {0.5}}}), Error);
+  EXPECT_EQ(load({{"max_pixels", 50176.0}}).max_pixels, 50176);
+  const auto refused = [&](const char* field, const json& value, const std::string& sentence) {
+    expect_error(Exit::data, sentence, [&] { load({{field, value}}); });
+  };
+  for (const json& mean : {json{0.5}, json{0.5, 0.5, 0.5, 0.5}, json{0.5, 0.5, "0.5"}, json(0.5)})
+    refused("image_mean", mean, "preprocessor_config.json: image_mean is " + mean.dump() + ", expected three numbers");
+  for (const json& bound : {json(3136.5), json("50176"), json(true), json(-1), json(1e30)})
+    refused("min_pixels", bound, "min_pixels is " + bound.dump() + ", expected a whole number from 1 to");
+  refused("do_resize", "no", "do_resize is \"no\": type must be boolean, but is string");
+  write_json(folder / "preprocessor_config.json", read_json(golden("qwen2_vl/tiny/preprocessor_config.json")));
+  write_json(folder / "processor_config.json", {{"image_processor", nullptr}});
+  EXPECT_EQ(processor_file(folder.path()), folder / "preprocessor_config.json");
 }
 
 }  // namespace

@@ -64,9 +64,9 @@ TEST(TokenizerFiles, OldFilesAreRefusedByName) {
   refused("has neither tokenizer.json nor vocab.json");
   Tokenizer::load(folder.path());
   std::filesystem::remove(folder / "merges.txt");
-  refused("merges.txt: No such file");
+  refused("has vocab.json but neither tokenizer.json nor merges.txt; copy one of the two from the model");
   std::filesystem::remove(folder / "tokenizer_config.json");
-  refused("tokenizer_config.json: No such file");
+  refused("has vocab.json but neither tokenizer.json nor tokenizer_config.json; copy one");
   for (const char* nonsense : {"[1]", "[[{\"a\": 0}]]", "7"}) {
     write_text(folder / "vocab.json", nonsense);
     refused("vocab.json: is not a dictionary of tokens");
@@ -89,6 +89,64 @@ TEST(TokenizerFiles, OldFilesAreRefusedByName) {
   config["added_tokens_decoder"]["1756"]["lstrip"] = true;
   write_json(folder / "tokenizer_config.json", config);
   refused("\"<|endoftext|>\" has lstrip");
+}
+
+// Ids of transformers 4.52.3, 4.57.6 and 5.23: what tokenizer_config.json adds comes behind the others.
+TEST(TokenizerFiles, TokensOfTheConfigurationAreAdded) {
+  const TemporaryFolder folder("configured");
+  const std::filesystem::path tiny = golden("qwen2_vl/tiny");
+  split_tokenizer(tiny / "tokenizer.json", folder.path());
+  std::filesystem::copy_file(tiny / "tokenizer.json", folder / "tokenizer.json");
+  const json plain = read_json(folder / "tokenizer_config.json");
+  const auto with = [&](const json& patch) {
+    json config = plain;
+    config.merge_patch(patch);
+    write_json(folder / "tokenizer_config.json", config);
+    return Tokenizer::load(folder.path());
+  };
+  const auto token = [](const char* text, const char* flag = "special") {
+    return json{{"content", text}, {flag, true}};
+  };
+  using Ids = std::vector<int32_t>;
+  const std::string text = "a <obj> b";
+  const Ids unknown = {64, 1039, 78, 758, 29, 283}, known = {64, 220, 1770, 283};
+  EXPECT_EQ(with(json::object()).encode(text), unknown);
+  for (const json& patch :
+       {json{{"added_tokens_decoder", {{"1770", token("<obj>")}}}},
+        json{{"additional_special_tokens", {"<|im_end|>", "<obj>"}}},
+        json{{"extra_special_tokens", {"<|im_end|>", "<obj>"}}},
+        json{{"extra_special_tokens", {{"object_token", "<obj>"}}}}, json{{"pad_token", token("<obj>")}}})
+    EXPECT_EQ(with(patch).encode(text), known) << patch;
+  EXPECT_EQ(with({{"eos_token", "<e1>"},
+                  {"pad_token", "<p1>"},
+                  {"additional_special_tokens", {"<a1>", "<a2>"}},
+                  {"added_tokens_decoder", {{"1771", token("<d2>")}, {"1770", token("<d1>")}}}})
+                .encode("<e1><p1><a1><a2><d1><d2>"),
+            (Ids{1772, 1773, 1774, 1775, 1770, 1771}));
+  const auto refused = [&](const std::string& sentence, const json& patch) {
+    expect_error(Exit::data, "tokenizer_config.json: " + sentence, [&] { with(patch); });
+  };
+  refused("added token \"<obj>\" has id 1780, but transformers gives it 1770, the next free one",
+          {{"added_tokens_decoder", {{"1780", token("<obj>")}}}});
+  refused("token \"<|im_end|>\" has id 1780, in tokenizer.json 1758",
+          {{"added_tokens_decoder", {{"1758", nullptr}, {"1780", token("<|im_end|>")}}}});
+  for (const char* flag : {"lstrip", "rstrip"}) {
+    refused(std::string("added token \"<|im_end|>\" has ") + flag,
+            {{"added_tokens_decoder", {{"1758", token("<|im_end|>", flag)}}}});
+    refused(std::string("added token \"<obj>\" has ") + flag, {{"pad_token", token("<obj>", flag)}});
+  }
+  refused("extra_special_tokens adds \"<obj>\" beside additional_special_tokens, which versions",
+          {{"additional_special_tokens", {"<a1>"}}, {"extra_special_tokens", {{"object_token", "<obj>"}}}});
+  refused("split_special_tokens is true", {{"split_special_tokens", true}});
+  refused("add_prefix_space is true", {{"add_prefix_space", true}});
+  write_text(folder / "tokenizer_config.json", "{");
+  expect_error(Exit::data, "tokenizer_config.json: not valid JSON", [&] { Tokenizer::load(folder.path()); });
+  std::filesystem::remove(folder / "tokenizer_config.json");
+  json gap = read_json(tiny / "tokenizer.json");
+  gap["added_tokens"].push_back({{"id", 1790}, {"content", "<obj>"}});
+  write_json(folder / "tokenizer.json", gap);
+  expect_error(Exit::data, "tokenizer.json: added token \"<obj>\" has id 1790, but transformers gives it 1770",
+               [&] { Tokenizer::load(folder.path()); });
 }
 
 // Ids of tokenizers 0.21.4 and 0.23.3: tokens that are "normalized" are found after the others, in text of Form C,

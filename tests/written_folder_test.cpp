@@ -41,6 +41,57 @@ TEST_F(Trainer, adapters_keep_the_bounds_of_their_pictures) {
   EXPECT_EQ(vectors(model, folder_ / "bare", picture), bounded);
 }
 
+// A folder as transformers 5 saves it becomes one that 4.52, 4.57 and 5.23 read alike.
+TEST_F(Trainer, merge_and_init_write_what_all_versions_read) {
+  const fs::path model = folder_ / "model", five = folder_ / "five";
+  fs::copy(model, five);
+  const json flat = read_json(model / "config.json");
+  json text = flat, nested = {{"model_type", "qwen2_vl"},    {"architectures", {"Qwen2VLForConditionalGeneration"}},
+                              {"dtype", "float32"},          {"image_token_id", 1},
+                              {"tie_word_embeddings", true}, {"vision_config", flat["vision_config"]}};
+  for (const char* field : {"architectures", "vision_config", "rope_scaling", "rope_theta", "image_token_id"})
+    text.erase(field);
+  text["tie_word_embeddings"] = false, text["model_type"] = "qwen2_vl_text", text["dtype"] = "bfloat16";
+  text["rope_parameters"] = {{"rope_type", "default"},
+                             {"type", "mrope"},
+                             {"rope_theta", flat["rope_theta"]},
+                             {"mrope_section", flat["rope_scaling"]["mrope_section"]}};
+  nested["text_config"] = text;
+  write_json(five / "config.json", nested);
+  json tokenizer = {{"tokenizer_class", "TokenizersBackend"},
+                    {"extra_special_tokens", {"<|endoftext|>", "<|image_pad|>"}},
+                    {"pad_token", "<|endoftext|>"}};
+  write_json(five / "tokenizer_config.json", tokenizer);
+  json want = flat;
+  want["dtype"] = want["torch_dtype"] = "float32";
+  tokenizer["additional_special_tokens"] = tokenizer["extra_special_tokens"];
+  tokenizer.erase("extra_special_tokens"), tokenizer["tokenizer_class"] = "Qwen2Tokenizer";
+
+  const fs::path merged = folder_ / "merged", made = folder_ / "made";
+  ASSERT_EQ(run_command({"merge", "--model_name", five, "--output_dir", merged, "--sentence_transformers", "--quiet"}),
+            Exit::ok);
+  EXPECT_EQ(read_json(merged / "config.json"), want);
+  EXPECT_EQ(read_json(merged / "tokenizer_config.json"), tokenizer);
+  ASSERT_EQ(run_command({"init", "--config", five / "config.json", "--tokenizer", five, "--min_pixels", "64",
+                         "--output_dir", made, "--quiet"}),
+            Exit::ok);
+  json config = read_json(made / "config.json");
+  for (const auto& [field, value] : want.items()) EXPECT_EQ(config[field], value) << field;
+  EXPECT_FALSE(config.contains("text_config") || config.contains("rope_parameters"));
+  EXPECT_EQ(read_json(made / "tokenizer_config.json"), tokenizer);
+
+  config["vocab_size"] = 259;  // errors name what was given, not the folder in the making
+  write_json(folder_ / "small.json", config);
+  expect_error(
+      Exit::data, model.string() + ": the tokenizer has 291 tokens, " + (folder_ / "small.json").string(), [&] {
+        run_command(
+            {"init", "--config", folder_ / "small.json", "--tokenizer", model, "--output_dir", made, "--quiet"});
+      });
+  expect_error(Exit::data, "A/B: no such file, and nothing is ever downloaded; if it is a name of the hub", [&] {
+    run_command({"init", "--config", "A/B", "--tokenizer", model, "--output_dir", made, "--quiet"});
+  });
+}
+
 // transformers 4.52 asks the configuration for these ids in its first forward pass.
 TEST(Init, writes_a_complete_configuration) {
   const TemporaryFolder folder("complete");

@@ -8,6 +8,7 @@
 #include "tensor/io/files.h"
 #include "tensor/io/hub.h"
 #include "vlm/bpe_trainer.h"
+#include "vlm/portable_files.h"
 #include "vlm/processor.h"
 #include "vlm/qwen2_vl.h"
 
@@ -36,6 +37,8 @@ void copy_tokenizer(const fs::path& from, const fs::path& to) {
   Tokenizer::load(from);  // for its errors, which name the files where they are
   for (const std::string& name : tokenizer_files())
     if (fs::exists(from / name)) fs::copy_file(from / name, to / name);
+  if (const fs::path config = to / "tokenizer_config.json"; fs::exists(config))
+    write_text(config, portable_tokenizer_config(read_text(config)));
 }
 
 void learn_tokenizer(const fs::path& dataset, const Qwen2VlConfig& config, const fs::path& folder) {
@@ -58,14 +61,14 @@ const std::vector<std::pair<const char*, std::vector<const char*>>> kTokenFields
     {"vision_end_token_id", {"<|vision_end|>"}},
     {"video_token_id", {"<|video_pad|>"}}};
 
-// The given configuration with the type of the weights and all token ids, without which transformers 4.52 fails. A
-// token that the tokenizer lacks gets an id behind the vocabulary, which no text has.
+// The given configuration, portable, with the type of the weights and all token ids, without which transformers 4.52
+// fails. A token that the tokenizer lacks gets an id behind the vocabulary, which no text has.
 void write_config(const fs::path& from, const fs::path& folder, const std::string& dtype) {
-  auto config = nlohmann::ordered_json::parse(read_text(from));
-  config[config.contains("dtype") ? "dtype" : "torch_dtype"] = dtype == "bf16" ? "bfloat16" : "float32";
+  auto config = nlohmann::ordered_json::parse(portable_config(read_text(from)));
+  config["torch_dtype"] = dtype == "bf16" ? "bfloat16" : "float32";
+  if (config.contains("dtype")) config["dtype"] = config["torch_dtype"];
   const Tokenizer tokenizer = Tokenizer::load(folder);
-  const auto text = config.find("text_config");
-  int64_t unknown = (text == config.end() ? config : *text).at("vocab_size");
+  int64_t unknown = config.at("vocab_size");
   for (const auto& [field, tokens] : kTokenFields) {
     if (config.contains(field) && !config[field].is_null()) continue;
     std::optional<int64_t> id;
@@ -74,6 +77,20 @@ void write_config(const fs::path& from, const fs::path& folder, const std::strin
     config[field] = id ? *id : unknown++;
   }
   write_text(folder / "config.json", config.dump(2) + "\n");
+}
+
+// Errors of `load` name the given files, not the temporary folder that they were copied to.
+template <class Load>
+auto naming_given_files(const fs::path& folder, const fs::path& config, const fs::path& tokenizer, Load load) {
+  try {
+    return load();
+  } catch (const Error& error) {
+    std::string text = error.what();
+    for (const auto& [from, to] : {std::pair(folder / "config.json", config), std::pair(folder, tokenizer)})
+      for (size_t at = 0; (at = text.find(from.string(), at)) != text.npos; at += to.string().size())
+        text.replace(at, from.string().size(), to.string());
+    fail(error.code, text);
+  }
 }
 
 }  // namespace
@@ -107,6 +124,8 @@ Exit run_init(const Command& command, const Arguments& arguments) {
   if (processor.min_pixels < 1 || processor.max_pixels < processor.min_pixels)
     fail(Exit::usage, "init: --min_pixels ", processor.min_pixels, " and --max_pixels ", processor.max_pixels,
          ", expected 1 or more, the smaller first");
+  if (const std::string hint = hub_hint(config_file); !hint.empty() && !fs::exists(config_file))
+    fail(Exit::data, config_file, ": no such file, ", hint, "/config.json");
   const Qwen2VlConfig config = Qwen2VlConfig::load(config_file);
   processor.patch_size = config.vision.patch_size;
   processor.temporal_patch_size = config.vision.temporal_patch_size;
@@ -121,7 +140,8 @@ Exit run_init(const Command& command, const Arguments& arguments) {
     else copy_tokenizer(tokenizer, folder);
     write_config(config_file, folder, dtype);
     processor.save(folder);
-    const auto encoder = load_encoder(folder, {.load_weights = false});
+    const auto encoder = naming_given_files(folder, config_file, tokenizer.empty() ? output_dir : tokenizer,
+                                            [&] { return load_encoder(folder, {.load_weights = false}); });
     const DType stored = dtype == "bf16" ? DType::bf16 : DType::f32;
     std::map<std::string, LazyTensor> weights;  // one at a time is in memory
     encoder->each_parameter([&](Parameter& p) {

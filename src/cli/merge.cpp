@@ -28,6 +28,38 @@ std::string picture_prompt(const ModelFolder& model, const std::string& image_to
   return tokenizer.id_of(start) && tokenizer.id_of(end) ? start + image_token + end : image_token;
 }
 
+// What stored tensors are called in the written folder, whatever their spelling: as Qwen2-VL's own files have them,
+// which every version of transformers reads.
+class StoredNames {
+ public:
+  StoredNames(Encoder& encoder, const ModelFolder& model) {
+    encoder.each_parameter([&](Parameter& p) { shapes_[p.path()] = p.shape(); });
+    for (const fs::path& file : model.weights)
+      for (const auto& [name, stored] : load_safetensors(file))
+        has_embedding_ |= canonical_name(name) == tensor_names().embedding;
+  }
+  // The head alone is the embedding of a model with tied weights.
+  std::string written(const std::string& name) const {
+    const std::string path = canonical_name(name);
+    return path == tensor_names().head && !has_embedding_ ? tensor_names().embedding : path;
+  }
+  Tensor shaped(const std::string& path, const Tensor& stored) const {
+    const auto shape = shapes_.find(path);
+    return shape == shapes_.end() ? stored : stored.view(shape->second);
+  }
+  void write_index(const fs::path& from, const fs::path& to) const {
+    auto index = nlohmann::ordered_json::parse(read_text(from));
+    nlohmann::ordered_json map;
+    for (const auto& [name, file] : index["weight_map"].items()) map[written(name)] = file;
+    index["weight_map"] = map;
+    write_text(to, index.dump(2) + "\n");
+  }
+
+ private:
+  std::map<std::string, Shape> shapes_;
+  bool has_embedding_ = false;
+};
+
 }  // namespace
 
 Exit run_merge(const Command& command, const Arguments& arguments) {
@@ -65,16 +97,19 @@ Exit run_merge(const Command& command, const Arguments& arguments) {
 
   std::map<std::string, const Lora*> changed;
   for (const Lora* l : lora.adapters) changed.emplace(l->base.weight.path(), l);
+  const StoredNames names(*encoder, model);
   write_folder_atomically(output_dir, [&](const fs::path& folder) {
     encoder->write_configuration(folder);
-    if (model.sharded) fs::copy_file(model.path / kWeightsIndex, folder / kWeightsIndex);
+    if (model.sharded) names.write_index(model.path / kWeightsIndex, folder / kWeightsIndex);
     for (const fs::path& file : model.weights) {  // tensor by tensor: f32, rounded once to the type the base has
       std::map<std::string, LazyTensor> tensors;
       for (const auto& [name, stored] : load_safetensors(file)) {
-        const auto found = changed.find(canonical_name(name));
+        const std::string path = names.written(name);
+        const auto found = changed.find(path);
         const Lora* lora = found == changed.end() ? nullptr : found->second;
-        tensors[name] = {stored.shape(), stored.dtype(),
-                         [=, t = stored] { return lora ? lora->merged().to(t.dtype()) : t; }};
+        const Tensor shaped = names.shaped(path, stored);
+        tensors[path] = {shaped.shape(), shaped.dtype(),
+                         [=] { return lora ? lora->merged().to(shaped.dtype()) : shaped; }};
       }
       stream_safetensors(folder / file.filename(), tensors, {{"format", "pt"}, {"made_by", "vlm2vec merge"}});
     }

@@ -62,7 +62,7 @@ std::vector<Linear*> targeted_layers(Module& model, const LoraConfig& config) {
 AttachedLora attach_lora(Module& model, const std::vector<Linear*>& layers, const LoraConfig& config,
                          const DropoutState* dropout) {
   AttachedLora attached{config, {}, paths_of(linear_layers(model)), {}, {}};
-  attached.dead_patterns = attached.config.settle_patterns(paths_of(layers));
+  attached.dead_entries = config.dead_entries(paths_of(layers), attached.linear_layers);
   for (Linear* layer : layers) {
     CHECK(!layer->adapter, layer->path(), ": already has an adapter");
     const int number = int(attached.adapters.size());

@@ -12,7 +12,7 @@ struct AttachedLora {
   std::vector<Lora*> adapters;
   std::vector<std::string> linear_layers;      // paths of all that the model has
   std::vector<std::string> unmatched_targets;  // names of the list that no layer has
-  std::vector<std::string> dead_patterns;      // rank_pattern "a.b": entries that fit no adapted layer
+  std::vector<std::string> dead_entries;       // what else has no effect: LoraConfig::dead_entries
   std::string warning = {};                    // for the user, also when notes are not wanted; empty: there is none
   std::vector<Parameter*> parameters() const;
   void initialise(uint64_t seed) const;  // as PEFT starts

@@ -19,7 +19,7 @@ bool names(const std::vector<std::string>& list, const std::string& path) {
 template <class T>
 T looked_up(const std::vector<PatternEntry<T>>& entries, const std::string& path, T otherwise) {
   for (const auto& entry : entries)
-    if (entry.fits(path, entry.spelling)) return entry.value;
+    if (entry.pattern.matches_all(path)) return entry.value;
   return otherwise;
 }
 
@@ -32,36 +32,17 @@ std::optional<int> layer_number(const std::vector<std::string>& patterns, const 
   return std::nullopt;
 }
 
-// PEFT's check_target_module_exists. `called`: what the list may call the layer; `path`: what expressions see.
-bool chosen(const LoraConfig& c, const std::vector<std::string>& called, const std::string& path) {
-  const auto named = [&](const auto& list) {
-    return std::ranges::any_of(called, [&](const auto& name) { return names(list, name); });
-  };
-  if (!c.exclude_pattern.empty() ? Pattern(c.exclude_pattern).matches_all(path) : named(c.exclude_modules))
+// PEFT's check_target_module_exists, of a path in the configuration's spelling.
+bool chosen(const LoraConfig& c, const std::string& path) {
+  if (!c.exclude_pattern.empty() ? Pattern(c.exclude_pattern).matches_all(path) : names(c.exclude_modules, path))
     return false;
   if (c.target_pattern == kAllLinear) return true;
   if (!c.target_pattern.empty()) return Pattern(c.target_pattern).matches_all(path);
-  if (!named(c.target_modules)) return false;
+  if (!names(c.target_modules, path)) return false;
   const auto has = [](const auto& list, const auto& value) { return std::ranges::find(list, value) != list.end(); };
   if (c.layers_to_transform.empty() || has(c.target_modules, path)) return true;  // a whole path, whatever its number
-  return std::ranges::any_of(called, [&](const auto& name) {
-    const std::optional<int> number = layer_number(c.layers_pattern, name);
-    return number && has(c.layers_to_transform, *number);
-  });
-}
-
-template <class T>
-void settle(std::vector<PatternEntry<T>>& entries, const std::vector<std::string>& paths, Spelling first,
-            const std::string& field, std::vector<std::string>& dead) {
-  for (auto& entry : entries) {
-    std::vector<Spelling> tried = {first};
-    tried.insert(tried.end(), std::begin(kSpellings), std::end(kSpellings));
-    const auto found = std::ranges::find_if(tried, [&](Spelling spelling) {
-      return std::ranges::any_of(paths, [&](const auto& path) { return entry.fits(path, spelling); });
-    });
-    if (found != tried.end()) entry.spelling = *found;
-    else dead.push_back(field + " \"" + entry.expression + "\"");
-  }
+  const std::optional<int> number = layer_number(c.layers_pattern, path);
+  return number && has(c.layers_to_transform, *number);
 }
 
 }  // namespace
@@ -83,32 +64,46 @@ Spelling spelling_of(const std::string& option) {
   fail(Exit::usage, "--adapter_names: got \"", option, "\", expected hub or official");
 }
 
-bool LoraConfig::targets(const std::string& path) const {
-  std::vector<std::string> called;
-  for (const Spelling s : kSpellings) called.push_back(spelled(path, s));
-  return chosen(*this, called, spelled(path, spelling));
-}
+bool LoraConfig::targets(const std::string& path) const { return chosen(*this, spelled(path, spelling)); }
 
-int LoraConfig::rank_of(const std::string& path) const { return looked_up(rank_pattern, path, rank); }
-double LoraConfig::alpha_of(const std::string& path) const { return looked_up(alpha_pattern, path, alpha); }
+int LoraConfig::rank_of(const std::string& path) const {
+  return looked_up(rank_pattern, spelled(path, spelling), rank);
+}
+double LoraConfig::alpha_of(const std::string& path) const {
+  return looked_up(alpha_pattern, spelled(path, spelling), alpha);
+}
 
 double LoraConfig::scale_of(const std::string& path) const {
   const double r = rank_of(path);
   return alpha_of(path) / (use_rslora ? std::sqrt(r) : r);
 }
 
-std::vector<std::string> LoraConfig::settle_patterns(const std::vector<std::string>& paths) {
+std::vector<std::string> LoraConfig::dead_entries(const std::vector<std::string>& adapted,
+                                                  const std::vector<std::string>& all) const {
   std::vector<std::string> dead;
-  settle(rank_pattern, paths, spelling, "rank_pattern", dead);
-  settle(alpha_pattern, paths, spelling, "alpha_pattern", dead);
+  const auto note = [&](const char* field, const std::string& entry, const auto& paths, const char* what,
+                        const auto& fits) {
+    if (std::ranges::none_of(paths, [&](const auto& path) { return fits(spelled(path, spelling)); }))
+      dead.push_back(sentence(field, " \"", entry, "\" fits no layer of the ", what));
+  };
+  const auto by = [](const Pattern& pattern) {
+    return [&](const std::string& path) { return pattern.matches_all(path); };
+  };
+  for (const auto& entry : rank_pattern) note("rank_pattern", entry.expression, adapted, "adapter", by(entry.pattern));
+  for (const auto& entry : alpha_pattern)
+    note("alpha_pattern", entry.expression, adapted, "adapter", by(entry.pattern));
+  for (const std::string& name : exclude_modules)
+    note("exclude_modules", name, all, "model", [&](const auto& path) { return names({name}, path); });
+  if (!exclude_pattern.empty()) note("exclude_modules", exclude_pattern, all, "model", by(Pattern(exclude_pattern)));
+  if (!layers_pattern.empty() && layers_to_transform.empty())
+    dead.push_back("layers_pattern has no effect without layers_to_transform");
   return dead;
 }
 
 LoraConfig LoraConfig::written_for(const std::vector<std::string>& adapted, const std::vector<std::string>& all,
                                    Spelling to) const {
   LoraConfig same = *this, listed = *this;
-  for (auto& entry : same.rank_pattern) entry.spelling = to;
-  for (auto& entry : same.alpha_pattern) entry.spelling = to;
+  same.spelling = listed.spelling = to;
   listed.target_modules.clear(), listed.target_pattern.clear(), listed.exclude_modules.clear();
   listed.exclude_pattern.clear(), listed.layers_to_transform.clear(), listed.layers_pattern.clear();
   listed.rank_pattern.clear(), listed.alpha_pattern.clear();
@@ -116,14 +111,14 @@ LoraConfig LoraConfig::written_for(const std::vector<std::string>& adapted, cons
   for (const std::string& path : all) {
     const std::string name = spelled(path, to);
     const bool meant = std::ranges::find(adapted, path) != adapted.end();
-    equal = equal && meant == chosen(*this, {name}, name);
+    equal = equal && meant == same.targets(path);
     if (!meant) continue;
     equal = equal && same.rank_of(path) == rank_of(path) && same.alpha_of(path) == alpha_of(path);
     listed.target_modules.push_back(name);
     if (rank_of(path) != rank) listed.rank_pattern.push_back({name, rank_of(path)});
     if (alpha_of(path) != alpha) listed.alpha_pattern.push_back({name, alpha_of(path)});
   }
-  return equal ? *this : listed;
+  return equal ? same : listed;
 }
 
 }  // namespace vlm2vec

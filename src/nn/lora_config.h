@@ -26,11 +26,9 @@ template <class T>
 struct PatternEntry {
   PatternEntry(std::string key, T number)
       : expression(std::move(key)), value(number), pattern("(?:.*\\.)?(?:" + expression + ")") {}
-  bool fits(const std::string& path, Spelling by) const { return pattern.matches_all(spelled(path, by)); }
   std::string expression;
   T value;
   Pattern pattern;
-  Spelling spelling = Spelling::official;
 };
 
 struct LoraConfig {
@@ -49,7 +47,7 @@ struct LoraConfig {
   // Other ranks and alphas for some layers: the first entry that fits.
   std::vector<PatternEntry<int>> rank_pattern;
   std::vector<PatternEntry<double>> alpha_pattern;
-  // The spelling that regular expressions above are written for; names are known in every spelling.
+  // The one spelling in which everything above calls the layers: what only fits another one is without effect.
   Spelling spelling = Spelling::official;
 
   bool targets(const std::string& path) const;
@@ -57,9 +55,10 @@ struct LoraConfig {
   double alpha_of(const std::string& path) const;
   double scale_of(const std::string& path) const;
 
-  // Gives each entry of the patterns the spelling in which it fits one of these layers, `spelling` before the others.
-  // Returns the entries that fit none, for the user: rank_pattern "layers.9.q_proj".
-  std::vector<std::string> settle_patterns(const std::vector<std::string>& paths);
+  // What has no effect on the `adapted` of all linear layers, for the user:
+  // rank_pattern "layers.9.q_proj" fits no layer of the adapter.
+  std::vector<std::string> dead_entries(const std::vector<std::string>& adapted,
+                                        const std::vector<std::string>& all) const;
   // What PEFT reads as the same adapters on the `adapted` of all linear layers when they are spelled so: as it is, or
   // with every layer named.
   LoraConfig written_for(const std::vector<std::string>& adapted, const std::vector<std::string>& all,

@@ -23,6 +23,7 @@ struct StoredAdapter {
   fs::path file;
   std::map<std::string, StoredModule> modules;  // by the layer's path
   Spelling spelling = Spelling::hub;            // of the file's names
+  bool head = false;                            // the language-model head has an adapter, too, which is not kept
 };
 
 // The spelling that most of these names have, which are a file's.
@@ -59,6 +60,8 @@ StoredAdapter read_tensors(const fs::path& folder) {
       fail(Exit::data, stored.file.string(), ": ", name, " is not a LoRA tensor of a linear layer;",
            " only those are known");
   }
+  const std::string head = tensor_names().head;
+  stored.head = stored.modules.erase(head.substr(0, head.rfind('.'))) > 0;
   if (stored.modules.empty()) fail(Exit::data, stored.file.string(), ": has no tensor of an adapter");
   stored.spelling = common_spelling(names);
   return stored;
@@ -109,17 +112,17 @@ Match match(const std::vector<Linear*>& targeted, const StoredAdapter& stored) {
   return m;
 }
 
-// Expressions of the configuration are spelled as the tensors are, unless another spelling names just the file's
-// layers: some scripts rename the tensors alone.
+// The configuration is spelled as the tensors are, unless another spelling names just the file's layers: some scripts
+// rename the tensors alone.
 Match best_match(Module& model, LoraConfig& config, const StoredAdapter& stored) {
-  std::vector<Spelling> tried = {stored.spelling};
-  tried.insert(tried.end(), std::begin(kSpellings), std::end(kSpellings));
+  // AutoModel's paths are ends of the hub's, so they come first.
+  const Spelling tried[] = {stored.spelling, Spelling::official, Spelling::automodel, Spelling::hub};
   Match best;
   for (const Spelling spelling : tried) {
     LoraConfig read = config;
     read.spelling = spelling;
     Match m = match(targeted_layers(model, read), stored);
-    if (spelling != tried.front() && !m.whole() && m.layers.size() <= best.layers.size()) continue;
+    if (spelling != stored.spelling && !m.whole() && m.layers.size() <= best.layers.size()) continue;
     config.spelling = spelling, best = std::move(m);
     if (best.whole()) break;
   }
@@ -128,6 +131,14 @@ Match best_match(Module& model, LoraConfig& config, const StoredAdapter& stored)
 
 std::string matched(const Match& m, const StoredAdapter& stored) {
   return sentence(m.layers.size(), " of ", stored.modules.size(), " modules matched");
+}
+
+// Whether the model has linear layers of all these paths.
+bool has_layers(Module& model, std::vector<std::string> paths) {
+  model.each_module([&](Module& m) {
+    if (dynamic_cast<Linear*>(&m)) std::erase(paths, m.path());
+  });
+  return paths.empty();
 }
 
 // Why the adapter does not fit as a whole; empty: it does.
@@ -140,8 +151,13 @@ std::string misfit(const Match& m, const StoredAdapter& stored) {
          list("; target_modules names ", m.without_tensors, ", which the file lacks");
 }
 
-void fill(Parameter& p, const Tensor& tensor, const Linear& layer, const fs::path& file) {
-  if (tensor.shape() != p.shape())
+// rank_at: the tensor's dimension that is the rank, 2 for a magnitude vector, which has none.
+void fill(Parameter& p, const Tensor& tensor, const Linear& layer, const fs::path& file, size_t rank_at) {
+  const Shape &came = tensor.shape(), &wanted = p.shape();
+  if (rank_at < 2 && came.size() == 2 && came != wanted && came[1 - rank_at] == wanted[1 - rank_at])
+    fail(Exit::data, file.string(), ": ", p.path(), " has rank ", came[rank_at], ", adapter_config.json gives it ",
+         wanted[rank_at], " (r or rank_pattern); do the two files belong together?");
+  if (came != wanted)
     fail(Exit::data, file.string(), ": ", p.path(), " is ", tensor, ", this model wants ", to_string(p.shape()),
          "; is it the adapter's base model?");
   const Tensor& weight = layer.weight.value();
@@ -167,18 +183,22 @@ AttachedLora load_adapter(Module& model, const fs::path& folder, const AdapterOp
   const Match found = naming(config_file, [&] { return best_match(model, config, stored); });
   const std::string problem = misfit(found, stored);
   if (found.layers.empty() || (!problem.empty() && !options.allow_partial))
-    fail(Exit::data, stored.file.string(), ": ", problem, "; is it the adapter's base model?",
+    fail(Exit::data, stored.file.string(), ": ", problem,
+         has_layers(model, found.without_layer) ? "; do adapter_config.json and the tensors belong together?"
+                                                : "; is it the adapter's base model?",
          found.layers.empty() ? "" : " (--allow_partial_adapter takes what matches)");
   AttachedLora lora = naming(config_file, [&] { return attach_lora(model, found.layers, config, dropout); });
+  if (stored.head)
+    notes.push_back(stored.file.string() +
+                    ": the adapter of the language-model head is not used: embeddings need none");
   if (problem.empty()) notes.push_back("adapter: " + matched(found, stored));
   else lora.warning = "adapter: " + problem + "; ignored";
-  for (const std::string& entry : lora.dead_patterns)
-    notes.push_back(config_file + ": " + entry + " fits no layer of the adapter; ignored");
+  for (const std::string& entry : lora.dead_entries) notes.push_back(config_file + ": " + entry + "; ignored");
   for (Lora* adapter : lora.adapters) {
     const StoredModule& m = stored.modules.at(adapter->base.path());
     adapter->each_parameter([&](Parameter& p) {
       const bool a = &p == &adapter->lora_A.weight, b = &p == &adapter->lora_B.weight;
-      fill(p, a ? m.a : b ? m.b : m.magnitude, adapter->base, stored.file);
+      fill(p, a ? m.a : b ? m.b : m.magnitude, adapter->base, stored.file, a ? 0 : b ? 1 : 2);
     });
   }
   lora.update();

@@ -117,6 +117,9 @@ class ConfigReader {
       refuse("target_modules is ", shortened(field("target_modules")),
              ", expected a list of names or a regular expression");
     read_names("exclude_modules", config.exclude_modules, config.exclude_pattern);
+    std::string single;
+    read_names("layers_pattern", config.layers_pattern, single);
+    if (!single.empty()) config.layers_pattern = {single};
     const Json numbers = field("layers_to_transform");
     if (is_unset(numbers)) return;
     if (!config.target_pattern.empty())
@@ -126,9 +129,6 @@ class ConfigReader {
         refuse("layers_to_transform is ", shortened(numbers), ", expected the numbers of layers");
       config.layers_to_transform.push_back(number);
     }
-    std::string single;
-    read_names("layers_pattern", config.layers_pattern, single);
-    if (!single.empty()) config.layers_pattern = {single};
   }
   // Errors of f are those of a field.
   void naming(const std::string& name, const std::function<void()>& f) const {

@@ -16,6 +16,28 @@ std::string some(const std::set<std::string>& names) {
   return names.empty() ? "none" : listed({names.begin(), names.end()});
 }
 
+constexpr const char* kQuantised = "; quantised weights are not read: take the model that they were made from";
+
+// Tensors that only quantised weights have beside them, whether the configuration says so or not.
+void check_precision_of(const NamedTensors& stored, const std::string& source) {
+  for (const auto& [name, tensor] : stored)
+    for (const char* ending :
+         {".qweight", ".qzeros", ".absmax", ".SCB", ".weight_scale", ".weight_scale_inv", ".weight_packed"})
+      if (name.ends_with(ending))
+        fail(Exit::data, source, ": ", name, " shows that the weights are quantised", kQuantised);
+}
+
+// What stands in front of all names, so that this one is missing: torch's wrappers put "module." or "_orig_mod." there.
+std::string prefix_note(const NamedTensors& stored, const std::string& missing) {
+  for (const auto& [name, tensor] : stored) {
+    if (!name.ends_with("." + missing)) continue;
+    const std::string prefix = name.substr(0, name.size() - missing.size());
+    if (std::ranges::all_of(stored, [&](const auto& one) { return one.first.starts_with(prefix); }))
+      return "; all names begin with " + prefix + ", which a wrapper of the model adds: save the model without it";
+  }
+  return "";
+}
+
 uint64_t hash(std::string_view text) {  // FNV-1a
   uint64_t h = 0xCBF29CE484222325u;
   for (unsigned char c : text) h = (h ^ c) * 0x100000001B3u;
@@ -32,6 +54,7 @@ std::vector<std::string> load_parameters(Module& module, const NamedTensors& sto
     if (!by_name.emplace(canonical_name(name, names), tensor).second)
       fail(Exit::data, source, ": ", canonical_name(name, names), " is stored twice, in two spellings");
   std::vector<std::string> notes;
+  check_precision_of(stored, source);
   const auto head = by_name.find(names.head);
   const bool only_head = head != by_name.end() && !by_name.contains(names.embedding);
   if (only_head && options.tied) {
@@ -53,7 +76,7 @@ std::vector<std::string> load_parameters(Module& module, const NamedTensors& sto
     const bool fits = t.numel() == numel(p.shape()) && !t.shape().empty() && t.dim(0) == p.shape()[0];
     if (!fits || !is_float(t.dtype()))
       fail(Exit::data, source, ": ", p.path(), " is ", t, ", the configuration wants ", to_string(p.shape()),
-           "; do config.json and weights belong together?");
+           is_float(t.dtype()) ? "; do config.json and weights belong together?" : kQuantised);
     wide += t.dtype() == DType::f64 && !options.dtype;
     const DType kept = p.is_matrix() && t.dtype() != DType::f64 ? t.dtype() : DType::f32;
     p.set(t.view(p.shape()).to(options.dtype.value_or(kept)).to(options.device));
@@ -63,7 +86,7 @@ std::vector<std::string> load_parameters(Module& module, const NamedTensors& sto
       left_out[reason].insert(name);
   if (!missing.empty() || !unused.empty())
     fail(Exit::data, source, ": the weights do not fit the model; missing: ", some(missing),
-         "; not used: ", some(unused),
+         "; not used: ", some(unused), missing.empty() ? "" : prefix_note(stored, *missing.begin()),
          only_head && missing.contains(names.embedding)
              ? "; if " + names.head + " is the embedding too, config.json should say \"tie_word_embeddings\": true"
              : "");

@@ -4,6 +4,7 @@
 #include "vlm/bpe_vocabulary.h"
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string_view>
 
@@ -160,12 +161,69 @@ void check_post_processor(const json& part) {
   if (!part.is_null() && type_of(part) != "ByteLevel") refuse("the post_processor is ", shown(type_of(part)));
 }
 
-void add_token(Parts& parts, const json& token, const json& id) {
+Parts::Entry added_token(const json& token, const json& id) {
   const std::string text = token.at("content");
   for (const char* option : {"single_word", "lstrip", "rstrip"})
     if (token.value(option, false)) refuse("added token ", shown(text), " has ", option);
   if (!id.is_number_unsigned()) fail(Exit::data, "token ", shown(text), " has id ", id, ", expected a whole number");
-  parts.added.push_back({text, id, token.value("normalized", false)});
+  return {text, id, token.value("normalized", false)};
+}
+
+[[noreturn]] void refuse_id(const std::string& token, uint64_t id, uint64_t given) {
+  fail(Exit::data, "added token ", shown(token), " has id ", id, ", but transformers gives it ", given,
+       ", the next free one; was a token before it left out?");
+}
+
+// The id of a token that is added behind the others: the vocabulary's, or the next free one.
+uint64_t id_behind(const Parts& parts, const std::string& token) {
+  const auto found = std::ranges::find(parts.vocab, token, &Parts::Entry::token);
+  if (found != parts.vocab.end()) return found->id;
+  uint64_t next = parts.vocab.size();
+  for (const auto& added : parts.added) next = std::max(next, added.id + 1);
+  return next;
+}
+
+// tokenizer_config.json, as transformers adds it to what the other files have: its flags of a token count, tokens that
+// are not there come behind the others. What its versions understand differently is refused.
+void add_configured(Parts& parts, const json& config) {
+  for (const char* option : {"split_special_tokens", "add_prefix_space"})
+    if (is_set(config, option) && config[option] != false) refuse(option, " is ", config[option]);
+  const auto known = [&](const std::string& token) {
+    return std::ranges::find(parts.added, token, &Parts::Entry::token);
+  };
+  const bool beside = !parts.added.empty();  // tokenizer.json; else assemble() looks at the ids
+  std::map<uint64_t, Parts::Entry> declared;
+  if (is_set(config, "added_tokens_decoder"))
+    for (const auto& [id, token] : config["added_tokens_decoder"].items()) {
+      Parts::Entry entry = added_token(token, json::parse(id));
+      declared.emplace(entry.id, std::move(entry));
+    }
+  for (const auto& [id, entry] : declared) {
+    if (const auto there = known(entry.token); there == parts.added.end()) {
+      if (const uint64_t given = id_behind(parts, entry.token); beside && given != id)
+        refuse_id(entry.token, id, given);
+      parts.added.push_back(entry);
+    } else if (there->id != id) {
+      fail(Exit::data, "token ", shown(entry.token), " has id ", id, ", in tokenizer.json ", there->id);
+    } else {
+      there->normalized = entry.normalized;
+    }
+  }
+  const auto add = [&](const json& token) {
+    const std::string text = token.is_object() ? added_token(token, 0u).token : token.get<std::string>();
+    if (known(text) == parts.added.end()) parts.added.push_back({text, id_behind(parts, text)});
+  };
+  for (const char* name : {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"})
+    if (is_set(config, name)) add(config[name]);
+  const size_t before = parts.added.size();
+  for (const char* list : {"additional_special_tokens", "extra_special_tokens"}) {
+    const size_t first = parts.added.size();
+    if (!is_set(config, list)) continue;
+    for (const auto& [name, token] : config[list].items()) add(token);
+    if (first > before && parts.added.size() > first)
+      refuse(list, " adds ", shown(parts.added[first].token), " beside additional_special_tokens, which versions of ",
+             "transformers number differently");
+  }
 }
 
 // Gives every token its place and the merges their ids.
@@ -184,13 +242,19 @@ BpeVocabulary assemble(Parts parts, bool nfc) {
     slot = std::move(token);
   };
   for (Parts::Entry& entry : parts.vocab) place(std::move(entry.token), entry.id);
+  const Parts::Entry* misplaced = nullptr;
+  uint64_t next = parts.vocab.size(), wanted = 0;
   for (Parts::Entry& entry : parts.added) {
+    const bool in_vocabulary = entry.id < vocabulary.tokens.size() && !vocabulary.tokens[entry.id].empty();
+    if (!misplaced && !in_vocabulary && entry.id != next) misplaced = &entry, wanted = next;
+    next = std::max(next, entry.id + 1);
     place(entry.token, entry.id);
-    vocabulary.added.push_back({std::move(entry.token), int32_t(entry.id), entry.normalized});
+    vocabulary.added.push_back({entry.token, int32_t(entry.id), entry.normalized});
   }
   while (!vocabulary.tokens.empty() && vocabulary.tokens.back().empty()) vocabulary.tokens.pop_back();
 
   const TokenIndex index(vocabulary.tokens);
+  if (misplaced) refuse_id(misplaced->token, misplaced->id, wanted);
   const auto id_of = [&](std::string_view token) {
     const int32_t id = index.find(vocabulary.tokens, token);
     if (id == HashIndex::none)
@@ -219,24 +283,31 @@ auto read_file(const std::filesystem::path& file, Read read) {
   }
 }
 
-BpeVocabulary read_tokenizer_json(const std::filesystem::path& file) {
-  return read_file(file, [&] {
-    Parts parts;
+BpeVocabulary read_tokenizer_json(const std::filesystem::path& folder) {
+  const auto file = folder / "tokenizer.json", config = folder / "tokenizer_config.json";
+  Parts parts;
+  const bool nfc = read_file(file, [&] {
     const json root = parse(file, Collector(parts, {"model", "vocab"}, {"model", "merges"}));
     const json& model = root.at("model");
     check_model(model);
     check_pre_tokenizer(root.at("pre_tokenizer"));
     check_post_processor(root.at("post_processor"));
     for (const char* part : {"vocab", "merges"}) model.at(part);  // collected above
-    for (const json& token : root.at("added_tokens")) add_token(parts, token, token.at("id"));
-    return assemble(std::move(parts), asks_for_nfc(root.at("normalizer")));
+    for (const json& token : root.at("added_tokens")) parts.added.push_back(added_token(token, token.at("id")));
+    return asks_for_nfc(root.at("normalizer"));
   });
+  if (std::filesystem::exists(config)) read_file(config, [&] { add_configured(parts, read_json(config)); });
+  return read_file(file, [&] { return assemble(std::move(parts), nfc); });
 }
 
 // transformers' Qwen2Tokenizer: the text is always brought to NFC.
 BpeVocabulary read_vocab_and_merges(const std::filesystem::path& folder) {
   Parts parts;
   const auto vocab = folder / "vocab.json", merges = folder / "merges.txt", config = folder / "tokenizer_config.json";
+  for (const auto& file : {merges, config})
+    if (!std::filesystem::exists(file))
+      fail(Exit::data, folder.string(), ": has vocab.json but neither tokenizer.json nor ", file.filename().string(),
+           "; copy one of the two from the model that it was made from");
   read_file(vocab, [&] {
     if (!parse(vocab, Collector(parts, {}, {"none"})).is_object()) fail(Exit::data, "is not a dictionary of tokens");
   });
@@ -254,8 +325,8 @@ BpeVocabulary read_vocab_and_merges(const std::filesystem::path& folder) {
     const json root = read_json(config);
     const std::string kind = root.at("tokenizer_class");
     if (kind != "Qwen2Tokenizer" && kind != "Qwen2TokenizerFast") refuse("tokenizer_class is ", shown(kind));
-    if (root.value("add_prefix_space", false)) refuse("add_prefix_space is true");
-    for (const auto& [id, token] : root.at("added_tokens_decoder").items()) add_token(parts, token, json::parse(id));
+    root.at("added_tokens_decoder");
+    add_configured(parts, root);
   });
   return read_file(merges, [&] { return assemble(std::move(parts), true); });
 }
@@ -276,7 +347,7 @@ int32_t TokenIndex::find(const std::vector<std::string>& tokens, std::string_vie
 }
 
 BpeVocabulary read_vocabulary(const std::filesystem::path& folder) {
-  if (std::filesystem::exists(folder / "tokenizer.json")) return read_tokenizer_json(folder / "tokenizer.json");
+  if (std::filesystem::exists(folder / "tokenizer.json")) return read_tokenizer_json(folder);
   if (std::filesystem::exists(folder / "vocab.json")) return read_vocab_and_merges(folder);
   fail(Exit::data, folder.string(),
        ": has neither tokenizer.json nor vocab.json, merges.txt and tokenizer_config.json");

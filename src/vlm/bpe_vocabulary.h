@@ -37,8 +37,8 @@ class TokenIndex {
 };
 
 // What the files ask for is either in a BpeVocabulary or refused by name. Errors: Exit::data, naming the file.
-// A model folder's tokenizer.json, or, where there is none, vocab.json {token: id}, merges.txt (a line per merge) and
-// tokenizer_config.json (for its added_tokens_decoder).
+// A model folder's tokenizer.json, or, where there is none, vocab.json {token: id} and merges.txt (a line per merge);
+// with the tokens that tokenizer_config.json adds.
 BpeVocabulary read_vocabulary(const std::filesystem::path& folder);
 
 void write_tokenizer_json(const std::filesystem::path& file, const BpeVocabulary& vocabulary);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
-#include <utility>
 
 #include "tensor/error.h"
 #include "tensor/io/files.h"
@@ -137,17 +136,15 @@ void find_processor(ModelFolder& model) {
          "preprocessor_config.json", download_hint(model.path, ""), "; copy that of the model it was made from");
   const ProcessorConfig used = ProcessorConfig::read(model.processor);
   const auto note_other = [&](const fs::path& other, const std::string& why) {
-    std::string has = "cannot be read";
+    std::string difference = " is; this one cannot be read";
     try {
       ProcessorConfig config = ProcessorConfig::read(other);
-      const std::string positions = std::exchange(config.image_positions, used.image_positions);
-      const bool contradicts = !positions.empty() && positions != used.image_positions;
-      if (config == used && !contradicts) return;
-      has = "has " + config.bounds() + (contradicts ? " and image_positions " + positions : "");
+      if (config.image_positions.empty()) config.image_positions = used.image_positions;
+      if (config == used) return;
+      difference = ", has " + used.unlike(config) + ", this one has " + config.unlike(used);
     } catch (const Error&) {  // what is not used may be anything
     }
-    model.notes.push_back(other.string() + " is not used: " + why + ", " + model.processor.string() + ", has " +
-                          used.bounds() + ", this one " + has);
+    model.notes.push_back(other.string() + " is not used: " + why + ", " + model.processor.string() + difference);
   };
   if (model.processor != own && !own.empty()) note_other(own, "the adapter's own file");
   const auto old = model.configuration.find("preprocessor_config.json");

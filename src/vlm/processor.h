@@ -31,8 +31,8 @@ struct ProcessorConfig {
   // Reads either file of processor_file(). Errors: Exit::data, for anything but Qwen2-VL's processor.
   static ProcessorConfig read(const std::filesystem::path& file);
   static ProcessorConfig load(const std::filesystem::path& folder);  // what processor_file() says
-  void save(const std::filesystem::path& folder) const;  // preprocessor_config.json, which all versions read
-  std::string bounds() const;                            // "3136 to 1003520 pixels"
+  void save(const std::filesystem::path& folder) const;    // preprocessor_config.json, which all versions read
+  std::string unlike(const ProcessorConfig& other) const;  // "3136 to 1003520 pixels, image_mean [...]": what differs
   bool operator==(const ProcessorConfig&) const = default;
 };
 

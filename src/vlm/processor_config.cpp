@@ -1,9 +1,12 @@
 // The files in which transformers keeps how pictures are prepared: preprocessor_config.json, and since version 5 the
 // image_processor of processor_config.json.
+#include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "tensor/error.h"
 #include "tensor/io/files.h"
+#include "vlm/json_field.h"
 #include "vlm/processor.h"
 
 namespace vlm2vec {
@@ -18,54 +21,77 @@ constexpr const char* kNested = "processor_config.json";
 constexpr const char* kImages = "image_processor";
 constexpr const char* kVideo = "video_processor";
 
+// A whole number from 1, also written as 3136.0.
+int64_t whole(const json& file, const char* name, int64_t otherwise, int64_t most = int64_t(1) << 50) {
+  if (!file.contains(name)) return otherwise;
+  const double value = file[name].is_number() ? file[name].get<double>() : 0;
+  if (!(value >= 1 && value <= double(most) && value == std::floor(value)))
+    fail(Exit::data, name, " is ", file[name], ", expected a whole number from 1 to ", most);
+  return int64_t(value);
+}
+
 // A bound by its own name, else by that of `size`, whose "edges" are areas. A size in other words is refused:
 // transformers 4.45 to 4.48 ignored it, later ones refuse it.
 int64_t bound(const json& file, const char* name, const char* edge, int64_t otherwise) {
-  const json size = file.value("size", json::object());
-  if (file.contains(name)) return file[name];
+  if (file.contains(name)) return whole(file, name, otherwise);
+  const json size = json_field(file, "size", json::object());
   if (!size.empty() && !size.contains(edge))
     fail(Exit::data, "size is ", size, " without ", edge, ", and there is no ", name,
          " beside it; transformers reads size only with shortest_edge and longest_edge, which are areas in pixels");
-  return size.value(edge, otherwise);
+  return whole(size, edge, otherwise);
+}
+
+std::array<double, 3> three(const json& file, const char* name, const std::array<double, 3>& otherwise) {
+  const auto is_number = [](const json& value) { return value.is_number(); };
+  if (file.contains(name) &&
+      !(file[name].is_array() && file[name].size() == 3 && std::ranges::all_of(file[name], is_number)))
+    fail(Exit::data, name, " is ", file[name], ", expected three numbers");
+  return file.value(name, otherwise);
 }
 
 ProcessorConfig parse_processor(const json& file) {
-  if (const std::string type = file.value("image_processor_type", "Qwen2VLImageProcessor");
+  if (!file.is_object()) fail(Exit::data, "is ", file.type_name(), ", expected an object {...}");
+  if (const std::string type = json_field(file, "image_processor_type", std::string("Qwen2VLImageProcessor"));
       type != "Qwen2VLImageProcessor" && type != "Qwen2VLImageProcessorFast" && type != "Qwen2VLImageProcessorPil")
     fail(Exit::data, "image_processor_type is ", type, ", expected Qwen2VLImageProcessor");
   for (const char* step : {"do_resize", "do_rescale", "do_normalize", "do_convert_rgb"})
-    if (!file.value(step, true)) fail(Exit::data, step, " is false; pictures can only be processed with all steps");
-  if (file.value("do_center_crop", false)) fail(Exit::data, "do_center_crop is true; pictures are never cropped");
+    if (!json_field(file, step, true))
+      fail(Exit::data, step, " is false; pictures can only be processed with all steps");
+  if (json_field(file, "do_center_crop", false)) fail(Exit::data, "do_center_crop is true; pictures are never cropped");
   constexpr int bicubic = 3;  // Pillow's number
-  if (file.value("resample", bicubic) != bicubic)
+  if (json_field(file, "resample", bicubic) != bicubic)
     fail(Exit::data, "resample is ", file["resample"], ", expected 3 (bicubic)");
-  if (file.value("rescale_factor", 1 / 255.0) != 1 / 255.0)
+  if (json_field(file, "rescale_factor", 1 / 255.0) != 1 / 255.0)
     fail(Exit::data, "rescale_factor is ", file["rescale_factor"], ", expected 1/255");
 
   ProcessorConfig config;
-  config.patch_size = file.value("patch_size", config.patch_size);
-  config.temporal_patch_size = file.value("temporal_patch_size", config.temporal_patch_size);
-  config.merge_size = file.value("merge_size", config.merge_size);
+  constexpr int64_t most_size = 1 << 20;
+  config.patch_size = int(whole(file, "patch_size", config.patch_size, most_size));
+  config.temporal_patch_size = int(whole(file, "temporal_patch_size", config.temporal_patch_size, most_size));
+  config.merge_size = int(whole(file, "merge_size", config.merge_size, most_size));
   config.min_pixels = bound(file, "min_pixels", "shortest_edge", config.min_pixels);
   config.max_pixels = bound(file, "max_pixels", "longest_edge", config.max_pixels);
-  config.mean = file.value("image_mean", config.mean);
-  config.std = file.value("image_std", config.std);
-  config.image_positions = file.value("image_positions", "");
+  config.mean = three(file, "image_mean", config.mean);
+  config.std = three(file, "image_std", config.std);
+  config.image_positions = json_field(file, "image_positions", std::string());
   if (const std::string& word = config.image_positions; !word.empty() && word != "1d" && word != "3d")
     fail(Exit::data, "image_positions is ", json(word), ", expected 1d or 3d");
-  if (config.patch_size < 1 || config.temporal_patch_size < 1 || config.merge_size < 1)
-    fail(Exit::data, "patch_size, temporal_patch_size and merge_size must be positive");
   for (const double std : config.std)
     if (!(std > 0)) fail(Exit::data, "image_std is ", json(config.std), ", expected three positive numbers");
-  if (config.min_pixels < 1 || config.max_pixels < config.min_pixels)
+  if (config.max_pixels < config.min_pixels)
     fail(Exit::data, "min_pixels ", config.min_pixels, " to max_pixels ", config.max_pixels, " is not a range");
   return config;
+}
+
+template <class Json>
+bool has_images(const Json& file) {
+  return file.is_object() && file.contains(kImages) && file.at(kImages).is_object();
 }
 
 // How pictures are prepared, wherever the file keeps it.
 template <class Json>
 Json image_part(const Json& file) {
-  return file.is_object() && file.contains(kImages) ? file.at(kImages) : file;
+  return has_images(file) ? file.at(kImages) : file;
 }
 
 std::string text_of(const ordered_json& file) { return file.dump(2) + "\n"; }
@@ -74,10 +100,7 @@ std::string text_of(const ordered_json& file) { return file.dump(2) + "\n"; }
 
 fs::path processor_file(const fs::path& folder) {
   const fs::path nested = folder / kNested, flat = folder / kFlat;
-  if (fs::exists(nested)) {
-    const json content = read_json(nested);
-    if (content.is_object() && content.contains(kImages)) return nested;
-  }
+  if (fs::exists(nested) && has_images(read_json(nested))) return nested;
   return fs::exists(flat) ? flat : fs::path();
 }
 
@@ -110,7 +133,19 @@ void ProcessorConfig::save(const fs::path& folder) const {
                                       {"image_std", std}}));
 }
 
-std::string ProcessorConfig::bounds() const { return sentence(min_pixels, " to ", max_pixels, " pixels"); }
+std::string ProcessorConfig::unlike(const ProcessorConfig& other) const {
+  std::string text;
+  const auto add = [&](const auto&... words) { text += (text.empty() ? "" : ", ") + sentence(words...); };
+  if (min_pixels != other.min_pixels || max_pixels != other.max_pixels) add(min_pixels, " to ", max_pixels, " pixels");
+  if (mean != other.mean) add("image_mean ", json(mean));
+  if (std != other.std) add("image_std ", json(std));
+  if (patch_size != other.patch_size) add("patch_size ", patch_size);
+  if (temporal_patch_size != other.temporal_patch_size) add("temporal_patch_size ", temporal_patch_size);
+  if (merge_size != other.merge_size) add("merge_size ", merge_size);
+  if (image_positions != other.image_positions)
+    add(image_positions.empty() ? "no image_positions" : "image_positions " + image_positions);
+  return text;
+}
 
 TextFiles portable_processor_files(const TextFiles& known, const std::string& used, const ProcessorConfig& config,
                                    bool moved) {

@@ -5,6 +5,7 @@
 #include "nn/state.h"
 #include "tensor/io/files.h"
 #include "tensor/parallel.h"
+#include "vlm/portable_files.h"
 #include "vlm/positions.h"
 #include "vlm/prompt.h"
 #include "vlm/qwen2_vl.h"
@@ -41,6 +42,9 @@ Qwen2Vl::Qwen2Vl(const ModelFolder& folder, const EncoderOptions& options)
     fail(Exit::data, folder.processor.string(), ": has patches of ", processor_.patch_size, " merged by ",
          processor_.merge_size, ", ", config_file, " ", config_.vision.patch_size, " by ",
          config_.vision.spatial_merge_size);
+  if (processor_.temporal_patch_size != config_.vision.temporal_patch_size)
+    fail(Exit::data, folder.processor.string(), ": temporal_patch_size is ", processor_.temporal_patch_size, ", in ",
+         config_file, " ", config_.vision.temporal_patch_size);
   if (tokenizer_.vocab_size() > config_.text.vocab_size)
     fail(Exit::data, tokenizer_folder, ": the tokenizer has ", tokenizer_.vocab_size(), " tokens, ", config_file,
          " a vocabulary of ", config_.text.vocab_size);
@@ -96,9 +100,13 @@ void Qwen2Vl::take_positions(const std::filesystem::path& file, const EncoderOpt
   parse_image_positions(image_positions());  // for its error
 }
 
-// The files of configuration, with the bounds that were asked for.
+// The files of configuration as all versions read them, with the bounds that were asked for.
 void Qwen2Vl::keep_configuration(const ModelFolder& folder, bool moved) {
-  for (const auto& [name, file] : folder.configuration) configuration_[name] = read_text(file);
+  for (const auto& [name, file] : folder.configuration) {
+    configuration_[name] = read_text(file);
+    if (name == "config.json") configuration_[name] = portable_config(configuration_[name]);
+    if (name == "tokenizer_config.json") configuration_[name] = portable_tokenizer_config(configuration_[name]);
+  }
   configuration_ = portable_processor_files(configuration_, folder.processor.filename(), processor_, moved);
   const auto own_folder = (folder.path / "config.json").parent_path();
   for (const auto& [name, content] : configuration_) {

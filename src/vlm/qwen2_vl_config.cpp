@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tensor/io/files.h"
+#include "vlm/json_field.h"
 #include "vlm/qwen2_vl.h"
 
 namespace vlm2vec {
@@ -83,9 +84,9 @@ Qwen2VlConfig parse_model(const json& root) {
   d.head_dim =
       int(text.contains("head_dim") ? size_field(text, "head_dim", most_width) : d.hidden_size / d.num_attention_heads);
   d.rms_norm_eps = positive(text, "rms_norm_eps");
-  if (text.value("hidden_act", "silu") != "silu")
+  if (json_field(text, "hidden_act", std::string("silu")) != "silu")
     fail(Exit::data, "hidden_act is ", text["hidden_act"], ", expected silu");
-  if (text.value("use_sliding_window", false))
+  if (json_field(text, "use_sliding_window", false))
     fail(Exit::data, "use_sliding_window is true, which this program does not know");
   // transformers 5 writes rope_parameters. Missing values get its defaults, which the published models use.
   const json none = json::object();
@@ -99,10 +100,10 @@ Qwen2VlConfig parse_model(const json& root) {
       fail(Exit::data, "mrope_section is ", sections, ", expected three whole numbers");
     c.mrope_section.push_back(section);
   }
-  const std::string rope_type = rope.value("rope_type", rope.value("type", "mrope"));
-  if (rope_type != "mrope" && rope_type != "default")
-    fail(Exit::data, "the rotary embedding is of type ", json(rope_type), ", expected mrope or default");
-  c.tied = root.value("tie_word_embeddings", text.value("tie_word_embeddings", false));
+  for (const char* name : {"rope_type", "type"})
+    if (const auto type = json_field(rope, name, std::string("mrope")); type != "mrope" && type != "default")
+      fail(Exit::data, "the rotary embedding is of type ", json(type), " (", name, "), expected mrope or default");
+  c.tied = json_field(root, "tie_word_embeddings", json_field(text, "tie_word_embeddings", false));
   c.image_token_id = token("image_token_id");
   c.vision_start_token_id = token("vision_start_token_id");
   c.initializer_range = text.contains("initializer_range") ? positive(text, "initializer_range") : 0.02;
@@ -115,7 +116,12 @@ Qwen2VlConfig parse_model(const json& root) {
   v.spatial_merge_size = int(size_field(vision, "spatial_merge_size", 64, 2));
   v.temporal_patch_size = int(size_field(vision, "temporal_patch_size", 64, 2));
   v.mlp_hidden = int64_t((vision.contains("mlp_ratio") ? positive(vision, "mlp_ratio") : 4.0) * double(v.embed_dim));
-  if (vision.value("hidden_act", "quick_gelu") != "quick_gelu")
+  const json vision_rope = json_field(vision, "rope_parameters", none);
+  if (vision_rope.value("rope_theta", json(10000)) != 10000 || vision_rope.value("rope_type", json("axial")) != "axial")
+    fail(Exit::data, "rope_parameters of vision_config are ", vision_rope, ", expected rope_theta 10000 and axial");
+  if (vision.contains("in_channels") && vision["in_channels"] != 3)
+    fail(Exit::data, "in_channels is ", vision["in_channels"], ", expected 3");
+  if (json_field(vision, "hidden_act", std::string("quick_gelu")) != "quick_gelu")
     fail(Exit::data, "vision hidden_act is ", vision["hidden_act"], ", expected quick_gelu");
 
   const auto expect = [](bool ok, const char* what) {

@@ -68,6 +68,9 @@ void note_prompts(const fs::path& folder, std::vector<std::string>& notes) {
   const fs::path file = folder / "config_sentence_transformers.json";
   if (!fs::exists(file)) return;
   const json config = read_settings(file);
+  if (config.contains("truncate_dim"))
+    fail(Exit::data, file.string(), ": truncate_dim is ", config["truncate_dim"],
+         ", but vectors are never cut here; take the field out to get whole ones");
   const json prompts = config.value("prompts", json::object());
   std::string names;
   for (const auto& [name, text] : prompts.items())
@@ -78,10 +81,21 @@ void note_prompts(const fs::path& folder, std::vector<std::string>& notes) {
                   (by_default.empty() ? "" : " (by default " + by_default + ")") + "; put yours in front of each text");
 }
 
-void note_template(const fs::path& folder, std::vector<std::string>& notes) {
+void check_transformer(const fs::path& folder, std::vector<std::string>& notes) {
   const fs::path file = folder / "sentence_bert_config.json";
   if (!fs::exists(file)) return;
   const json config = read_settings(file);
+  if (config.value("do_lower_case", json(false)) != false)
+    fail(Exit::data, file.string(), ": do_lower_case is ", config["do_lower_case"],
+         ", but texts are read as they are; write them in lower case and take the field out");
+  if (const json name = config.value("module_output_name", json("token_embeddings")); name != "token_embeddings")
+    fail(Exit::data, file.string(), ": module_output_name is ", name,
+         "; this program pools token_embeddings, the states of the last layer");
+  const std::set<std::string> known = {"do_lower_case", "module_output_name", "transformer_task", "max_seq_length",
+                                       "modality_config"};
+  for (const auto& [name, value] : config.items())
+    if (!known.contains(name) && value != false && !(value.is_structured() && value.empty()))
+      notes.push_back(file.string() + ": " + name + " " + value.dump() + " is not applied");
   if (config.value("modality_config", json::object()).contains("message"))
     notes.push_back(file.string() +
                     ": sentence-transformers puts each text into the chat template; here the text is the "
@@ -97,7 +111,7 @@ void check_sentence_transformers(const fs::path& folder, std::vector<std::string
   try {
     check_modules(folder, notes);
     note_prompts(folder, notes);
-    note_template(folder, notes);
+    check_transformer(folder, notes);
   } catch (const json::exception& error) {
     fail(Exit::data, folder.string(), ": its sentence-transformers files cannot be read: ", reason_of(error));
   }

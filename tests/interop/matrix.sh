@@ -56,6 +56,12 @@ train all-linear --lora True --use_dora False --lora_target_modules all-linear
 "$program" merge --model_name ours/init --adapter ours/dora --output_dir ours/merged --quiet True
 "$program" merge --model_name ours/init --sentence_transformers True --output_dir ours/sentence --quiet True
 
+for name in $all; do
+    mkdir -p "$name"
+    python "$name" "$here/matrix.py" write "$work" "$name" "$model"
+done
+"$program" merge --model_name 5.23.0+0.21.2/folder --adapter ours/dora --output_dir ours/merged-5 --quiet True
+
 separator=
 printf '[' > jobs.json
 job() { # NAME, WHAT, MODEL, ADAPTER
@@ -67,6 +73,7 @@ job() { # NAME, WHAT, MODEL, ADAPTER
 job init "folder of \`init\`" init ""
 job full "folder of \`train\`" full ""
 job merged "folder of \`merge\`" merged ""
+job merged-5 "folder of \`merge\`, its base saved by 5.23.0" merged-5 ""
 job lora "LoRA" init lora
 job dora "DoRA" init dora
 job all-linear "LoRA, \`all-linear\`" init all-linear
@@ -74,9 +81,7 @@ job official "LoRA, \`--adapter_names official\`" init official
 printf ']\n' >> jobs.json
 
 for name in $all; do
-    mkdir -p "$name"
     python "$name" "$here/matrix.py" read "$work" "$name"
-    python "$name" "$here/matrix.py" write "$work" "$name" "$model"
     rm -f "$name"/*-ours.npy
     for folder in folder automodel; do
         embed "$name/$folder-ours.npy" --model_name "$name/$folder" || true

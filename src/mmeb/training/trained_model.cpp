@@ -12,6 +12,7 @@ namespace {
 
 LoraConfig lora_config(const TrainOptions& o) {
   LoraConfig config{int(o.lora_r), o.lora_alpha, o.lora_dropout, o.lora_target_modules, o.use_dora};
+  for (std::string& name : config.target_modules) name = canonical_name(name);
   if (config.target_modules.size() == 1 && is_all_linear(config.target_modules[0]))
     config.target_modules.clear(), config.target_pattern = kAllLinear;
   return config;

@@ -58,6 +58,7 @@ nlohmann::json read_json(const fs::path& path) {
   try {
     return nlohmann::json::parse(file->bytes().begin(), file->bytes().end());
   } catch (const nlohmann::json::parse_error& e) {
+    refuse_web_page(file->bytes(), path.string());
     fail(Exit::data, path.string(), ": not valid JSON near byte ", e.byte, "; is the file complete?");
   } catch (const nlohmann::json::exception& e) {  // a number that no type can hold
     fail(Exit::data, path.string(), ": not valid JSON: ", reason_of(e));

@@ -15,8 +15,14 @@ namespace fs = std::filesystem;
 
 // "owner/name" of a hub's name or address; empty for what looks like a path.
 std::string repository_of(std::string name) {
-  for (const char* front : {"https://huggingface.co/datasets/", "https://huggingface.co/", "hf://datasets/", "hf://"})
-    if (name.starts_with(front)) name.erase(0, std::string_view(front).size());
+  if (name.ends_with('/')) name.pop_back();
+  for (const char* front : {"https://huggingface.co/datasets/", "https://huggingface.co/", "https://hf.co/datasets/",
+                            "https://hf.co/", "hf://datasets/", "hf://"})
+    if (name.starts_with(front)) {
+      name.erase(0, std::string_view(front).size());
+      name = name.substr(0, name.find('/', name.find('/') + 1));  // …/tree/main
+    }
+  name = name.substr(0, name.find('@'));  // a revision
   const size_t slash = name.find('/');
   const auto fits = [](char c) { return std::isalnum(uint8_t(c)) || c == '-' || c == '_' || c == '.'; };
   if (slash == name.npos || slash == 0 || slash + 1 == name.size() || name[0] == '.' || name[slash + 1] == '.')
@@ -91,12 +97,18 @@ void require_folder(const fs::path& path, const std::string& expected, HubKind k
   if (fs::exists(path, error))
     fail(Exit::data, path.string(), ": is a file; expected a folder with ", expected, ", such as ",
          fs::absolute(path).parent_path().string());
-  const std::string repository = repository_of(path.string());
-  if (repository.empty()) fail(Exit::data, path.string(), ": no such folder; expected ", expected);
-  const std::string folder = repository.substr(repository.find('/') + 1);
-  fail(Exit::data, path.string(), ": no such folder, and nothing is ever downloaded; if it is a name of the hub, ",
-       "huggingface-cli download ", repository, kind == HubKind::dataset ? " --repo-type dataset" : "", " --local-dir ",
-       folder, " (or hf download …) fetches it; then use ", folder);
+  if (const std::string hint = hub_hint(path, kind); !hint.empty())
+    fail(Exit::data, path.string(), ": no such folder, ", hint);
+  fail(Exit::data, path.string(), ": no such folder; expected ", expected,
+       path.string().starts_with("~/") ? "; the shell reads ~ only at the beginning of a word: write $HOME" : "");
+}
+
+std::string hub_hint(const std::string& name, HubKind kind) {
+  const std::string repository = repository_of(name), folder = repository.substr(repository.find('/') + 1);
+  if (repository.empty()) return "";
+  return "and nothing is ever downloaded; if it is a name of the hub, huggingface-cli download " + repository +
+         (kind == HubKind::dataset ? " --repo-type dataset" : "") + " --local-dir " + folder +
+         " (or hf download …) fetches it; then use " + folder;
 }
 
 std::string download_hint(const fs::path& folder, const std::string& missing) {
@@ -109,9 +121,20 @@ std::string download_hint(const fs::path& folder, const std::string& missing) {
 void refuse_lfs_pointer(std::span<const uint8_t> bytes, const std::string& name) {
   constexpr size_t longest = 1024;  // of a pointer, by git-lfs' specification
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), std::min(bytes.size(), longest + 1));
-  if (text.size() <= longest && text.starts_with("version https://git-lfs.github.com/spec/"))
+  const auto begins = [&](const char* host) {  // the second is git-lfs' old name
+    return text.starts_with(std::string("version https://") + host + "/spec/");
+  };
+  if (text.size() <= longest && (begins("git-lfs.github.com") || begins("hawser.github.com")))
     fail(Exit::data, name,
          ": is a git-lfs pointer, not the file itself; in its repository, git lfs pull gets the file");
+}
+
+void refuse_web_page(std::span<const uint8_t> bytes, const std::string& name) {
+  std::string text(bytes.begin(), bytes.begin() + std::min<ptrdiff_t>(std::ssize(bytes), 32));
+  text.erase(0, text.find_first_not_of(" \t\r\n"));
+  std::ranges::transform(text, text.begin(), [](char c) { return char(std::tolower(uint8_t(c))); });
+  if (text.starts_with("<!doctype html") || text.starts_with("<html") || text == "entry not found")
+    fail(Exit::data, name, ": is a web page, not the file itself; download the file again");
 }
 
 }  // namespace vlm2vec

@@ -14,11 +14,17 @@ enum class HubKind { model, dataset };
 // hub is recognised by its one slash; for the hub's cache the error names the snapshot to use.
 void require_folder(const std::filesystem::path& path, const std::string& expected, HubKind kind = HubKind::model);
 
+// For what may be a name or address of the hub: "and nothing is ever downloaded; … gets it; then name FOLDER". Empty
+// for what looks like a path.
+std::string hub_hint(const std::string& name, HubKind kind = HubKind::model);
+
 // Behind "X is missing": "; Y.incomplete is there, so the download has not finished", or that X is a link to nothing.
 // Empty if nothing speaks for an unfinished download.
 std::string download_hint(const std::filesystem::path& folder, const std::string& missing);
 
 // Exit::data if these bytes are the three lines that git keeps in place of a large file.
 void refuse_lfs_pointer(std::span<const uint8_t> bytes, const std::string& name);
+// Exit::data if these bytes are the page that a server sent in place of the file.
+void refuse_web_page(std::span<const uint8_t> bytes, const std::string& name);
 
 }  // namespace vlm2vec

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "tensor/io/files.h"
+#include "tensor/io/hub.h"
 
 namespace vlm2vec {
 namespace {
@@ -67,7 +68,10 @@ Entry parse_entry(const std::string& name, const json& value, const std::string&
     const auto known = kTypes.find(type);
     if (known == kTypes.end())
       fail(Exit::data, file, ": ", name, " has type ", type,
-           "; this program reads F32, BF16, F16, F64, I32, I64 and U8");
+           "; this program reads F32, BF16, F16, F64, I32, I64 and U8",
+           type.starts_with("F8") || type.starts_with("F4") || type == "I8"
+               ? "; quantised weights are not read: take the model that they were made from"
+               : "");
     e.dtype = known->second;
     uint64_t size = uint64_t(size_of(e.dtype));
     constexpr uint64_t most = uint64_t(1) << 50;
@@ -118,6 +122,7 @@ NamedTensors load_safetensors(const std::filesystem::path& path) {
   const auto file = MappedFile::open(path);
   const std::span<const uint8_t> bytes = file->bytes();
   uint64_t length = 0;
+  refuse_web_page(bytes, path.string());
   if (bytes.size() < 8)
     fail(Exit::data, path.string(), ": ", bytes.size(), " bytes are too few for a safetensors file");
   std::memcpy(&length, bytes.data(), 8);
