@@ -28,8 +28,9 @@ std::string read_text(const fs::path& path) {
   return std::string(reinterpret_cast<const char*>(file->bytes().data()), file->bytes().size());
 }
 
-void check_nesting(std::string_view json, const std::string& name) {
+size_t check_nesting(std::string_view json, const std::string& name) {
   int depth = 0;
+  size_t fields = 0;
   bool in_text = false;
   for (size_t i = 0; i < json.size(); ++i) {
     const char c = json[i];
@@ -42,8 +43,11 @@ void check_nesting(std::string_view json, const std::string& name) {
       if (++depth > 100) fail(Exit::data, name, ": lists and objects are nested deeper than 100; is the file damaged?");
     } else if (c == ']' || c == '}') {
       --depth;
+    } else if (c == ':' && depth == 1) {
+      ++fields;
     }
   }
+  return fields;
 }
 
 std::string reason_of(const std::exception& json_error) {

@@ -19,7 +19,8 @@ std::string reason_of(const std::exception& json_error);  // what nlohmann's exc
 nlohmann::json read_settings(const std::filesystem::path& path);
 // Exit::data, beginning with `name`, for JSON nested deeper than 100 lists and objects: what walks it would overflow
 // the stack.
-void check_nesting(std::string_view json, const std::string& name);
+// Returns how many fields the outermost object has in the text, also those of one name.
+size_t check_nesting(std::string_view json, const std::string& name);
 
 // When a written file is brought to the disk. Later: with the write_folder_atomically around it, or when the system
 // likes, for files that may be lost.

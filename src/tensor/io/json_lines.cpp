@@ -58,16 +58,22 @@ std::string likely_fault(std::string_view line, size_t at, bool last) {
               : "; the object does not end where its line ends: write one object a line";
 }
 
-Json parse_object(std::string_view line, bool last) {
-  check_nesting(line, "the row");
+// Names the field that an object has twice; the parser keeps the last one.
+void refuse_twice(std::string_view line) {
   std::set<std::string> fields;
-  const auto refuse_twice = [&](int depth, Json::parse_event_t event, Json& value) {
+  const auto parsed = [&](int depth, Json::parse_event_t event, Json& value) {
     if (depth == 1 && event == Json::parse_event_t::key && !fields.insert(value.get<std::string>()).second)
       fail(Exit::data, "has the field ", one_line(value.get<std::string>()), " twice");
     return true;
   };
+  [[maybe_unused]] const Json row = Json::parse(line, parsed);
+}
+
+Json parse_object(std::string_view line, bool last) {
+  const size_t fields = check_nesting(line, "the row");
   try {
-    Json row = Json::parse(line, refuse_twice);
+    Json row = Json::parse(line);
+    if (row.is_object() && row.size() != fields) refuse_twice(line);
     if (!row.is_object())
       fail(Exit::data, "expected an object {...}, got ", row.type_name(),
            row.is_array() ? likely_fault(line, 0, last) : "");
