@@ -81,7 +81,7 @@ fs::path checkpoint_folder(const fs::path& output_dir, int64_t step) {
   return output_dir / (std::string(kPrefix) + std::to_string(step));
 }
 
-constexpr const char *kState = "training_state.json", *kOptions = "training_options.json";
+constexpr const char *kState = "training_state.json", *kOptionsFile = "training_options.json";
 
 std::string state_of(const RunIdentity& run, int64_t step, const AdamW& optimiser) {
   return Json{{"step", step},
@@ -211,12 +211,12 @@ void begin_run(const RunIdentity& run, int64_t first) {
   std::set<std::string> earlier = configuration_files();
   earlier.insert({"model.safetensors", "adapter_model.safetensors", "adapter_config.json", "trainer_state.json",
                   "report.html"});
-  if (anew && (has_weights(output_dir) || fs::exists(output_dir / kOptions)))
+  if (anew && (has_weights(output_dir) || fs::exists(output_dir / kOptionsFile)))
     for (const std::string& name : earlier) fs::remove(output_dir / name);
   Json options = to_json(o);
   options["working_directory"] = fs::current_path().string();  // from which relative paths are seen
   if (!run.missing_sets.empty()) options["left_out_sets"] = run.missing_sets;
-  write_text(output_dir / kOptions, options.dump(2) + "\n");
+  write_text(output_dir / kOptionsFile, options.dump(2) + "\n");
 }
 
 void require_same_run(const FoundCheckpoint& checkpoint, const RunIdentity& run) {
