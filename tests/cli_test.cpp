@@ -270,6 +270,10 @@ TEST_F(Cli, OutputsThatWouldDestroySomethingAreRefused) {
   EXPECT_EQ(run(embed + "nowhere/x.npy").code, 4);
   fs::create_symlink("real.npy", folder_ / "link.npy");
   write("real.npy", "old");
+  EXPECT_EQ(run(embed + "link.npy").code, 2) << "the link leads to a file of another kind";
+  EXPECT_EQ(read_text(folder_ / "real.npy"), "old");
+  fs::remove(folder_ / "real.npy");
+  EXPECT_EQ(run(embed + "real.npy").code, 0);
   EXPECT_EQ(run(embed + "link.npy").code, 0);
   EXPECT_TRUE(fs::is_symlink(folder_ / "link.npy"));
   EXPECT_EQ(read_text(folder_ / "real.npy").substr(1, 5), "NUMPY");

@@ -167,7 +167,7 @@ const Edit kTrainEdits[] = {
      [](const Folder& f) {
        f.change(kTrain, 1, {{"qry", "<|image_1|> <|image_1|>"}});
      }},
-    {"one token for two pictures", "row 2 ", "has 1 image tokens",
+    {"one token for two pictures", "row 2 ", "has 1 image token ",
      [](const Folder& f) {
        f.change(kTrain, 1, {{"qry", "<|image_1|>"}});
      }},
@@ -186,7 +186,7 @@ const Edit kTrainEdits[] = {
     {"a picture deleted", "row 2 ", "p2.png: no such", [](const Folder& f) { f.remove("p2.png"); }},
     {"a picture cut", "row 2 ", "p2.png: damaged PNG", [](const Folder& f) { f.truncate("p2.png", 120); }},
     {"a picture empty", "row 2 ", "p2.png: is empty", [](const Folder& f) { f.write("p2.png", ""); }},
-    {"a picture that is a text", "row 2 ", "p2.png: is not a picture",
+    {"a picture that is a text", "row 2 ", "p2.png: is a text",
      [](const Folder& f) { f.write("p2.png", "<html>404</html>"); }},
     {"a picture under another name", "row 2 ", "p2.png: no such",
      [](const Folder& f) { f.rename("p2.png", "P2.PNG"); }},
@@ -197,7 +197,7 @@ const Edit kTrainEdits[] = {
      [](const Folder& f) {
        f.change(kTrain, 3, {{"qry_image_path", "data:image/png;base64,?"}});
      }},
-    {"a data URI of a text", "row 4 ", "is not a picture",
+    {"a data URI of a text", "row 4 ", "is a text",
      [](const Folder& f) {
        f.change(kTrain, 3, {{"qry_image_path", "data:image/png;base64,aGVsbG8="}});
      }},
@@ -243,13 +243,13 @@ const Edit kTestEdits[] = {
      [](const Folder& f) {
        f.change(kTest, 0, {{"tgt_text", {"a", "<|image_1|> <|image_pad|>"}}});
      }},
-    {"one token for two pictures", "row 1 ", "has 1 image tokens",
+    {"one token for two pictures", "row 1 ", "has 1 image token ",
      [](const Folder& f) {
        f.change(kTest, 0, {{"qry_img_path", {"p0.png", "p1.png"}}});
      }},
     {"a candidate's picture deleted", "row 1 ", "p3.png: no such", [](const Folder& f) { f.remove("p3.png"); }},
     {"a candidate's picture cut", "row 1 ", "p3.png: damaged PNG", [](const Folder& f) { f.truncate("p3.png", 100); }},
-    {"a query's picture a text", "row 1 ", "p0.png: is not a picture",
+    {"a query's picture a text", "row 1 ", "p0.png: is a text",
      [](const Folder& f) { f.write("p0.png", "no picture"); }},
 };
 const Edit kParquetEdits[] = {

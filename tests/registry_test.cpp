@@ -144,7 +144,7 @@ TEST(Registry, tasks_without_tasks_json) {
   EXPECT_EQ(read_tasks(folder / "data").size(), 36u);
   const std::string row = R"({"qry_text": "q", "qry_img_path": "", "tgt_text": ["a"], "tgt_img_path": [""]})";
   write_text(folder / "data/Mine/test.jsonl", row + "\n");
-  expect_error(Exit::data, "Mine: this set is neither one of MMEB's 36 nor in a tasks.json beside", [&] {
+  expect_error(Exit::data, "Mine: this set is neither one of MMEB's 36 nor in a tasks.json in the folder of --dataset_name", [&] {
     evaluate({eval_folder(folder / "data"), read_tasks(folder / "data"), "<image>"}, {}, "");
   });
 }

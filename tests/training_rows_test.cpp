@@ -90,7 +90,7 @@ TEST_F(Rows, mistakes_are_named) {
     json more;
     std::string message;
   } cases[] = {
-      {{{"neg_text", {"a"}}, {"neg_image_path", json::array()}}, "neg_text has 1 items and neg_image_path 0"},
+      {{{"neg_text", {"a"}}, {"neg_image_path", json::array()}}, "neg_text has 1 item and neg_image_path 0"},
       {{{"neg_text", {"a"}}, {"neg_image_path", "a.png"}}, "neg_text is a list and neg_image_path is not"},
       {{{"neg_text", 3}}, "neg_text is 3, expected a string"},
       {{{"neg_text", {"a", 3}}}, "neg_text[1] is 3, expected a string"},
@@ -340,7 +340,7 @@ TEST_F(Rows, of_missing_sets_are_left_out_if_that_is_wanted) {
   named.subset_name = {};
   expect_error(Exit::usage, "--missing_sets means nothing without", [&] { check_row_options(named); });
   config.missing_sets = "ignore";
-  expect_error(Exit::usage, "--missing_sets ignore, expected error or skip", [&] { check_row_options(config); });
+  expect_error(Exit::usage, "--missing_sets: got \"ignore\", expected error or skip", [&] { check_row_options(config); });
 }
 
 }  // namespace

@@ -180,7 +180,7 @@ TEST_F(FullDisk, of_the_logs_loses_no_step) {
         }));
   });
   free_space();
-  o.report_to = "none", o.resume_from = "auto";
+  o.report_to = "none", o.logging_dir = "", o.resume_from = "auto";
   EXPECT_EQ(train(o, Device::cpu, true).steps, 5);
 }
 
