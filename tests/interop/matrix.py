@@ -17,11 +17,23 @@ command, work = sys.argv[1], pathlib.Path(sys.argv[2])
 rows = [json.loads(line) for line in open(work / "rows.jsonl")]
 
 
-def sentence_vectors(folder):
-    """Of the texts: sentence-transformers puts a picture's tokens into a prompt by itself."""
+OPENED = "<|vision_start|><|image_pad|><|vision_end|>"  # what sentence-transformers puts in a picture's place, in front
+
+
+def for_sentences():
+    """The numbers of the rows that it can have: texts, and pictures that <|vision_start|> opens."""
+    return [i for i, row in enumerate(rows) if "image" not in row or row["text"].startswith(OPENED)]
+
+
+def sentence_vectors(folder, saved):
+    """Saves the folder again as `saved`, too."""
+    from PIL import Image
     from sentence_transformers import SentenceTransformer
     model = SentenceTransformer(str(folder), device="cpu", model_kwargs={"attn_implementation": "eager"})
-    return model.encode([row["text"] for row in rows if "image" not in row])
+    shutil.rmtree(saved, ignore_errors=True)
+    model.save(str(saved))
+    picture = lambda row: {"image": Image.open(work / row["image"]).convert("RGB"), "text": row["text"][len(OPENED):]}
+    return model.encode([picture(rows[i]) if "image" in rows[i] else rows[i]["text"] for i in for_sentences()])
 
 
 def read():
@@ -37,7 +49,7 @@ def read():
         except Exception as error:
             results[job["name"]] = f"{type(error).__name__}: {str(error)[:200]}"
     if (work / "ours/sentence").is_dir() and find_spec("sentence_transformers"):
-        results["sentence"] = sentence_vectors(work / "ours/sentence").tolist()
+        results["sentence"] = sentence_vectors(work / "ours/sentence", work / sys.argv[3] / "sentence").tolist()
     (work / sys.argv[3] / "read.json").write_text(json.dumps(results))
 
 
@@ -84,18 +96,22 @@ def table():
         plain = numpy.load(work / "ours/init.npy") if job.get("adapter") else None
         cells = [cell(ours, read_by[name][job["name"]], plain) for name in environments]
         print(f"| ours, read there: {job['what']} | " + " | ".join(cells) + " |")
-    texts = [i for i, row in enumerate(rows) if "image" not in row]
-    with_sentence = [cell(numpy.load(work / "ours/init.npy")[texts], read_by[name]["sentence"])
-                     if "sentence" in read_by[name] else "" for name in environments]
-    print("| ours, read by sentence-transformers: texts | " + " | ".join(with_sentence) + " |")
+    ours = numpy.load(work / "ours/init.npy")
+    for what, image in (("texts", False), ("a picture that `<|vision_start|>` opens", True)):
+        numbers = for_sentences()
+        here = [k for k, i in enumerate(numbers) if ("image" in rows[i]) == image]
+        cells = [cell(ours[numbers][here], numpy.array(read_by[name]["sentence"])[here])
+                 if "sentence" in read_by[name] else "" for name in environments]
+        print(f"| ours, read by sentence-transformers: {what} | " + " | ".join(cells) + " |")
     for name, what in (("folder", "model and processor"), ("automodel", "AutoModel and processor"),
                        ("lora", "LoRA, all-linear"), ("dora", "DoRA, all-linear"),
-                       ("automodel-lora", "LoRA on AutoModel")):
+                       ("automodel-lora", "LoRA on AutoModel"), ("sentence", "SentenceTransformer's folder")):
         cells = []
         for environment in environments:
             mine = work / environment / f"{name}-ours.npy"
-            theirs = numpy.load(work / environment / f"{name}.npy")
-            cells.append(cell(numpy.load(mine), theirs) if mine.exists() else "refused")
+            theirs = ours if name == "sentence" else numpy.load(work / environment / f"{name}.npy")
+            absent = "" if name == "sentence" and "sentence" not in read_by[environment] else "refused"
+            cells.append(cell(numpy.load(mine), theirs) if mine.exists() else absent)
         print(f"| theirs, read here: {what} | " + " | ".join(cells) + " |")
 
 

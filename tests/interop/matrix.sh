@@ -83,7 +83,8 @@ printf ']\n' >> jobs.json
 for name in $all; do
     python "$name" "$here/matrix.py" read "$work" "$name"
     rm -f "$name"/*-ours.npy
-    for folder in folder automodel; do
+    for folder in folder automodel sentence; do
+        [ -d "$name/$folder" ] || continue
         embed "$name/$folder-ours.npy" --model_name "$name/$folder" || true
     done
     for adapter in lora dora automodel-lora; do
