@@ -23,4 +23,6 @@ if [ -d "$kept" ]; then
   move_run "$kept" "$folder"
   rmdir "$kept"
 fi
+# Initial weights are drawn again, to the same bits; init does not know those of earlier versions as its own.
+[ ! -f "$folder/numbers" ] || rm -rf "$folder/init"
 echo "$now" >"$folder/numbers"
