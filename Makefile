@@ -81,7 +81,7 @@ test-golden: vlm2vec  ## golden tests, on tests/golden or the folder of the same
 test-asan: deps  ## all tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@test -f build-asan/build.ninja || cmake -S . -B build-asan -G Ninja -DVLM2VEC_SANITIZE=ON >/dev/null
 	@cmake --build build-asan -j $(JOBS)
-	@ctest --test-dir build-asan --progress -j $(JOBS) --output-on-failure
+	@ASAN_OPTIONS=allocator_may_return_null=1 ctest --test-dir build-asan --progress -j $(JOBS) --output-on-failure
 
 # For an A100 and an H100; needs nvcc 12 or later, no GPU.
 kernels:  ## compile the kernels with nvcc and print their registers and spills
