@@ -15,7 +15,7 @@ namespace {
 namespace fs = std::filesystem;
 
 TEST(Makefile, HelpListsEveryTargetAndTheVariables) {
-  if (!output_of("make --version 2>&1").starts_with("GNU Make")) GTEST_SKIP() << "there is no make here";
+  ASSERT_TRUE(output_of("make --version 2>&1").starts_with("GNU Make"));
   const std::string help = output_of("make -s --no-print-directory -C '" SOURCE_DIR "' help STEPS=77 2>&1");
   std::istringstream lines(read_text(SOURCE_DIR "/Makefile"));
   int targets = 0;

@@ -121,7 +121,6 @@ TEST_F(Effects, OfSmallCommands) {
 }
 
 TEST_F(Effects, OfDataMini) {
-  if (!fs::exists("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")) GTEST_SKIP() << "needs fonts-noto-color-emoji";
   check({"data mini",
          "",
          {{"output_dir", "out"}, {"train_rows", "1"}, {"test_rows", "1"}},

@@ -120,7 +120,8 @@ DatasetConfig<Source> read_config(const fs::path& file, const Words& parsers, co
   try {
     const std::vector<YAML::Node> documents = YAML::LoadAll(read_text(file));
     if (documents.size() > 1)
-      fail(Exit::data, file.string(), ": has ", documents.size(), " YAML documents, expected one; remove the lines ---");
+      fail(Exit::data, file.string(), ": has ", documents.size(),
+           " YAML documents, expected one; remove the lines ---");
     const YAML::Node content = documents.empty() ? YAML::Node() : documents[0];
     if (!content.IsMap() || content.size() == 0)
       fail(Exit::data, file.string(), ": is not a data configuration; expected names of data sets, each with ",

@@ -37,7 +37,8 @@ std::string picture_name(const Row& value, const std::string& field, const Pictu
   if (is_none(value)) return "";
   if (value.is_string()) {
     const std::string& text = value.get_ref<const std::string&>();
-    return PictureSource::is_data_uri(text) ? pictures.keep(PictureSource::of_data_uri(text)) : checked_path(text, field);
+    return PictureSource::is_data_uri(text) ? pictures.keep(PictureSource::of_data_uri(text))
+                                            : checked_path(text, field);
   }
   if (value.is_binary()) return pictures.keep(binary_name(value));
   if (!value.is_object()) wrong_type(field, value, "a path, a data URI, {\"bytes\", \"path\"} or a list of these");
