@@ -5,7 +5,7 @@
 
 namespace vlm2vec {
 
-// Of its errors what the command itself sends to 2>&1; the exit status goes to `code`.
+// What a command prints, and its errors where it sends them to 2>&1 itself; the exit status goes to `code`.
 inline std::string output_of(const std::string& command, int* code = nullptr) {
   FILE* pipe = popen(command.c_str(), "r");
   std::string text;

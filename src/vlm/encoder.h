@@ -60,7 +60,7 @@ inline constexpr int64_t kImageCacheBytes = int64_t(512) << 20;  // decoded pict
 
 struct Encoder : Module {
   virtual std::unique_ptr<Batch> prepare(std::span<const EncoderInput> rows) = 0;
-  // Of each row why prepare() cannot read it, without its name; empty: it can. Other errors (no memory) are thrown.
+  // Why prepare() cannot read each row, without its name; empty: it can. Other errors (no memory) are thrown.
   virtual std::vector<std::string> faults(std::span<const EncoderInput> rows) = 0;
   virtual Var operator()(const Batch& batch) = 0;  // [rows, dim], normalised
   // Runs a frozen vision tower now; its output replaces the pixels in the batch. operator() gives the same bits. False:

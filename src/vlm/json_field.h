@@ -4,7 +4,7 @@
 
 namespace vlm2vec {
 
-// Of type bool, int, double, std::string or json. Exit::data if the field is there and of another type.
+// T is bool, int, double, std::string or json. Exit::data if the field is there and of another type.
 template <class T>
 T json_field(const nlohmann::json& object, const char* name, const T& otherwise);
 

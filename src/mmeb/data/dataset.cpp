@@ -232,8 +232,8 @@ const Task& task_of(const std::string& set, const std::vector<Task>& tasks) {
   for (const Task& task : tasks)
     if (task.name == set) return task;
   fail(Exit::data, set,
-       ": this set is neither one of MMEB's 36 nor in a tasks.json in the folder of --dataset_name or --dataset_config, "
-       "or in the one above; write there "
+       ": this set is neither one of MMEB's 36 nor in a tasks.json in the folder of --dataset_name or "
+       "--dataset_config, or in the one above; write there "
        R"({"datasets": [{"name": ")",
        set, R"(", "meta_task": "retrieval", "split": "IND"}]})");
 }

@@ -1,7 +1,7 @@
 // The rows of a test set <Set>/test.jsonl, in both layouts that are published; both give the same texts:
 //   MMEB-eval           "qry_text", "qry_img_path", "tgt_text": […], "tgt_img_path": […] (old: "tgt_text": "")
-//   MMEB_Test_Instruct  "qry_inst", "qry_text", "qry_img_path", "tgt_inst", "tgt_text": […], "tgt_img_path": […], the
-//                       instructions apart. They are joined as VLM2Vec V2 does it, so targets that are pictures of
+//   MMEB_Test_Instruct  "qry_inst", "qry_text", "qry_img_path", "tgt_inst", "tgt_text": […], "tgt_img_path": […],
+//                       the instructions apart. They are joined as VLM2Vec V2 does it, so targets that are pictures of
 //                       picture queries (CIRR, NIGHTS, FashionIQ) end without V1's line break.
 #include <nlohmann/json.hpp>
 

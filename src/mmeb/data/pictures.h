@@ -41,7 +41,7 @@ class Pictures {
 class PictureCheck {
  public:
   explicit PictureCheck(const Pictures& pictures) : pictures_(pictures) {}
-  // Of row `row` (from 0) of a set; "" is not a picture. True if it is there and not seen before.
+  // Looks for a picture of row `row` (from 0); "" is not a picture. True if it is there and not seen before.
   bool add(const std::string& path, size_t row, const std::string& set);
 
   int64_t distinct() const { return int64_t(seen_.size()); }

@@ -1,8 +1,8 @@
 // The folder that eval writes to, in which nothing whole is lost to anything that is not. The files of a set are a
 // group: they are made in unfinished/SET and moved up together when all are there, the one that marks the group (its
 // scores) last. Where a finished evaluation lies, with its summary.json, and with --overwrite, groups wait until the
-// new evaluation is whole, too; until then the old one is untouched. Whatever ends the program, the next one goes on from the groups that are
-// whole.
+// new evaluation is whole, too; until then the old one is untouched. Whatever ends the program, the next one goes on
+// from the groups that are whole.
 #pragma once
 #include <filesystem>
 #include <functional>

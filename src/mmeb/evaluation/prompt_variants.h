@@ -24,7 +24,7 @@ std::string with_instruction(const std::string& query, const std::string& stored
 // with a whole word, or is the whole query. May be empty.
 std::string common_instruction(const std::vector<std::string>& queries);
 
-// Accuracies of a set under its variants, percent. deviation: of a sample (n − 1), 0 for one; spread: highest − lowest.
+// Accuracies of a set under its variants, percent. deviation: of a sample (n - 1), 0 for one; spread: highest - lowest.
 struct VariantSummary {
   double mean = 0, deviation = 0, lowest = 0, highest = 0, spread = 0;
 };

@@ -13,8 +13,7 @@ struct Hit {
 };
 
 // queries f32 [q, d], index f32 [n, d] → of each query the best `top` (or n) rows, best first, of equal scores the
-// lower row. Equal rows have equal scores; neither blocks nor threads change a bit. Exit::data for a score that is not a
-// number.
+// lower row. Equal rows have equal scores; neither blocks nor threads change a bit. Exit::data for a score that is NaN.
 std::vector<std::vector<Hit>> nearest_rows(const Tensor& queries, const Tensor& index, int64_t top);
 
 }  // namespace vlm2vec

@@ -1,4 +1,4 @@
-// Contrastive training: sampler → contrastive step → clipping → AdamW, with a log, checkpoints and exact resumption.
+// Contrastive training: sampler, contrastive step, clipping, AdamW; with a log, checkpoints and exact resumption.
 #pragma once
 #include <cstdint>
 
