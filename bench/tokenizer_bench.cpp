@@ -6,10 +6,10 @@
 #include <string>
 #include <vector>
 
-#include "tensor/error.h"
-#include "tensor/io/files.h"
+#include "io/error.h"
+#include "io/files.h"
 #include "tensor/random.h"
-#include "vlm/tokenizer.h"
+#include "vlm/tokenizer/tokenizer.h"
 
 using namespace vlm2vec;
 

@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <tuple>
 
-#include "tensor/error.h"
+#include "io/error.h"
 
 #if defined(__CUDACC__)  // ------------------------------------------------------------------------------------- CUDA
 #if __CUDACC_VER_MAJOR__ < 12

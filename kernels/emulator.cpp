@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-#include "tensor/error.h"
+#include "io/error.h"
 
 #if !defined(__x86_64__)
 #error "the emulator's switch of stacks is written for x86-64"

@@ -6,9 +6,9 @@
 #include <iostream>
 
 #include "cli/commands.h"
-#include "mmeb/shell_word.h"
+#include "io/shell_word.h"
 #include "tensor/cpu/simd/simd.h"
-#include "tensor/current_error.h"
+#include "io/current_error.h"
 #include "tensor/parallel.h"
 
 namespace {

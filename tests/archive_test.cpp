@@ -1,5 +1,5 @@
 // Members of zip and tar files: what is read, what is left out, what is refused in one sentence.
-#include "tensor/io/archive.h"
+#include "io/archive.h"
 
 #include <gtest/gtest.h>
 

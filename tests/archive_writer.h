@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "tensor/io/files.h"
+#include "io/files.h"
 
 namespace vlm2vec {
 

@@ -4,7 +4,7 @@
 
 #include "cli_fixture.h"
 #include "golden.h"
-#include "tensor/io/safetensors.h"
+#include "io/safetensors.h"
 
 namespace vlm2vec {
 namespace {

@@ -9,8 +9,8 @@
 #include <nlohmann/json.hpp>
 
 #include "temporary_folder.h"
-#include "tensor/io/files.h"
-#include "vlm/image.h"
+#include "io/files.h"
+#include "vlm/image/image.h"
 
 namespace vlm2vec {
 namespace fs = std::filesystem;

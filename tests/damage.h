@@ -7,7 +7,7 @@
 #include <string>
 
 #include "allocations.h"
-#include "tensor/error.h"
+#include "io/error.h"
 #include "tensor/random.h"
 
 namespace vlm2vec {

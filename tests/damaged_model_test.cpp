@@ -7,10 +7,10 @@
 #include "damage.h"
 #include "golden.h"
 #include "temporary_folder.h"
-#include "tensor/io/files.h"
-#include "tensor/io/safetensors.h"
+#include "io/files.h"
+#include "io/safetensors.h"
 #include "tokenizer_files.h"
-#include "vlm/qwen2_vl.h"
+#include "vlm/families/qwen2_vl.h"
 
 namespace vlm2vec {
 namespace {

@@ -9,7 +9,7 @@
 #include "mmeb/data/data_check.h"
 #include "mmeb/evaluation/evaluator.h"
 #include "mmeb/training/trainer.h"
-#include "tensor/io/files.h"
+#include "io/files.h"
 #include "tiny_model.h"
 
 namespace vlm2vec {

@@ -7,13 +7,13 @@
 #include "golden.h"
 #include "mmeb/data/data_check.h"
 #include "mmeb/data/data_leaks.h"
-#include "mmeb/data/data_preview.h"
+#include "show/data_preview.h"
 #include "mmeb/data/data_stats.h"
 #include "mmeb/data/dataset_config.h"
-#include "mmeb/html.h"
-#include "tensor/io/base64.h"
+#include "show/html.h"
+#include "io/base64.h"
 #include "tensor/random.h"
-#include "vlm/picture_hash.h"
+#include "vlm/image/picture_hash.h"
 
 namespace vlm2vec {
 namespace {

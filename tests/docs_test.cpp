@@ -7,7 +7,7 @@
 #include <sstream>
 
 #include "markdown.h"
-#include "tensor/io/files.h"
+#include "io/files.h"
 
 namespace vlm2vec {
 namespace {

@@ -14,7 +14,7 @@
 #include "cli_fixture.h"
 #include "expect_error.h"
 #include "mmeb/evaluation/evaluator.h"
-#include "mmeb/model.h"
+#include "vlm/model.h"
 #include "tiny_model.h"
 
 namespace vlm2vec {

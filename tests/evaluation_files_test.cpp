@@ -8,8 +8,8 @@
 #include "golden.h"
 #include "lines_of_json.h"
 #include "temporary_folder.h"
-#include "tensor/io/files.h"
-#include "tensor/io/safetensors.h"
+#include "io/files.h"
+#include "io/safetensors.h"
 
 namespace vlm2vec {
 namespace {

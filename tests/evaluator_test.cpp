@@ -9,7 +9,7 @@
 #include "letters_fixture.h"
 #include "mmeb/evaluation/ranking.h"
 #include "mmeb/evaluation/score_table.h"
-#include "tensor/io/files.h"
+#include "io/files.h"
 #include "tiny_model.h"
 
 namespace vlm2vec {

@@ -5,7 +5,7 @@
 #include <functional>
 #include <string>
 
-#include "tensor/error.h"
+#include "io/error.h"
 
 namespace vlm2vec {
 

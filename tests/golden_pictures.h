@@ -4,7 +4,7 @@
 #include <stdexcept>
 
 #include "golden.h"
-#include "tensor/io/files.h"
+#include "io/files.h"
 
 namespace vlm2vec {
 

@@ -6,11 +6,11 @@
 #include "golden.h"
 #include "mmeb/data/data_check.h"
 #include "mmeb/data/data_leaks.h"
-#include "mmeb/data/data_preview.h"
+#include "show/data_preview.h"
 #include "mmeb/data/data_stats.h"
 #include "mmeb/evaluation/evaluator.h"
 #include "mmeb/training/trainer.h"
-#include "tensor/io/base64.h"
+#include "io/base64.h"
 #include "tiny_model.h"
 
 namespace vlm2vec {

@@ -2,7 +2,7 @@
 #include "cli/hints.h"
 
 #include "cli_fixture.h"
-#include "tensor/error.h"
+#include "io/error.h"
 #include "tensor/nearest.h"
 
 namespace vlm2vec {

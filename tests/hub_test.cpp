@@ -1,18 +1,18 @@
 // What the Hugging Face hub leaves on a disk: names that are no folders, its cache, downloads that stopped, git-lfs
 // pointers, sentence-transformers' files. Each is read or refused in a sentence that says what to do.
-#include "tensor/io/hub.h"
+#include "io/hub.h"
 
 #include <gtest/gtest.h>
 
 #include "cli/commands.h"
 #include "expect_error.h"
 #include "mmeb/data/data_folder.h"
-#include "tensor/io/archive.h"
-#include "tensor/io/parquet/parquet.h"
-#include "tensor/io/torch_file.h"
+#include "io/archive.h"
+#include "io/parquet/parquet.h"
+#include "io/torch_file.h"
 #include "tiny_model.h"
 #include "vlm/sentence_transformers.h"
-#include "vlm/tokenizer.h"
+#include "vlm/tokenizer/tokenizer.h"
 
 namespace vlm2vec {
 namespace {

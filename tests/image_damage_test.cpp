@@ -8,8 +8,8 @@
 
 #include "damage.h"
 #include "golden.h"
-#include "tensor/io/files.h"
-#include "vlm/image.h"
+#include "io/files.h"
+#include "vlm/image/image.h"
 
 namespace vlm2vec {
 namespace {

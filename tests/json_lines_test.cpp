@@ -1,5 +1,5 @@
 // Rows as JSON lines: what counts as a row, and errors that name the place and the cure.
-#include "tensor/io/json_lines.h"
+#include "io/json_lines.h"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@
 #include "expect_error.h"
 #include "mmeb/data/dataset.h"
 #include "temporary_folder.h"
-#include "tensor/io/files.h"
+#include "io/files.h"
 
 namespace vlm2vec {
 namespace {

@@ -1,5 +1,5 @@
 // Hashes of files that are remembered: true while the file is the same, whatever happens to the memory.
-#include "mmeb/evaluation/known_hashes.h"
+#include "vlm/known_hashes.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -11,9 +11,9 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "mmeb/evaluation/model_hash.h"
+#include "vlm/model_hash.h"
 #include "temporary_folder.h"
-#include "tensor/io/files.h"
+#include "io/files.h"
 
 namespace vlm2vec {
 namespace {

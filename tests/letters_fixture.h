@@ -6,7 +6,7 @@
 
 #include "mmeb/evaluation/evaluator.h"
 #include "temporary_folder.h"
-#include "tensor/io/files.h"
+#include "io/files.h"
 
 namespace vlm2vec {
 namespace fs = std::filesystem;

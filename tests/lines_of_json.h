@@ -5,7 +5,7 @@
 #include <sstream>
 #include <vector>
 
-#include "tensor/io/files.h"
+#include "io/files.h"
 
 namespace vlm2vec {
 

@@ -12,8 +12,8 @@
 #include "mmeb/data/row_files.h"
 #include "parquet_writer.h"
 #include "temporary_folder.h"
-#include "tensor/io/files.h"
-#include "tensor/io/parquet/parquet.h"
+#include "io/files.h"
+#include "io/parquet/parquet.h"
 
 namespace vlm2vec {
 namespace {

@@ -7,7 +7,7 @@
 
 #include "shell.h"
 #include "temporary_folder.h"
-#include "tensor/io/files.h"
+#include "io/files.h"
 
 namespace vlm2vec {
 namespace {

@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "golden.h"
-#include "tensor/io/files.h"
+#include "io/files.h"
 
 namespace vlm2vec {
 namespace {

@@ -9,9 +9,9 @@
 
 #include "lines_of_json.h"
 #include "mini_fixture.h"
-#include "mmeb/interrupt.h"
-#include "mmeb/mini/build.h"
-#include "tensor/io/files.h"
+#include "io/interrupt.h"
+#include "mini/build.h"
+#include "io/files.h"
 #include "tensor/parallel.h"
 
 namespace vlm2vec::mini {

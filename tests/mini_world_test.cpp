@@ -3,10 +3,10 @@
 #include <set>
 
 #include "mini_fixture.h"
-#include "mmeb/mini/emoji_font.h"
-#include "mmeb/mini/emoji_names.h"
-#include "mmeb/mini/tasks.h"
-#include "tensor/io/sha256.h"
+#include "mini/emoji_font.h"
+#include "mini/emoji_names.h"
+#include "mini/tasks.h"
+#include "io/sha256.h"
 
 namespace vlm2vec::mini {
 namespace {

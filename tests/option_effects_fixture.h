@@ -3,7 +3,7 @@
 #include <zlib.h>
 
 #include "option_effects.h"
-#include "tensor/io/safetensors.h"
+#include "io/safetensors.h"
 
 namespace vlm2vec {
 

@@ -9,8 +9,8 @@
 #include "expect_error.h"
 #include "golden_pictures.h"
 #include "temporary_folder.h"
-#include "tensor/io/files.h"
-#include "tensor/io/safetensors.h"
+#include "io/files.h"
+#include "io/safetensors.h"
 #include "vlm/stages.h"
 
 namespace vlm2vec {

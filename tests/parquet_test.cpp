@@ -1,5 +1,5 @@
 // Parquet: every writer's variant gives the rows of its JSON twin; what cannot be read is refused in one sentence.
-#include "tensor/io/parquet/parquet.h"
+#include "io/parquet/parquet.h"
 
 #include <gtest/gtest.h>
 
@@ -12,11 +12,11 @@
 #include "mmeb/data/dataset.h"
 #include "mmeb/data/row_files.h"
 #include "temporary_folder.h"
-#include "tensor/io/archive.h"
-#include "tensor/io/base64.h"
-#include "tensor/io/files.h"
-#include "tensor/io/json_lines.h"
-#include "tensor/io/parquet/logical.h"
+#include "io/archive.h"
+#include "io/base64.h"
+#include "io/files.h"
+#include "io/json_lines.h"
+#include "io/parquet/logical.h"
 
 namespace vlm2vec {
 namespace {

@@ -10,7 +10,7 @@
 #include "nn/peft.h"
 #include "nn/state.h"
 #include "temporary_folder.h"
-#include "tensor/io/files.h"
+#include "io/files.h"
 #include "vlm/encoder.h"
 
 namespace vlm2vec {

@@ -11,8 +11,8 @@
 #include "nn/dora.h"
 #include "nn/state.h"
 #include "temporary_folder.h"
-#include "tensor/io/files.h"
-#include "tensor/io/torch_file.h"
+#include "io/files.h"
+#include "io/torch_file.h"
 #include "vlm/encoder.h"
 
 namespace vlm2vec {

@@ -6,7 +6,7 @@
 #include "archive_writer.h"
 #include "expect_error.h"
 #include "temporary_folder.h"
-#include "vlm/image.h"
+#include "vlm/image/image.h"
 
 namespace vlm2vec {
 namespace {

@@ -8,9 +8,9 @@
 #include <numeric>
 
 #include "golden.h"
-#include "tensor/error.h"
-#include "tensor/io/files.h"
-#include "tensor/io/safetensors.h"
+#include "io/error.h"
+#include "io/files.h"
+#include "io/safetensors.h"
 
 namespace vlm2vec {
 namespace {

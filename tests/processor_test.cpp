@@ -9,9 +9,9 @@
 #include "expect_error.h"
 #include "golden.h"
 #include "temporary_folder.h"
-#include "tensor/error.h"
-#include "tensor/io/files.h"
-#include "tensor/io/safetensors.h"
+#include "io/error.h"
+#include "io/files.h"
+#include "io/safetensors.h"
 
 namespace vlm2vec {
 namespace {

@@ -1,5 +1,5 @@
 // The line of progress: what is left out of it where the terminal is narrow, and how slow work is told.
-#include "mmeb/progress.h"
+#include "io/progress.h"
 
 #include <gtest/gtest.h>
 

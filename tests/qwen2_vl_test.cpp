@@ -1,5 +1,5 @@
 // The model against the official code's numbers: tests/golden/qwen2_vl, or another folder of that layout.
-#include "vlm/qwen2_vl.h"
+#include "vlm/families/qwen2_vl.h"
 
 #include <gtest/gtest.h>
 
@@ -10,8 +10,8 @@
 #include "expect_error.h"
 #include "golden_pictures.h"
 #include "temporary_folder.h"
-#include "tensor/io/files.h"
-#include "tensor/io/safetensors.h"
+#include "io/files.h"
+#include "io/safetensors.h"
 #include "vlm/stages.h"
 
 namespace vlm2vec {

@@ -9,7 +9,7 @@
 #include "mmeb/evaluation/evaluator.h"
 #include "mmeb/evaluation/score_table.h"
 #include "temporary_folder.h"
-#include "tensor/io/files.h"
+#include "io/files.h"
 
 namespace vlm2vec {
 namespace {

@@ -3,8 +3,8 @@
 
 #include "cli_fixture.h"
 #include "mmeb/evaluation/summary.h"
-#include "mmeb/report/chart.h"
-#include "mmeb/report/sections.h"
+#include "show/chart.h"
+#include "show/sections.h"
 
 namespace vlm2vec {
 namespace {

@@ -1,5 +1,5 @@
 // safetensors: what is written is read back, by the format's own rules, and every kind of damage is named.
-#include "tensor/io/safetensors.h"
+#include "io/safetensors.h"
 
 #include <gtest/gtest.h>
 
@@ -9,7 +9,7 @@
 
 #include "expect_error.h"
 #include "temporary_folder.h"
-#include "tensor/io/files.h"
+#include "io/files.h"
 
 namespace vlm2vec {
 namespace {

@@ -11,7 +11,7 @@
 #include "expect_error.h"
 #include "golden.h"
 #include "mmeb/training/numpy_random.h"
-#include "tensor/io/files.h"
+#include "io/files.h"
 
 namespace vlm2vec {
 namespace {

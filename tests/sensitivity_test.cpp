@@ -10,7 +10,7 @@
 #include "mmeb/evaluation/prompt_variants.h"
 #include "mmeb/evaluation/ranking.h"
 #include "temporary_folder.h"
-#include "tensor/io/files.h"
+#include "io/files.h"
 
 namespace vlm2vec {
 namespace {

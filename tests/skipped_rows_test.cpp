@@ -5,7 +5,7 @@
 #include "lines_of_json.h"
 #include "mmeb/evaluation/leaderboard.h"
 #include "mmeb/evaluation/score_table.h"
-#include "tensor/io/npy.h"
+#include "io/npy.h"
 
 namespace vlm2vec {
 namespace {

@@ -9,10 +9,10 @@
 #include "nn/state.h"
 #include "temporary_folder.h"
 #include "tensor/cpu/simd/simd.h"
-#include "tensor/io/files.h"
+#include "io/files.h"
 #include "tensor/ops.h"
 #include "tokenizer_files.h"
-#include "vlm/qwen2_vl.h"
+#include "vlm/families/qwen2_vl.h"
 
 namespace vlm2vec {
 namespace {

@@ -1,5 +1,5 @@
 // Texts in messages.
-#include "tensor/text.h"
+#include "io/text.h"
 
 #include <gtest/gtest.h>
 

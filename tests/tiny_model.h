@@ -5,9 +5,9 @@
 #include "mmeb/data/dataset.h"
 #include "nn/state.h"
 #include "temporary_folder.h"
-#include "tensor/io/files.h"
+#include "io/files.h"
 #include "tensor/random.h"
-#include "vlm/bpe_trainer.h"
+#include "vlm/tokenizer/bpe_trainer.h"
 #include "vlm/encoder.h"
 #include "vlm/processor.h"
 

@@ -6,10 +6,10 @@
 #include "expect_error.h"
 #include "golden.h"
 #include "temporary_folder.h"
-#include "tensor/io/json_lines.h"
+#include "io/json_lines.h"
 #include "tokenizer_files.h"
-#include "vlm/pretokenizer.h"
-#include "vlm/tokenizer.h"
+#include "vlm/tokenizer/pretokenizer.h"
+#include "vlm/tokenizer/tokenizer.h"
 
 namespace vlm2vec {
 namespace {

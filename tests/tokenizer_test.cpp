@@ -1,5 +1,5 @@
 // Tokenizer, split pattern and trainer. The ids are those of Hugging Face's tokenizers.
-#include "vlm/tokenizer.h"
+#include "vlm/tokenizer/tokenizer.h"
 
 #include <gtest/gtest.h>
 
@@ -7,11 +7,11 @@
 
 #include "golden.h"
 #include "temporary_folder.h"
-#include "tensor/error.h"
-#include "tensor/io/files.h"
-#include "tensor/io/safetensors.h"
-#include "vlm/bpe_trainer.h"
-#include "vlm/pretokenizer.h"
+#include "io/error.h"
+#include "io/files.h"
+#include "io/safetensors.h"
+#include "vlm/tokenizer/bpe_trainer.h"
+#include "vlm/tokenizer/pretokenizer.h"
 
 namespace vlm2vec {
 namespace {

@@ -1,6 +1,6 @@
 // Files of torch.save: pickles made by hand, in a zip file made by libzip; what asks for more than tensors is refused
 // by name.
-#include "tensor/io/torch_file.h"
+#include "io/torch_file.h"
 
 #include <gtest/gtest.h>
 #include <zip.h>
@@ -12,8 +12,8 @@
 #include "expect_error.h"
 #include "golden.h"
 #include "temporary_folder.h"
-#include "tensor/io/files.h"
-#include "tensor/io/pickle.h"
+#include "io/files.h"
+#include "io/pickle.h"
 
 namespace vlm2vec {
 namespace {

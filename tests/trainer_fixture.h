@@ -7,7 +7,7 @@
 
 #include "lines_of_json.h"
 #include "mmeb/training/trainer.h"
-#include "tensor/io/files.h"
+#include "io/files.h"
 #include "tiny_model.h"
 
 namespace vlm2vec {

@@ -4,7 +4,7 @@
 #include <thread>
 
 #include "expect_error.h"
-#include "tensor/io/safetensors.h"
+#include "io/safetensors.h"
 #include "tensor/ops.h"
 #include "trainer_fixture.h"
 

@@ -7,11 +7,11 @@
 #include "kernels/emulator.h"
 #include "mmeb/evaluation/evaluator.h"
 #include "nn/peft.h"
-#include "tensor/io/files.h"
-#include "tensor/io/safetensors.h"
+#include "io/files.h"
+#include "io/safetensors.h"
 #include "tensor/parallel.h"
 #include "trainer_fixture.h"
-#include "vlm/qwen2_vl.h"
+#include "vlm/families/qwen2_vl.h"
 
 namespace vlm2vec {
 namespace {

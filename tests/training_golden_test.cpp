@@ -14,8 +14,8 @@
 #include "nn/state.h"
 #include "temporary_folder.h"
 #include "tensor/deviation.h"
-#include "tensor/io/files.h"
-#include "tensor/io/safetensors.h"
+#include "io/files.h"
+#include "io/safetensors.h"
 
 namespace vlm2vec {
 namespace {

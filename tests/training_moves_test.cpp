@@ -1,9 +1,9 @@
 // A run that goes on elsewhere, with other options, or from its weights alone; adapters and the model they belong to.
 #include "cli_fixture.h"
 #include "expect_error.h"
-#include "mmeb/adapter_base.h"
-#include "mmeb/model.h"
-#include "tensor/io/safetensors.h"
+#include "vlm/adapter_base.h"
+#include "vlm/model.h"
+#include "io/safetensors.h"
 #include "trainer_fixture.h"
 
 namespace vlm2vec {

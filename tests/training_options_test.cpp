@@ -6,7 +6,7 @@
 #include "mmeb/training/grad_cache.h"
 #include "mmeb/training/training_rows.h"
 #include "nn/optim.h"
-#include "tensor/io/safetensors.h"
+#include "io/safetensors.h"
 #include "trainer_fixture.h"
 
 namespace vlm2vec {

@@ -8,7 +8,7 @@
 #include "expect_error.h"
 #include "mmeb/training/training_batch.h"
 #include "temporary_folder.h"
-#include "tensor/io/files.h"
+#include "io/files.h"
 
 namespace vlm2vec {
 namespace {

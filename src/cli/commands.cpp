@@ -5,7 +5,7 @@
 #include <sstream>
 
 #include "cli/hints.h"
-#include "mmeb/shell_word.h"
+#include "io/shell_word.h"
 
 namespace vlm2vec {
 namespace {

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "cli/command_line.h"
-#include "tensor/error.h"
+#include "io/error.h"
 
 namespace vlm2vec {
 

@@ -5,9 +5,9 @@
 
 #include "cli/commands.h"
 #include "mmeb/data/row_files.h"
-#include "tensor/io/parquet/parquet.h"
+#include "io/parquet/parquet.h"
 #include "tensor/nearest.h"
-#include "tensor/text.h"
+#include "io/text.h"
 
 namespace vlm2vec {
 namespace {

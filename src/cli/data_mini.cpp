@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
-#include "mmeb/mini/build.h"
+#include "mini/build.h"
 
 namespace vlm2vec {
 

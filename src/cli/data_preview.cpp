@@ -1,12 +1,12 @@
-#include "mmeb/data/data_preview.h"
+#include "show/data_preview.h"
 
 #include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
 #include "cli/data_folder_options.h"
-#include "mmeb/outputs.h"
-#include "tensor/io/files.h"
+#include "mmeb/data/outputs.h"
+#include "io/files.h"
 
 namespace vlm2vec {
 

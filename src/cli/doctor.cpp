@@ -9,7 +9,7 @@
 #include <thread>
 
 #include "cli/commands.h"
-#include "mmeb/mini/sources.h"
+#include "mini/sources.h"
 #include "tensor/cpu/simd/simd.h"
 #include "tensor/cpu/speed.h"
 #include "tensor/host_memory.h"

@@ -6,7 +6,7 @@
 #include "mmeb/evaluation/evaluator.h"
 #include "mmeb/evaluation/retrieval.h"
 #include "mmeb/evaluation/score_table.h"
-#include "mmeb/outputs.h"
+#include "mmeb/data/outputs.h"
 
 namespace vlm2vec {
 namespace {

@@ -7,10 +7,10 @@
 #include <optional>
 
 #include "cli/commands.h"
-#include "mmeb/model.h"
-#include "mmeb/outputs.h"
-#include "tensor/io/safetensors.h"
-#include "vlm/pretokenizer.h"
+#include "vlm/model.h"
+#include "mmeb/data/outputs.h"
+#include "io/safetensors.h"
+#include "vlm/tokenizer/pretokenizer.h"
 #include "vlm/prompt.h"
 #include "vlm/stages.h"
 

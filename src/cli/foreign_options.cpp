@@ -2,7 +2,7 @@
 #include <iostream>
 
 #include "cli/command_line.h"
-#include "tensor/error.h"
+#include "io/error.h"
 
 namespace vlm2vec {
 

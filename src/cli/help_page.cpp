@@ -4,7 +4,7 @@
 #include <sstream>
 
 #include "cli/command_line.h"
-#include "mmeb/shell_word.h"
+#include "io/shell_word.h"
 
 namespace vlm2vec {
 namespace {

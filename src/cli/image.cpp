@@ -5,10 +5,10 @@
 #include <set>
 
 #include "cli/commands.h"
-#include "mmeb/outputs.h"
-#include "tensor/io/files.h"
-#include "tensor/io/npy.h"
-#include "vlm/image.h"
+#include "mmeb/data/outputs.h"
+#include "io/files.h"
+#include "io/npy.h"
+#include "vlm/image/image.h"
 
 namespace vlm2vec {
 namespace {

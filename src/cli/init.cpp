@@ -3,14 +3,14 @@
 
 #include "cli/commands.h"
 #include "mmeb/data/dataset.h"
-#include "mmeb/outputs.h"
+#include "mmeb/data/outputs.h"
 #include "nn/state.h"
-#include "tensor/io/files.h"
-#include "tensor/io/hub.h"
-#include "vlm/bpe_trainer.h"
+#include "io/files.h"
+#include "io/hub.h"
+#include "vlm/tokenizer/bpe_trainer.h"
 #include "vlm/portable_files.h"
 #include "vlm/processor.h"
-#include "vlm/qwen2_vl.h"
+#include "vlm/families/qwen2_vl.h"
 
 namespace vlm2vec {
 namespace {

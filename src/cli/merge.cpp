@@ -4,14 +4,14 @@
 #include <set>
 
 #include "cli/commands.h"
-#include "mmeb/adapter_base.h"
-#include "mmeb/model.h"
-#include "mmeb/outputs.h"
+#include "vlm/adapter_base.h"
+#include "vlm/model.h"
+#include "mmeb/data/outputs.h"
 #include "nn/state.h"
-#include "tensor/io/files.h"
+#include "io/files.h"
 #include "vlm/encoder.h"
 #include "vlm/sentence_transformers.h"
-#include "vlm/tokenizer.h"
+#include "vlm/tokenizer/tokenizer.h"
 
 namespace vlm2vec {
 namespace fs = std::filesystem;

@@ -5,7 +5,7 @@
 #include <set>
 #include <sstream>
 
-#include "tensor/error.h"
+#include "io/error.h"
 
 namespace vlm2vec {
 namespace {

@@ -5,10 +5,10 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
-#include "mmeb/evaluation/known_hashes.h"
-#include "mmeb/model.h"
+#include "vlm/known_hashes.h"
+#include "vlm/model.h"
 #include "tensor/cpu/simd/simd.h"
-#include "tensor/io/files.h"
+#include "io/files.h"
 
 namespace vlm2vec {
 namespace {

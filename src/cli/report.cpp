@@ -3,9 +3,9 @@
 #include <sstream>
 
 #include "cli/commands.h"
-#include "mmeb/outputs.h"
-#include "mmeb/report/report.h"
-#include "tensor/io/files.h"
+#include "mmeb/data/outputs.h"
+#include "show/report.h"
+#include "io/files.h"
 
 namespace vlm2vec {
 

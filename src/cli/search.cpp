@@ -3,13 +3,13 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
-#include "mmeb/evaluation/model_hash.h"
+#include "vlm/model_hash.h"
 #include "mmeb/data/row_pictures.h"
-#include "mmeb/model.h"
-#include "mmeb/outputs.h"
-#include "mmeb/search/search_page.h"
-#include "tensor/io/files.h"
-#include "tensor/io/sha256.h"
+#include "vlm/model.h"
+#include "mmeb/data/outputs.h"
+#include "show/search_page.h"
+#include "io/files.h"
+#include "io/sha256.h"
 #include "vlm/prompt.h"
 
 namespace vlm2vec {

@@ -1,4 +1,4 @@
-#include "mmeb/selftest.h"
+#include "show/selftest.h"
 
 #include <algorithm>
 #include <iostream>

@@ -3,10 +3,10 @@
 #include <optional>
 
 #include "cli/commands.h"
-#include "tensor/io/hub.h"
-#include "tensor/io/json_lines.h"
+#include "io/hub.h"
+#include "io/json_lines.h"
 #include "tensor/parallel.h"
-#include "vlm/tokenizer.h"
+#include "vlm/tokenizer/tokenizer.h"
 
 namespace vlm2vec {
 namespace {

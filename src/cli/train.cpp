@@ -4,8 +4,8 @@
 
 #include "cli/commands.h"
 #include "cli/official_options.h"
-#include "mmeb/interrupt.h"
-#include "mmeb/shell_word.h"
+#include "io/interrupt.h"
+#include "io/shell_word.h"
 #include "mmeb/training/trainer.h"
 
 namespace vlm2vec {

@@ -7,7 +7,7 @@
 #include <optional>
 
 #include "nn/tensor_names.h"
-#include "tensor/error.h"
+#include "io/error.h"
 
 namespace vlm2vec {
 namespace {

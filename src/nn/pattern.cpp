@@ -5,7 +5,7 @@
 
 #include <charconv>
 
-#include "tensor/error.h"
+#include "io/error.h"
 
 namespace vlm2vec {
 namespace {

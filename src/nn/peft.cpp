@@ -6,9 +6,9 @@
 
 #include "nn/peft_config.h"
 #include "nn/state.h"
-#include "tensor/io/files.h"
-#include "tensor/io/hub.h"
-#include "tensor/io/torch_file.h"
+#include "io/files.h"
+#include "io/hub.h"
+#include "io/torch_file.h"
 
 namespace vlm2vec {
 namespace {

@@ -7,7 +7,7 @@
 
 #include "tensor/parallel.h"
 #include "tensor/random.h"
-#include "tensor/text.h"
+#include "io/text.h"
 
 namespace vlm2vec {
 namespace {

@@ -7,7 +7,7 @@
 
 #include "nn/module.h"
 #include "nn/tensor_names.h"
-#include "tensor/io/safetensors.h"
+#include "io/safetensors.h"
 
 namespace vlm2vec {
 

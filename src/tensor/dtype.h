@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "tensor/error.h"
+#include "io/error.h"
 
 #if defined(__CUDACC__)
 #define HOST_DEVICE __host__ __device__

@@ -6,7 +6,7 @@
 #include <numeric>
 #include <tuple>
 
-#include "tensor/text.h"
+#include "io/text.h"
 
 namespace vlm2vec {
 namespace {

@@ -13,7 +13,7 @@
 #include <thread>
 #include <vector>
 
-#include "tensor/error.h"
+#include "io/error.h"
 
 namespace vlm2vec {
 namespace {

@@ -7,7 +7,7 @@
 #include <mutex>
 
 #include "tensor/block_pool.h"
-#include "tensor/current_error.h"
+#include "io/current_error.h"
 #include "tensor/host_memory.h"
 
 namespace vlm2vec {

@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "tensor/ops.h"
-#include "vlm/qwen2_vl.h"
+#include "vlm/families/qwen2_vl.h"
 
 namespace vlm2vec {
 

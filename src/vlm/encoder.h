@@ -9,9 +9,9 @@
 
 #include "nn/lora.h"
 #include "nn/module.h"
-#include "vlm/image.h"
+#include "vlm/image/image.h"
 #include "vlm/model_folder.h"
-#include "vlm/picture_source.h"
+#include "vlm/image/picture_source.h"
 
 namespace vlm2vec {
 

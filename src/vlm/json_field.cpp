@@ -3,8 +3,8 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "tensor/error.h"
-#include "tensor/io/files.h"
+#include "io/error.h"
+#include "io/files.h"
 
 namespace vlm2vec {
 

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "tensor/error.h"
-#include "tensor/io/files.h"
-#include "tensor/io/hub.h"
-#include "tensor/text.h"
+#include "io/error.h"
+#include "io/files.h"
+#include "io/hub.h"
+#include "io/text.h"
 #include "vlm/processor.h"
 #include "vlm/sentence_transformers.h"
 

@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "tensor/deviation.h"
-#include "tensor/io/files.h"
-#include "tensor/io/safetensors.h"
+#include "io/files.h"
+#include "io/safetensors.h"
 #include "vlm/stages.h"
 
 namespace vlm2vec {

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <numeric>
 
-#include "tensor/error.h"
+#include "io/error.h"
 
 namespace vlm2vec {
 namespace {

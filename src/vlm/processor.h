@@ -7,7 +7,7 @@
 #include <map>
 #include <string>
 
-#include "vlm/image.h"
+#include "vlm/image/image.h"
 
 namespace vlm2vec {
 

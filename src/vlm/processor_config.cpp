@@ -4,8 +4,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "tensor/error.h"
-#include "tensor/io/files.h"
+#include "io/error.h"
+#include "io/files.h"
 #include "vlm/json_field.h"
 #include "vlm/processor.h"
 

@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
-#include "tensor/error.h"
-#include "tensor/text.h"
+#include "io/error.h"
+#include "io/text.h"
 
 namespace vlm2vec {
 namespace {

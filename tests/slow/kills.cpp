@@ -7,7 +7,7 @@
 #include <csignal>
 #include <thread>
 
-#include "tensor/error.h"
+#include "io/error.h"
 #include "tensor/random.h"
 
 namespace vlm2vec {

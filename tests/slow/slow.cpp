@@ -15,7 +15,7 @@
 #include "nn/adapters.h"
 #include "nn/optim.h"
 #include "nn/state.h"
-#include "tensor/io/files.h"
+#include "io/files.h"
 #include "tensor/parallel.h"
 #include "tensor/random.h"
 

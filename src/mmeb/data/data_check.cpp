@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
-#include "mmeb/progress.h"
-#include "tensor/error.h"
+#include "io/progress.h"
+#include "io/error.h"
 #include "tensor/parallel.h"
-#include "vlm/image.h"
+#include "vlm/image/image.h"
 
 namespace vlm2vec {
 namespace {

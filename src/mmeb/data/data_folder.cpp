@@ -6,8 +6,8 @@
 #include <tuple>
 
 #include "mmeb/data/row_files.h"
-#include "tensor/error.h"
-#include "tensor/io/hub.h"
+#include "io/error.h"
+#include "io/hub.h"
 
 namespace vlm2vec {
 

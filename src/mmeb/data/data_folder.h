@@ -4,7 +4,7 @@
 #include <optional>
 
 #include "mmeb/data/dataset.h"
-#include "tensor/text.h"
+#include "io/text.h"
 
 namespace vlm2vec {
 

@@ -5,10 +5,10 @@
 #include <nlohmann/json.hpp>
 #include <unordered_map>
 
-#include "mmeb/progress.h"
-#include "tensor/error.h"
+#include "io/progress.h"
+#include "io/error.h"
 #include "tensor/parallel.h"
-#include "vlm/picture_hash.h"
+#include "vlm/image/picture_hash.h"
 
 namespace vlm2vec {
 namespace {

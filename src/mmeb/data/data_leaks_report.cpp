@@ -2,7 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "mmeb/data/data_leaks.h"
-#include "tensor/error.h"
+#include "io/error.h"
 
 namespace vlm2vec {
 

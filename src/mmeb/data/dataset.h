@@ -16,7 +16,7 @@
 
 #include "mmeb/data/pictures.h"
 #include "mmeb/data/train_rows.h"
-#include "tensor/io/json_lines.h"
+#include "io/json_lines.h"
 #include "vlm/encoder.h"
 
 namespace vlm2vec {

@@ -10,7 +10,7 @@
 #include <set>
 
 #include "mmeb/data/row_files.h"
-#include "tensor/io/files.h"
+#include "io/files.h"
 #include "tensor/nearest.h"
 
 namespace vlm2vec {

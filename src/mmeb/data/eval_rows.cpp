@@ -9,7 +9,7 @@
 #include "mmeb/data/row_files.h"
 #include "mmeb/data/row_pictures.h"
 #include "mmeb/registry/registry.h"
-#include "tensor/io/json_lines.h"
+#include "io/json_lines.h"
 #include "vlm/prompt.h"
 
 namespace vlm2vec {

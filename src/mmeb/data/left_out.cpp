@@ -2,7 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "tensor/io/files.h"
+#include "io/files.h"
 
 namespace vlm2vec {
 

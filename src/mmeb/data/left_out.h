@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "tensor/io/json_lines.h"
+#include "io/json_lines.h"
 
 namespace vlm2vec {
 

@@ -5,9 +5,9 @@
 #include <mutex>
 #include <unordered_map>
 
-#include "tensor/error.h"
-#include "tensor/io/archive.h"
-#include "tensor/text.h"
+#include "io/error.h"
+#include "io/archive.h"
+#include "io/text.h"
 
 namespace vlm2vec {
 namespace {

@@ -12,7 +12,7 @@
 #include <unordered_set>
 #include <vector>
 
-#include "vlm/picture_source.h"
+#include "vlm/image/picture_source.h"
 
 namespace vlm2vec {
 

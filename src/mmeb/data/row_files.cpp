@@ -4,8 +4,8 @@
 #include <nlohmann/json.hpp>
 #include <regex>
 
-#include "tensor/error.h"
-#include "tensor/io/json_lines.h"
+#include "io/error.h"
+#include "io/json_lines.h"
 
 namespace vlm2vec {
 

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "tensor/io/json_lines.h"
-#include "tensor/io/parquet/parquet.h"
+#include "io/json_lines.h"
+#include "io/parquet/parquet.h"
 
 namespace vlm2vec {
 

@@ -2,10 +2,10 @@
 
 #include <nlohmann/json.hpp>
 
-#include "tensor/error.h"
-#include "tensor/io/json_lines.h"
-#include "tensor/io/parquet/parquet.h"
-#include "tensor/text.h"
+#include "io/error.h"
+#include "io/json_lines.h"
+#include "io/parquet/parquet.h"
+#include "io/text.h"
 
 namespace vlm2vec {
 namespace {

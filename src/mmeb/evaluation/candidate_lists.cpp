@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "tensor/error.h"
+#include "io/error.h"
 #include "tensor/random.h"
 
 namespace vlm2vec {

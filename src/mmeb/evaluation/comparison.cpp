@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "mmeb/evaluation/summary.h"
-#include "tensor/error.h"
+#include "io/error.h"
 
 namespace vlm2vec {
 namespace {

@@ -5,10 +5,10 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "mmeb/model.h"
+#include "vlm/model.h"
 #include "tensor/cpu/simd/simd.h"
 #include "tensor/parallel.h"
-#include "vlm/image.h"
+#include "vlm/image/image.h"
 
 namespace vlm2vec {
 namespace {

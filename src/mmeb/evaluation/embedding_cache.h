@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "mmeb/evaluation/evaluation_set.h"
-#include "mmeb/evaluation/model_hash.h"
+#include "vlm/model_hash.h"
 #include "mmeb/evaluation/vector_file.h"
 #include "mmeb/options.h"
 #include "vlm/encoder.h"

@@ -8,8 +8,8 @@
 #include <unordered_map>
 
 #include "mmeb/evaluation/metrics.h"
-#include "tensor/io/files.h"
-#include "tensor/io/npy.h"
+#include "io/files.h"
+#include "io/npy.h"
 #include "tensor/parallel.h"
 
 namespace vlm2vec {

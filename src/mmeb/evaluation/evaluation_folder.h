@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "tensor/io/folder_lock.h"
+#include "io/folder_lock.h"
 
 namespace vlm2vec {
 

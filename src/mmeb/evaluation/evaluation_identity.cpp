@@ -5,8 +5,8 @@
 
 #include "mmeb/evaluation/summary.h"
 #include "tensor/cpu/simd/simd.h"
-#include "tensor/error.h"
-#include "tensor/io/files.h"
+#include "io/error.h"
+#include "io/files.h"
 
 namespace vlm2vec {
 namespace {

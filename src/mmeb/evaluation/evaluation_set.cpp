@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "mmeb/data/data_folder.h"
-#include "tensor/error.h"
-#include "tensor/io/sha256.h"
+#include "io/error.h"
+#include "io/sha256.h"
 #include "vlm/prompt.h"
 
 namespace vlm2vec {

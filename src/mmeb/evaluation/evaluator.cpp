@@ -13,10 +13,10 @@
 #include "mmeb/evaluation/evaluation_identity.h"
 #include "mmeb/evaluation/ranking.h"
 #include "mmeb/evaluation/read_set.h"
-#include "mmeb/interrupt.h"
-#include "mmeb/progress.h"
-#include "tensor/io/files.h"
-#include "tensor/text.h"
+#include "io/interrupt.h"
+#include "io/progress.h"
+#include "io/files.h"
+#include "io/text.h"
 
 namespace vlm2vec {
 namespace {

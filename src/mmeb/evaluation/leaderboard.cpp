@@ -10,7 +10,7 @@
 #include "mmeb/evaluation/metrics.h"
 #include "mmeb/evaluation/summary.h"
 #include "mmeb/registry/registry.h"
-#include "tensor/io/files.h"
+#include "io/files.h"
 
 namespace vlm2vec {
 namespace {

@@ -6,8 +6,8 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
-#include "tensor/error.h"
-#include "tensor/io/files.h"
+#include "io/error.h"
+#include "io/files.h"
 #include "tensor/nearest.h"
 #include "vlm/prompt.h"
 

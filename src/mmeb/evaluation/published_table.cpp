@@ -4,7 +4,7 @@
 
 #include "mmeb/evaluation/score_table.h"
 #include "mmeb/registry/registry.h"
-#include "tensor/error.h"
+#include "io/error.h"
 
 namespace vlm2vec {
 namespace {

@@ -5,7 +5,7 @@
 #include <numeric>
 
 #include "tensor/cpu/simd/simd.h"
-#include "tensor/error.h"
+#include "io/error.h"
 #include "tensor/parallel.h"
 
 namespace vlm2vec {

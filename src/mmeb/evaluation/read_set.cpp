@@ -5,8 +5,8 @@
 #include <algorithm>
 
 #include "mmeb/registry/registry.h"
-#include "tensor/error.h"
-#include "tensor/io/sha256.h"
+#include "io/error.h"
+#include "io/sha256.h"
 
 namespace vlm2vec {
 namespace {

@@ -13,13 +13,13 @@
 #include "mmeb/evaluation/evaluation_folder.h"
 #include "mmeb/evaluation/metrics.h"
 #include "mmeb/evaluation/ranking.h"
-#include "mmeb/interrupt.h"
-#include "mmeb/progress.h"
+#include "io/interrupt.h"
+#include "io/progress.h"
 #include "mmeb/registry/registry.h"
-#include "tensor/io/files.h"
-#include "tensor/io/json_lines.h"
+#include "io/files.h"
+#include "io/json_lines.h"
 #include "tensor/parallel.h"
-#include "tensor/text.h"
+#include "io/text.h"
 
 namespace vlm2vec {
 namespace {

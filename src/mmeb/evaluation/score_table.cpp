@@ -4,7 +4,7 @@
 #include <cstdio>
 
 #include "mmeb/evaluation/prompt_variants.h"
-#include "tensor/error.h"
+#include "io/error.h"
 
 namespace vlm2vec {
 namespace {

@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "mmeb/options.h"
-#include "tensor/io/files.h"
+#include "io/files.h"
 
 namespace vlm2vec {
 namespace {

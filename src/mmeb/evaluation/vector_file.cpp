@@ -10,8 +10,8 @@
 #include <cerrno>
 #include <cstring>
 
-#include "tensor/error.h"
-#include "tensor/io/files.h"
+#include "io/error.h"
+#include "io/files.h"
 
 namespace vlm2vec {
 namespace {

@@ -7,7 +7,7 @@
 #include <map>
 #include <span>
 
-#include "tensor/io/sha256.h"
+#include "io/sha256.h"
 
 namespace vlm2vec {
 

@@ -3,7 +3,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "tensor/io/files.h"
+#include "io/files.h"
 
 namespace vlm2vec {
 

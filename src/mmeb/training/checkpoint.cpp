@@ -7,7 +7,7 @@
 
 #include "nn/peft.h"
 #include "nn/state.h"
-#include "tensor/io/files.h"
+#include "io/files.h"
 #include "vlm/model_folder.h"
 
 namespace vlm2vec {

@@ -10,7 +10,7 @@
 #include "mmeb/training/training_batch.h"
 #include "tensor/cpu/simd/simd.h"
 #include "tensor/parallel.h"
-#include "vlm/image_cache.h"
+#include "vlm/image/image_cache.h"
 
 namespace vlm2vec {
 namespace {

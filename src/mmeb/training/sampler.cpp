@@ -4,7 +4,7 @@
 #include <numeric>
 
 #include "mmeb/training/numpy_random.h"
-#include "tensor/error.h"
+#include "io/error.h"
 #include "tensor/random.h"
 
 namespace vlm2vec {

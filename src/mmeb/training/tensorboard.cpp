@@ -5,7 +5,7 @@
 #include <bit>
 #include <chrono>
 
-#include "tensor/error.h"
+#include "io/error.h"
 
 namespace vlm2vec {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "mmeb/model.h"
+#include "vlm/model.h"
 #include "nn/state.h"
 #include "tensor/nearest.h"
 #include "vlm/processor.h"

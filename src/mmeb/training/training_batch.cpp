@@ -3,7 +3,7 @@
 #include <map>
 #include <numeric>
 
-#include "tensor/error.h"
+#include "io/error.h"
 #include "tensor/random.h"
 
 namespace vlm2vec {

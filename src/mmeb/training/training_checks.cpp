@@ -5,10 +5,10 @@
 #include <filesystem>
 
 #include "mmeb/data/left_out.h"
-#include "mmeb/outputs.h"
+#include "mmeb/data/outputs.h"
 #include "mmeb/training/training_rows.h"
 #include "nn/optim.h"
-#include "tensor/error.h"
+#include "io/error.h"
 
 namespace vlm2vec {
 

@@ -4,9 +4,9 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
-#include "tensor/error.h"
-#include "tensor/io/files.h"
-#include "tensor/io/json_lines.h"
+#include "io/error.h"
+#include "io/files.h"
+#include "io/json_lines.h"
 
 namespace vlm2vec {
 namespace {

@@ -7,7 +7,7 @@
 
 #include "mmeb/data/dataset_config.h"
 #include "mmeb/data/left_out.h"
-#include "tensor/io/files.h"
+#include "io/files.h"
 
 namespace vlm2vec {
 namespace {

@@ -8,7 +8,7 @@
 #include "mmeb/training/trainer.h"
 #include "mmeb/training/training_log.h"
 #include "mmeb/training/training_rows.h"
-#include "tensor/io/folder_lock.h"
+#include "io/folder_lock.h"
 
 namespace vlm2vec {
 

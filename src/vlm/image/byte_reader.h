@@ -1,6 +1,6 @@
 // Reads numbers off a file's bytes, little-endian, and never beyond their end.
 #pragma once
-#include "tensor/error.h"
+#include "io/error.h"
 #include "vlm/image/decoders.h"
 
 namespace vlm2vec {

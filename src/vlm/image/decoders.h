@@ -1,6 +1,6 @@
 // One decoder a format, each in a file of its name; see decode_picture in vlm/image.h for what they promise.
 #pragma once
-#include "vlm/image.h"
+#include "vlm/image/image.h"
 
 namespace vlm2vec {
 

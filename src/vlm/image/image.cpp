@@ -1,14 +1,14 @@
 // Which decoder reads a file is decided by its first bytes, never by its name; converting to RGB is Pillow's Convert.c.
-#include "vlm/image.h"
+#include "vlm/image/image.h"
 
 #include <algorithm>
 #include <array>
 #include <cstring>
 
-#include "tensor/error.h"
-#include "tensor/io/archive.h"
-#include "tensor/io/files.h"
-#include "tensor/text.h"
+#include "io/error.h"
+#include "io/archive.h"
+#include "io/files.h"
+#include "io/text.h"
 #include "vlm/image/decoders.h"
 
 namespace vlm2vec {

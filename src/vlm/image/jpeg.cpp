@@ -10,7 +10,7 @@
 // needs jpeglib.h before it
 #include <jerror.h>
 
-#include "tensor/error.h"
+#include "io/error.h"
 #include "vlm/image/decoders.h"
 
 namespace vlm2vec {

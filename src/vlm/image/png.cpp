@@ -7,7 +7,7 @@
 #include <csetjmp>
 #include <cstring>
 
-#include "tensor/error.h"
+#include "io/error.h"
 #include "vlm/image/decoders.h"
 
 namespace vlm2vec {

@@ -7,8 +7,8 @@
 #include <cmath>
 #include <numbers>
 
-#include "tensor/error.h"
-#include "vlm/image.h"
+#include "io/error.h"
+#include "vlm/image/image.h"
 
 namespace vlm2vec {
 namespace {

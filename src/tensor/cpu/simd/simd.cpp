@@ -5,7 +5,7 @@
 #include <atomic>
 #include <cstdlib>
 
-#include "tensor/error.h"
+#include "io/error.h"
 
 namespace vlm2vec {
 

@@ -1,0 +1,65 @@
+// What rows look like: the footer's flat schema as a tree of values, objects and lists with their levels (Melnik et
+// al., "Dremel", 2010). Of each value a column stores two levels: the definition level counts the optional and repeated
+// fields on its path that are there, the repetition level says at which list a new item began (0: a new row).
+#pragma once
+#include <string>
+#include <vector>
+
+#include "io/parquet/metadata.h"
+
+namespace vlm2vec::parquet {
+
+// A column with values.
+struct Leaf {
+  std::string path;  // "list.list.element", for sentences
+  Physical type = Physical::boolean;
+  size_t width = 0;  // bytes of a value; 0: each says its own length
+  // text_or_binary: text where the bytes are UTF-8; timestamp96: nanoseconds of a day and the day in 12 bytes.
+  enum class Kind {
+    boolean,
+    int32,
+    uint32,
+    int64,
+    uint64,
+    float16,
+    float32,
+    float64,
+    text,
+    binary,
+    text_or_binary,
+    decimal,
+    date,
+    time,
+    timestamp,
+    timestamp96,
+    interval,
+    uuid,
+    refused
+  } kind = Kind::boolean;
+  Meaning meaning;
+  std::string type_name;  // "TIMESTAMP (INT64)"
+  int most_definition = 0, most_repetition = 0;
+};
+
+struct Field {
+  enum class Kind { value, object, list } kind = Kind::value;
+  std::string name;
+  int definition = 0;         // from this level on it is not null
+  int item_definition = 0;    // of a list: from this level on it has an item
+  int item_repetition = 0;    // of a list: the level of its second and later items
+  std::vector<Field> fields;  // an object's fields, or what a list's items are
+  size_t first_leaf = 0, end_leaf = 0;
+};
+
+struct Schema {
+  Field root;  // an object
+  std::vector<Leaf> leaves;
+};
+
+// Lists as the format's LogicalTypes.md has them: three levels with any names, and the older ones of two. A map is a
+// list of {key, value}, and a repeated field outside of any annotation a list.
+// `bytes` in a struct {bytes, path}, as the `datasets` library stores pictures, are never taken for text; other bytes
+// without an annotation may be one unless `marks_texts`.
+Schema read_schema(const std::vector<SchemaElement>& elements, bool marks_texts);
+
+}  // namespace vlm2vec::parquet

@@ -1,0 +1,358 @@
+#include "io/pickle.h"
+
+#include <bit>
+#include <cstring>
+#include <map>
+#include <variant>
+
+#include "io/text.h"
+
+namespace vlm2vec {
+namespace {
+
+static_assert(std::endian::native == std::endian::little);
+
+struct Mark {};
+struct Global {
+  std::string name;  // "module.attribute"
+};
+struct Value;
+// Made of finished values only, so nothing can contain itself.
+struct Tuple {
+  std::shared_ptr<const std::vector<Value>> items;
+  int depth;
+};
+using Dictionary = std::shared_ptr<NamedTensors>;
+using Text = std::shared_ptr<const std::string>;  // recalled as often as a pickle likes, kept once
+struct Value : std::variant<Mark, bool, int64_t, Text, Global, Tuple, Dictionary, PickledStorage, Tensor> {
+  using variant::variant;
+};
+
+const std::map<std::string, DType> kStorages = {{"torch.FloatStorage", DType::f32},
+                                                {"torch.BFloat16Storage", DType::bf16},
+                                                {"torch.DoubleStorage", DType::f64},
+                                                {"torch.HalfStorage", DType::f16}};
+constexpr const char* kRebuild = "torch._utils._rebuild_tensor_v2";
+constexpr const char* kOrderedDict = "collections.OrderedDict";
+
+constexpr int kTupleDepth = 3;           // a tensor's arguments hold its shape
+constexpr size_t kStackLimit = 1 << 16;  // Python writes a dictionary in batches of 1000 pairs
+
+// The instructions that are not known here, for the error.
+std::string instruction_name(uint8_t code) {
+  static const std::map<uint8_t, const char*> names = {{'0', "POP"},
+                                                       {'1', "POP_MARK"},
+                                                       {'2', "DUP"},
+                                                       {'F', "FLOAT"},
+                                                       {'I', "INT"},
+                                                       {'L', "LONG"},
+                                                       {'N', "NONE"},
+                                                       {'P', "PERSID"},
+                                                       {'S', "STRING"},
+                                                       {'T', "BINSTRING"},
+                                                       {'U', "SHORT_BINSTRING"},
+                                                       {'V', "UNICODE"},
+                                                       {'a', "APPEND"},
+                                                       {'b', "BUILD"},
+                                                       {'d', "DICT"},
+                                                       {'e', "APPENDS"},
+                                                       {'g', "GET"},
+                                                       {'i', "INST"},
+                                                       {'l', "LIST"},
+                                                       {'o', "OBJ"},
+                                                       {'p', "PUT"},
+                                                       {']', "EMPTY_LIST"},
+                                                       {'G', "BINFLOAT"},
+                                                       {0x81, "NEWOBJ"},
+                                                       {0x82, "EXT1"},
+                                                       {0x83, "EXT2"},
+                                                       {0x84, "EXT4"},
+                                                       {0x8B, "LONG4"},
+                                                       {'B', "BINBYTES"},
+                                                       {'C', "SHORT_BINBYTES"},
+                                                       {0x8C, "SHORT_BINUNICODE"},
+                                                       {0x8D, "BINUNICODE8"},
+                                                       {0x8E, "BINBYTES8"},
+                                                       {0x8F, "EMPTY_SET"},
+                                                       {0x90, "ADDITEMS"},
+                                                       {0x91, "FROZENSET"},
+                                                       {0x92, "NEWOBJ_EX"},
+                                                       {0x93, "STACK_GLOBAL"},
+                                                       {0x94, "MEMOIZE"},
+                                                       {0x95, "FRAME"},
+                                                       {0x96, "BYTEARRAY8"},
+                                                       {0x97, "NEXT_BUFFER"},
+                                                       {0x98, "READONLY_BUFFER"}};
+  const auto found = names.find(code);
+  return found == names.end() ? "number " + std::to_string(int(code)) : found->second;
+}
+
+class Unpickler {
+ public:
+  Unpickler(std::span<const uint8_t> bytes, const std::string& source,
+            const std::function<Tensor(const PickledStorage&)>& load)
+      : bytes_(bytes), source_(source), load_(load) {}
+
+  NamedTensors run() {
+    if (next() != 0x80 || next() != 2) refuse("does not begin as a pickle of protocol 2, which torch.save writes");
+    for (;;) {
+      const uint8_t code = next();
+      if (code == '.') break;
+      step(code);
+      if (stack_.size() > kStackLimit) refuse("stacks up more than a dictionary of tensors needs");
+    }
+    const Dictionary result = pop<Dictionary>("a dictionary of tensors");
+    if (at_ != bytes_.size()) refuse("goes on after its end");
+    return std::move(*result);
+  }
+
+ private:
+  template <class... Parts>
+  [[noreturn]] void refuse(const Parts&... parts) const {
+    fail(Exit::data, source_, ": the pickle ", parts...);
+  }
+
+  std::span<const uint8_t> take(size_t n) {
+    if (n > bytes_.size() - at_) refuse("ends in the middle of an instruction; the file is damaged");
+    at_ += n;
+    return bytes_.subspan(at_ - n, n);
+  }
+  uint8_t next() { return take(1)[0]; }
+  uint32_t natural(size_t size) {  // little-endian
+    uint32_t value = 0;
+    std::memcpy(&value, take(size).data(), size);
+    return value;
+  }
+  std::string text(size_t size) {
+    const auto bytes = take(size);
+    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+  }
+  std::string line() {
+    std::string line;
+    for (char c; (c = char(next())) != '\n';) line += c;
+    return line;
+  }
+
+  void push(Value value) { stack_.push_back(std::move(value)); }
+  Value pop() {
+    if (stack_.empty()) refuse("takes a value where there is none; the file is damaged");
+    Value value = std::move(stack_.back());
+    stack_.pop_back();
+    return value;
+  }
+  template <class T>
+  T pop(const char* expected) {
+    return as<T>(pop(), expected);
+  }
+  template <class T>
+  T as(const Value& value, const char* expected) const {
+    const T* found = std::get_if<T>(&value);
+    if (!found) refuse("has another value where ", expected, " is expected; only dictionaries of tensors are read");
+    return *found;
+  }
+  std::vector<Value> pop(size_t n) {
+    std::vector<Value> values(n);
+    for (size_t i = n; i-- > 0;) values[i] = pop();
+    return values;
+  }
+  std::vector<Value> pop_to_mark() {
+    size_t n = 0;
+    while (n < stack_.size() && !std::holds_alternative<Mark>(stack_[stack_.size() - 1 - n])) ++n;
+    std::vector<Value> values = pop(n);
+    pop<Mark>("a mark");
+    return values;
+  }
+
+  void push_tuple(std::vector<Value> items) {
+    int depth = 1;
+    for (const Value& item : items)
+      if (const Tuple* inner = std::get_if<Tuple>(&item)) depth = std::max(depth, inner->depth + 1);
+    if (depth > kTupleDepth) refuse("nests tuples deeper than a tensor's description does");
+    push(Tuple{std::make_shared<const std::vector<Value>>(std::move(items)), depth});
+  }
+
+  void step(uint8_t code) {
+    switch (code) {
+      case '}':
+        return push(std::make_shared<NamedTensors>());
+      case ')':
+        return push_tuple({});
+      case '(':
+        return push(Mark{});
+      case 't':
+        return push_tuple(pop_to_mark());
+      case 0x85:
+        return push_tuple(pop(1));
+      case 0x86:
+        return push_tuple(pop(2));
+      case 0x87:
+        return push_tuple(pop(3));
+      case 0x88:
+        return push(true);
+      case 0x89:
+        return push(false);
+      case 'K':
+        return push(int64_t(natural(1)));
+      case 'M':
+        return push(int64_t(natural(2)));
+      case 'J':
+        return push(int64_t(int32_t(natural(4))));
+      case 0x8A:
+        return push(long_integer());
+      case 'X':
+        return push(std::make_shared<const std::string>(text(natural(4))));
+      case 'q':
+        return remember(natural(1));
+      case 'r':
+        return remember(natural(4));
+      case 'h':
+        return recall(natural(1));
+      case 'j':
+        return recall(natural(4));
+      case 'c':
+        return push_global();
+      case 'Q':
+        return push_storage(*pop<Tuple>("the place of a storage").items);
+      case 'R':
+        return call();
+      case 's':
+        return set_items(pop(2));
+      case 'u':
+        return set_items(pop_to_mark());
+    }
+    refuse("asks for the instruction ", instruction_name(code), "; only tensors are read");
+  }
+
+  int64_t long_integer() {  // two's complement, its length in the first byte
+    const auto bytes = take(next());
+    if (bytes.size() > 8) refuse("has an integer of ", bytes.size(), " bytes");
+    uint64_t value = !bytes.empty() && bytes.back() >> 7 ? ~uint64_t(0) : 0;
+    std::memcpy(&value, bytes.data(), bytes.size());
+    return int64_t(value);
+  }
+
+  void remember(uint32_t number) {
+    if (stack_.empty()) refuse("remembers a value where there is none; the file is damaged");
+    memo_[number] = stack_.back();
+  }
+  void recall(uint32_t number) {
+    const auto found = memo_.find(number);
+    if (found == memo_.end()) refuse("recalls value ", number, ", which it never had");
+    push(found->second);
+  }
+
+  void push_global() {
+    std::string name = line();
+    name += "." + line();
+    if (name != kRebuild && name != kOrderedDict && !kStorages.contains(name))
+      refuse("asks to run ", one_line(name), "; only tensors are read");
+    push(Global{std::move(name)});
+  }
+
+  // ("storage", type, key, device, count)
+  void push_storage(const std::vector<Value>& place) {
+    if (place.size() != 5 || *as<Text>(place[0], "\"storage\"") != "storage")
+      refuse("names a storage in a way that this program does not know");
+    const std::string type = as<Global>(place[1], "a storage type").name;
+    const auto known = kStorages.find(type);
+    if (known == kStorages.end()) refuse("has ", type, " where a type of numbers is expected");
+    const PickledStorage storage{*as<Text>(place[2], "a storage's key"), known->second,
+                                 as<int64_t>(place[4], "a storage's size")};
+    if (storage.count < 0 || storage.count > int64_t(1) << 50) refuse("has a storage of ", storage.count, " numbers");
+    if (storage.key.size() > 64) refuse("has a storage whose key has ", storage.key.size(), " characters");
+    push(storage);
+  }
+
+  void call() {
+    const Tuple arguments = pop<Tuple>("arguments");
+    const std::string function = pop<Global>("a function").name;
+    if (function == kOrderedDict && arguments.items->empty()) return push(std::make_shared<NamedTensors>());
+    if (function != kRebuild) refuse("calls ", function, " in a way that this program does not know");
+    push(rebuild(*arguments.items));
+  }
+
+  Shape integers(const Value& value, const char* what) const {
+    Shape shape;
+    for (const Value& item : *as<Tuple>(value, what).items) shape.push_back(as<int64_t>(item, what));
+    return shape;
+  }
+
+  // _rebuild_tensor_v2(storage, offset, shape, strides, requires_grad, hooks)
+  Tensor rebuild(const std::vector<Value>& arguments) {
+    if (arguments.size() != 6) refuse("rebuilds a tensor from ", arguments.size(), " arguments, expected 6");
+    const auto storage = as<PickledStorage>(arguments[0], "a storage");
+    const int64_t offset = as<int64_t>(arguments[1], "an offset");
+    const Shape shape = integers(arguments[2], "a shape"), strides = integers(arguments[3], "strides");
+    bool fits = shape.size() == strides.size() && shape.size() <= 8 && 0 <= offset && offset <= storage.count;
+    int64_t count = 1, last = fits ? offset : 0;  // of the view: numbers, and where the last one lies
+    for (size_t i = 0; fits && i < shape.size(); ++i) {
+      fits = 0 <= shape[i] && shape[i] <= storage.count && 0 <= strides[i] && strides[i] <= storage.count;
+      if (!fits) break;
+      const __int128 product = __int128(count) * shape[i], reach = last + __int128(shape[i] - 1) * strides[i];
+      fits = product <= storage.count && (shape[i] == 0 || reach < storage.count);
+      count = int64_t(product), last = shape[i] == 0 ? last : int64_t(reach);
+    }
+    if (!fits || (count > 0 && last >= storage.count))
+      refuse("has a tensor of shape ", to_string(shape), " that does not lie in its storage of ", storage.count,
+             " numbers");
+    auto found = storages_.find(storage.key);
+    if (found == storages_.end()) {
+      found = storages_.emplace(storage.key, load_(storage)).first;
+      room_for_copies_ += found->second.bytes();
+    }
+    const int64_t width = size_of(storage.dtype);
+    if (found->second.bytes() != storage.count * width)
+      refuse("wants ", storage.count * width, " bytes of storage ", one_line(storage.key), ", which has ",
+             found->second.bytes());
+    return view(found->second, storage, offset, shape, strides);
+  }
+
+  Tensor view(const Tensor& bytes, const PickledStorage& storage, int64_t offset, const Shape& shape,
+              const Shape& strides) {
+    int64_t dense = 1;
+    bool contiguous = true;
+    for (size_t i = shape.size(); i-- > 0; dense *= shape[i])
+      contiguous = contiguous && (shape[i] == 1 || strides[i] == dense);
+    const int64_t width = size_of(storage.dtype);
+    const auto* from = static_cast<const uint8_t*>(bytes.raw()) + offset * width;
+    if (contiguous) return Tensor::borrow(from, shape, storage.dtype, std::make_shared<const Tensor>(bytes));
+    room_for_copies_ -= numel(shape) * width;
+    if (room_for_copies_ < 0) refuse("has more transposed views than its storages have bytes");
+    Tensor copy(shape, storage.dtype, Device::cpu);
+    auto* to = static_cast<uint8_t*>(copy.raw());
+    for (int64_t i = 0; i < copy.numel(); ++i) {
+      int64_t place = 0, rest = i;
+      for (size_t d = shape.size(); d-- > 0; rest /= shape[d]) place += rest % shape[d] * strides[d];
+      std::memcpy(to + i * width, from + place * width, size_t(width));
+    }
+    return copy;
+  }
+
+  void set_items(const std::vector<Value>& pairs) {
+    if (stack_.empty() || pairs.size() % 2) refuse("fills a dictionary that is not there; the file is damaged");
+    const Dictionary dictionary = as<Dictionary>(stack_.back(), "a dictionary");
+    for (size_t i = 0; i < pairs.size(); i += 2) {
+      const std::string& name = *as<Text>(pairs[i], "a tensor's name");
+      if (!dictionary->emplace(name, as<Tensor>(pairs[i + 1], "a tensor")).second)
+        refuse("holds ", one_line(name), " twice");
+    }
+  }
+
+  std::span<const uint8_t> bytes_;
+  size_t at_ = 0;
+  const std::string& source_;
+  const std::function<Tensor(const PickledStorage&)>& load_;
+  std::vector<Value> stack_;
+  std::map<uint32_t, Value> memo_;
+  std::map<std::string, Tensor> storages_;
+  int64_t room_for_copies_ = 0;  // bytes: each storage may be copied once
+};
+
+}  // namespace
+
+NamedTensors unpickle_tensors(std::span<const uint8_t> pickle, const std::string& source,
+                              const std::function<Tensor(const PickledStorage&)>& load) {
+  return Unpickler(pickle, source, load).run();
+}
+
+}  // namespace vlm2vec

@@ -1,0 +1,219 @@
+#include "io/safetensors.h"
+
+#include <algorithm>
+#include <cstring>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "io/files.h"
+#include "io/hub.h"
+
+namespace vlm2vec {
+namespace {
+
+using nlohmann::json;
+constexpr uint64_t kHeaderLimit = 100'000'000;
+
+struct Entry {
+  std::string name;
+  DType dtype;
+  Shape shape;
+  uint64_t begin, end;
+};
+
+const std::map<std::string, DType> kTypes = {{"F32", DType::f32}, {"BF16", DType::bf16}, {"F64", DType::f64},
+                                             {"F16", DType::f16}, {"I32", DType::i32},   {"I64", DType::i64},
+                                             {"U8", DType::u8}};
+
+std::string type_name(DType t) {
+  for (const auto& [name, type] : kTypes)
+    if (type == t) return name;
+  return "";
+}
+
+using Event = json::parse_event_t;
+
+// JSON in which no object has a key twice: nlohmann would keep the last. `keep` sees every event (depth: how many
+// objects and lists are around) and says whether the value is kept. `place` begins every error.
+json parse(const std::string& place, std::string_view text,
+           const std::function<bool(int depth, Event event, json& value)>& keep) {
+  std::vector<std::set<std::string>> seen;  // in each object around
+  const auto see = [&](int depth, Event event, json& value) {
+    if (event == Event::object_start) seen.emplace_back();
+    if (event == Event::key && !seen.back().insert(value.get<std::string>()).second)
+      fail(Exit::data, place, " has the key ", value.dump(), " twice");
+    if (event == Event::object_end) seen.pop_back();
+    return keep(depth, event, value);
+  };
+  try {
+    return json::parse(text, see);
+  } catch (const json::parse_error& e) {
+    fail(Exit::data, place, " is not valid JSON near byte ", e.byte, "; is the file complete?");
+  } catch (const json::exception& e) {  // a number that no type can hold
+    fail(Exit::data, place, " cannot be read: ", reason_of(e));
+  }
+}
+
+[[noreturn]] void refuse_entry(const std::string& name, const std::string& file) {
+  fail(Exit::data, file, ": the entry of ", name, " is not {dtype, shape, data_offsets}");
+}
+
+Entry parse_entry(const std::string& name, const json& value, const std::string& file) {
+  try {
+    const auto natural = [](const json& v) { return v.get_ref<const uint64_t&>(); };  // an error for −1 and for 1.5
+    const json& offsets = value.at("data_offsets");
+    Entry e{name, DType::f32, {}, natural(offsets.at(0)), natural(offsets.at(1))};
+    const std::string type = value.at("dtype").get<std::string>();
+    const auto known = kTypes.find(type);
+    if (known == kTypes.end())
+      fail(Exit::data, file, ": ", name, " has type ", type,
+           "; this program reads F32, BF16, F16, F64, I32, I64 and U8",
+           type.starts_with("F8") || type.starts_with("F4") || type == "I8"
+               ? "; quantised weights are not read: take the model that they were made from"
+               : "");
+    e.dtype = known->second;
+    uint64_t size = uint64_t(size_of(e.dtype));
+    constexpr uint64_t most = uint64_t(1) << 50;
+    for (const json& d : value.at("shape").get_ref<const json::array_t&>()) {
+      const uint64_t n = natural(d);
+      if (n > most || size > most / std::max<uint64_t>(n, 1))
+        fail(Exit::data, file, ": ", name, " has an impossible shape ", value.at("shape").dump());
+      e.shape.push_back(int64_t(n));
+      size *= n;
+    }
+    if (value.size() != 3 || offsets.size() != 2) refuse_entry(name, file);
+    if (e.end < e.begin || e.end - e.begin != size)
+      fail(Exit::data, file, ": ", name, " has ", int64_t(e.end - e.begin), " bytes, its shape and type need ", size);
+    return e;
+  } catch (const json::exception&) {
+    refuse_entry(name, file);
+  }
+}
+
+// Of what is parsed, only the entry at hand is kept: a header takes memory in proportion to its tensors.
+std::vector<Entry> parse_header(std::string_view text, const std::string& file) {
+  if (!text.starts_with('{')) fail(Exit::data, file, ": the header does not begin with {; is this a safetensors file?");
+  std::vector<Entry> entries;
+  std::string name;
+  int numbers = 0;  // in the lists of this entry
+  parse(file + ": the header", text, [&](int depth, Event event, json& value) {
+    if (event == Event::key && depth == 1) name = value.get<std::string>(), numbers = 0;
+    const bool container = event == Event::object_start || event == Event::array_start;
+    if ((depth == 1 && (event == Event::value || event == Event::array_start)) || (depth > 2 && container) ||
+        (depth == 3 && ++numbers > 64))
+      refuse_entry(name, file);
+    if (event != Event::object_end || depth != 1) return true;
+    if (name != "__metadata__") {
+      entries.push_back(parse_entry(name, value, file));
+    } else {
+      for (const auto& [key, text] : value.items())
+        if (!text.is_string())
+          fail(Exit::data, file, ": ", key, " of __metadata__ is ", text.dump(), ", expected a text");
+    }
+    return false;
+  });
+  return entries;
+}
+
+}  // namespace
+
+NamedTensors load_safetensors(const std::filesystem::path& path) {
+  const auto file = MappedFile::open(path);
+  const std::span<const uint8_t> bytes = file->bytes();
+  uint64_t length = 0;
+  refuse_web_page(bytes, path.string());
+  if (bytes.size() < 8)
+    fail(Exit::data, path.string(), ": ", bytes.size(), " bytes are too few for a safetensors file");
+  std::memcpy(&length, bytes.data(), 8);
+  if (length > kHeaderLimit || length > bytes.size() - 8)
+    fail(Exit::data, path.string(), ": the header claims ", length, " bytes (the file has ", bytes.size(),
+         ", the limit is ", kHeaderLimit, "); is this a complete safetensors file?");
+  std::vector<Entry> entries = parse_header({reinterpret_cast<const char*>(bytes.data()) + 8, length}, path.string());
+  std::sort(entries.begin(), entries.end(),
+            [](const Entry& a, const Entry& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
+  const uint8_t* data = bytes.data() + 8 + length;
+  const uint64_t size = bytes.size() - 8 - length;
+  uint64_t position = 0;
+  NamedTensors tensors;
+  for (const Entry& e : entries) {
+    if (e.begin != position)
+      fail(Exit::data, path.string(), ": ", e.name, " begins at byte ", e.begin, " of the data, expected ", position,
+           e.begin < position ? " (tensors overlap)" : " (there is a gap)");
+    if (e.end > size)
+      fail(Exit::data, path.string(), ": ", e.name, " ends at byte ", e.end, " of ", size, "; the file is cut off");
+    position = e.end;
+    Tensor t = Tensor::borrow(data + e.begin, e.shape, e.dtype, file);
+    const bool aligned = reinterpret_cast<uintptr_t>(t.raw()) % uintptr_t(size_of(e.dtype)) == 0;
+    tensors.emplace(e.name, aligned ? t : t.clone());
+  }
+  if (position != size) fail(Exit::data, path.string(), ": ", size - position, " bytes after the last tensor");
+  return tensors;
+}
+
+void stream_safetensors(const std::filesystem::path& path, const std::map<std::string, LazyTensor>& tensors,
+                        const std::map<std::string, std::string>& metadata) {
+  nlohmann::ordered_json header;
+  if (!metadata.empty()) header["__metadata__"] = metadata;
+  uint64_t offset = 0;
+  for (const auto& [name, t] : tensors) {
+    const uint64_t end = offset + uint64_t(numel(t.shape) * size_of(t.dtype));
+    header[name] = {{"dtype", type_name(t.dtype)}, {"shape", t.shape}, {"data_offsets", {offset, end}}};
+    offset = end;
+  }
+  std::string text = header.is_null() ? "{}" : header.dump();
+  text.resize((text.size() + 7) / 8 * 8, ' ');
+  write_atomically(path, [&](std::ostream& out) {
+    const uint64_t length = text.size();
+    out.write(reinterpret_cast<const char*>(&length), 8);
+    out << text;
+    for (const auto& [name, t] : tensors) {
+      const Tensor host = t.make().to(Device::cpu);
+      CHECK(host.shape() == t.shape && host.dtype() == t.dtype, name, ": became ", host, ", announced as ",
+            name_of(t.dtype), to_string(t.shape));
+      out.write(static_cast<const char*>(host.raw()), host.bytes());
+    }
+  });
+}
+
+void save_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
+                      const std::map<std::string, std::string>& metadata) {
+  std::map<std::string, LazyTensor> lazy;
+  for (const auto& [name, t] : tensors) lazy[name] = {t.shape(), t.dtype(), [t = t] { return t; }};
+  stream_safetensors(path, lazy, metadata);
+}
+
+NamedTensors load_checkpoint(const std::filesystem::path& folder) {
+  if (!std::filesystem::is_directory(folder))
+    fail(Exit::data, folder.string(), ": no such folder; expected a Hugging Face checkpoint");
+  const auto single = folder / "model.safetensors", index = folder / "model.safetensors.index.json";
+  if (std::filesystem::exists(single)) return load_safetensors(single);
+  if (!std::filesystem::exists(index))
+    fail(Exit::data, folder.string(), ": neither model.safetensors nor model.safetensors.index.json is there");
+  const std::string text = read_text(index);
+  check_nesting(text, index.string());
+  const json content = parse(index.string() + ":", text, [](int, Event, json&) { return true; });
+  const json* map = content.is_object() && content.contains("weight_map") ? &content["weight_map"] : nullptr;
+  if (!map || !map->is_object()) fail(Exit::data, index.string(), ": has no weight_map; expected {tensor: file}");
+  std::set<std::string> files;
+  for (const auto& [name, value] : map->items()) {
+    const std::string file = value.is_string() ? value.get<std::string>() : "";
+    if (file.empty() || file.find_first_of(std::string_view("/\0", 2)) != std::string::npos)
+      fail(Exit::data, index.string(), ": ", name, " is in ", value.dump(), ", expected a file of this folder");
+    files.insert(file);
+  }
+  NamedTensors tensors;
+  for (const std::string& file : files)
+    for (auto& [name, tensor] : load_safetensors(folder / file)) {
+      if (const auto said = map->find(name); said == map->end() || *said != file)
+        fail(Exit::data, (folder / file).string(), ": ", name, " is here, which the index does not say");
+      tensors.emplace(name, tensor);
+    }
+  for (const auto& [name, value] : map->items())
+    if (!tensors.contains(name))
+      fail(Exit::data, (folder / value.get<std::string>()).string(), ": ", name,
+           " is missing, which the index says is here");
+  return tensors;
+}
+
+}  // namespace vlm2vec

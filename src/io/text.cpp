@@ -1,0 +1,47 @@
+#include "io/text.h"
+
+#include <utf8proc.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace vlm2vec {
+
+std::string one_line(std::string_view text, size_t most) {
+  std::string line;
+  for (const unsigned char c : text) {
+    if (line.size() >= most && (c & 0xC0) != 0x80) return line + "...";  // not within a character
+    line += c < 32 || c == 127 ? ' ' : char(c);
+  }
+  return line;
+}
+
+std::string counted(uint64_t number, const std::string& noun) {
+  return std::to_string(number) + " " + noun + (number == 1 ? "" : "s");
+}
+
+std::string listed(const std::vector<std::string>& names) {
+  constexpr size_t most = 4;
+  std::string text;
+  for (size_t i = 0; i < std::min(names.size(), most); ++i) text += (i ? ", " : "") + names[i];
+  return names.size() > most ? text + " and " + std::to_string(names.size() - most) + " more" : text;
+}
+
+bool is_utf8(std::string_view text) {
+  const auto* at = reinterpret_cast<const utf8proc_uint8_t*>(text.data());
+  const auto* end = at + text.size();
+  while (at < end) {
+    uint64_t eight = 0;
+    if (end - at >= 8 && (std::memcpy(&eight, at, 8), (eight & 0x8080808080808080u) == 0)) {
+      at += 8;
+      continue;
+    }
+    utf8proc_int32_t code;
+    const utf8proc_ssize_t length = *at < 128 ? 1 : utf8proc_iterate(at, end - at, &code);
+    if (length <= 0) return false;
+    at += length;
+  }
+  return true;
+}
+
+}  // namespace vlm2vec

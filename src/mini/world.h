@@ -1,0 +1,54 @@
+// The world of the miniature MMEB: 60 things of 20 kinds, heart, circle and square in 9 colours, and, if Tux Paint's
+// stamps are installed, another artist's pictures of some of the things. The lists stand in world.cpp: no random number
+// and no option moves them.
+#pragma once
+#include <array>
+#include <string>
+#include <vector>
+
+#include "mini/sources.h"
+#include "vlm/image/image.h"
+
+namespace vlm2vec::mini {
+
+inline constexpr std::array<int, 3> sprite_sizes = {32, 30, 28};  // pixels
+
+struct Picture {
+  std::string name;              // "lion", "red heart"
+  std::string kind;              // "animal mammal"; empty for coloured shapes and stamps
+  std::array<Image, 3> sprites;  // RGBA, square, one per sprite size
+};
+
+extern const std::array<std::string, 9> colours;  // red … white
+extern const std::array<std::string, 3> shapes;   // heart, circle, square
+
+struct World {
+  // Errors: Exit::data if a package's file is missing or damaged. A missing stamps folder is not an error: see
+  // without_stamps.
+  explicit World(const Sources& sources);
+
+  // Everything that can be drawn; the numbers below are positions in it.
+  std::vector<Picture> pictures;
+  std::vector<int> seen, unseen;   // the 51 things that training may show, the 9 it never shows
+  std::vector<int> stamps;         // Tux Paint's pictures of seen things; several may have one name
+  std::vector<std::string> kinds;  // of all 60 things, sorted
+  std::string without_stamps;      // why there are none; empty if there are
+
+  const std::string& name(int picture) const { return pictures[picture].name; }
+  const std::string& kind(int picture) const { return pictures[picture].kind; }
+  int shape(int colour, int form) const { return first_shape_ + colour * int(shapes.size()) + form; }
+  std::vector<std::string> seen_names() const;
+  std::vector<std::string> stamp_names() const;  // each once, sorted
+
+  // What was read: file, package and SHA-256 (of the stamps: over the pictures used, in the order of their paths).
+  struct Source {
+    std::string file, package, sha256;
+  };
+  std::vector<Source> read;
+
+ private:
+  void add_stamps(const std::filesystem::path& folder);
+  int first_shape_ = 0;
+};
+
+}  // namespace vlm2vec::mini

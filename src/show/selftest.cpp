@@ -1,0 +1,201 @@
+#include "show/selftest.h"
+
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "mmeb/training/grad_cache.h"
+#include "nn/adapters.h"
+#include "nn/optim.h"
+#include "nn/state.h"
+#include "tensor/deviation.h"
+#include "io/files.h"
+#include "tensor/parallel.h"
+#include "tensor/random.h"
+#include "vlm/tokenizer/bpe_trainer.h"
+#include "vlm/image/image.h"
+#include "vlm/processor.h"
+
+namespace vlm2vec {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr double kStd = 0.2;  // of the weights: large enough that every part of the model matters
+constexpr int64_t kRows = 20;
+
+// Deleted with everything in it when it goes.
+struct TemporaryFolder {
+  TemporaryFolder() { fs::create_directories(path); }
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    fs::remove_all(path, ignored);
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  const fs::path path = fs::temp_directory_path() / ("vlm2vec-selftest-" + std::to_string(getpid()));
+};
+
+// A small Qwen2-VL without weights and a picture for each row, in a folder that goes with it.
+class TinyModel {
+ public:
+  TinyModel(uint64_t seed, int hidden) : seed_(seed) {
+    write_json(folder_.path / "config.json",
+               {{"model_type", "qwen2_vl"},
+                {"hidden_size", hidden},
+                {"intermediate_size", 24},
+                {"num_hidden_layers", 2},
+                {"num_attention_heads", 2},
+                {"num_key_value_heads", 1},
+                {"rms_norm_eps", 1e-6},
+                {"rope_theta", 10000.0},
+                {"rope_scaling", {{"mrope_section", {hidden / 4 - 2, 1, 1}}}},
+                {"vocab_size", 300},
+                {"image_token_id", 1},
+                {"vision_config",
+                 {{"depth", 1}, {"embed_dim", 16}, {"hidden_size", hidden}, {"num_heads", 2}, {"patch_size", 4}}}});
+    ProcessorConfig processor;
+    processor.patch_size = 4, processor.min_pixels = 64, processor.max_pixels = 4096;
+    processor.save(folder_.path);
+    write_tokenizer_json(folder_.path / "tokenizer.json",
+                         train_bpe(std::vector<std::string>{"which thing is this?"}, 300));
+    Random random(seed);
+    for (int i = 0; i < kRows; ++i) {
+      Image picture(8 * (1 + i % 3), 8 * (1 + i % 2), 3);
+      for (uint8_t& sample : picture.pixels) sample = uint8_t(random.below(256));
+      write_png(this->picture(i), picture);
+    }
+  }
+
+  std::unique_ptr<Encoder> load(bool f64, Device device) const {
+    auto encoder = load_encoder(folder_.path, {.device = device, .f64 = f64, .load_weights = false});
+    initialise(*encoder, kStd, seed_, f64 ? DType::f64 : DType::f32, device);
+    return encoder;
+  }
+  std::vector<EncoderInput> queries() const { return rows("<|image_pad|>\nwhich thing is this? ", true); }
+  std::vector<EncoderInput> targets() const { return rows("thing ", false); }
+
+ private:
+  fs::path picture(int i) const { return folder_.path / (std::to_string(i) + ".png"); }
+  std::vector<EncoderInput> rows(const std::string& text, bool with_pictures) const {
+    std::vector<EncoderInput> rows;
+    for (int i = 0; i < kRows; ++i) {
+      rows.push_back({text + std::string(size_t(i % 3), '.') + std::to_string(i), {}, uint64_t(2 * i + with_pictures)});
+      if (with_pictures) rows.back().images.push_back(picture(i));
+    }
+    return rows;
+  }
+  uint64_t seed_;
+  TemporaryFolder folder_;
+};
+
+// All gradients of one contrastive step in f64; with LoRA, those of the adapters, under dropout.
+std::vector<double> step_gradients(const TinyModel& tiny, bool lora, int64_t chunk, Device device, uint64_t seed) {
+  const auto encoder = tiny.load(true, device);
+  std::vector<Parameter*> trained = encoder->parameters();
+  if (lora) {
+    trained = attach_lora(*encoder, {2, 4.0, 0.3, {"q_proj", "down_proj", "fc1"}}, &encoder->dropout).parameters();
+    for (size_t i = 0; i < trained.size(); ++i)
+      trained[i]->set(normal_tensor(trained[i]->shape(), kStd, mix(seed, i), DType::f64, device));
+    encoder->dropout.active = true;
+    encoder->dropout.seed = seed;
+  }
+  const TrainedParameters parameters(trained);
+  contrastive_step(*encoder, tiny.queries(), tiny.targets(),
+                   {.temperature = 0.2, .query_chunk = chunk, .target_chunk = chunk});
+  return to_vector<double>(parameters.gradients());
+}
+
+double relative_l2(const std::vector<double>& a, const std::vector<double>& b) {
+  double difference = 0, size = 0;
+  for (size_t i = 0; i < a.size(); ++i) difference += (a[i] - b[i]) * (a[i] - b[i]), size += b[i] * b[i];
+  return std::sqrt(difference / size);
+}
+
+std::vector<Check> grad_cache_checks(Device device, uint64_t seed) {
+  const TinyModel tiny(seed, 16);
+  std::vector<Check> checks;
+  for (const bool lora : {false, true}) {
+    const std::vector<double> plain = step_gradients(tiny, lora, 0, device, seed);
+    for (const int64_t chunk : {1, 3, 8})
+      checks.push_back({sentence("GradCache, ", lora ? "LoRA with dropout" : "all weights", ", chunk ", chunk),
+                        relative_l2(step_gradients(tiny, lora, chunk, device, seed), plain), 1e-12});
+  }
+  return checks;
+}
+
+// Queries and targets that are the same B unit vectors of a basis: with e = exp(−1/τ) and Z = 1 + (B−1)e the loss is
+// log Z, and d loss / d q_i has −(1 − 1/Z)/(Bτ) in column i, e/(Z Bτ) in the others; likewise by t_i.
+std::vector<Check> info_nce_checks(Device device) {
+  constexpr int64_t B = 40;  // more than a tile of the kernel, in rows and columns
+  constexpr double tau = 0.5;
+  std::vector<double> basis(B * B, 0.0);
+  for (size_t i = 0; i < B; ++i) basis[i * B + i] = 1;
+  const Var q = Var::leaf(from_vector(basis, {B, B}, device)), t = Var::leaf(from_vector(basis, {B, B}, device));
+  const InfoNceResult result = info_nce(q, t, tau);
+  result.loss.backward();
+  const double e = std::exp(-1 / tau), z = 1 + (B - 1) * e;
+  double worst = 0;
+  for (const Tensor& gradient : {q.grad(), t.grad()}) {
+    const std::vector<double> d = to_vector<double>(gradient);
+    for (size_t i = 0; i < d.size(); ++i)
+      worst = worse(worst, std::abs(d[i] - (basis[i] == 1 ? 1 / z - 1 : e / z) / (B * tau)));
+  }
+  return {
+      {"InfoNCE, loss against log(1 + (B-1) exp(-1/tau))", std::abs(item(result.loss.value()) - std::log(z)), 1e-14},
+      {"InfoNCE, gradients against the closed form", worst, 1e-14}};
+}
+
+// How many numbers change a bit when rows are embedded in other batches, or by another number of threads.
+std::vector<Check> invariance_checks(Device device, uint64_t seed) {
+  const TinyModel wide(seed, 64);  // so that threads share the work of the whole batch
+  const auto encoder = wide.load(false, device);
+  std::vector<EncoderInput> rows = wide.queries();
+  for (EncoderInput& row : wide.targets()) rows.push_back(std::move(row));
+  const Tensor whole = embed(*encoder, rows, int64_t(rows.size()));
+  const auto changed = [&](int64_t batch) {
+    const Tensor y = embed(*encoder, rows, batch);
+    double count = 0;
+    for (int64_t i = 0; i < y.numel(); ++i)
+      count += std::memcmp(y.data<float>() + i, whole.data<float>() + i, sizeof(float)) != 0;
+    return count;
+  };
+  std::vector<Check> checks;
+  for (const int64_t batch : {1, 3, 7})
+    checks.push_back({sentence("embeddings, batches of ", batch, ": numbers that change"), changed(batch), 0});
+  const int before = threads();
+  for (const int n : {1, 2, 3}) {
+    set_threads(n);
+    checks.push_back({sentence("embeddings, ", n, n == 1 ? " thread" : " threads", ": numbers that change"),
+                      changed(int64_t(rows.size())), 0});
+  }
+  set_threads(before);
+  return checks;
+}
+
+}  // namespace
+
+std::vector<Check> selftest(Device device, uint64_t seed) {
+  std::vector<Check> all;
+  for (const auto& part : {gradient_checks(device, seed), grad_cache_checks(device, seed), info_nce_checks(device),
+                           invariance_checks(device, seed)})
+    all.insert(all.end(), part.begin(), part.end());
+  return all;
+}
+
+std::string check_table(const std::vector<Check>& checks) {
+  std::string table;
+  char line[160];
+  std::snprintf(line, sizeof line, "%-52s %10s %10s\n", "check", "measured", "limit");
+  table += line;
+  for (const Check& c : checks) {
+    std::snprintf(line, sizeof line, "%-52s %10.3g %10.3g  %s\n", c.name.c_str(), c.measured, c.limit,
+                  c.ok() ? "ok" : "MISSED");
+    table += line;
+  }
+  return table;
+}
+
+}  // namespace vlm2vec

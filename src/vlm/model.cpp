@@ -1,0 +1,53 @@
+#include "vlm/model.h"
+
+#include <cstdio>
+
+#include "vlm/adapter_base.h"
+#include "vlm/positions.h"
+
+namespace vlm2vec {
+
+AdapterOptions adapter_options(const AdapterArguments& a) {
+  return {a.use_dora, a.allow_partial_adapter, a.adapter_norms};
+}
+
+EncoderOptions encoder_options(const ModelOptions& o, Device device) {
+  if (o.precision != "f32" && o.precision != "bf16")
+    fail(Exit::usage, "--precision: got \"", o.precision, "\", expected f32 or bf16");
+  if (!o.image_positions.empty()) parse_image_positions(o.image_positions);
+  if (o.max_len < 0 || o.resize_min_pixels < 0 || o.resize_max_pixels < 0)
+    fail(Exit::usage, "--max_len, --resize_min_pixels and --resize_max_pixels cannot be negative");
+  return {.device = device,
+          .bf16 = o.precision == "bf16",
+          .min_pixels = o.resize_min_pixels,
+          .max_pixels = o.resize_max_pixels,
+          .max_len = o.max_len,
+          .image_positions = o.image_positions,
+          .image_resolution = o.image_resolution,
+          .exif = o.exif};
+}
+
+std::unique_ptr<Encoder> load_model(const ModelOptions& o, Device device, bool quiet) {
+  const ModelFolder folder = look_at_model_folder(o.model_name, o.adapter);
+  if (folder.adapter.empty() && (!o.use_dora || o.allow_partial_adapter || o.adapter_norms))
+    fail(Exit::usage, "--use_dora, --allow_partial_adapter and --adapter_norms mean nothing without --adapter");
+  folder.require_one_adapter();
+  auto encoder = load_encoder(folder, encoder_options(o, device));
+  if (o.adapter.empty() && !folder.adapter.empty())
+    encoder->notes.push_back(o.model_name + ": the adapter beside the weights is applied");
+  if (!folder.adapter.empty()) {
+    print_warning(load_adapter(*encoder, folder.adapter, adapter_options(o), nullptr, encoder->notes));
+    // Other results than meant, so also with --quiet.
+    if (const std::string note = other_base_note(o.model_name, folder.adapter); !note.empty())
+      std::fprintf(stderr, "%s\n", note.c_str());
+  }
+  if (!quiet)
+    for (const std::string& note : encoder->notes) std::fprintf(stderr, "%s\n", note.c_str());
+  return encoder;
+}
+
+void print_warning(const AttachedLora& lora) {
+  if (!lora.warning.empty()) std::fprintf(stderr, "%s\n", lora.warning.c_str());
+}
+
+}  // namespace vlm2vec

@@ -1,0 +1,52 @@
+#include "vlm/model_hash.h"
+
+#include <algorithm>
+
+#include "io/error.h"
+#include "io/hub.h"
+#include "vlm/encoder.h"
+
+namespace vlm2vec {
+
+namespace fs = std::filesystem;
+
+void ModelHash::add_files(const fs::path& folder, const std::string& role, std::vector<ModelFile>& files) {
+  require_folder(folder, role == "adapter" ? "a PEFT adapter" : "a Hugging Face checkpoint");
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string(), kind = entry.path().extension().string();
+    const bool counts = configuration_files().contains(name) ||
+                        (kind == ".safetensors" && name != "optimizer.safetensors" &&  // moments of a training run
+                         !name.starts_with("consolidated")) ||                         // weights in a layout of others
+                        name == "model.safetensors.index.json" ||
+                        name == "adapter_config.json" || name == "adapter_model.bin";
+    if (std::error_code unreadable; !counts || !entry.is_regular_file(unreadable)) continue;
+    const fs::path path = fs::canonical(entry.path());
+    files.push_back({role + "/" + name, path, stamp_of(path)});
+  }
+}
+
+std::vector<ModelHash::ModelFile> ModelHash::list_files() const {
+  std::vector<ModelFile> files;
+  add_files(model_, "model", files);
+  if (!adapter_.empty()) add_files(adapter_, "adapter", files);
+  std::ranges::sort(files, {}, &ModelFile::name);
+  return files;
+}
+
+ModelHash::ModelHash(const fs::path& model, const fs::path& adapter)
+    : model_(model), adapter_(adapter), files_(list_files()) {
+  std::vector<fs::path> paths;
+  for (const ModelFile& file : files_) paths.push_back(file.path);
+  const std::vector<std::string> hashes = known_hashes(paths);
+  std::string list;
+  for (size_t i = 0; i < files_.size(); ++i) list += hashes[i] + " " + files_[i].name + "\n";
+  digest_ = sha256(list);
+}
+
+void ModelHash::require_unchanged() const {
+  if (list_files() != files_)
+    fail(Exit::data, model_.string(), ": files of the model changed while it was in use; start again when they are ",
+         "complete");
+}
+
+}  // namespace vlm2vec

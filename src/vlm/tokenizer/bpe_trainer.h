@@ -1,0 +1,18 @@
+// Learns a byte-level BPE vocabulary from texts (Sennrich et al. 2016): starting from the 256 bytes, the pair of
+// adjacent tokens that occurs most often becomes a new token, until the vocabulary is full or no pair is left.
+#pragma once
+#include <span>
+#include <string>
+#include <vector>
+
+#include "vlm/tokenizer/bpe_vocabulary.h"
+
+namespace vlm2vec {
+
+// Ids: the special tokens in their order, the 256 bytes in the order of GPT-2's alphabet, then the learned tokens.
+// Texts are normalised (NFC) and split into words as the tokenizer will do it; special tokens within them are cut out.
+// Equal counts: the pair of smaller ids wins, as in Hugging Face's BpeTrainer, so the same texts give the same merges.
+BpeVocabulary train_bpe(std::span<const std::string> texts, int vocab_size,
+                        const std::vector<std::string>& special_tokens = {"<|endoftext|>", "<|image_pad|>"});
+
+}  // namespace vlm2vec
