@@ -6,9 +6,9 @@
 #include <iostream>
 
 #include "cli/commands.h"
+#include "io/current_error.h"
 #include "io/shell_word.h"
 #include "tensor/cpu/simd/simd.h"
-#include "io/current_error.h"
 #include "tensor/parallel.h"
 
 namespace {

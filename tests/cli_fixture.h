@@ -8,8 +8,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "temporary_folder.h"
 #include "io/files.h"
+#include "temporary_folder.h"
 #include "vlm/image/image.h"
 
 namespace vlm2vec {

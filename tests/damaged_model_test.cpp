@@ -6,9 +6,9 @@
 
 #include "damage.h"
 #include "golden.h"
-#include "temporary_folder.h"
 #include "io/files.h"
 #include "io/safetensors.h"
+#include "temporary_folder.h"
 #include "tokenizer_files.h"
 #include "vlm/families/qwen2_vl.h"
 

@@ -6,10 +6,10 @@
 #include <sstream>
 
 #include "golden.h"
+#include "io/files.h"
 #include "mmeb/data/data_check.h"
 #include "mmeb/evaluation/evaluator.h"
 #include "mmeb/training/trainer.h"
-#include "io/files.h"
 #include "tiny_model.h"
 
 namespace vlm2vec {

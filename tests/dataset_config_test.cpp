@@ -6,8 +6,8 @@
 #include <set>
 
 #include "expect_error.h"
-#include "temporary_folder.h"
 #include "io/files.h"
+#include "temporary_folder.h"
 
 namespace vlm2vec {
 namespace {

@@ -6,8 +6,8 @@
 #include <set>
 #include <sstream>
 
-#include "markdown.h"
 #include "io/files.h"
+#include "markdown.h"
 
 namespace vlm2vec {
 namespace {

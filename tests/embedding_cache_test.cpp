@@ -14,8 +14,8 @@
 #include "cli_fixture.h"
 #include "expect_error.h"
 #include "mmeb/evaluation/evaluator.h"
-#include "vlm/model.h"
 #include "tiny_model.h"
+#include "vlm/model.h"
 
 namespace vlm2vec {
 namespace {

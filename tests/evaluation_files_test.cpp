@@ -6,10 +6,10 @@
 #include <nlohmann/json.hpp>
 
 #include "golden.h"
-#include "lines_of_json.h"
-#include "temporary_folder.h"
 #include "io/files.h"
 #include "io/safetensors.h"
+#include "lines_of_json.h"
+#include "temporary_folder.h"
 
 namespace vlm2vec {
 namespace {

@@ -6,10 +6,10 @@
 
 #include "allocations.h"
 #include "expect_error.h"
+#include "io/files.h"
 #include "letters_fixture.h"
 #include "mmeb/evaluation/ranking.h"
 #include "mmeb/evaluation/score_table.h"
-#include "io/files.h"
 #include "tiny_model.h"
 
 namespace vlm2vec {

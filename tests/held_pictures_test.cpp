@@ -4,13 +4,13 @@
 #include "cli_fixture.h"
 #include "expect_error.h"
 #include "golden.h"
+#include "io/base64.h"
 #include "mmeb/data/data_check.h"
 #include "mmeb/data/data_leaks.h"
-#include "show/data_preview.h"
 #include "mmeb/data/data_stats.h"
 #include "mmeb/evaluation/evaluator.h"
 #include "mmeb/training/trainer.h"
-#include "io/base64.h"
+#include "show/data_preview.h"
 #include "tiny_model.h"
 
 namespace vlm2vec {

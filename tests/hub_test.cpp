@@ -6,10 +6,10 @@
 
 #include "cli/commands.h"
 #include "expect_error.h"
-#include "mmeb/data/data_folder.h"
 #include "io/archive.h"
 #include "io/parquet/parquet.h"
 #include "io/torch_file.h"
+#include "mmeb/data/data_folder.h"
 #include "tiny_model.h"
 #include "vlm/sentence_transformers.h"
 #include "vlm/tokenizer/tokenizer.h"

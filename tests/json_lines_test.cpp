@@ -6,9 +6,9 @@
 #include <nlohmann/json.hpp>
 
 #include "expect_error.h"
+#include "io/files.h"
 #include "mmeb/data/dataset.h"
 #include "temporary_folder.h"
-#include "io/files.h"
 
 namespace vlm2vec {
 namespace {

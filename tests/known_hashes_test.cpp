@@ -11,9 +11,9 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "vlm/model_hash.h"
-#include "temporary_folder.h"
 #include "io/files.h"
+#include "temporary_folder.h"
+#include "vlm/model_hash.h"
 
 namespace vlm2vec {
 namespace {

@@ -4,9 +4,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include "io/files.h"
 #include "mmeb/evaluation/evaluator.h"
 #include "temporary_folder.h"
-#include "io/files.h"
 
 namespace vlm2vec {
 namespace fs = std::filesystem;

@@ -8,12 +8,12 @@
 
 #include "allocations.h"
 #include "expect_error.h"
+#include "io/files.h"
+#include "io/parquet/parquet.h"
 #include "mmeb/data/dataset.h"
 #include "mmeb/data/row_files.h"
 #include "parquet_writer.h"
 #include "temporary_folder.h"
-#include "io/files.h"
-#include "io/parquet/parquet.h"
 
 namespace vlm2vec {
 namespace {

@@ -5,9 +5,9 @@
 #include <fstream>
 #include <sstream>
 
+#include "io/files.h"
 #include "shell.h"
 #include "temporary_folder.h"
-#include "io/files.h"
 
 namespace vlm2vec {
 namespace {

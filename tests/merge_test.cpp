@@ -7,11 +7,11 @@
 #include "cli/commands.h"
 #include "expect_error.h"
 #include "golden.h"
+#include "io/files.h"
 #include "mmeb/data/dataset.h"
 #include "nn/peft.h"
 #include "nn/state.h"
 #include "temporary_folder.h"
-#include "io/files.h"
 #include "vlm/encoder.h"
 
 namespace vlm2vec {

@@ -7,11 +7,11 @@
 #include <set>
 #include <thread>
 
-#include "lines_of_json.h"
-#include "mini_fixture.h"
-#include "io/interrupt.h"
-#include "mini/build.h"
 #include "io/files.h"
+#include "io/interrupt.h"
+#include "lines_of_json.h"
+#include "mini/build.h"
+#include "mini_fixture.h"
 #include "tensor/parallel.h"
 
 namespace vlm2vec::mini {

@@ -6,9 +6,9 @@
 #include <filesystem>
 #include <string>
 
+#include "io/error.h"
 #include "mini/world.h"
 #include "temporary_folder.h"
-#include "io/error.h"
 
 namespace vlm2vec::mini {
 namespace fs = std::filesystem;

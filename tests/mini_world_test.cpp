@@ -2,11 +2,11 @@
 #include <fstream>
 #include <set>
 
-#include "mini_fixture.h"
+#include "io/sha256.h"
 #include "mini/emoji_font.h"
 #include "mini/emoji_names.h"
 #include "mini/tasks.h"
-#include "io/sha256.h"
+#include "mini_fixture.h"
 
 namespace vlm2vec::mini {
 namespace {

@@ -5,12 +5,12 @@
 
 #include "cli/commands.h"
 #include "expect_error.h"
-#include "vlm/model.h"
+#include "io/safetensors.h"
 #include "mmeb/training/trained_model.h"
 #include "nn/tensor_names.h"
-#include "io/safetensors.h"
 #include "tiny_model.h"
 #include "vlm/families/qwen2_vl.h"
+#include "vlm/model.h"
 
 namespace vlm2vec {
 namespace {

@@ -2,8 +2,8 @@
 #pragma once
 #include <zlib.h>
 
-#include "option_effects.h"
 #include "io/safetensors.h"
+#include "option_effects.h"
 
 namespace vlm2vec {
 

@@ -8,9 +8,9 @@
 
 #include "expect_error.h"
 #include "golden_pictures.h"
-#include "temporary_folder.h"
 #include "io/files.h"
 #include "io/safetensors.h"
+#include "temporary_folder.h"
 #include "vlm/stages.h"
 
 namespace vlm2vec {

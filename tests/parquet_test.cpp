@@ -9,14 +9,14 @@
 #include "damage.h"
 #include "expect_error.h"
 #include "golden.h"
-#include "mmeb/data/dataset.h"
-#include "mmeb/data/row_files.h"
-#include "temporary_folder.h"
 #include "io/archive.h"
 #include "io/base64.h"
 #include "io/files.h"
 #include "io/json_lines.h"
 #include "io/parquet/logical.h"
+#include "mmeb/data/dataset.h"
+#include "mmeb/data/row_files.h"
+#include "temporary_folder.h"
 
 namespace vlm2vec {
 namespace {

@@ -7,10 +7,10 @@
 
 #include "expect_error.h"
 #include "golden.h"
+#include "io/files.h"
 #include "nn/peft.h"
 #include "nn/state.h"
 #include "temporary_folder.h"
-#include "io/files.h"
 #include "vlm/encoder.h"
 
 namespace vlm2vec {

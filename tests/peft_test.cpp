@@ -8,11 +8,11 @@
 #include "damage.h"
 #include "expect_error.h"
 #include "golden.h"
+#include "io/files.h"
+#include "io/torch_file.h"
 #include "nn/dora.h"
 #include "nn/state.h"
 #include "temporary_folder.h"
-#include "io/files.h"
-#include "io/torch_file.h"
 #include "vlm/encoder.h"
 
 namespace vlm2vec {

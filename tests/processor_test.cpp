@@ -8,10 +8,10 @@
 
 #include "expect_error.h"
 #include "golden.h"
-#include "temporary_folder.h"
 #include "io/error.h"
 #include "io/files.h"
 #include "io/safetensors.h"
+#include "temporary_folder.h"
 
 namespace vlm2vec {
 namespace {

@@ -6,10 +6,11 @@
 
 #include "expect_error.h"
 #include "golden.h"
+#include "io/files.h"
 #include "mmeb/evaluation/evaluator.h"
 #include "mmeb/evaluation/score_table.h"
+#include "mmeb/registry/task.h"
 #include "temporary_folder.h"
-#include "io/files.h"
 
 namespace vlm2vec {
 namespace {

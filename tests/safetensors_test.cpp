@@ -8,8 +8,8 @@
 #include <nlohmann/json.hpp>
 
 #include "expect_error.h"
-#include "temporary_folder.h"
 #include "io/files.h"
+#include "temporary_folder.h"
 
 namespace vlm2vec {
 namespace {

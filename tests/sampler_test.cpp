@@ -10,8 +10,8 @@
 
 #include "expect_error.h"
 #include "golden.h"
-#include "mmeb/training/numpy_random.h"
 #include "io/files.h"
+#include "mmeb/training/numpy_random.h"
 
 namespace vlm2vec {
 namespace {

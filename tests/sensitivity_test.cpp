@@ -6,11 +6,11 @@
 #include <set>
 
 #include "expect_error.h"
+#include "io/files.h"
 #include "mmeb/evaluation/candidate_lists.h"
 #include "mmeb/evaluation/prompt_variants.h"
 #include "mmeb/evaluation/ranking.h"
 #include "temporary_folder.h"
-#include "io/files.h"
 
 namespace vlm2vec {
 namespace {

@@ -6,10 +6,10 @@
 
 #include "expect_error.h"
 #include "golden_pictures.h"
+#include "io/files.h"
 #include "nn/state.h"
 #include "temporary_folder.h"
 #include "tensor/cpu/simd/simd.h"
-#include "io/files.h"
 #include "tensor/ops.h"
 #include "tokenizer_files.h"
 #include "vlm/families/qwen2_vl.h"

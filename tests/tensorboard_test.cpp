@@ -4,8 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "expect_error.h"
-#include "temporary_folder.h"
 #include "io/files.h"
+#include "temporary_folder.h"
 
 namespace vlm2vec {
 namespace {

@@ -2,14 +2,14 @@
 #pragma once
 #include <nlohmann/json.hpp>
 
+#include "io/files.h"
 #include "mmeb/data/dataset.h"
 #include "nn/state.h"
 #include "temporary_folder.h"
-#include "io/files.h"
 #include "tensor/random.h"
-#include "vlm/tokenizer/bpe_trainer.h"
 #include "vlm/encoder.h"
 #include "vlm/processor.h"
+#include "vlm/tokenizer/bpe_trainer.h"
 
 namespace vlm2vec {
 

@@ -5,8 +5,8 @@
 
 #include "expect_error.h"
 #include "golden.h"
-#include "temporary_folder.h"
 #include "io/json_lines.h"
+#include "temporary_folder.h"
 #include "tokenizer_files.h"
 #include "vlm/tokenizer/pretokenizer.h"
 #include "vlm/tokenizer/tokenizer.h"

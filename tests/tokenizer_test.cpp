@@ -6,10 +6,10 @@
 #include <nlohmann/json.hpp>
 
 #include "golden.h"
-#include "temporary_folder.h"
 #include "io/error.h"
 #include "io/files.h"
 #include "io/safetensors.h"
+#include "temporary_folder.h"
 #include "vlm/tokenizer/bpe_trainer.h"
 #include "vlm/tokenizer/pretokenizer.h"
 

@@ -11,9 +11,9 @@
 #include "damage.h"
 #include "expect_error.h"
 #include "golden.h"
-#include "temporary_folder.h"
 #include "io/files.h"
 #include "io/pickle.h"
+#include "temporary_folder.h"
 
 namespace vlm2vec {
 namespace {

@@ -5,9 +5,9 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "io/files.h"
 #include "lines_of_json.h"
 #include "mmeb/training/trainer.h"
-#include "io/files.h"
 #include "tiny_model.h"
 
 namespace vlm2vec {

@@ -4,11 +4,11 @@
 #include <gtest/gtest.h>
 
 #include "expect_error.h"
+#include "io/files.h"
+#include "io/safetensors.h"
 #include "kernels/emulator.h"
 #include "mmeb/evaluation/evaluator.h"
 #include "nn/peft.h"
-#include "io/files.h"
-#include "io/safetensors.h"
 #include "tensor/parallel.h"
 #include "trainer_fixture.h"
 #include "vlm/families/qwen2_vl.h"

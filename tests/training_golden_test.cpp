@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "golden.h"
+#include "io/files.h"
+#include "io/safetensors.h"
 #include "mmeb/data/dataset.h"
 #include "mmeb/training/grad_cache.h"
 #include "mmeb/training/trainer.h"
@@ -14,8 +16,6 @@
 #include "nn/state.h"
 #include "temporary_folder.h"
 #include "tensor/deviation.h"
-#include "io/files.h"
-#include "io/safetensors.h"
 
 namespace vlm2vec {
 namespace {

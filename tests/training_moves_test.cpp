@@ -1,10 +1,10 @@
 // A run that goes on elsewhere, with other options, or from its weights alone; adapters and the model they belong to.
 #include "cli_fixture.h"
 #include "expect_error.h"
-#include "vlm/adapter_base.h"
-#include "vlm/model.h"
 #include "io/safetensors.h"
 #include "trainer_fixture.h"
+#include "vlm/adapter_base.h"
+#include "vlm/model.h"
 
 namespace vlm2vec {
 namespace {

@@ -6,9 +6,9 @@
 #include <set>
 
 #include "expect_error.h"
+#include "io/files.h"
 #include "mmeb/training/training_batch.h"
 #include "temporary_folder.h"
-#include "io/files.h"
 
 namespace vlm2vec {
 namespace {

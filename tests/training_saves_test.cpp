@@ -6,10 +6,10 @@
 
 #include "cli_fixture.h"
 #include "expect_error.h"
-#include "io/interrupt.h"
-#include "mmeb/training/training_run.h"
 #include "io/current_error.h"
+#include "io/interrupt.h"
 #include "io/safetensors.h"
+#include "mmeb/training/training_run.h"
 #include "trainer_fixture.h"
 
 namespace vlm2vec {

@@ -5,9 +5,9 @@
 #include "cli/commands.h"
 #include "expect_error.h"
 #include "golden.h"
-#include "vlm/model.h"
 #include "trainer_fixture.h"
 #include "vlm/families/qwen2_vl.h"
+#include "vlm/model.h"
 #include "vlm/sentence_transformers.h"
 
 namespace vlm2vec {

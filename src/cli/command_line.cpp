@@ -11,8 +11,8 @@
 
 #include "cli/hints.h"
 #include "cli/metavariables.h"
-#include "io/shell_word.h"
 #include "io/error.h"
+#include "io/shell_word.h"
 #include "tensor/parallel.h"
 
 namespace vlm2vec {

@@ -5,8 +5,8 @@
 
 #include "cli/commands.h"
 #include "cli/data_folder_options.h"
-#include "mmeb/data/outputs.h"
 #include "io/files.h"
+#include "mmeb/data/outputs.h"
 
 namespace vlm2vec {
 

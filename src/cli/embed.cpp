@@ -3,16 +3,16 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
-#include "mmeb/evaluation/embedding_cache.h"
-#include "vlm/model_hash.h"
-#include "io/interrupt.h"
-#include "mmeb/data/outputs.h"
-#include "io/progress.h"
-#include "mmeb/data/input_rows.h"
-#include "show/vector_index.h"
 #include "io/files.h"
+#include "io/interrupt.h"
 #include "io/npy.h"
+#include "io/progress.h"
 #include "io/sha256.h"
+#include "mmeb/data/input_rows.h"
+#include "mmeb/data/outputs.h"
+#include "mmeb/evaluation/embedding_cache.h"
+#include "show/vector_index.h"
+#include "vlm/model_hash.h"
 #include "vlm/prompt.h"
 
 namespace vlm2vec {

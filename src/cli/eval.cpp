@@ -3,10 +3,10 @@
 
 #include "cli/commands.h"
 #include "cli/official_options.h"
+#include "mmeb/data/outputs.h"
 #include "mmeb/evaluation/evaluator.h"
 #include "mmeb/evaluation/retrieval.h"
 #include "mmeb/evaluation/score_table.h"
-#include "mmeb/data/outputs.h"
 
 namespace vlm2vec {
 namespace {

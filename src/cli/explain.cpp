@@ -7,12 +7,12 @@
 #include <optional>
 
 #include "cli/commands.h"
-#include "vlm/model.h"
-#include "mmeb/data/outputs.h"
 #include "io/safetensors.h"
-#include "vlm/tokenizer/pretokenizer.h"
+#include "mmeb/data/outputs.h"
+#include "vlm/model.h"
 #include "vlm/prompt.h"
 #include "vlm/stages.h"
+#include "vlm/tokenizer/pretokenizer.h"
 
 namespace vlm2vec {
 namespace {

@@ -5,9 +5,9 @@
 #include <set>
 
 #include "cli/commands.h"
-#include "mmeb/data/outputs.h"
 #include "io/files.h"
 #include "io/npy.h"
+#include "mmeb/data/outputs.h"
 #include "vlm/image/image.h"
 
 namespace vlm2vec {

@@ -2,15 +2,15 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
+#include "io/files.h"
+#include "io/hub.h"
 #include "mmeb/data/dataset.h"
 #include "mmeb/data/outputs.h"
 #include "nn/state.h"
-#include "io/files.h"
-#include "io/hub.h"
-#include "vlm/tokenizer/bpe_trainer.h"
+#include "vlm/families/qwen2_vl.h"
 #include "vlm/portable_files.h"
 #include "vlm/processor.h"
-#include "vlm/families/qwen2_vl.h"
+#include "vlm/tokenizer/bpe_trainer.h"
 
 namespace vlm2vec {
 namespace {

@@ -4,8 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
-#include "mmeb/data/outputs.h"
 #include "io/files.h"
+#include "mmeb/data/outputs.h"
 
 namespace vlm2vec {
 

@@ -4,12 +4,12 @@
 #include <set>
 
 #include "cli/commands.h"
-#include "vlm/adapter_base.h"
-#include "vlm/model.h"
+#include "io/files.h"
 #include "mmeb/data/outputs.h"
 #include "nn/state.h"
-#include "io/files.h"
+#include "vlm/adapter_base.h"
 #include "vlm/encoder.h"
+#include "vlm/model.h"
 #include "vlm/sentence_transformers.h"
 #include "vlm/tokenizer/tokenizer.h"
 

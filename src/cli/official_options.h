@@ -2,7 +2,8 @@
 // of ours: each is another name of one, or agrees with what happens here anyway, or is refused, or has no meaning here.
 #pragma once
 #include "cli/command_line.h"
-#include "mmeb/options.h"
+#include "mmeb/evaluation/eval_options.h"
+#include "mmeb/training/train_options.h"
 
 namespace vlm2vec {
 

@@ -5,10 +5,10 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
+#include "io/files.h"
+#include "tensor/cpu/simd/simd.h"
 #include "vlm/known_hashes.h"
 #include "vlm/model.h"
-#include "tensor/cpu/simd/simd.h"
-#include "io/files.h"
 
 namespace vlm2vec {
 namespace {

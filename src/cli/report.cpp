@@ -3,9 +3,9 @@
 #include <sstream>
 
 #include "cli/commands.h"
+#include "io/files.h"
 #include "mmeb/data/outputs.h"
 #include "show/report.h"
-#include "io/files.h"
 
 namespace vlm2vec {
 

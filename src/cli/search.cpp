@@ -3,13 +3,13 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
-#include "vlm/model_hash.h"
-#include "mmeb/data/row_pictures.h"
-#include "vlm/model.h"
-#include "mmeb/data/outputs.h"
-#include "show/search_page.h"
 #include "io/files.h"
 #include "io/sha256.h"
+#include "mmeb/data/outputs.h"
+#include "mmeb/data/row_pictures.h"
+#include "show/search_page.h"
+#include "vlm/model.h"
+#include "vlm/model_hash.h"
 #include "vlm/prompt.h"
 
 namespace vlm2vec {

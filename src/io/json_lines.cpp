@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "io/error.h"
 #include "io/archive.h"
+#include "io/error.h"
 #include "io/files.h"
 #include "io/text.h"
 

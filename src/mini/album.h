@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "mini/drawing.h"
 #include "io/sha256.h"
+#include "mini/drawing.h"
 
 namespace vlm2vec::mini {
 

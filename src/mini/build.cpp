@@ -5,9 +5,9 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "io/interrupt.h"
 #include "io/error.h"
 #include "io/files.h"
+#include "io/interrupt.h"
 #include "tensor/parallel.h"
 
 namespace vlm2vec::mini {

@@ -5,10 +5,10 @@
 #include <map>
 #include <set>
 
+#include "io/error.h"
+#include "io/sha256.h"
 #include "mini/emoji_font.h"
 #include "mini/emoji_names.h"
-#include "io/sha256.h"
-#include "io/error.h"
 
 namespace vlm2vec::mini {
 

@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <optional>
 
-#include "nn/tensor_names.h"
 #include "io/error.h"
+#include "nn/tensor_names.h"
 
 namespace vlm2vec {
 namespace {

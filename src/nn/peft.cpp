@@ -4,11 +4,11 @@
 #include <map>
 #include <set>
 
-#include "nn/peft_config.h"
-#include "nn/state.h"
 #include "io/files.h"
 #include "io/hub.h"
 #include "io/torch_file.h"
+#include "nn/peft_config.h"
+#include "nn/state.h"
 
 namespace vlm2vec {
 namespace {

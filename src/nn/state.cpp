@@ -5,9 +5,9 @@
 #include <map>
 #include <set>
 
+#include "io/text.h"
 #include "tensor/parallel.h"
 #include "tensor/random.h"
-#include "io/text.h"
 
 namespace vlm2vec {
 namespace {

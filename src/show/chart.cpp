@@ -4,8 +4,8 @@
 #include <cmath>
 #include <cstdio>
 
-#include "show/html.h"
 #include "io/error.h"
+#include "show/html.h"
 
 namespace vlm2vec {
 namespace {

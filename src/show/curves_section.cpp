@@ -3,12 +3,12 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "mmeb/data/data_folder.h"
-#include "show/html.h"
-#include "io/progress.h"
-#include "show/chart.h"
-#include "show/sections.h"
 #include "io/error.h"
+#include "io/progress.h"
+#include "mmeb/data/data_folder.h"
+#include "show/chart.h"
+#include "show/html.h"
+#include "show/sections.h"
 #include "tensor/host_memory.h"
 
 namespace vlm2vec {

@@ -1,10 +1,10 @@
 // Rows with their pictures: what was asked, and the five candidates that the model likes best.
 #include <algorithm>
 
+#include "io/error.h"
 #include "mmeb/evaluation/prompt_variants.h"
 #include "show/html.h"
 #include "show/sections.h"
-#include "io/error.h"
 
 namespace vlm2vec {
 namespace {

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "show/html.h"
 #include "io/error.h"
+#include "show/html.h"
 
 namespace vlm2vec {
 namespace {

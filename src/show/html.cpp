@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "io/error.h"
 #include "io/base64.h"
+#include "io/error.h"
 #include "vlm/image/image.h"
 
 namespace vlm2vec {

@@ -3,15 +3,16 @@
 #include <ctime>
 #include <nlohmann/json.hpp>
 
-#include "show/html.h"
-#include "mmeb/options.h"
-#include "io/progress.h"
-#include "show/chart.h"
-#include "show/sections.h"
-#include "io/shell_word.h"
-#include "tensor/cpu/speed.h"
 #include "io/error.h"
 #include "io/files.h"
+#include "io/progress.h"
+#include "io/shell_word.h"
+#include "mmeb/evaluation/eval_options.h"
+#include "mmeb/training/train_options.h"
+#include "show/chart.h"
+#include "show/html.h"
+#include "show/sections.h"
+#include "tensor/cpu/speed.h"
 #include "tensor/parallel.h"
 
 namespace vlm2vec {

@@ -1,8 +1,8 @@
 #include "show/report.h"
 
+#include "io/error.h"
 #include "show/html.h"
 #include "show/sections.h"
-#include "io/error.h"
 
 namespace vlm2vec {
 

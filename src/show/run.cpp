@@ -2,11 +2,11 @@
 
 #include <nlohmann/json.hpp>
 
-#include "mmeb/training/training_log.h"
 #include "io/error.h"
 #include "io/files.h"
 #include "io/json_lines.h"
 #include "io/safetensors.h"
+#include "mmeb/training/training_log.h"
 
 namespace vlm2vec {
 namespace {

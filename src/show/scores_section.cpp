@@ -2,9 +2,9 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "io/error.h"
 #include "show/html.h"
 #include "show/sections.h"
-#include "io/error.h"
 
 namespace vlm2vec {
 namespace {

@@ -3,8 +3,8 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "show/html.h"
 #include "io/text.h"
+#include "show/html.h"
 
 namespace vlm2vec {
 namespace {

@@ -7,17 +7,17 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "io/files.h"
 #include "mmeb/training/grad_cache.h"
 #include "nn/adapters.h"
 #include "nn/optim.h"
 #include "nn/state.h"
 #include "tensor/deviation.h"
-#include "io/files.h"
 #include "tensor/parallel.h"
 #include "tensor/random.h"
-#include "vlm/tokenizer/bpe_trainer.h"
 #include "vlm/image/image.h"
 #include "vlm/processor.h"
+#include "vlm/tokenizer/bpe_trainer.h"
 
 namespace vlm2vec {
 namespace {

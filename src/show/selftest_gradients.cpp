@@ -3,8 +3,8 @@
 
 #include "autograd/gradcheck.h"
 #include "autograd/ops.h"
-#include "show/selftest.h"
 #include "nn/state.h"
+#include "show/selftest.h"
 
 namespace vlm2vec {
 namespace {

@@ -1,9 +1,9 @@
 // What the loss sees: the similarities of all queries and targets of a batch, as a heat map.
 #include <algorithm>
 
+#include "io/error.h"
 #include "show/html.h"
 #include "show/sections.h"
-#include "io/error.h"
 
 namespace vlm2vec {
 namespace {

@@ -7,9 +7,9 @@
 #include <optional>
 #include <vector>
 
-#include "mmeb/options.h"
 #include "mmeb/data/input_rows.h"
 #include "tensor/tensor.h"
+#include "vlm/model_options.h"
 
 namespace vlm2vec {
 

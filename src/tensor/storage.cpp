@@ -6,8 +6,8 @@
 #include <cstdlib>
 #include <mutex>
 
-#include "tensor/block_pool.h"
 #include "io/current_error.h"
+#include "tensor/block_pool.h"
 #include "tensor/host_memory.h"
 
 namespace vlm2vec {

@@ -2,9 +2,9 @@
 
 #include <nlohmann/json.hpp>
 
-#include "vlm/model_hash.h"
 #include "io/error.h"
 #include "io/files.h"
+#include "vlm/model_hash.h"
 
 namespace vlm2vec {
 

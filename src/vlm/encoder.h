@@ -10,8 +10,8 @@
 #include "nn/lora.h"
 #include "nn/module.h"
 #include "vlm/image/image.h"
-#include "vlm/model_folder.h"
 #include "vlm/image/picture_source.h"
+#include "vlm/model_folder.h"
 
 namespace vlm2vec {
 

@@ -2,9 +2,9 @@
 #pragma once
 #include <memory>
 
-#include "mmeb/options.h"
 #include "nn/peft.h"
 #include "vlm/encoder.h"
+#include "vlm/model_options.h"
 
 namespace vlm2vec {
 

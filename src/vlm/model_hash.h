@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "vlm/known_hashes.h"
 #include "io/sha256.h"
+#include "vlm/known_hashes.h"
 
 namespace vlm2vec {
 

@@ -4,9 +4,9 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "tensor/deviation.h"
 #include "io/files.h"
 #include "io/safetensors.h"
+#include "tensor/deviation.h"
 #include "vlm/stages.h"
 
 namespace vlm2vec {

@@ -9,13 +9,13 @@
 #include <set>
 
 #include "cli/commands.h"
+#include "io/files.h"
 #include "kills.h"
 #include "mmeb/evaluation/evaluator.h"
 #include "mmeb/training/grad_cache.h"
 #include "nn/adapters.h"
 #include "nn/optim.h"
 #include "nn/state.h"
-#include "io/files.h"
 #include "tensor/parallel.h"
 #include "tensor/random.h"
 

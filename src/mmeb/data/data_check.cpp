@@ -2,8 +2,9 @@
 
 #include <algorithm>
 
-#include "io/progress.h"
 #include "io/error.h"
+#include "io/progress.h"
+#include "mmeb/registry/task.h"
 #include "tensor/parallel.h"
 #include "vlm/image/image.h"
 

@@ -5,9 +5,9 @@
 #include <set>
 #include <tuple>
 
-#include "mmeb/data/row_files.h"
 #include "io/error.h"
 #include "io/hub.h"
+#include "mmeb/data/row_files.h"
 
 namespace vlm2vec {
 

@@ -3,8 +3,8 @@
 #pragma once
 #include <optional>
 
-#include "mmeb/data/dataset.h"
 #include "io/text.h"
+#include "mmeb/data/dataset.h"
 
 namespace vlm2vec {
 

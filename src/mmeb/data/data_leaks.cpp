@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <unordered_map>
 
-#include "io/progress.h"
 #include "io/error.h"
+#include "io/progress.h"
 #include "tensor/parallel.h"
 #include "vlm/image/picture_hash.h"
 

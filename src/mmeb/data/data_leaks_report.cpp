@@ -1,8 +1,8 @@
 // The report of `data leaks` for people and for machines.
 #include <nlohmann/json.hpp>
 
-#include "mmeb/data/data_leaks.h"
 #include "io/error.h"
+#include "mmeb/data/data_leaks.h"
 
 namespace vlm2vec {
 

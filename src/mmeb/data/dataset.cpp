@@ -4,12 +4,12 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "mmeb/data/row_files.h"
-#include "mmeb/data/row_pictures.h"
-#include "mmeb/registry/registry.h"
 #include "io/files.h"
 #include "io/hub.h"
 #include "io/json_lines.h"
+#include "mmeb/data/row_files.h"
+#include "mmeb/data/row_pictures.h"
+#include "mmeb/registry/registry.h"
 #include "tensor/nearest.h"
 #include "tensor/parallel.h"
 #include "vlm/prompt.h"
@@ -199,43 +199,6 @@ EncoderInput encoder_input(const Side& side, const std::string& image_token, con
   EncoderInput input{std::move(prompt.text), {}, key};
   for (const size_t picture : prompt.pictures) input.images.push_back(image_dir.locate(side.images[picture]));
   return input;
-}
-
-std::vector<Task> read_tasks(const fs::path& folder) {
-  const fs::path normal = fs::absolute(folder).lexically_normal();
-  const fs::path clean = normal.has_filename() ? normal : normal.parent_path();
-  fs::path file = clean / "tasks.json";
-  if (!fs::exists(file)) file = clean.parent_path() / "tasks.json";
-  if (!fs::exists(file)) return registered_tasks();
-  std::vector<Task> tasks;
-  try {
-    const json content = read_json(file);
-    for (const json& t : content.at("datasets")) {
-      Task task{t.at("name"), t.at("meta_task"), t.at("split"), t.value("optional", false)};
-      const bool known_meta = task.meta_task == "classification" || task.meta_task == "vqa" ||
-                              task.meta_task == "retrieval" || task.meta_task == "grounding";
-      if (!known_meta || (task.split != "IND" && task.split != "OOD"))
-        fail(Exit::data, file.string(), ": ", task.name, " has meta_task \"", task.meta_task, "\" and split \"",
-             task.split, "\"; expected classification, vqa, retrieval or grounding, and IND or OOD");
-      tasks.push_back(std::move(task));
-    }
-  } catch (const json::exception& e) {
-    fail(Exit::data, file.string(), ": expected {\"datasets\": [{name, meta_task, split}]} (", reason_of(e), ")");
-  }
-  for (const Task& known : registered_tasks())  // the file adds to MMEB's sets, or says otherwise
-    if (std::none_of(tasks.begin(), tasks.end(), [&](const Task& task) { return task.name == known.name; }))
-      tasks.push_back(known);
-  return tasks;
-}
-
-const Task& task_of(const std::string& set, const std::vector<Task>& tasks) {
-  for (const Task& task : tasks)
-    if (task.name == set) return task;
-  fail(Exit::data, set,
-       ": this set is neither one of MMEB's 36 nor in a tasks.json in the folder of --dataset_name or "
-       "--dataset_config, or in the one above; write there "
-       R"({"datasets": [{"name": ")",
-       set, R"(", "meta_task": "retrieval", "split": "IND"}]})");
 }
 
 }  // namespace vlm2vec

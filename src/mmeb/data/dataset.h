@@ -14,9 +14,9 @@
 #include <string>
 #include <vector>
 
+#include "io/json_lines.h"
 #include "mmeb/data/pictures.h"
 #include "mmeb/data/train_rows.h"
-#include "io/json_lines.h"
 #include "vlm/encoder.h"
 
 namespace vlm2vec {
@@ -92,16 +92,5 @@ std::string text_fault(const Side& side, const std::string& image_token);
 // What the encoder sees of a side: the backbone's image tokens in the places of <|image_N|>, where the pictures lie.
 EncoderInput encoder_input(const Side& side, const std::string& image_token, const Pictures& image_dir,
                            uint64_t key = 0);
-
-// Whose score counts where.
-struct Task {
-  std::string name, meta_task, split;  // "classification" | "vqa" | "retrieval" | "grounding"; "IND" | "OOD"
-  bool optional = false;               // shown, but in no mean
-};
-// From tasks.json in the folder or the one above: {"datasets": [{"name", "meta_task", "split", "optional"}, …]};
-// without one, the 36 sets of MMEB.
-std::vector<Task> read_tasks(const std::filesystem::path& folder);
-// Exit::data if a set is not among the tasks.
-const Task& task_of(const std::string& set, const std::vector<Task>& tasks);
 
 }  // namespace vlm2vec

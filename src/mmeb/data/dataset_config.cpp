@@ -9,8 +9,8 @@
 #include <map>
 #include <set>
 
-#include "mmeb/data/row_files.h"
 #include "io/files.h"
+#include "mmeb/data/row_files.h"
 #include "tensor/nearest.h"
 
 namespace vlm2vec {

@@ -5,11 +5,11 @@
 //                       picture queries (CIRR, NIGHTS, FashionIQ) end without V1's line break.
 #include <nlohmann/json.hpp>
 
+#include "io/json_lines.h"
 #include "mmeb/data/dataset.h"
 #include "mmeb/data/row_files.h"
 #include "mmeb/data/row_pictures.h"
 #include "mmeb/registry/registry.h"
-#include "io/json_lines.h"
 #include "vlm/prompt.h"
 
 namespace vlm2vec {

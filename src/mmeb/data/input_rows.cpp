@@ -2,10 +2,10 @@
 
 #include <nlohmann/json.hpp>
 
-#include "mmeb/data/row_pictures.h"
 #include "io/error.h"
 #include "io/json_lines.h"
 #include "io/text.h"
+#include "mmeb/data/row_pictures.h"
 #include "vlm/prompt.h"
 
 namespace vlm2vec {

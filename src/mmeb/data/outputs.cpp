@@ -7,9 +7,9 @@
 #include <cstring>
 #include <fstream>
 
-#include "mmeb/data/row_files.h"
 #include "io/error.h"
 #include "io/files.h"
+#include "mmeb/data/row_files.h"
 
 namespace vlm2vec {
 namespace fs = std::filesystem;

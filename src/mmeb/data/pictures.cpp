@@ -5,8 +5,8 @@
 #include <mutex>
 #include <unordered_map>
 
-#include "io/error.h"
 #include "io/archive.h"
+#include "io/error.h"
 #include "io/text.h"
 
 namespace vlm2vec {

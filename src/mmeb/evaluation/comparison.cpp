@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "mmeb/evaluation/summary.h"
 #include "io/error.h"
+#include "mmeb/evaluation/summary.h"
 
 namespace vlm2vec {
 namespace {

@@ -5,10 +5,10 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "vlm/model.h"
 #include "tensor/cpu/simd/simd.h"
 #include "tensor/parallel.h"
 #include "vlm/image/image.h"
+#include "vlm/model.h"
 
 namespace vlm2vec {
 namespace {

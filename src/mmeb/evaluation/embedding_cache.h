@@ -15,10 +15,10 @@
 #include <vector>
 
 #include "mmeb/evaluation/evaluation_set.h"
-#include "vlm/model_hash.h"
 #include "mmeb/evaluation/vector_file.h"
-#include "mmeb/options.h"
 #include "vlm/encoder.h"
+#include "vlm/model_hash.h"
+#include "vlm/model_options.h"
 
 namespace vlm2vec {
 

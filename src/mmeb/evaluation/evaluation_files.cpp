@@ -7,9 +7,9 @@
 #include <nlohmann/json.hpp>
 #include <unordered_map>
 
-#include "mmeb/evaluation/metrics.h"
 #include "io/files.h"
 #include "io/npy.h"
+#include "mmeb/evaluation/metrics.h"
 #include "tensor/parallel.h"
 
 namespace vlm2vec {

@@ -3,10 +3,10 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "mmeb/evaluation/summary.h"
-#include "tensor/cpu/simd/simd.h"
 #include "io/error.h"
 #include "io/files.h"
+#include "mmeb/evaluation/summary.h"
+#include "tensor/cpu/simd/simd.h"
 
 namespace vlm2vec {
 namespace {

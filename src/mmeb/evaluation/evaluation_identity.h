@@ -4,7 +4,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
-#include "mmeb/options.h"
+#include "mmeb/evaluation/eval_options.h"
 
 namespace vlm2vec {
 

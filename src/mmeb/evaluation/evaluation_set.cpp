@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "mmeb/data/data_folder.h"
 #include "io/error.h"
 #include "io/sha256.h"
+#include "mmeb/data/data_folder.h"
 #include "vlm/prompt.h"
 
 namespace vlm2vec {

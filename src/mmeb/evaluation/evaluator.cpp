@@ -5,6 +5,10 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "io/files.h"
+#include "io/interrupt.h"
+#include "io/progress.h"
+#include "io/text.h"
 #include "mmeb/data/dataset_config.h"
 #include "mmeb/evaluation/candidate_lists.h"
 #include "mmeb/evaluation/embedding_cache.h"
@@ -13,10 +17,6 @@
 #include "mmeb/evaluation/evaluation_identity.h"
 #include "mmeb/evaluation/ranking.h"
 #include "mmeb/evaluation/read_set.h"
-#include "io/interrupt.h"
-#include "io/progress.h"
-#include "io/files.h"
-#include "io/text.h"
 
 namespace vlm2vec {
 namespace {

@@ -5,10 +5,11 @@
 #include <string>
 #include <vector>
 
+#include "mmeb/evaluation/eval_options.h"
 #include "mmeb/evaluation/evaluation_set.h"
 #include "mmeb/evaluation/prompt_variants.h"
 #include "mmeb/evaluation/summary.h"
-#include "mmeb/options.h"
+#include "mmeb/registry/task.h"
 
 namespace vlm2vec {
 

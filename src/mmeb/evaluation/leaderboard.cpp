@@ -7,10 +7,10 @@
 #include <optional>
 #include <set>
 
+#include "io/files.h"
 #include "mmeb/evaluation/metrics.h"
 #include "mmeb/evaluation/summary.h"
 #include "mmeb/registry/registry.h"
-#include "io/files.h"
 
 namespace vlm2vec {
 namespace {

@@ -2,9 +2,10 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "io/error.h"
 #include "mmeb/evaluation/score_table.h"
 #include "mmeb/registry/registry.h"
-#include "io/error.h"
+#include "mmeb/registry/task.h"
 
 namespace vlm2vec {
 namespace {

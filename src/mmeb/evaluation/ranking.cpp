@@ -4,8 +4,8 @@
 #include <cmath>
 #include <numeric>
 
-#include "tensor/cpu/simd/simd.h"
 #include "io/error.h"
+#include "tensor/cpu/simd/simd.h"
 #include "tensor/parallel.h"
 
 namespace vlm2vec {

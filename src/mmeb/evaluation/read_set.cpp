@@ -4,9 +4,9 @@
 
 #include <algorithm>
 
-#include "mmeb/registry/registry.h"
 #include "io/error.h"
 #include "io/sha256.h"
+#include "mmeb/registry/registry.h"
 
 namespace vlm2vec {
 namespace {

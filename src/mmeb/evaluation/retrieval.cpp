@@ -6,6 +6,11 @@
 #include <optional>
 #include <set>
 
+#include "io/files.h"
+#include "io/interrupt.h"
+#include "io/json_lines.h"
+#include "io/progress.h"
+#include "io/text.h"
 #include "mmeb/data/row_files.h"
 #include "mmeb/data/row_pictures.h"
 #include "mmeb/evaluation/embedding_cache.h"
@@ -13,13 +18,8 @@
 #include "mmeb/evaluation/evaluation_folder.h"
 #include "mmeb/evaluation/metrics.h"
 #include "mmeb/evaluation/ranking.h"
-#include "io/interrupt.h"
-#include "io/progress.h"
 #include "mmeb/registry/registry.h"
-#include "io/files.h"
-#include "io/json_lines.h"
 #include "tensor/parallel.h"
-#include "io/text.h"
 
 namespace vlm2vec {
 namespace {

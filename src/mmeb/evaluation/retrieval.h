@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "mmeb/evaluation/eval_options.h"
 #include "mmeb/evaluation/evaluation_set.h"
-#include "mmeb/options.h"
 
 namespace vlm2vec {
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "mmeb/evaluation/prompt_variants.h"
 #include "io/error.h"
+#include "mmeb/evaluation/prompt_variants.h"
 
 namespace vlm2vec {
 namespace {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "mmeb/data/dataset.h"
+#include "mmeb/registry/task.h"
 #include "tensor/random.h"
 
 namespace vlm2vec {

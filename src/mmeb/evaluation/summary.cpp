@@ -4,8 +4,9 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "mmeb/options.h"
 #include "io/files.h"
+#include "mmeb/evaluation/eval_options.h"
+#include "mmeb/registry/task.h"
 
 namespace vlm2vec {
 namespace {

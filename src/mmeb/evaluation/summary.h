@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "mmeb/evaluation/statistics.h"
+#include "mmeb/registry/task.h"
 
 namespace vlm2vec {
 

@@ -25,12 +25,6 @@ const RegisteredSet* registered(const std::string& name) {
   return nullptr;
 }
 
-std::vector<Task> registered_tasks() {
-  std::vector<Task> tasks;
-  for (const RegisteredSet& set : registered_sets()) tasks.push_back({set.name, set.meta_task, set.split});
-  return tasks;
-}
-
 std::string own_words(const std::string& text, const std::string& form) {
   const size_t open = form.find('{'), close = form.find('}');
   const std::string before = form.substr(0, open), after = close == form.npos ? "" : form.substr(close + 1);

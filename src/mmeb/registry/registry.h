@@ -1,11 +1,10 @@
 // What is known of MMEB without its data: the 36 test sets with their texts, the sets of the leaderboard's file, and
 // published results. All of it is read from registry/*.json, which CMake compiles in.
 #pragma once
+#include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
-
-#include "mmeb/data/dataset.h"
 
 namespace vlm2vec {
 
@@ -22,7 +21,6 @@ struct RegisteredSet {
 };
 const std::vector<RegisteredSet>& registered_sets();       // in the paper's order
 const RegisteredSet* registered(const std::string& name);  // by its name; null: MMEB has no such set
-std::vector<Task> registered_tasks();
 
 // A stored text without the words that the set's template puts around the row's own: the caption of a picture. Text
 // that does not fit the template is returned whole.

@@ -5,9 +5,9 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "io/files.h"
 #include "nn/peft.h"
 #include "nn/state.h"
-#include "io/files.h"
 #include "vlm/model_folder.h"
 
 namespace vlm2vec {

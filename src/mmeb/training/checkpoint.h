@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <optional>
 
-#include "mmeb/options.h"
+#include "mmeb/training/train_options.h"
 #include "nn/adapters.h"
 #include "nn/optim.h"
 #include "vlm/encoder.h"

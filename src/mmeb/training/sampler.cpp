@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
-#include "mmeb/training/numpy_random.h"
 #include "io/error.h"
+#include "mmeb/training/numpy_random.h"
 #include "tensor/random.h"
 
 namespace vlm2vec {

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "vlm/model.h"
 #include "nn/state.h"
 #include "tensor/nearest.h"
+#include "vlm/model.h"
 #include "vlm/processor.h"
 
 namespace vlm2vec {

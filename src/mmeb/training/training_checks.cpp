@@ -4,11 +4,11 @@
 #include <cmath>
 #include <filesystem>
 
+#include "io/error.h"
 #include "mmeb/data/left_out.h"
 #include "mmeb/data/outputs.h"
 #include "mmeb/training/training_rows.h"
 #include "nn/optim.h"
-#include "io/error.h"
 
 namespace vlm2vec {
 

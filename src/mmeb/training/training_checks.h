@@ -1,6 +1,6 @@
 // What a training run is asked for, before anything is read.
 #pragma once
-#include "mmeb/options.h"
+#include "mmeb/training/train_options.h"
 
 namespace vlm2vec {
 

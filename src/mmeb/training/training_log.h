@@ -6,8 +6,8 @@
 #include <optional>
 #include <vector>
 
-#include "mmeb/options.h"
 #include "mmeb/training/tensorboard.h"
+#include "mmeb/training/train_options.h"
 
 namespace vlm2vec {
 

@@ -2,10 +2,10 @@
 #include <array>
 #include <chrono>
 
+#include "io/current_error.h"
 #include "io/interrupt.h"
 #include "io/progress.h"
 #include "mmeb/training/training_run.h"
-#include "io/current_error.h"
 #include "tensor/finite.h"
 #include "tensor/host_memory.h"
 

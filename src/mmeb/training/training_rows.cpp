@@ -5,9 +5,9 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "io/files.h"
 #include "mmeb/data/dataset_config.h"
 #include "mmeb/data/left_out.h"
-#include "io/files.h"
 
 namespace vlm2vec {
 namespace {

@@ -1,8 +1,8 @@
 // The rows of a training run: all of them, and which each step takes.
 #pragma once
 #include "mmeb/data/dataset.h"
-#include "mmeb/options.h"
 #include "mmeb/training/sampler.h"
+#include "mmeb/training/train_options.h"
 
 namespace vlm2vec {
 

@@ -3,12 +3,12 @@
 #include <functional>
 #include <memory>
 
+#include "io/folder_lock.h"
 #include "mmeb/training/bad_rows.h"
 #include "mmeb/training/checkpoint.h"
 #include "mmeb/training/trainer.h"
 #include "mmeb/training/training_log.h"
 #include "mmeb/training/training_rows.h"
-#include "io/folder_lock.h"
 
 namespace vlm2vec {
 

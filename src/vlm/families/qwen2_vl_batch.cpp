@@ -2,13 +2,13 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "nn/state.h"
 #include "io/files.h"
+#include "nn/state.h"
 #include "tensor/parallel.h"
+#include "vlm/families/qwen2_vl.h"
 #include "vlm/portable_files.h"
 #include "vlm/positions.h"
 #include "vlm/prompt.h"
-#include "vlm/families/qwen2_vl.h"
 
 namespace vlm2vec {
 namespace {

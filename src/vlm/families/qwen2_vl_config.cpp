@@ -3,8 +3,8 @@
 #include <nlohmann/json.hpp>
 
 #include "io/files.h"
-#include "vlm/json_field.h"
 #include "vlm/families/qwen2_vl.h"
+#include "vlm/json_field.h"
 
 namespace vlm2vec {
 

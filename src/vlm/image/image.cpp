@@ -5,8 +5,8 @@
 #include <array>
 #include <cstring>
 
-#include "io/error.h"
 #include "io/archive.h"
+#include "io/error.h"
 #include "io/files.h"
 #include "io/text.h"
 #include "vlm/image/decoders.h"

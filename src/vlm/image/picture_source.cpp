@@ -2,8 +2,8 @@
 
 #include <strings.h>
 
-#include "io/error.h"
 #include "io/base64.h"
+#include "io/error.h"
 #include "io/sha256.h"
 #include "io/text.h"
 #include "vlm/image/image.h"

@@ -1,70 +1,13 @@
-// Every option of `train` and `eval`, and what they share with `embed`, `explain` and `parity`, once: the command line,
-// --help, the printout and the JSON of a run are made from these lists. Names are those of the official scripts.
+// Every option of `train`, once (vlm/model_options.h says how such a list is used). Names are those of the official
+// scripts.
 #pragma once
 #include <cstdint>
 #include <string>
 #include <vector>
 
+#include "vlm/model_options.h"
+
 namespace vlm2vec {
-
-// Begins a group of options in --help; a visitor that shows no groups need not know of them.
-template <class Visit>
-void section(Visit& visit, const char* title) {
-  if constexpr (requires { visit.section(title); }) visit.section(title);
-}
-
-// An adapter, and how much of it is wanted.
-struct AdapterArguments {
-  std::string adapter;
-  bool use_dora = true, allow_partial_adapter = false, adapter_norms = false;
-
-  template <class Visit>
-  void fields(Visit&& visit, const char* adapter_help = "PEFT folder to apply (LoRA or DoRA)") {
-    visit("adapter", adapter, adapter_help);
-    visit("use_dora", use_dora, "False: LoRA; of a DoRA adapter the magnitude vectors are left out");
-    visit("allow_partial_adapter", allow_partial_adapter,
-          "use the part of the adapter that matches layers of the model, and leave out the rest");
-    visit("adapter_norms", adapter_norms, "print the norm of the adapter's change s*BA of each module");
-  }
-};
-
-// Which model, and how it reads a row.
-struct ModelOptions : AdapterArguments {
-  std::string model_name, precision = "f32", image_resolution, image_positions;
-  int64_t max_len = 0, resize_min_pixels = 0, resize_max_pixels = 0;
-  bool exif = false;
-
-  template <class Visit>
-  void fields(Visit&& visit, bool training = false) {
-    section(visit, "Model");
-    visit("model_name", model_name, "folder of the checkpoint (Hugging Face layout)");
-    AdapterArguments::fields(
-        visit, training
-                   ? "PEFT folder (LoRA or DoRA) to continue training, with its own rank, alpha, dropout and layers"
-                   : "PEFT folder to apply (LoRA or DoRA)");
-    visit("precision", precision,
-          training ? "f32, or bf16 matrix products with f32 accumulation (full training then stores bf16 weights and "
-                     "f32 master copies)"
-                   : "f32, or bf16 matrix products with f32 accumulation");
-    visit("max_len", max_len,
-          "most tokens of a row, pictures included; text beyond is cut off, pictures never (0: no limit)");
-    section(visit, "Pictures");
-    visit("image_positions", image_positions,
-          "positions of a picture that no <|vision_start|> opens, as in VLM2Vec's prompts: 1d, counted like text "
-          "(VLM2Vec, transformers up to 5.2), or 3d, by row and column (transformers since 5.3); default: what the "
-          "model was trained with, else 1d");
-    visit("image_resolution", image_resolution,
-          "VLM2Vec V1's route: first resize pictures in the file's own mode, to 1344x1344 (high), 672x672 (mid) or "
-          "128x128 (low); another word: to 1344x1344 those with a longer side (default: V2's route, RGB first)");
-    visit("resize_min_pixels", resize_min_pixels,
-          "enlarge smaller pictures to this many pixels (0: as the model's folder says)");
-    visit("resize_max_pixels", resize_max_pixels,
-          "shrink larger pictures to this many pixels (0: as the model's folder says)");
-    visit("exif", exif,
-          "turn pictures upright by the orientation that cameras store in EXIF (default: as stored, as the published "
-          "models were trained)");
-  }
-};
 
 struct TrainOptions : ModelOptions {
   std::string dataset_name, dataset_split = "original", dataset_config, data_basedir, train_file, image_dir, output_dir,
@@ -186,53 +129,6 @@ struct TrainOptions : ModelOptions {
     visit("run_name", run_name,
           "kept in training_options.json; names the event files (default: the last part of "
           "output_dir)");
-  }
-};
-
-struct EvalOptions : ModelOptions {
-  std::string dataset_name, dataset_config, data_basedir, retrieval_file, image_dir, encode_output_path,
-      embedding_cache, prompt_variants, bad_rows = "error", missing_sets = "error";
-  int64_t num_candidates = 0;
-  std::vector<std::string> subset_name;
-  int64_t per_device_eval_batch_size = 32;
-  bool save_embeddings = true, overwrite = false;
-
-  template <class Visit>
-  void fields(Visit&& visit) {
-    ModelOptions::fields(visit);
-    section(visit, "Data");
-    visit("dataset_name", dataset_name, "folder of test sets, one sub-folder each (MMEB-eval)");
-    visit("subset_name", subset_name, "use only these sets of the folder");
-    visit("dataset_config", dataset_config, "official YAML file that names the sets, instead of a folder");
-    visit("data_basedir", data_basedir, "joined before relative folders in dataset_config");
-    visit("retrieval_file", retrieval_file,
-          "instead of a folder: rows {\"filename\": picture, \"caption\": [texts]}, as Flickr30K has them, for recall "
-          "both ways among all of them");
-    visit("image_dir", image_dir,
-          "joined before the rows' picture paths, or a zip or tar file; zips and tars in it, its images_zip and its "
-          "images are read in place (default: dataset_name, or the folder of retrieval_file)");
-    visit("missing_sets", missing_sets,
-          "sets of subset_name or dataset_config that have no file of rows: error stops, skip evaluates the others and "
-          "names those in summary.json");
-    visit("num_candidates", num_candidates,
-          "limit or extend every query's candidates to N, sampled from its row, then from the whole set (not for "
-          "classification). 0: as in the data");
-    visit("prompt_variants", prompt_variants,
-          "JSON file {\"Set\": [\"instruction\", ...]}, or \"*\" for all sets: measures how far other instructions "
-          "move the scores");
-    section(visit, "Output");
-    visit("encode_output_path", encode_output_path, "folder for scores, predictions, embeddings and summary.json");
-    visit("save_embeddings", save_embeddings, "also write the vectors of each set: {set}_qry.npy, {set}_tgt.npy");
-    visit("per_device_eval_batch_size", per_device_eval_batch_size,
-          "inputs embedded at a time; scores do not depend on it");
-    visit("embedding_cache", embedding_cache,
-          "folder that keeps vectors for later runs with the same model, options, text and pictures");
-    visit("bad_rows", bad_rows,
-          "what cannot be used (unreadable picture, empty side, image tokens that do not fit): error stops, skip "
-          "leaves out the query that has it or whose right answer has it, and other candidates alone; all are listed");
-    visit("overwrite", overwrite,
-          "evaluate again what is in encode_output_path, and replace it when all is done (False: go on with sets that "
-          "are not there; an evaluation with other options or another model is refused)");
   }
 };
 
