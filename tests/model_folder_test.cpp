@@ -8,8 +8,8 @@
 #include "io/safetensors.h"
 #include "mmeb/training/trained_model.h"
 #include "nn/tensor_names.h"
+#include "picture_rule_testing.h"
 #include "tiny_model.h"
-#include "vlm/families/qwen2_vl.h"
 #include "vlm/model.h"
 
 namespace vlm2vec {
@@ -78,7 +78,7 @@ class ModelFolders : public testing::Test {
   // A LoRA adapter that moves the vectors.
   fs::path adapter(const std::string& name, const fs::path& model = {}) const {
     const auto encoder = load_encoder(model.empty() ? plain_ : model);
-    const AttachedLora lora = attach_lora(*encoder, {2, 8, 0, {"q_proj", "down_proj"}}, nullptr);
+    const AttachedLora lora = attach_lora(*encoder->backbone, {2, 8, 0, {"q_proj", "down_proj"}}, nullptr);
     uint64_t seed = 3;
     for (Parameter* p : lora.parameters()) p->set(normal_tensor(p->shape(), 0.3, ++seed, DType::f32, Device::cpu));
     lora.update();
@@ -92,8 +92,8 @@ class ModelFolders : public testing::Test {
 
 TEST_F(ModelFolders, every_spelling_of_the_weights_is_read) {
   const auto want = vectors(plain_);
-  EXPECT_EQ(vectors(renamed("nested", [](const std::string& name) { return nested_name(name); })), want);
-  EXPECT_EQ(vectors(renamed("auto", [](const std::string& name) { return nested_name(name).substr(6); })), want);
+  EXPECT_EQ(vectors(renamed("nested", [](const std::string& name) { return nested_name(name, qwen_names()); })), want);
+  EXPECT_EQ(vectors(renamed("auto", [](const std::string& name) { return nested_name(name, qwen_names()).substr(6); })), want);
   EXPECT_EQ(vectors(renamed("peft", [](const std::string& name) { return "base_model.model." + name; })), want);
   EXPECT_EQ(vectors(renamed("halves",
                             [](const std::string& name) {
@@ -289,7 +289,7 @@ TEST_F(ModelFolders, an_adapters_own_processor_and_tokenizer_are_used) {
   ASSERT_EQ(
       run_command({"merge", "--model_name", plain_, "--adapter", lora, "--output_dir", folder_ / "merged", "--quiet"}),
       Exit::ok);
-  EXPECT_EQ(ProcessorConfig::load(folder_ / "merged").max_pixels, 128);
+  EXPECT_EQ(rule_of(folder_ / "merged").max_pixels, 128);
 
   const std::vector<std::string> texts = {"completely different words", "other words again"};
   write_tokenizer_json(lora / "tokenizer.json", train_bpe(texts, 300));
@@ -319,10 +319,10 @@ TEST_F(ModelFolders, processor_files_are_written_as_all_versions_read_them) {
     const json flat = read_json(out / "preprocessor_config.json");
     EXPECT_EQ(flat["size"], (json{{"shortest_edge", flat["min_pixels"]}, {"longest_edge", flat["max_pixels"]}}));
     EXPECT_EQ(flat["image_mean"], file["image_processor"]["image_mean"]);
-    return ProcessorConfig::load(out);
+    return rule_of(out);
   };
-  EXPECT_EQ(written({}), ProcessorConfig::load(model));
-  const ProcessorConfig moved = written({.min_pixels = 100, .max_pixels = 200});
+  EXPECT_EQ(written({}).unlike(rule_of(model)), "");
+  const SmartResize moved = written({.min_pixels = 100, .max_pixels = 200});
   EXPECT_EQ(moved.min_pixels, 100);
   EXPECT_EQ(moved.max_pixels, 200);
 }

@@ -8,6 +8,7 @@
 #include "nn/layers.h"
 #include "nn/optim.h"
 #include "nn/state.h"
+#include "picture_rule_testing.h"
 #include "tensor/ops.h"
 #include "tensor/random.h"
 
@@ -125,11 +126,11 @@ TEST(Loading, checks_shapes_and_types) {
 }
 
 TEST(Loading, knows_the_spellings_in_the_wild) {
-  EXPECT_EQ(canonical_name("model.language_model.layers.0.x"), "model.layers.0.x");
-  EXPECT_EQ(canonical_name("model.visual.blocks.0.x"), "visual.blocks.0.x");
-  EXPECT_EQ(canonical_name("base_model.model.model.layers.0.x"), "model.layers.0.x");
-  EXPECT_EQ(canonical_name("model.layers.0.x"), "model.layers.0.x");
-  EXPECT_EQ(canonical_name("visual.model.visual.x"), "visual.model.visual.x");
+  EXPECT_EQ(canonical_name("model.language_model.layers.0.x", qwen_names()), "model.layers.0.x");
+  EXPECT_EQ(canonical_name("model.visual.blocks.0.x", qwen_names()), "visual.blocks.0.x");
+  EXPECT_EQ(canonical_name("base_model.model.model.layers.0.x", qwen_names()), "model.layers.0.x");
+  EXPECT_EQ(canonical_name("model.layers.0.x", qwen_names()), "model.layers.0.x");
+  EXPECT_EQ(canonical_name("visual.model.visual.x", qwen_names()), "visual.model.visual.x");
   Model model;
   NamedTensors stored = numbers_for(model);
   stored.emplace("model.language_model.layers.0.norm.weight", stored.at("post.weight"));

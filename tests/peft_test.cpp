@@ -12,6 +12,7 @@
 #include "io/torch_file.h"
 #include "nn/dora.h"
 #include "nn/state.h"
+#include "picture_rule_testing.h"
 #include "temporary_folder.h"
 #include "vlm/encoder.h"
 
@@ -32,6 +33,7 @@ struct Model : Module {
     ModuleList<Layer> layers{this, "layers", 2};
   };
   Text model{this};
+  const TensorNames& names() const override { return qwen_names(); }
   explicit Model(DType dtype = DType::f64) { initialise(*this, 0.5, 1, dtype, Device::cpu); }
 };
 
@@ -333,7 +335,7 @@ TEST(PeftGolden, the_pickle_is_the_safetensors_file) {
   }
   const auto encoder = load_encoder(golden("qwen2_vl/tiny"));
   std::vector<std::string> notes;
-  EXPECT_EQ(load_adapter(*encoder, folder / "final_bin", {}, nullptr, notes).adapters.size(), 14u);
+  EXPECT_EQ(load_adapter(*encoder->backbone, folder / "final_bin", {}, nullptr, notes).adapters.size(), 14u);
   EXPECT_EQ(notes, std::vector<std::string>{"adapter: 14 of 14 modules matched"});
 }
 
@@ -341,7 +343,7 @@ TEST(PeftGolden, merged_weights) {
   NEEDS_GOLDEN("qwen2_vl")
   const auto encoder = load_encoder(golden("qwen2_vl/tiny"));
   std::vector<std::string> notes;
-  const AttachedLora lora = load_adapter(*encoder, golden("qwen2_vl/training/dora/final"), {}, nullptr, notes);
+  const AttachedLora lora = load_adapter(*encoder->backbone, golden("qwen2_vl/training/dora/final"), {}, nullptr, notes);
   const NamedTensors theirs = load_safetensors(golden("qwen2_vl/training/dora/merged.safetensors"));
   int compared = 0;
   for (const Lora* adapter : lora.adapters) {

@@ -8,11 +8,11 @@
 #include "golden_pictures.h"
 #include "io/files.h"
 #include "nn/state.h"
+#include "picture_rule_testing.h"
 #include "temporary_folder.h"
 #include "tensor/cpu/simd/simd.h"
 #include "tensor/ops.h"
 #include "tokenizer_files.h"
-#include "vlm/families/qwen2_vl.h"
 
 namespace vlm2vec {
 namespace {
@@ -108,7 +108,7 @@ class StoredModel : public testing::Test {
   // Its weights by their old names, converted.
   static NamedTensors converted(const std::function<Tensor(const Tensor&)>& convert) {
     NamedTensors weights;
-    for (const auto& [name, t] : load_checkpoint(golden("qwen2_vl/mini"))) weights[canonical_name(name)] = convert(t);
+    for (const auto& [name, t] : load_checkpoint(golden("qwen2_vl/mini"))) weights[canonical_name(name, qwen_names())] = convert(t);
     return weights;
   }
   const TemporaryFolder folder_{"checkpoint"};
@@ -144,7 +144,7 @@ TEST(StoredModelGolden, OneF32FileHasTheBitsOfBf16Shards) {
 
 TEST_F(StoredModel, FrozenMatricesStayWhereTheFileHasThem) {
   const auto encoder = load_encoder(rewritten("f16", converted(half_tensor)));
-  encoder->each_parameter([](Parameter& p) {
+  encoder->backbone->each_parameter([](Parameter& p) {
     EXPECT_EQ(int(p.value().dtype()), int(p.is_matrix() ? DType::f16 : DType::f32)) << p.path();
   });
   ASSERT_EQ(encoder->notes.size(), 1u);
@@ -234,7 +234,7 @@ TEST(ExampleConfiguration, Qwen2Vl2bHasThePublishedSize) {
   const TemporaryFolder folder("example");
   fs::copy_file(SOURCE_DIR "/examples/qwen2-vl-2b.json", folder / "config.json");
   fs::copy_file(golden("tokenizers/qwen2/tokenizer.json"), folder / "tokenizer.json");
-  ProcessorConfig().save(folder.path());
+  write_picture_rule(SmartResize(), folder.path());
   int64_t parameters = 0;
   load_encoder(folder.path(), {.load_weights = false})->each_parameter([&](Parameter& p) {
     parameters += numel(p.shape());

@@ -33,7 +33,7 @@ TEST_F(Accumulation, takes_the_mean_gradient) {
   const json a = {0, 1, 2}, b = {3, 4, 5};
   const auto both = run("both", {a, b}, 2, 1);
   const auto encoder = load_encoder(folder_ / "model");
-  const TrainedParameters parameters(encoder->parameters());
+  const TrainedParameters parameters(encoder->backbone->parameters());
   AdamW optimiser(parameters, {});
   const auto rows = read_train_rows(folder_ / "data/A/original.jsonl");
   double loss = 0;
@@ -50,7 +50,7 @@ TEST_F(Accumulation, takes_the_mean_gradient) {
   EXPECT_EQ(both[0]["grad_norm"].get<double>(), gradient.norm);
   optimiser.step(5e-3, gradient.scale);
   for (const auto& [name, tensor] : load_safetensors(folder_ / "both/model.safetensors"))
-    EXPECT_TRUE(to_vector<float>(tensor) == to_vector<float>(state_dict(*encoder).at(name))) << name;
+    EXPECT_TRUE(to_vector<float>(tensor) == to_vector<float>(state_dict(*encoder->backbone).at(name))) << name;
 }
 
 TEST_F(Accumulation, of_equal_batches_is_one_batch_and_adds_no_negatives) {

@@ -136,7 +136,7 @@ TEST_F(Rows, a_batch_draws_positives_and_negatives_by_seed) {
   for (const size_t first : {0, 3}) {
     const TrainingBatch batch = make_batch(rows, ids, "", {.num_hardneg = 2, .first = first}, Device::cpu);
     for (const auto* side : {&batch.queries, &batch.targets})
-      for (const EncoderInput& input : *side) keys.insert(input.key);
+      for (const EncoderInput& input : *side) keys.insert(input.dropout_id);
   }
   EXPECT_EQ(keys.size(), 2u * (3 + 6));
 }

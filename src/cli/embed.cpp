@@ -102,7 +102,7 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
   if (fs::is_regular_file(input))  // what comes through a pipe cannot be read again
     origin.input = input, origin.image_dir = image_dir, origin.input_sha256 = hash_of_file(input);
   Embedder embedder(model, embedding_cache, device, quiet);
-  origin.model.image_positions = embedder.encoder().image_positions();
+  origin.model.image_positions = embedder.encoder().processor.image_positions();
   origin.model_sha256 = hex(embedder.model_hash().digest());
   const std::string& token = embedder.encoder().image_token();
   InputRows rows = read_inputs(input, image_dir, prompt, token, bad_row(skip));
@@ -129,7 +129,7 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
     write_left_out(list, left_out);
     write_origin(output, origin, vectors);
   }
-  progress.note(embedder.encoder().picture_note());
+  progress.note(embedder.encoder().processor.picture_note());
   progress.note(embedder.cache_note());
   progress.note(embedded.cut.note(model.max_len));
   progress.note(left_out_note(rows, list));

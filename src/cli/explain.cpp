@@ -178,14 +178,14 @@ Exit run_explain(const Command& command, const Arguments& arguments) {
   if (compares) {
     const EncoderInput second = input_of({"", target, target_images.size()}, target_images, "--target", "the target");
     const Embedded embedded = embed_rows(*encoder, {&second, 1}, 1);
-    attribution = encoder->attribute(input, embedded.vectors);
+    attribution = attribute(*encoder, input, embedded.vectors);
     target_cut.add({&second, 1}, embedded.cut);
   }
   const auto [stages, is_cut] = stages_of(*encoder, input);
   CutTexts cut;
   cut.add(input, is_cut);
   cut.add(target_cut);
-  line.say(encoder->picture_note());
+  line.say(encoder->processor.picture_note());
   line.say(cut.note(model.max_len));
   if (!dump.empty()) {
     NamedTensors named;

@@ -32,16 +32,16 @@ std::string picture_prompt(const ModelFolder& model, const std::string& image_to
 // which every version of transformers reads.
 class StoredNames {
  public:
-  StoredNames(Encoder& encoder, const ModelFolder& model) {
-    encoder.each_parameter([&](Parameter& p) { shapes_[p.path()] = p.shape(); });
+  StoredNames(Backbone& backbone, const ModelFolder& model) : names_(backbone.names()) {
+    backbone.each_parameter([&](Parameter& p) { shapes_[p.path()] = p.shape(); });
     for (const fs::path& file : model.weights)
       for (const auto& [name, stored] : load_safetensors(file))
-        has_embedding_ |= canonical_name(name) == tensor_names().embedding;
+        has_embedding_ |= canonical_name(name, names_) == names_.embedding;
   }
   // The head alone is the embedding of a model with tied weights.
   std::string written(const std::string& name) const {
-    const std::string path = canonical_name(name);
-    return path == tensor_names().head && !has_embedding_ ? tensor_names().embedding : path;
+    const std::string path = canonical_name(name, names_);
+    return path == names_.head && !has_embedding_ ? names_.embedding : path;
   }
   Tensor shaped(const std::string& path, const Tensor& stored) const {
     const auto shape = shapes_.find(path);
@@ -56,6 +56,7 @@ class StoredNames {
   }
 
  private:
+  const TensorNames& names_;
   std::map<std::string, Shape> shapes_;
   bool has_embedding_ = false;
 };
@@ -87,7 +88,7 @@ Exit run_merge(const Command& command, const Arguments& arguments) {
   const auto encoder = load_encoder(model);  // checks everything that is copied below
   AttachedLora lora;
   if (!model.adapter.empty())
-    lora = load_adapter(*encoder, model.adapter, adapter_options(adapter), nullptr, encoder->notes);
+    lora = load_adapter(*encoder->backbone, model.adapter, adapter_options(adapter), nullptr, encoder->notes);
   print_warning(lora);
   std::set<std::string> replaceable = configuration_files();
   for (const fs::path& file : model.weights) replaceable.insert(file.filename());
@@ -97,9 +98,9 @@ Exit run_merge(const Command& command, const Arguments& arguments) {
 
   std::map<std::string, const Lora*> changed;
   for (const Lora* l : lora.adapters) changed.emplace(l->base.weight.path(), l);
-  const StoredNames names(*encoder, model);
+  const StoredNames names(*encoder->backbone, model);
   write_folder_atomically(output_dir, [&](const fs::path& folder) {
-    encoder->write_configuration(folder);
+    encoder->processor.write_configuration(folder);
     if (model.sharded) names.write_index(model.path / kWeightsIndex, folder / kWeightsIndex);
     for (const fs::path& file : model.weights) {  // tensor by tensor: f32, rounded once to the type the base has
       std::map<std::string, LazyTensor> tensors;

@@ -116,7 +116,7 @@ Exit run_search(const Command& command, const Arguments& arguments) {
     queries = embedded.vectors;
     CutTexts cut;
     cut.add(inputs, embedded.cut);
-    line.say(encoder->picture_note());
+    line.say(encoder->processor.picture_note());
     line.say(cut.note(index.origin.model.max_len));
     line.say(instruction_note(index, o));
     for (const EncoderInput& input : inputs) results.push_back({input.text, input.images, {}});

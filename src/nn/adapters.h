@@ -24,7 +24,7 @@ struct AttachedLora {
 // computes.
 bool is_frozen(Module& module);
 
-std::vector<Linear*> targeted_layers(Module& model, const LoraConfig& config);
+std::vector<Linear*> targeted_layers(Module& model, LoraConfig config);
 // The adapters' numbers are still to be set. Exit::usage if no layer is targeted.
 AttachedLora attach_lora(Module& model, const LoraConfig& config, const DropoutState* dropout);
 AttachedLora attach_lora(Module& model, const std::vector<Linear*>& layers, const LoraConfig& config,

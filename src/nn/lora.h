@@ -1,16 +1,31 @@
 // LoRA: W stays, y = x Wᵀ + s·drop(x) Aᵀ Bᵀ with A [r, in], B [out, r] trained and s = α/r (Hu et al. 2021, eq. 3) or
 // α/√r (rsLoRA, Kalajdzievski 2023).
 #pragma once
+#include <utility>
+
 #include "nn/layers.h"
 #include "nn/lora_config.h"
 
 namespace vlm2vec {
 
-// What dropout needs to know about the rows in flight: who they are, not where they lie. Set by the model as it goes.
+// Dropout of adapters. A mask depends on who a row is, not on where it lies: each row of a product has an identity.
 struct DropoutState {
   bool active = false;
-  uint64_t seed = 0;  // of this training step
-  Tensor row_keys;    // i64 [rows]
+  uint64_t seed = 0;              // of this training step
+  const Tensor* rows = nullptr;  // i64 [rows], of the products in flight; a RowScope sets it
+};
+
+// While it lives, products with adapters have these rows. Without a scope, or within one of another number of rows,
+// dropout is an error: a new part of a model cannot forget to say whose rows it computes.
+class RowScope {
+ public:
+  RowScope(DropoutState& state, const Tensor& rows) : state_(state), outer_(std::exchange(state.rows, &rows)) {}
+  ~RowScope() { state_.rows = outer_; }
+  RowScope(const RowScope&) = delete;
+
+ private:
+  DropoutState& state_;
+  const Tensor* outer_;
 };
 
 struct Lora : Module, Adapter {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "nn/pattern.h"
+#include "nn/tensor_names.h"
 
 namespace vlm2vec {
 
@@ -17,7 +18,7 @@ inline constexpr Spelling kSpellings[] = {Spelling::hub, Spelling::official, Spe
 inline constexpr const char* kAllLinear = "all-linear";
 bool is_all_linear(const std::string& target);  // in capitals, too
 
-std::string spelled(const std::string& path, Spelling spelling);
+std::string spelled(const std::string& path, Spelling spelling, const TensorNames& names);
 Spelling spelling_of(const std::string& option);  // "hub" or "official"; Exit::usage for anything else
 
 // An entry of rank_pattern or alpha_pattern. It holds for a layer if the expression fits the path, or what follows one
@@ -49,6 +50,7 @@ struct LoraConfig {
   std::vector<PatternEntry<double>> alpha_pattern;
   // The one spelling in which everything above calls the layers: what only fits another one is without effect.
   Spelling spelling = Spelling::official;
+  const TensorNames* names = &kPlainNames;  // of the model
 
   bool targets(const std::string& path) const;
   int rank_of(const std::string& path) const;
@@ -63,6 +65,9 @@ struct LoraConfig {
   // with every layer named.
   LoraConfig written_for(const std::vector<std::string>& adapted, const std::vector<std::string>& all,
                          Spelling spelling) const;
+
+ private:
+  std::string spelled(const std::string& path) const { return vlm2vec::spelled(path, spelling, *names); }
 };
 
 }  // namespace vlm2vec

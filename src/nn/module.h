@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "autograd/var.h"
+#include "nn/tensor_names.h"
 
 namespace vlm2vec {
 
@@ -43,6 +44,8 @@ class Module {
   Module& operator=(const Module&) = delete;
 
   std::string path() const;
+  // How files spell the parameters; a model's family says it.
+  virtual const TensorNames& names() const { return kPlainNames; }
   // Depth first, in order of registration.
   void each_module(const std::function<void(Module&)>& visit);
   void each_parameter(const std::function<void(Parameter&)>& visit);

@@ -27,14 +27,15 @@ struct StoredAdapter {
 };
 
 // The spelling that most of these names have, which are a file's.
-Spelling common_spelling(const std::vector<std::string>& names) {
+Spelling common_spelling(const std::vector<std::string>& stored, const TensorNames& names) {
   return *std::ranges::max_element(kSpellings, {}, [&](Spelling s) {
-    return std::ranges::count_if(
-        names, [&](const auto& name) { return name == std::string(kPeftPrefix) + spelled(canonical_name(name), s); });
+    return std::ranges::count_if(stored, [&](const auto& name) {
+      return name == std::string(kPeftPrefix) + spelled(canonical_name(name, names), s, names);
+    });
   });
 }
 
-StoredAdapter read_tensors(const fs::path& folder) {
+StoredAdapter read_tensors(const fs::path& folder, const TensorNames& known) {
   StoredAdapter stored;
   stored.file = folder / "adapter_model.safetensors";
   const bool pickled = !fs::exists(stored.file);
@@ -44,7 +45,7 @@ StoredAdapter read_tensors(const fs::path& folder) {
   std::vector<std::string> names;
   for (const auto& [name, tensor] : pickled ? load_torch_file(stored.file) : load_safetensors(stored.file)) {
     names.push_back(name);
-    const std::string path = canonical_name(name);
+    const std::string path = canonical_name(name, known);
     const auto set = [&](std::string_view suffix, Tensor StoredModule::*part) {
       if (!path.ends_with(suffix)) return false;
       Tensor& place = stored.modules[path.substr(0, path.size() - suffix.size())].*part;
@@ -60,10 +61,9 @@ StoredAdapter read_tensors(const fs::path& folder) {
       fail(Exit::data, stored.file.string(), ": ", name, " is not a LoRA tensor of a linear layer;",
            " only those are known");
   }
-  const std::string head = tensor_names().head;
-  stored.head = stored.modules.erase(head.substr(0, head.rfind('.'))) > 0;
+  stored.head = stored.modules.erase(known.head.substr(0, known.head.rfind('.'))) > 0;
   if (stored.modules.empty()) fail(Exit::data, stored.file.string(), ": has no tensor of an adapter");
-  stored.spelling = common_spelling(names);
+  stored.spelling = common_spelling(names, known);
   return stored;
 }
 
@@ -174,7 +174,7 @@ AttachedLora load_adapter(Module& model, const fs::path& folder, const AdapterOp
     fail(Exit::data, folder.string(), ": has no adapter_config.json; expected a PEFT adapter",
          fs::exists(folder / "config.json") ? ", but this is a whole model: name it with --model_name" : "");
   LoraConfig config = read_peft_config(config_file);
-  const StoredAdapter stored = read_tensors(folder);
+  const StoredAdapter stored = read_tensors(folder, model.names());
   check_complete(stored, config.use_dora);
   if (config.use_dora && !options.use_dora) {
     config.use_dora = false;
@@ -212,7 +212,7 @@ AttachedLora load_adapter(Module& model, const fs::path& folder, const AdapterOp
 void save_adapter(const AttachedLora& lora, const fs::path& folder, const std::string& base_model, Spelling names) {
   fs::create_directories(folder);
   NamedTensors tensors;
-  for (const Parameter* p : lora.parameters()) tensors.emplace(std::string(kPeftPrefix) + spelled(p->path(), names), p->value());
+  for (const Parameter* p : lora.parameters()) tensors.emplace(std::string(kPeftPrefix) + spelled(p->path(), names, *lora.config.names), p->value());
   save_safetensors(folder / "adapter_model.safetensors", tensors);
   std::vector<std::string> adapted;
   for (const Lora* adapter : lora.adapters) adapted.push_back(adapter->base.path());

@@ -48,14 +48,14 @@ uint64_t hash(std::string_view text) {  // FNV-1a
 
 std::vector<std::string> load_parameters(Module& module, const NamedTensors& stored, const LoadOptions& options,
                                          const std::string& source) {
-  const TensorNames& names = options.names;
+  const TensorNames& names = module.names();
   NamedTensors by_name;
   for (const auto& [name, tensor] : stored)
     if (!by_name.emplace(canonical_name(name, names), tensor).second)
       fail(Exit::data, source, ": ", canonical_name(name, names), " is stored twice, in two spellings");
   std::vector<std::string> notes;
   check_precision_of(stored, source);
-  const auto head = by_name.find(names.head);
+  const auto head = names.head.empty() ? by_name.end() : by_name.find(names.head);
   const bool only_head = head != by_name.end() && !by_name.contains(names.embedding);
   if (only_head && options.tied) {
     by_name.emplace(names.embedding, head->second), by_name.erase(head);

@@ -7,7 +7,6 @@
 
 #include "io/safetensors.h"
 #include "nn/module.h"
-#include "nn/tensor_names.h"
 
 namespace vlm2vec {
 
@@ -16,7 +15,6 @@ struct LoadOptions {
   // None: matrices keep the type they are stored in (f32, bf16 or f16; f64 becomes f32), vectors become f32. Else
   // everything becomes this type.
   std::optional<DType> dtype;
-  const TensorNames& names = tensor_names();
   bool tied = false;  // the head is the embedding, so the file may have either
 };
 

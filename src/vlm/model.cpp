@@ -3,7 +3,6 @@
 #include <cstdio>
 
 #include "vlm/adapter_base.h"
-#include "vlm/positions.h"
 
 namespace vlm2vec {
 
@@ -36,7 +35,7 @@ std::unique_ptr<Encoder> load_model(const ModelOptions& o, Device device, bool q
   if (o.adapter.empty() && !folder.adapter.empty())
     encoder->notes.push_back(o.model_name + ": the adapter beside the weights is applied");
   if (!folder.adapter.empty()) {
-    print_warning(load_adapter(*encoder, folder.adapter, adapter_options(o), nullptr, encoder->notes));
+    print_warning(load_adapter(*encoder->backbone, folder.adapter, adapter_options(o), nullptr, encoder->notes));
     // Other results than meant, so also with --quiet.
     if (const std::string note = other_base_note(o.model_name, folder.adapter); !note.empty())
       std::fprintf(stderr, "%s\n", note.c_str());

@@ -7,7 +7,7 @@
 #include "io/files.h"
 #include "io/hub.h"
 #include "io/text.h"
-#include "vlm/processor.h"
+#include "vlm/processor_files.h"
 #include "vlm/sentence_transformers.h"
 
 namespace vlm2vec {
@@ -134,14 +134,16 @@ void find_processor(ModelFolder& model) {
   if (model.processor.empty())
     fail(Exit::data, model.path.string(), ": has neither processor_config.json with an image_processor nor ",
          "preprocessor_config.json", download_hint(model.path, ""), "; copy that of the model it was made from");
-  const ProcessorConfig used = ProcessorConfig::read(model.processor);
+  const Family& family = family_of(model.path / "config.json");
+  const auto used = read_picture_rule(model.processor, family);
   const auto note_other = [&](const fs::path& other, const std::string& why) {
     std::string difference = " is; this one cannot be read";
     try {
-      ProcessorConfig config = ProcessorConfig::read(other);
-      if (config.image_positions.empty()) config.image_positions = used.image_positions;
-      if (config == used) return;
-      difference = ", has " + used.unlike(config) + ", this one has " + config.unlike(used);
+      const auto rule = read_picture_rule(other, family);
+      if (rule->image_positions.empty()) rule->image_positions = used->image_positions;
+      const std::string unlike = used->unlike(*rule);
+      if (unlike.empty()) return;
+      difference = ", has " + unlike + ", this one has " + rule->unlike(*used);
     } catch (const Error&) {  // what is not used may be anything
     }
     model.notes.push_back(other.string() + " is not used: " + why + ", " + model.processor.string() + difference);

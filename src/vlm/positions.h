@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "tensor/ops.h"
-#include "vlm/processor.h"
+#include "vlm/image/picture_rule.h"
 
 namespace vlm2vec {
 

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "vlm/encoder.h"
+#include "vlm/attribution.h"
 
 namespace vlm2vec {
 

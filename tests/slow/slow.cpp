@@ -216,13 +216,13 @@ void grad_cache(const Demonstration& demo) {
   std::vector<EncoderInput> queries, targets;
   const auto gradients = [&](int64_t chunk, int64_t pairs, bool lora = false) {
     const auto encoder = load_encoder(demo.path("seed42"));
-    std::vector<Parameter*> trained = encoder->parameters();
+    std::vector<Parameter*> trained = encoder->backbone->parameters();
     if (lora) {
       trained =
-          attach_lora(*encoder, {8, 16, 0.1, {"q_proj", "v_proj", "down_proj", "fc1"}}, &encoder->dropout).parameters();
+          attach_lora(*encoder->backbone, {8, 16, 0.1, {"q_proj", "v_proj", "down_proj", "fc1"}}, &encoder->backbone->dropout).parameters();
       for (size_t i = 0; i < trained.size(); ++i)
         trained[i]->set(normal_tensor(trained[i]->shape(), 0.1, i, DType::f32, Device::cpu));  // B = 0 would hide A
-      encoder->dropout.active = true, encoder->dropout.seed = 5;
+      encoder->backbone->dropout.active = true, encoder->backbone->dropout.seed = 5;
     }
     const TrainedParameters parameters(trained);
     reset_peak_bytes();

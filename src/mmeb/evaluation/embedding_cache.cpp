@@ -96,7 +96,7 @@ void Embedder::embed_part(std::span<const EncoderInput> rows, std::vector<size_t
   };
   collect();
   if (skip) {
-    const std::vector<std::string> faults = encoder_->faults(inputs);
+    const std::vector<std::string> faults = encoder_->processor.faults(inputs);
     for (size_t i = 0; i < numbers.size(); ++i) all.faults[numbers[i]] = faults[i];
     std::erase_if(numbers, [&](size_t row) { return !all.faults[row].empty(); });
     collect();

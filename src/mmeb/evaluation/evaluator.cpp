@@ -233,7 +233,7 @@ Summary evaluate(const EvalOptions& o, Device device, bool quiet) {
   };
   Evaluation evaluation = evaluate(data, embed_set, o.encode_output_path);
   for (const std::string& note : evaluation.notes) progress.note(note);
-  progress.note(embedder.encoder().picture_note());
+  progress.note(embedder.encoder().processor.picture_note());
   progress.note(embedder.cache_note());
   return std::move(evaluation.summary);
 }

@@ -161,7 +161,7 @@ std::vector<RecallScore> evaluate_retrieval(const EvalOptions& o, Device device,
   auto scores = evaluate_retrieval(file.stem().string(), rows, image_dir, embedder.encoder().image_token(), embed_all,
                                    o.encode_output_path, o.save_embeddings);
   progress.update(1);
-  progress.note(embedder.encoder().picture_note());
+  progress.note(embedder.encoder().processor.picture_note());
   progress.note(embedder.cache_note());
   return scores;
 }

@@ -142,11 +142,11 @@ bool has_weights(const fs::path& folder) {
 void save_model(const TrainedModel& model, const fs::path& folder) {
   if (model.lora) {
     save_adapter(*model.lora, folder, model.base_model, model.adapter_names);
-    model.encoder->write_adapter_files(folder);
+    model.encoder->processor.write_adapter_files(folder);
     return;
   }
-  model.encoder->write_configuration(folder);
-  NamedTensors weights = state_dict(*model.encoder);
+  model.encoder->processor.write_configuration(folder);
+  NamedTensors weights = state_dict(*model.encoder->backbone);
   if (model.bf16_storage)
     for (auto& [name, weight] : weights) weight = narrowed(weight);
   const bool all_bf16 =

@@ -24,7 +24,7 @@ DiskSpace disk_space(std::filesystem::path folder) {
 
 DiskPlan plan_disk(const TrainOptions& o, int64_t first, const TrainedModel& model, const AdamW& optimiser) {
   DiskPlan plan;
-  for (const Parameter* p : model.lora ? model.lora->parameters() : model.encoder->parameters())
+  for (const Parameter* p : model.lora ? model.lora->parameters() : model.encoder->backbone->parameters())
     plan.model += p->value().bytes();
   plan.moments = optimiser.first_moment().bytes() + optimiser.second_moment().bytes();
   if (model.bf16_storage) plan.moments += optimiser.parameters().values().bytes();

@@ -12,7 +12,7 @@ using Rows = std::span<const EncoderInput>;
 
 struct RowChunk {
   Rows rows;
-  std::unique_ptr<Batch> kept;  // the rows prepared, for the second pass; null: they are prepared again
+  std::optional<TokenBatch> kept;  // the rows prepared, for the second pass; none: they are prepared again
   Var embeddings;
 };
 
@@ -36,11 +36,11 @@ struct EmbeddedSide {
     std::vector<Tensor> values;
     for (RowChunk& chunk : chunks) {
       const int64_t before = memory_statistics().live_bytes;
-      auto batch = encoder.prepare(chunk.rows);
-      cut.add(chunk.rows, batch->cut);
-      const bool settled = no_grad && encoder.run_frozen(*batch);
+      TokenBatch batch = encoder.prepare(chunk.rows);
+      cut.add(chunk.rows, batch.cut);
+      const bool settled = no_grad && encoder.backbone->run_frozen(batch);
       const int64_t bytes = memory_statistics().live_bytes - before;
-      chunk.embeddings = encoder(*batch);
+      chunk.embeddings = encoder(batch);
       values.push_back(chunk.embeddings.value());
       if (settled && bytes <= room) chunk.kept = std::move(batch), room -= bytes;
     }
@@ -55,7 +55,7 @@ struct EmbeddedSide {
       const int64_t begin = row;
       row += int64_t(chunk.rows.size());
       Var embeddings = std::move(chunk.embeddings);
-      if (chunks.size() > 1) embeddings = encoder(*(chunk.kept ? std::move(chunk.kept) : encoder.prepare(chunk.rows)));
+      if (chunks.size() > 1) embeddings = encoder(chunk.kept ? *std::exchange(chunk.kept, {}) : encoder.prepare(chunk.rows));
       if (!embeddings.requires_grad())
         continue;  // rows that meet no trained parameter: texts, of a trained vision tower
       embeddings.backward(gathered.grad().rows(begin, row));

@@ -29,7 +29,7 @@ MemoryPlan plan_memory(TrainOptions o, const TrainingRows& rows, const std::opti
   const TrainedModel model = load_trained_model(o, checkpoint, encoder_options, notes);
   const TrainedParameters parameters(parameters_to_train(model, o), model.bf16_storage);
   const AdamW optimiser(parameters, {});
-  for (const Parameter* p : model.encoder->parameters())
+  for (const Parameter* p : model.encoder->backbone->parameters())
     if (p->value().is_borrowed()) plan.mapped += p->value().bytes();
   plan.masters = parameters.values().bytes();
   plan.gradients = parameters.gradients().bytes();
@@ -39,9 +39,9 @@ MemoryPlan plan_memory(TrainOptions o, const TrainingRows& rows, const std::opti
   plan.weights = held - plan.masters - plan.gradients - plan.optimiser;
 
   Encoder& encoder = *model.encoder;
-  encoder.dropout.active = model.has_dropout();
+  encoder.backbone->dropout.active = model.has_dropout();
   BatchOptions batch_options{o.num_hardneg, o.mask_duplicates};
-  if (o.bad_rows == "skip") batch_options.faults = [&](auto inputs) { return encoder.faults(inputs); };
+  if (o.bad_rows == "skip") batch_options.faults = [&](auto inputs) { return encoder.processor.faults(inputs); };
   int64_t seen = 0, batches = 0;
   std::set<RowId> different;
   for (const std::vector<RowId>& ids : rows.upcoming(kMostRows)) {

@@ -5,20 +5,17 @@
 #include "nn/state.h"
 #include "tensor/nearest.h"
 #include "vlm/model.h"
-#include "vlm/processor.h"
 
 namespace vlm2vec {
 namespace {
 
-LoraConfig lora_config(const TrainOptions& o) {
+LoraConfig lora_config(const TrainOptions& o, const TensorNames& names) {
   LoraConfig config{int(o.lora_r), o.lora_alpha, o.lora_dropout, o.lora_target_modules, o.use_dora};
-  for (std::string& name : config.target_modules) name = canonical_name(name);
+  for (std::string& name : config.target_modules) name = canonical_name(name, names);
   if (config.target_modules.size() == 1 && is_all_linear(config.target_modules[0]))
     config.target_modules.clear(), config.target_pattern = kAllLinear;
   return config;
 }
-
-constexpr const char* kImageEncoder = "visual";  // the module of Qwen2-VL
 
 // "visual.blocks.1" means visual.blocks.1.attn.qkv.weight, and not visual.blocks.10.
 bool begins_with(const std::string& name, const std::string& path) {
@@ -51,7 +48,8 @@ TrainedModel load_trained_model(TrainOptions& o, const std::optional<FoundCheckp
   if (!checkpoint) folder.require_one_adapter();
   EncoderOptions options = encoder_options;  // with the positions that the trained model will say
   if (options.image_positions.empty())
-    options.image_positions = ProcessorConfig::read(folder.processor).image_positions;
+    options.image_positions =
+        read_picture_rule(folder.processor, family_of(folder.path / "config.json"))->image_positions;
   if (options.image_positions.empty()) options.image_positions = "1d";
   TrainedModel model{load_encoder(folder, options),
                      {},
@@ -59,17 +57,18 @@ TrainedModel load_trained_model(TrainOptions& o, const std::optional<FoundCheckp
                      spelling_of(o.adapter_names),
                      o.precision == "bf16" && !adapters};
   Encoder& encoder = *model.encoder;
-  encoder.set_gradient_checkpointing(o.gradient_checkpointing);
+  Backbone& backbone = *encoder.backbone;
+  backbone.gradient_checkpointing = o.gradient_checkpointing;
   notes = encoder.notes;
   if (!adapters) return model;
   if (!adapter.empty()) {
-    model.lora = load_adapter(encoder, adapter, adapter_options(o), &encoder.dropout, notes);
+    model.lora = load_adapter(backbone, adapter, adapter_options(o), &backbone.dropout, notes);
     const LoraConfig& own = model.lora->config;  // the folder's configuration holds
     o.lora_r = own.rank, o.lora_alpha = own.alpha, o.lora_dropout = own.dropout,
     o.lora_target_modules = own.target_pattern.empty() ? own.target_modules : std::vector{own.target_pattern},
     o.use_dora = own.use_dora;
   } else {
-    model.lora = attach_lora(encoder, lora_config(o), &encoder.dropout);
+    model.lora = attach_lora(backbone, lora_config(o, backbone.names()), &backbone.dropout);
     model.lora->initialise(o.seed);
     const bool chosen = o.lora_target_modules != TrainOptions().lora_target_modules;  // the default fits many models
     if (const std::string note = model.lora->unmatched_note(); chosen && !note.empty()) notes.push_back(note);
@@ -78,13 +77,14 @@ TrainedModel load_trained_model(TrainOptions& o, const std::optional<FoundCheckp
 }
 
 std::vector<Parameter*> parameters_to_train(const TrainedModel& model, const TrainOptions& o) {
-  const std::vector<Parameter*> all = model.lora ? model.lora->parameters() : model.encoder->parameters();
+  const std::vector<Parameter*> all = model.lora ? model.lora->parameters() : model.encoder->backbone->parameters();
+  const TensorNames& names = model.encoder->backbone->names();
   std::vector<Parameter*> rest = all;
   const auto freeze = [&](const std::string& path) {
     std::erase_if(rest, [&](const Parameter* p) { return begins_with(p->path(), path); });
   };
   for (const std::string& given : o.freeze) {
-    std::string path = canonical_name(given.ends_with('.') ? given : given + ".");  // either spelling of the names
+    std::string path = canonical_name(given.ends_with('.') ? given : given + ".", names);  // either spelling of the names
     path.pop_back();
     const bool known = std::any_of(all.begin(), all.end(), [&](Parameter* p) { return begins_with(p->path(), path); });
     if (!known)
@@ -92,7 +92,7 @@ std::vector<Parameter*> parameters_to_train(const TrainedModel& model, const Tra
            nearest_hint(path, beginnings(all)));
     freeze(path);
   }
-  if (o.image_encoder_freeze) freeze(kImageEncoder);
+  if (o.image_encoder_freeze) freeze(names.image_encoder);
   if (rest.empty()) fail(Exit::usage, "train: --freeze and --image_encoder_freeze leave nothing to be trained");
   return rest;
 }

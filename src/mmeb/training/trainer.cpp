@@ -106,7 +106,7 @@ std::unique_ptr<TrainerRun> prepare_run(TrainOptions o, Device device, bool quie
   say(run->rows.note());
   const std::string from = run->first ? sentence(", going on after step ", run->first) : "";
   say(sentence("train: ", run->rows.summary(), ", ", count(run->parameters.parameters()), " of ",
-               count(run->model.encoder->parameters()), " parameters trained", from));
+               count(run->model.encoder->backbone->parameters()), " parameters trained", from));
   return run;
 }
 

@@ -152,7 +152,7 @@ TrainResult run_steps(TrainerRun& run, const std::function<StepLog(TrainerRun&, 
     else continue;
     saved = step, saved_at = Clock::now();
   }
-  progress.note(run.model.encoder->picture_note());
+  progress.note(run.model.encoder->processor.picture_note());
   progress.note(run.bad_rows->note());
   progress.note(single_pairs_note(run.single_pairs));
   progress.note(run.cut.note(o.max_len));

@@ -26,14 +26,14 @@ StepLog train_step(TrainerRun& run, int64_t step) {
   Stopwatch whole, part;
   reset_peak_bytes();
   Encoder& encoder = *run.model.encoder;
-  encoder.dropout.active = run.model.has_dropout();
-  encoder.dropout.seed = mix(o.seed, uint64_t(step));
+  encoder.backbone->dropout.active = run.model.has_dropout();
+  encoder.backbone->dropout.seed = mix(o.seed, uint64_t(step));
   run.parameters.clear_gradients();
   StepLog log;
   log.step = step;
   log.learning_rate = learning_rate(o, step);
   BatchOptions batch_options{o.num_hardneg, o.mask_duplicates, mix(o.seed, uint64_t(step))};
-  if (o.bad_rows == "skip") batch_options.faults = [&](auto inputs) { return encoder.faults(inputs); };
+  if (o.bad_rows == "skip") batch_options.faults = [&](auto inputs) { return encoder.processor.faults(inputs); };
   double batches = 0;  // with a pair
   for (int64_t i = 0; i < o.gradient_accumulation_steps; ++i) {
     part.lap();

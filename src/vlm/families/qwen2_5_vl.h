@@ -1,0 +1,38 @@
+// Qwen2.5-VL (Bai et al. 2025): RMSNorm and a SwiGLU MLP in the vision tower, where most blocks attend within windows
+// of window_size pixels and a few, fullatt_block_indexes, to the whole picture. What it shares with Qwen2-VL stands in
+// qwen_vl.h.
+#pragma once
+#include "vlm/families/qwen_vl.h"
+
+namespace vlm2vec {
+
+struct Qwen25VisionMlp : Module {
+  Qwen25VisionMlp(Module* parent, std::string name, const QwenVisionConfig& config);
+  Var operator()(const Var& x) const { return down_proj(swiglu(gate_proj(x), up_proj(x))); }
+  Linear gate_proj, up_proj, down_proj;
+};
+
+class Qwen25Vl : public QwenVl {
+ public:
+  explicit Qwen25Vl(QwenVlConfig config) : QwenVl(std::move(config)) {}
+  Module& image_encoder() override { return visual; }
+  // The windows of a picture, too: cells (2×2 patches) are cut from the top left into squares, row by row; the last
+  // ones are smaller. Rows and angles are put into the order of windows once, before the first block.
+  void place(TokenBatch& batch, ImagePositions positions) const override;
+  Var see(const TokenBatch& batch, const Var& patches) override;
+
+  QwenVisionTower<RmsNorm, Qwen25VisionMlp> visual{this, "visual", config_.vision};
+  Decoder model{this, "model", config_.text};
+
+ protected:
+  Decoder& decoder() override { return model; }
+  Module& patch_embed() override { return visual.patch_embed; }
+  Module& block(size_t i) override { return visual.blocks[i]; }
+  Module& merger() override { return visual.merger; }
+  const Tensor& sequences_of_block(size_t i, const TokenBatch& batch) const override;
+};
+
+std::unique_ptr<Backbone> make_qwen2_5_vl(const nlohmann::json& config);
+nlohmann::json tiny_qwen2_5_vl(int hidden);
+
+}  // namespace vlm2vec

@@ -1,0 +1,54 @@
+// Rows on their way into a model: as a command gives them, and packed as a backbone reads them.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "tensor/ops.h"
+#include "vlm/image/picture_rule.h"
+#include "vlm/image/picture_source.h"
+
+namespace vlm2vec {
+
+// One side of a pair: a prompt, in which each image token stands for one of the pictures.
+struct EncoderInput {
+  std::string text;
+  std::vector<PictureSource> images;
+  uint64_t dropout_id = 0;  // the same id, the same dropout masks, in whatever batch the row is
+  std::string row = {};     // where the row comes from, for error messages: "row 12 of Scene_t2i"
+};
+
+// What follows from a batch for one family alone (Backbone::place); what a family does not need stays undefined.
+struct Placement {
+  Tensor position_ids;     // i32 [3, tokens]: time, row, column
+  RopeTable tokens, last;  // rotary angles of all tokens, and of each row's last token
+  Tensor cu_patches;       // i32: where each picture's patches begin, and the end
+  RopeTable patches;       // rotary angles of the patches
+  // For attention within windows: where each begins; the order of patches that puts windows one after another, which
+  // their angles and dropout ids have; and the way back for merged patches.
+  Tensor cu_windows, window_order, raster_order;
+};
+
+// Tokens and pictures of some rows, packed without padding.
+struct TokenBatch {
+  Tensor ids;                             // i32 [tokens]; an image token stands once for each vector of its picture
+  Tensor cu_seqlens;                      // i32 [rows + 1]: where each row's tokens begin, and the end
+  Tensor last_rows, one_each;             // i32 [rows]: each row's last token; i32 [rows + 1]: 0, 1, 2, …
+  Tensor dropout_ids, last_dropout_ids;   // i64 [tokens], [rows]
+  std::vector<Grid> grids;                // of the pictures, row by row
+  std::vector<int32_t> picture_rows;      // the row of each picture
+  Tensor image_rows;                      // i32: the tokens whose vectors the pictures' vectors replace
+  Tensor patches;                         // [patches, 3·p·p]; undefined without pictures, or when `seen` is there
+  Tensor patch_dropout_ids;               // i64 [patches]
+  Tensor seen_dropout_ids;                // i64 [patches / merge²]
+  Tensor seen;                            // the vision tower's output, if it has run ahead (Backbone::run_frozen)
+  Placement placed;
+  std::vector<size_t> cut;                // the rows of which max_len has cut off text, ascending
+
+  int64_t rows() const { return last_rows.numel(); }
+  bool has_pictures() const { return !grids.empty(); }
+  // Every tensor on the device, the floats in this type.
+  void to(DType dtype, Device device);
+};
+
+}  // namespace vlm2vec
