@@ -9,7 +9,7 @@
 #include "nn/adapters.h"
 #include "nn/optim.h"
 #include "nn/state.h"
-#include "picture_rule_testing.h"
+#include "qwen_testing.h"
 #include "tensor/ops.h"
 
 namespace vlm2vec {

@@ -11,7 +11,7 @@
 #include "mmeb/data/dataset.h"
 #include "nn/peft.h"
 #include "nn/state.h"
-#include "picture_rule_testing.h"
+#include "qwen_testing.h"
 #include "temporary_folder.h"
 #include "vlm/encoder.h"
 

@@ -8,7 +8,7 @@
 #include "io/safetensors.h"
 #include "mmeb/training/trained_model.h"
 #include "nn/tensor_names.h"
-#include "picture_rule_testing.h"
+#include "qwen_testing.h"
 #include "tiny_model.h"
 #include "vlm/model.h"
 
@@ -195,12 +195,12 @@ TEST_F(ModelFolders, what_rope_parameters_leave_out_is_as_in_transformers) {
   config.erase("rope_scaling"), config.erase("rope_theta");
   config["rope_parameters"] = {{"rope_theta", 5000.0}, {"rope_type", "default"}};
   write_json(folder_ / "config.json", config);
-  const Qwen2VlConfig read = Qwen2VlConfig::load(folder_ / "config.json");
+  const QwenVlConfig read = qwen_config(folder_ / "config.json");
   EXPECT_EQ(read.mrope_section, (std::vector{16, 24, 24}));
   EXPECT_EQ(read.text.rope_theta, 5000);
   config.erase("rope_parameters");
   write_json(folder_ / "config.json", config);
-  EXPECT_EQ(Qwen2VlConfig::load(folder_ / "config.json").text.rope_theta, 1e6);
+  EXPECT_EQ(qwen_config(folder_ / "config.json").text.rope_theta, 1e6);
 }
 
 TEST_F(ModelFolders, the_newer_processor_file_counts) {
@@ -300,7 +300,7 @@ TEST_F(ModelFolders, an_adapters_own_processor_and_tokenizer_are_used) {
   fs::copy_file(lora / "tokenizer.json", model / "tokenizer.json", fs::copy_options::overwrite_existing);
   EXPECT_EQ(vectors(model, lora), other);
   const ModelFolder seen = look_at_model_folder(plain_, lora);
-  load_encoder(seen)->write_adapter_files(folder_.path());  // so that an adapter trained on from it has them, too
+  load_encoder(seen)->processor.write_adapter_files(folder_.path());  // so that an adapter trained on from it has them, too
   EXPECT_EQ(read_text(folder_ / "tokenizer.json"), read_text(lora / "tokenizer.json"));
   EXPECT_FALSE(fs::exists(folder_ / "config.json"));
 }
@@ -313,7 +313,7 @@ TEST_F(ModelFolders, processor_files_are_written_as_all_versions_read_them) {
   write_json(model / "processor_config.json", file);
   fs::create_directories(out);
   const auto written = [&](const EncoderOptions& options) {
-    load_encoder(model, options)->write_configuration(out);
+    load_encoder(model, options)->processor.write_configuration(out);
     EXPECT_EQ(read_json(out / "processor_config.json"), (json{{"processor_class", "Qwen2VLProcessor"}}));
     EXPECT_EQ(read_json(out / "video_preprocessor_config.json"), file["video_processor"]);
     const json flat = read_json(out / "preprocessor_config.json");

@@ -8,7 +8,7 @@
 #include "nn/layers.h"
 #include "nn/optim.h"
 #include "nn/state.h"
-#include "picture_rule_testing.h"
+#include "qwen_testing.h"
 #include "tensor/ops.h"
 #include "tensor/random.h"
 

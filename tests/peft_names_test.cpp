@@ -10,7 +10,7 @@
 #include "io/files.h"
 #include "nn/peft.h"
 #include "nn/state.h"
-#include "picture_rule_testing.h"
+#include "qwen_testing.h"
 #include "temporary_folder.h"
 #include "vlm/encoder.h"
 
@@ -170,6 +170,7 @@ TEST(LoraConfig, chooses_layers_as_peft_does) {
     return all;
   };
   LoraConfig c;
+  c.names = &qwen_names();
   c.target_modules = {"q_proj", "qkv", "0"};
   EXPECT_EQ(chosen(c), "1111");
   c.exclude_modules = {"model.language_model.layers.0.q_proj", "mlp.0"};

@@ -12,7 +12,7 @@
 #include "io/torch_file.h"
 #include "nn/dora.h"
 #include "nn/state.h"
-#include "picture_rule_testing.h"
+#include "qwen_testing.h"
 #include "temporary_folder.h"
 #include "vlm/encoder.h"
 

@@ -11,7 +11,7 @@
 #include "io/error.h"
 #include "io/files.h"
 #include "io/safetensors.h"
-#include "picture_rule_testing.h"
+#include "qwen_testing.h"
 #include "temporary_folder.h"
 
 namespace vlm2vec {

@@ -3,15 +3,15 @@
 
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "expect_error.h"
+#include "golden_compare.h"
 #include "golden_pictures.h"
 #include "io/files.h"
 #include "io/safetensors.h"
-#include "picture_rule_testing.h"
+#include "qwen_testing.h"
 #include "temporary_folder.h"
 #include "vlm/stages.h"
 
@@ -19,29 +19,6 @@ namespace vlm2vec {
 namespace {
 
 using nlohmann::json;
-
-// The largest |a − b|, and NaN if there is one.
-double distance(const Tensor& a, const Tensor& b) {
-  EXPECT_EQ(a.numel(), b.numel());
-  const auto x = to_vector<double>(a), y = to_vector<double>(b);
-  double worst = 0;
-  for (size_t i = 0; i < x.size(); ++i)
-    if (const double d = std::abs(x[i] - y[i]); !(d <= worst)) worst = d;
-  return worst;
-}
-
-double cosine(const Tensor& a, const Tensor& b) {  // of unit vectors
-  const auto x = to_vector<double>(a), y = to_vector<double>(b);
-  double sum = 0;
-  for (size_t i = 0; i < x.size(); ++i) sum += x[i] * y[i];
-  return sum;
-}
-
-Tensor select(const Tensor& x, const Tensor& rows) {
-  std::vector<int32_t> ids;
-  for (const int64_t row : to_vector<int64_t>(rows)) ids.push_back(int32_t(row));
-  return gather_rows(x.view({x.rows(), x.columns()}), from_vector(ids, {int64_t(ids.size())}));
-}
 
 // Which stored rows a stage is compared on.
 std::string rows_key(const std::string& stage) {

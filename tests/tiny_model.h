@@ -5,7 +5,7 @@
 #include "io/files.h"
 #include "mmeb/data/dataset.h"
 #include "nn/state.h"
-#include "picture_rule_testing.h"
+#include "qwen_testing.h"
 #include "temporary_folder.h"
 #include "tensor/random.h"
 #include "vlm/tokenizer/bpe_trainer.h"

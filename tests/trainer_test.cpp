@@ -9,7 +9,7 @@
 #include "kernels/emulator.h"
 #include "mmeb/evaluation/evaluator.h"
 #include "nn/peft.h"
-#include "picture_rule_testing.h"
+#include "qwen_testing.h"
 #include "tensor/parallel.h"
 #include "trainer_fixture.h"
 

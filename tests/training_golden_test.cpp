@@ -14,7 +14,7 @@
 #include "nn/optim.h"
 #include "nn/peft.h"
 #include "nn/state.h"
-#include "picture_rule_testing.h"
+#include "qwen_testing.h"
 #include "temporary_folder.h"
 #include "tensor/deviation.h"
 

@@ -5,7 +5,7 @@
 #include "cli/commands.h"
 #include "expect_error.h"
 #include "golden.h"
-#include "picture_rule_testing.h"
+#include "qwen_testing.h"
 #include "trainer_fixture.h"
 #include "vlm/model.h"
 #include "vlm/sentence_transformers.h"

@@ -46,13 +46,13 @@ void learn_tokenizer(const fs::path& dataset, const Family& family, const InputS
     fail(Exit::usage, "init: a tokenizer of ", family.title, "'s kind is not learned here; give --tokenizer");
   const std::vector<std::string> special_tokens = {"<|endoftext|>", family.image_token};
   if (input.image_token_id != 1)
-    fail(Exit::data, "init: image_token_id is ", input.image_token_id, " in the configuration; a learned tokenizer has ",
-         family.image_token, " at 1");
+    fail(Exit::data, "init: image_token_id is ", input.image_token_id,
+         " in the configuration; a learned tokenizer has ", family.image_token, " at 1");
   if (input.vocab_size < 258)
     fail(Exit::data, "init: vocab_size is ", input.vocab_size,
          " in the configuration; 2 special tokens and 256 bytes need 258");
-  write_tokenizer_json(folder / "tokenizer.json", train_bpe(training_texts(dataset, special_tokens[1]),
-                                                            int(input.vocab_size), special_tokens));
+  write_tokenizer_json(folder / "tokenizer.json",
+                       train_bpe(training_texts(dataset, special_tokens[1]), int(input.vocab_size), special_tokens));
 }
 
 // The given configuration, portable, with the type of the weights and all token ids, without which transformers 4.52

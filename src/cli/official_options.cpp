@@ -1,11 +1,13 @@
 #include "cli/official_options.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <iterator>
 #include <set>
 #include <sstream>
 
 #include "io/error.h"
+#include "vlm/families/family.h"
 
 namespace vlm2vec {
 namespace {
@@ -73,8 +75,6 @@ struct Agreed {
 constexpr Agreed kAgreed[] = {
     {"pooling", "last eos", "the embedding is the last token's state"},
     {"normalize", "true", "embeddings are unit vectors"},
-    {"model_backbone", "qwen2_vl", "Qwen2-VL is the backbone that this program knows"},
-    {"model_type", "qwen2_vl", "Qwen2-VL is the backbone that this program knows"},
     {"uigraph_use", "false", "tokens are not selected"},
     {"fp16", "false", "there is --precision f32 and bf16"},
     {"push_to_hub", "false", "nothing is sent over a network"},
@@ -130,10 +130,29 @@ void declare(CommandLine& line, const Agreed (&table)[n]) {
     });
 }
 
+// The family that the official scripts are told must be the model's own.
+void judge_family(const std::string& option, const std::string& value, const std::string& model_name) {
+  std::string known;
+  bool is_known = false;
+  for (const Family& family : families()) {
+    known += (known.empty() ? "" : " or ") + family.model_type;
+    is_known |= family.model_type == lower_case(value);
+  }
+  if (!is_known)
+    fail(Exit::usage, "--", option, ": got \"", value, "\", expected ", known, "; the folder of --model_name decides");
+  const std::filesystem::path config = std::filesystem::path(model_name) / "config.json";
+  if (!std::filesystem::exists(config)) return;  // which is said where the model is loaded
+  if (const Family& family = family_of(config); family.model_type != lower_case(value))
+    fail(Exit::usage, "--", option, ": got \"", value, "\", but ", model_name, " is ", family.title, " (",
+         family.model_type, "); leave the option out");
+}
+
 void shared_options(CommandLine& line, const ModelOptions& o) {
   declare(line, kNoMeaning);
   declare(line, kAgreed);
   line.alias("bf16", "precision", {{"true", "bf16"}, {"false", "f32"}});
+  for (const char* option : {"model_backbone", "model_type"})
+    line.judged(option, [&o, option](const std::string& value) { judge_family(option, value, o.model_name); });
   line.judged("processor_name", [&o](const std::string& value) {
     if (value != o.model_name)
       fail(Exit::usage, "--processor_name: got \"", value, "\"; the processor is that of --model_name");

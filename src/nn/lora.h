@@ -11,7 +11,7 @@ namespace vlm2vec {
 // Dropout of adapters. A mask depends on who a row is, not on where it lies: each row of a product has an identity.
 struct DropoutState {
   bool active = false;
-  uint64_t seed = 0;              // of this training step
+  uint64_t seed = 0;             // of this training step
   const Tensor* rows = nullptr;  // i64 [rows], of the products in flight; a RowScope sets it
 };
 

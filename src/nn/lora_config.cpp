@@ -66,12 +66,8 @@ Spelling spelling_of(const std::string& option) {
 
 bool LoraConfig::targets(const std::string& path) const { return chosen(*this, spelled(path)); }
 
-int LoraConfig::rank_of(const std::string& path) const {
-  return looked_up(rank_pattern, spelled(path), rank);
-}
-double LoraConfig::alpha_of(const std::string& path) const {
-  return looked_up(alpha_pattern, spelled(path), alpha);
-}
+int LoraConfig::rank_of(const std::string& path) const { return looked_up(rank_pattern, spelled(path), rank); }
+double LoraConfig::alpha_of(const std::string& path) const { return looked_up(alpha_pattern, spelled(path), alpha); }
 
 double LoraConfig::scale_of(const std::string& path) const {
   const double r = rank_of(path);

@@ -108,8 +108,9 @@ std::vector<Check> grad_cache_checks(const Family& family, Device device, uint64
   for (const bool lora : {false, true}) {
     const std::vector<double> plain = step_gradients(tiny, lora, 0, device, seed);
     for (const int64_t chunk : {1, 3, 8})
-      checks.push_back({sentence(family.title, ", GradCache, ", lora ? "LoRA with dropout" : "all weights", ", chunk ", chunk),
-                        relative_l2(step_gradients(tiny, lora, chunk, device, seed), plain), 1e-12});
+      checks.push_back(
+          {sentence(family.title, ", GradCache, ", lora ? "LoRA with dropout" : "all weights", ", chunk ", chunk),
+           relative_l2(step_gradients(tiny, lora, chunk, device, seed), plain), 1e-12});
   }
   return checks;
 }

@@ -34,9 +34,9 @@ struct InputShape {
 class Backbone : public Module {
  public:
   virtual InputShape input() const = 0;
-  virtual int64_t dim() const = 0;                   // of an embedding
-  virtual double initializer_range() const = 0;      // std of new weights
-  virtual bool tied() const { return false; }        // the language-model head is the embedding
+  virtual int64_t dim() const = 0;               // of an embedding
+  virtual double initializer_range() const = 0;  // std of new weights
+  virtual bool tied() const { return false; }    // the language-model head is the embedding
   virtual Module& image_encoder() = 0;
 
   // Fills batch.placed on the host: positions, angles, windows.

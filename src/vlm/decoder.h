@@ -27,11 +27,11 @@ struct DecoderMlp : Module {
 
 // Packed token rows and where their sequences lie.
 struct TokenRows {
-  Tensor cu_seqlens;    // i32 [sequences + 1]
-  RopeTable rope;       // angles of every row
-  Tensor last_rows;     // i32 [sequences]: the last row of each
-  Tensor one_each;      // i32 [sequences + 1]: 0, 1, 2, …: the cu_seqlens of the last rows alone
-  RopeTable last_rope;  // their angles
+  Tensor cu_seqlens;                     // i32 [sequences + 1]
+  RopeTable rope;                        // angles of every row
+  Tensor last_rows;                      // i32 [sequences]: the last row of each
+  Tensor one_each;                       // i32 [sequences + 1]: 0, 1, 2, …: the cu_seqlens of the last rows alone
+  RopeTable last_rope;                   // their angles
   Tensor dropout_ids, last_dropout_ids;  // i64 [tokens], [sequences]
 };
 

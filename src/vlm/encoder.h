@@ -19,7 +19,7 @@ class Encoder {
   // families.cpp.
   Encoder(const ModelFolder& folder, const EncoderOptions& options);
 
-  TokenBatch prepare(std::span<const EncoderInput> rows) const;                       // on the device
+  TokenBatch prepare(std::span<const EncoderInput> rows) const;                 // on the device
   Var operator()(const TokenBatch& batch) const { return (*backbone)(batch); }  // [rows, dim], normalised
   int64_t dim() const { return backbone->dim(); }
   const std::string& image_token() const { return processor.image_token(); }

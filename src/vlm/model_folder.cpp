@@ -66,8 +66,8 @@ std::set<std::string> shards_of(const fs::path& folder) {
     fail(Exit::data, folder.string(), ": has neither ", kWeightsFile, " nor ", kWeightsIndex,
          download_hint(folder, fs::is_symlink(folder / kWeightsFile) ? kWeightsFile : ""));
   fail(Exit::data, folder.string(), ": has no ", kWeightsFile, ", only ", listed(others), ", which is not read; ",
-       pickled ? "in Python, Qwen2VLForConditionalGeneration.from_pretrained(\"" + folder.string() +
-                     "\").save_pretrained(NEW) writes safetensors"
+       pickled ? "in Python, from_pretrained(\"" + folder.string() +
+                     "\").save_pretrained(NEW) of the class that config.json names writes safetensors"
                : "download the model in the layout of Hugging Face's transformers");
 }
 

@@ -20,8 +20,7 @@ ImagePositions parse_image_positions(const std::string& word);  // 1d or 3d; Exi
 // Position ids [3, tokens] (time, row, column) of one sequence whose pictures have the given grids. Text counts on in
 // all three; a picture's tokens get their place in its grid, and what follows goes on after the largest.
 std::vector<int32_t> mrope_positions(std::span<const int32_t> ids, std::span<const Grid> grids, int32_t vision_start,
-                                     int32_t image_token, int merge_size,
-                                     ImagePositions which = ImagePositions::one_d);
+                                     int32_t image_token, int merge_size, ImagePositions which = ImagePositions::one_d);
 
 // Angle i of token n is p theta^(-2i / head_dim), i < head_dim / 2, where p is the token's position in stream s for the
 // i of section s. positions: [sections, tokens]; one section of head_dim / 2 is ordinary rotary embedding.

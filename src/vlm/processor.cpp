@@ -82,8 +82,8 @@ void Processor::keep_configuration(const ModelFolder& folder, const Family& fami
   }
 }
 
-// Each image token becomes as many as its picture has vectors; without pictures it stays what it is. Text beyond max_len
-// is still there; that max_len cuts no picture has been checked.
+// Each image token becomes as many as its picture has vectors; without pictures it stays what it is. Text beyond
+// max_len is still there; that max_len cuts no picture has been checked.
 std::vector<int32_t> Processor::tokens_of(const EncoderInput& row, std::span<const Grid> grids) const {
   const std::string name = prefix(row);
   if (const std::string fault = prompt_fault(row.text, grids.size(), image_token_); !fault.empty())

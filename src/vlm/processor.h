@@ -1,5 +1,5 @@
-// From rows to packed tokens and patches, configured by a model's folder: tokenizer, picture rule, limits. It finds what
-// is wrong with a row, keeps decoded pictures, and writes its files beside saved weights.
+// From rows to packed tokens and patches, configured by a model's folder: tokenizer, picture rule, limits. It finds
+// what is wrong with a row, keeps decoded pictures, and writes its files beside saved weights.
 #pragma once
 #include <filesystem>
 #include <memory>
@@ -32,7 +32,8 @@ class Processor {
   std::string image_positions() const { return rule_->image_positions.empty() ? "1d" : rule_->image_positions; }
   const Tokenizer& tokenizer() const { return tokenizer_; }
   const PictureRule& rule() const { return *rule_; }
-  std::shared_ptr<const Image> picture(const EncoderInput& row, const PictureSource& source) const;  // as the model sees it
+  std::shared_ptr<const Image> picture(const EncoderInput& row,
+                                       const PictureSource& source) const;  // as the model sees it
 
   // Writes the files that make a folder of saved weights a complete checkpoint (configuration, tokenizer, processor),
   // as they were when the model was loaded, but with the bounds of a picture's area that the options gave.

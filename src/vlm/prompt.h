@@ -5,7 +5,7 @@
 
 namespace vlm2vec {
 
-// What stands for a picture in the prompts of the models that are read, all of the family Qwen2-VL.
+// What stands for a picture in the prompts of the Qwen2-VL families.
 inline constexpr const char* kUsualImageToken = "<|image_pad|>";
 
 // A prompt, and which of the row's pictures stands at each of its image tokens.

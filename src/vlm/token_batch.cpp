@@ -3,9 +3,9 @@
 namespace vlm2vec {
 
 void TokenBatch::to(DType dtype, Device device) {
-  for (Tensor* x : {&ids, &cu_seqlens, &last_rows, &one_each, &dropout_ids, &last_dropout_ids, &image_rows,
-                    &patch_dropout_ids, &seen_dropout_ids, &placed.cu_patches, &placed.cu_windows, &placed.window_order,
-                    &placed.raster_order})
+  for (Tensor* x :
+       {&ids, &cu_seqlens, &last_rows, &one_each, &dropout_ids, &last_dropout_ids, &image_rows, &patch_dropout_ids,
+        &seen_dropout_ids, &placed.cu_patches, &placed.cu_windows, &placed.window_order, &placed.raster_order})
     if (*x) *x = x->to(device);
   for (Tensor* x : {&patches, &placed.tokens.cos, &placed.tokens.sin, &placed.last.cos, &placed.last.sin,
                     &placed.patches.cos, &placed.patches.sin})

@@ -31,19 +31,19 @@ struct Placement {
 
 // Tokens and pictures of some rows, packed without padding.
 struct TokenBatch {
-  Tensor ids;                             // i32 [tokens]; an image token stands once for each vector of its picture
-  Tensor cu_seqlens;                      // i32 [rows + 1]: where each row's tokens begin, and the end
-  Tensor last_rows, one_each;             // i32 [rows]: each row's last token; i32 [rows + 1]: 0, 1, 2, …
-  Tensor dropout_ids, last_dropout_ids;   // i64 [tokens], [rows]
-  std::vector<Grid> grids;                // of the pictures, row by row
-  std::vector<int32_t> picture_rows;      // the row of each picture
-  Tensor image_rows;                      // i32: the tokens whose vectors the pictures' vectors replace
-  Tensor patches;                         // [patches, 3·p·p]; undefined without pictures, or when `seen` is there
-  Tensor patch_dropout_ids;               // i64 [patches]
-  Tensor seen_dropout_ids;                // i64 [patches / merge²]
-  Tensor seen;                            // the vision tower's output, if it has run ahead (Backbone::run_frozen)
+  Tensor ids;                            // i32 [tokens]; an image token stands once for each vector of its picture
+  Tensor cu_seqlens;                     // i32 [rows + 1]: where each row's tokens begin, and the end
+  Tensor last_rows, one_each;            // i32 [rows]: each row's last token; i32 [rows + 1]: 0, 1, 2, …
+  Tensor dropout_ids, last_dropout_ids;  // i64 [tokens], [rows]
+  std::vector<Grid> grids;               // of the pictures, row by row
+  std::vector<int32_t> picture_rows;     // the row of each picture
+  Tensor image_rows;                     // i32: the tokens whose vectors the pictures' vectors replace
+  Tensor patches;                        // [patches, 3·p·p]; undefined without pictures, or when `seen` is there
+  Tensor patch_dropout_ids;              // i64 [patches]
+  Tensor seen_dropout_ids;               // i64 [patches / merge²]
+  Tensor seen;                           // the vision tower's output, if it has run ahead (Backbone::run_frozen)
   Placement placed;
-  std::vector<size_t> cut;                // the rows of which max_len has cut off text, ascending
+  std::vector<size_t> cut;  // the rows of which max_len has cut off text, ascending
 
   int64_t rows() const { return last_rows.numel(); }
   bool has_pictures() const { return !grids.empty(); }

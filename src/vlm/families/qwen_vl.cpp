@@ -90,8 +90,8 @@ Var QwenVl::read(const TokenBatch& batch, const Var& words, const Var& seen) {
   if (trace) trace("hidden_embed", x.value());
   Decoder& model = decoder();
   const Placement& placed = batch.placed;
-  const TokenRows rows{batch.cu_seqlens,  placed.tokens,     batch.last_rows,       batch.one_each,
-                       placed.last,       batch.dropout_ids, batch.last_dropout_ids};
+  const TokenRows rows{batch.cu_seqlens, placed.tokens,     batch.last_rows,       batch.one_each,
+                       placed.last,      batch.dropout_ids, batch.last_dropout_ids};
   // Of the last layer only each sequence's last row is needed, unless somebody looks.
   const size_t last = model.layers.size() - 1;
   for (size_t i = 0; i <= last; ++i) {

@@ -104,6 +104,7 @@ const TensorNames& qwen_names();
 class QwenVl : public Backbone {
  public:
   explicit QwenVl(QwenVlConfig config) : config_(std::move(config)) {}
+  const QwenVlConfig& config() const { return config_; }
   InputShape input() const override;
   int64_t dim() const override { return config_.text.hidden_size; }
   double initializer_range() const override { return config_.initializer_range; }

@@ -65,8 +65,8 @@ struct PictureRule {
   void write_patches(const Image& image, float* out) const;
 
  protected:
-  // Reads the fields that all image processors have: image_mean, image_std, image_positions, and the steps that must not
-  // be left out. Exit::data, without the file's name.
+  // Reads the fields that all image processors have: image_mean, image_std, image_positions, and the steps that must
+  // not be left out. Exit::data, without the file's name.
   void read_common(const nlohmann::json& settings);
 };
 

@@ -98,7 +98,8 @@ Image SmartResize::apply(Picture picture) const {
 }
 
 std::string SmartResize::key() const {
-  return sentence("smart_resize ", factor(), " ", min_pixels, " ", max_pixels, " ", image_resolution, exif ? " exif" : "");
+  return sentence("smart_resize ", factor(), " ", min_pixels, " ", max_pixels, " ", image_resolution,
+                  exif ? " exif" : "");
 }
 
 bool SmartResize::take_bounds(int64_t min, int64_t max, const std::string& file, const std::string& option) {

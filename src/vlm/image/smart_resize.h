@@ -21,8 +21,7 @@ struct SmartResize : PictureRule {
   // has a side above it.
   Image apply(Picture picture) const override;
   std::string key() const override;
-  bool take_bounds(int64_t min_pixels, int64_t max_pixels, const std::string& file,
-                   const std::string& option) override;
+  bool take_bounds(int64_t min_pixels, int64_t max_pixels, const std::string& file, const std::string& option) override;
   std::string take_resolution(const std::string& word) override;
   nlohmann::ordered_json settings() const override;
   void update(nlohmann::ordered_json& settings, bool moved) const override;
