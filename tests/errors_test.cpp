@@ -41,7 +41,7 @@ std::vector<Case> cases() {
        "sed -i 's/\"intermediate_size\": 24/\"intermediate_size\": 32/' model/config.json",
        nullptr,
        3,
-       {"model: ", "mlp.gate_proj.weight is f32[24, 16], the configuration wants [32, 16]"}},
+       {"model: ", "mlp.gate_proj.weight is f32[24, 16], the configuration needs [32, 16]"}},
       {"weights_not_there",
        "sed -i 's/\"num_hidden_layers\": 1/\"num_hidden_layers\": 2/' model/config.json",
        nullptr,

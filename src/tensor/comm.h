@@ -1,5 +1,5 @@
 // The seam for several devices: every training step gathers embeddings and sums one flat gradient buffer over all
-// ranks. With one rank both leave their argument as it is.
+// ranks. With one rank, both functions change nothing.
 #pragma once
 #include "tensor/tensor.h"
 
