@@ -217,7 +217,7 @@ TEST_F(Cli, FullDiskIsExit4) {
 TEST_F(Cli, ThreadsThatTheSystemRefusesAreExit4) {
   const Result r = without_threads([&] { return run("selftest --threads 2"); });
   EXPECT_EQ(r.code, 4);
-  EXPECT_TRUE(has(r.err, "ask for fewer with --threads")) << r.err;
+  EXPECT_TRUE(has(r.err, "use a smaller number")) << r.err;
 }
 
 TEST_F(Cli, VersionIsOneLineOfJson) {
