@@ -24,10 +24,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr double kStd = 0.2;  // of the weights: large enough that every part of the model matters
+constexpr double kStd = 0.2;  // standard deviation of the weights, large enough for every part to matter
 constexpr int64_t kRows = 20;
 
-// Deleted with everything in it when it goes.
+// Deletes itself with all its files at the end of its scope.
 struct TemporaryFolder {
   TemporaryFolder() { fs::create_directories(path); }
   ~TemporaryFolder() {
@@ -38,7 +38,7 @@ struct TemporaryFolder {
   const fs::path path = fs::temp_directory_path() / ("vlm2vec-selftest-" + std::to_string(getpid()));
 };
 
-// A small Qwen2-VL without weights and a picture for each row, in a folder that goes with it.
+// A small Qwen2-VL without weights and a picture for each row, in a temporary folder.
 class TinyModel {
  public:
   TinyModel(uint64_t seed, int hidden) : seed_(seed) {
@@ -91,7 +91,7 @@ class TinyModel {
   TemporaryFolder folder_;
 };
 
-// All gradients of one contrastive step in f64; with LoRA, those of the adapters, under dropout.
+// Returns all gradients of one contrastive step in f64; with LoRA, the adapters' gradients under dropout.
 std::vector<double> step_gradients(const TinyModel& tiny, bool lora, int64_t chunk, Device device, uint64_t seed) {
   const auto encoder = tiny.load(true, device);
   std::vector<Parameter*> trained = encoder->parameters();
@@ -126,10 +126,10 @@ std::vector<Check> grad_cache_checks(Device device, uint64_t seed) {
   return checks;
 }
 
-// Queries and targets that are the same B unit vectors of a basis: with e = exp(−1/τ) and Z = 1 + (B−1)e the loss is
-// log Z, and d loss / d q_i has −(1 − 1/Z)/(Bτ) in column i, e/(Z Bτ) in the others; likewise by t_i.
+// Queries and targets are the same B unit vectors of a basis. With e = exp(−1/τ) and Z = 1 + (B−1)e the loss is log Z;
+// d loss / d q_i is −(1 − 1/Z)/(Bτ) in column i and e/(Z Bτ) in other columns, and so is d loss / d t_i.
 std::vector<Check> info_nce_checks(Device device) {
-  constexpr int64_t B = 40;  // more than a tile of the kernel, in rows and columns
+  constexpr int64_t B = 40;  // exceeds a tile of the kernel in rows and columns
   constexpr double tau = 0.5;
   std::vector<double> basis(B * B, 0.0);
   for (size_t i = 0; i < B; ++i) basis[i * B + i] = 1;
@@ -148,9 +148,9 @@ std::vector<Check> info_nce_checks(Device device) {
       {"InfoNCE, gradients against the closed form", worst, 1e-14}};
 }
 
-// How many numbers change a bit when rows are embedded in other batches, or by another number of threads.
+// Counts the numbers that change a bit when rows are embedded in other batches or by another number of threads.
 std::vector<Check> invariance_checks(Device device, uint64_t seed) {
-  const TinyModel wide(seed, 64);  // so that threads share the work of the whole batch
+  const TinyModel wide(seed, 64);  // wide enough for threads to share the work of a batch
   const auto encoder = wide.load(false, device);
   std::vector<EncoderInput> rows = wide.queries();
   for (EncoderInput& row : wide.targets()) rows.push_back(std::move(row));
