@@ -116,7 +116,7 @@ TEST_F(HeldPictures, are_embedded_and_found_like_files) {
   const Result a = run(embed + "--input a.jsonl --output a.npy"), b = run(embed + "--input b.jsonl --output b.npy");
   ASSERT_EQ(a.code, 0) << a.err;
   ASSERT_EQ(b.code, 0) << b.err;
-  EXPECT_TRUE(has(b.err, "2 of 2 vectors were there")) << b.err;  // the cache goes by content
+  EXPECT_TRUE(has(b.err, "2 of 2 vectors were found")) << b.err;  // the cache goes by content
   EXPECT_EQ(read_text(folder_ / "a.npy"), read_text(folder_ / "b.npy"));
   const Result found =
       run("search --index b.npy --top 1 --text '<|image_pad|>\nName it.\n' --image paths/p0.png --json");
