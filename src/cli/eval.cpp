@@ -25,11 +25,11 @@ void check_options(const EvalOptions& o, const std::vector<std::string>& beside)
       "--bad_rows and --overwrite are for the sets of MMEB; --retrieval_file replaces its scores when they are whole");
   usage(!o.dataset_name.empty() || o.subset_name.empty(), "--subset_name picks sets of --dataset_name");
   usage(o.dataset_config.empty() || o.image_dir.empty(), "--image_dir stands in each row of --dataset_config");
-  usage(!o.dataset_config.empty() || o.data_basedir.empty(), "--data_basedir means nothing without --dataset_config");
+  usage(!o.dataset_config.empty() || o.data_basedir.empty(), "--data_basedir has no effect without --dataset_config");
   usage(o.missing_sets == "error" || o.missing_sets == "skip", "--missing_sets: got \"", o.missing_sets,
         "\", expected error or skip");
   usage(o.missing_sets == "error" || !o.dataset_config.empty() || !o.subset_name.empty(),
-        "--missing_sets means nothing without --dataset_config or --subset_name, which name the sets");
+        "--missing_sets has no effect without --dataset_config or --subset_name, which name the sets");
   usage(o.num_candidates == 0 || o.num_candidates > 1, "--num_candidates: got ", o.num_candidates,
         ", expected 2 or more: the right one and another");
   check_output_folder("eval: --encode_output_path", o.encode_output_path,

@@ -35,7 +35,7 @@ void check_options(const SearchOptions& o) {
   const bool no_model = o.prompt.empty() && o.model_name.empty() && o.adapter.empty() && o.device == Device::cpu;
   if (!o.queries.empty() && !no_model)
     fail(Exit::usage,
-         "search: --prompt, --model_name, --adapter and --device mean nothing beside --queries: they are vectors");
+         "search: --prompt, --model_name, --adapter and --device have no effect with --queries, which are vectors");
   if (o.top < 1) fail(Exit::usage, "search: --top: got ", o.top, ", expected 1 or more");
   if (!o.output.empty()) check_output_file(o.output, kHtmlPage, {o.index, o.input, o.queries});
   if (!o.prompt.empty()) build_prompt(o.prompt, {}, "");
