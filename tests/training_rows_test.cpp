@@ -325,7 +325,7 @@ TEST_F(Rows, of_missing_sets_are_left_out_if_that_is_wanted) {
   named.dataset_name = folder_ / "data", named.subset_name = {"A", "B", "C", "D"};
   expect_error(Exit::data,
                "data/B/original.jsonl: no such file, and no Parquet file in its place; of 4 sets 2 have no "
-               "rows (--missing_sets skip goes on without them)",
+               "rows (--missing_sets skip continues without them)",
                [&] { TrainingRows{config}; });
   expect_error(Exit::usage, "has no set B", [&] { TrainingRows{named}; });
   for (TrainOptions* o : {&config, &named}) {
