@@ -131,7 +131,7 @@ std::vector<Case> cases() {
        "train --eval_dataset test",
        2,
        {"no option --eval_dataset; train has no validation"}},
-      {"option_of_rows", "", "embed --image p.png", 2, {"no option --image; texts and pictures stand in the rows"}},
+      {"option_of_rows", "", "embed --image p.png", 2, {"no option --image; write texts and pictures into the rows"}},
       {"option_unknown", "", "train --model model", 2, {"--model", "nearest"}},
   };
 }

@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 constexpr FileKind kRandomWeights = {"random weights that init made",
                                      R"({"__metadata__":{"format":"pt","made_by":"vlm2vec init"})"};
 
-// Every text of the training rows, queries and positives, with the token that stands for a picture in a prompt.
+// Returns the texts of all queries and positives of the training rows, with the model's image token for pictures.
 std::vector<std::string> training_texts(const fs::path& dataset, const std::string& image_token) {
   std::vector<std::string> texts;
   for (const TrainSet& set : read_train_sets(train_folder(dataset)))
@@ -34,7 +34,7 @@ std::vector<std::string> training_texts(const fs::path& dataset, const std::stri
 
 void copy_tokenizer(const fs::path& from, const fs::path& to) {
   require_folder(from, "a tokenizer");
-  Tokenizer::load(from);  // for its errors, which name the files where they are
+  Tokenizer::load(from);  // throws errors that name the original files
   for (const std::string& name : tokenizer_files())
     if (fs::exists(from / name)) fs::copy_file(from / name, to / name);
   if (const fs::path config = to / "tokenizer_config.json"; fs::exists(config))
@@ -45,15 +45,15 @@ void learn_tokenizer(const fs::path& dataset, const Qwen2VlConfig& config, const
   const std::vector<std::string> special_tokens = {"<|endoftext|>", "<|image_pad|>"};
   if (config.image_token_id != 1)
     fail(Exit::data, "init: image_token_id is ", config.image_token_id,
-         " in the configuration; a learned tokenizer has <|image_pad|> at 1");
+         " in the configuration, but a learned tokenizer has <|image_pad|> at 1");
   if (config.text.vocab_size < 258)
     fail(Exit::data, "init: vocab_size is ", config.text.vocab_size,
-         " in the configuration; 2 special tokens and 256 bytes need 258");
+         " in the configuration, but 2 special tokens and 256 bytes need 258");
   write_tokenizer_json(folder / "tokenizer.json", train_bpe(training_texts(dataset, special_tokens[1]),
                                                             int(config.text.vocab_size), special_tokens));
 }
 
-// Token ids that transformers requires in a configuration, and Qwen2-VL's tokens for them.
+// Token ids that transformers requires in a configuration, with Qwen2-VL's tokens.
 const std::vector<std::pair<const char*, std::vector<const char*>>> kTokenFields = {
     {"bos_token_id", {"<|endoftext|>"}},
     {"eos_token_id", {"<|im_end|>", "<|endoftext|>"}},
@@ -61,8 +61,8 @@ const std::vector<std::pair<const char*, std::vector<const char*>>> kTokenFields
     {"vision_end_token_id", {"<|vision_end|>"}},
     {"video_token_id", {"<|video_pad|>"}}};
 
-// The given configuration, portable, with the type of the weights and all token ids, without which transformers 4.52
-// fails. A token that the tokenizer lacks gets an id behind the vocabulary, which no text has.
+// Writes the given configuration in portable form, with the weights' type and all token ids, which transformers 4.52
+// needs. A token that the tokenizer lacks gets an id after the vocabulary, which no text uses.
 void write_config(const fs::path& from, const fs::path& folder, const std::string& dtype) {
   auto config = nlohmann::ordered_json::parse(portable_config(read_text(from)));
   config["torch_dtype"] = dtype == "bf16" ? "bfloat16" : "float32";
@@ -79,7 +79,7 @@ void write_config(const fs::path& from, const fs::path& folder, const std::strin
   write_text(folder / "config.json", config.dump(2) + "\n");
 }
 
-// Errors of `load` name the given files, not the temporary folder that they were copied to.
+// Makes errors of `load` name the given files, not their temporary copies.
 template <class Load>
 auto naming_given_files(const fs::path& folder, const fs::path& config, const fs::path& tokenizer, Load load) {
   try {
@@ -105,21 +105,21 @@ Exit run_init(const Command& command, const Arguments& arguments) {
       "init --config examples/mini-qwen2-vl.json --train_tokenizer runs/demo/data/MMEB-train --min_pixels 1024 "
       "--max_pixels 9216 --output_dir runs/demo/init");
   line("config", config_file, "config.json of the model, Hugging Face's Qwen2-VL");
-  line("output_dir", output_dir, "folder to write; a checkpoint that init wrote there is replaced");
+  line("output_dir", output_dir, "folder to write; replaces a checkpoint of init there");
   line("tokenizer", tokenizer, "folder whose tokenizer files are copied");
   line("train_tokenizer", train_tokenizer,
-       "folder of training sets; a byte-level BPE tokenizer is learned from their texts");
-  line("min_pixels", processor.min_pixels, "smaller pictures are enlarged to this area");
-  line("max_pixels", processor.max_pixels, "larger pictures are reduced to this area");
-  line("dtype", dtype, "of the weights, f32 or bf16");
-  line("seed", seed, "of the weights");
+       "folder of training sets from whose texts a byte-level BPE tokenizer is learned");
+  line("min_pixels", processor.min_pixels, "enlarge smaller pictures to this many pixels");
+  line("max_pixels", processor.max_pixels, "shrink larger pictures to this many pixels");
+  line("dtype", dtype, "type of the weights, f32 or bf16");
+  line("seed", seed, "random seed of the weights");
   line.require({"config", "output_dir"});
   line.quiet(quiet);
   line.json(json);
   if (!line.parse(arguments)) return Exit::ok;
 
   if (tokenizer.empty() == train_tokenizer.empty())
-    fail(Exit::usage, "init: one of --tokenizer and --train_tokenizer is needed, and not both");
+    fail(Exit::usage, "init: one of --tokenizer and --train_tokenizer is needed, but not both");
   if (dtype != "f32" && dtype != "bf16") fail(Exit::usage, "init: --dtype: got \"", dtype, "\", expected f32 or bf16");
   if (processor.min_pixels < 1 || processor.max_pixels < processor.min_pixels)
     fail(Exit::usage, "init: --min_pixels ", processor.min_pixels, " and --max_pixels ", processor.max_pixels,
@@ -143,7 +143,7 @@ Exit run_init(const Command& command, const Arguments& arguments) {
     const auto encoder = naming_given_files(folder, config_file, tokenizer.empty() ? output_dir : tokenizer,
                                             [&] { return load_encoder(folder, {.load_weights = false}); });
     const DType stored = dtype == "bf16" ? DType::bf16 : DType::f32;
-    std::map<std::string, LazyTensor> weights;  // one at a time is in memory
+    std::map<std::string, LazyTensor> weights;  // only one is in memory at a time
     encoder->each_parameter([&](Parameter& p) {
       parameters += numel(p.shape());
       weights[p.path()] = {p.shape(), stored, [&, stored] {

@@ -117,7 +117,7 @@ void check_row_options(const TrainOptions& o) {
     if (!ok) fail(Exit::usage, "train: ", parts...);
   };
   usage(!o.dataset_name.empty() + !o.train_file.empty() + !o.dataset_config.empty() == 1,
-        "one of --dataset_name, --dataset_config and --train_file is needed, and only one");
+        "exactly one of --dataset_name, --dataset_config and --train_file is needed");
   usage(o.batches.empty() || !o.train_file.empty(), "--batches numbers the rows of one file; it needs --train_file");
   usage(o.train_file.empty() || o.subset_name.empty(),
         "--subset_name picks sets of a folder; --train_file is one file");
