@@ -115,7 +115,7 @@ std::string Pictures::likely_cause(const std::string& path) const {
   const fs::path normal = fs::absolute(state_->image_dir).lexically_normal();
   const fs::path folder = normal.has_filename() ? normal : normal.parent_path(), above = folder.parent_path();
   const std::string last = folder.filename().string();
-  if (!fs::exists(folder)) return sentence("no such folder: ", folder.string(), "; --image_dir names another one");
+  if (!fs::exists(folder)) return sentence("no such folder: ", folder.string(), "; give another one with --image_dir");
   const bool stored = path.starts_with(kStoredFolder);
   if (stored && (last == "images" || last == "image" || fs::exists(above / path, none)))
     return sentence("the rows' paths already begin with images/: use --image_dir ", above.string());

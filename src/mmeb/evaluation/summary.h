@@ -45,7 +45,7 @@ Estimates intervals(const Summary& summary);     // 95 % intervals of sets and g
 std::string summary_json(const Summary& summary);  // the content of summary.json
 // Returns a set's entry of summary.json and {set}_score.json, without interval and task.
 nlohmann::ordered_json set_json(const SetScore& set);
-// Reads such an entry; errors begin with `place`.
+// Reads this entry; errors begin with `place`.
 SetScore read_set_score(const std::string& name, const nlohmann::ordered_json& stored, const std::string& place);
 // Reads an earlier evaluation with its tasks. Throws Exit::data if `folder` is missing or not one of eval's; the error
 // names a field of a wrong type.

@@ -40,8 +40,8 @@ std::unique_ptr<TrainerRun> prepare_run(TrainOptions options, Device device, boo
 // optimiser's step, no weight has changed.
 StepLog train_step(TrainerRun& run, int64_t step);
 
-// If a step throws before the optimiser moves, the state before it is saved, if it is finite and not saved yet. The
-// error then names the checkpoint to go on from.
+// If a step throws before the optimiser's step, saves the state before it, if finite and not yet saved. The error then
+// names the checkpoint to continue from.
 TrainResult run_steps(TrainerRun& run,
                       const std::function<StepLog(TrainerRun& run, int64_t step)>& take_step = train_step);
 
