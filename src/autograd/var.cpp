@@ -40,7 +40,7 @@ struct Node {
   uint64_t order = next_order++;  // order of creation, which is topological
   std::vector<Output> outputs;
   std::vector<Edge> edges;  // one per input that needs a gradient …
-  JointVjp joint;  // … or one formula for all edges, one edge per input (`to` is null if not needed)
+  JointVjp joint;           // … or one formula for all edges, one edge per input (`to` is null if not needed)
   bool is_leaf = false, is_parameter = false, waiting = false;
 
   explicit Node(const char* op) : op(op) { ++nodes; }

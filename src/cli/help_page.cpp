@@ -68,8 +68,7 @@ std::string CommandLine::help_page(bool with_foreign) const {
                               : with_foreign ? "this page without the names below"
                                              : "this page; --help all also lists names from official command lines");
   if (with_foreign && !names.empty())
-    page +=
-        "\nAlso accepted from official command lines, unless they would change the result:\n  " + wrap(names, 2, 2);
+    page += "\nAlso accepted from official command lines, unless they would change the result:\n  " + wrap(names, 2, 2);
   return page + "\nExample:\n  " + command_line("") + example_ + "\n";
 }
 

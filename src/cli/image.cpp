@@ -44,8 +44,7 @@ std::vector<fs::path> outputs_of(const std::vector<std::string>& files, const fs
   std::vector<fs::path> outputs;
   for (const std::string& file : files) outputs.push_back(output / (fs::path(file).filename().string() + ".npy"));
   if (std::set(outputs.begin(), outputs.end()).size() < outputs.size())
-    fail(Exit::usage, "image: two files have the same name, so one would replace the other in ",
-         output.string());
+    fail(Exit::usage, "image: two files have the same name, so one would replace the other in ", output.string());
   if (fs::is_directory(output))
     for (const fs::path& file : outputs) check_output_file(file, kNpyFile);
   return outputs;

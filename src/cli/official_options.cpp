@@ -162,8 +162,7 @@ void official_options(CommandLine& line, const TrainOptions& o) {
     if (word != "true" && word != "false")
       fail(Exit::usage, "--grad_cache: got \"", value, "\", expected True or False");
     if (word == "false" && (o.gc_q_chunk_size > 0 || o.gc_p_chunk_size > 0))
-      fail(Exit::usage,
-           "--grad_cache: got False with --gc_q_chunk_size or --gc_p_chunk_size, which turn GradCache on");
+      fail(Exit::usage, "--grad_cache: got False with --gc_q_chunk_size or --gc_p_chunk_size, which turn GradCache on");
   });
 }
 

@@ -30,8 +30,7 @@ void check_options(const SearchOptions& o) {
   if (asks + !o.input.empty() + !o.queries.empty() != 1)
     fail(Exit::usage, "search: give one query (--text, --image, --instruction), a file of them (--input) or their ",
          "vectors (--queries)");
-  if (o.input.empty() && !o.image_dir.empty())
-    fail(Exit::usage, "search: --image_dir has no effect without --input");
+  if (o.input.empty() && !o.image_dir.empty()) fail(Exit::usage, "search: --image_dir has no effect without --input");
   const bool no_model = o.prompt.empty() && o.model_name.empty() && o.adapter.empty() && o.device == Device::cpu;
   if (!o.queries.empty() && !no_model)
     fail(Exit::usage,

@@ -68,17 +68,16 @@ std::string curves_section(const TrainingRun& training) {
       "InfoNCE of a batch: the mean negative logarithm of the probability of each query's own target among the " +
           n_text + " targets of the batch. Guessing gives each target 1/" + n_text + ", a loss of ln " + n_text +
           " (dashed). A higher loss is confidently wrong, as with random weights at a low temperature.");
-  html +=
-      chart_figure({.title = "In-batch accuracy and false negatives",
-                    .x_name = "step",
-                    .series = {smoothed_field(training, &StepLog::in_batch_accuracy, "accuracy, %", "blue"),
-                               smoothed_field(training, &StepLog::duplicates, "false negatives, %", "orange")},
-                    .levels = {{"chance", 1 / n}},
-                    .factor = 100},
-                   "The share of queries whose best target in the batch is right, and the share whose own target "
-                   "is also another query's target. The copy counts as a wrong answer although it is right: this "
-                   "false negative raises the loss and pushes equal things apart. <code>--mask_duplicates</code> "
-                   "leaves copies out.");
+  html += chart_figure({.title = "In-batch accuracy and false negatives",
+                        .x_name = "step",
+                        .series = {smoothed_field(training, &StepLog::in_batch_accuracy, "accuracy, %", "blue"),
+                                   smoothed_field(training, &StepLog::duplicates, "false negatives, %", "orange")},
+                        .levels = {{"chance", 1 / n}},
+                        .factor = 100},
+                       "The share of queries whose best target in the batch is right, and the share whose own target "
+                       "is also another query's target. The copy counts as a wrong answer although it is right: this "
+                       "false negative raises the loss and pushes equal things apart. <code>--mask_duplicates</code> "
+                       "leaves copies out.");
   html += chart_figure(
       {.title = "Learning rate",
        .x_name = "step",

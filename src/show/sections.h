@@ -15,8 +15,7 @@ using RankedEvaluation = std::pair<std::string, std::vector<RankedSet>>;
 std::string head_section(const Run& run);
 std::string curves_section(const TrainingRun& training);
 std::string cost_section(const TrainingRun& training);
-std::string scores_section(
-    const std::vector<EvaluationRun>& evaluations);  // shows the last beside the one before
+std::string scores_section(const std::vector<EvaluationRun>& evaluations);  // shows the last beside the one before
 std::string examples_section(const std::vector<RankedSet>& sets, Gallery& gallery, int64_t& examples);
 // Shows in-batch similarities of some rows of some sets, before and after. Empty if no set has vectors.
 std::string similarity_section(const std::vector<RankedEvaluation>& evaluations, Gallery& gallery);

@@ -17,8 +17,7 @@ struct Device {
 inline constexpr Device Device::cpu{Device::cpu_kind}, Device::emu{Device::emu_kind}, Device::cuda{Device::cuda_kind};
 
 const char* name_of(Device device);
-Device parse_device(
-    const std::string& name);  // "cpu", "emu" or "cuda"; Exit::device if this build lacks the device
+Device parse_device(const std::string& name);  // "cpu", "emu" or "cuda"; Exit::device if this build lacks the device
 
 struct Storage {
   void* data = nullptr;

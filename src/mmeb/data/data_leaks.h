@@ -43,8 +43,7 @@ class NearIndex {
   uint64_t band(uint64_t hash, int number) const;
   std::vector<uint64_t> hashes_;
   int distance_;
-  std::vector<std::vector<std::pair<uint64_t, uint32_t>>>
-      bands_;  // per band: its bits and the hash's number, sorted
+  std::vector<std::vector<std::pair<uint64_t, uint32_t>>> bands_;  // per band: its bits and the hash's number, sorted
 };
 
 }  // namespace vlm2vec

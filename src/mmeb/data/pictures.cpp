@@ -124,8 +124,7 @@ std::string Pictures::likely_cause(const std::string& path) const {
                     last, " to ", last, "/images");
   for (const fs::path& file :
        files_beside(folder, {".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".lz4", ".7z", ".rar"}))
-    if (const std::string how = how_to_unpack(file); !how.empty())
-      return sentence(file.string(), " exists but ", how);
+    if (const std::string how = how_to_unpack(file); !how.empty()) return sentence(file.string(), " exists but ", how);
   const std::vector<fs::path> archives = files_beside(folder, {".zip", ".tar"});
   for (const fs::path& file : archives)
     if (("/" + path).find(folder_named_by(file)) != std::string::npos || archives.size() == 1)

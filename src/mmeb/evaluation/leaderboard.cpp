@@ -103,8 +103,8 @@ Json leaderboard_json(const fs::path& folder, LeaderboardEntry entry) {
     }
   }
   if (found == 0)
-    fail(Exit::data, folder.string(), ": has ", other_sets(folder),
-         "; only MMEB's 36 sets count; eval writes their ", "{set}_score.json");
+    fail(Exit::data, folder.string(), ": has ", other_sets(folder), "; only MMEB's 36 sets count; eval writes their ",
+         "{set}_score.json");
   return {{"metadata", metadata}, {"metrics", metrics}};
 }
 

@@ -18,10 +18,10 @@ struct SetScore {
   int64_t ties = 0, ties_last = 0;  // rows right only because the first of equal scores wins; rows of these that are
                                     // wrong if the last one wins (the rest tie with a later copy of the right one)
   std::vector<std::pair<std::string, double>>
-      variants;                         // instruction and accuracy of --prompt_variants, the stored one first
-  std::string right = {}, digest = {};  // '1' or '0' per row; SHA-256 of the rows, in hexadecimal digits
-  bool global = false;                  // ranked among the candidates of all rows
-  int64_t limit = 0;                    // > 0: only so many rows of the file, from the first
+      variants;                                 // instruction and accuracy of --prompt_variants, the stored one first
+  std::string right = {}, digest = {};          // '1' or '0' per row; SHA-256 of the rows, in hexadecimal digits
+  bool global = false;                          // ranked among the candidates of all rows
+  int64_t limit = 0;                            // > 0: only so many rows of the file, from the first
   int64_t skipped = 0, skipped_candidates = 0;  // left out by --bad_rows skip: rows; distinct candidates of other rows
   int64_t texts = 0, cut = 0;                   // different inputs; inputs cut at --max_len
   std::string first_cut = {};                   // "row 12 of Scene_t2i"

@@ -110,8 +110,7 @@ struct TrainOptions : ModelOptions {
           "do not train parameters whose Hugging Face names begin with these, e.g. model.embed_tokens visual.blocks.0");
     section(visit, "Output");
     visit("output_dir", output_dir, "folder for the trained model, log.jsonl and checkpoints");
-    visit("overwrite_output_dir", overwrite_output_dir,
-          "with resume_from none: remove an earlier run from output_dir");
+    visit("overwrite_output_dir", overwrite_output_dir, "with resume_from none: remove an earlier run from output_dir");
     visit("resume_from", resume_from, "auto (the latest checkpoint in output_dir, if any), none, or a step");
     visit("save_strategy", save_strategy,
           "steps (checkpoints by save_minutes and save_steps) or no (only when interrupted)");

@@ -65,8 +65,7 @@ std::unique_ptr<TrainerRun> prepare_run(TrainOptions o, Device device, bool quie
     hash_base();
   if (checkpoint) require_same_run(*checkpoint, identity);
   if (checkpoint && checkpoint->finished) {
-    say(sentence("train: ", o.output_dir, " has this run, finished with step ", checkpoint->step,
-                 "; nothing to do"));
+    say(sentence("train: ", o.output_dir, " has this run, finished with step ", checkpoint->step, "; nothing to do"));
     return nullptr;
   }
   o.max_steps = rows.steps();
