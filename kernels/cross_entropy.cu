@@ -1,4 +1,4 @@
-// Softmax cross-entropy of rows of logits with one right column each (i32).  One block per row.
+// Softmax cross-entropy of rows of logits; each row has one target column (i32).  One block per row.
 #include "kernels/block.h"
 #include "kernels/kernels.h"
 #include "tensor/tensor.h"

@@ -334,7 +334,7 @@ TEST_F(Cli, EvalRefusesAnotherEvaluationAndGoesOnWithItsOwn) {
     const Result r = run(eval + arguments);
     EXPECT_EQ(r.code, 2) << arguments << r.err;
     EXPECT_TRUE(has(r.err, why)) << r.err;
-    EXPECT_TRUE(has(r.err, "or replace it with --overwrite True")) << r.err;
+    EXPECT_TRUE(has(r.err, "or replace the evaluation with --overwrite True")) << r.err;
     EXPECT_EQ(files_in(folder_ / "out"), before) << arguments;
   };
   refused("model --max_len 90", "out: has an evaluation with --max_len 0, now it is 90");

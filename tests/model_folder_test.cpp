@@ -147,7 +147,7 @@ TEST_F(ModelFolders, quantised_weights_are_refused_by_name) {
   for (const char* name : {"qweight", "weight.absmax", "SCB", "weight_scale_inv"})
     refused(name + std::string(" shows that the weights are quantised; quantised weights are not read"),
             with(name, (layer + name).c_str(), DType::f32));
-  refused("embed_tokens.weight is u8[300, 1], the configuration wants [300, 16]; quantised weights are not read",
+  refused("embed_tokens.weight is u8[300, 1], the configuration needs [300, 16]; quantised weights are not read",
           with("bytes", "model.embed_tokens.weight", DType::u8));
   for (const char* type : {"I8", "F8_E4M3"}) {
     std::string file = read_text(plain_ / kWeightsFile);

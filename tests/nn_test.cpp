@@ -119,7 +119,7 @@ TEST(Loading, checks_shapes_and_types) {
   load_parameters(model, stored, {}, "file");
   EXPECT_EQ(model.layers[0].up.weight.value().shape(), (Shape{8, 4}));
   w = w.view({4, 8});
-  expect_error(Exit::data, "file: model.layers.0.mlp.up.weight is f32[4, 8], the configuration wants [8, 4]",
+  expect_error(Exit::data, "file: model.layers.0.mlp.up.weight is f32[4, 8], the configuration needs [8, 4]",
                [&] { load_parameters(model, stored, {}, "file"); });
   w = zeros({8, 4}, DType::i32, Device::cpu);
   expect_error(Exit::data, "is i32[8, 4]", [&] { load_parameters(model, stored, {}, "file"); });

@@ -195,7 +195,7 @@ TEST_F(Peft, refuses_files_that_do_not_fit) {
                  [&](auto& t) { t.emplace("base_model.model.lm_head.weight", vector); });
   expect_refusal("embed_tokens.lora_embedding_A is not a LoRA tensor of a linear layer",
                  [&](auto& t) { t.emplace("base_model.model.model.embed_tokens.lora_embedding_A", vector); });
-  expect_refusal("model.layers.0.q_proj.lora_A.weight is f64[3, 7], this model wants [3, 6]", [](auto& t) {
+  expect_refusal("model.layers.0.q_proj.lora_A.weight is f64[3, 7], this model needs [3, 6]", [](auto& t) {
     t.at(kFirst + "lora_A.weight") = normal_tensor({3, 7}, 1, 1, DType::f64, Device::cpu);
   });
   expect_refusal("expected floats", [](auto& t) {
@@ -206,7 +206,7 @@ TEST_F(Peft, refuses_files_that_do_not_fit) {
   write_json(config_file_, dora);
   expect_error("model.layers.0.q_proj has no lora_magnitude_vector", [&] { load(); });
   fs::remove(weights_);
-  expect_error(Exit::data, "neither adapter_model.safetensors nor adapter_model.bin is there", [&] { load(); });
+  expect_error(Exit::data, "has neither adapter_model.safetensors nor adapter_model.bin", [&] { load(); });
 }
 
 TEST_F(Peft, takes_partial_matches_only_when_allowed) {

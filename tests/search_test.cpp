@@ -234,7 +234,7 @@ TEST_F(SearchCommand, RefusesWhatWouldMeanNothing) {
       {"--index rows.npy", 2, "give one query"},
       {"--index rows.npy --text a --input rows.jsonl", 2, "give one query"},
       {"--index rows.npy --text a --image_dir .", 2, "--image_dir"},
-      {"--index rows.npy --queries rows.npy --prompt raw", 2, "mean nothing beside --queries"},
+      {"--index rows.npy --queries rows.npy --prompt raw", 2, "have no effect with --queries"},
       {"--index rows.npy --text a --top 0", 2, "--top: got 0"},
       {"--index rows.npy --text a --prompt v3", 2, "v3"},
       {"--index rows.npy --text a --instruction b", 2, "a raw prompt has no --instruction"},

@@ -113,7 +113,7 @@ TEST_F(TrainingOptions, warmup_is_steps_or_a_share) {
   EXPECT_EQ(rates(0.3, 0.9), two);
   EXPECT_EQ(rates(1, 0)[1], 1.0);
   for (const double wrong : {-1.0, 1.5, 1e16})
-    expect_error(Exit::usage, "expected a whole number of steps, or a share of them below 1", [&] { rates(wrong, 0); });
+    expect_error(Exit::usage, "expected a whole number of steps, or a share below 1", [&] { rates(wrong, 0); });
 }
 
 TEST_F(TrainingOptions, frozen_parameters_stay) {
@@ -152,10 +152,10 @@ TEST_F(TrainingOptions, frozen_parameters_stay) {
   o.freeze = {"model.layer"};
   expect_error(
       Exit::usage,
-      "--freeze model.layer: no parameter that is trained has a name that begins so; the nearest is model.layers",
+      "--freeze model.layer: no trained parameter has a name that begins with it; the nearest is model.layers",
       [&] { train(o, Device::cpu, true); });
   o.freeze = {"model", "visual"};
-  expect_error(Exit::usage, "leave nothing to be trained", [&] { train(o, Device::cpu, true); });
+  expect_error(Exit::usage, "leave no parameter to train", [&] { train(o, Device::cpu, true); });
 }
 
 TEST_F(TrainingOptions, only_the_latest_checkpoints_are_kept) {

@@ -176,7 +176,7 @@ TEST_F(Rows, of_a_configuration_have_pictures_in_their_own_folders) {
   fs::create_directories(folder_ / "one"), write_text(folder_ / "one/p.png", "");
   expect_error(Exit::data, "two/p.png: no such file; row 1 of B names this picture", [&] { rows.check_pictures(); });
   o.sampling = "shuffled";
-  EXPECT_NE(TrainingRows(o).note().find("weights of --dataset_config mean nothing"), std::string::npos);
+  EXPECT_NE(TrainingRows(o).note().find("weights of --dataset_config have no effect"), std::string::npos);
   o.num_hardneg = 1;
   EXPECT_NE(TrainingRows(o).note().find("no row has negatives"), std::string::npos);
   write({row({{"qry_image_path", "other.png"}})}, "data/A/original.jsonl");
@@ -201,11 +201,11 @@ TEST_F(Rows, options_without_effect_are_refused) {
       {[](TrainOptions& o) { o.dataset_config = "c"; }, "one of --dataset_name, --dataset_config and --train_file"},
       {[](TrainOptions& o) { o.train_file = ""; }, "one of --dataset_name, --dataset_config and --train_file"},
       {[](TrainOptions& o) { o.sampling = "random"; }, "--sampling: got \"random\", expected shuffled"},
-      {[](TrainOptions& o) { o.sampling = "balanced", o.batches = "b"; }, "--sampling means nothing beside --batches"},
-      {[](TrainOptions& o) { o.data_basedir = "d"; }, "--data_basedir means nothing without --dataset_config"},
+      {[](TrainOptions& o) { o.sampling = "balanced", o.batches = "b"; }, "--sampling has no effect with --batches"},
+      {[](TrainOptions& o) { o.data_basedir = "d"; }, "--data_basedir has no effect without --dataset_config"},
       {[](TrainOptions& o) { o.dataset_split = "train"; }, "it needs --dataset_name"},
       {[](TrainOptions& o) { o.train_file = "", o.dataset_name = "d", o.dataset_split = "a/b"; }, "expected a name"},
-      {[](TrainOptions& o) { o.train_file = "", o.dataset_config = "c", o.image_dir = "i"; }, "stand in each row"},
+      {[](TrainOptions& o) { o.train_file = "", o.dataset_config = "c", o.image_dir = "i"; }, "in each entry"},
       {[](TrainOptions& o) { o.interleave_stopping_strategy = "first"; }, "expected all_exhausted or first_exhausted"},
       {[](TrainOptions& o) { o.interleave_stopping_strategy = "first_exhausted"; }, "without --sampling interleaved"},
       {[](TrainOptions& o) { o.homogeneous_batch_size_per_device = 4; }, "without --sampling interleaved"},
@@ -280,12 +280,12 @@ TEST_F(Rows, of_one_pair_to_a_batch_are_said) {
     if (change) change(o);
     return TrainingRows(o).note();
   };
-  const std::string reason = "has no wrong answers, so its loss is 0 and it teaches nothing; ";
-  EXPECT_EQ(note(3, 2), "train: of each epoch's 2 batches the last one has one pair (3 rows in batches of 2), which " +
-                            reason + "--per_device_train_batch_size 3 leaves no such rest");
+  const std::string reason = "has no wrong answers, so its loss is 0 and the model learns nothing from it; ";
+  EXPECT_EQ(note(3, 2), "train: the last of each epoch's 2 batches has one pair (3 rows in batches of 2), which " +
+                            reason + "--per_device_train_batch_size 3 avoids it");
   EXPECT_EQ(note(101, 10),
-            "train: of each epoch's 11 batches the last one has one pair (101 rows in batches of 10), which " + reason +
-                "--per_device_train_batch_size 9 leaves no such rest");
+            "train: the last of each epoch's 11 batches has one pair (101 rows in batches of 10), which " + reason +
+                "--per_device_train_batch_size 9 avoids it");
   EXPECT_EQ(note(4, 2), "");
   EXPECT_EQ(note(5, 3), "");
   EXPECT_EQ(note(101, 10, [](auto& o) { o.max_steps = 10; }), "");  // the epoch's last batch is not reached
@@ -309,7 +309,7 @@ TEST_F(Rows, of_one_pair_to_a_batch_are_said) {
     return TrainingRows(o).note();
   };
   EXPECT_EQ(with_negatives({{"neg_text", "no"}, {"neg_image_path", ""}}), "");
-  EXPECT_NE(with_negatives({}).find("the last one has one pair"), std::string::npos);
+  EXPECT_NE(with_negatives({}).find("batches has one pair"), std::string::npos);
 }
 
 // A user may have four of the 20 sets that a recipe names.
@@ -325,7 +325,7 @@ TEST_F(Rows, of_missing_sets_are_left_out_if_that_is_wanted) {
   named.dataset_name = folder_ / "data", named.subset_name = {"A", "B", "C", "D"};
   expect_error(Exit::data,
                "data/B/original.jsonl: no such file, and no Parquet file in its place; of 4 sets 2 have no "
-               "rows (--missing_sets skip goes on without them)",
+               "rows (--missing_sets skip continues without them)",
                [&] { TrainingRows{config}; });
   expect_error(Exit::usage, "has no set B", [&] { TrainingRows{named}; });
   for (TrainOptions* o : {&config, &named}) {
@@ -338,7 +338,7 @@ TEST_F(Rows, of_missing_sets_are_left_out_if_that_is_wanted) {
   named.subset_name = {"B", "D"};
   expect_error(Exit::data, "of 2 sets none has rows", [&] { TrainingRows{named}; });
   named.subset_name = {};
-  expect_error(Exit::usage, "--missing_sets means nothing without", [&] { check_row_options(named); });
+  expect_error(Exit::usage, "--missing_sets has no effect without", [&] { check_row_options(named); });
   config.missing_sets = "ignore";
   expect_error(Exit::usage, "--missing_sets: got \"ignore\", expected error or skip", [&] { check_row_options(config); });
 }

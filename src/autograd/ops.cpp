@@ -1,5 +1,5 @@
-// The formula sheet: each op's forward line and, below it, one formula per input. Capital letters are values; [=]
-// copies handles, so what is named in a formula stays alive for it, and nothing else does.
+// The formula sheet: each op's forward line and, below it, one formula per input. Capital letters are values. [=]
+// copies handles: the backward pass keeps only the tensors that a formula names.
 #include "autograd/ops.h"
 
 namespace vlm2vec {
@@ -134,7 +134,7 @@ Var attention(const Var& q, const Var& k, const Var& v, const Tensor& cu_q, cons
   const AttentionResult forward = attention(Q, K, V, cu_q, cu_k, shape);
   return record("attention", {forward.o}, {q, k, v}, [=](const std::vector<Tensor>& dys, const std::vector<bool>&) {
     std::vector<Tensor> d = attention_backward(dys[0], Q, K, V, forward, cu_q, cu_k, shape);
-    if (d[2].raw() == d[0].raw() || d[2].raw() == d[1].raw()) d[2] = {};  // one tensor's gradient counts once
+    if (d[2].raw() == d[0].raw() || d[2].raw() == d[1].raw()) d[2] = {};  // a shared tensor's gradient counts once
     if (d[1].raw() == d[0].raw()) d[1] = {};
     return d;
   })[0];

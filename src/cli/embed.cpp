@@ -19,10 +19,10 @@ namespace vlm2vec {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr const char* kSkippedRows = ".skipped_rows.jsonl";  // behind the name of the vectors
+constexpr const char* kSkippedRows = ".skipped_rows.jsonl";  // follows the name of the vectors
 constexpr FileKind kOrigin = {"what embed writes about its vectors", "{\n  \"absolute\": "};
 
-// The vectors of the rows that could be read, moved together; the others are left out.
+// Moves the vectors of readable rows together and lists the other rows as left out.
 Tensor without_faults(InputRows& rows, const EmbeddedRows& embedded) {
   const int64_t dim = embedded.vectors.columns();
   float* const vectors = embedded.vectors.data<float>();
@@ -41,7 +41,7 @@ std::string left_out_note(const InputRows& rows, const std::string& list) {
   if (rows.left_out.empty()) return "";
   const LeftOut& first = rows.left_out.begin()->second;
   return sentence("embed: ", rows.left_out.size(), " of ", rows.rows, " rows left out, first: ", first.row, ": ",
-                  first.fault, list.empty() ? "" : "; all are in " + list);
+                  first.fault, list.empty() ? "" : "; all are listed in " + list);
 }
 
 std::string bare_tokens_note(const InputRows& rows, const std::string& token) {
@@ -50,7 +50,7 @@ std::string bare_tokens_note(const InputRows& rows, const std::string& token) {
   });
   if (count == 0) return "";
   return sentence("embed: ", count, count == 1 ? " row has" : " rows have",
-                  " an image token and no picture; the token is read as a word");
+                  " an image token but no picture; the token is read as a word");
 }
 
 }  // namespace
@@ -65,19 +65,19 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
                    "embed --model_name runs/demo/model --input rows.jsonl --output rows.npy");
   model.fields(line);
   line.section("Input and output");
-  line("input", input, "lines {\"text\": ..., \"image\": path or [paths], \"instruction\": ...}");
+  line("input", input, "file of lines {\"text\": ..., \"image\": path or [paths], \"instruction\": ...}");
   line("prompt", prompt,
-       "raw: the text is the prompt, with an image token for each picture; vlm2vec-v1, vlm2vec-v2: built as the "
-       "official code does");
+       "raw: the text is the prompt, with an image token for each picture; vlm2vec-v1, vlm2vec-v2: built as in the "
+       "official code");
   line("image_dir", image_dir, "joined before relative picture paths (default: the folder of the input)");
   line("output", output,
-       "NumPy file to write: f32 [lines, dimensions], rows of length 1; FILE.json beside it says how (for search)");
+       "NumPy file to write: f32 [lines, dimensions], rows of length 1; FILE.json beside it describes them for search");
   line("batch_size", batch_size, "lines embedded at a time; results do not depend on it");
   line("embedding_cache", embedding_cache,
-       "folder that keeps vectors for later: those of the same model, options, text and pictures are not made again");
+       "folder that keeps vectors for later runs with the same model, options, text and pictures");
   line("bad_rows", bad_rows,
-       "a row that cannot be used (unreadable picture, neither text nor image, image tokens that do not fit): error "
-       "stops, skip leaves it out and lists it in OUTPUT.skipped_rows.jsonl");
+       "error: stop at a row that cannot be used (unreadable picture, neither text nor image, image tokens that do not "
+       "match); skip: leave it out and list it in OUTPUT.skipped_rows.jsonl");
   line.require({"model_name", "input", "output"});
   line.threads();
   line.device(device);
@@ -91,15 +91,15 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
     check_output_file(output + ".json", kOrigin, {input});
     check_output_file(output + kSkippedRows, {"a list of skipped rows", "{\"row\":"}, {input});
   }
-  fs::path there = image_dir;  // or the archive that it is in
+  fs::path there = image_dir;  // or its archive
   while (there.has_relative_path() && !fs::exists(there)) there = there.parent_path();
   if (there != image_dir && !fs::is_regular_file(there))
-    fail(Exit::data, image_dir, ": no such folder or archive; --image_dir names it");
+    fail(Exit::data, image_dir, ": no such folder or archive (--image_dir)");
   if (image_dir.empty()) image_dir = fs::path(input).parent_path();
-  build_prompt(prompt, {}, "");  // a wrong style is said before the model is loaded
+  build_prompt(prompt, {}, "");  // throws for a wrong style before the model is loaded
   const bool skip = skips_bad_rows("embed", bad_rows);
   VectorOrigin origin{model, "", prompt};
-  if (fs::is_regular_file(input))  // what comes through a pipe cannot be read again
+  if (fs::is_regular_file(input))  // a pipe cannot be read again
     origin.input = input, origin.image_dir = image_dir, origin.input_sha256 = hash_of_file(input);
   Embedder embedder(model, embedding_cache, device, quiet);
   origin.model.image_positions = embedder.encoder().processor.image_positions();
@@ -114,14 +114,14 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
            embedder.how_to_go_on());
     progress.update(done);
   };
-  const InterruptGuard guard;  // a signal waits until what is being written is whole
+  const InterruptGuard guard;  // a signal waits until all files under way are complete
   const EmbeddedRows embedded =
       reading_rows(bad_rows, [&] { return embedder.embed(rows.inputs, batch_size, update, skip); });
   embedder.model_hash().require_unchanged();
   const Tensor vectors = without_faults(rows, embedded);
   std::vector<LeftOut> left_out;
   for (const auto& [number, side] : rows.left_out) origin.skipped_rows.push_back(number), left_out.push_back(side);
-  fs::remove(output + ".json");  // of earlier vectors
+  fs::remove(output + ".json");  // describes earlier vectors
   write_npy(output, vectors);
   std::string list;
   if (fs::is_regular_file(output)) {  // not a pipe or a device

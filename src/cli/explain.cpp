@@ -74,7 +74,7 @@ nlohmann::ordered_json to_json(const std::vector<Stage>& stages) {
   return list;
 }
 
-// A token in its plain bytes: " the" for "Ġthe".
+// Returns a token in plain bytes: " the" for "Ġthe".
 std::string readable(const std::string& piece) {
   static const std::map<std::string, char> bytes = [] {
     std::map<std::string, char> all;
@@ -110,7 +110,7 @@ nlohmann::ordered_json to_json(const Attribution& a) {
   return {{"score", a.score}, {"score_of_nothing", a.nothing}, {"words", words}, {"pictures", pictures}};
 }
 
-// Its metadata comes first and begins with the precision.
+// A dump begins with its metadata, which begins with the precision.
 constexpr FileKind kDump = {"a dump", R"({"__metadata__":{"precision":)"};
 
 // map.png, and map-2.png, … for further pictures.
@@ -133,14 +133,14 @@ Exit run_explain(const Command& command, const Arguments& arguments) {
       "runs/demo/data/MMEB-eval/images/EmojiNet/000000.png --target scarf --heat_map map.png");
   model.fields(line);
   line.section("Input and output");
-  line("text", text, "the text of the input");
-  line("image", images, "its pictures");
-  line("instruction", instruction, "what to do with it (not in a raw prompt)");
-  line("prompt", prompt, "raw: the text is the prompt; vlm2vec-v1, vlm2vec-v2: built as the official code does");
+  line("text", text, "text of the input");
+  line("image", images, "pictures of the input");
+  line("instruction", instruction, "instruction to the model (not in a raw prompt)");
+  line("prompt", prompt, "raw: the text is the prompt; vlm2vec-v1, vlm2vec-v2: built as in the official code");
   line("dump", dump, "safetensors file to write: every stage in full, f32 or i64");
-  line("target", target, "the text of a second input: prints the score of the two, and what of the first carries it");
+  line("target", target, "text of a second input: prints the score of both, and the share of each part of the first");
   line("target_image", target_images, "pictures of the second input");
-  line("heat_map", map, "PNG to write: the picture, red where it speaks for the score, blue where against");
+  line("heat_map", map, "PNG to write: the picture, red where it raises the score, blue where it lowers it");
   line.require({"model_name"});
   line.collect({"image", "target_image"});
   line.threads();
@@ -150,12 +150,12 @@ Exit run_explain(const Command& command, const Arguments& arguments) {
   if (!line.parse(arguments)) return Exit::ok;
 
   if (text.empty() && instruction.empty() && images.empty())
-    fail(Exit::usage, "explain: --text, --image and --instruction are all missing; what should be explained?");
+    fail(Exit::usage, "explain: --text, --image and --instruction are all missing; give one of them");
   if (prompt == "raw" && !instruction.empty())
-    fail(Exit::usage, "explain: a raw prompt has no --instruction; put it into --text, or say --prompt vlm2vec-v2");
+    fail(Exit::usage, "explain: a raw prompt has no --instruction; put it into --text, or use --prompt vlm2vec-v2");
   const bool compares = !target.empty() || !target_images.empty();
   if (!map.empty() && (!compares || images.empty()))
-    fail(Exit::usage, "explain: --heat_map shows what of an --image carries its score with a --target; give both");
+    fail(Exit::usage, "explain: --heat_map shows the parts of an --image in its score with a --target; give both");
   if (!map.empty() && std::filesystem::path(map).extension() != ".png")
     fail(Exit::usage, "explain: --heat_map: got \"", map, "\", expected a name that ends in .png");
   if (!dump.empty()) check_output_file(dump, kDump);

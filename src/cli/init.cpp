@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 constexpr FileKind kRandomWeights = {"random weights that init made",
                                      R"({"__metadata__":{"format":"pt","made_by":"vlm2vec init"})"};
 
-// Every text of the training rows, queries and positives, with the token that stands for a picture in a prompt.
+// Returns the texts of all queries and positives of the training rows, with the model's image token for pictures.
 std::vector<std::string> training_texts(const fs::path& dataset, const std::string& image_token) {
   std::vector<std::string> texts;
   for (const TrainSet& set : read_train_sets(train_folder(dataset)))
@@ -34,7 +34,7 @@ std::vector<std::string> training_texts(const fs::path& dataset, const std::stri
 
 void copy_tokenizer(const fs::path& from, const fs::path& to) {
   require_folder(from, "a tokenizer");
-  Tokenizer::load(from);  // for its errors, which name the files where they are
+  Tokenizer::load(from);  // throws errors that name the original files
   for (const std::string& name : tokenizer_files())
     if (fs::exists(from / name)) fs::copy_file(from / name, to / name);
   if (const fs::path config = to / "tokenizer_config.json"; fs::exists(config))
@@ -47,10 +47,10 @@ void learn_tokenizer(const fs::path& dataset, const Family& family, const InputS
   const std::vector<std::string> special_tokens = {"<|endoftext|>", family.image_token};
   if (input.image_token_id != 1)
     fail(Exit::data, "init: image_token_id is ", input.image_token_id,
-         " in the configuration; a learned tokenizer has ", family.image_token, " at 1");
+         " in the configuration, but a learned tokenizer has ", family.image_token, " at 1");
   if (input.vocab_size < 258)
     fail(Exit::data, "init: vocab_size is ", input.vocab_size,
-         " in the configuration; 2 special tokens and 256 bytes need 258");
+         " in the configuration, but 2 special tokens and 256 bytes need 258");
   write_tokenizer_json(folder / "tokenizer.json",
                        train_bpe(training_texts(dataset, special_tokens[1]), int(input.vocab_size), special_tokens));
 }
@@ -73,7 +73,7 @@ void write_config(const fs::path& from, const Family& family, const fs::path& fo
   write_text(folder / "config.json", config.dump(2) + "\n");
 }
 
-// Errors of `load` name the given files, not the temporary folder that they were copied to.
+// Makes errors of `load` name the given files, not their temporary copies.
 template <class Load>
 auto naming_given_files(const fs::path& folder, const fs::path& config, const fs::path& tokenizer, Load load) {
   try {
@@ -99,21 +99,21 @@ Exit run_init(const Command& command, const Arguments& arguments) {
       "init --config examples/mini-qwen2-vl.json --train_tokenizer runs/demo/data/MMEB-train --min_pixels 1024 "
       "--max_pixels 9216 --output_dir runs/demo/init");
   line("config", config_file, "config.json of the model, as Hugging Face has it");
-  line("output_dir", output_dir, "folder to write; a checkpoint that init wrote there is replaced");
+  line("output_dir", output_dir, "folder to write; replaces a checkpoint of init there");
   line("tokenizer", tokenizer, "folder whose tokenizer files are copied");
   line("train_tokenizer", train_tokenizer,
-       "folder of training sets; a byte-level BPE tokenizer is learned from their texts");
-  line("min_pixels", min_pixels, "smaller pictures are enlarged to this area (0: the family's, of Qwen2-VL 3136)");
-  line("max_pixels", max_pixels, "larger pictures are reduced to this area (0: the family's, of Qwen2-VL 1003520)");
-  line("dtype", dtype, "of the weights, f32 or bf16");
-  line("seed", seed, "of the weights");
+       "folder of training sets from whose texts a byte-level BPE tokenizer is learned");
+  line("min_pixels", min_pixels, "enlarge smaller pictures to this many pixels (0: the family's default, Qwen2-VL 3136)");
+  line("max_pixels", max_pixels, "shrink larger pictures to this many pixels (0: the family's default, Qwen2-VL 1003520)");
+  line("dtype", dtype, "type of the weights, f32 or bf16");
+  line("seed", seed, "random seed of the weights");
   line.require({"config", "output_dir"});
   line.quiet(quiet);
   line.json(json);
   if (!line.parse(arguments)) return Exit::ok;
 
   if (tokenizer.empty() == train_tokenizer.empty())
-    fail(Exit::usage, "init: one of --tokenizer and --train_tokenizer is needed, and not both");
+    fail(Exit::usage, "init: one of --tokenizer and --train_tokenizer is needed, but not both");
   if (dtype != "f32" && dtype != "bf16") fail(Exit::usage, "init: --dtype: got \"", dtype, "\", expected f32 or bf16");
   if (min_pixels < 0 || max_pixels < 0)
     fail(Exit::usage, "init: --min_pixels ", min_pixels, " and --max_pixels ", max_pixels, ", expected 0 or more");

@@ -21,15 +21,14 @@ namespace {
 constexpr FileKind kMergedWeights = {"weights that merge made",
                                      R"({"__metadata__":{"format":"pt","made_by":"vlm2vec merge"})"};
 
-// What stands for a picture in the prompts of the model's makers.
+// Returns the text for a picture in the original prompts of the model.
 std::string picture_prompt(const ModelFolder& model, const std::string& image_token) {
   const Tokenizer tokenizer = Tokenizer::load(model.tokenizer_folder);
   const std::string start = "<|vision_start|>", end = "<|vision_end|>";
   return tokenizer.id_of(start) && tokenizer.id_of(end) ? start + image_token + end : image_token;
 }
 
-// What stored tensors are called in the written folder, whatever their spelling: as Qwen2-VL's own files have them,
-// which every version of transformers reads.
+// Names stored tensors in the written folder as in Qwen2-VL's own files, which every version of transformers reads.
 class StoredNames {
  public:
   StoredNames(Backbone& backbone, const ModelFolder& model) : names_(backbone.names()) {
@@ -38,7 +37,7 @@ class StoredNames {
       for (const auto& [name, stored] : load_safetensors(file))
         has_embedding_ |= canonical_name(name, names_) == names_.embedding;
   }
-  // The head alone is the embedding of a model with tied weights.
+  // If only the head is stored, it is the embedding of a model with tied weights.
   std::string written(const std::string& name) const {
     const std::string path = canonical_name(name, names_);
     return path == names_.head && !has_embedding_ ? names_.embedding : path;
@@ -70,9 +69,9 @@ Exit run_merge(const Command& command, const Arguments& arguments) {
   CommandLine line(command.name, command.purpose, "merge --model_name MODEL --adapter ADAPTER --output_dir MERGED");
   line("model_name", model_name, "folder of the checkpoint (Hugging Face layout)");
   adapter.fields(line);
-  line("output_dir", output_dir, "folder to write; a checkpoint that merge wrote there is replaced");
+  line("output_dir", output_dir, "folder to write; replaces a checkpoint of merge there");
   line("sentence_transformers", sentence_transformers,
-       "also write what SentenceTransformer needs to give the same vectors (--adapter may be left out then)");
+       "also write the files that SentenceTransformer needs for the same vectors (works without --adapter)");
   line.require({"model_name", "output_dir"});
   line.threads();
   line.quiet(quiet);
@@ -85,7 +84,7 @@ Exit run_merge(const Command& command, const Arguments& arguments) {
   model.require_one_adapter();
   if (model.adapter.empty() && !sentence_transformers)
     fail(Exit::usage, "merge: --adapter is missing; only --sentence_transformers True works without it");
-  const auto encoder = load_encoder(model);  // checks everything that is copied below
+  const auto encoder = load_encoder(model);  // checks all files copied below
   AttachedLora lora;
   if (!model.adapter.empty())
     lora = load_adapter(*encoder->backbone, model.adapter, adapter_options(adapter), nullptr, encoder->notes);
@@ -102,7 +101,7 @@ Exit run_merge(const Command& command, const Arguments& arguments) {
   write_folder_atomically(output_dir, [&](const fs::path& folder) {
     encoder->processor.write_configuration(folder);
     if (model.sharded) names.write_index(model.path / kWeightsIndex, folder / kWeightsIndex);
-    for (const fs::path& file : model.weights) {  // tensor by tensor: f32, rounded once to the type the base has
+    for (const fs::path& file : model.weights) {  // tensor by tensor, in f32, rounded once to the base's type
       std::map<std::string, LazyTensor> tensors;
       for (const auto& [name, stored] : load_safetensors(file)) {
         const std::string path = names.written(name);

@@ -31,11 +31,11 @@ class RowScope {
 struct Lora : Module, Adapter {
   Lora(Linear& base, const LoraConfig& config, const DropoutState* dropout, int number);
   Var operator()(const Linear& base, const Var& x) override;
-  // As PEFT starts: A ~ N(0, 1/r²), B = 0.
+  // Starts as PEFT does: A ~ N(0, 1/r²), B = 0.
   virtual void initialise(uint64_t seed);
-  // To be called when A or B have new values: what is derived from them is computed again.
+  // Must be called after A or B change: computes derived values again.
   virtual void update() {}
-  virtual Tensor merged() const;  // the weight that does the same alone, f32 (f64 in f64 models), on the host
+  virtual Tensor merged() const;  // the equivalent single weight, f32 (f64 in f64 models), on the host
   double delta_norm() const;      // ‖s·BA‖ (Frobenius)
 
   const Linear& base;
@@ -47,12 +47,12 @@ struct Lora : Module, Adapter {
   bool drops() const { return dropout_ && dropout_->active && probability_ > 0; }
   Var dropped(const Var& x) const;
   Var low_rank(const Var& x) const { return lora_B(scale(lora_A(x), scaling)); }
-  DType dtype() const { return acc_of(base.weight.value().dtype()); }  // of the adapter's numbers
+  DType dtype() const { return acc_of(base.weight.value().dtype()); }  // type of the adapter's numbers
 
  private:
   const double probability_;
   const DropoutState* dropout_;
-  const int number_;  // among the adapters of the model: each has its own dropout
+  const int number_;  // index among the model's adapters: each has its own dropout
 };
 
 }  // namespace vlm2vec

@@ -23,7 +23,7 @@ T looked_up(const std::vector<PatternEntry<T>>& entries, const std::string& path
   return otherwise;
 }
 
-// The layer's number as layers_to_transform means it.
+// Returns the layer's number in the sense of layers_to_transform.
 std::optional<int> layer_number(const std::vector<std::string>& patterns, const std::string& path) {
   const auto number = [&](const std::string& before) { return Pattern(before + R"(\.(?P<idx>\d+)\.)").number(path); };
   if (patterns.empty()) return number(R"(.*?\.[^.]*)");
@@ -32,7 +32,7 @@ std::optional<int> layer_number(const std::vector<std::string>& patterns, const 
   return std::nullopt;
 }
 
-// PEFT's check_target_module_exists, of a path in the configuration's spelling.
+// PEFT's check_target_module_exists for a path in the configuration's spelling.
 bool chosen(const LoraConfig& c, const std::string& path) {
   if (!c.exclude_pattern.empty() ? Pattern(c.exclude_pattern).matches_all(path) : is_named(c.exclude_modules, path))
     return false;

@@ -16,9 +16,9 @@ std::string some(const std::set<std::string>& names) {
   return names.empty() ? "none" : listed({names.begin(), names.end()});
 }
 
-constexpr const char* kQuantised = "; quantised weights are not read: take the model that they were made from";
+constexpr const char* kQuantised = "; quantised weights are not read: use the original model";
 
-// Tensors that only quantised weights have beside them, whether the configuration says so or not.
+// Refuses weights with tensors that only quantised models have, whether or not the configuration says so.
 void check_precision_of(const NamedTensors& stored, const std::string& source) {
   for (const auto& [name, tensor] : stored)
     for (const char* ending :
@@ -27,7 +27,7 @@ void check_precision_of(const NamedTensors& stored, const std::string& source) {
         fail(Exit::data, source, ": ", name, " shows that the weights are quantised", kQuantised);
 }
 
-// What stands in front of all names, so that this one is missing: torch's wrappers put "module." or "_orig_mod." there.
+// Explains a missing name by a prefix of all names: torch's wrappers add "module." or "_orig_mod.".
 std::string prefix_note(const NamedTensors& stored, const std::string& missing) {
   for (const auto& [name, tensor] : stored) {
     if (!name.ends_with("." + missing)) continue;
@@ -75,7 +75,7 @@ std::vector<std::string> load_parameters(Module& module, const NamedTensors& sto
     const Tensor& t = found->second;
     const bool fits = t.numel() == numel(p.shape()) && !t.shape().empty() && t.dim(0) == p.shape()[0];
     if (!fits || !is_float(t.dtype()))
-      fail(Exit::data, source, ": ", p.path(), " is ", t, ", the configuration wants ", to_string(p.shape()),
+      fail(Exit::data, source, ": ", p.path(), " is ", t, ", the configuration needs ", to_string(p.shape()),
            is_float(t.dtype()) ? "; do config.json and weights belong together?" : kQuantised);
     wide += t.dtype() == DType::f64 && !options.dtype;
     const DType kept = p.is_matrix() && t.dtype() != DType::f64 ? t.dtype() : DType::f32;

@@ -24,10 +24,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr double kStd = 0.2;  // of the weights: large enough that every part of the model matters
+constexpr double kStd = 0.2;  // standard deviation of the weights, large enough for every part to matter
 constexpr int64_t kRows = 20;
 
-// Deleted with everything in it when it goes.
+// Deletes itself with all its files at the end of its scope.
 struct TemporaryFolder {
   TemporaryFolder() { fs::create_directories(path); }
   ~TemporaryFolder() {
@@ -78,7 +78,7 @@ class TinyModel {
   TemporaryFolder folder_;
 };
 
-// All gradients of one contrastive step in f64; with LoRA, those of the adapters, under dropout.
+// Returns all gradients of one contrastive step in f64; with LoRA, the adapters' gradients under dropout.
 std::vector<double> step_gradients(const TinyModel& tiny, bool lora, int64_t chunk, Device device, uint64_t seed) {
   const auto encoder = tiny.load(true, device);
   Backbone& backbone = *encoder->backbone;
@@ -115,10 +115,10 @@ std::vector<Check> grad_cache_checks(const Family& family, Device device, uint64
   return checks;
 }
 
-// Queries and targets that are the same B unit vectors of a basis: with e = exp(−1/τ) and Z = 1 + (B−1)e the loss is
-// log Z, and d loss / d q_i has −(1 − 1/Z)/(Bτ) in column i, e/(Z Bτ) in the others; likewise by t_i.
+// Queries and targets are the same B unit vectors of a basis. With e = exp(−1/τ) and Z = 1 + (B−1)e the loss is log Z;
+// d loss / d q_i is −(1 − 1/Z)/(Bτ) in column i and e/(Z Bτ) in other columns, and so is d loss / d t_i.
 std::vector<Check> info_nce_checks(Device device) {
-  constexpr int64_t B = 40;  // more than a tile of the kernel, in rows and columns
+  constexpr int64_t B = 40;  // exceeds a tile of the kernel in rows and columns
   constexpr double tau = 0.5;
   std::vector<double> basis(B * B, 0.0);
   for (size_t i = 0; i < B; ++i) basis[i * B + i] = 1;

@@ -1,4 +1,4 @@
-// Every differentiable op against central differences, in f64, through the kernels that define the ops.
+// Checks every differentiable op against central differences, in f64, through the kernels that define the ops.
 #include <cmath>
 
 #include "autograd/gradcheck.h"
@@ -13,7 +13,7 @@ using Inputs = std::vector<Var>;
 
 struct OpCase {
   std::string name;
-  std::vector<Shape> shapes;  // of the inputs, filled with N(0, 1)
+  std::vector<Shape> shapes;  // shapes of the inputs, which are filled with N(0, 1)
   std::function<Var(const Inputs&)> f;
 };
 

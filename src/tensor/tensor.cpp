@@ -60,7 +60,7 @@ Tensor Tensor::view(Shape shape) const {
     else known *= shape[i];
   if (open >= 0 && known > 0) shape[size_t(open)] = numel_ / known;
   CHECK(vlm2vec::numel(shape) == numel_, "view: ", *this, " has ", numel_, " elements, ", to_string(shape),
-        " wants another number");
+        " has another number");
   Tensor t = *this;
   t.shape_ = std::move(shape);
   return t;

@@ -21,8 +21,8 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using Row = nlohmann::ordered_json;
 
-// `positive` is of the same row: negatives that are pictures without text, as in VisDial, are read with its text, or
-// the token alone if it is not a picture.
+// `positive` is the same row's. Negatives that are pictures without text, as in VisDial, get its text, or only the
+// token if the positive is not a picture.
 std::vector<Side> negative_sides(const Row& row, const Side& positive, const Pictures& pictures) {
   const auto given = [&](const char* name) { return row.contains(name) && !row[name].is_null(); };
   std::vector<Side> all;
@@ -73,7 +73,7 @@ bool has_negatives(const fs::path& file) {
 }  // namespace
 
 std::vector<TrainSet> read_train_sets(const std::vector<TrainSource>& sources, bool negatives, const RowFault& fault) {
-  std::map<fs::path, Pictures> pictures;  // sets of one folder share what is found out about its archives
+  std::map<fs::path, Pictures> pictures;  // sets of one folder share the index of its archives
   for (const TrainSource& source : sources) pictures.try_emplace(source.image_dir, source.image_dir);
   std::vector<TrainSet> sets(sources.size());
   parallel_for(int64_t(sources.size()), 1, [&](int64_t begin, int64_t end) {
@@ -131,8 +131,8 @@ std::string other_rows_hint(const fs::path& folder, const std::set<std::string>&
   const bool test_only = splits == std::set<std::string>{"test"};
   return (names.empty() ? ""
                         : "; there are rows called " + names +
-                              (test_only ? ", and eval reads those called test" : ", which --dataset_split can name")) +
-         (one_set ? "; this is the folder of one set, name the one above" : "") +
+                              (test_only ? ", but eval reads rows called test" : ", which --dataset_split can name")) +
+         (one_set ? "; this is the folder of one set, name its parent folder" : "") +
          (below.empty() ? "" : "; name " + *below.begin() + ", which has such sets");
 }
 
@@ -167,7 +167,7 @@ std::vector<std::string> leave_out(std::vector<Source>& sources, bool skip) {
          missing.size() == sources.size()
              ? " sets none has rows"
              : sentence(" sets ", missing.size(), missing.size() == 1 ? " has" : " have", " no rows"),
-         skip ? "" : " (--missing_sets skip goes on without them)");
+         skip ? "" : " (--missing_sets skip continues without them)");
   std::erase_if(sources, has_no_rows);
   return missing;
 }

@@ -23,7 +23,7 @@ std::vector<std::string> split(std::string_view names, char between) {
   return all;
 }
 
-constexpr std::string_view kBetween("\0", 1);  // in no path
+constexpr std::string_view kBetween("\0", 1);  // never in a path
 
 }  // namespace
 
@@ -58,7 +58,7 @@ void TrainRows::finish() {
 uint32_t TrainRows::store(const std::string& text) {
   const uint32_t length = uint32_t(text.size());
   const size_t bytes = sizeof length + text.size();
-  if (blocks_.empty() || blocks_.back().size() + bytes > kBlock) {  // a longer text has a block for itself
+  if (blocks_.empty() || blocks_.back().size() + bytes > kBlock) {  // a longer text gets its own block
     if (blocks_.size() == kBlocks || text.size() > UINT32_MAX)
       fail(Exit::resources, "the set has more than 4 GB of texts; split it into several");
     blocks_.emplace_back().reserve(std::max(bytes, kBlock));
@@ -68,7 +68,7 @@ uint32_t TrainRows::store(const std::string& text) {
   const auto [known, is_new] = known_.try_emplace(std::hash<std::string>()(text), at);
   if (!is_new && this->text(known->second) == text) return known->second;
   block.append(reinterpret_cast<const char*>(&length), sizeof length).append(text);
-  return at;  // another text of the same hash is stored as often as it comes
+  return at;  // another text with the same hash is stored each time
 }
 
 std::string_view TrainRows::text(uint32_t at) const {

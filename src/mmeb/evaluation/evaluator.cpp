@@ -27,7 +27,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr uint64_t kCandidateSeed = 42;
 
-// The score that lies in the folder, if the set need not be evaluated again.
+// Returns the folder's score if the set need not be evaluated again.
 std::optional<SetScore> finished_score(EvaluationFolder& folder, const std::string& set, const Json& identity,
                                        const EvaluationData& data, std::vector<std::string>& changed) {
   const FileGroup group = set_files(set);
@@ -44,7 +44,7 @@ std::optional<SetScore> finished_score(EvaluationFolder& folder, const std::stri
       if (data.save_embeddings && !folder.has(group, set + vectors)) return false;
     try {
       score = read_set_score(set, mark.value("summary", Json()), set);
-    } catch (const Error&) {  // not what eval writes
+    } catch (const Error&) {  // not a file of eval
       return false;
     }
     if (score->skipped + score->skipped_candidates > 0 && !data.skip_bad_rows) score.reset();
@@ -53,12 +53,12 @@ std::optional<SetScore> finished_score(EvaluationFolder& folder, const std::stri
   return score;
 }
 
-// A set that is being evaluated: its rows, where they come from, and what its files say of it.
+// A set under evaluation: its rows, their source and its identity.
 struct Work {
   ReadSet set;
   EvalSource source;
   Pictures pictures;
-  int64_t candidates;  // of each query; 0: those of its row
+  int64_t candidates;  // per query; 0: the row's own
   Json identity;
 };
 
@@ -67,7 +67,7 @@ SetScore evaluate_set(Work work, const EvaluationData& data, const EmbedFunction
   ReadSet& set = work.set;
   const EmbeddedRows embedded = embed(encoder_inputs(set.rows, data.image_token, work.pictures), set.rows.name);
   const bool unreadable = !set.faults.empty() || !std::ranges::all_of(embedded.faults, &std::string::empty);
-  const bool own = !work.source.global && work.candidates == 0;  // else rows get each other's candidates
+  const bool own = !work.source.global && work.candidates == 0;  // else rows share candidates
   const Unusable unusable = unreadable ? leave_out(set, embedded.faults, own) : Unusable();
   if (work.source.global) set.rows.lists = with_all_candidates(set.rows);
   if (work.candidates > 0) {
@@ -92,9 +92,9 @@ SetScore evaluate_set(Work work, const EvaluationData& data, const EmbedFunction
   return score;
 }
 
-// Reads every set and looks it through, before the first is embedded.
+// Reads and checks every set before the first is embedded.
 std::vector<Work> read_sets(const EvaluationData& data) {
-  std::map<fs::path, Pictures> pictures;  // sets of one folder share what is found out about its archives
+  std::map<fs::path, Pictures> pictures;  // sets of one folder share the index of its archives
   std::map<fs::path, PictureCheck> checks;
   std::vector<Work> sets;
   for (const EvalSource& source : data.sets) {
@@ -120,7 +120,7 @@ std::vector<Work> read_sets(const EvaluationData& data) {
   return sets;
 }
 
-// An evaluation of more sets is not replaced by one of fewer, and its summary covers all.
+// Throws if the folder has sets beyond `names`: a smaller evaluation must not replace a larger one.
 void require_all_sets(const fs::path& output, const std::vector<std::string>& names) {
   const std::string end = "_score.json";
   std::vector<std::string> others;
@@ -134,7 +134,7 @@ void require_all_sets(const fs::path& output, const std::vector<std::string>& na
   std::ranges::sort(others);
   fail(Exit::usage, "eval: ", output.string(), ": has the evaluation of more sets, ", others[0],
        others.size() == 1 ? "" : sentence(" and ", others.size() - 1, " others"),
-       ", than are evaluated now; choose another --encode_output_path, or evaluate them all");
+       ", than are evaluated now; choose another --encode_output_path, or evaluate all sets");
 }
 
 }  // namespace
@@ -145,7 +145,7 @@ Evaluation evaluate(const EvaluationData& data, const EmbedFunction& embed, cons
   check_variant_sets(data.prompt_variants, names);
   std::vector<Work> sets = read_sets(data);
 
-  const InterruptGuard guard;  // a signal waits until what is being written is whole
+  const InterruptGuard guard;  // a signal waits until all files under way are complete
   std::optional<EvaluationFolder> folder;
   if (fs::is_directory(output)) require_all_sets(output, names);
   if (!output.empty()) folder.emplace(output, data.overwrite);
@@ -214,8 +214,8 @@ Summary evaluate(const EvalOptions& o, Device device, bool quiet) {
   int64_t sets = 0;
   const auto go_on = [&] {
     return sentence(sets, " of ", counted(data.sets.size(), "set"), data.sets.size() == 1 ? " is" : " are",
-                    " finished in ", o.encode_output_path, "; the same command goes on ",
-                    o.embedding_cache.empty() ? "with the others (with --embedding_cache FOLDER in the middle of a set)"
+                    " finished in ", o.encode_output_path, "; the same command continues ",
+                    o.embedding_cache.empty() ? "with the other sets (with --embedding_cache FOLDER inside a set)"
                                               : "from the vectors in " + o.embedding_cache);
   };
   data.note = [&](const std::string& note) { progress.note(note); };

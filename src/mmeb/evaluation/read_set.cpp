@@ -27,7 +27,7 @@ double accuracy(const std::vector<RowResult>& results) {
   return 100.0 * double(std::ranges::count(results, true, &RowResult::correct)) / double(results.size());
 }
 
-// Size and time of modification of a picture's file, or of the archive that it is in; "" if there is none.
+// Returns size and time of modification of a picture's file, or of its archive; "" if there is none.
 std::string stamp_of_picture(fs::path file) {
   struct stat s {};
   while (stat(file.c_str(), &s) != 0 || !S_ISREG(s.st_mode)) {
@@ -37,7 +37,7 @@ std::string stamp_of_picture(fs::path file) {
   return sentence(s.st_size, " ", s.st_mtim.tv_sec, ".", s.st_mtim.tv_nsec);
 }
 
-// What is hashed: lengths stand before texts, so that no two contents have the same bytes.
+// The hashed bytes: each text follows its length, so that no two contents have the same bytes.
 class SetContent {
  public:
   void add(const std::string& text) { bytes_ += sentence(text.size(), " ", text); }
@@ -105,7 +105,7 @@ std::string content_digest(const ReadSet& set, const EvalSource& source, const s
 Unusable leave_out(ReadSet& set, const std::vector<std::string>& faults, bool own) {
   Unusable unusable;
   EvaluationSet& rows = set.rows;
-  std::vector<int32_t> numbers;  // of each candidate, without those that cannot be read (-1)
+  std::vector<int32_t> numbers;  // per candidate: its new number, or -1 if it cannot be read
   std::vector<Candidate> candidates;
   std::vector<bool> counted(rows.sides.size());
   for (const Candidate& candidate : rows.candidates) {
@@ -196,7 +196,7 @@ std::string repetition_note(const EvaluationSet& set) {
   if (rows == 0) return "";
   return sentence(
       set.name, ": in ", rows, rows == 1 ? " row" : " rows",
-      " another candidate has the right one's name; map and ndcg count each, as the official evaluation does, "
+      " another candidate has the right one's name; map and ndcg count both, as the official evaluation does, "
       "and may exceed 1");
 }
 

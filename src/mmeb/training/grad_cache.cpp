@@ -23,12 +23,12 @@ std::vector<RowChunk> split(Rows rows, int64_t chunk_size) {
   return chunks;
 }
 
-// One side of the batch: its rows in chunks, with a tape if all rows are one chunk.
+// One side of the batch: its rows in chunks. A single chunk keeps its tape.
 struct EmbeddedSide {
   std::vector<RowChunk> chunks;
-  Var gathered;  // the embeddings of all ranks, a leaf: its gradient is the cache
+  Var gathered;  // the embeddings of all ranks, as a leaf; its gradient is the cache
 
-  // room: bytes that prepared chunks may still take. Texts that are cut go to `cut`.
+  // room: bytes left for prepared chunks. `cut` counts cut texts.
   EmbeddedSide(Encoder& encoder, Rows rows, int64_t chunk_size, const Comm& comm, int64_t& room, CutTexts& cut)
       : chunks(split(rows, chunk_size > 0 ? chunk_size : int64_t(rows.size()))) {
     std::optional<NoGrad> no_grad;
@@ -47,8 +47,7 @@ struct EmbeddedSide {
     gathered = Var::leaf(comm.all_gather(concat_rows(values)));
   }
 
-  // Continues the chain rule from this rank's rows of the cache, through each chunk embedded again unless its tape was
-  // kept.
+  // Continues the chain rule from this rank's rows of the cache. Embeds each chunk again unless its tape was kept.
   void backward(Encoder& encoder, const Comm& comm) {
     int64_t row = comm.rank * (gathered.value().rows() / comm.size);
     for (RowChunk& chunk : chunks) {
@@ -57,7 +56,7 @@ struct EmbeddedSide {
       Var embeddings = std::move(chunk.embeddings);
       if (chunks.size() > 1) embeddings = encoder(chunk.kept ? *std::exchange(chunk.kept, {}) : encoder.prepare(chunk.rows));
       if (!embeddings.requires_grad())
-        continue;  // rows that meet no trained parameter: texts, of a trained vision tower
+        continue;  // no trained parameter is involved: e.g. texts, if only the vision tower is trained
       embeddings.backward(gathered.grad().rows(begin, row));
     }
   }

@@ -65,7 +65,7 @@ MemoryPlan plan_memory(TrainOptions o, const TrainingRows& rows, const std::opti
     plan.chunk = std::max<int64_t>(0, peak - held - plan.embeddings - plan.kept);
     plan.chunk_rows = std::max(largest_chunk(queries, o.gc_q_chunk_size), largest_chunk(targets, o.gc_p_chunk_size));
   }
-  // The run meets the pictures of rows that were not looked at, too.
+  // The run also needs the pictures of rows beyond the plan.
   const double more = std::min(double(rows.count()) / double(different.size()),
                                double(o.max_steps * o.gradient_accumulation_steps) / double(batches));
   plan.pictures = int64_t(std::min(more * double(encoder_options.images->bytes()), double(kImageCacheBytes)));
@@ -80,8 +80,8 @@ std::string MemoryPlan::table() const {
     const std::string value = in_bytes(bytes);
     text += "  " + what + std::string(std::max<size_t>(1, 56 - what.size() - value.size()), ' ') + value + '\n';
   };
-  if (weights > 0) line("weights that are not trained, or kept in bf16", weights);
-  line("weights that are trained", masters);
+  if (weights > 0) line("frozen weights and bf16 copies", weights);
+  line("trained weights", masters);
   line("gradients", gradients);
   line("optimiser (two moments)", optimiser);
   line("embeddings of a batch and their gradients", embeddings);
@@ -93,9 +93,9 @@ std::string MemoryPlan::table() const {
   line(sentence("plus: work space of ", work_space / kSimdScratchBytes, " threads"), work_space);
   line("total, without the program", total());
   if (mapped > 0) line("not counted, weights read from their file", mapped);
-  line("on the disk, the model", disk.model);
-  line("on the disk, a checkpoint", disk.checkpoint);
-  line("on the disk, all together at most", disk.most);
+  line("on disk, the model", disk.model);
+  line("on disk, a checkpoint", disk.checkpoint);
+  line("on disk, at most", disk.most);
   return text;
 }
 
@@ -137,13 +137,13 @@ std::string MemoryPlan::require(const HostMemory& memory, const TrainOptions& o)
   else if (!o.lora && o.adapter.empty())
     cure = sentence("train adapters with --lora True (weights, gradients and moments of the whole model take ",
                     in_bytes(masters + gradients + optimiser), ")");
-  else cure = sentence("take a smaller model (its tensors alone take ", in_bytes(rest), ")");
+  else cure = sentence("use a smaller model (its tensors alone take ", in_bytes(rest), ")");
   if (chunk > rest && !o.gradient_checkpointing) cure += ", or add --gradient_checkpointing True";
   if (hopeless)
-    fail(Exit::resources, "train: the run would take ", in_bytes(needed), " of memory and there are ", in_bytes(limit),
-         "; ", cure);
-  return sentence("train: the run will take ", in_bytes(needed), " of memory and only ", in_bytes(limit),
-                  " are free now; end other programs, or ", cure);
+    fail(Exit::resources, "train: the run would take ", in_bytes(needed), " of memory, but the machine has ",
+         in_bytes(limit), "; ", cure);
+  return sentence("train: the run will take ", in_bytes(needed), " of memory, but only ", in_bytes(limit),
+                  " are free now; close other programs, or ", cure);
 }
 
 }  // namespace vlm2vec

@@ -22,7 +22,7 @@ bool begins_with(const std::string& name, const std::string& path) {
   return name.starts_with(path) && (name.size() == path.size() || name[path.size()] == '.');
 }
 
-// visual.blocks.0.norm1.weight: visual, visual.blocks, visual.blocks.0, …
+// Returns all prefixes: for visual.blocks.0.norm1.weight visual, visual.blocks, visual.blocks.0, …
 std::vector<std::string> beginnings(const std::vector<Parameter*>& parameters) {
   std::set<std::string> all;
   for (const Parameter* p : parameters)
@@ -42,11 +42,11 @@ TrainedModel load_trained_model(TrainOptions& o, const std::optional<FoundCheckp
   const ModelFolder folder =
       look_at_model_folder(checkpoint && !adapters ? checkpoint->folder : std::filesystem::path(o.model_name), adapter);
   if (folder.own_adapter && o.adapter.empty())
-    fail(Exit::data, o.model_name, ": has an adapter beside its weights; go on from it with --adapter ", o.model_name,
-         ", or merge the two first and train that: vlm2vec merge --model_name ", o.model_name, " --adapter ",
+    fail(Exit::data, o.model_name, ": has an adapter beside its weights; train the adapter with --adapter ",
+         o.model_name, ", or merge both and train the result: vlm2vec merge --model_name ", o.model_name, " --adapter ",
          o.model_name, " --output_dir MERGED");
   if (!checkpoint) folder.require_one_adapter();
-  EncoderOptions options = encoder_options;  // with the positions that the trained model will say
+  EncoderOptions options = encoder_options;  // with the positions of the trained model
   if (options.image_positions.empty())
     options.image_positions =
         read_picture_rule(folder.processor, family_of(folder.path / "config.json"))->image_positions;
@@ -63,7 +63,7 @@ TrainedModel load_trained_model(TrainOptions& o, const std::optional<FoundCheckp
   if (!adapters) return model;
   if (!adapter.empty()) {
     model.lora = load_adapter(backbone, adapter, adapter_options(o), &backbone.dropout, notes);
-    const LoraConfig& own = model.lora->config;  // the folder's configuration holds
+    const LoraConfig& own = model.lora->config;  // the folder's configuration counts
     o.lora_r = own.rank, o.lora_alpha = own.alpha, o.lora_dropout = own.dropout,
     o.lora_target_modules = own.target_pattern.empty() ? own.target_modules : std::vector{own.target_pattern},
     o.use_dora = own.use_dora;
@@ -84,16 +84,16 @@ std::vector<Parameter*> parameters_to_train(const TrainedModel& model, const Tra
     std::erase_if(rest, [&](const Parameter* p) { return begins_with(p->path(), path); });
   };
   for (const std::string& given : o.freeze) {
-    std::string path = canonical_name(given.ends_with('.') ? given : given + ".", names);  // either spelling of the names
+    std::string path = canonical_name(given.ends_with('.') ? given : given + ".", names);  // in either spelling
     path.pop_back();
     const bool known = std::any_of(all.begin(), all.end(), [&](Parameter* p) { return begins_with(p->path(), path); });
     if (!known)
-      fail(Exit::usage, "train: --freeze ", given, ": no parameter that is trained has a name that begins so",
+      fail(Exit::usage, "train: --freeze ", given, ": no trained parameter has a name that begins with it",
            nearest_hint(path, beginnings(all)));
     freeze(path);
   }
   if (o.image_encoder_freeze) freeze(names.image_encoder);
-  if (rest.empty()) fail(Exit::usage, "train: --freeze and --image_encoder_freeze leave nothing to be trained");
+  if (rest.empty()) fail(Exit::usage, "train: --freeze and --image_encoder_freeze leave no parameter to train");
   return rest;
 }
 

@@ -14,12 +14,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kStandardSteps = 2000;  // of the official V1 recipe
+constexpr int64_t kStandardSteps = 2000;  // from the official V1 recipe
 
 int64_t parts(int64_t whole, int64_t part) { return (whole + part - 1) / part; }
 
-// The last batch of an epoch may be smaller, as Hugging Face counts. A step may have batches of two epochs, where
-// Hugging Face ends it with the epoch.
+// The last batch of an epoch may be smaller, as in Hugging Face. A step may have batches of two epochs; Hugging Face
+// ends the step with the epoch.
 int64_t steps_of(const TrainOptions& o, int64_t rows) {
   if (o.max_steps > 0) return o.max_steps;
   if (o.num_train_epochs == 0) return kStandardSteps;
@@ -27,11 +27,11 @@ int64_t steps_of(const TrainOptions& o, int64_t rows) {
   return int64_t(std::ceil(batches / double(o.gradient_accumulation_steps)));
 }
 
-// Where the rows are that a folder or a file gives.
+// Returns the sources of the rows in a folder or a file.
 std::vector<TrainSource> sources_of(const TrainOptions& o) {
   if (!o.train_file.empty() && fs::is_fifo(o.train_file))
     fail(Exit::usage, "train: --train_file ", o.train_file,
-         " is a pipe, and rows are read more than once; give a file");
+         " is a pipe, but rows are read more than once; give a file");
   std::vector<TrainSource> sources;
   if (o.train_file.empty())
     sources = train_folder(o.dataset_name, o.subset_name, o.dataset_split, o.missing_sets == "skip");
@@ -43,7 +43,7 @@ std::vector<TrainSource> sources_of(const TrainOptions& o) {
   return sources;
 }
 
-// Rows of one block: official scripts give their number, or a share of the batch.
+// Returns the rows per block; official scripts give a number, or a share of the batch.
 int64_t block_of(const TrainOptions& o) {
   const double size = o.homogeneous_batch_size_per_device;
   if (size == 0) return 1;
@@ -55,7 +55,7 @@ int64_t block_of(const TrainOptions& o) {
   return int64_t(rows);
 }
 
-// The rows of each step as --batches lists them.
+// Reads the rows of each step from --batches.
 std::vector<std::vector<int64_t>> read_batches(const TrainOptions& o, int64_t rows) {
   std::vector<std::vector<int64_t>> batches;
   try {
@@ -94,7 +94,7 @@ class Fingerprint {
   }
   void add(const Side& side) {
     add(side.text);
-    if (side.images.size() != 1) hash_ = (hash_ ^ (256 + side.images.size())) * 0x100000001B3u;  // no byte is so large
+    if (side.images.size() != 1) hash_ = (hash_ ^ (256 + side.images.size())) * 0x100000001B3u;  // larger than any byte
     for (const std::string& image : side.images) add(image);
   }
   uint64_t value() const { return hash_; }
@@ -117,7 +117,7 @@ void check_row_options(const TrainOptions& o) {
     if (!ok) fail(Exit::usage, "train: ", parts...);
   };
   usage(!o.dataset_name.empty() + !o.train_file.empty() + !o.dataset_config.empty() == 1,
-        "one of --dataset_name, --dataset_config and --train_file is needed, and only one");
+        "exactly one of --dataset_name, --dataset_config and --train_file is needed");
   usage(o.batches.empty() || !o.train_file.empty(), "--batches numbers the rows of one file; it needs --train_file");
   usage(o.train_file.empty() || o.subset_name.empty(),
         "--subset_name picks sets of a folder; --train_file is one file");
@@ -127,22 +127,22 @@ void check_row_options(const TrainOptions& o) {
         o.dataset_split, "\", expected a name such as original or diverse_instruction");
   usage(o.num_sample_per_subset >= 0, "--num_sample_per_subset cannot be negative");
   usage(o.dataset_config.empty() || (o.subset_name.empty() && o.num_sample_per_subset == 0 && o.image_dir.empty()),
-        "--subset_name, --num_sample_per_subset and --image_dir stand in each row of --dataset_config");
+        "--subset_name, --num_sample_per_subset and --image_dir are given in each entry of --dataset_config");
   usage(o.missing_sets == "error" || o.missing_sets == "skip", "--missing_sets: got \"", o.missing_sets,
         "\", expected error or skip");
   usage(o.missing_sets == "error" || !o.dataset_config.empty() || !o.subset_name.empty(),
-        "--missing_sets means nothing without --dataset_config or --subset_name, which name the sets");
-  usage(!o.dataset_config.empty() || o.data_basedir.empty(), "--data_basedir means nothing without --dataset_config");
+        "--missing_sets has no effect without --dataset_config or --subset_name, which name the sets");
+  usage(!o.dataset_config.empty() || o.data_basedir.empty(), "--data_basedir has no effect without --dataset_config");
   usage(o.sampling.empty() || o.sampling == "shuffled" || o.sampling == "interleaved" || o.sampling == "balanced",
         "--sampling: got \"", o.sampling, "\", expected shuffled, interleaved or balanced");
   usage(o.batches.empty() || o.sampling.empty(),
-        "--sampling means nothing beside --batches, which names each batch's rows");
+        "--sampling has no effect with --batches, which names each batch's rows");
   usage(o.interleave_stopping_strategy == "all_exhausted" || o.interleave_stopping_strategy == "first_exhausted",
         "--interleave_stopping_strategy: got \"", o.interleave_stopping_strategy,
         "\", expected all_exhausted or first_exhausted");
   usage(sampling_of(o) == "interleaved" || (o.interleave_stopping_strategy == standard.interleave_stopping_strategy &&
                                             o.homogeneous_batch_size_per_device == 0),
-        "--interleave_stopping_strategy and --homogeneous_batch_size_per_device mean nothing without --sampling "
+        "--interleave_stopping_strategy and --homogeneous_batch_size_per_device have no effect without --sampling "
         "interleaved");
   usage(o.homogeneous_batch_size_per_device >= 0, "--homogeneous_batch_size_per_device cannot be negative");
   usage(o.num_hardneg >= 0, "--num_hardneg cannot be negative");
@@ -234,9 +234,9 @@ std::string TrainingRows::summary() const {
                   steps_ == 1 ? " step of " : " steps of ", pairs);
 }
 
-// Without hard negatives, a pair that is a batch of its own has nothing to be told from.
+// Without hard negatives, a batch of a single pair has no wrong answers.
 std::string TrainingRows::single_pairs_note() const {
-  constexpr const char* reason = "has no wrong answers, so its loss is 0 and it teaches nothing";
+  constexpr const char* reason = "has no wrong answers, so its loss is 0 and the model learns nothing from it";
   const int64_t drawn = steps_ * accumulation_, epoch = parts(row_count_, batch_size_);
   if (!batches_.empty()) {
     const int64_t single =
@@ -253,9 +253,9 @@ std::string TrainingRows::single_pairs_note() const {
   int64_t distance = 1;
   while (!fits(batch_size_ - distance) && !fits(batch_size_ + distance)) ++distance;
   const int64_t better = fits(batch_size_ - distance) ? batch_size_ - distance : batch_size_ + distance;
-  return sentence("train: of each epoch's ", epoch, " batches the last one has one pair (", row_count_,
+  return sentence("train: the last of each epoch's ", epoch, " batches has one pair (", row_count_,
                   " rows in batches of ", batch_size_, "), which ", reason, "; --per_device_train_batch_size ", better,
-                  " leaves no such rest");
+                  " avoids it");
 }
 
 std::string TrainingRows::note() const {
@@ -273,11 +273,11 @@ std::string TrainingRows::note() const {
   if (num_hardneg_ > 0 && negatives == 0)
     notes.push_back(sentence("train: --num_hardneg ", num_hardneg_, ", but no row has negatives"));
   if (weighted && sampling_ != "interleaved")
-    notes.push_back("train: the weights of --dataset_config mean nothing with --sampling " + sampling_);
+    notes.push_back("train: the weights of --dataset_config have no effect with --sampling " + sampling_);
   if (num_hardneg_ == 0 || negatives == 0) notes.push_back(single_pairs_note());
   if (sampling_ == "balanced" && batch_size_ > row_count_)
     notes.push_back(sentence("train: a batch of ", batch_size_, " pairs repeats some of the ", row_count_,
-                             " rows, and equal rows are each other's wrong answers; lower "
+                             " rows, and equal rows count as each other's wrong answers; lower "
                              "--per_device_train_batch_size"));
   if (sampling_ == "shuffled" && batch_size_ > row_count_)
     notes.push_back(sentence("train: each step has all ", row_count_, " rows, fewer than a batch of ", batch_size_));

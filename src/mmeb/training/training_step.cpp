@@ -34,7 +34,7 @@ StepLog train_step(TrainerRun& run, int64_t step) {
   log.learning_rate = learning_rate(o, step);
   BatchOptions batch_options{o.num_hardneg, o.mask_duplicates, mix(o.seed, uint64_t(step))};
   if (o.bad_rows == "skip") batch_options.faults = [&](auto inputs) { return encoder.processor.faults(inputs); };
-  double batches = 0;  // with a pair
+  double batches = 0;  // batches with pairs
   for (int64_t i = 0; i < o.gradient_accumulation_steps; ++i) {
     part.lap();
     const std::vector<RowId> ids = run.rows.next();

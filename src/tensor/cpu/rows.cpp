@@ -1,4 +1,4 @@
-// Rows: sums over them, rows by number, cross-entropy of rows of logits.
+// Functions of rows: sums, gathering and scattering by row number, cross-entropy of logits.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -18,7 +18,7 @@ void column_sums(const Tensor& x, const Tensor& sums) {
   });
 }
 
-// In blocks of fixed size, whose sums are added in order.
+// Sums blocks of fixed size and adds the block sums in order.
 void sum_of_squares(const Tensor& x, const Tensor& sum) {
   constexpr int64_t block = 1 << 16;
   const float* from = f32("sum_of_squares", x);
@@ -34,7 +34,7 @@ void sum_of_squares(const Tensor& x, const Tensor& sum) {
 
 namespace {
 
-// The row numbers, all of them rows of `of`.
+// Returns the row numbers after checking that `of` has these rows.
 const int32_t* row_numbers(const char* op, const Tensor& ids, const Tensor& of) {
   const int32_t* numbers = ids.data<int32_t>();
   for (int64_t i = 0; i < ids.numel(); ++i)
