@@ -63,9 +63,9 @@ KERNEL(activate, const Tensor& x, Activation f, const Tensor& y)
 KERNEL(activate_dx, const Tensor& dy, const Tensor& x, Activation f, const Tensor& dx)
 KERNEL(swiglu, const Tensor& gate, const Tensor& up, const Tensor& y)                  // y = silu(gate)·up
 KERNEL(swiglu_backward, const Tensor& dy, const Tensor& gate, const Tensor& up, const Tensor& dgate, const Tensor& dup)
-// y = x·m/(1−p), m = 0 with probability p, drawn by Philox(seed) at counter (row_keys[row], column / 4), word column % 4: the mask of a row
+// y = x·m/(1−p), m = 0 with probability p, drawn by Philox(seed) at counter (dropout_ids[row], column / 4), word column % 4: the mask of a row
 // follows from its key (i64 [rows]), whatever else is in the batch. Applied to dy it is its own backward.
-KERNEL(dropout, const Tensor& x, const Tensor& row_keys, double p, uint64_t seed, const Tensor& y)
+KERNEL(dropout, const Tensor& x, const Tensor& dropout_ids, double p, uint64_t seed, const Tensor& y)
 
 // ---- reduce.cu --------------------------------------------------------------------------------------------------------
 KERNEL(column_sums, const Tensor& x, const Tensor& sums)                               // sums[c] += Σ_r x[r, c]

@@ -176,7 +176,7 @@ TEST_F(Folder, KeepsTwoApart) {
 }
 
 TEST_F(Folder, IsGoneOnWithBySetsMore) {
-  const std::vector<EvalSource> both = data.sets;
+  const std::vector<SetSource> both = data.sets;
   data.sets.pop_back();
   run(embeds());
   data.sets = both;

@@ -103,7 +103,7 @@ TEST(Lora, drops_out_by_row_and_layer) {
     const RowScope inner(state, two);
     EXPECT_EQ(to_vector<double>(model(Var(normal({5, 6}, 9).rows(1, 3))).value()),
               std::vector<double>(dropped.begin() + 6, dropped.begin() + 18));
-    expect_error("2 row keys for", [&] { output(model); });
+    expect_error("2 dropout ids for", [&] { output(model); });
   }
   EXPECT_EQ(dropped, output(model)) << "the outer scope is back";
   state.seed = 4;

@@ -5,7 +5,7 @@
 #include "io/safetensors.h"
 #include "kernels/emulator.h"
 #include "mmeb/training/grad_cache.h"
-#include "mmeb/training/training_rows.h"
+#include "mmeb/training/training_data.h"
 #include "nn/optim.h"
 #include "trainer_fixture.h"
 
@@ -81,7 +81,7 @@ TEST_F(TrainingOptions, epochs_count_rows) {  // of 24
     o.overwrite_output_dir = true;
     o.max_steps = 0, o.num_train_epochs = epochs, o.per_device_train_batch_size = batch;
     o.gradient_accumulation_steps = accumulation;
-    const TrainingRows rows(o);
+    const TrainingData rows(o);
     EXPECT_EQ(rows.steps(), steps) << epochs;
     EXPECT_EQ(rows.epochs(), begun) << epochs;
     train(o, Device::cpu, true);
@@ -91,7 +91,7 @@ TEST_F(TrainingOptions, epochs_count_rows) {  // of 24
   }
   TrainOptions o = options("epochs");
   o.max_steps = 0;
-  EXPECT_EQ(TrainingRows(o).steps(), 2000);
+  EXPECT_EQ(TrainingData(o).steps(), 2000);
   o.max_steps = 3, o.num_train_epochs = 1;
   expect_error(Exit::usage, "--max_steps and --num_train_epochs both", [&] { train(o, Device::cpu, true); });
 }
@@ -150,10 +150,9 @@ TEST_F(TrainingOptions, frozen_parameters_stay) {
   }
   o.output_dir = folder_ / "wrong";
   o.freeze = {"model.layer"};
-  expect_error(
-      Exit::usage,
-      "--freeze model.layer: no trained parameter has a name that begins with it; the nearest is model.layers",
-      [&] { train(o, Device::cpu, true); });
+  expect_error(Exit::usage,
+               "--freeze model.layer: no trained parameter has a name that begins with it; the nearest is model.layers",
+               [&] { train(o, Device::cpu, true); });
   o.freeze = {"model", "visual"};
   expect_error(Exit::usage, "leave no parameter to train", [&] { train(o, Device::cpu, true); });
 }

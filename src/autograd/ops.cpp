@@ -46,9 +46,9 @@ Var swiglu(const Var& gate, const Var& up) {
   })[0];
 }
 
-Var dropout(const Var& x, const Tensor& row_keys, double p, uint64_t seed) {
-  return record("dropout", dropout(x.value(), row_keys, p, seed),
-                {{x, [=](const Tensor& dy) { return dropout(dy, row_keys, p, seed); }}});
+Var dropout(const Var& x, const Tensor& dropout_ids, double p, uint64_t seed) {
+  return record("dropout", dropout(x.value(), dropout_ids, p, seed),
+                {{x, [=](const Tensor& dy) { return dropout(dy, dropout_ids, p, seed); }}});
 }
 
 Var view(const Var& x, Shape shape) {

@@ -103,8 +103,10 @@ Exit run_init(const Command& command, const Arguments& arguments) {
   line("tokenizer", tokenizer, "folder whose tokenizer files are copied");
   line("train_tokenizer", train_tokenizer,
        "folder of training sets from whose texts a byte-level BPE tokenizer is learned");
-  line("min_pixels", min_pixels, "enlarge smaller pictures to this many pixels (0: the family's default, Qwen2-VL 3136)");
-  line("max_pixels", max_pixels, "shrink larger pictures to this many pixels (0: the family's default, Qwen2-VL 1003520)");
+  line("min_pixels", min_pixels,
+       "enlarge smaller pictures to this many pixels (0: the family's default, Qwen2-VL 3136)");
+  line("max_pixels", max_pixels,
+       "shrink larger pictures to this many pixels (0: the family's default, Qwen2-VL 1003520)");
   line("dtype", dtype, "type of the weights, f32 or bf16");
   line("seed", seed, "random seed of the weights");
   line.require({"config", "output_dir"});

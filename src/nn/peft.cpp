@@ -212,7 +212,8 @@ AttachedLora load_adapter(Module& model, const fs::path& folder, const AdapterOp
 void save_adapter(const AttachedLora& lora, const fs::path& folder, const std::string& base_model, Spelling names) {
   fs::create_directories(folder);
   NamedTensors tensors;
-  for (const Parameter* p : lora.parameters()) tensors.emplace(std::string(kPeftPrefix) + spelled(p->path(), names, *lora.config.names), p->value());
+  for (const Parameter* p : lora.parameters())
+    tensors.emplace(std::string(kPeftPrefix) + spelled(p->path(), names, *lora.config.names), p->value());
   save_safetensors(folder / "adapter_model.safetensors", tensors);
   std::vector<std::string> adapted;
   for (const Lora* adapter : lora.adapters) adapted.push_back(adapter->base.path());

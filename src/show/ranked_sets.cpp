@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
 // Returns the sources of the rows of an evaluation's sets.
-std::vector<EvalSource> sources_of(const EvaluationRun& evaluation) {
+std::vector<SetSource> sources_of(const EvaluationRun& evaluation) {
   const Json options = Json::parse(evaluation.summary.options);
   if (options.value("num_candidates", 0) > 0)
     fail(Exit::data, "it was made with --num_candidates, and drawn candidates are not stored");
@@ -52,7 +52,7 @@ void read_vectors(const fs::path& stem, const std::map<Side, int64_t>& places, T
   });
 }
 
-RankedSet read_set(const EvalSource& source, const SetScore& score, const fs::path& folder) {
+RankedSet read_set(const SetSource& source, const SetScore& score, const fs::path& folder) {
   if (score.skipped + score.skipped_candidates > 0)
     fail(Exit::data, "rows or candidates of ", source.name, " were left out (--bad_rows skip)");
   RankedSet set;
@@ -93,7 +93,7 @@ std::vector<RankedSet> read_ranked_sets(const EvaluationRun& evaluation, std::ve
     }
   };
   leave_out("all sets", [&] {
-    for (const EvalSource& source : sources_of(evaluation))
+    for (const SetSource& source : sources_of(evaluation))
       for (const SetScore& score : evaluation.summary.sets)
         if (score.name == source.name)
           leave_out(source.name, [&] { sets.push_back(read_set(source, score, evaluation.folder)); });

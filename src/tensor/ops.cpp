@@ -70,11 +70,11 @@ std::pair<Tensor, Tensor> swiglu_backward(const Tensor& dy, const Tensor& gate, 
   kernel::swiglu_backward(dy, gate, up, dgate, dup);
   return {dgate, dup};
 }
-Tensor dropout(const Tensor& x, const Tensor& row_keys, double p, uint64_t seed) {
-  CHECK(row_keys.numel() == x.rows(), "dropout: ", row_keys.numel(), " row keys for ", x);
+Tensor dropout(const Tensor& x, const Tensor& dropout_ids, double p, uint64_t seed) {
+  CHECK(dropout_ids.numel() == x.rows(), "dropout: ", dropout_ids.numel(), " dropout ids for ", x);
   CHECK(0 <= p && p < 1, "dropout: probability ", p, ", expected one from 0 to below 1");
   Tensor y = empty_like(x);
-  kernel::dropout(x, row_keys, p, seed, y);
+  kernel::dropout(x, dropout_ids, p, seed, y);
   return y;
 }
 

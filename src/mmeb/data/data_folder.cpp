@@ -55,7 +55,7 @@ std::vector<TrainRow> read_data_rows(const DataSet& set, const Pictures& picture
                                      const RowFault& fault) {
   std::vector<TrainRow> rows;
   if (!set.test) {
-    const TrainRows train = read_train_rows(set.file, limit, true, pictures, fault);
+    const PackedRows train = read_train_rows(set.file, limit, true, pictures, fault);
     for (size_t i = 0; i < train.size(); ++i) rows.push_back(train.fault(i).empty() ? train[i] : TrainRow());
     return rows;
   }

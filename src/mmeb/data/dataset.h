@@ -14,8 +14,8 @@
 #include <vector>
 
 #include "io/json_lines.h"
+#include "mmeb/data/packed_rows.h"
 #include "mmeb/data/pictures.h"
-#include "mmeb/data/train_rows.h"
 #include "vlm/encoder.h"
 
 namespace vlm2vec {
@@ -26,53 +26,45 @@ struct EvalRow {
   std::vector<std::string> names;  // VLM2Vec V2's keys of the candidates
 };
 
-// The source of a set's rows, and how to use them.
-struct TrainSource {
+// Where a set's rows are, and how to use them.
+struct SetSource {
   std::string name;
   std::filesystem::path file;       // the file of rows (row_files.h)
   std::filesystem::path image_dir;  // joined before their picture paths
   int64_t limit = 0;                // > 0: only the first rows, as in the official code
-  double weight = 1;                // the set's weight in interleaved sampling
+  double weight = 1;                // training: the set's weight in interleaved sampling
+  bool global = false;              // evaluation: ranks the candidates of all rows instead of the row's own
 };
 struct TrainSet {
-  TrainSource source;
-  TrainRows rows;
+  SetSource source;
+  PackedRows rows;
   Pictures pictures;              // in source.image_dir
   bool unused_negatives = false;  // columns of negatives exist but were not read
 };
 
-struct EvalSource {
-  std::string name;
-  std::filesystem::path file;       // the file of rows (row_files.h)
-  std::filesystem::path image_dir;  // joined before their picture paths
-  bool global = false;              // ranks the candidates of all rows instead of the row's own
-  int64_t limit = 0;                // > 0: only the first rows
-};
-
 // Throws Exit::data with file and row. Reads negatives only on request; null, "" with "" or no column means none. The
 // folder of a test file has the set's name. Pictures embedded in the rows go to `pictures`. If `fault` returns for a
-// training row, the row keeps its number (TrainRows::fault).
-TrainRows read_train_rows(const std::filesystem::path& file, int64_t limit = 0, bool negatives = false,
-                          const Pictures& pictures = {}, const RowFault& fault = {});
+// training row, the row keeps its number (PackedRows::fault).
+PackedRows read_train_rows(const std::filesystem::path& file, int64_t limit = 0, bool negatives = false,
+                           const Pictures& pictures = {}, const RowFault& fault = {});
 // Reads the sets in this order, several at a time.
-std::vector<TrainSet> read_train_sets(const std::vector<TrainSource>& sources, bool negatives = false,
+std::vector<TrainSet> read_train_sets(const std::vector<SetSource>& sources, bool negatives = false,
                                       const RowFault& fault = {});
 // Returns the sets of a folder such as MMEB-train, all or those named, with the rows of a split. All named sets must
 // have rows; with `may_be_missing`, leave_out_missing() must follow instead.
-std::vector<TrainSource> train_folder(const std::filesystem::path& folder, const std::vector<std::string>& subsets = {},
-                                      const std::string& split = "original", bool may_be_missing = false);
+std::vector<SetSource> train_folder(const std::filesystem::path& folder, const std::vector<std::string>& subsets = {},
+                                    const std::string& split = "original", bool may_be_missing = false);
 std::vector<EvalRow> read_eval_rows(const std::filesystem::path& file, int64_t limit = 0,
                                     const Pictures& pictures = {});
 void read_eval_rows(const std::filesystem::path& file, const std::function<void(const EvalRow& row)>& row,
                     int64_t limit = 0, const Pictures& pictures = {}, const RowFault& fault = {});
 // Returns the sets of a folder such as MMEB-eval, all or those named. Pictures are in `image_dir`, if empty the folder.
-std::vector<EvalSource> eval_folder(const std::filesystem::path& folder, const std::vector<std::string>& subsets = {},
-                                    const std::filesystem::path& image_dir = {}, bool may_be_missing = false);
+std::vector<SetSource> eval_folder(const std::filesystem::path& folder, const std::vector<std::string>& subsets = {},
+                                   const std::filesystem::path& image_dir = {}, bool may_be_missing = false);
 
 // Removes the sources without a file of rows and returns their names. Throws Exit::data if no source is left, or if one
 // is missing without `skip` (--missing_sets skip).
-std::vector<std::string> leave_out_missing(std::vector<TrainSource>& sources, bool skip);
-std::vector<std::string> leave_out_missing(std::vector<EvalSource>& sources, bool skip);
+std::vector<std::string> leave_out_missing(std::vector<SetSource>& sources, bool skip);
 // Returns "train: 2 sets have no rows and are left out: A, B"; empty without sets.
 std::string missing_sets_note(const std::string& command, const std::vector<std::string>& sets);
 

@@ -112,10 +112,9 @@ class ConfigRow {
   std::map<std::string, Value> values_;
 };
 
-template <class Source>
-DatasetConfig<Source> read_config(const fs::path& file, const Words& parsers, const Words& keys,
-                                  const std::function<Source(const ConfigRow&)>& make) {
-  DatasetConfig<Source> config;
+DatasetConfig read_config(const fs::path& file, const Words& parsers, const Words& keys,
+                          const std::function<SetSource(const ConfigRow&)>& make) {
+  DatasetConfig config;
   std::set<std::string> names, without_meaning;
   try {
     const std::vector<YAML::Node> documents = YAML::LoadAll(read_text(file));
@@ -144,29 +143,32 @@ DatasetConfig<Source> read_config(const fs::path& file, const Words& parsers, co
 
 }  // namespace
 
-DatasetConfig<TrainSource> read_train_config(const fs::path& file, const fs::path& basedir) {
-  return read_config<TrainSource>(file, {"mmeb", "mmeb_neg"},
-                                  {"dataset_parser", "dataset_name", "subset_name", "dataset_split", "image_dir",
-                                   "num_sample_per_subset", "weight"},
-                                  [&](const ConfigRow& row) {
-                                    const fs::path folder = row.folder("dataset_name", basedir);
-                                    const double weight = row.number("weight", 1);
-                                    if (weight == 0) row.wrong("weight", "more than 0; remove the set instead");
-                                    return TrainSource{row.name(),
-                                                       row.split(folder / row.text("subset_name"), "original"),
-                                                       row.folder("image_dir", basedir, folder), row.limit(), weight};
-                                  });
+DatasetConfig read_train_config(const fs::path& file, const fs::path& basedir) {
+  return read_config(file, {"mmeb", "mmeb_neg"},
+                     {"dataset_parser", "dataset_name", "subset_name", "dataset_split", "image_dir",
+                      "num_sample_per_subset", "weight"},
+                     [&](const ConfigRow& row) {
+                       const fs::path folder = row.folder("dataset_name", basedir);
+                       const double weight = row.number("weight", 1);
+                       if (weight == 0) row.wrong("weight", "more than 0; remove the set instead");
+                       return SetSource{row.name(), row.split(folder / row.text("subset_name"), "original"),
+                                        row.folder("image_dir", basedir, folder), row.limit(), weight};
+                     });
 }
 
-DatasetConfig<EvalSource> read_eval_config(const fs::path& file, const fs::path& basedir) {
-  return read_config<EvalSource>(
+DatasetConfig read_eval_config(const fs::path& file, const fs::path& basedir) {
+  return read_config(
       file, {"image_cls", "image_qa", "image_i2t", "image_t2i", "image_i2i_vg"},
       {"dataset_parser", "dataset_name", "dataset_split", "image_root", "eval_type", "num_sample_per_subset"},
       [&](const ConfigRow& row) {
         const std::string type = row.text("eval_type", "local");
         if (type != "local" && type != "global") row.wrong("eval_type", "local or global");
-        return EvalSource{row.name(), row.split(row.folder("dataset_name", basedir), "test"),
-                          row.folder("image_root", basedir), type == "global", row.limit()};
+        return SetSource{row.name(),
+                         row.split(row.folder("dataset_name", basedir), "test"),
+                         row.folder("image_root", basedir),
+                         row.limit(),
+                         1,
+                         type == "global"};
       });
 }
 

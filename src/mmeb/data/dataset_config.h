@@ -12,14 +12,13 @@
 
 namespace vlm2vec {
 
-template <class Source>
 struct DatasetConfig {
-  std::vector<Source> sources;  // in the file's order
-  std::string note;             // for the user, if some keys have no effect here; else empty
+  std::vector<SetSource> sources;  // in the file's order
+  std::string note;                // for the user, if some keys have no effect here; else empty
 };
 
 // Relative folders are relative to `basedir` unless it is empty. Errors (Exit::data) begin with file and line.
-DatasetConfig<TrainSource> read_train_config(const std::filesystem::path& file, const std::filesystem::path& basedir);
-DatasetConfig<EvalSource> read_eval_config(const std::filesystem::path& file, const std::filesystem::path& basedir);
+DatasetConfig read_train_config(const std::filesystem::path& file, const std::filesystem::path& basedir);
+DatasetConfig read_eval_config(const std::filesystem::path& file, const std::filesystem::path& basedir);
 
 }  // namespace vlm2vec

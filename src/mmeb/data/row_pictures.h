@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "mmeb/data/packed_rows.h"
 #include "mmeb/data/pictures.h"
-#include "mmeb/data/train_rows.h"
 
 namespace vlm2vec {
 

@@ -2,6 +2,7 @@
 // candidates take 20 MB; rows with the same candidates share a list.
 #pragma once
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -45,15 +46,25 @@ class CandidateList {
   size_t positive_;
 };
 
+// The queries of a set under another instruction.
+struct Variant {
+  std::string instruction;
+  std::vector<int32_t> queries;  // per row: the side with this instruction
+};
+
 struct EvaluationSet {
   std::string name;
-  std::vector<Side> sides;            // distinct queries and candidates
-  std::vector<size_t> first_rows;     // per side: the first row that has it, from 0
-  std::vector<int32_t> first_places;  // per side: its place in that row, a candidate from 0, or -1 for the query
-  std::vector<Candidate> candidates;  // distinct
-  std::vector<int32_t> queries;       // per row: index in sides
-  std::vector<CandidateList> lists;   // per row: indices in candidates, the positive first
-  std::string digests;                // per row: SHA-256 of the candidates' names and the query's picture
+  std::vector<Side> sides;               // distinct queries and candidates
+  std::vector<size_t> first_rows;        // per side: the first row that has it, from 0
+  std::vector<int32_t> first_places;     // per side: its place in that row, a candidate from 0, or -1 for the query
+  std::vector<Candidate> candidates;     // distinct
+  std::vector<int32_t> queries;          // per row: index in sides
+  std::vector<CandidateList> lists;      // per row: indices in candidates, the positive first
+  std::string digests;                   // per row: SHA-256 of the candidates' names and the query's picture
+  std::map<size_t, std::string> faults;  // rows that cannot be read: they have an empty query and no candidates
+  bool cut = false;                      // the file has more rows than its limit
+  std::string instruction;  // common beginning of its stored queries after the picture's token; only with variants
+  std::vector<Variant> variants;
 
   void add(const EvalRow& row);
   // Returns the side's number; equal sides share one. candidate: its place in the row's list, or -1 for the query.

@@ -55,8 +55,8 @@ std::optional<SetScore> finished_score(EvaluationFolder& folder, const std::stri
 
 // A set under evaluation: its rows, their source and its identity.
 struct Work {
-  ReadSet set;
-  EvalSource source;
+  EvaluationSet set;
+  SetSource source;
   Pictures pictures;
   int64_t candidates;  // per query; 0: the row's own
   Json identity;
@@ -64,24 +64,24 @@ struct Work {
 
 SetScore evaluate_set(Work work, const EvaluationData& data, const EmbedFunction& embed, EvaluationFolder* folder,
                       std::vector<std::string>& notes) {
-  ReadSet& set = work.set;
-  const EmbeddedRows embedded = embed(encoder_inputs(set.rows, data.image_token, work.pictures), set.rows.name);
+  EvaluationSet& set = work.set;
+  const EmbeddedRows embedded = embed(encoder_inputs(set, data.image_token, work.pictures), set.name);
   const bool unreadable = !set.faults.empty() || !std::ranges::all_of(embedded.faults, &std::string::empty);
   const bool own = !work.source.global && work.candidates == 0;  // else rows share candidates
   const Unusable unusable = unreadable ? leave_out(set, embedded.faults, own) : Unusable();
-  if (work.source.global) set.rows.lists = with_all_candidates(set.rows);
+  if (work.source.global) set.lists = with_all_candidates(set);
   if (work.candidates > 0) {
-    set.rows.lists = with_num_candidates(set.rows, work.candidates, kCandidateSeed);
-    notes.push_back(shortage_note(set.rows, work.candidates));
+    set.lists = with_num_candidates(set, work.candidates, kCandidateSeed);
+    notes.push_back(shortage_note(set, work.candidates));
   }
-  notes.push_back(repetition_note(set.rows));
-  const std::vector<RowResult> results = rank(embedded.vectors, set.rows, set.rows.queries);
+  notes.push_back(repetition_note(set));
+  const std::vector<RowResult> results = rank(embedded.vectors, set, set.queries);
   SetScore score = score_of(set, work.source, results, embedded.vectors);
   score.skipped = unusable.rows, score.skipped_candidates = unusable.candidates;
   score.texts = embedded.cut.texts, score.cut = embedded.cut.cut, score.first_cut = embedded.cut.first;
   if (folder)
     folder->add(set_files(score.name), [&](const fs::path& place) {
-      Json mark = write_set_files(place, set.rows, embedded.vectors, results, data.save_embeddings);
+      Json mark = write_set_files(place, set, embedded.vectors, results, data.save_embeddings);
       write_left_out(place / (score.name + "_skipped_rows.jsonl"), unusable.sides);
       mark["num_data"] = score.rows + score.skipped;
       mark["num_skipped"] = score.skipped, mark["num_skipped_candidates"] = score.skipped_candidates;
@@ -97,7 +97,7 @@ std::vector<Work> read_sets(const EvaluationData& data) {
   std::map<fs::path, Pictures> pictures;  // sets of one folder share the index of its archives
   std::map<fs::path, PictureCheck> checks;
   std::vector<Work> sets;
-  for (const EvalSource& source : data.sets) {
+  for (const SetSource& source : data.sets) {
     const bool classes = task_of(source.name, data.tasks).meta_task == "classification";
     const Pictures& here = pictures.try_emplace(source.image_dir, source.image_dir).first->second;
     Work work{read_set(source, here, data.prompt_variants, bad_row(data.skip_bad_rows)),
@@ -105,7 +105,7 @@ std::vector<Work> read_sets(const EvaluationData& data) {
               here,
               classes ? 0 : data.num_candidates,
               {}};
-    const EvaluationSet& rows = work.set.rows;
+    const EvaluationSet& rows = work.set;
     if (!data.skip_bad_rows) {
       check_pictures(rows, checks.try_emplace(source.image_dir, here).first->second);
       reading_rows("error", [&] { check_texts(rows, data.image_token); });
@@ -141,7 +141,7 @@ void require_all_sets(const fs::path& output, const std::vector<std::string>& na
 
 Evaluation evaluate(const EvaluationData& data, const EmbedFunction& embed, const fs::path& output) {
   std::vector<std::string> names;
-  for (const EvalSource& source : data.sets) names.push_back(source.name);
+  for (const SetSource& source : data.sets) names.push_back(source.name);
   check_variant_sets(data.prompt_variants, names);
   std::vector<Work> sets = read_sets(data);
 
@@ -190,7 +190,7 @@ Summary evaluate(const EvalOptions& o, Device device, bool quiet) {
   if (o.dataset_config.empty()) {
     data.sets = eval_folder(o.dataset_name, o.subset_name, o.image_dir, o.missing_sets == "skip");
   } else {
-    DatasetConfig<EvalSource> config = read_eval_config(o.dataset_config, o.data_basedir);
+    DatasetConfig config = read_eval_config(o.dataset_config, o.data_basedir);
     data.sets = std::move(config.sources), config_note = config.note;
   }
   data.missing_sets = leave_out_missing(data.sets, o.missing_sets == "skip");

@@ -14,7 +14,7 @@
 namespace vlm2vec {
 
 struct EvaluationData {
-  std::vector<EvalSource> sets;
+  std::vector<SetSource> sets;
   std::vector<Task> tasks;  // must cover these sets
   std::string image_token, precision = "f32", model_sha256 = {}, device = "cpu";
   bool save_embeddings = true;

@@ -1,7 +1,5 @@
 // Reads a set for evaluation, leaves out unusable inputs, hashes its content and summarises its results.
 #pragma once
-#include <map>
-
 #include "mmeb/data/left_out.h"
 #include "mmeb/evaluation/evaluation_set.h"
 #include "mmeb/evaluation/prompt_variants.h"
@@ -10,26 +8,13 @@
 
 namespace vlm2vec {
 
-struct Variant {
-  std::string instruction;
-  std::vector<int32_t> queries;  // per row: the side with this instruction
-};
-
-// A set that has been read, with its queries under other instructions.
-struct ReadSet {
-  EvaluationSet rows;
-  bool cut = false;         // the file has more rows than its limit
-  std::string instruction;  // common beginning of its stored queries after the picture's token; only with variants
-  std::vector<Variant> variants;
-  std::map<size_t, std::string> faults;  // rows that cannot be read: they have an empty query and no candidates
-};
-// Keeps a row among `faults` if `fault` returns for it.
-ReadSet read_set(const EvalSource& source, const Pictures& pictures, const PromptVariants& prompt_variants,
-                 const RowFault& fault = {});
+// Reads a set, with its queries under other instructions. Keeps a row among `faults` if `fault` returns for it.
+EvaluationSet read_set(const SetSource& source, const Pictures& pictures, const PromptVariants& prompt_variants,
+                       const RowFault& fault = {});
 
 // Returns the SHA-256, in hexadecimal digits, of all data that affects the score: texts, names, lists, and each picture
 // file's size and time of modification. A copy with a new time counts as another picture.
-std::string content_digest(const ReadSet& set, const EvalSource& source, const std::vector<EncoderInput>& inputs);
+std::string content_digest(const EvaluationSet& set, const SetSource& source, const std::vector<EncoderInput>& inputs);
 
 // The inputs left out by leave_out(). `faults` says for each side why it cannot be read, or is empty. A row goes if it
 // is in set.faults, or if its query (in any wording) or right candidate has a fault. If `own` (rows rank only their own
@@ -38,9 +23,9 @@ struct Unusable {
   std::vector<LeftOut> sides;
   int64_t rows = 0, candidates = 0;  // candidates: each counts once
 };
-Unusable leave_out(ReadSet& set, const std::vector<std::string>& faults, bool own);
+Unusable leave_out(EvaluationSet& set, const std::vector<std::string>& faults, bool own);
 
-SetScore score_of(const ReadSet& set, const EvalSource& source, const std::vector<RowResult>& results,
+SetScore score_of(const EvaluationSet& set, const SetSource& source, const std::vector<RowResult>& results,
                   const Tensor& embeddings);
 
 // Says in how many rows another candidate has the right one's name; empty if in none.

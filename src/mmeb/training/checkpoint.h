@@ -29,7 +29,7 @@ void save_model(const TrainedModel& model, const std::filesystem::path& folder);
 // What a resumed run must share with the run that wrote its checkpoint.
 struct RunIdentity {
   TrainOptions options;         // as given, with the default of --sampling filled in
-  uint64_t rows = 0;            // TrainingRows::fingerprint()
+  uint64_t rows = 0;            // TrainingData::fingerprint()
   std::string base_model = {};  // SHA-256 of the folder model_name (ModelHash); empty: it is gone and not needed
   std::vector<std::string> missing_sets = {};  // left out by --missing_sets skip
 };

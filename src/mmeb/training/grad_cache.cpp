@@ -54,7 +54,8 @@ struct EmbeddedSide {
       const int64_t begin = row;
       row += int64_t(chunk.rows.size());
       Var embeddings = std::move(chunk.embeddings);
-      if (chunks.size() > 1) embeddings = encoder(chunk.kept ? *std::exchange(chunk.kept, {}) : encoder.prepare(chunk.rows));
+      if (chunks.size() > 1)
+        embeddings = encoder(chunk.kept ? *std::exchange(chunk.kept, {}) : encoder.prepare(chunk.rows));
       if (!embeddings.requires_grad())
         continue;  // no trained parameter is involved: e.g. texts, if only the vision tower is trained
       embeddings.backward(gathered.grad().rows(begin, row));

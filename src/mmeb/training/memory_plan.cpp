@@ -21,7 +21,7 @@ int64_t largest_chunk(int64_t rows, int64_t chunk_size) { return chunk_size > 0 
 
 }  // namespace
 
-MemoryPlan plan_memory(TrainOptions o, const TrainingRows& rows, const std::optional<FoundCheckpoint>& checkpoint,
+MemoryPlan plan_memory(TrainOptions o, const TrainingData& rows, const std::optional<FoundCheckpoint>& checkpoint,
                        const EncoderOptions& encoder_options) {
   const DryRun dry;
   MemoryPlan plan;
@@ -101,24 +101,15 @@ std::string MemoryPlan::table() const {
 
 std::string MemoryPlan::json() const {
   const HostMemory memory = host_memory();
-  return nlohmann::ordered_json{{"weights", weights},
-                                {"trained_weights", masters},
-                                {"gradients", gradients},
-                                {"optimiser", optimiser},
-                                {"embeddings", embeddings},
-                                {"kept_chunks", kept},
-                                {"largest_chunk", chunk},
-                                {"largest_chunk_rows", chunk_rows},
-                                {"predicted_peak", peak},
-                                {"mapped_weights", mapped},
-                                {"decoded_pictures", pictures},
-                                {"rows", rows},
-                                {"work_space", work_space},
-                                {"predicted_total", total()},
-                                {"disk_model", disk.model},
-                                {"disk_checkpoint", disk.checkpoint},
-                                {"disk_most", disk.most},
-                                {"available", memory.available},
+  return nlohmann::ordered_json{{"weights", weights},           {"trained_weights", masters},
+                                {"gradients", gradients},       {"optimiser", optimiser},
+                                {"embeddings", embeddings},     {"kept_chunks", kept},
+                                {"largest_chunk", chunk},       {"largest_chunk_rows", chunk_rows},
+                                {"predicted_peak", peak},       {"mapped_weights", mapped},
+                                {"decoded_pictures", pictures}, {"rows", rows},
+                                {"work_space", work_space},     {"predicted_total", total()},
+                                {"disk_model", disk.model},     {"disk_checkpoint", disk.checkpoint},
+                                {"disk_most", disk.most},       {"available", memory.available},
                                 {"total", memory.total}}
       .dump();
 }

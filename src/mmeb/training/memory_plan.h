@@ -4,7 +4,7 @@
 #include <string>
 
 #include "mmeb/training/disk_plan.h"
-#include "mmeb/training/training_rows.h"
+#include "mmeb/training/training_data.h"
 #include "tensor/host_memory.h"
 
 namespace vlm2vec {
@@ -24,7 +24,7 @@ struct MemoryPlan {
   int64_t rows = 0;        // the texts of the training rows
   int64_t work_space = 0;  // work space of the threads
 
-  DiskPlan disk;           // beside memory
+  DiskPlan disk;  // beside memory
 
   // The memory of the process, without the program itself and weights mapped from files.
   int64_t total() const { return peak + pictures + rows + work_space; }
@@ -38,7 +38,7 @@ struct MemoryPlan {
 // Plans from the next 4096 rows, at least one step, of a run from this checkpoint. It uses fewer rows, at least 512, if
 // they make more than 64 batches or if their pictures exceed encoder_options.images (not null), the run's cache. Longer
 // rows may need more later. Throws like loading the model and reading the rows.
-MemoryPlan plan_memory(TrainOptions options, const TrainingRows& rows, const std::optional<FoundCheckpoint>& checkpoint,
+MemoryPlan plan_memory(TrainOptions options, const TrainingData& rows, const std::optional<FoundCheckpoint>& checkpoint,
                        const EncoderOptions& encoder_options);
 
 }  // namespace vlm2vec

@@ -30,17 +30,17 @@ EncoderOptions with_pictures(EncoderOptions options) {
   return options;
 }
 
-TrainingRows checked_rows(TrainOptions& o) {
+TrainingData checked_rows(TrainOptions& o) {
   check_options(o);
   o.sampling = sampling_of(o);
-  TrainingRows rows(o);
+  TrainingData rows(o);
   if (o.bad_rows == "error") reading_rows(o.bad_rows, [&] { rows.check_pictures(); });
   return rows;
 }
 
 }  // namespace
 
-TrainerRun::TrainerRun(TrainOptions o, Device d, bool be_quiet, TrainingRows r, TrainedModel m)
+TrainerRun::TrainerRun(TrainOptions o, Device d, bool be_quiet, TrainingData r, TrainedModel m)
     : options(std::move(o)),
       device(d),
       quiet(be_quiet),
@@ -53,7 +53,7 @@ std::unique_ptr<TrainerRun> prepare_run(TrainOptions o, Device device, bool quie
   const auto say = [&](const std::string& line) {
     if (!quiet && !line.empty()) std::fprintf(stderr, "%s\n", line.c_str());
   };
-  TrainingRows rows = checked_rows(o);
+  TrainingData rows = checked_rows(o);
   std::unique_ptr<FolderLock> lock;
   if (fs::is_directory(o.output_dir)) lock = std::make_unique<FolderLock>(o.output_dir), remove_leftovers(o.output_dir);
   const std::optional<FoundCheckpoint> checkpoint = find_checkpoint(o);
@@ -110,7 +110,7 @@ std::unique_ptr<TrainerRun> prepare_run(TrainOptions o, Device device, bool quie
 }
 
 MemoryPlan plan_training(TrainOptions o, Device device) {
-  const TrainingRows rows = checked_rows(o);
+  const TrainingData rows = checked_rows(o);
   o.max_steps = rows.steps();
   return plan_memory(o, rows, {}, with_pictures(encoder_options(o, device)));
 }

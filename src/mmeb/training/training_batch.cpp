@@ -27,7 +27,7 @@ std::vector<int32_t> groups_of(const std::vector<EncoderInput>& targets) {
 
 }  // namespace
 
-TrainingBatch make_batch(const TrainingRows& rows, const std::vector<RowId>& ids, const std::string& image_token,
+TrainingBatch make_batch(const TrainingData& rows, const std::vector<RowId>& ids, const std::string& image_token,
                          const BatchOptions& o, Device device) {
   std::vector<EncoderInput> inputs;  // row i begins at starts[i]: query, target, negatives
   std::vector<size_t> starts;

@@ -4,7 +4,7 @@
 #include <span>
 
 #include "mmeb/data/left_out.h"
-#include "mmeb/training/training_rows.h"
+#include "mmeb/training/training_data.h"
 #include "tensor/ops.h"
 
 namespace vlm2vec {
@@ -32,7 +32,7 @@ struct TrainingBatch {
   double accuracy(const std::vector<int32_t>& best) const;
 };
 
-TrainingBatch make_batch(const TrainingRows& rows, const std::vector<RowId>& ids, const std::string& image_token,
+TrainingBatch make_batch(const TrainingData& rows, const std::vector<RowId>& ids, const std::string& image_token,
                          const BatchOptions& options, Device device);
 
 }  // namespace vlm2vec

@@ -7,7 +7,7 @@
 #include "io/error.h"
 #include "mmeb/data/left_out.h"
 #include "mmeb/data/outputs.h"
-#include "mmeb/training/training_rows.h"
+#include "mmeb/training/training_data.h"
 #include "nn/optim.h"
 
 namespace vlm2vec {

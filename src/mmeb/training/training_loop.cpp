@@ -15,7 +15,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 // Draws the batches that a checkpoint has seen and returns their number of pairs.
-int64_t skip(TrainingRows& rows, int64_t batches) {
+int64_t skip(TrainingData& rows, int64_t batches) {
   int64_t pairs = 0;
   for (int64_t i = 0; i < batches; ++i) pairs += int64_t(rows.next().size());
   return pairs;

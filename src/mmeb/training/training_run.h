@@ -7,18 +7,18 @@
 #include "mmeb/training/bad_rows.h"
 #include "mmeb/training/checkpoint.h"
 #include "mmeb/training/trainer.h"
+#include "mmeb/training/training_data.h"
 #include "mmeb/training/training_log.h"
-#include "mmeb/training/training_rows.h"
 
 namespace vlm2vec {
 
 struct TrainerRun {
-  TrainerRun(TrainOptions options, Device device, bool quiet, TrainingRows rows, TrainedModel model);
+  TrainerRun(TrainOptions options, Device device, bool quiet, TrainingData rows, TrainedModel model);
 
   TrainOptions options;  // max_steps is the whole run's; an adapter's options come from its folder
   Device device;
   bool quiet;
-  TrainingRows rows;
+  TrainingData rows;
   TrainedModel model;
   TrainedParameters parameters;
   AdamW optimiser;

@@ -125,10 +125,10 @@ namespace {
 
 }  // namespace
 
-void dropout(const Tensor& x, const Tensor& row_keys, double p, uint64_t seed, const Tensor& y) {
+void dropout(const Tensor& x, const Tensor& dropout_ids, double p, uint64_t seed, const Tensor& y) {
   const float* from = f32("dropout", x);
   float* const to = f32("dropout", y);
-  const int64_t* keys = row_keys.data<int64_t>();
+  const int64_t* keys = dropout_ids.data<int64_t>();
   const int64_t d = x.columns();
   parallel_rows(x.rows(), d, [&](int64_t begin, int64_t end) {
     const Philox philox(seed);

@@ -1,4 +1,4 @@
-#include "mmeb/training/training_rows.h"
+#include "mmeb/training/training_data.h"
 
 #include <algorithm>
 #include <cmath>
@@ -28,15 +28,15 @@ int64_t steps_of(const TrainOptions& o, int64_t rows) {
 }
 
 // Returns the sources of the rows in a folder or a file.
-std::vector<TrainSource> sources_of(const TrainOptions& o) {
+std::vector<SetSource> sources_of(const TrainOptions& o) {
   if (!o.train_file.empty() && fs::is_fifo(o.train_file))
     fail(Exit::usage, "train: --train_file ", o.train_file,
          " is a pipe, but rows are read more than once; give a file");
-  std::vector<TrainSource> sources;
+  std::vector<SetSource> sources;
   if (o.train_file.empty())
     sources = train_folder(o.dataset_name, o.subset_name, o.dataset_split, o.missing_sets == "skip");
   else sources = {{o.train_file, o.train_file, fs::path(o.train_file).parent_path()}};
-  for (TrainSource& source : sources) {
+  for (SetSource& source : sources) {
     source.limit = o.num_sample_per_subset;
     if (!o.image_dir.empty()) source.image_dir = o.image_dir;
   }
@@ -148,13 +148,13 @@ void check_row_options(const TrainOptions& o) {
   usage(o.num_hardneg >= 0, "--num_hardneg cannot be negative");
 }
 
-TrainingRows::TrainingRows(const TrainOptions& o)
+TrainingData::TrainingData(const TrainOptions& o)
     : sampling_(sampling_of(o)),
       batch_size_(o.per_device_train_batch_size),
       accumulation_(o.gradient_accumulation_steps),
       num_hardneg_(o.num_hardneg),
       num_train_epochs_(o.num_train_epochs) {
-  DatasetConfig<TrainSource> config;
+  DatasetConfig config;
   if (o.dataset_config.empty()) config.sources = sources_of(o);
   else config = read_train_config(o.dataset_config, o.data_basedir);
   config_note_ = config.note;
@@ -185,7 +185,7 @@ TrainingRows::TrainingRows(const TrainOptions& o)
   }
 }
 
-void TrainingRows::check_pictures() const {
+void TrainingData::check_pictures() const {
   std::map<fs::path, PictureCheck> checks;
   for (const TrainSet& set : sets_) {
     PictureCheck& check = checks.try_emplace(set.source.image_dir, set.pictures).first->second;
@@ -194,7 +194,7 @@ void TrainingRows::check_pictures() const {
   for (const auto& [folder, check] : checks) check.require_all();
 }
 
-std::vector<std::vector<RowId>> TrainingRows::upcoming(int64_t rows) const {
+std::vector<std::vector<RowId>> TrainingData::upcoming(int64_t rows) const {
   Sampler sampler = sampler_;  // a copy draws the same
   std::vector<std::vector<RowId>> batches;
   for (int64_t count = 0, all = steps_ * accumulation_; int64_t(batches.size()) < all;
@@ -205,13 +205,13 @@ std::vector<std::vector<RowId>> TrainingRows::upcoming(int64_t rows) const {
   return batches;
 }
 
-int64_t TrainingRows::bytes() const {
+int64_t TrainingData::bytes() const {
   int64_t bytes = 0;
   for (const TrainSet& set : sets_) bytes += set.rows.bytes();
   return bytes;
 }
 
-int64_t TrainingRows::epochs() const {
+int64_t TrainingData::epochs() const {
   if (num_train_epochs_ > 0) return int64_t(std::ceil(num_train_epochs_));
   const int64_t drawn = steps_ * accumulation_;
   if (batches_.empty()) return parts(drawn, parts(row_count_, batch_size_));
@@ -220,11 +220,11 @@ int64_t TrainingRows::epochs() const {
   return parts(pairs, row_count_);
 }
 
-std::string TrainingRows::name_of(RowId id) const {
+std::string TrainingData::name_of(RowId id) const {
   return sentence("row ", id.row + 1, " of ", sets_[size_t(id.set)].source.name);
 }
 
-std::string TrainingRows::summary() const {
+std::string TrainingData::summary() const {
   const int64_t pairs_of = sampling_ == "shuffled" ? std::min(batch_size_, row_count_) : batch_size_;
   const std::string times = accumulation_ > 1 ? sentence(accumulation_, " times ") : "",
                     pairs = sampling_.empty() ? "the pairs that --batches names"
@@ -235,7 +235,7 @@ std::string TrainingRows::summary() const {
 }
 
 // Without hard negatives, a batch of a single pair has no wrong answers.
-std::string TrainingRows::single_pairs_note() const {
+std::string TrainingData::single_pairs_note() const {
   constexpr const char* reason = "has no wrong answers, so its loss is 0 and the model learns nothing from it";
   const int64_t drawn = steps_ * accumulation_, epoch = parts(row_count_, batch_size_);
   if (!batches_.empty()) {
@@ -258,7 +258,7 @@ std::string TrainingRows::single_pairs_note() const {
                   " avoids it");
 }
 
-std::string TrainingRows::note() const {
+std::string TrainingData::note() const {
   std::vector<std::string> notes;
   notes.push_back(config_note_);
   notes.push_back(missing_sets_note("train", missing_sets_));
@@ -287,7 +287,7 @@ std::string TrainingRows::note() const {
   return lines;
 }
 
-uint64_t TrainingRows::fingerprint() const {
+uint64_t TrainingData::fingerprint() const {
   Fingerprint hash;
   for (const TrainSet& set : sets_) {
     for (size_t i = 0; i < set.rows.size(); ++i) {

@@ -32,7 +32,7 @@ struct TrainRow {
   std::vector<Side> negatives;  // hard negatives, perhaps none
 };
 
-class TrainRows {
+class PackedRows {
  public:
   void add(const TrainRow& row);
   void add_faulty(const std::string& fault);  // adds an unreadable row with two empty sides

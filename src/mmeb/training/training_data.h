@@ -12,10 +12,10 @@ void check_row_options(const TrainOptions& options);
 // Returns --sampling or its default; empty with --batches.
 std::string sampling_of(const TrainOptions& options);
 
-class TrainingRows {
+class TrainingData {
  public:
   // Reads the rows that `options` name. Throws Exit::data with file and row.
-  explicit TrainingRows(const TrainOptions& options);
+  explicit TrainingData(const TrainOptions& options);
   // Checks before the first step that every picture exists.
   void check_pictures() const;
 

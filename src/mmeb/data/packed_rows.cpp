@@ -1,4 +1,4 @@
-#include "mmeb/data/train_rows.h"
+#include "mmeb/data/packed_rows.h"
 
 #include <algorithm>
 #include <cstring>
@@ -29,7 +29,7 @@ constexpr std::string_view kBetween("\0", 1);  // never in a path
 
 std::string Side::image() const { return join(images, ", "); }
 
-void TrainRows::add(const TrainRow& row) {
+void PackedRows::add(const TrainRow& row) {
   CHECK(!row.positives.empty(), "a training row without a positive");
   rows_.push_back({uint32_t(sides_.size()), uint32_t(row.positives.size())});
   const auto add_side = [&](const Side& side) {
@@ -40,22 +40,22 @@ void TrainRows::add(const TrainRow& row) {
   for (const Side& side : row.negatives) add_side(side);
 }
 
-void TrainRows::add_faulty(const std::string& fault) {
+void PackedRows::add_faulty(const std::string& fault) {
   faults_[rows_.size()] = fault;
   add({{}, {Side()}, {}});
 }
 
-std::string TrainRows::fault(size_t i) const {
+std::string PackedRows::fault(size_t i) const {
   const auto found = faults_.find(i);
   return found == faults_.end() ? "" : found->second;
 }
 
-void TrainRows::finish() {
+void PackedRows::finish() {
   known_ = {};
   sides_.shrink_to_fit(), rows_.shrink_to_fit();
 }
 
-uint32_t TrainRows::store(const std::string& text) {
+uint32_t PackedRows::store(const std::string& text) {
   const uint32_t length = uint32_t(text.size());
   const size_t bytes = sizeof length + text.size();
   if (blocks_.empty() || blocks_.back().size() + bytes > kBlock) {  // a longer text gets its own block
@@ -71,26 +71,26 @@ uint32_t TrainRows::store(const std::string& text) {
   return at;  // another text with the same hash is stored each time
 }
 
-std::string_view TrainRows::text(uint32_t at) const {
+std::string_view PackedRows::text(uint32_t at) const {
   const char* place = blocks_[at / kBlock].data() + at % kBlock;
   uint32_t length;
   std::memcpy(&length, place, sizeof length);
   return {place + sizeof length, length};
 }
 
-size_t TrainRows::negatives() const {
+size_t PackedRows::negatives() const {
   size_t others = 0;  // queries and positives
   for (const StoredRow& row : rows_) others += 1 + row.positives;
   return sides_.size() - others;
 }
 
-int64_t TrainRows::bytes() const {
+int64_t PackedRows::bytes() const {
   size_t bytes = sides_.size() * sizeof sides_[0] + rows_.size() * sizeof rows_[0];
   for (const std::string& block : blocks_) bytes += block.size();
   return int64_t(bytes);
 }
 
-TrainRow TrainRows::operator[](size_t i) const {
+TrainRow PackedRows::operator[](size_t i) const {
   const auto side = [&](size_t s) {
     return Side{std::string(text(sides_[s].text)), split(text(sides_[s].images), kBetween[0])};
   };
@@ -101,7 +101,7 @@ TrainRow TrainRows::operator[](size_t i) const {
   return row;
 }
 
-void TrainRows::each_picture(const std::function<void(const std::string&, size_t)>& f) const {
+void PackedRows::each_picture(const std::function<void(const std::string&, size_t)>& f) const {
   std::vector<bool> seen(blocks_.size() * kBlock);
   for (size_t row = 0; row < rows_.size(); ++row)
     for (size_t s = rows_[row].first_side; s < end_side(row); ++s) {
