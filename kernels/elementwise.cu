@@ -139,7 +139,8 @@ struct Dropout {
   uint64_t seed;
   T* y;
   __device__ void operator()(int64_t i) const {
-    const uint32_t word = Philox(seed)(uint64_t(row_keys[i / columns]), uint64_t(i % columns / 4)).word[i % columns % 4];
+    const int64_t column = i % columns;
+    const uint32_t word = Philox(seed)(uint64_t(row_keys[i / columns]), uint64_t(column / 4)).word[column % 4];
     y[i] = uniform(word) < p ? T(0.f) : T(acc_t<T>(x[i]) * factor);
   }
 };

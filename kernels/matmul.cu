@@ -1,5 +1,6 @@
 // c = op(a)·op(b) (+ bias on every row) (+ c), op being nothing or the transpose. All matrices lie row-major; op(a) is
-// [m, k], op(b) [k, n]. Factors may be bf16, sums and c are f32 then. Both levels add the k products of one output one after another: the bits depend on k alone.
+// [m, k], op(b) [k, n]. Factors may be bf16, sums and c are f32 then. Both levels add the k products of one output one
+// after another: the bits depend on k alone.
 #include "kernels/cuda.h"
 #include "kernels/kernels.h"
 #include "tensor/tensor.h"

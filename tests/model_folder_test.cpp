@@ -5,9 +5,9 @@
 
 #include "cli/commands.h"
 #include "expect_error.h"
-#include "io/safetensors.h"
 #include "mmeb/training/trained_model.h"
 #include "nn/tensor_names.h"
+#include "tensor/tensor_files.h"
 #include "tiny_model.h"
 #include "vlm/families/qwen2_vl.h"
 #include "vlm/model.h"

@@ -2,7 +2,7 @@
 #pragma once
 #include <zlib.h>
 
-#include "io/safetensors.h"
+#include "tensor/tensor_files.h"
 #include "option_effects.h"
 
 namespace vlm2vec {

@@ -1,7 +1,7 @@
 // --bad_rows skip in eval and embed: what is left out, what is counted and listed, and that rows stay findable.
 #include "cli_fixture.h"
 #include "expect_error.h"
-#include "io/npy.h"
+#include "tensor/tensor_files.h"
 #include "letters_fixture.h"
 #include "lines_of_json.h"
 #include "mmeb/evaluation/leaderboard.h"

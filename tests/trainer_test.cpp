@@ -5,11 +5,11 @@
 
 #include "expect_error.h"
 #include "io/files.h"
-#include "io/safetensors.h"
 #include "kernels/emulator.h"
 #include "mmeb/evaluation/evaluator.h"
 #include "nn/peft.h"
 #include "tensor/parallel.h"
+#include "tensor/tensor_files.h"
 #include "trainer_fixture.h"
 #include "vlm/families/qwen2_vl.h"
 

@@ -2,7 +2,7 @@
 #include <cmath>
 
 #include "expect_error.h"
-#include "io/safetensors.h"
+#include "tensor/tensor_files.h"
 #include "kernels/emulator.h"
 #include "mmeb/training/grad_cache.h"
 #include "mmeb/training/training_rows.h"

@@ -37,8 +37,7 @@ Var attention(const Var& q, const Var& k, const Var& v, const Tensor& cu_q, cons
               const AttentionShape& shape);
 Var attention(const Var& packed, const Tensor& cu_seqlens, const AttentionShape& shape);
 
-Var mean(const Var& x);                                       // of all elements, [1]
-Var cross_entropy(const Var& logits, const Tensor& targets);  // per row
+Var mean(const Var& x);  // of all elements, [1]
 
 // InfoNCE, query → target (van den Oord et al. 2018; VLM2Vec eq. 2): the mean over queries of −log softmax(q·t / tau)
 // at the query's own target; `matching` says which it is and what of the others counts (tensor/ops.h). Targets that

@@ -20,7 +20,8 @@ class CommandLine {
   CommandLine(std::string command, std::string purpose, std::string example);
 
   // An option that sets `value`, a bool, int, int64_t, uint64_t, double, string or list of strings. Fits the visit of
-  // TrainOptions::fields: options.fields(line).
+  // TrainOptions::fields: options.fields(line). Help may begin with what stands for the value: "<DIR> folder to write",
+  // "<f32|bf16> …". Bash completion offers what it says; DIR, FILE and PATH (a folder or an archive) may not be empty.
   template <class T>
   void operator()(const std::string& name, T& value, const std::string& help);
   void section(const std::string& title);               // heads the options that follow, in --help

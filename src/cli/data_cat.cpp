@@ -58,9 +58,10 @@ Exit run_data_cat(const Command& command, const Arguments& arguments) {
   int64_t limit = 0;
   CommandLine line(command.name, command.purpose, "data cat MMEB-eval/OK-VQA/test-00000-of-00001.parquet --limit 3");
   line.words("FILE", files, "Parquet files or files of JSON lines");
-  line("columns", columns, "of Parquet files: only these columns; none: all");
+  line("columns", columns, "<NAME> of Parquet files: only these columns; none: all");
   line("binary", binary,
-       "how Parquet's binary values are printed: size ({\"bytes\": N}, a picture's beside its path) or base64");
+       "<size|base64> how Parquet's binary values are printed: size ({\"bytes\": N}, a picture's beside its path) or "
+       "base64");
   line("limit", limit, "the first N rows of each file (0: all)");
   if (!line.parse(arguments)) return Exit::ok;
 

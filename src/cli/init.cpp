@@ -93,6 +93,16 @@ auto naming_given_files(const fs::path& folder, const fs::path& config, const fs
   }
 }
 
+void check_options(const std::string& tokenizer, const std::string& train_tokenizer, const std::string& dtype,
+                   const ProcessorConfig& processor) {
+  if (tokenizer.empty() == train_tokenizer.empty())
+    fail(Exit::usage, "init: one of --tokenizer and --train_tokenizer is needed, and not both");
+  if (dtype != "f32" && dtype != "bf16") fail(Exit::usage, "init: --dtype: got \"", dtype, "\", expected f32 or bf16");
+  if (processor.min_pixels < 1 || processor.max_pixels < processor.min_pixels)
+    fail(Exit::usage, "init: --min_pixels ", processor.min_pixels, " and --max_pixels ", processor.max_pixels,
+         ", expected 1 or more, the smaller first");
+}
+
 }  // namespace
 
 Exit run_init(const Command& command, const Arguments& arguments) {
@@ -104,26 +114,21 @@ Exit run_init(const Command& command, const Arguments& arguments) {
       command.name, command.purpose,
       "init --config examples/mini-qwen2-vl.json --train_tokenizer runs/demo/data/MMEB-train --min_pixels 1024 "
       "--max_pixels 9216 --output_dir runs/demo/init");
-  line("config", config_file, "config.json of the model, Hugging Face's Qwen2-VL");
-  line("output_dir", output_dir, "folder to write; a checkpoint that init wrote there is replaced");
-  line("tokenizer", tokenizer, "folder whose tokenizer files are copied");
+  line("config", config_file, "<FILE> config.json of the model, Hugging Face's Qwen2-VL");
+  line("output_dir", output_dir, "<DIR> folder to write; a checkpoint that init wrote there is replaced");
+  line("tokenizer", tokenizer, "<DIR> folder whose tokenizer files are copied");
   line("train_tokenizer", train_tokenizer,
-       "folder of training sets; a byte-level BPE tokenizer is learned from their texts");
+       "<DIR> folder of training sets; a byte-level BPE tokenizer is learned from their texts");
   line("min_pixels", processor.min_pixels, "smaller pictures are enlarged to this area");
   line("max_pixels", processor.max_pixels, "larger pictures are reduced to this area");
-  line("dtype", dtype, "of the weights, f32 or bf16");
+  line("dtype", dtype, "<f32|bf16> of the weights, f32 or bf16");
   line("seed", seed, "of the weights");
   line.require({"config", "output_dir"});
   line.quiet(quiet);
   line.json(json);
   if (!line.parse(arguments)) return Exit::ok;
 
-  if (tokenizer.empty() == train_tokenizer.empty())
-    fail(Exit::usage, "init: one of --tokenizer and --train_tokenizer is needed, and not both");
-  if (dtype != "f32" && dtype != "bf16") fail(Exit::usage, "init: --dtype: got \"", dtype, "\", expected f32 or bf16");
-  if (processor.min_pixels < 1 || processor.max_pixels < processor.min_pixels)
-    fail(Exit::usage, "init: --min_pixels ", processor.min_pixels, " and --max_pixels ", processor.max_pixels,
-         ", expected 1 or more, the smaller first");
+  check_options(tokenizer, train_tokenizer, dtype, processor);
   if (const std::string hint = hub_hint(config_file); !hint.empty() && !fs::exists(config_file))
     fail(Exit::data, config_file, ": no such file, ", hint, "/config.json");
   const Qwen2VlConfig config = Qwen2VlConfig::load(config_file);

@@ -18,7 +18,7 @@ Exit run_report(const Command& command, const Arguments& arguments) {
   line.words(
       "RUN...", folders,
       "the folder of make demo, or folders that train and eval wrote: an earlier evaluation before the later one");
-  line("output", output, "the HTML file to write (default: report.html in the first folder)");
+  line("output", output, "<FILE> the HTML file to write (default: report.html in the first folder)");
   line.threads();
   line.json(json);
   if (!line.parse(arguments)) return Exit::ok;

@@ -25,6 +25,28 @@ struct SearchOptions {
   bool quiet = false, json = false;
 };
 
+void declare(CommandLine& line, SearchOptions& o) {
+  line("index", o.index, "<FILE> what embed wrote; model and options are those that FILE.json beside it names");
+  line("text", o.text, "text of the query");
+  line("image", o.images, "<FILE> its pictures");
+  line("instruction", o.instruction, "what is sought (not in a raw prompt)");
+  line("prompt", o.prompt,
+       "<raw|vlm2vec-v1|vlm2vec-v2> how the query's prompt is built, as in embed (default: as those of the index)");
+  line("input", o.input, "<FILE> instead of one query: a file of them, lines as for embed");
+  line("image_dir", o.image_dir, "<PATH> joined before picture paths of the input (default: the folder of the input)");
+  line("queries", o.queries, "<FILE> instead: vectors of queries that embed wrote, of the same model and options");
+  line("model_name", o.model_name, "<DIR> folder of the index's model, if it has moved");
+  line("adapter", o.adapter, "<DIR> folder of its adapter, likewise");
+  line("top", o.top, "rows to find for each query");
+  line("output", o.output, "<FILE> HTML page to write, with pictures, instead of the table");
+  line.require({"index"});
+  line.collect({"image"});
+  line.threads();
+  line.device(o.device);
+  line.quiet(o.quiet);
+  line("json", o.json, "print each row found as one line of JSON");
+}
+
 void check_options(const SearchOptions& o) {
   const bool asks = !o.text.empty() || !o.images.empty() || !o.instruction.empty();
   if (asks + !o.input.empty() + !o.queries.empty() != 1)
@@ -85,24 +107,7 @@ std::string instruction_note(const VectorIndex& index, const SearchOptions& o) {
 Exit run_search(const Command& command, const Arguments& arguments) {
   SearchOptions o;
   CommandLine line(command.name, command.purpose, "search --index photos.npy --text \"a red car\" --top 3");
-  line("index", o.index, "what embed wrote; model and options are those that FILE.json beside it names");
-  line("text", o.text, "text of the query");
-  line("image", o.images, "its pictures");
-  line("instruction", o.instruction, "what is sought (not in a raw prompt)");
-  line("prompt", o.prompt, "how the query's prompt is built, as in embed (default: as those of the index)");
-  line("input", o.input, "instead of one query: a file of them, lines as for embed");
-  line("image_dir", o.image_dir, "joined before picture paths of the input (default: the folder of the input)");
-  line("queries", o.queries, "instead: vectors of queries that embed wrote, of the same model and options");
-  line("model_name", o.model_name, "folder of the index's model, if it has moved");
-  line("adapter", o.adapter, "folder of its adapter, likewise");
-  line("top", o.top, "rows to find for each query");
-  line("output", o.output, "HTML page to write, with pictures, instead of the table");
-  line.require({"index"});
-  line.collect({"image"});
-  line.threads();
-  line.device(o.device);
-  line.quiet(o.quiet);
-  line("json", o.json, "print each row found as one line of JSON");
+  declare(line, o);
   if (!line.parse(arguments)) return Exit::ok;
   check_options(o);
 

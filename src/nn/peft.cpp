@@ -6,9 +6,9 @@
 
 #include "io/files.h"
 #include "io/hub.h"
-#include "io/torch_file.h"
 #include "nn/peft_config.h"
 #include "nn/state.h"
+#include "tensor/tensor_files.h"
 
 namespace vlm2vec {
 namespace {
@@ -212,7 +212,8 @@ AttachedLora load_adapter(Module& model, const fs::path& folder, const AdapterOp
 void save_adapter(const AttachedLora& lora, const fs::path& folder, const std::string& base_model, Spelling names) {
   fs::create_directories(folder);
   NamedTensors tensors;
-  for (const Parameter* p : lora.parameters()) tensors.emplace(std::string(kPeftPrefix) + spelled(p->path(), names), p->value());
+  for (const Parameter* p : lora.parameters())
+    tensors.emplace(std::string(kPeftPrefix) + spelled(p->path(), names), p->value());
   save_safetensors(folder / "adapter_model.safetensors", tensors);
   std::vector<std::string> adapted;
   for (const Lora* adapter : lora.adapters) adapted.push_back(adapter->base.path());

@@ -15,9 +15,9 @@ struct AdapterOptions {
   bool norms = false;          // a note for each module: ‖s·BA‖
 };
 
-// Attaches the adapter of a folder, in f32 (f64 on f64 models), whatever spelling its names have. `notes` gets sentences
-// for the user, "adapter: 196 of 196 modules matched"; where only a part matched, `warning` says so instead. Exit::data
-// if nothing matches.
+// Attaches the adapter of a folder, in f32 (f64 on f64 models), whatever spelling its names have. `notes` gets
+// sentences for the user, "adapter: 196 of 196 modules matched"; where only a part matched, `warning` says so instead.
+// Exit::data if nothing matches.
 AttachedLora load_adapter(Module& model, const std::filesystem::path& folder, const AdapterOptions& options,
                           const DropoutState* dropout, std::vector<std::string>& notes);
 void save_adapter(const AttachedLora& lora, const std::filesystem::path& folder, const std::string& base_model,

@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "io/safetensors.h"
 #include "nn/module.h"
 #include "nn/tensor_names.h"
+#include "tensor/tensor_files.h"
 
 namespace vlm2vec {
 

@@ -15,14 +15,14 @@ struct LeaderboardEntry {
 
   template <class Visit>
   void fields(Visit&& visit) {
-    visit("model_name", model_name, "the name on the leaderboard");
-    visit("model_backbone", model_backbone, "e.g. Qwen2-VL");
+    visit("model_name", model_name, "<NAME> the name on the leaderboard");
+    visit("model_backbone", model_backbone, "<NAME> e.g. Qwen2-VL");
     visit("model_size", model_size, "e.g. \"2B parameters\"");
     visit("embedding_dimension", embedding_dimension, "numbers of a vector (0: not said)");
     visit("max_length_tokens", max_length_tokens, "longest input (0: not said)");
-    visit("model_release_date", model_release_date, "e.g. 2025-05-15");
-    visit("data_source", data_source, "who measured");
-    visit("url", url, "paper, code or weights");
+    visit("model_release_date", model_release_date, "<DATE> e.g. 2025-05-15");
+    visit("data_source", data_source, "<NAME> who measured");
+    visit("url", url, "<URL> paper, code or weights");
   }
 };
 
