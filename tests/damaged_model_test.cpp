@@ -7,8 +7,8 @@
 #include "damage.h"
 #include "golden.h"
 #include "io/files.h"
-#include "io/safetensors.h"
 #include "temporary_folder.h"
+#include "tensor/tensor_files.h"
 #include "tokenizer_files.h"
 #include "vlm/encoder.h"
 

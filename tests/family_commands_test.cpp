@@ -2,8 +2,7 @@
 // at.
 #include "cli_fixture.h"
 #include "lines_of_json.h"
-#include "io/npy.h"
-#include "io/safetensors.h"
+#include "tensor/tensor_files.h"
 #include "vlm/encoder.h"
 #include "vlm/parity.h"
 #include "vlm/stages.h"

@@ -5,7 +5,6 @@
 
 #include "cli/commands.h"
 #include "expect_error.h"
-#include "io/safetensors.h"
 #include "mmeb/training/trained_model.h"
 #include "nn/tensor_names.h"
 #include "qwen_testing.h"

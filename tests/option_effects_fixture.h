@@ -2,8 +2,8 @@
 #pragma once
 #include <zlib.h>
 
-#include "io/safetensors.h"
 #include "option_effects.h"
+#include "tensor/tensor_files.h"
 
 namespace vlm2vec {
 

@@ -9,11 +9,11 @@
 #include "expect_error.h"
 #include "golden.h"
 #include "io/files.h"
-#include "io/torch_file.h"
 #include "nn/dora.h"
 #include "nn/state.h"
 #include "qwen_testing.h"
 #include "temporary_folder.h"
+#include "tensor/tensor_files.h"
 #include "vlm/encoder.h"
 
 namespace vlm2vec {

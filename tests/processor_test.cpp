@@ -10,9 +10,9 @@
 #include "golden.h"
 #include "io/error.h"
 #include "io/files.h"
-#include "io/safetensors.h"
 #include "qwen_testing.h"
 #include "temporary_folder.h"
+#include "tensor/tensor_files.h"
 
 namespace vlm2vec {
 namespace {

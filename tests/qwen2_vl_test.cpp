@@ -10,9 +10,9 @@
 #include "golden_compare.h"
 #include "golden_pictures.h"
 #include "io/files.h"
-#include "io/safetensors.h"
 #include "qwen_testing.h"
 #include "temporary_folder.h"
+#include "tensor/tensor_files.h"
 #include "vlm/stages.h"
 
 namespace vlm2vec {

@@ -6,11 +6,11 @@
 #include "cli_fixture.h"
 #include "expect_error.h"
 #include "io/base64.h"
-#include "io/npy.h"
 #include "show/nearest_rows.h"
 #include "tensor/ops.h"
 #include "tensor/parallel.h"
 #include "tensor/random.h"
+#include "tensor/tensor_files.h"
 
 namespace vlm2vec {
 namespace {

@@ -8,8 +8,8 @@
 #include "golden.h"
 #include "io/error.h"
 #include "io/files.h"
-#include "io/safetensors.h"
 #include "temporary_folder.h"
+#include "tensor/tensor_files.h"
 #include "vlm/tokenizer/bpe_trainer.h"
 #include "vlm/tokenizer/pretokenizer.h"
 

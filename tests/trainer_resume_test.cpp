@@ -4,8 +4,8 @@
 #include <thread>
 
 #include "expect_error.h"
-#include "io/safetensors.h"
 #include "tensor/ops.h"
+#include "tensor/tensor_files.h"
 #include "trainer_fixture.h"
 
 namespace vlm2vec {

@@ -5,12 +5,12 @@
 
 #include "expect_error.h"
 #include "io/files.h"
-#include "io/safetensors.h"
 #include "kernels/emulator.h"
 #include "mmeb/evaluation/evaluator.h"
 #include "nn/peft.h"
 #include "qwen_testing.h"
 #include "tensor/parallel.h"
+#include "tensor/tensor_files.h"
 #include "trainer_fixture.h"
 
 namespace vlm2vec {

@@ -7,7 +7,6 @@
 
 #include "golden.h"
 #include "io/files.h"
-#include "io/safetensors.h"
 #include "mmeb/data/dataset.h"
 #include "mmeb/training/grad_cache.h"
 #include "mmeb/training/trainer.h"
@@ -17,6 +16,7 @@
 #include "qwen_testing.h"
 #include "temporary_folder.h"
 #include "tensor/deviation.h"
+#include "tensor/tensor_files.h"
 
 namespace vlm2vec {
 namespace {

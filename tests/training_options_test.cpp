@@ -2,11 +2,11 @@
 #include <cmath>
 
 #include "expect_error.h"
-#include "io/safetensors.h"
 #include "kernels/emulator.h"
 #include "mmeb/training/grad_cache.h"
 #include "mmeb/training/training_data.h"
 #include "nn/optim.h"
+#include "tensor/tensor_files.h"
 #include "trainer_fixture.h"
 
 namespace vlm2vec {

@@ -8,8 +8,8 @@
 #include "expect_error.h"
 #include "io/current_error.h"
 #include "io/interrupt.h"
-#include "io/safetensors.h"
 #include "mmeb/training/training_run.h"
+#include "tensor/tensor_files.h"
 #include "trainer_fixture.h"
 
 namespace vlm2vec {

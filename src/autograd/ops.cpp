@@ -158,14 +158,6 @@ Var mean(const Var& x) {
       {{x, [=](const Tensor& dy) { return full(X.shape(), item(dy) / double(X.numel()), X.dtype(), X.device()); }}});
 }
 
-Var cross_entropy(const Var& logits, const Tensor& targets) {
-  const Tensor X = logits.value();
-  const CrossEntropy forward = cross_entropy(X, targets);
-  const Tensor lse = forward.lse;
-  return record("cross_entropy", forward.loss,
-                {{logits, [=](const Tensor& dy) { return cross_entropy_dx(dy, X, targets, lse); }}});
-}
-
 InfoNceResult info_nce(const Var& queries, const Var& targets, double tau, const Matching& matching) {
   const Tensor Q = queries.value(), T = targets.value();
   const InfoNce forward = infonce(Q, T, 1 / tau, matching);

@@ -38,7 +38,6 @@ Var attention(const Var& q, const Var& k, const Var& v, const Tensor& cu_q, cons
 Var attention(const Var& packed, const Tensor& cu_seqlens, const AttentionShape& shape);
 
 Var mean(const Var& x);                                       // over all elements, [1]
-Var cross_entropy(const Var& logits, const Tensor& targets);  // per row
 
 // InfoNCE, query → target (van den Oord et al. 2018; VLM2Vec eq. 2): the mean over queries of −log softmax(q·t / tau)
 // at the query's own target. `matching` names this target and the negatives that count (tensor/ops.h). Targets of no

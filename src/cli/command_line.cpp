@@ -10,7 +10,6 @@
 #include <type_traits>
 
 #include "cli/hints.h"
-#include "cli/metavariables.h"
 #include "io/error.h"
 #include "io/shell_word.h"
 #include "tensor/parallel.h"
@@ -24,12 +23,13 @@ const std::string kNoValue = "";
 template <class T>
 constexpr bool is_list = std::is_same_v<T, std::vector<std::string>>;
 
+// What stands for a value of this type in --help, unless the option's list says it.
 template <class T>
-std::string kind_of(const std::string& command, const std::string& option) {
-  if constexpr (std::is_same_v<T, bool>) return "[True|False]";
-  if constexpr (std::is_integral_v<T>) return "N";
-  if constexpr (std::is_floating_point_v<T>) return "X";
-  return metavariable(command, option) + (is_list<T> ? "..." : "");
+std::string kind_of() {
+  return std::is_same_v<T, bool>       ? "[True|False]"
+         : std::is_integral_v<T>       ? "N"
+         : std::is_floating_point_v<T> ? "X"
+                                       : "TEXT";
 }
 
 template <class T>
@@ -100,16 +100,17 @@ CommandLine::CommandLine(std::string command, std::string purpose, std::string e
 
 template <class T>
 void CommandLine::operator()(const std::string& name, T& value, const std::string& help) {
-  const std::string meta = metavariable(command_, name);
-  const bool place = !std::is_arithmetic_v<T> && (meta == "DIR" || meta == "FILE" || meta == "PATH");
+  const size_t end = help.starts_with('<') ? help.find("> ") : std::string::npos;
+  const std::string kind = end == std::string::npos ? kind_of<T>() : help.substr(1, end - 1);
+  const bool place = kind == "DIR" || kind == "FILE" || kind == "PATH";
   const auto assign = [&value, place, option = command_ + ": --" + name](const std::vector<std::string>& values) {
     if (place && std::find(values.begin(), values.end(), "") != values.end())
       fail(Exit::usage, option, " is empty, expected a path; a shell variable may be unset");
     value = parse_values<T>(values, option);
   };
   const std::string standard = text_of(value);
-  declare({name, kind_of<T>(command_, name), help, standard.empty() ? "none" : standard,
-           std::is_same_v<T, bool> ? 0 : 1, is_list<T> ? -1 : 1, assign});
+  declare({name, kind + (is_list<T> ? "..." : ""), end == std::string::npos ? help : help.substr(end + 2),
+           standard.empty() ? "none" : standard, std::is_same_v<T, bool> ? 0 : 1, is_list<T> ? -1 : 1, assign});
 }
 template void CommandLine::operator()(const std::string&, bool&, const std::string&);
 template void CommandLine::operator()(const std::string&, int&, const std::string&);
@@ -158,8 +159,7 @@ void CommandLine::device(Device& device) {
   const auto assign = [&device, option = command_ + ": --device"](const std::vector<std::string>& values) {
     device = parse_device(parse_values<std::string>(values, option));
   };
-  declare({"device", metavariable(command_, "device"), "emu runs the GPU kernels in an emulator on the CPU (slow)",
-           name_of(device), 1, 1, assign});
+  declare({"device", "cpu|emu|cuda", "emu runs the GPU kernels in an emulator on the CPU (slow)", name_of(device), 1, 1, assign});
 }
 
 void CommandLine::quiet(bool& quiet) {

@@ -18,7 +18,7 @@ Exit run_data_check(const Command& command, const Arguments& arguments) {
   declare(line, options);
   line("decode", check.decode, "decode every picture (False: only check that it exists)");
   line("model_name", model_name,
-       "folder of the model for these rows, which gives the image token (default: Qwen2-VL's)");
+       "<DIR> folder of the model for these rows, which gives the image token (default: Qwen2-VL's)");
   line.threads();
   line.json(json);
   if (!line.parse(arguments)) return Exit::ok;

@@ -61,7 +61,7 @@ Exit run_eval(const Command& command, const Arguments& arguments) {
                    "eval --model_name runs/demo/model --dataset_name runs/demo/data/MMEB-eval --encode_output_path "
                    "runs/demo/trained");
   options.fields(line);
-  line("beside", beside, "folders of earlier evaluations, shown as further columns of the table");
+  line("beside", beside, "<DIR> folders of earlier evaluations, shown as further columns of the table");
   line.require({"model_name", "encode_output_path"});
   line.collect({"beside"});
   line.threads();

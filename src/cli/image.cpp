@@ -6,8 +6,8 @@
 
 #include "cli/commands.h"
 #include "io/files.h"
-#include "io/npy.h"
 #include "mmeb/data/outputs.h"
+#include "tensor/tensor_files.h"
 #include "vlm/image/image.h"
 
 namespace vlm2vec {
@@ -65,13 +65,13 @@ Exit run_image(const Command& command, const Arguments& arguments) {
   bool own_mode = false, exif = false, quiet = false, json = false;
   CommandLine line(command.name, command.purpose, "image photo.jpg --resize 448x448 --output photo.npy");
   line.words("FILE...", files, "pictures: PNG, JPEG, GIF, BMP, WebP, TGA, PPM, PGM or PBM");
-  line("resize", size, "resize to WIDTHxHEIGHT, as RGB");
-  line("filter", filter, "filter for resizing: nearest, box, bilinear, bicubic or lanczos");
+  line("resize", size, "<WIDTHxHEIGHT> resize to WIDTHxHEIGHT, as RGB");
+  line("filter", filter, "<nearest|box|bilinear|bicubic|lanczos> filter for resizing: nearest, box, bilinear, bicubic or lanczos");
   line("own_mode", own_mode,
        "resize before converting to RGB, as --image_resolution does; palettes and black and white always use nearest");
   line("exif", exif, "turn the picture upright by its EXIF orientation");
   line("output", output,
-       "F.npy (uint8 [height, width, 3]) or F.png; for several FILEs a folder, which gets a FILE.npy for each");
+       "<FILE> F.npy (uint8 [height, width, 3]) or F.png; for several FILEs a folder, which gets a FILE.npy for each");
   line.require({"output"});
   line.quiet(quiet);
   line.json(json);

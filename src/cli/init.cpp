@@ -87,6 +87,15 @@ auto naming_given_files(const fs::path& folder, const fs::path& config, const fs
   }
 }
 
+void check_options(const std::string& tokenizer, const std::string& train_tokenizer, const std::string& dtype,
+                   int64_t min_pixels, int64_t max_pixels) {
+  if (tokenizer.empty() == train_tokenizer.empty())
+    fail(Exit::usage, "init: one of --tokenizer and --train_tokenizer is needed, but not both");
+  if (dtype != "f32" && dtype != "bf16") fail(Exit::usage, "init: --dtype: got \"", dtype, "\", expected f32 or bf16");
+  if (min_pixels < 0 || max_pixels < 0)
+    fail(Exit::usage, "init: --min_pixels ", min_pixels, " and --max_pixels ", max_pixels, ", expected 0 or more");
+}
+
 }  // namespace
 
 Exit run_init(const Command& command, const Arguments& arguments) {
@@ -98,27 +107,23 @@ Exit run_init(const Command& command, const Arguments& arguments) {
       command.name, command.purpose,
       "init --config examples/mini-qwen2-vl.json --train_tokenizer runs/demo/data/MMEB-train --min_pixels 1024 "
       "--max_pixels 9216 --output_dir runs/demo/init");
-  line("config", config_file, "config.json of the model, as Hugging Face has it");
-  line("output_dir", output_dir, "folder to write; replaces a checkpoint of init there");
-  line("tokenizer", tokenizer, "folder whose tokenizer files are copied");
+  line("config", config_file, "<FILE> config.json of the model, as Hugging Face has it");
+  line("output_dir", output_dir, "<DIR> folder to write; replaces a checkpoint of init there");
+  line("tokenizer", tokenizer, "<DIR> folder whose tokenizer files are copied");
   line("train_tokenizer", train_tokenizer,
-       "folder of training sets from whose texts a byte-level BPE tokenizer is learned");
+       "<DIR> folder of training sets from whose texts a byte-level BPE tokenizer is learned");
   line("min_pixels", min_pixels,
        "enlarge smaller pictures to this many pixels (0: the family's default, Qwen2-VL 3136)");
   line("max_pixels", max_pixels,
        "shrink larger pictures to this many pixels (0: the family's default, Qwen2-VL 1003520)");
-  line("dtype", dtype, "type of the weights, f32 or bf16");
+  line("dtype", dtype, "<f32|bf16> type of the weights, f32 or bf16");
   line("seed", seed, "random seed of the weights");
   line.require({"config", "output_dir"});
   line.quiet(quiet);
   line.json(json);
   if (!line.parse(arguments)) return Exit::ok;
 
-  if (tokenizer.empty() == train_tokenizer.empty())
-    fail(Exit::usage, "init: one of --tokenizer and --train_tokenizer is needed, but not both");
-  if (dtype != "f32" && dtype != "bf16") fail(Exit::usage, "init: --dtype: got \"", dtype, "\", expected f32 or bf16");
-  if (min_pixels < 0 || max_pixels < 0)
-    fail(Exit::usage, "init: --min_pixels ", min_pixels, " and --max_pixels ", max_pixels, ", expected 0 or more");
+  check_options(tokenizer, train_tokenizer, dtype, min_pixels, max_pixels);
   if (const std::string hint = hub_hint(config_file); !hint.empty() && !fs::exists(config_file))
     fail(Exit::data, config_file, ": no such file, ", hint, "/config.json");
   const Family& family = family_of(config_file);

@@ -60,6 +60,20 @@ class StoredNames {
   bool has_embedding_ = false;
 };
 
+// Of one file of weights, tensor by tensor: f32, rounded once to the type the base has.
+std::map<std::string, LazyTensor> merged_tensors(const fs::path& file, const StoredNames& names,
+                                                 const std::map<std::string, const Lora*>& changed) {
+  std::map<std::string, LazyTensor> tensors;
+  for (const auto& [name, stored] : load_safetensors(file)) {
+    const std::string path = names.written(name);
+    const auto found = changed.find(path);
+    const Lora* lora = found == changed.end() ? nullptr : found->second;
+    const Tensor shaped = names.shaped(path, stored);
+    tensors[path] = {shaped.shape(), shaped.dtype(), [=] { return lora ? lora->merged().to(shaped.dtype()) : shaped; }};
+  }
+  return tensors;
+}
+
 }  // namespace
 
 Exit run_merge(const Command& command, const Arguments& arguments) {
@@ -67,9 +81,9 @@ Exit run_merge(const Command& command, const Arguments& arguments) {
   AdapterArguments adapter;
   bool sentence_transformers = false, quiet = false, json = false;
   CommandLine line(command.name, command.purpose, "merge --model_name MODEL --adapter ADAPTER --output_dir MERGED");
-  line("model_name", model_name, "folder of the checkpoint (Hugging Face layout)");
+  line("model_name", model_name, "<DIR> folder of the checkpoint (Hugging Face layout)");
   adapter.fields(line);
-  line("output_dir", output_dir, "folder to write; replaces a checkpoint of merge there");
+  line("output_dir", output_dir, "<DIR> folder to write; replaces a checkpoint of merge there");
   line("sentence_transformers", sentence_transformers,
        "also write the files that SentenceTransformer needs for the same vectors (works without --adapter)");
   line.require({"model_name", "output_dir"});
@@ -101,18 +115,9 @@ Exit run_merge(const Command& command, const Arguments& arguments) {
   write_folder_atomically(output_dir, [&](const fs::path& folder) {
     encoder->processor.write_configuration(folder);
     if (model.sharded) names.write_index(model.path / kWeightsIndex, folder / kWeightsIndex);
-    for (const fs::path& file : model.weights) {  // tensor by tensor, in f32, rounded once to the base's type
-      std::map<std::string, LazyTensor> tensors;
-      for (const auto& [name, stored] : load_safetensors(file)) {
-        const std::string path = names.written(name);
-        const auto found = changed.find(path);
-        const Lora* lora = found == changed.end() ? nullptr : found->second;
-        const Tensor shaped = names.shaped(path, stored);
-        tensors[path] = {shaped.shape(), shaped.dtype(),
-                         [=] { return lora ? lora->merged().to(shaped.dtype()) : shaped; }};
-      }
-      stream_safetensors(folder / file.filename(), tensors, {{"format", "pt"}, {"made_by", "vlm2vec merge"}});
-    }
+    for (const fs::path& file : model.weights)
+      stream_safetensors(folder / file.filename(), merged_tensors(file, names, changed),
+                         {{"format", "pt"}, {"made_by", "vlm2vec merge"}});
     if (sentence_transformers)
       write_sentence_transformers(folder, encoder->dim(), picture_prompt(model, encoder->image_token()));
   });

@@ -69,8 +69,8 @@ Exit run_parity(const Command& command, const Arguments& arguments) {
   model.fields(line);
   line.section("Comparison");
   line("reference", reference,
-       "folder with cases.json and a NAME.safetensors for each case (made by tests/interop/dump.py)");
-  line("output", output, "the certificate to write (default: parity.json in the reference folder)");
+       "<DIR> folder with cases.json and a NAME.safetensors for each case (made by tests/interop/dump.py)");
+  line("output", output, "<FILE> the certificate to write (default: parity.json in the reference folder)");
   line.require({"model_name", "reference"});
   line.threads();
   line.device(device);

@@ -17,7 +17,7 @@ Exit run_report(const Command& command, const Arguments& arguments) {
   CommandLine line(command.name, command.purpose, "report runs/demo");
   line.words("RUN...", folders,
              "the folder of make demo, or folders of train and eval, with an earlier evaluation before a later one");
-  line("output", output, "the HTML file to write (default: report.html in the first folder)");
+  line("output", output, "<FILE> the HTML file to write (default: report.html in the first folder)");
   line.threads();
   line.json(json);
   if (!line.parse(arguments)) return Exit::ok;

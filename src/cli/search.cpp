@@ -25,6 +25,29 @@ struct SearchOptions {
   bool quiet = false, json = false;
 };
 
+void declare(CommandLine& line, SearchOptions& o) {
+  line("index", o.index, "<FILE> vectors of embed; FILE.json beside them gives model and options");
+  line("text", o.text, "text of the query");
+  line("image", o.images, "<FILE> pictures of the query");
+  line("instruction", o.instruction, "instruction of the query (not in a raw prompt)");
+  line("prompt", o.prompt,
+       "<raw|vlm2vec-v1|vlm2vec-v2> style of the query's prompt, as in embed (default: the index's style)");
+  line("input", o.input, "<FILE> file of queries instead of one query, with lines as for embed");
+  line("image_dir", o.image_dir, "<PATH> joined before picture paths of the input (default: the folder of the input)");
+  line("queries", o.queries,
+       "<FILE> vectors of queries instead of one query, from embed with the same model and options");
+  line("model_name", o.model_name, "<DIR> folder of the index's model, if it has moved");
+  line("adapter", o.adapter, "<DIR> folder of the index's adapter, if it has moved");
+  line("top", o.top, "rows to find for each query");
+  line("output", o.output, "<FILE> HTML page to write, with pictures, instead of the table");
+  line.require({"index"});
+  line.collect({"image"});
+  line.threads();
+  line.device(o.device);
+  line.quiet(o.quiet);
+  line("json", o.json, "print each row found as one line of JSON");
+}
+
 void check_options(const SearchOptions& o) {
   const bool asks = !o.text.empty() || !o.images.empty() || !o.instruction.empty();
   if (asks + !o.input.empty() + !o.queries.empty() != 1)
@@ -84,24 +107,7 @@ std::string instruction_note(const VectorIndex& index, const SearchOptions& o) {
 Exit run_search(const Command& command, const Arguments& arguments) {
   SearchOptions o;
   CommandLine line(command.name, command.purpose, "search --index photos.npy --text \"a red car\" --top 3");
-  line("index", o.index, "vectors of embed; FILE.json beside them gives model and options");
-  line("text", o.text, "text of the query");
-  line("image", o.images, "pictures of the query");
-  line("instruction", o.instruction, "instruction of the query (not in a raw prompt)");
-  line("prompt", o.prompt, "style of the query's prompt, as in embed (default: the index's style)");
-  line("input", o.input, "file of queries instead of one query, with lines as for embed");
-  line("image_dir", o.image_dir, "joined before picture paths of the input (default: the folder of the input)");
-  line("queries", o.queries, "vectors of queries instead of one query, from embed with the same model and options");
-  line("model_name", o.model_name, "folder of the index's model, if it has moved");
-  line("adapter", o.adapter, "folder of the index's adapter, if it has moved");
-  line("top", o.top, "rows to find for each query");
-  line("output", o.output, "HTML page to write, with pictures, instead of the table");
-  line.require({"index"});
-  line.collect({"image"});
-  line.threads();
-  line.device(o.device);
-  line.quiet(o.quiet);
-  line("json", o.json, "print each row found as one line of JSON");
+  declare(line, o);
   if (!line.parse(arguments)) return Exit::ok;
   check_options(o);
 

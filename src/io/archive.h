@@ -14,17 +14,11 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "io/files.h"
+
 struct zip;
 
 namespace vlm2vec {
-
-class MappedFile;
-
-// Bytes of a file or a member, and what keeps them in memory.
-struct FileBytes {
-  std::span<const uint8_t> bytes;
-  std::shared_ptr<const void> owner;
-};
 
 // Where a member's bytes begin, and how many they are; of a zip only the member's number.
 struct ArchiveMember {

@@ -59,6 +59,12 @@ inline constexpr const char* kTemporaryMark = ".vlm2vec-tmp-";
 // Behind the name of a folder that is being replaced.
 inline constexpr const char* kReplacedMark = ".vlm2vec-replaced";
 
+// Bytes of a file or a part of it, and what keeps them in memory.
+struct FileBytes {
+  std::span<const uint8_t> bytes;
+  std::shared_ptr<const void> owner;
+};
+
 // A file mapped into memory, read-only.
 class MappedFile {
  public:

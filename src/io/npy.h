@@ -2,14 +2,14 @@
 #pragma once
 #include <filesystem>
 
-#include "tensor/tensor.h"
+#include "io/stored_array.h"
 
 namespace vlm2vec {
 
-// Format 1.0, C order; f32, f64, i32, i64 or u8, of any shape, on the host. Written atomically.
-void write_npy(const std::filesystem::path& file, const Tensor& x);
+// Format 1.0, C order; F32, F64, I32, I64 or U8, of any shape. Written atomically.
+void write_npy_array(const std::filesystem::path& file, const StoredArray& x);
 
-// The same formats; the numbers stay where the mapped file has them. Exit::data for anything else.
-Tensor read_npy(const std::filesystem::path& file);
+// The same formats; the bytes stay where the mapped file has them. Exit::data for anything else.
+StoredArray read_npy_array(const std::filesystem::path& file);
 
 }  // namespace vlm2vec

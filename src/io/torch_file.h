@@ -3,11 +3,11 @@
 #pragma once
 #include <filesystem>
 
-#include "io/safetensors.h"
+#include "io/stored_array.h"
 
 namespace vlm2vec {
 
-// A dictionary of tensors; see pickle.h for what is read and what is refused. Needs at most twice the memory of the file.
-NamedTensors load_torch_file(const std::filesystem::path& path);
+// A dictionary of tensors; see pickle.h for what is read and what is refused. Needs at most twice the file's memory.
+StoredArrays read_torch_file(const std::filesystem::path& path);
 
 }  // namespace vlm2vec

@@ -6,9 +6,9 @@
 
 #include "io/files.h"
 #include "io/hub.h"
-#include "io/torch_file.h"
 #include "nn/peft_config.h"
 #include "nn/state.h"
+#include "tensor/tensor_files.h"
 
 namespace vlm2vec {
 namespace {

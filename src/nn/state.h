@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "io/safetensors.h"
 #include "nn/module.h"
+#include "tensor/tensor_files.h"
 
 namespace vlm2vec {
 

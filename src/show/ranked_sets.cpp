@@ -4,11 +4,11 @@
 
 #include "io/error.h"
 #include "io/json_lines.h"
-#include "io/npy.h"
 #include "mmeb/data/dataset_config.h"
 #include "mmeb/data/row_pictures.h"
 #include "mmeb/evaluation/candidate_lists.h"
 #include "show/run.h"
+#include "tensor/tensor_files.h"
 
 namespace vlm2vec {
 namespace {

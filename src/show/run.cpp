@@ -5,8 +5,8 @@
 #include "io/error.h"
 #include "io/files.h"
 #include "io/json_lines.h"
-#include "io/safetensors.h"
 #include "mmeb/training/training_log.h"
+#include "tensor/tensor_files.h"
 
 namespace vlm2vec {
 namespace {

@@ -62,7 +62,6 @@ std::vector<OpCase> op_cases(Device device, uint64_t seed) {
        [=](const Inputs& x) { return attention(x[0], x[1], x[2], cu, cu_keys, causal); }},
       {"attention, packed", {{5, 18}}, [=](const Inputs& x) { return attention(x[0], cu, packed); }},
       {"mean", {{5, 3}}, [](const Inputs& x) { return mean(x[0]); }},
-      {"cross_entropy", {{4, 5}}, [=](const Inputs& x) { return cross_entropy(x[0], ids); }},
       {"info_nce", {{4, 5}, {8, 5}}, [](const Inputs& x) { return info_nce(x[0], x[1], 0.7).loss; }},
       {"checkpoint",
        {{5, 3}},

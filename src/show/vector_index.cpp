@@ -7,8 +7,8 @@
 #include "io/error.h"
 #include "io/files.h"
 #include "io/json_lines.h"
-#include "io/npy.h"
 #include "io/sha256.h"
+#include "tensor/tensor_files.h"
 
 namespace vlm2vec {
 namespace {

@@ -261,18 +261,6 @@ std::vector<Tensor> attention_backward(const Tensor& d_o, const Tensor& q, const
   return {dq, dk, dv};
 }
 
-CrossEntropy cross_entropy(const Tensor& x, const Tensor& targets) {
-  CHECK(targets.numel() == x.rows(), "cross_entropy: ", targets.numel(), " targets for ", x);
-  CrossEntropy r{row_statistic(x), row_statistic(x)};
-  kernel::cross_entropy(x, targets, r.loss, r.lse);
-  return r;
-}
-Tensor cross_entropy_dx(const Tensor& dloss, const Tensor& x, const Tensor& targets, const Tensor& lse) {
-  Tensor dx = empty_like(x);
-  kernel::cross_entropy_dx(dloss, x, targets, lse, dx);
-  return dx;
-}
-
 namespace {
 
 // Returns the labels that `matching` gives or implies.

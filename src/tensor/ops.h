@@ -70,12 +70,6 @@ std::vector<Tensor> attention_backward(const Tensor& d_o, const Tensor& q, const
                                        const AttentionResult& forward, const Tensor& cu_q, const Tensor& cu_k,
                                        const AttentionShape& shape);
 
-struct CrossEntropy {
-  Tensor loss, lse;
-};
-CrossEntropy cross_entropy(const Tensor& x, const Tensor& targets);
-Tensor cross_entropy_dx(const Tensor& dloss, const Tensor& x, const Tensor& targets, const Tensor& lse);
-
 struct InfoNce {
   Tensor loss, lse, best;
 };  // per query

@@ -7,19 +7,8 @@
 
 namespace vlm2vec {
 
-std::string to_string(const Shape& shape) {
-  std::string text = "[";
-  for (size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
-  return text + "]";
-}
 std::ostream& operator<<(std::ostream& out, const Tensor& x) {
   return x.defined() ? out << name_of(x.dtype()) << to_string(x.shape()) : out << "(none)";
-}
-
-int64_t numel(const Shape& shape) {
-  int64_t n = 1;
-  for (int64_t d : shape) n *= d;
-  return n;
 }
 
 Tensor::Tensor(Shape shape, DType dtype, Device device)

@@ -6,14 +6,11 @@
 #include <string>
 #include <vector>
 
+#include "io/shape.h"
 #include "tensor/dtype.h"
 #include "tensor/storage.h"
 
 namespace vlm2vec {
-
-using Shape = std::vector<int64_t>;
-std::string to_string(const Shape& shape);  // "[3, 4]"
-int64_t numel(const Shape& shape);
 
 class Tensor {
  public:

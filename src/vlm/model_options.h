@@ -18,7 +18,7 @@ struct AdapterArguments {
   bool use_dora = true, allow_partial_adapter = false, adapter_norms = false;
 
   template <class Visit>
-  void fields(Visit&& visit, const char* adapter_help = "PEFT folder to apply (LoRA or DoRA)") {
+  void fields(Visit&& visit, const char* adapter_help = "<DIR> PEFT folder to apply (LoRA or DoRA)") {
     visit("adapter", adapter, adapter_help);
     visit("use_dora", use_dora, "False: LoRA; a DoRA adapter is used without its magnitude vectors");
     visit("allow_partial_adapter", allow_partial_adapter,
@@ -36,24 +36,24 @@ struct ModelOptions : AdapterArguments {
   template <class Visit>
   void fields(Visit&& visit, bool training = false) {
     section(visit, "Model");
-    visit("model_name", model_name, "folder of the checkpoint (Hugging Face layout)");
+    visit("model_name", model_name, "<DIR> folder of the checkpoint (Hugging Face layout)");
     AdapterArguments::fields(
-        visit, training
-                   ? "PEFT folder (LoRA or DoRA) to continue training, with its own rank, alpha, dropout and layers"
-                   : "PEFT folder to apply (LoRA or DoRA)");
+        visit,
+        training ? "<DIR> PEFT folder (LoRA or DoRA) to continue training, with its own rank, alpha, dropout and layers"
+                 : "<DIR> PEFT folder to apply (LoRA or DoRA)");
     visit("precision", precision,
-          training ? "f32, or bf16 matrix products with f32 accumulation (full training then stores bf16 weights and "
-                     "f32 master copies)"
-                   : "f32, or bf16 matrix products with f32 accumulation");
+          training ? "<f32|bf16> f32, or bf16 matrix products with f32 accumulation (full training then stores bf16 "
+                     "weights and f32 master copies)"
+                   : "<f32|bf16> f32, or bf16 matrix products with f32 accumulation");
     visit("max_len", max_len,
           "most tokens of an input, pictures included; longer text is cut, pictures never (0: no limit)");
     section(visit, "Pictures");
     visit("image_positions", image_positions,
-          "positions of pictures without <|vision_start|>, as in VLM2Vec's prompts: 1d, counted like text (VLM2Vec, "
+          "<1d|3d> positions of pictures without <|vision_start|>, as in VLM2Vec's prompts: 1d, counted like text (VLM2Vec, "
           "transformers up to 5.2), or 3d, by row and column (transformers since 5.3); default: as the model was "
           "trained, else 1d");
     visit("image_resolution", image_resolution,
-          "VLM2Vec V1's route: first resize pictures in the file's own mode to 1344x1344 (high), 672x672 (mid) or "
+          "<high|mid|low|WORD> VLM2Vec V1's route: first resize pictures in the file's own mode to 1344x1344 (high), 672x672 (mid) or "
           "128x128 (low); another word: only pictures with a longer side, to 1344x1344 (default: V2's route, RGB "
           "first)");
     visit("resize_min_pixels", resize_min_pixels,

@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "io/files.h"
-#include "io/safetensors.h"
 #include "tensor/deviation.h"
+#include "tensor/tensor_files.h"
 #include "vlm/stages.h"
 
 namespace vlm2vec {

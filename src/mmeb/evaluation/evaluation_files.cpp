@@ -8,9 +8,9 @@
 #include <unordered_map>
 
 #include "io/files.h"
-#include "io/npy.h"
 #include "mmeb/evaluation/metrics.h"
 #include "tensor/parallel.h"
+#include "tensor/tensor_files.h"
 
 namespace vlm2vec {
 namespace {

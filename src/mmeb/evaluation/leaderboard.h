@@ -14,14 +14,14 @@ struct LeaderboardEntry {
 
   template <class Visit>
   void fields(Visit&& visit) {
-    visit("model_name", model_name, "the name on the leaderboard");
-    visit("model_backbone", model_backbone, "e.g. Qwen2-VL");
+    visit("model_name", model_name, "<NAME> the name on the leaderboard");
+    visit("model_backbone", model_backbone, "<NAME> e.g. Qwen2-VL");
     visit("model_size", model_size, "e.g. \"2B parameters\"");
     visit("embedding_dimension", embedding_dimension, "length of the vectors (0: not given)");
     visit("max_length_tokens", max_length_tokens, "longest input in tokens (0: not given)");
-    visit("model_release_date", model_release_date, "e.g. 2025-05-15");
-    visit("data_source", data_source, "who measured the scores");
-    visit("url", url, "address of the paper, code or weights");
+    visit("model_release_date", model_release_date, "<DATE> e.g. 2025-05-15");
+    visit("data_source", data_source, "<NAME> who measured the scores");
+    visit("url", url, "<URL> address of the paper, code or weights");
   }
 };
 

@@ -17,6 +17,17 @@ double learning_rate(const TrainOptions& o, int64_t step) {
   return o.learning_rate * Schedule{parse_schedule(o.lr_scheduler_type), warmup, o.max_steps}.factor(step - 1);
 }
 
+void add(StepLog& log, const TrainingBatch& batch, const ContrastiveResult& result) {
+  log.embed_seconds += result.embed_seconds, log.loss_seconds += result.loss_seconds;
+  log.backward_seconds += result.backward_seconds;
+  log.loss += result.loss;
+  log.in_batch_accuracy += batch.accuracy(result.best);
+  log.duplicates += batch.duplicates;
+  log.pairs += int64_t(batch.queries.size());
+  log.tokens_without_picture += batch.tokens_without_picture;
+  log.cut_texts += result.cut.cut;
+}
+
 std::string shown(double x) { return std::isnan(x) ? "NaN" : sentence(x); }
 
 }  // namespace
@@ -50,14 +61,7 @@ StepLog train_step(TrainerRun& run, int64_t step) {
                               {o.temperature, o.gc_q_chunk_size, o.gc_p_chunk_size, batch.matching});
     });
     ++batches;
-    log.embed_seconds += result.embed_seconds, log.loss_seconds += result.loss_seconds;
-    log.backward_seconds += result.backward_seconds;
-    log.loss += result.loss;
-    log.in_batch_accuracy += batch.accuracy(result.best);
-    log.duplicates += batch.duplicates;
-    log.pairs += int64_t(batch.queries.size());
-    log.tokens_without_picture += batch.tokens_without_picture;
-    log.cut_texts += result.cut.cut;
+    add(log, batch, result);
     run.cut.add(result.cut);
   }
   run.unusable = batches > 0 ? 0 : run.unusable + log.skipped;
