@@ -1,0 +1,58 @@
+#include "vlm/tokenizer/bpe_vocabulary.h"
+
+#include <nlohmann/json.hpp>
+
+#include "io/files.h"
+#include "vlm/tokenizer/pretokenizer.h"
+
+namespace vlm2vec {
+
+using nlohmann::ordered_json;
+
+ordered_json qwen2_pipeline() {
+  const ordered_json byte_level = {
+      {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", false}, {"use_regex", false}};
+  const ordered_json split = {
+      {"type", "Split"}, {"pattern", {{"Regex", qwen2_split_pattern}}}, {"behavior", "Isolated"}, {"invert", false}};
+  return {{"normalizer", {{"type", "NFC"}}},
+          {"pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", {split, byte_level}}}},
+          {"post_processor", byte_level}};
+}
+
+void write_tokenizer_json(const std::filesystem::path& file, const BpeVocabulary& vocabulary) {
+  const ordered_json pipeline = qwen2_pipeline();
+  ordered_json added = ordered_json::array(), vocab = ordered_json::object(), merges = ordered_json::array();
+  for (const auto& [text, id, normalized] : vocabulary.added)
+    added.push_back({{"id", id},
+                     {"content", text},
+                     {"single_word", false},
+                     {"lstrip", false},
+                     {"rstrip", false},
+                     {"normalized", normalized},
+                     {"special", true}});
+  for (size_t id = 0; id < vocabulary.tokens.size(); ++id) vocab[vocabulary.tokens[id]] = id;
+  for (const auto& [left, right, merged] : vocabulary.merges)
+    merges.push_back(vocabulary.tokens[left] + " " + vocabulary.tokens[right]);
+  const ordered_json root = {{"version", "1.0"},
+                             {"truncation", nullptr},
+                             {"padding", nullptr},
+                             {"added_tokens", added},
+                             {"normalizer", pipeline["normalizer"]},
+                             {"pre_tokenizer", pipeline["pre_tokenizer"]},
+                             {"post_processor", pipeline["post_processor"]},
+                             {"decoder", pipeline["post_processor"]},
+                             {"model",
+                              {{"type", "BPE"},
+                               {"dropout", nullptr},
+                               {"unk_token", nullptr},
+                               {"continuing_subword_prefix", nullptr},
+                               {"end_of_word_suffix", nullptr},
+                               {"fuse_unk", false},
+                               {"byte_fallback", false},
+                               {"ignore_merges", false},
+                               {"vocab", vocab},
+                               {"merges", merges}}}};
+  write_text(file, root.dump(1) + "\n");
+}
+
+}  // namespace vlm2vec
