@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "io/error.h"
+#include "vlm/tokenizer/normalizer.h"
 #include "vlm/tokenizer/pretokenizer.h"
 
 namespace vlm2vec {
