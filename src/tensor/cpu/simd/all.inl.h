@@ -11,15 +11,15 @@ namespace vlm2vec::SIMD_ISA {
 namespace {
 // Later files use earlier ones.
 // clang-format off
-#include "tensor/cpu/simd/activation.inl.h"
-#include "tensor/cpu/simd/attention.inl.h"
-#include "tensor/cpu/simd/elementwise.inl.h"
-#include "tensor/cpu/simd/gemm.inl.h"
-#include "tensor/cpu/simd/norm.inl.h"
-#include "tensor/cpu/simd/reduce.inl.h"
-#include "tensor/cpu/simd/rope.inl.h"
-#include "tensor/cpu/simd/tile.inl.h"
 #include "tensor/cpu/simd/vector.inl.h"
+#include "tensor/cpu/simd/tile.inl.h"
+#include "tensor/cpu/simd/gemm.inl.h"
+#include "tensor/cpu/simd/elementwise.inl.h"
+#include "tensor/cpu/simd/activation.inl.h"
+#include "tensor/cpu/simd/reduce.inl.h"
+#include "tensor/cpu/simd/norm.inl.h"
+#include "tensor/cpu/simd/rope.inl.h"
+#include "tensor/cpu/simd/attention.inl.h"
 // clang-format on
 }  // namespace
 
