@@ -1,4 +1,5 @@
-// The option list of `train` (vlm/model_options.h explains option lists). Names are those of the official scripts.
+// Every option of `train`, once (vlm/model_options.h says how such a list is used). Names are those of the official
+// scripts.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -64,13 +65,15 @@ struct TrainOptions : ModelOptions {
           "<PATH> joined before the rows' picture paths, or a zip or tar file; zips and tars in it, its images_zip and "
           "its images are read in place (default: the folder of the rows)");
     visit("missing_sets", missing_sets,
-          "<error|skip> sets of subset_name or dataset_config that have no file of rows: error stops; skip trains without them");
+          "<error|skip> sets of subset_name or dataset_config that have no file of rows: error stops; skip trains "
+          "without them");
     visit("sampling", sampling,
           "<shuffled|interleaved|balanced> order of rows: shuffled (VLM2Vec V1: all sets together), interleaved (V2: "
           "blocks of one set) or balanced (the set of each row drawn uniformly); default: interleaved with "
           "dataset_config, else shuffled");
     visit("interleave_stopping_strategy", interleave_stopping_strategy,
-          "<all_exhausted|first_exhausted> interleaved: a pass ends when all sets (all_exhausted) or the first set (first_exhausted) is used up");
+          "<all_exhausted|first_exhausted> interleaved: a pass ends when all sets (all_exhausted) or the first set "
+          "(first_exhausted) is used up");
     visit("homogeneous_batch_size_per_device", homogeneous_batch_size_per_device,
           "interleaved: rows per block; up to 1: share of the batch (0: draw a set for each row)");
     visit("batches", batches,
@@ -95,6 +98,10 @@ struct TrainOptions : ModelOptions {
     visit("gc_p_chunk_size", gc_p_chunk_size, "GradCache: targets embedded at a time (0: all at once)");
     visit("gradient_checkpointing", gradient_checkpointing,
           "keep one activation per layer and compute the rest again: less memory, more time");
+  }
+
+  template <class Visit>
+  void loss_fields(Visit& visit) {
     section(visit, "Loss and optimiser");
     visit("max_steps", max_steps, "training steps (0 or -1: as num_train_epochs says, or 2000 without it)");
     visit("num_train_epochs", num_train_epochs, "number of passes over the data (instead of max_steps)");
@@ -111,6 +118,10 @@ struct TrainOptions : ModelOptions {
     visit("adam_epsilon", adam_epsilon, "AdamW: added to the root of the mean of squared gradients");
     visit("max_grad_norm", max_grad_norm, "scale the gradient down to this norm if it is longer (0: never)");
     visit("seed", seed, "random seed for the order of rows, new adapters and dropout");
+  }
+
+  template <class Visit>
+  void adapter_fields(Visit& visit) {
     section(visit, "What is trained");
     visit("lora", lora, "train adapters on frozen weights: DoRA, or LoRA with use_dora False");
     visit("lora_r", lora_r, "rank of the adapters");
@@ -119,15 +130,22 @@ struct TrainOptions : ModelOptions {
     visit("lora_target_modules", lora_target_modules,
           "<NAME> names of the layers that get an adapter, or all-linear: all linear layers, with the image encoder's");
     visit("adapter_names", adapter_names,
-          "<hub|official> names in the saved adapter: hub (model.language_model.layers, for PEFT with transformers since 4.52) or "
-          "official (model.layers, for VLM2Vec's own model class and older transformers); the program reads both");
+          "<hub|official> names in the saved adapter: hub (model.language_model.layers, for PEFT with transformers "
+          "since 4.52) or official (model.layers, for VLM2Vec's own model class and older transformers); the program "
+          "reads both");
     visit("image_encoder_freeze", image_encoder_freeze, "do not train the image encoder, like --freeze visual");
     visit("freeze", freeze,
-          "<NAME> do not train parameters whose Hugging Face names begin with these, e.g. model.embed_tokens visual.blocks.0");
+          "<NAME> do not train parameters whose Hugging Face names begin with these, e.g. model.embed_tokens "
+          "visual.blocks.0");
+  }
+
+  template <class Visit>
+  void output_fields(Visit& visit) {
     section(visit, "Output");
     visit("output_dir", output_dir, "<DIR> folder for the trained model, log.jsonl and checkpoints");
     visit("overwrite_output_dir", overwrite_output_dir, "with resume_from none: remove an earlier run from output_dir");
-    visit("resume_from", resume_from, "<none|auto|N> auto (the latest checkpoint in output_dir, if any), none, or a step");
+    visit("resume_from", resume_from,
+          "<none|auto|N> auto (the latest checkpoint in output_dir, if any), none, or a step");
     visit("save_strategy", save_strategy,
           "<steps|no> steps (checkpoints by save_minutes and save_steps) or no (only when interrupted)");
     visit("save_minutes", save_minutes,
