@@ -111,6 +111,16 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text) const {
   return ids;
 }
 
+std::vector<int32_t> Tokenizer::encode_with_ends(std::string_view text, int64_t max_len) const {
+  const size_t ends = begin_.size() + end_.size(), limit = max_len > 0 ? size_t(max_len) : SIZE_MAX;
+  if (limit < ends) fail(Exit::usage, "--max_len ", max_len, " has no room for the ", ends, " tokens around every text");
+  std::vector<int32_t> ids = encode(text);
+  ids.resize(std::min(ids.size(), limit - ends));
+  ids.insert(ids.begin(), begin_.begin(), begin_.end());
+  ids.insert(ids.end(), end_.begin(), end_.end());
+  return ids;
+}
+
 void Tokenizer::encode_word(std::string_view word, Workspace& workspace, std::vector<int32_t>& ids) const {
   auto& [symbols, heap] = workspace;
   const int size = int(word.size());

@@ -24,6 +24,13 @@ class Tokenizer {
   // Added tokens are found in `text` wherever they are spelled out; nothing is put before or after. `text` is UTF-8.
   std::vector<int32_t> encode(std::string_view text) const;
 
+  // encode() between the ids that the file's post-processor puts around every text (CLIP: <|startoftext|> and
+  // <|endoftext|>; Qwen2: none), at most max_len in all (0: no limit). A longer text loses its last ids, never its ends.
+  // The caller gives the limit (CLIP's processor: 77); `truncation` and model_max_length of the files are not read.
+  std::vector<int32_t> encode_with_ends(std::string_view text, int64_t max_len = 0) const;
+  const std::vector<int32_t>& begin_ids() const { return begin_; }
+  const std::vector<int32_t>& end_ids() const { return end_; }
+
   int vocab_size() const { return int(vocabulary_.tokens.size()); }  // largest id + 1
   const std::string& token(int32_t id) const;                        // as the file spells it: bytes in GPT-2's alphabet
   std::optional<int32_t> id_of(std::string_view token) const;
@@ -49,6 +56,7 @@ class Tokenizer {
   HashIndex merges_;                   // pair of ids -> rank
   std::array<int32_t, 256> byte_ids_;  // byte -> id of its token
   AddedTokens plain_, normalized_;     // as spelled in the text, and after it was brought to Form C
+  std::vector<int32_t> begin_, end_;   // of every text
 };
 
 }  // namespace vlm2vec
