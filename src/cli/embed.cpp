@@ -45,6 +45,7 @@ std::string left_out_note(const InputRows& rows, const std::string& list) {
 }
 
 std::string bare_tokens_note(const InputRows& rows, const std::string& token) {
+  if (token.empty()) return "";
   const auto count = std::ranges::count_if(rows.inputs, [&](const EncoderInput& input) {
     return input.images.empty() && input.text.find(token) != input.text.npos;
   });
@@ -67,8 +68,8 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
   line.section("Input and output");
   line("input", input, "lines {\"text\": ..., \"image\": path or [paths], \"instruction\": ...}");
   line("prompt", prompt,
-       "raw: the text is the prompt, with an image token for each picture; vlm2vec-v1, vlm2vec-v2: built as the "
-       "official code does");
+       "raw: the text is the prompt, with an image token for each picture (CLIP: none); vlm2vec-v1, vlm2vec-v2: built "
+       "as the official code does");
   line("image_dir", image_dir, "joined before relative picture paths (default: the folder of the input)");
   line("output", output,
        "NumPy file to write: f32 [lines, dimensions], rows of length 1; FILE.json beside it says how (for search)");

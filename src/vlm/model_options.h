@@ -31,7 +31,7 @@ struct AdapterArguments {
 struct ModelOptions : AdapterArguments {
   std::string model_name, precision = "f32", image_resolution, image_positions;
   int64_t max_len = 0, resize_min_pixels = 0, resize_max_pixels = 0;
-  bool exif = false;
+  bool exif = false, official_mask = false;
 
   template <class Visit>
   void fields(Visit&& visit, bool training = false) {
@@ -46,7 +46,11 @@ struct ModelOptions : AdapterArguments {
                      "f32 master copies)"
                    : "f32, or bf16 matrix products with f32 accumulation");
     visit("max_len", max_len,
-          "most tokens of a row, pictures included; text beyond is cut off, pictures never (0: no limit)");
+          "most tokens of a row, pictures included; text beyond is cut off, pictures never (0: the model's limit, if "
+          "it has one)");
+    visit("official_mask", official_mask,
+          "of CLIP: no token attends to <|endoftext|>, nor it to itself, as in VLM2Vec's evaluation of CLIP, where "
+          "padding has the same id (default: as in CLIP's own code)");
     section(visit, "Pictures");
     visit("image_positions", image_positions,
           "positions of a picture that no <|vision_start|> opens, as in VLM2Vec's prompts: 1d, counted like text "
