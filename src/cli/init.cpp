@@ -32,13 +32,13 @@ std::vector<std::string> training_texts(const fs::path& dataset, const std::stri
   return texts;
 }
 
-void copy_tokenizer(const fs::path& from, const fs::path& to) {
+void copy_tokenizer(const fs::path& from, const Family& family, const fs::path& to) {
   require_folder(from, "a tokenizer");
   Tokenizer::load(from);  // throws errors that name the original files
   for (const std::string& name : tokenizer_files())
     if (fs::exists(from / name)) fs::copy_file(from / name, to / name);
   if (const fs::path config = to / "tokenizer_config.json"; fs::exists(config))
-    write_text(config, portable_tokenizer_config(read_text(config)));
+    write_text(config, portable_tokenizer_config(read_text(config), family.tokenizer_class));
 }
 
 void learn_tokenizer(const fs::path& dataset, const Family& family, const InputShape& input, const fs::path& folder) {
@@ -136,7 +136,7 @@ Exit run_init(const Command& command, const Arguments& arguments) {
   int64_t parameters = 0;
   write_folder_atomically(output_dir, [&](const fs::path& folder) {
     if (tokenizer.empty()) learn_tokenizer(train_tokenizer, family, backbone->input(), folder);
-    else copy_tokenizer(tokenizer, folder);
+    else copy_tokenizer(tokenizer, family, folder);
     write_config(config_file, family, folder, dtype);
     write_picture_rule(*rule, folder);
     naming_given_files(folder, config_file, tokenizer.empty() ? output_dir : tokenizer,

@@ -98,6 +98,9 @@ Exit run_merge(const Command& command, const Arguments& arguments) {
   model.require_one_adapter();
   if (model.adapter.empty() && !sentence_transformers)
     fail(Exit::usage, "merge: --adapter is missing; only --sentence_transformers True works without it");
+  if (const Family& family = family_of(model.path / "config.json"); sentence_transformers && family.image_token.empty())
+    fail(Exit::usage, "merge: --sentence_transformers True is for models whose vector is their last token's; ",
+         family.title, " has two towers, leave the option out");
   const auto encoder = load_encoder(model);  // checks all files copied below
   AttachedLora lora;
   if (!model.adapter.empty())

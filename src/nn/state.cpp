@@ -1,6 +1,7 @@
 #include "nn/state.h"
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <map>
 #include <set>
@@ -73,7 +74,8 @@ std::vector<std::string> load_parameters(Module& module, const NamedTensors& sto
     }
     unused.erase(p.path());
     const Tensor& t = found->second;
-    const bool fits = t.numel() == numel(p.shape()) && !t.shape().empty() && t.dim(0) == p.shape()[0];
+    const bool fits = t.numel() == numel(p.shape()) &&
+                      (p.shape().empty() || (!t.shape().empty() && t.dim(0) == p.shape()[0]));
     if (!fits || !is_float(t.dtype()))
       fail(Exit::data, source, ": ", p.path(), " is ", t, ", the configuration needs ", to_string(p.shape()),
            is_float(t.dtype()) ? "; do config.json and weights belong together?" : kQuantised);
@@ -109,8 +111,10 @@ Tensor normal_tensor(const Shape& shape, double std, uint64_t seed, DType dtype,
 }
 
 Tensor initial_value(const Parameter& p, double std, uint64_t seed, DType dtype, Device device) {
-  if (p.is_matrix()) return normal_tensor(p.shape(), std, mix(seed, hash(p.path())), dtype, device);
-  return full(p.shape(), p.path().ends_with("bias") ? 0 : 1, dtype, device);
+  if (p.shape().empty()) return full({}, std::log(1 / 0.07), dtype, device);
+  const bool bias = p.path().ends_with("bias"), norm = p.path().ends_with("weight");
+  if (!p.is_matrix() && (bias || norm)) return full(p.shape(), bias ? 0 : 1, dtype, device);
+  return normal_tensor(p.shape(), std, mix(seed, hash(p.path())), dtype, device);
 }
 
 void initialise(Module& module, double std, uint64_t seed, DType dtype, Device device) {

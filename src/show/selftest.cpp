@@ -44,7 +44,8 @@ class TinyModel {
   TinyModel(const Family& family, uint64_t seed, int hidden) : family_(family), seed_(seed) {
     write_json(folder_.path / "config.json", family.tiny_config(hidden));
     const InputShape input = make_backbone(folder_.path / "config.json")->input();
-    write_picture_rule(*new_picture_rule(family, input, 64, 4096), folder_.path);
+    const bool resizes = input.image_size == 0;  // to different sizes
+    write_picture_rule(*new_picture_rule(family, input, resizes ? 64 : 0, resizes ? 4096 : 0), folder_.path);
     write_tokenizer_json(folder_.path / "tokenizer.json",
                          train_bpe(std::vector<std::string>{"which thing is this?"}, 300));
     Random random(seed);

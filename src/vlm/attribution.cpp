@@ -60,6 +60,14 @@ int32_t blank_token(const Tokenizer& tokenizer) {
   return blank.empty() ? 0 : blank[0];
 }
 
+// A blank for each token, but for those that stand around every text.
+std::vector<int32_t> blanked(std::vector<int32_t> ids, const Tokenizer& tokenizer) {
+  const size_t begin = tokenizer.begin_ids().size(), end = tokenizer.end_ids().size();
+  if (ids.size() > begin + end)
+    std::fill(ids.begin() + int64_t(begin), ids.end() - int64_t(end), blank_token(tokenizer));
+  return ids;
+}
+
 }  // namespace
 
 Attribution attribute(Encoder& encoder, const EncoderInput& row, const Tensor& target) {
@@ -68,8 +76,8 @@ Attribution attribute(Encoder& encoder, const EncoderInput& row, const Tensor& t
   const TokenBatch batch = encoder.prepare({&row, 1});
   const bool pictured = batch.has_pictures();
   TokenBatch blanks = batch;
-  blanks.ids = from_vector(std::vector<int32_t>(size_t(batch.ids.numel()), blank_token(processor.tokenizer())),
-                           {batch.ids.numel()}, batch.ids.device());
+  blanks.ids = from_vector(blanked(to_vector<int32_t>(batch.ids), processor.tokenizer()), {batch.ids.numel()},
+                           batch.ids.device());
   const Tensor words = model.words(batch).value(), patches = batch.patches;
   Path of_words = path_between(to_vector<double>(model.words(blanks).value()), words), of_patches;
   if (pictured) of_patches = path_between(mean_colours(patches, batch.placed.cu_patches), patches);

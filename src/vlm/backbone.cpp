@@ -14,9 +14,11 @@ bool Backbone::run_frozen(TokenBatch& batch) {
   if (batch.patches && is_frozen(image_encoder())) {
     const NoGrad no_grad;
     batch.seen = see(batch, batch.patches).value();
-    batch.patches = {}, batch.patch_dropout_ids = {}, batch.seen_dropout_ids = {};
-    batch.placed.cu_patches = {}, batch.placed.patches = {};
-    batch.placed.cu_windows = batch.placed.window_order = batch.placed.raster_order = {};
+    batch.patches = {}, batch.patch_dropout_ids = {};
+    Placement& placed = batch.placed;
+    placed.cu_patches = {}, placed.patches = {};
+    placed.cu_windows = placed.window_order = placed.raster_order = {};
+    placed.cu_images = placed.image_order = placed.image_positions = {};
   }
   return !batch.patches;
 }

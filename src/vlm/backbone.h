@@ -38,11 +38,14 @@ class Backbone : public Module {
   virtual double initializer_range() const = 0;  // std of new weights
   virtual bool tied() const { return false; }    // the language-model head is the embedding
   virtual Module& image_encoder() = 0;
+  // --official_mask: from now on attention is masked as in VLM2Vec's evaluation of CLIP; false: it has no such mask.
+  virtual bool take_official_mask() { return false; }
 
   // Fills batch.placed on the host: positions, angles, windows.
   virtual void place(TokenBatch& batch, ImagePositions positions) const = 0;
   virtual Var words(const TokenBatch& batch) = 0;  // [tokens, hidden], before pictures take their places
-  // [patches / merge², …]: what the vision tower makes of batch.patches, or of others in their place.
+  // [patches / merge², …], or [pictures, …] where a picture has one vector: what the vision tower makes of
+  // batch.patches, or of others in their place.
   virtual Var see(const TokenBatch& batch, const Var& patches) = 0;
   // [rows, dim], normalised. seen: as see() returns it; undefined without pictures.
   virtual Var read(const TokenBatch& batch, const Var& words, const Var& seen) = 0;

@@ -16,6 +16,8 @@ Encoder::Encoder(const ModelFolder& folder, const EncoderOptions& options)
       processor(folder, family, backbone->input(), options, notes),
       device_(options.device),
       dtype_(options.f64 ? DType::f64 : DType::f32) {
+  if (options.official_mask && !backbone->take_official_mask())
+    fail(Exit::usage, "--official_mask: ", family.title, " has one mask only; the option is for CLIP, leave it out");
   if (options.bf16) backbone->use_bf16_products();
   if (!options.load_weights) return;
   const std::optional<DType> dtype = options.f64 ? std::optional(DType::f64) : std::nullopt;
@@ -26,7 +28,8 @@ Encoder::Encoder(const ModelFolder& folder, const EncoderOptions& options)
 
 TokenBatch Encoder::prepare(std::span<const EncoderInput> rows) const {
   TokenBatch batch = processor.prepare(rows);
-  backbone->place(batch, parse_image_positions(processor.image_positions()));
+  const std::string positions = processor.image_positions();
+  backbone->place(batch, positions.empty() ? ImagePositions::one_d : parse_image_positions(positions));
   batch.to(dtype_, device_);
   return batch;
 }
@@ -56,7 +59,8 @@ void CutTexts::add(std::span<const EncoderInput> rows, const std::vector<size_t>
 std::string CutTexts::note(int64_t max_len) const {
   if (cut == 0) return "";
   const std::string which = texts == 1 ? "the text" : sentence(cut, " of ", texts, " texts");
-  return sentence("--max_len ", max_len, " cut ", which, texts == 1 || first.empty() ? "" : ", first: " + first,
+  const std::string limit = max_len > 0 ? sentence("--max_len ", max_len) : "the model's limit of tokens";
+  return sentence(limit, " cut ", which, texts == 1 || first.empty() ? "" : ", first: " + first,
                   "; the vectors do not cover the cut part");
 }
 

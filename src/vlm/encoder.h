@@ -45,7 +45,7 @@ struct CutTexts {
   void add(const EncoderInput& row, bool is_cut);
   void add(const CutTexts& later);
   void add(std::span<const EncoderInput> rows, const std::vector<size_t>& cut_rows);  // cut_rows: ascending numbers
-  std::string note(int64_t max_len) const;  // for the user, a sentence; empty: none is cut
+  std::string note(int64_t max_len) const;  // for the user, a sentence; empty: none is cut. 0: the model's own limit
 };
 
 struct Embedded {

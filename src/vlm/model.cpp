@@ -23,7 +23,8 @@ EncoderOptions encoder_options(const ModelOptions& o, Device device) {
           .max_len = o.max_len,
           .image_positions = o.image_positions,
           .image_resolution = o.image_resolution,
-          .exif = o.exif};
+          .exif = o.exif,
+          .official_mask = o.official_mask};
 }
 
 std::unique_ptr<Encoder> load_model(const ModelOptions& o, Device device, bool quiet) {

@@ -55,6 +55,13 @@ std::set<std::string> shards_of(const fs::path& folder) {
   return files;
 }
 
+// The class that saves the model in Python.
+std::string class_of(const fs::path& folder) {
+  const json config = read_json(folder / "config.json");
+  const json names = config.is_object() ? config.value("architectures", json()) : json();
+  return names.is_array() && !names.empty() && names[0].is_string() ? names[0].get<std::string>() : "AutoModel";
+}
+
 [[noreturn]] void refuse_without_weights(const fs::path& folder, const std::vector<std::string>& others) {
   const auto is_shard = [](const std::string& name) { return name.starts_with("model-0"); };
   const auto shard = std::ranges::find_if(others, is_shard);
@@ -66,8 +73,8 @@ std::set<std::string> shards_of(const fs::path& folder) {
     fail(Exit::data, folder.string(), ": has neither ", kWeightsFile, " nor ", kWeightsIndex,
          download_hint(folder, fs::is_symlink(folder / kWeightsFile) ? kWeightsFile : ""));
   fail(Exit::data, folder.string(), ": has no ", kWeightsFile, ", only ", listed(others), ", which is not read; ",
-       pickled ? "in Python, from_pretrained(\"" + folder.string() +
-                     "\").save_pretrained(NEW) of the class that config.json names writes safetensors"
+       pickled ? "in Python, " + class_of(folder) + ".from_pretrained(\"" + folder.string() +
+                     "\").save_pretrained(NEW) writes safetensors"
                : "download the model in the layout of Hugging Face's transformers");
 }
 

@@ -39,7 +39,7 @@ std::string portable_config(const std::string& text) {
   return config == given ? text : config.dump(2) + "\n";
 }
 
-std::string portable_tokenizer_config(const std::string& text) {
+std::string portable_tokenizer_config(const std::string& text, const std::string& tokenizer_class) {
   const ordered_json given = ordered_json::parse(text);
   ordered_json config = given;
   if (config.contains("extra_special_tokens") && config["extra_special_tokens"].is_array()) {
@@ -51,7 +51,7 @@ std::string portable_tokenizer_config(const std::string& text) {
     config["additional_special_tokens"] = all;
   }
   if (config.value("tokenizer_class", ordered_json()) == "TokenizersBackend")
-    config["tokenizer_class"] = "Qwen2Tokenizer";
+    config["tokenizer_class"] = tokenizer_class;
   return config == given ? text : config.dump(2) + "\n";
 }
 

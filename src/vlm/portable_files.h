@@ -9,7 +9,7 @@ namespace vlm2vec {
 std::string portable_config(const std::string& text);
 
 // tokenizer_config.json: a list of extra_special_tokens, which 4 takes for a dictionary, is additional_special_tokens;
-// the class that only 5 has is Qwen2Tokenizer.
-std::string portable_tokenizer_config(const std::string& text);
+// the class that only 5 has is the one given.
+std::string portable_tokenizer_config(const std::string& text, const std::string& tokenizer_class);
 
 }  // namespace vlm2vec

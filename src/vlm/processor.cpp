@@ -32,15 +32,22 @@ Processor::Processor(const ModelFolder& folder, const Family& family, const Inpu
       tokenizer_(Tokenizer::load(folder.tokenizer_folder)),
       max_len_(options.max_len),
       images_(options.images ? options.images : std::make_shared<ImageCache>(kImageCacheBytes)) {
+  if (rule_->patch_size == 0) rule_->patch_size = input_.patch_size;
   check(folder);
   if (input_.image_token_id >= 0) image_token_ = tokenizer_.token(input_.image_token_id);
+  else if (!options.image_positions.empty())
+    fail(Exit::usage, "--image_positions ", options.image_positions, ": pictures of ", family.title,
+         " have no place among the tokens; leave the option out");
+  if (input_.most_tokens > 0) max_len_ = max_len_ > 0 ? std::min(max_len_, input_.most_tokens) : input_.most_tokens;
+  if (const int64_t ends = ends_of_a_text(); max_len_ > 0 && max_len_ < ends)
+    fail(Exit::usage, "--max_len ", max_len_, " has no room for the ", ends, " tokens around every text");
   std::string& positions = rule_->image_positions;  // the option must not contradict what the model was trained with
   if (!options.image_positions.empty() && !positions.empty() && positions != options.image_positions)
     fail(Exit::usage, "--image_positions ", options.image_positions, ": ", folder.processor.string(),
          " says that the model was trained with ", positions,
          "; leave the option out, or take image_positions out of the file");
   if (!options.image_positions.empty()) positions = options.image_positions;
-  parse_image_positions(image_positions());  // for its error
+  if (!image_token_.empty()) parse_image_positions(image_positions());  // for its error
   const bool moved = rule_->take_bounds(options.min_pixels, options.max_pixels, folder.processor.string());
   keep_configuration(folder, family, moved);
   rule_->exif = options.exif;
@@ -57,6 +64,9 @@ void Processor::check(const ModelFolder& folder) const {
   if (rule_->temporal_patch_size != input_.temporal_patch_size)
     fail(Exit::data, folder.processor.string(), ": temporal_patch_size is ", rule_->temporal_patch_size, ", in ",
          config_file, " ", input_.temporal_patch_size);
+  if (rule_->picture_size != input_.image_size)
+    fail(Exit::data, folder.processor.string(), ": makes pictures of ", rule_->picture_size, " pixels to a side, in ",
+         config_file, " image_size is ", input_.image_size);
   if (tokenizer_.vocab_size() > input_.vocab_size)
     fail(Exit::data, tokenizer_folder, ": the tokenizer has ", tokenizer_.vocab_size(), " tokens, ", config_file,
          " a vocabulary of ", input_.vocab_size);
@@ -71,7 +81,8 @@ void Processor::keep_configuration(const ModelFolder& folder, const Family& fami
   for (const auto& [name, file] : folder.configuration) {
     configuration_[name] = read_text(file);
     if (name == "config.json") configuration_[name] = family.portable_config(configuration_[name]);
-    if (name == "tokenizer_config.json") configuration_[name] = portable_tokenizer_config(configuration_[name]);
+    if (name == "tokenizer_config.json") 
+      configuration_[name] = portable_tokenizer_config(configuration_[name], family.tokenizer_class);
   }
   configuration_ = portable_processor_files(configuration_, folder.processor.filename(), *rule_, moved);
   const auto own_folder = (folder.path / "config.json").parent_path();
@@ -88,8 +99,11 @@ std::vector<int32_t> Processor::tokens_of(const EncoderInput& row, std::span<con
   const std::string name = prefix(row);
   if (const std::string fault = prompt_fault(row.text, grids.size(), image_token_); !fault.empty())
     fail(Exit::data, name, fault);
-  const std::vector<int32_t> ids = tokenizer_.encode(row.text);
-  if (image_token_.empty()) return ids;
+  const std::vector<int32_t> ids = tokenizer_.encode_with_ends(row.text);
+  if (image_token_.empty()) {
+    const bool blank = int64_t(ids.size()) == ends_of_a_text();  // beside a picture: what a stored token left behind
+    return blank && !grids.empty() ? std::vector<int32_t>() : ids;
+  }
   const auto count = std::count(ids.begin(), ids.end(), input_.image_token_id);
   CHECK(grids.empty() || size_t(count) == grids.size(), name, "the tokenizer makes ", count, " tokens of the ",
         grids.size(), " image tokens of the text");
@@ -135,6 +149,10 @@ std::vector<std::string> Processor::faults(std::span<const EncoderInput> rows) c
   return faults;
 }
 
+int64_t Processor::ends_of_a_text() const {
+  return int64_t(tokenizer_.begin_ids().size() + tokenizer_.end_ids().size());
+}
+
 void Processor::pack_tokens(std::span<const EncoderInput> rows, std::span<const Grid> grids, TokenBatch& batch) const {
   std::vector<int32_t> ids, cu{0}, last, image_rows, one_each{0};
   std::vector<int64_t> token_ids, last_ids, patch_ids, seen_ids;
@@ -144,7 +162,8 @@ void Processor::pack_tokens(std::span<const EncoderInput> rows, std::span<const 
     grids = grids.subspan(row.images.size());
     std::vector<int32_t> tokens = tokens_of(row, own);
     if (max_len_ > 0 && int64_t(tokens.size()) > max_len_) {
-      tokens.resize(size_t(max_len_));
+      const auto end = tokens.end() - int64_t(tokenizer_.end_ids().size());
+      tokens.erase(end - (int64_t(tokens.size()) - max_len_), end);
       batch.cut.push_back(size_t(&row - rows.data()));
     }
     uint64_t patches = 0, seen = 0;

@@ -28,8 +28,10 @@ class Processor {
   // Why prepare() cannot read each row, without the row's name; empty: it can. Other errors (no memory) are thrown.
   std::vector<std::string> faults(std::span<const EncoderInput> rows) const;
 
-  const std::string& image_token() const { return image_token_; }  // what stands for a picture in a prompt
-  std::string image_positions() const { return rule_->image_positions.empty() ? "1d" : rule_->image_positions; }
+  const std::string& image_token() const { return image_token_; }  // what stands for a picture in a prompt, or empty
+  std::string image_positions() const {  // 1d or 3d; empty: pictures have no place among the tokens
+    return rule_->image_positions.empty() && !image_token_.empty() ? "1d" : rule_->image_positions;
+  }
   const Tokenizer& tokenizer() const { return tokenizer_; }
   const PictureRule& rule() const { return *rule_; }
   std::shared_ptr<const Image> picture(const EncoderInput& row,
@@ -47,6 +49,7 @@ class Processor {
 
  private:
   std::vector<int32_t> tokens_of(const EncoderInput& row, std::span<const Grid> grids) const;
+  int64_t ends_of_a_text() const;  // how many tokens stand around every text
   void check(const ModelFolder& folder) const;
   void keep_configuration(const ModelFolder& folder, const Family& family, bool moved);
   void pack_tokens(std::span<const EncoderInput> rows, std::span<const Grid> grids, TokenBatch& batch) const;
@@ -55,7 +58,7 @@ class Processor {
   std::unique_ptr<PictureRule> rule_;
   Tokenizer tokenizer_;
   std::string image_token_;
-  int64_t max_len_;
+  int64_t max_len_;  // of a row, in tokens; 0: no limit
   std::shared_ptr<ImageCache> images_;
   TextFiles configuration_;
   std::set<std::string> adapter_files_;  // of these, what write_adapter_files() writes

@@ -14,10 +14,9 @@ struct Prompt {
   std::vector<size_t> pictures;  // numbers from 0
 };
 
-// `text` with the model's image token in place of MMEB's stored ones: <|image_2|> stands for the second picture. Where
-// there are as many tokens as pictures but the numbers are not theirs, each once, the stored tokens stay, and
-// prompt_fault() says so. Without
-// pictures they are words, as in the official queries of WebQA and EDIS.
+// `text` with the model's image token, or nothing, in place of MMEB's stored ones: <|image_2|> stands for the second
+// picture. Where there are as many tokens as pictures but the numbers are not theirs, each once, the stored tokens
+// stay, and prompt_fault() says so. Without pictures they are words, as in the official queries of WebQA and EDIS.
 Prompt place_pictures(const std::string& text, size_t pictures, const std::string& image_token);
 
 // Why no model can read `prompt` with so many pictures, in one sentence; empty: it can.
@@ -32,7 +31,7 @@ struct PromptParts {
   size_t pictures = 0;
 };
 
-// raw          the text is the prompt; it holds the model's image token for each picture
+// raw          the text is the prompt; it holds the model's image token, if there is one, for each picture
 // vlm2vec-v1   as MMEB's rows are stored: [<|image_1|>\n] instruction [ + " " + text] \n; without an instruction a
 //              text that has its <|image_1|> itself, or no picture, as it is. These become the model's image token
 //              (src/dataset.py of VLM2Vec)

@@ -20,13 +20,19 @@ struct EncoderInput {
 
 // What follows from a batch for one family alone (Backbone::place); what a family does not need stays undefined.
 struct Placement {
-  Tensor position_ids;     // i32 [3, tokens]: time, row, column
+  Tensor position_ids;     // i32 [3, tokens]: time, row, column; [tokens] where a position is one number
   RopeTable tokens, last;  // rotary angles of all tokens, and of each row's last token
   Tensor cu_patches;       // i32: where each picture's patches begin, and the end
   RopeTable patches;       // rotary angles of the patches
   // For attention within windows: where each begins; the order of patches that puts windows one after another, which
   // their angles and dropout ids have; and the way back for merged patches.
   Tensor cu_windows, window_order, raster_order;
+  // For a vision tower with a class row before each picture's patches: where each picture's rows begin, and the end;
+  // the order that takes them from [class row, all patches]; and each row's position in its picture.
+  Tensor cu_images, image_order, image_positions;
+  // For a text tower beside a vision tower: the rows of the batch that have a text, and the token of each that stands
+  // for it. Where some tokens are no keys: the keys, their sequences, and those of the queries.
+  Tensor text_rows, pooled_rows, keys, cu_keys, cu_queries;
 };
 
 // Tokens and pictures of some rows, packed without padding.
@@ -40,7 +46,7 @@ struct TokenBatch {
   Tensor image_rows;                     // i32: the tokens whose vectors the pictures' vectors replace
   Tensor patches;                        // [patches, 3·p·p]; undefined without pictures, or when `seen` is there
   Tensor patch_dropout_ids;              // i64 [patches]
-  Tensor seen_dropout_ids;               // i64 [patches / merge²]
+  Tensor seen_dropout_ids;               // i64, of the rows of see(): [patches / merge²] or [pictures]
   Tensor seen;                           // the vision tower's output, if it has run ahead (Backbone::run_frozen)
   Placement placed;
   std::vector<size_t> cut;  // the rows of which max_len has cut off text, ascending

@@ -25,6 +25,7 @@ fs::path vector_file(const fs::path& folder, const Digest& model, ModelOptions o
                          {"instruction_set", isa_name()}};  // determines the order of sums
   options.fields([&](const char* name, const auto& value, const char*) {
     const std::string option = name;  // the hash covers the two folders; the norms are only printed
+    if (option == "official_mask" && !options.official_mask) return;  // files without it keep their names
     if (option != "model_name" && option != "adapter" && option != "adapter_norms") what[option] = value;
   });
   if (options.max_len > 0) what["cut_texts"] = true;  // this file also knows the cut texts
@@ -52,7 +53,8 @@ Embedder::Embedder(const ModelOptions& options, const fs::path& cache, Device de
   encoder_ = load_model(options, device, quiet);
   file_ = vector_file(cache, hash_->digest(), options, device);
   vectors_ = std::make_unique<VectorFile>(file_, encoder_->dim());
-  if (options.max_len > 0) cut_ = std::make_unique<VectorFile>(fs::path(file_).replace_extension(".cut"), 0);
+  if (options.max_len > 0 || encoder_->backbone->input().most_tokens > 0)
+    cut_ = std::make_unique<VectorFile>(fs::path(file_).replace_extension(".cut"), 0);
 }
 
 // Each text follows its length, so that no two inputs have the same bytes.

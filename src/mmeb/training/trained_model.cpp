@@ -47,10 +47,11 @@ TrainedModel load_trained_model(TrainOptions& o, const std::optional<FoundCheckp
          o.model_name, " --output_dir MERGED");
   if (!checkpoint) folder.require_one_adapter();
   EncoderOptions options = encoder_options;  // with the positions of the trained model
-  if (options.image_positions.empty())
-    options.image_positions =
-        read_picture_rule(folder.processor, family_of(folder.path / "config.json"))->image_positions;
-  if (options.image_positions.empty()) options.image_positions = "1d";
+  if (const Family& family = family_of(folder.path / "config.json");
+      options.image_positions.empty() && !family.image_token.empty()) {
+    options.image_positions = read_picture_rule(folder.processor, family)->image_positions;
+    if (options.image_positions.empty()) options.image_positions = "1d";
+  }
   TrainedModel model{load_encoder(folder, options),
                      {},
                      o.model_name,

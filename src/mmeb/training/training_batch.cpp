@@ -73,7 +73,8 @@ TrainingBatch make_batch(const TrainingData& rows, const std::vector<RowId>& ids
 
   for (const auto* side : {&batch.queries, &batch.targets})
     for (const EncoderInput& input : *side)
-      batch.tokens_without_picture += input.images.empty() && input.text.find(image_token) != std::string::npos;
+      batch.tokens_without_picture +=
+          input.images.empty() && !image_token.empty() && input.text.find(image_token) != std::string::npos;
   batch.groups = groups_of(batch.targets);
   std::vector<int32_t> sizes(batch.targets.size());
   for (const int32_t group : batch.groups) ++sizes[size_t(group)];

@@ -4,9 +4,11 @@
 #include "io/error.h"
 #include "io/files.h"
 #include "vlm/backbone.h"
+#include "vlm/families/clip.h"
 #include "vlm/families/family.h"
 #include "vlm/families/qwen2_5_vl.h"
 #include "vlm/families/qwen2_vl.h"
+#include "vlm/image/center_crop.h"
 #include "vlm/image/smart_resize.h"
 #include "vlm/portable_files.h"
 
@@ -28,6 +30,7 @@ const Family kFamilies[] = {
      .picture_rule = SmartResize::read,
      .image_token = "<|image_pad|>",
      .config_tokens = kQwenTokens,
+     .tokenizer_class = "Qwen2Tokenizer",
      .portable_config = portable_config,
      .tiny_config = tiny_qwen2_vl},
     {.model_type = "qwen2_5_vl",
@@ -36,8 +39,18 @@ const Family kFamilies[] = {
      .picture_rule = SmartResize::read,
      .image_token = "<|image_pad|>",
      .config_tokens = kQwenTokens,
+     .tokenizer_class = "Qwen2Tokenizer",
      .portable_config = portable_config,
      .tiny_config = tiny_qwen2_5_vl},
+    {.model_type = "clip",
+     .title = "CLIP",
+     .make = make_clip,
+     .picture_rule = CenterCrop::read,
+     .image_token = "",
+     .config_tokens = {},
+     .tokenizer_class = "CLIPTokenizer",
+     .portable_config = [](const std::string& text) { return text; },
+     .tiny_config = tiny_clip},
 };
 
 // Families that users may try, for a refusal by name.
@@ -47,7 +60,6 @@ const std::map<std::string, std::string> kOthers = {{"qwen3_vl", "Qwen3-VL"},
                                                     {"llava", "LLaVA-1.5"},
                                                     {"phi3_v", "Phi-3-vision or Phi-3.5-vision"},
                                                     {"blip-2", "BLIP-2"},
-                                                    {"clip", "CLIP"},
                                                     {"siglip", "SigLIP"},
                                                     {"llava_onevision", "LLaVA-OneVision"}};
 

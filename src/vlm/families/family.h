@@ -26,6 +26,7 @@ struct Family {
   std::string image_token;
   // Token ids that transformers requires in config.json, and the tokens for them, the first that the tokenizer has.
   std::vector<std::pair<const char*, std::vector<const char*>>> config_tokens;
+  const char* tokenizer_class;  // of transformers 4, for files that name the class which only 5 has
   // config.json as transformers of every version reads it.
   std::string (*portable_config)(const std::string& text);
   // config.json of a model with a few thousand parameters, for selftest; `hidden`: its width, a multiple of 8.

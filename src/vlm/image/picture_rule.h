@@ -31,9 +31,10 @@ void for_each_patch(const Grid& grid, int merge, Visit visit) {
 }
 
 struct PictureRule {
-  int patch_size = 14;          // pixels
+  int patch_size = 14;          // pixels; 0: the file does not say it, the model does
   int temporal_patch_size = 1;  // frames that a patch spans; a still picture is repeated
   int merge_size = 1;           // merge_size x merge_size patches become one token
+  int picture_size = 0;         // pixels to a side of every picture; 0: pictures differ
   std::array<double, 3> mean = {0.48145466, 0.4578275, 0.40821073};  // CLIP's
   std::array<double, 3> std = {0.26862954, 0.26130258, 0.27577711};
   // 1d or 3d: what the model was trained with (positions.h), which only this program writes; empty: not said.
