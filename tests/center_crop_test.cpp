@@ -7,7 +7,7 @@
 
 #include "expect_error.h"
 #include "golden.h"
-#include "io/safetensors.h"
+#include "tensor/tensor_files.h"
 
 namespace vlm2vec {
 namespace {

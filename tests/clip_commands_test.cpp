@@ -3,9 +3,8 @@
 
 #include "cli_fixture.h"
 #include "golden.h"
-#include "io/npy.h"
-#include "io/safetensors.h"
 #include "lines_of_json.h"
+#include "tensor/tensor_files.h"
 
 namespace vlm2vec {
 namespace {

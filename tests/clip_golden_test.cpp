@@ -6,12 +6,12 @@
 #include <set>
 
 #include "golden.h"
-#include "io/safetensors.h"
 #include "io/sha256.h"
 #include "lines_of_json.h"
 #include "mmeb/training/grad_cache.h"
 #include "nn/optim.h"
 #include "tensor/deviation.h"
+#include "tensor/tensor_files.h"
 #include "vlm/stages.h"
 
 namespace vlm2vec {

@@ -71,7 +71,7 @@ std::vector<Case> cases() {
        {"row 2 of Set: ", "neither text nor picture", "--bad_rows skip"}},
       {"chunk_negative", "", "CHUNK", 2, {"--gc_q_chunk_size: got -1, expected 0 or more"}},
       {"loss_is_no_number", "", diverging.c_str(), 1, {"train: step ", "the loss is ", "lower --learning_rate"}},
-      {"disk_is_full", "ulimit -f 4", nullptr, 4, {"out", "full"}},
+      {"disk_is_full", "ulimit -f 4", nullptr, 4, {"out", "may have at most", "ulimit"}},
       {"output_is_a_file", "echo mine > out", nullptr, 2, {"--output_dir: out is a file; name a folder"}},
       {"output_is_read_only",
        "",

@@ -46,7 +46,7 @@ Qwen25VisionMlp::Qwen25VisionMlp(Module* parent, std::string name, const QwenVis
       down_proj{this, "down_proj", c.mlp_hidden, c.embed_dim, true} {}
 
 void Qwen25Vl::place(TokenBatch& batch, ImagePositions positions) const {
-  QwenVl::place(batch, positions);
+  QwenVlModel::place(batch, positions);
   if (!batch.has_pictures()) return;
   const QwenVisionConfig& v = config_.vision;
   const int merge = v.spatial_merge_size, patches_of_cell = merge * merge;
@@ -81,24 +81,6 @@ void Qwen25Vl::place(TokenBatch& batch, ImagePositions positions) const {
 const Tensor& Qwen25Vl::sequences_of_block(size_t i, const TokenBatch& batch) const {
   const bool full = std::ranges::find(config_.vision.full_blocks, int(i)) != config_.vision.full_blocks.end();
   return full ? batch.placed.cu_patches : batch.placed.cu_windows;
-}
-
-Var Qwen25Vl::see(const TokenBatch& batch, const Var& patches) {
-  const Placement& placed = batch.placed;
-  Var x = gather_rows(visual.patch_embed(patches), placed.window_order);
-  for (size_t i = 0; i < visual.blocks.size(); ++i) {
-    const auto block = [this, i, cu = sequences_of_block(i, batch), angles = placed.patches,
-                        ids = batch.patch_dropout_ids](const Var& h) {  // may run again in the backward pass
-      const RowScope rows(dropout, ids);
-      return visual.blocks[i](h, cu, angles);
-    };
-    x = run(block, x);
-    if (trace) trace("vision_block_" + std::to_string(i), x.value());
-  }
-  const RowScope rows(dropout, batch.seen_dropout_ids);
-  x = gather_rows(visual.merger(x), placed.raster_order);
-  if (trace) trace("vision_merger", x.value());
-  return x;
 }
 
 std::unique_ptr<Backbone> make_qwen2_5_vl(const json& config) {

@@ -12,23 +12,14 @@ struct Qwen25VisionMlp : Module {
   Linear gate_proj, up_proj, down_proj;
 };
 
-class Qwen25Vl : public QwenVl {
+class Qwen25Vl : public QwenVlModel<RmsNorm, Qwen25VisionMlp> {
  public:
-  explicit Qwen25Vl(QwenVlConfig config) : QwenVl(std::move(config)) {}
-  Module& image_encoder() override { return visual; }
+  using QwenVlModel::QwenVlModel;
   // The windows of a picture, too: cells (2×2 patches) are cut from the top left into squares, row by row; the last
-  // ones are smaller. Rows and angles are put into the order of windows once, before the first block.
+  // ones are smaller. see() puts rows and angles into the order of windows once, before the first block.
   void place(TokenBatch& batch, ImagePositions positions) const override;
-  Var see(const TokenBatch& batch, const Var& patches) override;
-
-  QwenVisionTower<RmsNorm, Qwen25VisionMlp> visual{this, "visual", config_.vision};
-  Decoder model{this, "model", config_.text};
 
  protected:
-  Decoder& decoder() override { return model; }
-  Module& patch_embed() override { return visual.patch_embed; }
-  Module& block(size_t i) override { return visual.blocks[i]; }
-  Module& merger() override { return visual.merger; }
   const Tensor& sequences_of_block(size_t i, const TokenBatch& batch) const override;
 };
 

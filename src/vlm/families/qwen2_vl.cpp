@@ -27,24 +27,6 @@ Qwen2VisionMlp::Qwen2VisionMlp(Module* parent, std::string name, const QwenVisio
       fc1{this, "fc1", c.embed_dim, c.mlp_hidden, true},
       fc2{this, "fc2", c.mlp_hidden, c.embed_dim, true} {}
 
-Var Qwen2Vl::see(const TokenBatch& batch, const Var& patches) {
-  const Placement& placed = batch.placed;
-  Var x = visual.patch_embed(patches);
-  for (size_t i = 0; i < visual.blocks.size(); ++i) {
-    const auto block = [this, i, cu = placed.cu_patches, angles = placed.patches,
-                        ids = batch.patch_dropout_ids](const Var& h) {  // may run again in the backward pass
-      const RowScope rows(dropout, ids);
-      return visual.blocks[i](h, cu, angles);
-    };
-    x = run(block, x);
-    if (trace) trace("vision_block_" + std::to_string(i), x.value());
-  }
-  const RowScope rows(dropout, batch.seen_dropout_ids);
-  x = visual.merger(x);
-  if (trace) trace("vision_merger", x.value());
-  return x;
-}
-
 std::unique_ptr<Backbone> make_qwen2_vl(const json& config) {
   return std::make_unique<Qwen2Vl>(read_qwen_vl(config, read_tower));
 }

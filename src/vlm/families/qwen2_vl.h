@@ -11,21 +11,7 @@ struct Qwen2VisionMlp : Module {
   Linear fc1, fc2;
 };
 
-class Qwen2Vl : public QwenVl {
- public:
-  explicit Qwen2Vl(QwenVlConfig config) : QwenVl(std::move(config)) {}
-  Module& image_encoder() override { return visual; }
-  Var see(const TokenBatch& batch, const Var& patches) override;
-
-  QwenVisionTower<LayerNorm, Qwen2VisionMlp> visual{this, "visual", config_.vision};
-  Decoder model{this, "model", config_.text};
-
- protected:
-  Decoder& decoder() override { return model; }
-  Module& patch_embed() override { return visual.patch_embed; }
-  Module& block(size_t i) override { return visual.blocks[i]; }
-  Module& merger() override { return visual.merger; }
-};
+using Qwen2Vl = QwenVlModel<LayerNorm, Qwen2VisionMlp>;
 
 std::unique_ptr<Backbone> make_qwen2_vl(const nlohmann::json& config);
 nlohmann::json tiny_qwen2_vl(int hidden);

@@ -126,4 +126,40 @@ class QwenVl : public Backbone {
   const QwenVlConfig config_;
 };
 
+// A family with this norm and MLP in the blocks of its tower.
+template <class Norm, class Mlp>
+class QwenVlModel : public QwenVl {
+ public:
+  using QwenVl::QwenVl;
+  Module& image_encoder() override { return visual; }
+  Var see(const TokenBatch& batch, const Var& patches) override {
+    const Placement& placed = batch.placed;
+    Var x = visual.patch_embed(patches);
+    if (placed.window_order) x = gather_rows(x, placed.window_order);
+    for (size_t i = 0; i < visual.blocks.size(); ++i) {
+      const auto block = [this, i, cu = sequences_of_block(i, batch), angles = placed.patches,
+                          ids = batch.patch_dropout_ids](const Var& h) {  // may run again in the backward pass
+        const RowScope rows(dropout, ids);
+        return visual.blocks[i](h, cu, angles);
+      };
+      x = run(block, x);
+      if (trace) trace("vision_block_" + std::to_string(i), x.value());
+    }
+    const RowScope rows(dropout, batch.seen_dropout_ids);
+    x = visual.merger(x);
+    if (placed.raster_order) x = gather_rows(x, placed.raster_order);
+    if (trace) trace("vision_merger", x.value());
+    return x;
+  }
+
+  QwenVisionTower<Norm, Mlp> visual{this, "visual", config_.vision};
+  Decoder model{this, "model", config_.text};
+
+ protected:
+  Decoder& decoder() override { return model; }
+  Module& patch_embed() override { return visual.patch_embed; }
+  Module& block(size_t i) override { return visual.blocks[i]; }
+  Module& merger() override { return visual.merger; }
+};
+
 }  // namespace vlm2vec
