@@ -1,6 +1,5 @@
-// Qwen2.5-VL (Bai et al. 2025): RMSNorm and a SwiGLU MLP in the vision tower, where most blocks attend within windows
-// of window_size pixels and a few, fullatt_block_indexes, to the whole picture. What it shares with Qwen2-VL stands in
-// qwen_vl.h.
+// Qwen2.5-VL (Bai et al. 2025): RMSNorm and a SwiGLU MLP in the vision tower. Most blocks attend within windows of
+// window_size pixels, those of fullatt_block_indexes to the whole picture. qwen_vl.h has the parts shared with Qwen2-VL.
 #pragma once
 #include "vlm/families/qwen_vl.h"
 
@@ -16,8 +15,8 @@ class Qwen25Vl : public QwenVl {
  public:
   explicit Qwen25Vl(QwenVlConfig config) : QwenVl(std::move(config)) {}
   Module& image_encoder() override { return visual; }
-  // The windows of a picture, too: cells (2×2 patches) are cut from the top left into squares, row by row; the last
-  // ones are smaller. Rows and angles are put into the order of windows once, before the first block.
+  // Places the windows, too: squares of cells (2×2 patches), cut from the top left, row by row; the last ones are
+  // smaller. Rows and angles are put into the order of windows once, before the first block.
   void place(TokenBatch& batch, ImagePositions positions) const override;
   Var see(const TokenBatch& batch, const Var& patches) override;
 
