@@ -16,7 +16,7 @@ void ModelHash::add_files(const fs::path& folder, const std::string& role, std::
     const std::string name = entry.path().filename().string(), kind = entry.path().extension().string();
     const bool counts = configuration_files().contains(name) ||
                         (kind == ".safetensors" && name != "optimizer.safetensors" &&  // moments of a training run
-                         !name.starts_with("consolidated")) ||                         // weights in a layout of others
+                         !name.starts_with("consolidated")) ||                         // weights in another layout
                         name == "model.safetensors.index.json" ||
                         name == "adapter_config.json" || name == "adapter_model.bin";
     if (std::error_code unreadable; !counts || !entry.is_regular_file(unreadable)) continue;
