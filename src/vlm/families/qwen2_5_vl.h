@@ -1,5 +1,5 @@
 // Qwen2.5-VL (Bai et al. 2025): RMSNorm and a SwiGLU MLP in the vision tower. Most blocks attend within windows of
-// window_size pixels, those of fullatt_block_indexes to the whole picture. qwen_vl.h has the parts shared with Qwen2-VL.
+// window_size pixels, those of fullatt_block_indexes to the whole picture. The rest is in qwen_vl.h.
 #pragma once
 #include "vlm/families/qwen_vl.h"
 
