@@ -1,5 +1,5 @@
-// Byte-pair encoding of a word's bytes, in GPT-2's alphabet: of all adjacent pairs that have a merge, the one of lowest
-// rank becomes one token, until none is left. Sennrich et al. 2016; bytes as in GPT-2 (Radford et al. 2019).
+// Byte-pair encoding of a word's bytes in GPT-2's alphabet: the adjacent pair whose merge has the lowest rank becomes
+// one token, until no pair has a merge. Sennrich et al. 2016; bytes as in GPT-2 (Radford et al. 2019).
 #pragma once
 #include <array>
 #include <string_view>
@@ -14,7 +14,7 @@ namespace vlm2vec {
 
 class Bpe : public TokenModel {
  public:
-  // `end_of_word` belongs to the spelling of a word's last token ("</w>" in CLIP). Exit::data if a byte has no token.
+  // `end_of_word` ends the spelling of a word's last token ("</w>" in CLIP). Throws Exit::data if a byte has no token.
   Bpe(const Vocabulary& vocabulary, std::vector<BpeVocabulary::Merge> merges, std::string_view end_of_word = "");
   void encode(std::span<const std::string_view> words, std::vector<int32_t>& ids) const override;
 

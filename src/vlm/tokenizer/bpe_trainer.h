@@ -10,8 +10,8 @@
 namespace vlm2vec {
 
 // Ids: the special tokens in their order, the 256 bytes in the order of GPT-2's alphabet, then the learned tokens.
-// Texts are normalised (NFC) and split into words as the tokenizer will do it; special tokens within them are cut out.
-// Equal counts: the pair of smaller ids wins, as in Hugging Face's BpeTrainer, so the same texts give the same merges.
+// Texts are normalised (NFC) and split into words as the tokenizer does it, special tokens within them cut out.
+// Among equal counts the pair of smaller ids wins, as in Hugging Face's BpeTrainer; equal texts give equal merges.
 BpeVocabulary train_bpe(std::span<const std::string> texts, int vocab_size,
                         const std::vector<std::string>& special_tokens = {"<|endoftext|>", "<|image_pad|>"});
 
