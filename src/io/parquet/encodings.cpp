@@ -109,7 +109,7 @@ class Differences {
     value_ += smallest_ + bits_at(packed_, position_++ * uint64_t(width_), width_);
     return value_;
   }
-  // What follows the numbers, which are passed over.
+  // Passes over the numbers and returns the bytes that follow.
   Span skip_all() && {
     uint64_t passed = first_ ? 1 : 0;
     for (; left_ > passed; passed += size_) begin_miniblock();

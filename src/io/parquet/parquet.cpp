@@ -20,7 +20,7 @@ using Json = nlohmann::ordered_json;
 using FieldReferences = std::vector<std::reference_wrapper<const Field>>;
 constexpr int64_t kMostItems = 1 << 20;  // in the lists of a row: run lengths may claim a billion nulls in five bytes
 
-// The column as a part of a path, for people: the place behind it says where the value is.
+// Returns the column as a part of a path, for people: the place behind it says where the value is.
 std::string path_part(const Leaf& leaf) {
   std::string part = leaf.path;
   std::replace(part.begin(), part.end(), '/', '_');
@@ -76,7 +76,7 @@ class Assembler {
     }
   }
 
-  // {name: value_of(field)} of each field. Their names are known to differ, so nobody need look for them.
+  // Returns {name: value_of(field)} of each field. Their names are known to differ, so they are not looked up.
   template <class Fields, class ValueOf>
   static Json object_of(const Fields& fields, ValueOf&& value_of) {
     Json object = Json::object();
@@ -86,8 +86,8 @@ class Assembler {
     return object;
   }
 
-  // The value of `field`, whose columns stand at its first entry: there the repetition level is `repetition` and the
-  // definition level at least `definition`, the field's parent being there.
+  // Returns the value of `field`. Its columns stand at its first entry: there the repetition level is `repetition` and
+  // the definition level at least `definition`, because the field's parent is there.
   Json value(const Field& field, int definition, int repetition) {
     const size_t first = field.first_leaf;
     Column& column = *columns_[first];
@@ -131,7 +131,7 @@ class Assembler {
     return name == "bytes" ? Json(bytes.size()) : Json{{"bytes", bytes.size()}};
   }
 
-  // Goes over the one entry that a null or an empty list has in each of its columns.
+  // Skips the one entry that a null or an empty list has in each of its columns.
   void pass(const Field& field, int repetition) {
     const int definition = columns_[field.first_leaf]->definition();
     for (size_t i = field.first_leaf; i < field.end_leaf; ++i) {
@@ -167,7 +167,7 @@ struct ParquetFile::Content {
   Metadata metadata;
   Schema schema;
 
-  // The column of bytes in which a page at this byte would be.
+  // The column of bytes that would hold a page at this byte.
   struct Part {
     const Chunk* chunk = nullptr;
     const Leaf* leaf = nullptr;
