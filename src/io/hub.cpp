@@ -51,7 +51,7 @@ std::vector<fs::path> folders_in(const fs::path& folder) {
   return all;
 }
 
-// The snapshot that a folder of the hub's cache means: refs/main says which; else the first. Empty: not such a folder.
+// Returns the snapshot in a folder of the hub's cache: that of refs/main, else the first. Empty: not such a folder.
 fs::path snapshot_in(const fs::path& folder) {
   const bool is_list = folder.filename() == "snapshots" && fs::exists(folder.parent_path() / "blobs");
   const fs::path repository = is_list ? folder.parent_path() : folder;
@@ -70,7 +70,7 @@ fs::path snapshot_in(const fs::path& folder) {
   return main != all.end() ? *main : all.empty() ? fs::path() : all[0];
 }
 
-// The first file that a downloader has not finished; in a snapshot of the cache these lie beside the blobs.
+// Returns the first unfinished download; in the cache those of a snapshot lie beside the blobs.
 fs::path unfinished_in(const fs::path& folder) {
   for (const fs::path& place : {folder, folder / ".cache/huggingface/download", folder / "../../blobs"}) {
     if (place.filename() == "blobs" && fs::absolute(folder / "").parent_path().parent_path().filename() != "snapshots")
