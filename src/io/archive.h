@@ -39,8 +39,8 @@ class ArchiveFile {
   bool contains(const std::string& member) const { return index_.contains(member); }
   size_t members() const { return index_.size(); }
   const std::string& top() const { return top_; }  // the one folder in which all members lie; empty: there is none
-  // Safe from any thread. Throws Exit::data: no such member, encrypted, a compression that libzip lacks, damaged, a
-  // git-lfs pointer, or a claim of more than `most` bytes, which is refused before memory is taken.
+  // Safe from any thread. Throws Exit::data if the member is missing, encrypted, damaged, a git-lfs pointer or
+  // compressed in a way that libzip lacks. A claim of more than `most` bytes is refused before memory is taken.
   FileBytes read(const std::string& member, uint64_t most) const;
 
  private:
@@ -56,7 +56,7 @@ class ArchiveFile {
   ArchiveIndex index_;
   std::shared_ptr<const MappedFile> mapped_;  // a tar's bytes
   std::unique_ptr<zip, CloseZip> zip_;
-  mutable std::mutex lock_;  // of zip_, which one thread uses at a time
+  mutable std::mutex lock_;  // guards zip_, which one thread uses at a time
 };
 
 // Compressions of whole files, and archives whose members cannot be read alone.

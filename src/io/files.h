@@ -25,7 +25,7 @@ size_t check_nesting(std::string_view json, const std::string& name);
 // does it, for files that may be lost.
 enum class Sync { now, later };
 
-// Writes beside the file and renames it into place: after an error or a power cut the old file or the new one is there,
+// Writes beside the file and renames it into place. After an error or a power cut the old file or the new one is there,
 // never half of one. Throws Exit::resources when the disk is full or the folder cannot be written.
 // A link's target is replaced, not the link; pipes and devices are written to.
 void write_atomically(const std::filesystem::path& path, const std::function<void(std::ostream&)>& write,

@@ -17,7 +17,7 @@ struct PickledStorage {
   int64_t count;
 };
 
-// Returns {name: tensor}. `load` fetches a storage's bytes. Tensors that are not contiguous (transposed views) are copied.
+// Returns {name: tensor}. `load` fetches a storage's bytes. A tensor that is not contiguous (a view) is copied.
 // Errors (Exit::data) begin with `source`.
 StoredArrays unpickle_tensors(std::span<const uint8_t> pickle, const std::string& source,
                               const std::function<FileBytes(const PickledStorage&)>& load);

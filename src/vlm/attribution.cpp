@@ -39,7 +39,7 @@ Path path_between(std::vector<double> from, const Tensor& to) {
 std::vector<double> mean_colours(const Tensor& patches, const Tensor& cu_seqlens) {
   std::vector<double> values = to_vector<double>(patches);
   const auto cu = to_vector<int64_t>(cu_seqlens);
-  const size_t columns = size_t(patches.columns()), pixels = columns / 3;  // of a patch: all red ones, then green, blue
+  const size_t columns = size_t(patches.columns()), pixels = columns / 3;  // a patch: all red ones, then green, blue
   for (size_t picture = 0; picture + 1 < cu.size(); ++picture)
     for (size_t channel = 0; channel < 3; ++channel) {
       double sum = 0;

@@ -20,7 +20,7 @@ struct PictureAttribution {
 // The share of x is its difference to the baseline times the mean of dy/dx·t on the straight line between the two.
 // The shares add up to score − nothing, but for the error of a mean over 32 points.
 struct Attribution {
-  double score = 0, nothing = 0;                     // of the input, and of the baseline
+  double score = 0, nothing = 0;                     // score of the input, score of the baseline
   std::vector<std::pair<std::string, float>> words;  // tokens and their shares, without image tokens
   std::vector<PictureAttribution> pictures;
 };

@@ -19,7 +19,7 @@ using Trace = std::function<void(const std::string& stage, const Tensor& value)>
 struct StageNote {
   std::string text;
   int64_t parameters = 0;
-  double flops = 0;  // of products and attention; a multiplication and an addition count 2
+  double flops = 0;  // matrix products and attention; a multiplication and an addition count 2
 };
 
 // The input that the weights expect from tokenizer and picture rule.
@@ -28,13 +28,13 @@ struct InputShape {
   int image_token_id = -1;  // -1: no token stands for a picture
   int patch_size = 0, merge_size = 1, temporal_patch_size = 1;
   int image_size = 0;       // side of every picture in pixels; 0: sizes differ
-  int64_t most_tokens = 0;  // of a text; longer texts are cut and keep their end token; 0: no limit
+  int64_t most_tokens = 0;  // limit of a text; longer texts keep their end token; 0: no limit
 };
 
 class Backbone : public Module {
  public:
   virtual InputShape input() const = 0;
-  virtual int64_t dim() const = 0;               // of an embedding
+  virtual int64_t dim() const = 0;               // numbers of an embedding
   virtual double initializer_range() const = 0;  // std of new weights
   virtual bool tied() const { return false; }    // the language-model head is the embedding
   virtual Module& image_encoder() = 0;

@@ -27,8 +27,8 @@ struct CaseParity {
   const StageParity* divergence() const;  // the first stage beyond its limit; null: none
 };
 
-// A reference folder holds cases.json, [{"name", "text": the prompt, "images": [file, …]}], pictures relative to it,
-// and for each case NAME.safetensors with stages by their names in stages.h. Throws Exit::data for anything else.
+// A reference folder holds cases.json, [{"name", "text": the prompt, "images": [file, …]}], pictures relative to it.
+// Each case has a NAME.safetensors with the stages of stages.h by name. Throws Exit::data for anything else.
 std::vector<CaseParity> compare_with_reference(Encoder& encoder, const std::filesystem::path& reference,
                                                const std::function<void(const CaseParity&)>& done = {});
 

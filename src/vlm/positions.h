@@ -22,8 +22,8 @@ ImagePositions parse_image_positions(const std::string& word);  // 1d or 3d; thr
 std::vector<int32_t> mrope_positions(std::span<const int32_t> ids, std::span<const Grid> grids, int32_t vision_start,
                                      int32_t image_token, int merge_size, ImagePositions which = ImagePositions::one_d);
 
-// Angle i of token n is p theta^(-2i / head_dim), i < head_dim / 2, where p is the token's position in stream s for the
-// i of section s. positions: [sections, tokens]; one section of head_dim / 2 is ordinary rotary embedding.
+// Angle i of token n is p theta^(-2i / head_dim), i < head_dim / 2; p is the token's position in stream s for the i of
+// section s. positions: [sections, tokens]; one section of head_dim / 2 is ordinary rotary embedding.
 // -> f32 [tokens, head_dim / 2] on the host
 RopeTable text_rotary(std::span<const int32_t> positions, int head_dim, double theta, std::span<const int> sections);
 

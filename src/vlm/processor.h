@@ -37,8 +37,8 @@ class Processor {
   std::shared_ptr<const Image> picture(const EncoderInput& row,
                                        const PictureSource& source) const;  // as the model sees it
 
-  // Writes the files that make a folder of saved weights a complete checkpoint (configuration, tokenizer, processor),
-  // as they were when the model was loaded, with the options' bounds of a picture's area.
+  // Writes the files that make saved weights a complete checkpoint (configuration, tokenizer, processor): those of the
+  // loaded model, with the options' bounds of a picture's area.
   void write_configuration(const std::filesystem::path& folder) const;
   // Writes those of them that an adapter needs to read rows as in training: the processor's, and the tokenizer's if it
   // came with an adapter.
@@ -57,7 +57,7 @@ class Processor {
   std::unique_ptr<PictureRule> rule_;
   Tokenizer tokenizer_;
   std::string image_token_;
-  int64_t max_len_;  // of a row, in tokens; 0: no limit
+  int64_t max_len_;  // tokens of a row; 0: no limit
   std::shared_ptr<ImageCache> images_;
   TextFiles configuration_;
   std::set<std::string> adapter_files_;  // the names that write_adapter_files() writes

@@ -41,7 +41,7 @@ struct TokenBatch {
   Tensor cu_seqlens;                     // i32 [rows + 1]: where each row's tokens begin, and the end
   Tensor last_rows, one_each;            // i32 [rows]: each row's last token; i32 [rows + 1]: 0, 1, 2, …
   Tensor dropout_ids, last_dropout_ids;  // i64 [tokens], [rows]
-  std::vector<Grid> grids;               // of the pictures, row by row
+  std::vector<Grid> grids;               // pictures, row by row
   std::vector<int32_t> picture_rows;     // the row of each picture
   Tensor image_rows;                     // i32: the tokens whose vectors the pictures' vectors replace
   Tensor patches;                        // [patches, 3·p·p]; undefined without pictures, or when `seen` is there

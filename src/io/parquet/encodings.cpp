@@ -133,7 +133,7 @@ class Differences {
   uint64_t miniblocks_ = 0, size_ = 0;  // in a block; numbers in a miniblock
   uint64_t left_ = 0, value_ = 0, smallest_ = 0;
   bool first_ = true;
-  Span widths_, packed_;  // of the miniblocks to come; the current one
+  Span widths_, packed_;  // widths of the miniblocks to come; the current miniblock
   int width_ = 0;
   uint64_t position_ = 0;
 };
@@ -166,7 +166,7 @@ struct PrefixTexts : Values {
   bool texts_stay() const override { return false; }
   Differences prefixes;
   LengthTexts rests;
-  size_t width;  // of all texts; 0: any
+  size_t width;  // bytes of every text; 0: any
   std::string last;
 };
 

@@ -27,7 +27,7 @@ class Runs {
 
   Bytes bytes_;
   int width_;
-  uint64_t left_ = 0;  // of the run
+  uint64_t left_ = 0;  // numbers left in the run
   uint32_t value_ = 0;
   Span packed_;
   uint64_t bit_ = 0;

@@ -45,7 +45,7 @@ std::string name_of(Physical type);      // "INT32"
 std::string name_of(Codec codec);        // "brotli"
 std::string name_of(Encoding encoding);  // "DELTA_BYTE_ARRAY"
 
-// What a column's numbers or bytes mean.
+// The meaning of a column's numbers or bytes.
 struct Meaning {
   Annotation kind = Annotation::none;
   std::string name = {};  // "TIMESTAMP", for sentences
@@ -94,7 +94,7 @@ struct PageHeader {
   std::optional<uint32_t> checksum;   // CRC-32 of the stored bytes
   int64_t values = 0;                 // with nulls; of a dictionary: its entries
   Encoding encoding = Encoding::plain, definition_encoding = Encoding::rle, repetition_encoding = Encoding::rle;
-  int64_t definition_size = 0, repetition_size = 0;  // of a data page V2
+  int64_t definition_size = 0, repetition_size = 0;  // in a data page V2
   bool compressed = true;
 };
 

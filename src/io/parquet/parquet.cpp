@@ -42,8 +42,8 @@ std::optional<Place> parse_place(const std::string& value) {
   return at == end ? std::optional(Place{numbers[1], numbers[2]}) : std::nullopt;
 }
 
-// Puts rows together from the columns of one row group ("Dremel", section 4.3, but the levels are compared with the
-// schema instead of fed to an automaton).
+// Puts rows together from the columns of one row group ("Dremel", section 4.3). The levels are compared with the
+// schema, not fed to an automaton.
 class Assembler {
  public:
   Assembler(const std::string& file, const Schema& schema, const RowGroup& group, const FieldReferences& fields,
@@ -154,9 +154,9 @@ class Assembler {
   const Schema& schema_;
   const FieldReferences& fields_;
   const ParquetFile::Binary binary_;
-  std::vector<std::unique_ptr<Column>> columns_;  // of the leaves that are read
-  int64_t items_ = 0;                             // of the row's lists so far
-  int64_t number_ = 0;                            // of the row
+  std::vector<std::unique_ptr<Column>> columns_;  // one for each leaf that is read
+  int64_t items_ = 0;                             // items in the row's lists so far
+  int64_t number_ = 0;                            // the row's number from 0
 };
 
 }  // namespace
@@ -215,7 +215,7 @@ void ParquetFile::read(const std::function<void(const Json&)>& row, const Select
 
   const int64_t first = selection.first, rows = this->rows();
   const int64_t end = selection.count < 0 || selection.count > rows - first ? rows : first + selection.count;
-  int64_t number = 0;  // of the next row
+  int64_t number = 0;  // the next row
   for (const RowGroup& group : content_->metadata.groups) {
     const int64_t group_end = number + group.rows;
     if (group_end <= first || number >= end) {

@@ -32,7 +32,7 @@ class ParquetFile {
   static ParquetFile open(const std::filesystem::path& file);
 
   int64_t rows() const;
-  std::vector<std::string> columns() const;  // of the first level, in the file's order
+  std::vector<std::string> columns() const;  // the first level, in the file's order
 
   struct Selection {
     // Only these, in the file's order; unknown names are ignored. None: all.
@@ -41,8 +41,8 @@ class ParquetFile {
     Binary binary = Binary::name;
   };
   // Calls row({column: value, …}) for each row. Integers are exact; a NaN or an infinity stays one, which JSON writes
-  // as null; a map is a list of {key, value}. A binary value is a JSON value of the type binary that holds its name
-  // (binary_name() below), or its size as an integer, or a text in base64. Row groups before `first` are not touched.
+  // as null; a map is a list of {key, value}. A binary value is a JSON binary that holds its name (see binary_name()),
+  // or its size as an integer, or a text in base64. Row groups before `first` are not touched.
   // An Error that row() throws gets file and row (from 1) before its sentence.
   void read(const std::function<void(const nlohmann::ordered_json& row)>& row, const Selection& selection) const;
 

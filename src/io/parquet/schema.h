@@ -45,8 +45,8 @@ struct Field {
   enum class Kind { value, object, list } kind = Kind::value;
   std::string name;
   int definition = 0;         // from this level on it is not null
-  int item_definition = 0;    // of a list: from this level on it has an item
-  int item_repetition = 0;    // of a list: the level of its second and later items
+  int item_definition = 0;    // a list: from this level on it has an item
+  int item_repetition = 0;    // a list: the level of its second and later items
   std::vector<Field> fields;  // an object's fields, or the one of a list's items
   size_t first_leaf = 0, end_leaf = 0;
 };

@@ -1,6 +1,6 @@
-// The parts that Qwen2-VL and Qwen2.5-VL share: a vision transformer with 2-D rotary positions whose patches are merged
-// 2×2, and a Qwen2 decoder with multimodal rotary positions (Wang et al. 2024). A row's embedding is its last token's
-// state after the final norm, L2-normalised (VLM2Vec). Field paths are the checkpoint's names.
+// The parts that Qwen2-VL and Qwen2.5-VL share (Wang et al. 2024). A vision transformer with 2-D rotary positions
+// merges patches 2×2; a Qwen2 decoder has multimodal rotary positions. A row's embedding is its last token's state
+// after the final norm, L2-normalised (VLM2Vec). Field paths are the checkpoint's names.
 #pragma once
 #include <nlohmann/json_fwd.hpp>
 

@@ -12,7 +12,7 @@
 namespace vlm2vec {
 
 constexpr int64_t most_pixels = 178'956'970;             // Pillow refuses larger pictures as decompression bombs
-constexpr int64_t most_picture_bytes = 4 * most_pixels;  // of a member of an archive
+constexpr int64_t most_picture_bytes = 4 * most_pixels;  // limit of a member of an archive
 
 struct Size {
   int width, height;

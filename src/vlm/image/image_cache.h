@@ -19,7 +19,7 @@ class ImageCache {
   explicit ImageCache(int64_t limit_bytes) : limit_(limit_bytes) {}
   // Returns the picture by this rule; reads it unless it is cached. Safe to call from several threads.
   std::shared_ptr<const Image> get(const PictureSource& source, const PictureRule& rule);
-  int64_t bytes() const;  // of the cached pictures
+  int64_t bytes() const;  // size of the cached pictures
   // Returns a line about pictures with a flaw, and one about pictures stored rotated and not turned; empty: none.
   std::string note() const;
 

@@ -1,6 +1,6 @@
 // JPEG through libjpeg-turbo with its default settings (JDCT_ISLOW, fancy upsampling), which are Pillow's. As in
-// Pillow, the library suspends where the bytes end: a picture without the bytes of its last rows is refused, corrupt
-// data are decoded with warnings. libjpeg reports errors by longjmp, so lambdas that call it hold plain values only.
+// Pillow, pictures without the bytes of their last rows are refused, corrupt data are decoded with warnings. libjpeg
+// reports errors by longjmp, so the lambdas that call it hold plain values only.
 #include <algorithm>
 #include <csetjmp>
 #include <cstdio>

@@ -19,8 +19,8 @@ struct Grid {
   bool operator==(const Grid&) const = default;
 };
 
-// visit(row, column) for every patch in the order of the model's rows: slice by slice, in blocks of merge x merge
-// patches, which become one token: (t, h / merge, w / merge, merge, merge).
+// Calls visit(row, column) for every patch in the order of the model's rows: slice by slice, in blocks of merge x merge
+// patches. A block becomes one token: (t, h / merge, w / merge, merge, merge).
 template <class Visit>
 void for_each_patch(const Grid& grid, int merge, Visit visit) {
   for (int t = 0; t < grid.t; ++t)

@@ -1,5 +1,5 @@
-// PNG through libpng. libpng reports errors by longjmp, so everything with a destructor lives outside the functions
-// that call it (decode_rows, encode_rows), and those hold plain values only.
+// PNG through libpng, which reports errors by longjmp. So the functions that call it (decode_rows, encode_rows) hold
+// plain values only; everything with a destructor lives outside.
 #include <png.h>
 #include <zlib.h>
 

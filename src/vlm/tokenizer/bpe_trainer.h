@@ -1,5 +1,5 @@
-// Learns a byte-level BPE vocabulary from texts (Sennrich et al. 2016): starting from the 256 bytes, the pair of
-// adjacent tokens that occurs most often becomes a new token, until the vocabulary is full or no pair is left.
+// Learns a byte-level BPE vocabulary from texts (Sennrich et al. 2016). It starts from the 256 bytes; the most frequent
+// pair of adjacent tokens becomes a new token, until the vocabulary is full or no pair is left.
 #pragma once
 #include <span>
 #include <string>

@@ -68,7 +68,7 @@ std::string normalize_nfc(std::string_view text) {
   const auto combining = [](char byte) { return uint8_t(byte) >= 0xCC; };  // nothing below U+0300 is ever changed
   if (std::none_of(text.begin(), text.end(), combining)) return std::string(text);
   std::string normal;
-  size_t begin = 0;  // of the text still to be normalised
+  size_t begin = 0;  // where the text is not yet normalised
   for (size_t i = 0; i < text.size();) {
     const auto [code, length] = character_at(text, i);
     if (is_too_new(code)) {
