@@ -55,7 +55,7 @@ class Backbone : public Module {
   // Returns false, and keeps the patches, if the tower is trained.
   bool run_frozen(TokenBatch& batch);
 
-  virtual StageNote describe(const std::string& stage, const TokenBatch& batch) = 0;  // any stage that `trace` gets
+  virtual StageNote describe(const std::string& stage, const TokenBatch& batch) = 0;  // a stage that `trace` gets
 
   DropoutState dropout;
   Trace trace;                          // empty: none

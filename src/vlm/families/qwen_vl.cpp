@@ -135,8 +135,8 @@ StageNote QwenVl::describe(const std::string& stage, const TokenBatch& batch) {
                      " patches each")};
   if (stage == "position_ids")
     return {
-        "each token's position in time, height and width: equal for text; M-RoPE rotates a part of each head by each of "
-        "the three"};
+        "each token's position in time, height and width: equal for text; M-RoPE rotates a part of each head by each "
+        "of the three"};
   if (stage == "image_grid_thw") return {"the frames, rows and columns of patches of each picture"};
   if (stage == "pixel_values")
     return {sentence("the resized picture in patches of ", v.patch_size, "x", v.patch_size,
