@@ -24,7 +24,7 @@ struct CloseMember {
   void operator()(zip_file_t* member) const { zip_fclose(member); }
 };
 
-// The first folder of every name, if it is the same in all.
+// Returns the first folder of every name, if it is the same in all.
 std::string common_top(const ArchiveIndex& index) {
   std::string top;
   for (const auto& [name, member] : index) {
@@ -37,7 +37,7 @@ std::string common_top(const ArchiveIndex& index) {
 
 constexpr std::string_view kParquet = ".parquet";
 
-// make(), kept for the next call unless the file has changed since.
+// Returns make(), kept for the next call unless the file has changed since.
 template <class File, class Make>
 std::shared_ptr<const File> kept_open(const fs::path& path, Make&& make) {
   struct Opened {
@@ -60,7 +60,7 @@ std::shared_ptr<const ParquetFile> open_parquet(const fs::path& path) {
   return kept_open<ParquetFile>(path, [&] { return std::make_shared<const ParquetFile>(ParquetFile::open(path)); });
 }
 
-// The archive on the way of `path`, and the member that the rest names.
+// The archive on a path, and the member that the rest names.
 struct MemberPath {
   fs::path archive;
   std::string member;
@@ -100,7 +100,7 @@ constexpr std::pair<std::string_view, Packing> kPackings[] = {
 
 const Packing* packing_of(std::string_view bytes) {
   constexpr std::string_view tar = "ustar";
-  if (bytes.size() > 257 && bytes.substr(257).starts_with(tar)) return nullptr;  // which begins with a member's name
+  if (bytes.size() > 257 && bytes.substr(257).starts_with(tar)) return nullptr;  // a tar begins with any name
   for (const auto& [magic, packing] : kPackings)
     if (bytes.starts_with(magic)) return &packing;
   return nullptr;
@@ -200,7 +200,7 @@ FileBytes ArchiveFile::read_zip(const std::string& member, uint64_t number, uint
   const uint64_t size = about.size;
   uint64_t filled = 0;
   zip_int64_t count = 1;
-  // Memory grows with what really comes, not with what is claimed.
+  // Memory grows with the bytes that come, not with the claim.
   for (uint64_t room = std::max<uint64_t>(about.comp_size, 1 << 16); filled < size && count > 0; room *= 2) {
     bytes->resize(std::min<uint64_t>(room, size));
     while (filled < bytes->size() &&

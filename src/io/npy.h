@@ -6,10 +6,10 @@
 
 namespace vlm2vec {
 
-// Format 1.0, C order; F32, F64, I32, I64 or U8, of any shape. Written atomically.
+// Writes format 1.0, C order; F32, F64, I32, I64 or U8, of any shape, atomically.
 void write_npy_array(const std::filesystem::path& file, const StoredArray& x);
 
-// The same formats; the bytes stay where the mapped file has them. Exit::data for anything else.
+// Reads the same formats; the bytes stay in the mapped file. Throws Exit::data for anything else.
 StoredArray read_npy_array(const std::filesystem::path& file);
 
 }  // namespace vlm2vec

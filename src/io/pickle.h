@@ -1,6 +1,6 @@
-// The part of Python's pickle (protocol 2) that torch.save writes for a dictionary of tensors. A pickle is a program;
-// of its instructions only those that rebuild tensors are known here, and of its functions only torch's own rebuilding.
-// Whatever else it asks for is refused, functions by name, and never run.
+// The part of Python's pickle (protocol 2) that torch.save writes for a dictionary of tensors. A pickle is a program:
+// this reader knows only the instructions that rebuild tensors, and only torch's own rebuilding function. Everything
+// else is refused, functions by name, and never run.
 #pragma once
 #include <functional>
 #include <span>
@@ -17,7 +17,7 @@ struct PickledStorage {
   int64_t count;
 };
 
-// {name: tensor}. `load` fetches a storage's bytes. A tensor that is not contiguous (a transposed view) is copied.
+// Returns {name: tensor}. `load` fetches a storage's bytes. A tensor that is not contiguous (a view) is copied.
 // Errors (Exit::data) begin with `source`.
 StoredArrays unpickle_tensors(std::span<const uint8_t> pickle, const std::string& source,
                               const std::function<FileBytes(const PickledStorage&)>& load);

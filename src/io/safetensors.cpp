@@ -24,8 +24,8 @@ struct Entry {
 
 using Event = json::parse_event_t;
 
-// JSON in which no object has a key twice: nlohmann would keep the last. `keep` sees every event (depth: how many
-// objects and lists are around) and says whether the value is kept. `place` begins every error.
+// Parses JSON and refuses a key that an object has twice: nlohmann would keep the last. `keep` sees every event (depth:
+// how many objects and lists are around) and says whether the value is kept. `place` begins every error.
 json parse(const std::string& place, std::string_view text,
            const std::function<bool(int depth, Event event, json& value)>& keep) {
   std::vector<std::set<std::string>> seen;  // in each object around
@@ -80,7 +80,7 @@ Entry parse_entry(const std::string& name, const json& value, const std::string&
   }
 }
 
-// Of what is parsed, only the entry at hand is kept: a header takes memory in proportion to its tensors.
+// Keeps only the current entry of the parsed text: a header takes memory in proportion to its tensors.
 std::vector<Entry> parse_header(std::string_view text, const std::string& file) {
   if (!text.starts_with('{')) fail(Exit::data, file, ": the header does not begin with {; is this a safetensors file?");
   std::vector<Entry> entries;

@@ -11,16 +11,16 @@
 
 namespace vlm2vec {
 
-// F32, BF16, F16, F64, I32, I64 or U8; the bytes stay where the mapped file has them.
+// Reads F32, BF16, F16, F64, I32, I64 or U8; the bytes stay in the mapped file.
 StoredArrays read_safetensors(const std::filesystem::path& path);
 
-// Written atomically, in the order of the names: write(name, out) gives an array's bytes when its turn comes.
+// Writes atomically, in the order of the names; write(name, out) must write that array's bytes.
 void write_safetensors(const std::filesystem::path& path, const StoredArrays& arrays,
                        const std::map<std::string, std::string>& metadata,
                        const std::function<void(const std::string& name, std::ostream& out)>& write);
 
-// The arrays of a Hugging Face folder: model.safetensors, or the shards that model.safetensors.index.json lists, which
-// must hold what the index says and nothing else.
+// Reads a Hugging Face folder: model.safetensors, or the shards of model.safetensors.index.json, which must hold
+// exactly what the index says.
 StoredArrays read_checkpoint(const std::filesystem::path& folder);
 
 }  // namespace vlm2vec

@@ -9,7 +9,7 @@
 
 namespace vlm2vec {
 
-// A type of numbers as safetensors, NumPy and torch spell it; empty: the format lacks it, or it is not read there.
+// A type of numbers as safetensors, NumPy and torch spell it; empty: the format lacks the type, or is not read with it.
 struct StoredType {
   const char *name, *npy, *torch;
   int64_t size;  // bytes of one number

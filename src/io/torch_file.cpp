@@ -23,7 +23,7 @@ class Archive {
  public:
   explicit Archive(const std::filesystem::path& path)
       : file_(path.string()), left_(std::filesystem::is_regular_file(path) ? std::filesystem::file_size(path) : 0) {
-    MappedFile::open(path);  // names a missing file and a git-lfs pointer
+    MappedFile::open(path);  // throws for a missing file or a git-lfs pointer
     int code = 0;
     archive_.reset(zip_open(path.c_str(), ZIP_RDONLY, &code));
     if (archive_) return;
@@ -56,7 +56,7 @@ class Archive {
       fail(Exit::data, file_, ": has no entry ", name, "; is it complete?");
     if (about.comp_method != ZIP_CM_STORE || about.size != about.comp_size || about.size > left_)
       fail(Exit::data, file_, ": ", name, " is compressed or claims more bytes than the file has");
-    left_ -= about.size;  // entries that share their bytes would make much of little
+    left_ -= about.size;  // entries that share their bytes cannot claim more than the file
     const auto bytes = std::make_shared<std::vector<uint8_t>>(about.size);
     const std::unique_ptr<zip_file_t, Close> entry(zip_fopen_index(archive_.get(), about.index, 0));
     char end;

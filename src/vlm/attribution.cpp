@@ -5,7 +5,7 @@ namespace {
 
 constexpr int kPathSteps = 32;
 
-// x from `from` to `to` by the straight way, and the mean of the gradients on it.
+// The straight line from `from` to `to`, and the mean gradient along it.
 struct Path {
   std::vector<double> from, to, gradient;
   Var at(const Tensor& like, double way) const {
@@ -34,12 +34,12 @@ Path path_between(std::vector<double> from, const Tensor& to) {
   return {std::move(from), to_vector<double>(to), std::vector<double>(size_t(to.numel()), 0.0)};
 }
 
-// Each picture in one colour, its mean. (Not a fixed gray: normalised that is zero, and the layer norm behind the patch
-// embedding would hide the way from zero to the picture.)
+// Paints each picture in its mean colour. (A fixed gray would be zero when normalised, and the layer norm behind the
+// patch embedding would hide the way from zero to the picture.)
 std::vector<double> mean_colours(const Tensor& patches, const Tensor& cu_seqlens) {
   std::vector<double> values = to_vector<double>(patches);
   const auto cu = to_vector<int64_t>(cu_seqlens);
-  const size_t columns = size_t(patches.columns()), pixels = columns / 3;  // of a patch: all red ones, then green, blue
+  const size_t columns = size_t(patches.columns()), pixels = columns / 3;  // a patch: all red ones, then green, blue
   for (size_t picture = 0; picture + 1 < cu.size(); ++picture)
     for (size_t channel = 0; channel < 3; ++channel) {
       double sum = 0;
@@ -54,13 +54,13 @@ std::vector<double> mean_colours(const Tensor& patches, const Tensor& cu_seqlens
   return values;
 }
 
-// The token of a word that says nothing: a blank, or where a tokenizer makes nothing of it, the first token.
+// Returns the token of a blank, or token 0 if the tokenizer makes no token of it.
 int32_t blank_token(const Tokenizer& tokenizer) {
   const std::vector<int32_t> blank = tokenizer.encode(" ");
   return blank.empty() ? 0 : blank[0];
 }
 
-// A blank for each token, but for those that stand around every text.
+// Replaces each token by a blank, except those around every text.
 std::vector<int32_t> blanked(std::vector<int32_t> ids, const Tokenizer& tokenizer) {
   const size_t begin = tokenizer.begin_ids().size(), end = tokenizer.end_ids().size();
   if (ids.size() > begin + end)

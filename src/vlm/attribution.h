@@ -1,4 +1,4 @@
-// What in an input carries a score.
+// How much each word and each patch of an input contributes to a score.
 #pragma once
 #include <string>
 #include <utility>
@@ -8,20 +8,20 @@
 
 namespace vlm2vec {
 
-// How a picture's patches share in a score, row by row.
+// The share of each of a picture's patches, row by row.
 struct PictureAttribution {
   Image image;  // as the model sees it
   int rows = 0, columns = 0;
   std::vector<float> shares;  // [rows, columns]
 };
 
-// What carries the score y·t of an input's embedding y: integrated gradients (Sundararajan et al. 2017). On the
-// straight way from an input that says nothing, a blank for each word and for each picture its mean colour, the share
-// of a number x is its difference times the mean of dy/dx·t. A word's numbers are its token's embedding, a patch's its
-// normalised pixels. The shares add up to score − nothing, but for the error of a mean over 32 points.
+// Integrated gradients (Sundararajan et al. 2017) of the score y·t of an input's embedding y. The baseline has a
+// blank for each word, its mean colour for each picture. Inputs x are the tokens' embeddings and the normalised pixels.
+// The share of x is its difference to the baseline times the mean of dy/dx·t on the straight line between the two.
+// The shares add up to score − nothing, but for the error of a mean over 32 points.
 struct Attribution {
-  double score = 0, nothing = 0;                     // of the input, and of the one that says nothing
-  std::vector<std::pair<std::string, float>> words;  // tokens, but those that stand for a picture, and their shares
+  double score = 0, nothing = 0;                     // score of the input, score of the baseline
+  std::vector<std::pair<std::string, float>> words;  // tokens and their shares, without image tokens
   std::vector<PictureAttribution> pictures;
 };
 

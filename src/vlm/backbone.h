@@ -1,5 +1,5 @@
-// What a family of models is: modules whose field paths are the checkpoint's names, and a forward pass from packed rows
-// to unit vectors. It knows no files, no tokenizer and no options.
+// A family's model: modules whose field paths are the checkpoint's names, and a forward pass from packed rows to unit
+// vectors. It knows no files, no tokenizer and no options.
 #pragma once
 #include <functional>
 #include <string>
@@ -11,68 +11,68 @@
 
 namespace vlm2vec {
 
-// Called with every stage's name and value while a model runs, from input_ids to embedding; the names are those of
-// `explain --dump`. A traced model computes all rows of all layers.
+// Gets every stage's name (as in `explain --dump`) and value while a model runs, from input_ids to embedding. A traced
+// model computes all rows of all layers.
 using Trace = std::function<void(const std::string& stage, const Tensor& value)>;
 
-// What a stage does, in words, and what it costs for the rows of a batch.
+// A stage in words, and its cost for the rows of a batch.
 struct StageNote {
   std::string text;
   int64_t parameters = 0;
-  double flops = 0;  // of products and attention; a multiplication and an addition count 2
+  double flops = 0;  // matrix products and attention; a multiplication and an addition count 2
 };
 
-// What the weights expect of tokenizer and picture rule.
+// The input that the weights expect from tokenizer and picture rule.
 struct InputShape {
   int64_t vocab_size = 0;
   int image_token_id = -1;  // -1: no token stands for a picture
   int patch_size = 0, merge_size = 1, temporal_patch_size = 1;
-  int image_size = 0;       // pixels to a side of every picture; 0: pictures differ
-  int64_t most_tokens = 0;  // of a text; what is beyond is cut off but for its end token; 0: no limit
+  int image_size = 0;       // side of every picture in pixels; 0: sizes differ
+  int64_t most_tokens = 0;  // limit of a text; longer texts keep their end token; 0: no limit
 };
 
 class Backbone : public Module {
  public:
   virtual InputShape input() const = 0;
-  virtual int64_t dim() const = 0;               // of an embedding
+  virtual int64_t dim() const = 0;               // numbers of an embedding
   virtual double initializer_range() const = 0;  // std of new weights
   virtual bool tied() const { return false; }    // the language-model head is the embedding
   virtual Module& image_encoder() = 0;
-  // --official_mask: from now on attention is masked as in VLM2Vec's evaluation of CLIP; false: it has no such mask.
+  // Turns on the attention mask of VLM2Vec's evaluation of CLIP. Returns false if the family has no such mask.
   virtual bool take_official_mask() { return false; }
 
   // Fills batch.placed on the host: positions, angles, windows.
   virtual void place(TokenBatch& batch, ImagePositions positions) const = 0;
-  virtual Var words(const TokenBatch& batch) = 0;  // [tokens, hidden], before pictures take their places
-  // [patches / merge², …], or [pictures, …] where a picture has one vector: what the vision tower makes of
-  // batch.patches, or of others in their place.
+  virtual Var words(const TokenBatch& batch) = 0;  // [tokens, hidden], before picture vectors are inserted
+  // Returns the vision tower's output for `patches`, which are batch.patches or replace them: [patches / merge², …], or
+  // [pictures, …] if a picture has one vector.
   virtual Var see(const TokenBatch& batch, const Var& patches) = 0;
-  // [rows, dim], normalised. seen: as see() returns it; undefined without pictures.
+  // Returns [rows, dim], normalised. seen: the result of see(); undefined without pictures.
   virtual Var read(const TokenBatch& batch, const Var& words, const Var& seen) = 0;
 
   Var operator()(const TokenBatch& batch);
-  // Runs a frozen vision tower now; its output takes the place of the patches, and operator() gives the same bits.
-  // Returns false, and leaves the patches, if the tower is trained.
+  // Runs a frozen vision tower now and replaces the patches by its output; operator() gives the same bits.
+  // Returns false, and keeps the patches, if the tower is trained.
   bool run_frozen(TokenBatch& batch);
 
-  virtual StageNote describe(const std::string& stage, const TokenBatch& batch) = 0;  // of those that `trace` sees
+  virtual StageNote describe(const std::string& stage, const TokenBatch& batch) = 0;  // a stage that `trace` gets
 
   DropoutState dropout;
   Trace trace;                          // empty: none
-  bool gradient_checkpointing = false;  // keep one activation per layer, and compute the others again
+  bool gradient_checkpointing = false;  // keep one activation per layer, recompute the rest
 
  protected:
-  // The stages before the first layer: input_ids, and what else the family has.
+  // Traces the stages before the first layer: input_ids and the family's own.
   virtual void trace_inputs(const TokenBatch& batch) const;
-  // layer(x), recorded or to be run again in the backward pass.
+  // Returns layer(x), recorded, or recomputed in the backward pass.
   Var run(const std::function<Var(const Var&)>& layer, const Var& x) const;
 };
 
 // For describe().
 int64_t count_parameters(Module& module);
-// Of the products of `rows` rows with every matrix of the module.
+// Counts the products of `rows` rows with every matrix of the module.
 double product_flops(Module& module, int64_t rows);
-// q kᵀ and its product with v, in sequences of these lengths; a causal mask leaves half of each.
+// Counts q kᵀ and its product with v in these sequences; a causal mask halves both.
 double attention_flops(const Tensor& cu_seqlens, int64_t width, bool causal);
 
 }  // namespace vlm2vec

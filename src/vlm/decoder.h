@@ -38,8 +38,8 @@ struct TokenRows {
 struct DecoderLayer : Module {
   DecoderLayer(Module* parent, std::string name, const DecoderConfig& config);
   Var operator()(const Var& x, const TokenRows& rows, DropoutState& dropout) const;
-  // The same, only for the last row of each sequence: all that is needed of the last layer. Each row's result has the
-  // same bits as in operator(), as rows do not depend on each other but through k and v.
+  // The same for the last row of each sequence only: the last layer needs no others. The bits are those of operator(),
+  // because rows depend on each other through k and v only.
   Var last_rows(const Var& x, const TokenRows& rows, DropoutState& dropout) const;
 
   RmsNorm input_layernorm;
@@ -48,7 +48,7 @@ struct DecoderLayer : Module {
   DecoderMlp mlp;
 
  private:
-  // The rest of the layer for the rows x, given keys and values.
+  // Runs the rest of the layer for the rows x, given keys and values.
   Var attend(const Var& x, const Var& normed, const RopeTable& angles, const Tensor& cu_q, const Var& k, const Var& v,
              const Tensor& cu_k) const;
   AttentionShape shape_;

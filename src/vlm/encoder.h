@@ -1,4 +1,4 @@
-// What trainer and evaluator see of a model: rows of text and pictures go in, unit vectors come out.
+// A model as trainer and evaluator use it: rows of text and pictures go in, unit vectors come out.
 #pragma once
 #include <filesystem>
 #include <functional>
@@ -15,8 +15,7 @@ namespace vlm2vec {
 
 class Encoder {
  public:
-  // The model of a folder (look_at_model_folder), without its adapter. Throws Exit::data for a family that is not in
-  // families.cpp.
+  // Loads a folder's model without its adapter. Throws Exit::data for a family that is not in families.cpp.
   Encoder(const ModelFolder& folder, const EncoderOptions& options);
 
   TokenBatch prepare(std::span<const EncoderInput> rows) const;                 // on the device
@@ -25,7 +24,7 @@ class Encoder {
   const std::string& image_token() const { return processor.image_token(); }
   DType dtype() const { return dtype_; }  // of activations
 
-  std::vector<std::string> notes;  // for the user: what of the checkpoint is not used, and why
+  std::vector<std::string> notes;  // for the user: unused parts of the checkpoint, and why
   const Family& family;
   const std::unique_ptr<Backbone> backbone;
   const Processor processor;
@@ -38,19 +37,19 @@ class Encoder {
 std::unique_ptr<Encoder> load_encoder(const std::filesystem::path& folder, const EncoderOptions& options = {});
 std::unique_ptr<Encoder> load_encoder(const ModelFolder& folder, const EncoderOptions& options = {});
 
-// How many texts max_len has cut, and which of them comes first.
+// Counts the texts that max_len cut, and names the first one.
 struct CutTexts {
   int64_t texts = 0, cut = 0;
   std::string first = {};  // "row 12 of Scene_t2i"
   void add(const EncoderInput& row, bool is_cut);
   void add(const CutTexts& later);
   void add(std::span<const EncoderInput> rows, const std::vector<size_t>& cut_rows);  // cut_rows: ascending numbers
-  std::string note(int64_t max_len) const;  // for the user, a sentence; empty: none is cut. 0: the model's own limit
+  std::string note(int64_t max_len) const;  // a sentence for the user; empty: no cut. 0: the model's own limit
 };
 
 struct Embedded {
   Tensor vectors;           // f32 [rows, dim], on the host
-  std::vector<size_t> cut;  // the rows of which max_len has cut off text, ascending
+  std::vector<size_t> cut;  // the rows whose text max_len cut, ascending
 };
 
 // Embeds rows without tape, `batch_size` at a time. Batches of any size give the same bits.

@@ -37,7 +37,7 @@ std::unique_ptr<Encoder> load_model(const ModelOptions& o, Device device, bool q
     encoder->notes.push_back(o.model_name + ": the adapter beside the weights is applied");
   if (!folder.adapter.empty()) {
     print_warning(load_adapter(*encoder->backbone, folder.adapter, adapter_options(o), nullptr, encoder->notes));
-    // Other results than meant, so also with --quiet.
+    // Printed even with --quiet: the results may be wrong.
     if (const std::string note = other_base_note(o.model_name, folder.adapter); !note.empty())
       std::fprintf(stderr, "%s\n", note.c_str());
   }

@@ -28,7 +28,7 @@ bool has_adapter_tensors(const fs::path& folder) {
   return fs::exists(folder / "adapter_model.safetensors") || fs::exists(folder / "adapter_model.bin");
 }
 
-// Weights, whether this program reads them or not.
+// True for weights in any format, readable here or not.
 bool is_weights_file(const std::string& name) {
   const std::string kind = fs::path(name).extension();
   if (kind == ".safetensors") return name != "adapter_model.safetensors" && name != "optimizer.safetensors";
@@ -37,7 +37,7 @@ bool is_weights_file(const std::string& name) {
   return kind == ".gguf" || kind == ".h5" || kind == ".msgpack";
 }
 
-// The files of the index, which must all be there.
+// Returns the files of the index; all must be present.
 std::set<std::string> shards_of(const fs::path& folder) {
   const fs::path index = folder / kWeightsIndex;
   const json content = read_json(index);
@@ -55,7 +55,7 @@ std::set<std::string> shards_of(const fs::path& folder) {
   return files;
 }
 
-// The class that saves the model in Python.
+// The Python class that can save the model.
 std::string class_of(const fs::path& folder) {
   const json config = read_json(folder / "config.json");
   const json names = config.is_object() ? config.value("architectures", json()) : json();
@@ -104,7 +104,7 @@ void find_weights(ModelFolder& model, const std::vector<std::string>& others) {
 }
 
 [[noreturn]] void refuse_without_config(const fs::path& folder) {
-  std::string below;  // of checkpoint-90 and checkpoint-100 the latter
+  std::string below;  // checkpoint-100 wins over checkpoint-90
   std::error_code unreadable;
   for (const auto& entry : fs::directory_iterator(folder, unreadable))
     if (fs::exists(entry.path() / "config.json", unreadable))
@@ -124,7 +124,7 @@ bool has_own_adapter(const fs::path& folder) {
   return config;
 }
 
-// Files of these names in `folder`, as the ones that count.
+// Makes the files of these names in `folder` the ones that count.
 void take(ModelFolder& model, const fs::path& folder, const std::set<std::string>& names) {
   for (const std::string& name : names)
     if (model.configuration.erase(name); fs::exists(folder / name)) model.configuration[name] = folder / name;
@@ -151,7 +151,7 @@ void find_processor(ModelFolder& model) {
       const std::string unlike = used->unlike(*rule);
       if (unlike.empty()) return;
       difference = ", has " + unlike + ", this one has " + rule->unlike(*used);
-    } catch (const Error&) {  // what is not used may be anything
+    } catch (const Error&) {  // an unused file may be anything
     }
     model.notes.push_back(other.string() + " is not used: " + why + ", " + model.processor.string() + difference);
   };

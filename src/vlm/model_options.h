@@ -45,24 +45,21 @@ struct ModelOptions : AdapterArguments {
           training ? "<f32|bf16> f32, or bf16 matrix products with f32 accumulation (full training then stores bf16 "
                      "weights and f32 master copies)"
                    : "<f32|bf16> f32, or bf16 matrix products with f32 accumulation");
-    visit(
-        "max_len", max_len,
-        "most tokens of an input, pictures included; longer text is cut, pictures never (0: the model's own limit, if "
-        "any)");
+    visit("max_len", max_len,
+          "most tokens of an input, pictures included; longer text is cut, pictures never (0: the model's own limit, "
+          "if any)");
     visit("official_mask", official_mask,
           "CLIP only: no token attends to <|endoftext|>, nor does that token to itself, as in VLM2Vec's evaluation of "
           "CLIP, where padding has the same id (default: as in CLIP's own code)");
     section(visit, "Pictures");
     visit("image_positions", image_positions,
           "<1d|3d> positions of pictures without <|vision_start|>, as in VLM2Vec's prompts: 1d, counted like text "
-          "(VLM2Vec, "
-          "transformers up to 5.2), or 3d, by row and column (transformers since 5.3); default: as the model was "
-          "trained, else 1d");
+          "(VLM2Vec, transformers up to 5.2), or 3d, by row and column (transformers since 5.3); default: as the model "
+          "was trained, else 1d");
     visit("image_resolution", image_resolution,
           "<high|mid|low|WORD> VLM2Vec V1's route: first resize pictures in the file's own mode to 1344x1344 (high), "
-          "672x672 (mid) or "
-          "128x128 (low); another word: only pictures with a longer side, to 1344x1344 (default: V2's route, RGB "
-          "first)");
+          "672x672 (mid) or 128x128 (low); another word: only pictures with a longer side, to 1344x1344 (default: V2's "
+          "route, RGB first)");
     visit("resize_min_pixels", resize_min_pixels,
           "enlarge smaller pictures to this many pixels (0: as the model's folder says)");
     visit("resize_max_pixels", resize_max_pixels,

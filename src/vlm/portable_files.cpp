@@ -26,7 +26,7 @@ std::string portable_config(const std::string& text) {
       if (!of_whole || !has_value(config, field.c_str())) config[field] = value;
     }
   }
-  if (has_value(config, "rope_parameters")) {  // what they leave out is as in transformers 5
+  if (has_value(config, "rope_parameters")) {  // missing values get the defaults of transformers 5
     const ordered_json rope = config["rope_parameters"];
     if (rope.contains("rope_theta") || !has_value(config, "rope_theta"))
       config["rope_theta"] = rope.value("rope_theta", 1e6);

@@ -1,4 +1,3 @@
-// From prompts and picture files to packed rows: decoding, resizing, patches, tokens.
 #include "vlm/processor.h"
 
 #include <algorithm>
@@ -11,7 +10,7 @@
 namespace vlm2vec {
 namespace {
 
-constexpr uint64_t kPatchIds = uint64_t(1) << 30, kSeenIds = uint64_t(1) << 31;  // beside those of a row's tokens
+constexpr uint64_t kPatchIds = uint64_t(1) << 30, kSeenIds = uint64_t(1) << 31;  // apart from the ids of tokens
 
 template <class T>
 Tensor vector_tensor(const std::vector<T>& values) {
@@ -41,7 +40,7 @@ Processor::Processor(const ModelFolder& folder, const Family& family, const Inpu
   if (input_.most_tokens > 0) max_len_ = max_len_ > 0 ? std::min(max_len_, input_.most_tokens) : input_.most_tokens;
   if (const int64_t ends = ends_of_a_text(); max_len_ > 0 && max_len_ < ends)
     fail(Exit::usage, "--max_len ", max_len_, " has no room for the ", ends, " tokens around every text");
-  std::string& positions = rule_->image_positions;  // the option must not contradict what the model was trained with
+  std::string& positions = rule_->image_positions;  // the option must not contradict the training
   if (!options.image_positions.empty() && !positions.empty() && positions != options.image_positions)
     fail(Exit::usage, "--image_positions ", options.image_positions, ": ", folder.processor.string(),
          " says that the model was trained with ", positions,
@@ -55,7 +54,7 @@ Processor::Processor(const ModelFolder& folder, const Family& family, const Inpu
   rule_->temporal_patch_size = 1;  // one frame of a still picture; the vision tower adds its weight's slices instead
 }
 
-// The processor's files and the weights must belong together.
+// Checks that the processor's files and the weights belong together.
 void Processor::check(const ModelFolder& folder) const {
   const std::string config_file = folder.path / "config.json", tokenizer_folder = folder.tokenizer_folder;
   if (rule_->patch_size != input_.patch_size || rule_->merge_size != input_.merge_size)
@@ -76,12 +75,12 @@ void Processor::check(const ModelFolder& folder) const {
          " has no added token of that id; do the two belong together?");
 }
 
-// The files of configuration as all versions read them, with the bounds that were asked for.
+// Keeps the configuration files in the form that all versions read, with the requested bounds.
 void Processor::keep_configuration(const ModelFolder& folder, const Family& family, bool moved) {
   for (const auto& [name, file] : folder.configuration) {
     configuration_[name] = read_text(file);
     if (name == "config.json") configuration_[name] = family.portable_config(configuration_[name]);
-    if (name == "tokenizer_config.json") 
+    if (name == "tokenizer_config.json")
       configuration_[name] = portable_tokenizer_config(configuration_[name], family.tokenizer_class);
   }
   configuration_ = portable_processor_files(configuration_, folder.processor.filename(), *rule_, moved);
@@ -93,15 +92,15 @@ void Processor::keep_configuration(const ModelFolder& folder, const Family& fami
   }
 }
 
-// Each image token becomes as many as its picture has vectors; without pictures it stays what it is. Text beyond
-// max_len is still there; that max_len cuts no picture has been checked.
+// Repeats each image token for each vector of its picture; without pictures it stays. The result may exceed max_len,
+// but max_len cuts no picture.
 std::vector<int32_t> Processor::tokens_of(const EncoderInput& row, std::span<const Grid> grids) const {
   const std::string name = prefix(row);
   if (const std::string fault = prompt_fault(row.text, grids.size(), image_token_); !fault.empty())
     fail(Exit::data, name, fault);
   const std::vector<int32_t> ids = tokenizer_.encode_with_ends(row.text);
   if (image_token_.empty()) {
-    const bool blank = int64_t(ids.size()) == ends_of_a_text();  // beside a picture: what a stored token left behind
+    const bool blank = int64_t(ids.size()) == ends_of_a_text();  // a removed image token left it
     return blank && !grids.empty() ? std::vector<int32_t>() : ids;
   }
   const auto count = std::count(ids.begin(), ids.end(), input_.image_token_id);
@@ -137,7 +136,7 @@ std::vector<std::string> Processor::faults(std::span<const EncoderInput> rows) c
   std::vector<std::string> faults(rows.size());
   parallel_for(int64_t(rows.size()), 1, [&](int64_t begin, int64_t end) {
     for (size_t i = size_t(begin); i < size_t(end); ++i) try {
-        const EncoderInput row{rows[i].text, rows[i].images};  // without its name, which errors would begin with
+        const EncoderInput row{rows[i].text, rows[i].images};  // nameless, so that errors are, too
         std::vector<Grid> grids;
         for (const auto& source : row.images) grids.push_back(rule_->grid_of(*picture(row, source)));
         tokens_of(row, grids);

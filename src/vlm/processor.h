@@ -1,5 +1,5 @@
-// From rows to packed tokens and patches, configured by a model's folder: tokenizer, picture rule, limits. It finds
-// what is wrong with a row, keeps decoded pictures, and writes its files beside saved weights.
+// Turns rows into packed tokens and patches, configured by a model's folder: tokenizer, picture rule, limits. It also
+// finds faults of rows, keeps decoded pictures, and writes its files beside saved weights.
 #pragma once
 #include <filesystem>
 #include <memory>
@@ -22,13 +22,13 @@ class Processor {
   Processor(const ModelFolder& folder, const Family& family, const InputShape& input, const EncoderOptions& options,
             std::vector<std::string>& notes);
 
-  // Decodes and resizes the pictures, tokenizes the prompts and packs them, on the host, the floats in f32. Throws
-  // Exit::data, beginning with the row's name.
+  // Decodes and resizes the pictures, tokenizes the prompts and packs both on the host, floats in f32. Throws
+  // Exit::data; the sentence begins with the row's name.
   TokenBatch prepare(std::span<const EncoderInput> rows) const;
-  // Why prepare() cannot read each row, without the row's name; empty: it can. Other errors (no memory) are thrown.
+  // Returns for each row why prepare() cannot read it, without the row's name; empty: it can. Throws other errors.
   std::vector<std::string> faults(std::span<const EncoderInput> rows) const;
 
-  const std::string& image_token() const { return image_token_; }  // what stands for a picture in a prompt, or empty
+  const std::string& image_token() const { return image_token_; }  // the token for a picture in a prompt; may be empty
   std::string image_positions() const {  // 1d or 3d; empty: pictures have no place among the tokens
     return rule_->image_positions.empty() && !image_token_.empty() ? "1d" : rule_->image_positions;
   }
@@ -37,14 +37,13 @@ class Processor {
   std::shared_ptr<const Image> picture(const EncoderInput& row,
                                        const PictureSource& source) const;  // as the model sees it
 
-  // Writes the files that make a folder of saved weights a complete checkpoint (configuration, tokenizer, processor),
-  // as they were when the model was loaded, but with the bounds of a picture's area that the options gave.
+  // Writes the files that make saved weights a complete checkpoint (configuration, tokenizer, processor): those of the
+  // loaded model, with the options' bounds of a picture's area.
   void write_configuration(const std::filesystem::path& folder) const;
-  // Writes the files among these that an adapter needs beside it to read rows as it was trained: the processor's, and
-  // the tokenizer's if that came with an adapter.
+  // Writes those of them that an adapter needs to read rows as in training: the processor's, and the tokenizer's if it
+  // came with an adapter.
   void write_adapter_files(const std::filesystem::path& folder) const;
-  // For the user: a line about the pictures that were read in spite of a flaw, and one about those that are stored
-  // rotated; empty: there were none.
+  // Returns lines for the user about pictures with a flaw and pictures that are stored rotated; empty: none.
   std::string picture_note() const { return images_->note(); }
 
  private:
@@ -58,10 +57,10 @@ class Processor {
   std::unique_ptr<PictureRule> rule_;
   Tokenizer tokenizer_;
   std::string image_token_;
-  int64_t max_len_;  // of a row, in tokens; 0: no limit
+  int64_t max_len_;  // tokens of a row; 0: no limit
   std::shared_ptr<ImageCache> images_;
   TextFiles configuration_;
-  std::set<std::string> adapter_files_;  // of these, what write_adapter_files() writes
+  std::set<std::string> adapter_files_;  // the names that write_adapter_files() writes
 };
 
 }  // namespace vlm2vec

@@ -22,7 +22,7 @@ bool has_images(const Json& file) {
   return file.is_object() && file.contains(kImages) && file.at(kImages).is_object();
 }
 
-// How pictures are prepared, wherever the file keeps it.
+// Returns the settings of pictures, nested or not.
 template <class Json>
 Json image_part(const Json& file) {
   return has_images(file) ? file.at(kImages) : file;

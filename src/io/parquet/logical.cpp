@@ -45,7 +45,7 @@ std::string timestamp_text(int64_t units, int digits) {
   return date_text(days) + "T" + time_text(units - days * day, digits);
 }
 
-// `bytes`: two's complement, the high byte first; `digits` of the number are behind the point.
+// `bytes`: two's complement, the high byte first; `digits` of the number are after the point.
 std::string decimal_text(std::string bytes, int digits) {
   const bool negative = !bytes.empty() && (bytes[0] & 0x80);
   if (negative) {  // its absolute value: the complement and one

@@ -1,4 +1,4 @@
-// The forward passes and the order of rows; what they compute stands in clip.h, module by module.
+// The forward passes and the order of rows; clip.h describes them module by module.
 #include "vlm/families/clip.h"
 
 #include <algorithm>
@@ -99,7 +99,7 @@ void Clip::place(TokenBatch& batch, ImagePositions) const {
     for (int32_t i = 0; i < tokens; ++i) positions.push_back(i);
     const int32_t end = begin + int32_t(end_of_text({&ids[size_t(begin)], size_t(tokens)}));
     text_rows.push_back(int32_t(row)), pooled_rows.push_back(end), pooled_ids.push_back(dropout_ids[size_t(end)]);
-    // With the official mask the words see each other, the end token sees them, and what follows is nobody's business.
+    // Official mask: words and the end token attend to the words, later tokens to each other.
     const auto attend = [&](int32_t queries_end, int32_t first, int32_t last) {
       for (int32_t key = first; key < last; ++key) keys.push_back(key);
       cu_queries.push_back(queries_end), cu_keys.push_back(int32_t(keys.size()));
@@ -115,7 +115,7 @@ void Clip::place(TokenBatch& batch, ImagePositions) const {
   if (batch.has_pictures()) place_pictures(batch);
 }
 
-// A class row stands before each picture's patches. It and its projection have the dropout id of the picture's vector.
+// Puts a class row before each picture's patches. It and its projection have the dropout id of the picture's vector.
 void Clip::place_pictures(TokenBatch& batch) const {
   const auto patch_ids = to_vector<int64_t>(batch.patch_dropout_ids),
              seen_ids = to_vector<int64_t>(batch.seen_dropout_ids);

@@ -1,6 +1,6 @@
-// CLIP (Radford et al. 2021) as transformers' CLIPModel has it: a text tower and a vision tower that meet at the end
-// only. A row's embedding is the sum of its projected text and its projected picture, or the one that it has,
-// L2-normalised (VLM2Vec's evaluation of CLIP). Field paths are the checkpoint's names.
+// CLIP (Radford et al. 2021) as transformers' CLIPModel has it: a text tower and a vision tower that meet only at the
+// end. A row's embedding is the L2-normalised sum of its projected text and its projected picture, or of the one that
+// it has (VLM2Vec's evaluation of CLIP). Field paths are the checkpoint's names.
 #pragma once
 #include <nlohmann/json_fwd.hpp>
 
@@ -11,7 +11,7 @@ namespace vlm2vec {
 
 struct ClipTowerConfig {
   int layers = 0, heads = 0;
-  int64_t width = 0, mlp_hidden = 0, positions = 0;  // positions: most tokens of a text; patches of a picture and 1
+  int64_t width = 0, mlp_hidden = 0, positions = 0;  // positions: most tokens of a text, or patches of a picture + 1
   double eps = 1e-5;
   Activation activation = Activation::quick_gelu;
   bool causal = false;
@@ -24,8 +24,8 @@ struct ClipConfig {
   double initializer_range = 0.02;
 };
 
-// Packed rows, and which attend to which: sequence s of cu_queries to sequence s of cu_keys among the rows `keys`;
-// without `keys`, among all rows.
+// Packed rows: sequence s of cu_queries attends to sequence s of cu_keys among the rows `keys`; without `keys`, among
+// all rows.
 struct ClipRows {
   Tensor cu_queries, cu_keys, keys, dropout_ids;
 };
@@ -86,8 +86,8 @@ class Clip : public Backbone {
   Module& image_encoder() override { return vision_model; }
   const TensorNames& names() const override;
   bool take_official_mask() override { return official_mask_ = true; }
-  // A text's vector is that of its end token: the first of eos_token_id, or in configurations from before that field
-  // meant anything, where it is 2, the largest id. With the official mask the end token is nobody's key.
+  // A text's vector is its end token's: the first eos_token_id or, in old configurations that say 2, the largest id.
+  // With the official mask no token attends to the end token.
   void place(TokenBatch& batch, ImagePositions) const override;
   Var words(const TokenBatch& batch) override { return text_model.token_embedding(batch.ids); }
   Var see(const TokenBatch& batch, const Var& patches) override;  // [pictures, width]: class rows, before projection

@@ -1,4 +1,4 @@
-// config.json of CLIP: read, and refused where it asks for what this program does not know.
+// Reads CLIP's config.json and refuses settings that this program does not know.
 #include <nlohmann/json.hpp>
 
 #include "io/error.h"
@@ -10,8 +10,8 @@ namespace {
 
 using nlohmann::json;
 
-// A tower's fields over transformers' defaults. Older files have them twice; then text_config_dict counts, where
-// text_config may have another value.
+// Returns a tower's fields over transformers' defaults. Older files have them twice; then text_config_dict counts, not
+// text_config.
 json tower_fields(const json& root, const std::string& name, json defaults) {
   for (const std::string& key : {name + "_dict", name})
     if (root.contains(key) && !root[key].is_null()) {

@@ -53,7 +53,7 @@ const Family kFamilies[] = {
      .tiny_config = tiny_clip},
 };
 
-// Families that users may try, for a refusal by name.
+// Families that users may try; a refusal names them.
 const std::map<std::string, std::string> kOthers = {{"qwen3_vl", "Qwen3-VL"},
                                                     {"qwen2", "Qwen2, which sees no pictures"},
                                                     {"llava_next", "LLaVA-NeXT"},
@@ -91,7 +91,7 @@ void check_precision(const json& config) {
     }
 }
 
-// f(config.json); errors begin with the file.
+// Returns f(config.json); errors begin with the file.
 template <class F>
 auto with_config(const std::filesystem::path& file, F&& f) -> decltype(f(json())) {
   const json root = read_settings(file);

@@ -1,6 +1,5 @@
-// Qwen2.5-VL (Bai et al. 2025): RMSNorm and a SwiGLU MLP in the vision tower, where most blocks attend within windows
-// of window_size pixels and a few, fullatt_block_indexes, to the whole picture. What it shares with Qwen2-VL stands in
-// qwen_vl.h.
+// Qwen2.5-VL (Bai et al. 2025): RMSNorm and a SwiGLU MLP in the vision tower. Most blocks attend within windows of
+// window_size pixels, those of fullatt_block_indexes to the whole picture. The rest is in qwen_vl.h.
 #pragma once
 #include "vlm/families/qwen_vl.h"
 
@@ -15,8 +14,8 @@ struct Qwen25VisionMlp : Module {
 class Qwen25Vl : public QwenVlModel<RmsNorm, Qwen25VisionMlp> {
  public:
   using QwenVlModel::QwenVlModel;
-  // The windows of a picture, too: cells (2×2 patches) are cut from the top left into squares, row by row; the last
-  // ones are smaller. see() puts rows and angles into the order of windows once, before the first block.
+  // Places the windows, too: squares of cells (2×2 patches), cut from the top left, row by row; the last ones are
+  // smaller. see() puts rows and angles into the order of windows once, before the first block.
   void place(TokenBatch& batch, ImagePositions positions) const override;
 
  protected:

@@ -1,5 +1,5 @@
-// Qwen2-VL (Wang et al. 2024): LayerNorm and a quick-GELU MLP in the vision tower, every patch attending to its whole
-// picture. What it shares with Qwen2.5-VL stands in qwen_vl.h.
+// Qwen2-VL (Wang et al. 2024): LayerNorm and a quick-GELU MLP in the vision tower. Every patch attends to its whole
+// picture. qwen_vl.h has the parts shared with Qwen2.5-VL.
 #pragma once
 #include "vlm/families/qwen_vl.h"
 

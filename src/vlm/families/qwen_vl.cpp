@@ -1,4 +1,4 @@
-// The forward passes; what they compute and why stands in qwen_vl.h, module by module.
+// The forward passes; qwen_vl.h describes them module by module.
 #include "vlm/families/qwen_vl.h"
 
 #include <cmath>
@@ -92,7 +92,7 @@ Var QwenVl::read(const TokenBatch& batch, const Var& words, const Var& seen) {
   const Placement& placed = batch.placed;
   const TokenRows rows{batch.cu_seqlens, placed.tokens,     batch.last_rows,       batch.one_each,
                        placed.last,      batch.dropout_ids, batch.last_dropout_ids};
-  // Of the last layer only each sequence's last row is needed, unless somebody looks.
+  // The last layer computes only each sequence's last row, unless a trace wants all rows.
   const size_t last = model.layers.size() - 1;
   for (size_t i = 0; i <= last; ++i) {
     const auto layer = [this, &layer = model.layers[i], rows, prune = !trace && i == last](const Var& h) {
@@ -115,7 +115,7 @@ void QwenVl::trace_inputs(const TokenBatch& batch) const {
   std::vector<int32_t> grids;
   for (const Grid& g : batch.grids) grids.insert(grids.end(), {g.t, g.h, g.w});
   trace("image_grid_thw", from_vector(grids, {int64_t(batch.grids.size()), 3}));
-  // The reference's layout: each channel's frames one after another, a still picture's being equal.
+  // The reference's layout: each channel's frames one after another; a still picture's frames are equal.
   const int64_t frames = config_.vision.temporal_patch_size, channels = 3;
   std::vector<int32_t> rows;
   for (int64_t i = 0; i < batch.patches.rows() * channels; ++i) rows.insert(rows.end(), size_t(frames), int32_t(i));
@@ -135,9 +135,9 @@ StageNote QwenVl::describe(const std::string& stage, const TokenBatch& batch) {
                      " patches each")};
   if (stage == "position_ids")
     return {
-        "of each token, in time, height and width: equal for text; M-RoPE turns a part of each head by each of the "
-        "three"};
-  if (stage == "image_grid_thw") return {"of each picture: frames, rows and columns of patches"};
+        "each token's position in time, height and width: equal for text; M-RoPE rotates a part of each head by each "
+        "of the three"};
+  if (stage == "image_grid_thw") return {"the frames, rows and columns of patches of each picture"};
   if (stage == "pixel_values")
     return {sentence("the resized picture in patches of ", v.patch_size, "x", v.patch_size,
                      " pixels, normalised: (x/255 - mean)/std")};

@@ -1,5 +1,5 @@
-// What Qwen2-VL and Qwen2.5-VL share: a vision transformer with 2-D rotary positions whose patches are merged 2×2, and
-// a Qwen2 decoder with multimodal rotary positions (Wang et al. 2024). The embedding of a row is its last token's state
+// The parts that Qwen2-VL and Qwen2.5-VL share (Wang et al. 2024). A vision transformer with 2-D rotary positions
+// merges patches 2×2; a Qwen2 decoder has multimodal rotary positions. A row's embedding is its last token's state
 // after the final norm, L2-normalised (VLM2Vec). Field paths are the checkpoint's names.
 #pragma once
 #include <nlohmann/json_fwd.hpp>
@@ -12,8 +12,8 @@ namespace vlm2vec {
 struct QwenVisionConfig {
   int depth = 0, num_heads = 0, patch_size = 14, spatial_merge_size = 2, temporal_patch_size = 2;
   int64_t embed_dim = 0, mlp_hidden = 0, hidden_size = 0;  // hidden_size: of the merger's output
-  int window_size = 0;                                     // pixels to a side of a window; 0: no windows
-  std::vector<int> full_blocks;                            // blocks that attend to the whole picture all the same
+  int window_size = 0;                                     // side of a window in pixels; 0: no windows
+  std::vector<int> full_blocks;                            // blocks that attend to the whole picture, not to windows
   int head_dim() const { return int(embed_dim / num_heads); }
 };
 
@@ -29,14 +29,14 @@ struct QwenVlConfig {
 // (embed_dim, mlp_hidden, hidden_size, activation). Throws Exit::data, without the file's name.
 QwenVlConfig read_qwen_vl(const nlohmann::json& config,
                           void (*read_tower)(const nlohmann::json& vision, QwenVisionConfig& tower));
-nlohmann::json tiny_qwen_vl(int hidden, const char* model_type);  // vision_config is to be completed
+nlohmann::json tiny_qwen_vl(int hidden, const char* model_type);  // the caller completes vision_config
 
 inline constexpr double kQwenVisionEps = 1e-6;  // of the vision tower's norms; config.json does not carry it
 
 struct QwenPatchEmbed : Module {
   QwenPatchEmbed(Module* parent, std::string name, const QwenVisionConfig& config);
-  // A convolution with stride = kernel is a product with flattened patches; as both frames of a still picture are
-  // equal, its two temporal slices are added first, at half the cost.
+  // A convolution with stride = kernel is a product with flattened patches. Both frames of a still picture are equal,
+  // so the weight's two temporal slices are added first, at half the cost.
   Var operator()(const Var& patches) const;
   Parameter weight;  // "proj.weight" [embed_dim, 3, 2, p, p]
  private:
@@ -118,7 +118,7 @@ class QwenVl : public Backbone {
  protected:
   void trace_inputs(const TokenBatch& batch) const override;
   virtual Decoder& decoder() = 0;
-  // The parts of the tower, for describe(), and where the sequences begin that a block attends within.
+  // The tower's parts, for describe(), and the first rows of the sequences within which a block attends.
   virtual Module& patch_embed() = 0;
   virtual Module& block(size_t i) = 0;
   virtual Module& merger() = 0;

@@ -1,4 +1,4 @@
-// config.json of Qwen2-VL and Qwen2.5-VL: read, and refused where it asks for what this program does not know.
+// Reads config.json of Qwen2-VL and Qwen2.5-VL and refuses settings that this program does not know.
 #include <nlohmann/json.hpp>
 
 #include "io/error.h"

@@ -14,7 +14,7 @@ using nlohmann::ordered_json;
 
 constexpr int kLargestSide = 1 << 14;
 
-// A number of pixels, or an object whose members `names` all have it.
+// Reads a number of pixels, or an object whose members `names` all have it.
 int side_field(const json& file, const char* field, std::initializer_list<const char*> names, int otherwise) {
   if (!file.contains(field)) return otherwise;
   const json& given = file[field];

@@ -1,5 +1,4 @@
-// Pictures as CLIP's image processor prepares them, bit for bit: the shorter side is resized to a size, the middle is
-// cut out as a square.
+// CLIP's image processor, bit for bit: it resizes the shorter side to a size and cuts the middle out as a square.
 #pragma once
 #include <memory>
 
@@ -8,13 +7,13 @@
 namespace vlm2vec {
 
 struct CenterCrop : PictureRule {
-  int shortest_edge = 224;  // after resizing; picture_size: of the square
+  int shortest_edge = 224;  // after resizing; picture_size: side of the square
 
   CenterCrop() { patch_size = 0, picture_size = 224; }
-  // Exit::data, without the file's name, for anything but CLIP's image processor.
+  // Throws Exit::data, without the file's name, for anything but CLIP's image processor.
   static std::unique_ptr<PictureRule> read(const nlohmann::json& settings);
 
-  // As RGB. Where the square is larger than the picture, it is black around it.
+  // Returns RGB. A square larger than the picture is black around it.
   Image apply(Picture picture) const override;
   std::string key() const override;
   bool take_bounds(int64_t min_pixels, int64_t max_pixels, const std::string& file, const std::string& option) override;

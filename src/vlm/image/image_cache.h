@@ -12,16 +12,15 @@
 
 namespace vlm2vec {
 
-inline constexpr int64_t kImageCacheBytes = int64_t(512) << 20;  // that an encoder keeps, at most
+inline constexpr int64_t kImageCacheBytes = int64_t(512) << 20;  // the limit of an encoder
 
 class ImageCache {
  public:
   explicit ImageCache(int64_t limit_bytes) : limit_(limit_bytes) {}
-  // Reads and resizes the picture unless it is here already, by this rule. Safe to call from several threads.
+  // Returns the picture by this rule; reads it unless it is cached. Safe to call from several threads.
   std::shared_ptr<const Image> get(const PictureSource& source, const PictureRule& rule);
-  int64_t bytes() const;  // of the pictures that are here
-  // How many of the pictures so far had a flaw, and how many are stored rotated and were not turned, in a line each;
-  // empty: none.
+  int64_t bytes() const;  // size of the cached pictures
+  // Returns a line about pictures with a flaw, and one about pictures stored rotated and not turned; empty: none.
   std::string note() const;
 
  private:

@@ -13,7 +13,7 @@ namespace {
 using nlohmann::json;
 using nlohmann::ordered_json;
 
-// A whole number from 1, also written as 3136.0.
+// Reads a whole number from 1, also written as 3136.0.
 int64_t whole(const json& file, const char* name, int64_t otherwise, int64_t most = int64_t(1) << 50) {
   if (!file.contains(name)) return otherwise;
   const double value = file[name].is_number() ? file[name].get<double>() : 0;
@@ -22,8 +22,8 @@ int64_t whole(const json& file, const char* name, int64_t otherwise, int64_t mos
   return int64_t(value);
 }
 
-// A bound by its own name, else by that of `size`, whose "edges" are areas. A size in other words is refused:
-// transformers 4.45 to 4.48 ignored it, later ones refuse it.
+// Reads a bound by its own name, else from `size`, whose "edges" are areas. Other spellings of size are refused:
+// transformers 4.45 to 4.48 ignored them, later versions refuse them.
 int64_t bound(const json& file, const char* name, const char* edge, int64_t otherwise) {
   if (file.contains(name)) return whole(file, name, otherwise);
   const json size = json_field(file, "size", json::object());
@@ -38,7 +38,7 @@ Picture resize_like_v1(Picture picture, const std::string& resolution) {
   int side = resolution == "high" ? 1344 : resolution == "mid" ? 672 : resolution == "low" ? 128 : 0;
   if (side == 0 && std::max(size.width, size.height) > 1344) side = 1344;
   if (side == 0) return picture;
-  // The default of Pillow 10.4, which V1 pins: what has a number of bits in its mode's name (I;16) gets nearest.
+  // Pillow 10.4, which V1 pins: modes with a number of bits in their name (I;16) get nearest by default.
   return resize(picture, {side, side}, picture.mode == Mode::gray16 ? Filter::nearest : Filter::bicubic);
 }
 

@@ -1,5 +1,4 @@
-// Pictures as Qwen2-VL's image processor prepares them, bit for bit: resized to multiples of patch_size merge_size,
-// with an area within bounds.
+// Qwen2-VL's image processor, bit for bit: resizes to multiples of patch_size merge_size, with an area within bounds.
 #pragma once
 #include <memory>
 
@@ -9,16 +8,16 @@ namespace vlm2vec {
 
 struct SmartResize : PictureRule {
   int64_t min_pixels = 56 * 56, max_pixels = 28 * 28 * 1280;
-  // Of no file: V1's --image_resolution (high, mid, low or another word); empty: VLM2Vec V2, which converts first.
+  // V1's --image_resolution (high, mid, low or another word), from no file; empty: VLM2Vec V2, which converts first.
   std::string image_resolution = "";
 
   SmartResize() { temporal_patch_size = merge_size = 2; }
-  // Exit::data, without the file's name, for anything but Qwen2-VL's image processor.
+  // Throws Exit::data, without the file's name, for anything but Qwen2-VL's image processor.
   static std::unique_ptr<PictureRule> read(const nlohmann::json& settings);
 
-  // As RGB, in the size of size_of(). Before that VLM2Vec resizes by itself: V2 to 56x56 what has a side below 28; V1,
-  // in the file's own mode, to 1344x1344 (high), 672x672 (mid) or 128x128 (low); with another word to 1344x1344 what
-  // has a side above it.
+  // Returns RGB in the size of size_of(). Before that VLM2Vec resizes by itself. V2: pictures with a side below 28 to
+  // 56x56. V1, in the file's own mode: to 1344x1344 (high), 672x672 (mid) or 128x128 (low); with another word, pictures
+  // with a side above 1344 to 1344x1344.
   Image apply(Picture picture) const override;
   std::string key() const override;
   bool take_bounds(int64_t min_pixels, int64_t max_pixels, const std::string& file, const std::string& option) override;
@@ -27,8 +26,8 @@ struct SmartResize : PictureRule {
   void update(nlohmann::ordered_json& settings, bool moved) const override;
   std::string unlike(const PictureRule& other) const override;
 
-  // The size that a picture is resized to: nearest multiples of the factor, scaled down or up where the area is out of
-  // bounds. VLM2Vec's rule: a side below the factor, or sides beyond 200 : 1, and the longer side is taken for both.
+  // Returns the size for the resize: the nearest multiples of the factor, scaled where the area is out of bounds.
+  // VLM2Vec's rule: if a side is below the factor, or the sides are beyond 200 : 1, both become the longer side.
   Size size_of(Size size) const;
 };
 

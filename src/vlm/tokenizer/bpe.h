@@ -1,5 +1,5 @@
-// Byte-pair encoding of a word's bytes, in GPT-2's alphabet: of all adjacent pairs that have a merge, the one of lowest
-// rank becomes one token, until none is left. Sennrich et al. 2016; bytes as in GPT-2 (Radford et al. 2019).
+// Byte-pair encoding of a word's bytes in GPT-2's alphabet (Sennrich et al. 2016; Radford et al. 2019). The adjacent
+// pair whose merge has the lowest rank becomes one token, until no pair has a merge.
 #pragma once
 #include <array>
 #include <string_view>
@@ -14,12 +14,12 @@ namespace vlm2vec {
 
 class Bpe : public TokenModel {
  public:
-  // `end_of_word` belongs to the spelling of a word's last token ("</w>" in CLIP). Exit::data if a byte has no token.
+  // `end_of_word` ends the spelling of a word's last token ("</w>" in CLIP). Throws Exit::data if a byte has no token.
   Bpe(const Vocabulary& vocabulary, std::vector<BpeVocabulary::Merge> merges, std::string_view end_of_word = "");
   void encode(std::span<const std::string_view> words, std::vector<int32_t>& ids) const override;
 
  private:
-  struct Workspace;                                       // of merging, kept from word to word
+  struct Workspace;                                       // memory for merging, kept from word to word
   int32_t find_merge(int32_t left, int32_t right) const;  // its rank, or HashIndex::none
   void encode_word(std::string_view word, Workspace& workspace, std::vector<int32_t>& ids) const;
 

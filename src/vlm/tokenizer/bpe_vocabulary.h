@@ -19,10 +19,10 @@ struct BpeVocabulary {
   std::vector<AddedToken> added;    // they are in `tokens` as well
 };
 
-// Qwen2's normalizer, pre_tokenizer and post_processor, as its tokenizer.json has them.
+// Returns Qwen2's normalizer, pre_tokenizer and post_processor, as its tokenizer.json has them.
 nlohmann::ordered_json qwen2_pipeline();
 
-// A tokenizer.json with Qwen2's pipeline.
+// Writes a tokenizer.json with Qwen2's pipeline.
 void write_tokenizer_json(const std::filesystem::path& file, const BpeVocabulary& vocabulary);
 
 }  // namespace vlm2vec

@@ -24,8 +24,8 @@ std::pair<int32_t, size_t> character_at(std::string_view text, size_t i) {
   return {code, size_t(length)};
 }
 
-// Characters that Unicode has since version 10 and that have a combining class or are part of a composition; what else
-// lies in a range came as late.
+// True for characters since Unicode 10 that have a combining class or are part of a composition; the ranges hold no
+// older ones.
 bool is_too_new(int32_t code) {
   struct Range {
     int32_t first, last;
@@ -68,7 +68,7 @@ std::string normalize_nfc(std::string_view text) {
   const auto combining = [](char byte) { return uint8_t(byte) >= 0xCC; };  // nothing below U+0300 is ever changed
   if (std::none_of(text.begin(), text.end(), combining)) return std::string(text);
   std::string normal;
-  size_t begin = 0;  // of what is still to be normalised
+  size_t begin = 0;  // where the text is not yet normalised
   for (size_t i = 0; i < text.size();) {
     const auto [code, length] = character_at(text, i);
     if (is_too_new(code)) {

@@ -1,4 +1,4 @@
-// What happens to text before it is split into words. Text must be UTF-8; anything else is an error (Exit::data).
+// Normalises text before it is split into words. Text must be UTF-8; anything else throws Exit::data.
 #pragma once
 #include <functional>
 #include <nlohmann/json_fwd.hpp>
@@ -8,8 +8,8 @@
 
 namespace vlm2vec {
 
-// Normalization Form C of Unicode 9.0, which is that of Hugging Face's tokenizers: characters that came later stand for
-// themselves, and nothing is reordered or composed across them.
+// Normalization Form C of Unicode 9.0, as in Hugging Face's tokenizers: later characters stay as they are, and nothing
+// is reordered or composed across them.
 std::string normalize_nfc(std::string_view text);
 
 // Unicode's lower case, character by character: U+0130 becomes two, and no rule looks at the neighbours (final sigma).

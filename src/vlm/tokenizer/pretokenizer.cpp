@@ -46,7 +46,7 @@ Kind kind_of(int32_t code) {
   }
 }
 
-// The characters of `text` and one past the end, of no kind that any alternative accepts.
+// Returns the characters of `text` and one past the end, of a kind that no alternative accepts.
 std::vector<Character> characters_of(std::string_view text) {
   static const std::array<Kind, 128> ascii = [] {
     std::array<Kind, 128> kinds;
@@ -69,7 +69,7 @@ std::vector<Character> characters_of(std::string_view text) {
   return characters;
 }
 
-// The length of an English contraction's ending at `c`, 0 if there is none. Case folding makes U+017F an s.
+// Returns the length of an English contraction's ending at `c`, or 0. Case folding makes U+017F an s.
 int contraction(const Character* c) {
   if (c[0].code != '\'') return 0;
   const auto lower = [](Character x) { return x.code >= 'A' && x.code <= 'Z' ? x.code + 32 : x.code; };
@@ -86,7 +86,7 @@ const Character* skip(const Character* c, Predicate predicate) {
   return c;
 }
 
-// The end of the word that begins at `c`; `end` is the character past the text.
+// Returns the end of the word that begins at `c`; `end` is the character past the text.
 const Character* match(const Character* c, const Character* end) {
   const auto letter = [](Character x) { return x.is(Kind::letter); };
   const auto line_break = [](Character x) { return x.is(Kind::line_break); };

@@ -1,4 +1,4 @@
-// What the readers of tokenizer.json's parts say about parts that this program does not know.
+// Refuses parts of tokenizer.json that this program does not know.
 #pragma once
 #include <nlohmann/json.hpp>
 #include <string>
@@ -22,7 +22,7 @@ inline std::string type_of(const nlohmann::json& part) {
   return part.is_null() ? "null" : part.at("type").get<std::string>();
 }
 
-// A field that is there and not null.
+// True if the field is present and not null.
 inline bool is_set(const nlohmann::json& object, const char* field) {
   return object.contains(field) && !object[field].is_null();
 }

@@ -10,8 +10,8 @@
 namespace vlm2vec {
 namespace {
 
-// \s and \S as Unicode's White_Space: PCRE2's \s has U+180E as well. What PCRE2 understands differently is refused: a
-// class within a class; \h, which is a hexadecimal digit; \w and \b, to which marks belong.
+// \s and \S become Unicode's White_Space: PCRE2's \s has U+180E as well. Refuses all that PCRE2 understands
+// differently: a class within a class; \h, which is a hexadecimal digit; \w and \b, which include marks.
 std::string with_white_space_spelled_out(const std::string& expression) {
   static const std::string white = R"(\t-\r\x{85}\p{Z})";
   std::string spelled;

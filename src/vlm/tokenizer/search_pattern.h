@@ -10,12 +10,12 @@ namespace vlm2vec {
 
 class SearchPattern {
  public:
-  explicit SearchPattern(const std::string& expression);  // Exit::data if it is not one
+  explicit SearchPattern(const std::string& expression);  // throws Exit::data for a bad one
   struct Match {
     size_t begin, end;  // bytes
   };
-  // From left to right, without overlap; an empty match never touches the one before. Exit::data if `text` is not
-  // UTF-8.
+  // Returns the matches from left to right, without overlap; an empty match never touches the one before. Throws
+  // Exit::data if `text` is not UTF-8.
   std::vector<Match> matches(std::string_view text) const;
 
  private:

@@ -9,7 +9,7 @@ namespace {
 
 using nlohmann::json;
 
-// ByteLevel's own, GPT-2's.
+// ByteLevel's own pattern, that of GPT-2.
 constexpr const char* byte_level_pattern =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 

@@ -9,11 +9,11 @@ namespace vlm2vec {
 
 class Splitter {
  public:
-  // Split steps by a pattern (the matches, what is between them, or both), and then ByteLevel, alone or as a Sequence;
-  // anything else is refused by name.
+  // Reads Split steps by a pattern (the matches, what is between them, or both), then ByteLevel, alone or as a
+  // Sequence; anything else is refused by name.
   explicit Splitter(const nlohmann::json& pre_tokenizer);
 
-  // In their order, none of them empty. They stay bytes of `text`; ByteLevel's alphabet is the model's business.
+  // Returns the words in order, none empty, as bytes of `text`; the model applies ByteLevel's alphabet.
   std::vector<std::string_view> words(std::string_view text) const;
 
  private:

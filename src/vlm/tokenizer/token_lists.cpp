@@ -19,7 +19,7 @@ TokenLists::Pair split_merge(std::string_view line) {
   return {std::string(line.substr(0, blank)), std::string(line.substr(blank + 1))};
 }
 
-// Takes the dictionary at `vocab_path` and the list at `merges_path` out of what is parsed.
+// Takes the dictionary at `vocab_path` and the list at `merges_path` out of the parsed text.
 class Collector {
  public:
   using Path = std::vector<std::string>;
@@ -77,7 +77,7 @@ class Collector {
   }
 
   TokenLists& lists_;
-  Path path_;  // of the value that is parsed: keys from the root on, "" for a list
+  Path path_;  // of the parsed value: keys from the root on, "" for a list
   const Path vocab_path_, merges_path_, *inside_ = nullptr;
   int inside_depth_ = 0;
   std::string token_;
@@ -107,7 +107,7 @@ TokenLists::Entry added_token(const json& token, const json& id) {
        ", the next free one; was a token before it left out?");
 }
 
-// The id of a token that is added behind the others: the vocabulary's, or the next free one.
+// Returns the id of a token that is added last: the vocabulary's, or the next free one.
 uint64_t id_behind(const TokenLists& lists, const std::string& token) {
   const auto found = std::ranges::find(lists.vocab, token, &TokenLists::Entry::token);
   if (found != lists.vocab.end()) return found->id;
@@ -143,7 +143,7 @@ void TokenLists::take_configured(const json& config) {
   for (const char* option : {"split_special_tokens", "add_prefix_space"})
     if (is_set(config, option) && config[option] != false) refuse(option, " is ", config[option]);
   const auto known = [&](const std::string& token) { return std::ranges::find(added, token, &Entry::token); };
-  const bool beside = !added.empty();  // tokenizer.json; else vocabulary() looks at the ids
+  const bool beside = !added.empty();  // beside tokenizer.json; else vocabulary() checks the ids
   std::map<uint64_t, Entry> declared;
   if (is_set(config, "added_tokens_decoder"))
     for (const auto& [id, token] : config["added_tokens_decoder"].items()) {

@@ -1,4 +1,4 @@
-// The part of a tokenizer that turns words into ids: byte-pair encoding (bpe.h), and one day Unigram and WordPiece.
+// The part of a tokenizer that turns words into ids: byte-pair encoding (bpe.h); later Unigram and WordPiece.
 #pragma once
 #include <cstdint>
 #include <span>

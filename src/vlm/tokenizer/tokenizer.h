@@ -24,10 +24,9 @@ class Tokenizer {
   // Added tokens are found in `text` wherever they are spelled out; nothing is put before or after. `text` is UTF-8.
   std::vector<int32_t> encode(std::string_view text) const;
 
-  // encode() between the ids that the file's post-processor puts around every text (CLIP: <|startoftext|> and
+  // Returns encode() between the ids that the file's post-processor puts around every text (CLIP: <|startoftext|> and
   // <|endoftext|>; Qwen2: none), at most max_len in all (0: no limit). A longer text loses its last ids, never its
-  // ends. The caller gives the limit (CLIP's processor: 77); `truncation` and model_max_length of the files are not
-  // read.
+  // ends. The caller gives the limit (CLIP's processor: 77), not `truncation` or model_max_length of the files.
   std::vector<int32_t> encode_with_ends(std::string_view text, int64_t max_len = 0) const;
   const std::vector<int32_t>& begin_ids() const { return parts_.ends.begin; }
   const std::vector<int32_t>& end_ids() const { return parts_.ends.end; }

@@ -1,5 +1,5 @@
 // tokenizer.json: {added_tokens, normalizer, pre_tokenizer, post_processor, model: {type, vocab, merges, ...}, ...}.
-// The files that came before it are read as one: their tokenizer's class says what the other parts are.
+// Older files are read as such a file: their tokenizer's class says what its other parts are.
 #include "vlm/tokenizer/tokenizer_files.h"
 
 #include <algorithm>
@@ -16,7 +16,7 @@ namespace {
 using nlohmann::json;
 using Path = std::filesystem::path;
 
-// Only options that can change the ids: an unknown token or byte_fallback cannot, since every byte has a token.
+// Checks only options that can change ids: an unknown token or byte_fallback cannot, since every byte has a token.
 void check_model(const json& model) {
   if (type_of(model) != "BPE") refuse("the model is ", shown(type_of(model)));
   if (is_set(model, "dropout") && model["dropout"] != 0) refuse("the model has dropout ", model["dropout"]);
@@ -25,7 +25,7 @@ void check_model(const json& model) {
   if (model.value("ignore_merges", false)) refuse("the model has ignore_merges");
 }
 
-// An id that the post-processor gives a token.
+// Returns the id that the post-processor gives a token, checked.
 int32_t id_around(const Vocabulary& vocabulary, const std::string& token, const json& id) {
   if (const auto known = vocabulary.id_of(token); known && id == *known) return *known;
   fail(Exit::data, "the post_processor has ", shown(token), " with id ", id, ", which is not that of the vocabulary");
@@ -89,7 +89,7 @@ TokenizerParts read_tokenizer_json(const Path& folder) {
   const json root = read_file(file, [&] {
     const json parsed = lists.take_tokenizer_json(file);
     check_model(parsed.at("model"));
-    for (const char* part : {"vocab", "merges"}) parsed.at("model").at(part);  // taken out, but there
+    for (const char* part : {"vocab", "merges"}) parsed.at("model").at(part);  // emptied, but present
     for (const json& token : parsed.at("added_tokens")) lists.take_added(token);
     return parsed;
   });
@@ -97,7 +97,7 @@ TokenizerParts read_tokenizer_json(const Path& folder) {
   return read_file(file, [&] { return assemble(root, std::move(lists)); });
 }
 
-// As transformers' CLIPTokenizerFast is made from the older files.
+// The pipeline that transformers' CLIPTokenizerFast makes of the older files.
 json clip_pipeline(const TokenLists& lists, const json& config) {
   const auto with_id = [&](const char* name) {
     const std::string token = config[name].at("content");
@@ -116,8 +116,8 @@ json clip_pipeline(const TokenLists& lists, const json& config) {
       {"model", {{"type", "BPE"}, {"end_of_word_suffix", "</w>"}}}};
 }
 
-// tokenizer_config.json's part of the older files: the pipeline of its class, and added tokens. CLIP's ends, where they
-// are named without flags, are "normalized": as in transformers 4, but not in 5.
+// Reads the part of tokenizer_config.json beside the older files: the pipeline of its class, and added tokens. CLIP's
+// ends without flags are "normalized", as in transformers 4, but not in 5.
 json read_configured_pipeline(TokenLists& lists, json config) {
   const std::string kind = config.at("tokenizer_class");
   if (kind == "CLIPTokenizer" || kind == "CLIPTokenizerFast") {

@@ -1,5 +1,5 @@
-// A tokenizer as its files describe it: normaliser, splitter, model, post-processor. Whatever they ask for is in
-// TokenizerParts or refused by name.
+// A tokenizer as its files describe it: normaliser, splitter, model, post-processor. Each setting is in TokenizerParts
+// or refused by name.
 #pragma once
 #include <filesystem>
 #include <memory>
@@ -23,8 +23,8 @@ struct TokenizerParts {
   } ends;  // the ids that the post-processor puts around a text
 };
 
-// A model folder's tokenizer.json, or, where there is none, vocab.json {token: id} and merges.txt (a line per merge) of
-// a Qwen2Tokenizer or CLIPTokenizer; with the tokens that tokenizer_config.json adds. Exit::data, naming the file.
+// Reads a folder's tokenizer.json or, without one, vocab.json {token: id} and merges.txt (a line per merge) of a
+// Qwen2Tokenizer or CLIPTokenizer; adds the tokens of tokenizer_config.json. Throws Exit::data, naming the file.
 TokenizerParts read_tokenizer(const std::filesystem::path& folder);
 
 }  // namespace vlm2vec

@@ -19,7 +19,7 @@ struct AddedToken {
 
 class Vocabulary {
  public:
-  explicit Vocabulary(std::vector<std::string> tokens);  // empty where there is no such id; equal ones: Exit::data
+  explicit Vocabulary(std::vector<std::string> tokens);  // empty: no such id; throws Exit::data for equal ones
 
   int size() const { return int(tokens_.size()); }
   const std::string& token(int32_t id) const { return tokens_[size_t(id)]; }
