@@ -108,7 +108,7 @@ TEST_F(Cli, LeaderboardRefusesCutSets) {
   EXPECT_TRUE(has(run("compare rows9 rows2").err, "VOC2007 has 2 rows, in rows9 3"));
   const Result cut = run("leaderboard rows2 --output m.json --model_name M");
   EXPECT_EQ(cut.code, 3);
-  EXPECT_TRUE(has(cut.err, "VOC2007_score.json: is of the first 2 rows (num_sample_per_subset)")) << cut.err;
+  EXPECT_TRUE(has(cut.err, "VOC2007_score.json: covers only the first 2 rows (num_sample_per_subset)")) << cut.err;
   for (const char* whole : {"rows3", "rows9"})
     EXPECT_EQ(run(std::string("leaderboard ") + whole + " --output m.json --model_name M").code, 0) << whole;
   fs::remove(folder_ / "rows2/summary.json");  // as an evaluation that was not finished leaves it

@@ -265,7 +265,7 @@ TEST_F(ModelFolders, an_adapter_beside_the_weights_is_applied) {
   TrainOptions train;
   train.model_name = model;
   std::vector<std::string> notes;
-  expect_error(Exit::data, "go on from it with --adapter", [&] { load_trained_model(train, {}, {}, notes); });
+  expect_error(Exit::data, "train the adapter with --adapter", [&] { load_trained_model(train, {}, {}, notes); });
   fs::remove(model / "adapter_config.json");
   refused("has an adapter's tensors beside the weights, but no adapter_config.json", model);
   refused("is an adapter; name it with --adapter and its base model (the/base) with --model_name", lora);

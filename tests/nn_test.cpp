@@ -28,6 +28,7 @@ struct Model : Module {
   Embedding embed{this, "embed", 6, 4};
   ModuleList<Layer> layers{this, "model.layers", 2, int64_t(4)};
   LayerNorm post{this, "post", 4, 1e-6};
+  const TensorNames& names() const override { return qwen_names(); }
 };
 
 const std::vector<std::string> kPaths = {"embed.weight",

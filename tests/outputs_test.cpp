@@ -34,8 +34,9 @@ TEST_F(Outputs, ReplaceNoFileOfAnotherKind) {
   refuses(search + "index.npy", "index.npy: is the input");
   refuses(search + "rows.jsonl", "rows.jsonl: already exists and is not an HTML page");
   const std::string embed = "embed --model_name model --input rows.jsonl --output ";
-  for (const char* file : {"model/model.safetensors", "model/config.json", "train/p1.png", "rows.jsonl"})
-    refuses(embed + file, std::string(file) + ": is ");
+  for (const char* file : {"model/model.safetensors", "model/config.json", "train/p1.png"})
+    refuses(embed + file, std::string(file) + ": already exists and is not a NumPy file");
+  refuses(embed + "rows.jsonl", "rows.jsonl: is the input");
   refuses(embed + "model/config", "model/config.json: already exists and is not what embed writes");
   refuses("report model --output model/model.safetensors", "is not an HTML page");
   refuses("explain --model_name model --text hi --dump model/model.safetensors", "is not a dump");

@@ -111,7 +111,7 @@ TEST(Qwen25VlGolden, forward) {
 TEST(Qwen25VlGolden, batches_and_stored_bf16_give_the_same_bits) {
   NEEDS_GOLDEN("qwen2_5_vl")
   const TemporaryFolder folder("bf16");
-  std::filesystem::copy(file("tiny"), folder.path(), std::filesystem::copy_options::overwrite_existing);
+  std::filesystem::copy(file("tiny"), folder.path());
   std::filesystem::copy_file(file("tiny_bf16/model.safetensors"), folder / "model.safetensors",
                              std::filesystem::copy_options::overwrite_existing);
   std::vector<EncoderInput> inputs;
@@ -129,7 +129,8 @@ TEST(Qwen25VlGolden, adapters_of_either_spelling) {
   NEEDS_GOLDEN("qwen2_5_vl")
   const NamedTensors expected = load_safetensors(file("adapters/expected.safetensors"));
   const json cases = read_json(file("cases.json"));
-  for (const auto& [name, facts] : read_json(file("adapters/adapters.json")).items()) {
+  const json adapters = read_json(file("adapters/adapters.json"));
+  for (const auto& [name, facts] : adapters.items()) {
     SCOPED_TRACE(name);
     const auto encoder = model();
     std::vector<std::string> notes;

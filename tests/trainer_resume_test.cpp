@@ -215,7 +215,7 @@ TEST_F(Trainer, odd_states_are_named) {
     json odd = state;
     odd[name] = value;
     write_json(folder_ / file, odd);
-    expect_error(Exit::data, "training_state.json: not the state of a training run; ",
+    expect_error(Exit::data, "training_state.json: is not the state of a training run; ",
                  [&] { train(o, Device::cpu, true); });
   }
   write_text(folder_ / file, "[]");

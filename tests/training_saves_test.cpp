@@ -227,10 +227,10 @@ TEST(DiskPlan, fits_is_warned_of_or_refused) {
   const DiskPlan plan{.model = 100, .moments = 200, .checkpoint = 300, .least = 600, .most = 3000};
   EXPECT_EQ(plan.require({5000, 3000}, o), "");
   EXPECT_EQ(plan.require({5000, 2999}, o),
-            "train: --output_dir out: the run will write 3.0 kB (the model 100 B, a checkpoint 300 B) and only 3.0 kB "
+            "train: --output_dir out: the run will write 3.0 kB (the model 100 B, a checkpoint 300 B) but only 3.0 kB "
             "are free now; free some space, lower --save_total_limit or raise --save_steps");
   expect_error(Exit::resources, "lower --save_total_limit, raise --save_steps", [&] { plan.require({2999, 900}, o); });
-  expect_error(Exit::resources, "the run will write 600 B (the model 100 B, a checkpoint 300 B) and 599 B are free",
+  expect_error(Exit::resources, "the run will write 600 B (the model 100 B, a checkpoint 300 B) but only 599 B are free",
                [&] {
                  plan.require({5000, 599}, o);
                });

@@ -159,7 +159,8 @@ void CommandLine::device(Device& device) {
   const auto assign = [&device, option = command_ + ": --device"](const std::vector<std::string>& values) {
     device = parse_device(parse_values<std::string>(values, option));
   };
-  declare({"device", "cpu|emu|cuda", "emu runs the GPU kernels in an emulator on the CPU (slow)", name_of(device), 1, 1, assign});
+  declare({"device", "cpu|emu|cuda", "emu runs the GPU kernels in an emulator on the CPU (slow)", name_of(device), 1, 1,
+           assign});
 }
 
 void CommandLine::quiet(bool& quiet) {

@@ -59,7 +59,8 @@ Exit run_data_cat(const Command& command, const Arguments& arguments) {
   CommandLine line(command.name, command.purpose, "data cat MMEB-eval/OK-VQA/test-00000-of-00001.parquet --limit 3");
   line.words("FILE", files, "Parquet files or files of JSON lines");
   line("columns", columns, "<NAME> print only these columns of Parquet files (default: all)");
-  line("binary", binary, "<size|base64> form of Parquet's binary values: size ({\"bytes\": N}, with a picture's path) or base64");
+  line("binary", binary,
+       "<size|base64> form of Parquet's binary values: size ({\"bytes\": N}, with a picture's path) or base64");
   line("limit", limit, "the first N rows of each file (0: all)");
   if (!line.parse(arguments)) return Exit::ok;
 

@@ -50,7 +50,8 @@ Exit run_tokenize(const Command& command, const Arguments& arguments) {
   bool json = false;
   CommandLine line(command.name, command.purpose,
                    "tokenize --model_name runs/demo/init --text \"Find a similar image.\"");
-  line("model_name", model_name, "<DIR> folder with tokenizer.json, or vocab.json, merges.txt and tokenizer_config.json");
+  line("model_name", model_name,
+       "<DIR> folder with tokenizer.json, or vocab.json, merges.txt and tokenizer_config.json");
   line("input", input, "<FILE> file of lines {\"text\": ...}; prints lines {\"ids\": [...]}");
   line("text", text, "text; prints it quoted, then an id and its piece per line, bytes in GPT-2's alphabet");
   line("max_len", max_len, "keep the first N ids of a text (0: all)");

@@ -25,13 +25,15 @@ struct EvalOptions : ModelOptions {
     visit("dataset_config", dataset_config, "<FILE> official YAML file that names the sets, instead of a folder");
     visit("data_basedir", data_basedir, "<DIR> joined before relative folders in dataset_config");
     visit("retrieval_file", retrieval_file,
-          "<FILE> instead of a folder: rows {\"filename\": picture, \"caption\": [texts]}, as in Flickr30K; measures recall "
+          "<FILE> instead of a folder: rows {\"filename\": picture, \"caption\": [texts]}, as in Flickr30K; measures "
+          "recall "
           "both ways among all rows");
     visit("image_dir", image_dir,
           "<PATH> joined before the rows' picture paths, or a zip or tar file; zips and tars in it, its images_zip and "
           "its images are read in place (default: dataset_name, or the folder of retrieval_file)");
     visit("missing_sets", missing_sets,
-          "<error|skip> sets of subset_name or dataset_config that have no file of rows: error stops; skip evaluates the other sets "
+          "<error|skip> sets of subset_name or dataset_config that have no file of rows: error stops; skip evaluates "
+          "the other sets "
           "and lists the missing ones in summary.json");
     visit("num_candidates", num_candidates,
           "limit or extend every query's candidates to N, sampled from its row, then from the whole set (not for "
@@ -48,7 +50,8 @@ struct EvalOptions : ModelOptions {
     visit("embedding_cache", embedding_cache,
           "<DIR> folder that keeps vectors for later runs with the same model, options, text and pictures");
     visit("bad_rows", bad_rows,
-          "<error|skip> error: stop at an input that cannot be used (unreadable picture, empty side, image tokens that do not "
+          "<error|skip> error: stop at an input that cannot be used (unreadable picture, empty side, image tokens that "
+          "do not "
           "match). skip: leave out the row if its query or right answer is the fault, else only the candidate; list "
           "all");
     visit("overwrite", overwrite,

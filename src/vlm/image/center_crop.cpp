@@ -19,7 +19,7 @@ int side_field(const json& file, const char* field, std::initializer_list<const 
   if (!file.contains(field)) return otherwise;
   const json& given = file[field];
   const json side = given.is_object() && given.contains(*names.begin()) ? given[*names.begin()] : given;
-  bool one = side.is_number_unsigned() && side >= 1 && side <= kLargestSide;
+  bool one = side.is_number_integer() && side >= 1 && side <= kLargestSide;
   for (const char* name : names) one &= !given.is_object() || (given.contains(name) && given[name] == side);
   std::string expected;
   for (const char* name : names) expected += (expected.empty() ? "" : " and ") + std::string(name);
