@@ -1,4 +1,4 @@
-// The README's section "Your own data", as a reader types it: each of its commands runs, in a folder with a copy of the
+// The example of docs/your-own-data.md, as a reader types it: each of its commands runs, in a folder with a copy of the
 // examples, and the last ones show what the text promises.
 #include <algorithm>
 #include <sstream>
@@ -10,10 +10,10 @@ namespace {
 
 // The indented lines of the section that call the program.
 std::vector<std::string> commands_of_section(const std::string& title) {
-  std::istringstream readme(read_text(fs::path(SOURCE_DIR) / "README.md"));
+  std::istringstream page(read_text(fs::path(SOURCE_DIR) / "docs/your-own-data.md"));
   std::vector<std::string> commands;
   bool inside = false;
-  for (std::string line; std::getline(readme, line);) {
+  for (std::string line; std::getline(page, line);) {
     if (line.starts_with("## ")) inside = line == "## " + title;
     if (inside && line.starts_with("    ./vlm2vec ")) commands.push_back(line.substr(14, line.find("   #") - 14));
   }
@@ -25,7 +25,7 @@ TEST_F(Cli, OwnDataInFiveMinutes) {
   fs::copy(fs::path(SOURCE_DIR) / "examples/own-data", folder_ / "examples/own-data", fs::copy_options::recursive);
   fs::copy_file(fs::path(SOURCE_DIR) / "examples/mini-qwen2-vl.json", folder_ / "examples/mini-qwen2-vl.json");
   std::map<std::string, Result> results;  // by command
-  for (const std::string& command : commands_of_section("Your own data")) {
+  for (const std::string& command : commands_of_section("In two seconds")) {
     const Result r = run(command);
     EXPECT_EQ(r.code, 0) << command << ": " << r.err;
     results[command.substr(0, command.find(' ', command.starts_with("data ") ? 5 : 0))] = r;
