@@ -47,6 +47,40 @@ inline std::vector<Block> blocks_of(const fs::path& file) {
   return blocks;
 }
 
+// A line that a reader sees as text: no code, between ``` or indented, and no row of a table.
+struct Line {
+  int number;  // from 1
+  std::string text;
+};
+inline std::vector<Line> prose_of(const fs::path& file) {
+  std::vector<Line> prose;
+  bool in_block = false;
+  int number = 0;
+  for (const std::string& line : lines_of(file)) {
+    ++number;
+    if (line.starts_with("```")) in_block = !in_block;
+    else if (!in_block && !line.starts_with("    ") && !line.starts_with("|")) prose.push_back({number, line});
+  }
+  return prose;
+}
+
+// Does a line fit the pattern, in which … stands for anything? Blanks at the ends of both do not count.
+inline bool line_matches(std::string text, std::string pattern) {
+  const std::string anything = "…";
+  for (std::string* s : {&text, &pattern}) s->erase(s->find_last_not_of(' ') + 1);
+  size_t at = 0;
+  for (bool anchored = true;; anchored = false) {
+    const size_t end = pattern.find(anything);
+    const std::string piece = pattern.substr(0, end);
+    if (end == std::string::npos)  // the last piece ends the line
+      return anchored ? text == piece : text.size() >= at + piece.size() && text.ends_with(piece);
+    const size_t found = text.find(piece, at);
+    if (found == std::string::npos || (anchored && found != 0)) return false;
+    at = found + piece.size();
+    pattern.erase(0, end + anything.size());
+  }
+}
+
 // All matches of `pattern`'s first group.
 inline std::vector<std::string> all(const std::string& text, const std::regex& pattern) {
   std::vector<std::string> found;
