@@ -1,6 +1,8 @@
-// What the documents name exists: links, commands with their options, and in docs/method.md identifiers and tests.
+// What the documents name exists: links, commands with their options, tests, quoted code, in docs/method.md
+// identifiers; the picture of the rooms is that of the includes; lines fit the screen.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <map>
 #include <set>
@@ -8,6 +10,8 @@
 
 #include "io/files.h"
 #include "markdown.h"
+#include "shell.h"
+#include "temporary_folder.h"
 
 namespace vlm2vec {
 namespace {
@@ -136,6 +140,20 @@ std::set<std::string> tests() {
   return names;
 }
 
+TEST(Docs, NamedTestsExist) {
+  const std::regex name(R"(^([A-Z]\w*\.\w+)$)"), file(R"(\.(md|h|cpp|cu)$)");
+  const std::set<std::string> known = tests();
+  size_t seen = 0;
+  for (const fs::path& page : markdown::files())
+    for (const std::string& line : markdown::lines_of(page))
+      for (const std::string& span : markdown::code_spans(line)) {
+        if (!std::regex_match(span, name) || std::regex_search(span, file)) continue;
+        ++seen;
+        EXPECT_TRUE(known.count(span)) << page.filename() << ": " << span;
+      }
+  EXPECT_GT(seen, 40u);
+}
+
 // Rows | what | [file](../file) `identifier` … | `Suite.test` … |
 TEST(Docs, MethodNamesWhatIsThere) {
   const fs::path method = fs::path(SOURCE_DIR) / "docs/method.md";
@@ -159,6 +177,102 @@ TEST(Docs, MethodNamesWhatIsThere) {
     for (const std::string& name : names) EXPECT_TRUE(known.count(name)) << name;
   }
   EXPECT_GT(rows, 15u);
+}
+
+using Lines = std::vector<std::string>;
+
+// Do these lines stand one after another in the file? … stands for anything in a line.
+bool stand_in(const Lines& lines, const Lines& file) {
+  return std::search(file.begin(), file.end(), lines.begin(), lines.end(), markdown::line_matches) != file.end();
+}
+
+// ```diff blocks of docs/adding.md: "+++ file", then lines that it has; @@ stands between places.
+TEST(Docs, AddedLinesStandInTheirFiles) {
+  size_t places = 0;
+  for (const markdown::Block& block : markdown::blocks_of(fs::path(SOURCE_DIR) / "docs/adding.md")) {
+    if (block.language != "diff") continue;
+    Lines file, added;
+    const auto check = [&] {
+      if (added.empty()) return;
+      ++places;
+      EXPECT_TRUE(stand_in(added, file)) << block.where << ": " << added[0];
+      added.clear();
+    };
+    for (const std::string& line : block.lines) {
+      if (line.starts_with("+++ ")) {
+        check();
+        file = markdown::lines_of(fs::path(SOURCE_DIR) / line.substr(4));
+      } else if (line.starts_with("+")) {
+        added.push_back(line.substr(1));
+      } else {
+        EXPECT_EQ(line, "@@") << block.where;
+        check();
+      }
+    }
+    check();
+  }
+  EXPECT_GT(places, 15u);
+}
+
+TEST(Docs, QuotedCodeStandsInSomeFile) {
+  std::vector<Lines> files;
+  for (const char* folder : {"src", "kernels", "examples", "tests"})
+    for (const auto& entry : fs::recursive_directory_iterator(fs::path(SOURCE_DIR) / folder))
+      if (std::set<std::string>{".h", ".cpp", ".cu"}.count(entry.path().extension()))
+        files.push_back(markdown::lines_of(entry.path()));
+  size_t quotes = 0;
+  for (const fs::path& page : markdown::files())
+    for (const markdown::Block& block : markdown::blocks_of(page)) {
+      if (block.language != "cpp") continue;
+      ++quotes;
+      std::vector<Lines> parts(1);  // … alone: lines are left out
+      for (const std::string& line : block.lines)
+        if (line.ends_with("  …")) parts.emplace_back();
+        else parts.back().push_back(line);
+      const auto has_all = [&](const Lines& file) {
+        return std::all_of(parts.begin(), parts.end(), [&](const Lines& part) { return stand_in(part, file); });
+      };
+      EXPECT_TRUE(std::any_of(files.begin(), files.end(), has_all)) << block.where;
+    }
+  EXPECT_GT(quotes, 8u);
+}
+
+TEST(Docs, LinesFitTheScreen) {
+  const fs::path root = SOURCE_DIR;
+  std::vector<fs::path> pages = {root / "README.md"};
+  for (const auto& entry : fs::directory_iterator(root / "docs"))
+    if (entry.path().extension() == ".md") pages.push_back(entry.path());
+  EXPECT_GT(pages.size(), 8u);
+  for (const fs::path& page : pages)
+    for (const markdown::Line& line : markdown::prose_of(page)) {
+      const auto columns = std::count_if(line.text.begin(), line.text.end(), [](char c) { return (c & 0xC0) != 0x80; });
+      EXPECT_LE(columns, 120) << page.filename() << ":" << line.number;
+      EXPECT_FALSE(std::regex_search(line.text, std::regex("(^|[.:!?] )Of "))) << page.filename() << ":" << line.number;
+    }
+}
+
+std::string rooms_of(const fs::path& root) {
+  return output_of("'" SOURCE_DIR "/tools/rooms.sh' '" + root.string() + "' 2>&1");
+}
+
+TEST(Docs, ThePictureOfTheRoomsIsThatOfTheIncludes) {
+  EXPECT_TRUE(rooms_of(SOURCE_DIR) == read_text(SOURCE_DIR "/docs/rooms.svg"))
+      << "docs/rooms.svg is old; draw it again: tools/rooms.sh > docs/rooms.svg";
+}
+
+TEST(Docs, ThePictureOfTheRoomsShowsAnInclude) {
+  const TemporaryFolder folder("rooms");
+  for (const char* room : {"src/io", "src/nn", "src/mmeb/data", "kernels"}) fs::create_directories(folder / room);
+  write_text(folder / "src/nn/a.cpp", "#include <map>\n#include \"io/a.h\"\n");
+  write_text(folder / "src/mmeb/data/a.h", "  # include \"nn/a.h\"\n");
+  write_text(folder / "src/io/a.cpp", "#include \"nn/a.h\"\n");
+  const std::string picture = rooms_of(folder.path());
+  const auto shown = [&](const std::string& text) { return picture.find(text) != std::string::npos; };
+  EXPECT_TRUE(shown(">nn includes io<") && shown(">mmeb/data includes nn<")) << picture;
+  EXPECT_TRUE(shown(">io includes from above: nn/a.h<")) << picture;
+  EXPECT_FALSE(shown(">nn includes kernels<") || shown(">mmeb/data includes io<")) << picture;
+  write_text(folder / "src/io/b.cpp", "#include \"attic/b.h\"\n");
+  EXPECT_NE(rooms_of(folder.path()).find("no room for attic/b.h:io/b.cpp"), std::string::npos);
 }
 
 }  // namespace
