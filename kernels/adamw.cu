@@ -8,7 +8,7 @@ namespace {
 
 // p ← (1 − lr·wd)·p,   m ← m + (1 − β₁)(g − m),   v ← β₂ v + (1 − β₂) g²,
 // p ← p − (lr / (1 − β₁ᵗ)) · m / (√v / √(1 − β₂ᵗ) + eps)        one thread per parameter
-// The order of operations is torch's; what does not depend on the element is worked out in double, on the host.
+// The order of operations is torch's. The host computes all factors shared by the elements in double.
 template <class T>
 struct Constants {
   T gradient_scale, decay, one_minus_beta1, beta2, one_minus_beta2, rate, root, eps;

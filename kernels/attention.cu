@@ -1,17 +1,17 @@
-// Attention over packed rows with an online softmax (Milakov and Gimelshein 2018; Dao et al. 2022): scores exist one
-// tile at a time, so memory grows with the rows and not with their square.
+// Attention over packed rows with an online softmax (Milakov and Gimelshein 2018; Dao et al. 2022). Only one tile of
+// scores exists at a time, so memory grows with the rows, not with their square.
 #include "kernels/attention_tile.h"
 
 namespace vlm2vec::BACKEND {
 namespace {
 
 // o_i = Σ_j p_ij v_j,   p_ij = exp(s_ij − lse_i),   s_ij = scale · q_i·k_j,   lse_i = log Σ_j exp(s_ij),  j over the
-// keys that i sees. Without any, o_i = 0 and lse_i = −∞.
+// keys that i sees. Without keys, o_i = 0 and lse_i = −∞.
 //
-// One block per 16 queries of one sequence and head; a warp has two of them, its lanes the keys of the tile that passes
-// through shared memory. With the greatest score so far m, the sum Σ exp(s − m) and o · Σ exp(s − m) are kept; a new
-// greatest score m' shrinks both by exp(m − m'). Tiles start at the sequence's first key: what else is packed beside it
-// does not change a bit.
+// One block per 16 queries of one sequence and head. A warp has two queries; its lanes are the keys of the tile now in
+// shared memory. The kernel keeps the greatest score m so far, Σ exp(s − m) and o · Σ exp(s − m); a new greatest score
+// m' shrinks both sums by exp(m − m'). Tiles start at the sequence's first key: other packed sequences do not change a
+// bit.
 template <class T, class A = acc_t<T>>
 __global__ void attention_kernel(Heads<const T> q, Heads<const T> k, Heads<const T> v, Packing packing, int group,
                                  A scale, Heads<T> o, A* lse, int64_t rows) {
@@ -28,19 +28,19 @@ __global__ void attention_kernel(Heads<const T> q, Heads<const T> k, Heads<const
   load_rows(q_tile, d, q, head, s.q_begin + s.tile_begin, s.q_begin + s.queries, query_tile);
   for (int e = threadIdx.x; e < query_tile * d; e += attention_threads) o_tile[e] = 0;
   constexpr int rows_per_warp = query_tile / attention_warps;
-  A top[rows_per_warp], sum[rows_per_warp];  // sum: of this lane's keys only, until the end
+  A top[rows_per_warp], sum[rows_per_warp];  // `sum` covers only this lane's keys until the end
   for (int r = 0; r < rows_per_warp; ++r) top[r] = -INFINITY, sum[r] = 0;
 
   const int64_t last_key = s.visible(min(s.tile_begin + query_tile, s.queries) - 1);
   for (int64_t key0 = 0; key0 < last_key; key0 += key_tile) {
-    __syncthreads();  // the last tile has been used
+    __syncthreads();  // all threads are done with the last tile
     load_rows(k_tile, d + 1, k, kv_head, s.k_begin + key0, s.k_begin + s.keys, key_tile);
     load_rows(v_tile, d, v, kv_head, s.k_begin + key0, s.k_begin + s.keys, key_tile);
     __syncthreads();
     for (int r = 0; r < rows_per_warp; ++r) {
       const int row = warp + r * attention_warps;
       const int64_t visible = s.visible(s.tile_begin + row);
-      if (key0 >= visible) continue;  // for the whole warp
+      if (key0 >= visible) continue;  // the whole warp skips
       const A score = key0 + lane < visible ? scale * dot(q_tile + row * d, k_tile + lane * (d + 1), d) : -INFINITY;
       const A new_top = max(top[r], warp_max(score));
       const A shrink = exp(top[r] - new_top), weight = exp(score - new_top);
@@ -58,7 +58,7 @@ __global__ void attention_kernel(Heads<const T> q, Heads<const T> k, Heads<const
   for (int r = 0; r < rows_per_warp; ++r) {
     const int row = warp + r * attention_warps;
     const int64_t query = s.tile_begin + row;
-    if (query >= s.queries) return;  // and so are the warp's later rows
+    if (query >= s.queries) return;  // later rows of the warp are beyond the end, too
     const A total = warp_sum(sum[r]);
     T* const to = o(s.q_begin + query, head);
     for (int c = lane; c < d; c += 32) to[c] = T(total == 0 ? A(0) : o_tile[row * d + c] / total);

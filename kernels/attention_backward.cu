@@ -1,5 +1,5 @@
-// The gradients of attention: scores are formed again tile by tile from q, k and lse. No atomics: dq by blocks of
-// queries, dk and dv by blocks of keys, so that each sum has one owner and one order.
+// The gradients of attention; scores are computed again tile by tile from q, k and lse. No atomics: blocks of queries
+// compute dq, blocks of keys dk and dv, so each sum has one owner and one order.
 //
 //   p_ij = exp(s_ij − lse_i),   δ_i = do_i·o_i,   ds_ij = scale · p_ij (do_i·v_j − δ_i)
 //   dq_i = Σ_j ds_ij k_j,       dk_j = Σ_i ds_ij q_i,       dv_j = Σ_i p_ij do_i        (Dao et al. 2022, app. B.4)
@@ -20,7 +20,7 @@ __global__ void delta_kernel(Heads<const T> d_o, Heads<const T> o, A* delta, int
   if (threadIdx.x % 32 == 0) delta[head * rows + row] = sum;
 }
 
-// p_ij and ds_ij from the rows of one query and one key and the query's statistics.
+// Computes p_ij and ds_ij from the rows of one query and one key and the query's statistics.
 template <class A>
 struct Gradient {
   A p, ds;
@@ -32,7 +32,7 @@ __device__ Gradient<A> score_gradient(const A* q, const A* k, const A* d_o, cons
   return {p, scale * p * (dot(d_o, v, d) - delta)};
 }
 
-// One block per 16 queries of one sequence and head, as in the forward; key tiles pass by.
+// One block per 16 queries of one sequence and head, as in the forward; it loops over key tiles.
 template <class T, class A = acc_t<T>>
 __global__ void attention_dq_kernel(Heads<const T> d_o, Heads<const T> q, Heads<const T> k, Heads<const T> v,
                                     const A* lse, const A* delta, Packing packing, int group, A scale, Heads<T> dq,
@@ -54,7 +54,7 @@ __global__ void attention_dq_kernel(Heads<const T> d_o, Heads<const T> q, Heads<
 
   const int64_t last_key = s.visible(min(s.tile_begin + query_tile, s.queries) - 1);
   for (int64_t key0 = 0; key0 < last_key; key0 += key_tile) {
-    __syncthreads();  // the last tile has been used
+    __syncthreads();  // all threads are done with the last tile
     load_rows(k_tile, d + 1, k, kv_head, s.k_begin + key0, s.k_begin + s.keys, key_tile);
     load_rows(v_tile, d + 1, v, kv_head, s.k_begin + key0, s.k_begin + s.keys, key_tile);
     __syncthreads();
@@ -76,7 +76,7 @@ __global__ void attention_dq_kernel(Heads<const T> d_o, Heads<const T> q, Heads<
     if (s.tile_begin + e / d < s.queries) dq(s.q_begin + s.tile_begin + e / d, head)[e % d] = T(dq_tile[e]);
 }
 
-// One block per 32 keys of one sequence and key head; the queries that see them pass by, head after head of the group.
+// One block per 32 keys of one sequence and key head; it loops over the group's heads and the queries that see them.
 template <class T, class A = acc_t<T>>
 __global__ void attention_dkv_kernel(Heads<const T> d_o, Heads<const T> q, Heads<const T> k, Heads<const T> v,
                                      const A* lse, const A* delta, Packing packing, int group, A scale, Heads<T> dk,
@@ -101,7 +101,7 @@ __global__ void attention_dkv_kernel(Heads<const T> d_o, Heads<const T> q, Heads
   const int64_t first_query = s.causal ? max(int64_t(0), s.tile_begin - (s.keys - s.queries)) : 0;
   for (int head = kv_head * group; head < (kv_head + 1) * group; ++head)
     for (int64_t query0 = first_query / query_tile * query_tile; query0 < s.queries; query0 += query_tile) {
-      __syncthreads();  // the last tile has been used
+      __syncthreads();  // all threads are done with the last tile
       load_rows(q_tile, d, q, head, s.q_begin + query0, s.q_begin + s.queries, query_tile);
       load_rows(do_tile, d, d_o, head, s.q_begin + query0, s.q_begin + s.queries, query_tile);
       __syncthreads();
@@ -122,7 +122,7 @@ __global__ void attention_dkv_kernel(Heads<const T> d_o, Heads<const T> q, Heads
         }
       }
     }
-  for (int e = threadIdx.x; e < key_tile * d; e += attention_threads) {  // each thread the elements it has summed
+  for (int e = threadIdx.x; e < key_tile * d; e += attention_threads) {  // each thread writes the elements it summed
     const int64_t key = s.tile_begin + e / d;
     if (key >= s.keys) break;
     dk(s.k_begin + key, kv_head)[e % d] = T(dk_tile[e]);

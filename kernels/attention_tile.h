@@ -1,5 +1,5 @@
-// What the attention kernels share: which rows a block has, which keys a query sees, and how the rows of a head come
-// into shared memory. A block is 8 warps; a tile is 16 queries (two per warp) or 32 keys (one per lane).
+// Shared by the attention kernels: the rows of a block, the keys that a query sees, and loading the rows of a head into
+// shared memory. A block is 8 warps; a tile is 16 queries (two per warp) or 32 keys (one per lane).
 #pragma once
 #include <type_traits>
 
@@ -11,7 +11,7 @@ namespace vlm2vec {
 
 constexpr int query_tile = 16, key_tile = 32, attention_warps = 8, attention_threads = 32 * attention_warps;
 
-// The rows of q, k, v, o or a gradient, each with its heads side by side.
+// Rows of q, k, v, o or a gradient; the heads of a row lie side by side.
 template <class T>
 struct Heads {
   T* first;       // row 0, head 0
@@ -24,7 +24,7 @@ Heads<T> heads_of(const Tensor& x, int column, int head_dim) {
   return {x.data<std::remove_const_t<T>>() + column, x.columns(), head_dim};
 }
 
-// The packed sequences: s has the query rows cu_q[s] … cu_q[s+1] and the key rows cu_k[s] … cu_k[s+1].
+// The packed sequences: sequence s has the query rows cu_q[s] … cu_q[s+1] and the key rows cu_k[s] … cu_k[s+1].
 struct Packing {
   const int32_t *cu_q, *cu_k;
   int sequences;
@@ -34,17 +34,17 @@ inline Packing packing_of(const Tensor& cu_q, const Tensor& cu_k, bool causal) {
   return {cu_q.data<int32_t>(), cu_k.data<int32_t>(), int(cu_q.numel()) - 1, causal};
 }
 
-// One sequence, and where in it this block's tile begins.
+// One sequence, and the start of this block's tile in it.
 struct Sequence {
   int64_t q_begin, queries, k_begin, keys, tile_begin;
   bool causal;
-  // Query i sees the keys before this one. The last query sees all keys, however many there are.
+  // Returns the number of keys that query i sees. The last query sees all keys.
   __device__ int64_t visible(int64_t i) const {
     return causal ? max(int64_t(0), min(keys, i + 1 + keys - queries)) : keys;
   }
 };
 
-// Finds the tile-th tile of `size` rows, counted through all sequences' rows in cu; false if there are fewer.
+// Finds tile number `tile` of `size` rows, counted over the rows of all sequences in cu; false if there are fewer.
 __device__ inline bool find_tile(const Packing& p, const int32_t* cu, int64_t tile, int size, Sequence& found) {
   for (int s = 0; s < p.sequences; ++s) {
     const int64_t tiles = (cu[s + 1] - cu[s] + size - 1) / size;
@@ -56,12 +56,12 @@ __device__ inline bool find_tile(const Packing& p, const int32_t* cu, int64_t ti
   }
   return false;
 }
-// Enough blocks for find_tile: each sequence may end in a part of a tile.
+// Returns enough blocks for find_tile: each sequence may end in a partial tile.
 inline unsigned tiles_of(int64_t rows, const Tensor& cu, int size) {
   return blocks(rows, size) + unsigned(cu.numel() - 1);
 }
 
-// Rows begin … begin + count of a head into shared memory [count][pitch], zero from row `end` on.
+// Loads rows begin … begin + count of a head into shared memory [count][pitch], with zeros from row `end` on.
 template <class T, class A>
 __device__ void load_rows(A* to, int pitch, Heads<T> x, int head, int64_t begin, int64_t end, int count) {
   const int d = x.head_dim;

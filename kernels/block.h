@@ -1,4 +1,4 @@
-// Sums and maxima over a warp and over a block, in a fixed order: every thread gets the same bits, every run too.
+// Sums and maxima over a warp and over a block, in a fixed order: all threads and all runs get the same bits.
 #pragma once
 #include "kernels/cuda.h"
 
@@ -17,11 +17,11 @@ __device__ T warp_max(T x) {
   return x;
 }
 
-// Over a block of whole warps in x: one value per warp, which every thread combines in the same order.
+// For a block of whole warps in x: each warp gives one value, and every thread combines them in the same order.
 template <class T, class Combine>
 __device__ T combine_warps(T x, Combine combine) {
   SHARED(T, of_warp, [32]);
-  __syncthreads();  // an earlier call's values have been read
+  __syncthreads();  // all threads have read an earlier call's values
   if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = x;
   __syncthreads();
   T all = of_warp[0];
@@ -39,7 +39,7 @@ __device__ T block_max(T x) {
   return combine_warps(warp_max(x), [](T a, T b) { return max(a, b); });
 }
 
-// Σ term(row) over all rows for the column of threadIdx.x; only the threads with threadIdx.y = 0 get it. The block is
+// Returns Σ term(row) over all rows for the column of threadIdx.x, only to threads with threadIdx.y = 0. The block is
 // 32 columns × 8: neighbouring threads read neighbouring columns, thread (x, y) adds the rows y, y + 8, y + 16, …
 constexpr int column_block = 32, row_lanes = 8;
 

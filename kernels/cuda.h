@@ -1,7 +1,7 @@
-// The only door to CUDA: nvcc sees CUDA, g++ sees the emulator, a kernel sees no difference.
+// The only access to CUDA: nvcc compiles for CUDA, g++ for the emulator; kernels are the same.
 //
 //   SHARED(float, tile, [32][33]);   a block's array       dynamic_shared<T>()   the block's run-time sized array
-//   launch(grid, block, shared_bytes, kernel, arguments…)  runs a kernel; a grid of no blocks is no work
+//   launch(grid, block, shared_bytes, kernel, arguments…)  runs a kernel; an empty grid does nothing
 #pragma once
 #include <cmath>
 #include <cstddef>
@@ -15,7 +15,7 @@
 #error "the kernels are C++20: nvcc 12 or newer is needed"
 #endif
 #if !defined(__CUDACC_RELAXED_CONSTEXPR__)
-#error "pass --expt-relaxed-constexpr: without it nvcc turns std::bit_cast in device code into nothing, with a warning"
+#error "pass --expt-relaxed-constexpr: without it, nvcc drops std::bit_cast from device code with a mere warning"
 #endif
 #include <cuda_runtime.h>
 
@@ -33,7 +33,7 @@ __device__ T* dynamic_shared() {
 template <class... P, class... A>
 void launch(dim3 grid, dim3 block, size_t shared_bytes, void (*kernel)(P...), const A&... arguments) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
-  if (shared_bytes > 48 << 10)  // more must be asked for
+  if (shared_bytes > 48 << 10)  // larger sizes need this attribute
     cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared_bytes));
   kernel<<<grid, block, shared_bytes>>>(static_cast<P>(arguments)...);
   if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess)
@@ -82,7 +82,7 @@ void launch(dim3 grid, dim3 block, size_t shared_bytes, void (*kernel)(P...), co
   emulator::run(grid, block, shared_bytes, [&] { std::apply(kernel, parameters); });
 }
 
-// As in CUDA; the line of the call comes along, for the emulator's errors.
+// As in CUDA; `site` is the line of the call for the emulator's errors.
 inline void __syncthreads(emulator::Site site = emulator::Site::current()) { emulator::block_barrier(site); }
 inline void __syncwarp(uint32_t mask = ~0u, emulator::Site site = emulator::Site::current()) {
   emulator::warp_barrier(mask, site);
@@ -109,7 +109,7 @@ inline uint32_t __ballot_sync(uint32_t mask, bool vote, emulator::Site site = em
 
 namespace vlm2vec {
 
-// How many blocks of `size` cover n elements.
+// Returns how many blocks of `size` cover n elements.
 inline unsigned blocks(int64_t n, int size) { return unsigned((n + size - 1) / size); }
 
 }  // namespace vlm2vec

@@ -132,14 +132,15 @@ struct SwigluBackward {
 template <class T>
 struct Dropout {
   const T* x;
-  const int64_t* row_keys;
+  const int64_t* dropout_ids;
   int64_t columns;
   float p;
   acc_t<T> factor;
   uint64_t seed;
   T* y;
   __device__ void operator()(int64_t i) const {
-    const uint32_t word = Philox(seed)(uint64_t(row_keys[i / columns]), uint64_t(i % columns / 4)).word[i % columns % 4];
+    const auto words = Philox(seed)(uint64_t(dropout_ids[i / columns]), uint64_t(i % columns / 4));
+    const uint32_t word = words.word[i % columns % 4];
     y[i] = uniform(word) < p ? T(0.f) : T(acc_t<T>(x[i]) * factor);
   }
 };
@@ -201,9 +202,10 @@ void swiglu_backward(const Tensor& dy, const Tensor& gate, const Tensor& up, con
   });
 }
 
-void dropout(const Tensor& x, const Tensor& row_keys, double p, uint64_t seed, const Tensor& y) {
+void dropout(const Tensor& x, const Tensor& dropout_ids, double p, uint64_t seed, const Tensor& y) {
   dispatch_float(x.dtype(), [&]<class T>() {
-    for_each(x.numel(), Dropout<T>{x.data<T>(), row_keys.data<int64_t>(), x.columns(), float(p), acc_t<T>(1 / (1 - p)),
+    for_each(x.numel(), Dropout<T>{x.data<T>(), dropout_ids.data<int64_t>(), x.columns(), float(p),
+                                   acc_t<T>(1 / (1 - p)),
                                    seed, y.data<T>()});
   });
 }

@@ -1,9 +1,8 @@
-// The emulator's machine: fibers, the schedule, barriers, warp collectives and shared memory.
+// The emulator's machine: the schedule, barriers, warp collectives and shared memory.
 #include "kernels/emulator.h"
 
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <deque>
@@ -16,36 +15,7 @@
 #include <vector>
 
 #include "io/error.h"
-
-#if !defined(__x86_64__)
-#error "the emulator's switch of stacks is written for x86-64"
-#endif
-
-// Saves the six registers a function must preserve (System V ABI, x86-64) on the running stack, leaves its top in
-// *save, and continues on the stack `load`. A system call per switch, as ucontext makes, would be ten times slower.
-extern "C" void vlm2vec_emulator_switch(void** save, void* load);
-asm(R"(
-.text
-.globl vlm2vec_emulator_switch
-.type vlm2vec_emulator_switch, @function
-vlm2vec_emulator_switch:
-  pushq %rbp
-  pushq %rbx
-  pushq %r12
-  pushq %r13
-  pushq %r14
-  pushq %r15
-  movq %rsp, (%rdi)
-  movq %rsi, %rsp
-  popq %r15
-  popq %r14
-  popq %r13
-  popq %r12
-  popq %rbx
-  popq %rbp
-  ret
-.size vlm2vec_emulator_switch, .-vlm2vec_emulator_switch
-)");
+#include "kernels/fiber.h"
 
 namespace vlm2vec::emulator {
 
@@ -53,57 +23,10 @@ constinit thread_local Coordinates* self = nullptr;
 
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__)
-constexpr size_t stack_bytes = 256 << 10;
-#else
-constexpr size_t stack_bytes = 64 << 10;
-#endif
-constexpr size_t page = 4096;
 constexpr size_t arena_bytes = 256 << 10;
 constexpr size_t shared_limit = 227 << 10;  // of one block on compute capability 9.0
 constexpr size_t guard_bytes = 128;
 constexpr unsigned char canary = 0xC7, uninitialised = 0xFF;  // 0xFFFF… is a NaN in every float format
-
-// A stack and where on it we stopped. The OS thread's own stack is one too; its bounds are learnt on leaving it.
-struct Fiber {
-  void* top = nullptr;
-  const void* bottom = nullptr;
-  size_t bytes = 0;
-  char* mapping = nullptr;  // an inaccessible page, then the stack
-
-  Fiber() = default;
-  explicit Fiber(void (*entry)()) {
-    void* p =
-        mmap(nullptr, page + stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (p == MAP_FAILED) fail(Exit::resources, "emulator: no memory for the stack of one more thread");
-    mapping = static_cast<char*>(p);
-    mprotect(mapping, page, PROT_NONE);
-    bottom = mapping + page, bytes = stack_bytes;
-    auto* slot = reinterpret_cast<void**>(mapping + page + stack_bytes);
-    *--slot = nullptr;                              // no caller; the stack is aligned as at a function's entry
-    *--slot = reinterpret_cast<void*>(entry);       // popped by `ret`
-    for (int i = 0; i < 6; ++i) *--slot = nullptr;  // the saved registers
-    top = slot;
-  }
-  ~Fiber() {
-    if (!mapping) return;
-    ASAN_UNPOISON_MEMORY_REGION(mapping, page + stack_bytes);
-    munmap(mapping, page + stack_bytes);
-  }
-  Fiber(const Fiber&) = delete;
-  Fiber& operator=(const Fiber&) = delete;
-};
-
-void switch_stack(Fiber& from, Fiber& to) {
-#if defined(__SANITIZE_ADDRESS__)
-  void* fake = nullptr;
-  __sanitizer_start_switch_fiber(&fake, to.bottom, to.bytes);
-  vlm2vec_emulator_switch(&from.top, to.top);
-  __sanitizer_finish_switch_fiber(fake, nullptr, nullptr);
-#else
-  vlm2vec_emulator_switch(&from.top, to.top);
-#endif
-}
 
 struct Thread : Coordinates {
   Fiber* fiber = nullptr;  // none before the thread starts

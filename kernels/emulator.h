@@ -1,11 +1,11 @@
-// Runs CUDA kernels on the CPU: slow on purpose, strict on purpose.
+// Runs CUDA kernels on the CPU: strict, and therefore slow.
 //
-// Every CUDA thread of a block can be parked on a fiber of its own; a block's threads share one OS thread, so they
-// never run at once: a thread runs until it meets a barrier, a warp collective or its end, and then the schedule picks
-// another. Lanes of a warp are independent: code that relies on implicit lockstep breaks here. Noticed: a barrier or a
-// collective that only some threads reach, or reach in two places (an error that names the lines); shared memory read
-// before it is written (it starts as NaN); writes past a shared array; a missing barrier, under at least one of the
-// schedules. Not shown: time, and memory ordering between blocks.
+// Every CUDA thread of a block has its own fiber; all share one OS thread. A thread runs until a barrier, a warp
+// collective or its end, then the schedule picks the next. Lanes of a warp are independent: code that relies on
+// implicit lockstep breaks here. The emulator finds barriers and collectives that only some threads reach, or that
+// threads reach in two places (the error names the lines). It finds shared memory read before it is written (it starts
+// as NaN), writes past a shared array and, under at least one schedule, missing barriers. It does not model time or
+// memory ordering between blocks.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -23,9 +23,8 @@ struct Dim3 {
   constexpr uint64_t count() const { return uint64_t(x) * y * z; }
 };
 
-// Which of the ready threads runs: the lowest, the highest, any, or the one of the highest priority, where every warp
-// and every lane in it drew one. The last lets some warps run far ahead of others, which a fair choice almost never
-// does.
+// Which ready thread runs next: the lowest, the highest, a random one, or the one of highest priority. Every warp and
+// lane draws a random priority; some warps then run far ahead of others, which a fair choice almost never does.
 enum class Schedule { in_order, reversed, random, priority };
 inline Schedule schedule = Schedule::in_order;
 inline uint64_t seed = 1;
@@ -33,7 +32,7 @@ inline std::atomic<uint64_t> launches{0};  // since the program began
 
 struct Coordinates {
   Dim3 thread_idx, block_idx, block_dim, grid_dim;
-  unsigned index = 0;  // of the thread in its block
+  unsigned index = 0;  // number of the thread in its block
   int lane() const { return int(index % 32); }
 };
 extern constinit thread_local Coordinates* self;  // the running CUDA thread
@@ -44,7 +43,7 @@ void run(Dim3 grid, Dim3 block, size_t dynamic_shared_bytes, const std::function
 void block_barrier(Site site);
 void warp_barrier(uint32_t mask, Site site);
 
-// Deposits the value, waits for every lane of the mask, returns the value of lane `source`, or the lanes' votes.
+// Shares the value, waits for every lane of the mask, and returns the value of lane `source`, or the lanes' votes.
 uint64_t shuffle(uint32_t mask, uint64_t value, int source, const char* operation, Site site);
 uint32_t ballot(uint32_t mask, bool vote, Site site);
 
@@ -58,7 +57,7 @@ T shuffle(uint32_t mask, T value, int source, const char* operation, Site site) 
   return value;
 }
 
-// The block's array for this key (the address of a static of the declaration); every byte starts as 0xFF, a NaN.
+// Returns the block's array for this key (a static's address in SHARED); every byte starts as 0xFF, a NaN.
 void* shared_array(const void* key, size_t bytes, size_t align, Site site);
 void* dynamic_shared_array();
 

@@ -1,4 +1,4 @@
-// Rows by number: embedding lookup, picking and replacing rows, and their gradients. Numbers are i32.
+// Gathers and replaces rows by number (i32), for embedding lookup and row selection, with the gradients.
 #include "kernels/cuda.h"
 #include "kernels/kernels.h"
 #include "tensor/tensor.h"
@@ -16,7 +16,7 @@ __global__ void gather_rows_kernel(const From* table, const int32_t* ids, To* y,
     y[row * columns + c] = To(table[int64_t(ids[row]) * columns + c]);
 }
 
-// dtable[ids[i]] += dy[i].  One thread per column takes the rows in order: no atomics, and the same bits every time.
+// dtable[ids[i]] += dy[i].  One thread per column adds the rows in order: no atomics, and the same bits every time.
 template <class T, class A>
 __global__ void scatter_add_rows_kernel(const T* dy, const int32_t* ids, A* dtable, int64_t rows, int columns) {
   const int c = int(blockIdx.x * threads + threadIdx.x);

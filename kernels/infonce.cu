@@ -1,6 +1,6 @@
-// InfoNCE over in-batch targets (van den Oord et al. 2018): of N targets, query i of B shall find number label(i).
-//   s_ij = q_i·t_j / τ,   loss_i = lse_i − s_i,label(i),   lse_i = log Σ_j exp(s_ij) over the targets j that count:
-// without groups all, with groups label(i) and those of other groups than its own.
+// InfoNCE over in-batch targets (van den Oord et al. 2018): query i of B must find target label(i) of N.
+//   s_ij = q_i·t_j / τ,   loss_i = lse_i − s_i,label(i),   lse_i = log Σ_j exp(s_ij) over the targets j that count.
+// Without groups all targets count; with groups, label(i) and the targets of other groups.
 // The B × N scores never exist at once: the forward keeps one running sum per query, the backward a strip of 256 rows.
 #include "kernels/cuda.h"
 #include "kernels/kernels.h"
@@ -9,10 +9,10 @@
 namespace vlm2vec::BACKEND {
 namespace {
 
-// A block is 16 × 16 threads, thread (x, y) has query i0 + y and target j0 + x.
+// A block is 16 × 16 threads; thread (x, y) has query i0 + y and target j0 + x.
 constexpr int side = 16, chunk = 32, strip_rows = 256;
 
-// The thread's score q_i·t_j / τ; the rows pass through shared memory in chunks of 32 columns.
+// Computes the thread's score q_i·t_j / τ; shared memory holds 32 columns of the rows at a time.
 template <class T>
 __device__ T score(const T* q, const T* t, int64_t i0, int64_t j0, int64_t queries, int64_t targets, int64_t d,
                    T inverse_tau) {
@@ -27,12 +27,12 @@ __device__ T score(const T* q, const T* t, int64_t i0, int64_t j0, int64_t queri
     }
     __syncthreads();
     for (int c = 0; c < chunk; ++c) dot += q_chunk[threadIdx.y][c] * t_chunk[threadIdx.x][c];
-    __syncthreads();  // the chunks may be overwritten
+    __syncthreads();  // from here on the chunks may be overwritten
   }
   return dot * inverse_tau;
 }
 
-// Which targets there are for each query.
+// The targets of each query.
 struct Matching {
   const int32_t *labels, *groups;  // groups may be null
   __device__ bool counts(int64_t i, int64_t j) const {
@@ -40,7 +40,7 @@ struct Matching {
   }
 };
 
-// What is known of some of a query's scores: the greatest, where it was first, and Σ exp(score − greatest).
+// The running state over a query's scores: the greatest score, its first target, and Σ exp(score − greatest).
 template <class T>
 struct Running {
   T top = -INFINITY, sum = 0;
@@ -54,7 +54,7 @@ struct Running {
   }
 };
 
-// loss, lse and best (the first target of the highest score).  One block per 16 queries; all targets pass by.
+// Computes loss, lse and best (the first target of the highest score).  One block per 16 queries, over all targets.
 template <class T>
 __global__ void infonce_kernel(const T* q, const T* t, int64_t queries, int64_t targets, int64_t d, Matching matching,
                                T inverse_tau, T* loss, T* lse, int32_t* best) {
@@ -64,7 +64,7 @@ __global__ void infonce_kernel(const T* q, const T* t, int64_t queries, int64_t 
   SHARED(T, right, [side]);
   const int x = threadIdx.x, y = threadIdx.y;
   const int64_t i0 = int64_t(blockIdx.x) * side, i = i0 + y;
-  Running<T> mine;  // of the targets x, x + 16, …
+  Running<T> mine;  // covers targets x, x + 16, …
   for (int64_t j0 = 0; j0 < targets; j0 += side) {
     const T s = score(q, t, i0, j0, queries, targets, d, inverse_tau);
     const int64_t j = j0 + x;
@@ -78,11 +78,11 @@ __global__ void infonce_kernel(const T* q, const T* t, int64_t queries, int64_t 
   for (int other = 1; other < side; ++other) mine.add({top[y][other], sum[y][other], first[y][other]});
   lse[i] = mine.top + log(mine.sum);
   loss[i] = lse[i] - right[y];
-  best[i] = mine.best < targets ? mine.best : 0;  // NaN is no highest score
+  best[i] = mine.best < targets ? mine.best : 0;  // no target if all scores are NaN
 }
 
-// ds_ij = dloss_i / τ · (exp(s_ij − lse_i) − [j = label(i)]), or 0 where j does not count for i, for the queries from
-// `first` on, as rows of a strip.
+// ds_ij = dloss_i / τ · (exp(s_ij − lse_i) − [j = label(i)]), or 0 where j does not count for i. The strip has one row
+// per query from `first` on.
 template <class T>
 __global__ void infonce_ds_kernel(const T* dloss, const T* q, const T* t, const T* lse, int64_t first, int64_t rows,
                                   int64_t queries, int64_t targets, int64_t d, Matching matching, T inverse_tau,
@@ -106,7 +106,7 @@ void run_forward(const Tensor& q, const Tensor& t, const Tensor& labels, const T
          q.columns(), matching_of(labels, groups), inverse_tau, loss.data<T>(), lse.data<T>(), best.data<int32_t>());
 }
 
-// Strip by strip: dq = ds t,   dt += dsᵀ q
+// Computes per strip: dq = ds t,   dt += dsᵀ q
 template <class T>
 void run_backward(const Tensor& dloss, const Tensor& q, const Tensor& t, const Tensor& labels, const Tensor& groups,
                   const Tensor& lse, double inverse_tau, const Tensor& dq, const Tensor& dt) {

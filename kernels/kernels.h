@@ -1,7 +1,8 @@
-// Every kernel, declared once. KERNEL(name, arguments) declares cpu::name (the fast path, src/tensor/cpu), emu::name and
-// gpu::name (kernels/*.cu, compiled by g++ for the emulator and by nvcc for GPUs) and kernel::name, which picks between the
-// first two by the device of the first tensor. Inputs come first, results last; results are allocated by the caller (src/tensor/ops.cpp),
-// which also checks shapes. "x += …" marks kernels that accumulate. An undefined tensor stands for "none".
+// Every kernel, declared once. KERNEL(name, arguments) declares cpu::name (the fast path, src/tensor/cpu), emu::name
+// and gpu::name (kernels/*.cu, compiled by g++ for the emulator and by nvcc for GPUs) and kernel::name, which picks
+// between the first two by the device of the first tensor. Inputs come first, results last. The caller allocates
+// results and checks shapes (src/tensor/ops.cpp). "x += …" marks kernels that accumulate. An undefined tensor stands
+// for "none".
 //
 // The fast CPU paths know f32 (and bf16 matrices); f64 on the CPU runs the scalar kernel, which is the definition.
 #pragma once
@@ -51,65 +52,76 @@ Kernel(void (*)(const Tensor&, Rest...), void (*)(const Tensor&, Rest...)) -> Ke
   namespace gpu { void name(__VA_ARGS__); }                                                      \
   namespace kernel { inline constexpr Kernel name{&cpu::name, &emu::name}; }
 
-// ---- elementwise.cu ---------------------------------------------------------------------------------------------------
+// ---- elementwise.cu -------------------------------------------------------------------------------------------------
 KERNEL(fill, const Tensor& y, double value)
-KERNEL(cast, const Tensor& x, const Tensor& y)                                         // y = x in y's type
+KERNEL(cast, const Tensor& x, const Tensor& y)                                  // y = x in y's type
 KERNEL(add, const Tensor& a, const Tensor& b, const Tensor& y)
-KERNEL(add_to, const Tensor& x, const Tensor& y)                                       // y += x
+KERNEL(add_to, const Tensor& x, const Tensor& y)                                // y += x
 KERNEL(multiply, const Tensor& a, const Tensor& b, const Tensor& y)
 KERNEL(scale, const Tensor& x, double factor, const Tensor& y)
-KERNEL(scale_columns, const Tensor& x, const Tensor& factors, const Tensor& bias, const Tensor& y)  // y[r, c] = x[r, c]·factors[c] + bias[c]
+// y[r, c] = x[r, c]·factors[c] + bias[c]
+KERNEL(scale_columns, const Tensor& x, const Tensor& factors, const Tensor& bias, const Tensor& y)
 KERNEL(activate, const Tensor& x, Activation f, const Tensor& y)
 KERNEL(activate_dx, const Tensor& dy, const Tensor& x, Activation f, const Tensor& dx)
-KERNEL(swiglu, const Tensor& gate, const Tensor& up, const Tensor& y)                  // y = silu(gate)·up
+KERNEL(swiglu, const Tensor& gate, const Tensor& up, const Tensor& y)           // y = silu(gate)·up
 KERNEL(swiglu_backward, const Tensor& dy, const Tensor& gate, const Tensor& up, const Tensor& dgate, const Tensor& dup)
-// y = x·m/(1−p), m = 0 with probability p, drawn by Philox(seed) at counter (row_keys[row], column / 4), word column % 4: the mask of a row
-// follows from its key (i64 [rows]), whatever else is in the batch. Applied to dy it is its own backward.
-KERNEL(dropout, const Tensor& x, const Tensor& row_keys, double p, uint64_t seed, const Tensor& y)
+// y = x·m/(1−p), m = 0 with probability p, drawn by Philox(seed) at counter (dropout_ids[row], column / 4), word
+// column % 4: the mask of a row follows from its key (i64 [rows]), whatever else is in the batch. Applied to dy it is
+// its own backward.
+KERNEL(dropout, const Tensor& x, const Tensor& dropout_ids, double p, uint64_t seed, const Tensor& y)
 
-// ---- reduce.cu --------------------------------------------------------------------------------------------------------
-KERNEL(column_sums, const Tensor& x, const Tensor& sums)                               // sums[c] += Σ_r x[r, c]
-KERNEL(sum_of_squares, const Tensor& x, const Tensor& sum)                             // [1]
+// ---- reduce.cu ------------------------------------------------------------------------------------------------------
+KERNEL(column_sums, const Tensor& x, const Tensor& sums)                        // sums[c] += Σ_r x[r, c]
+KERNEL(sum_of_squares, const Tensor& x, const Tensor& sum)                      // [1]
 
-// ---- gather.cu: rows by number (i32) ----------------------------------------------------------------------------------
-KERNEL(gather_rows, const Tensor& table, const Tensor& ids, const Tensor& y)           // y[i] = table[ids[i]], y may be wider (bf16 → f32)
-KERNEL(scatter_add_rows, const Tensor& dy, const Tensor& ids, const Tensor& dtable)    // dtable[ids[i]] += dy[i], in order of i
-KERNEL(replace_rows, const Tensor& x, const Tensor& rows, const Tensor& source, const Tensor& y)  // y = x but y[rows[i]] = source[i]
-KERNEL(clear_rows, const Tensor& x, const Tensor& rows, const Tensor& y)               // y = x but y[rows[i]] = 0
+// ---- gather.cu: rows by number (i32) --------------------------------------------------------------------------------
+KERNEL(gather_rows, const Tensor& table, const Tensor& ids, const Tensor& y)    // y[i] = table[ids[i]]; y may be wider
+// dtable[ids[i]] += dy[i], in order of i
+KERNEL(scatter_add_rows, const Tensor& dy, const Tensor& ids, const Tensor& dtable)
+// y = x but y[rows[i]] = source[i]
+KERNEL(replace_rows, const Tensor& x, const Tensor& rows, const Tensor& source, const Tensor& y)
+KERNEL(clear_rows, const Tensor& x, const Tensor& rows, const Tensor& y)        // y = x but y[rows[i]] = 0
 
-// ---- matmul.cu: c = op(a)·op(b) + bias; c f32 or f64, a too or (beside f32) bf16 together with b, or b alone bf16 ----------------------------------------
+// ---- matmul.cu: c = op(a)·op(b) + bias ------------------------------------------------------------------------------
+// c f32 or f64, a too or (beside f32) bf16 together with b, or b alone bf16.
 KERNEL(matmul, const Tensor& a, const Tensor& b, const Tensor& bias, MatmulOptions options, const Tensor& c)
 
-// ---- norm.cu: rows of x; statistics (mean, rstd, norm) have acc type, one per row ---------------------------------------
+// ---- norm.cu: rows of x; statistics (mean, rstd, norm) have acc type, one per row -----------------------------------
 KERNEL(rms_norm, const Tensor& x, const Tensor& w, double eps, const Tensor& y, const Tensor& rstd)
 KERNEL(rms_norm_dx, const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& rstd, const Tensor& dx)
-KERNEL(rms_norm_dw, const Tensor& dy, const Tensor& x, const Tensor& rstd, const Tensor& dw)          // dw += …
-KERNEL(layer_norm, const Tensor& x, const Tensor& w, const Tensor& b, double eps, const Tensor& y, const Tensor& mean, const Tensor& rstd)
-KERNEL(layer_norm_dx, const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean, const Tensor& rstd, const Tensor& dx)
-KERNEL(layer_norm_dw, const Tensor& dy, const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& dw)  // dw += …
+KERNEL(rms_norm_dw, const Tensor& dy, const Tensor& x, const Tensor& rstd, const Tensor& dw)  // dw += …
+KERNEL(layer_norm, const Tensor& x, const Tensor& w, const Tensor& b, double eps, const Tensor& y, const Tensor& mean,
+       const Tensor& rstd)
+KERNEL(layer_norm_dx, const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean, const Tensor& rstd,
+       const Tensor& dx)
+// dw += …
+KERNEL(layer_norm_dw, const Tensor& dy, const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& dw)
 KERNEL(l2_normalize, const Tensor& x, double eps, const Tensor& y, const Tensor& norm)  // y = x / max(‖x‖, eps)
 KERNEL(l2_normalize_dx, const Tensor& dy, const Tensor& y, const Tensor& norm, double eps, const Tensor& dx)
 
-// ---- rope.cu: the first `heads` heads of each row turned by the row's angles, the other columns copied -----------------
+// ---- rope.cu: the first `heads` heads of each row turned by the row's angles, the other columns copied --------------
 // cos, sin [rows, head_dim / 2]; pairs are (i, i + head_dim / 2). inverse turns back: the backward.
-KERNEL(rope, const Tensor& x, const Tensor& cos, const Tensor& sin, int heads, int head_dim, bool inverse, const Tensor& y)
+KERNEL(rope, const Tensor& x, const Tensor& cos, const Tensor& sin, int heads, int head_dim, bool inverse,
+       const Tensor& y)
 
-// ---- attention.cu, attention_backward.cu: packed rows; sequence s has the query rows cu_q[s] … cu_q[s+1] ----------------
-// lse [heads, query rows]: log Σ exp of each query's scores. The backward writes into the q, k, v columns of dq, dk, dv.
-KERNEL(attention, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& cu_q, const Tensor& cu_k, AttentionShape shape, const Tensor& o, const Tensor& lse)
-KERNEL(attention_backward, const Tensor& d_o, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& o, const Tensor& lse, const Tensor& cu_q, const Tensor& cu_k, AttentionShape shape, const Tensor& dq, const Tensor& dk, const Tensor& dv)
+// ---- attention.cu, attention_backward.cu: packed rows; sequence s has the query rows cu_q[s] … cu_q[s+1] ------------
+// lse [heads, query rows]: log Σ exp of each query's scores. The backward writes the q, k, v columns of dq, dk, dv.
+KERNEL(attention, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& cu_q, const Tensor& cu_k,
+       AttentionShape shape, const Tensor& o, const Tensor& lse)
+KERNEL(attention_backward, const Tensor& d_o, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& o,
+       const Tensor& lse, const Tensor& cu_q, const Tensor& cu_k, AttentionShape shape, const Tensor& dq,
+       const Tensor& dk, const Tensor& dv)
 
-// ---- cross_entropy.cu: loss[r] = lse_r − x[r, target_r] -------------------------------------------------------------------
-KERNEL(cross_entropy, const Tensor& x, const Tensor& targets, const Tensor& loss, const Tensor& lse)
-KERNEL(cross_entropy_dx, const Tensor& dloss, const Tensor& x, const Tensor& targets, const Tensor& lse, const Tensor& dx)
-
-// ---- infonce.cu: scores s = inverse_tau · q tᵀ in strips; query i belongs to target labels[i] (i32) ------------------------
-// groups: i32 for each target, or an empty tensor. A target of the label's group, other than it, does not count for query i.
+// ---- infonce.cu: scores s = inverse_tau · q tᵀ in strips; query i belongs to target labels[i] (i32) -----------------
+// groups: i32 for each target, or an empty tensor. A target of the label's group, other than it, does not count for
+// query i.
 // loss[i] = lse_i − s_i,label(i); best[i] (i32): the first index among the targets of highest score that count.
-KERNEL(infonce, const Tensor& q, const Tensor& t, const Tensor& labels, const Tensor& groups, double inverse_tau, const Tensor& loss, const Tensor& lse, const Tensor& best)
-KERNEL(infonce_backward, const Tensor& dloss, const Tensor& q, const Tensor& t, const Tensor& labels, const Tensor& groups, const Tensor& lse, double inverse_tau, const Tensor& dq, const Tensor& dt)
+KERNEL(infonce, const Tensor& q, const Tensor& t, const Tensor& labels, const Tensor& groups, double inverse_tau,
+       const Tensor& loss, const Tensor& lse, const Tensor& best)
+KERNEL(infonce_backward, const Tensor& dloss, const Tensor& q, const Tensor& t, const Tensor& labels,
+       const Tensor& groups, const Tensor& lse, double inverse_tau, const Tensor& dq, const Tensor& dt)
 
-// ---- adamw.cu: p, m, v updated in place (Loshchilov and Hutter 2019, in torch's order of operations) ----------------------
+// ---- adamw.cu: p, m, v updated in place (Loshchilov and Hutter 2019, in torch's order of operations) ----------------
 KERNEL(adamw, const Tensor& p, const Tensor& g, const Tensor& m, const Tensor& v, AdamWStep step)
 
 }  // namespace vlm2vec

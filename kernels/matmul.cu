@@ -1,5 +1,6 @@
-// c = op(a)·op(b) (+ bias on every row) (+ c), op being nothing or the transpose. All matrices lie row-major; op(a) is
-// [m, k], op(b) [k, n]. Factors may be bf16, sums and c are f32 then. Both levels add the k products of one output one after another: the bits depend on k alone.
+// c = op(a)·op(b) (+ bias on every row) (+ c); op is the identity or the transpose. Matrices are row-major: op(a) is
+// [m, k], op(b) [k, n]. If factors are bf16, sums and c are f32. Both levels add the k products of an output in order:
+// the bits depend on k alone.
 #include "kernels/cuda.h"
 #include "kernels/kernels.h"
 #include "tensor/tensor.h"
@@ -7,7 +8,7 @@
 namespace vlm2vec::BACKEND {
 namespace {
 
-// Element (i, j) of op(x), where x lies as [rows, columns].
+// Returns element (i, j) of op(x), where x is stored as [rows, columns].
 template <class T>
 struct Operand {
   const T* x;
@@ -24,7 +25,7 @@ __device__ void store(T* c, const T* bias, bool accumulate, int64_t i, int64_t j
   c[i * n + j] = accumulate ? c[i * n + j] + sum : sum;
 }
 
-// Level 1, the definition: one thread per output; every product reads both factors from global memory.
+// Level 1, the definition: one thread per output. Every product reads both factors from global memory.
 template <class T, class A, class B>
 __global__ void matmul_naive_kernel(Operand<A> a, Operand<B> b, const T* bias, bool accumulate, T* c, int64_t m,
                                     int64_t n, int64_t k) {
@@ -35,13 +36,12 @@ __global__ void matmul_naive_kernel(Operand<A> a, Operand<B> b, const T* bias, b
   store(c, bias, accumulate, i, j, n, sum);
 }
 
-// Level 2: a block computes a 32×32 tile of c and walks along k in steps of 16, which pass through shared memory; each
-// of its 64 threads keeps 4×4 outputs in registers. So a value read from global memory serves 32 products, one read
-// from shared memory 4.
+// Level 2: a block computes a 32×32 tile of c and loads k into shared memory in steps of 16. Each of its 64 threads
+// keeps 4×4 outputs in registers. A value read from global memory serves 32 products; one read from shared memory, 4.
 constexpr int tile = 32, step = 16, side = 4, lanes = tile / side, threads = lanes * lanes;
 
-// to[l][i] = op(x)(i0 + i, l0 + l), zero beyond the edge. Neighbouring threads read neighbouring addresses, whichever
-// way x lies; the odd pitch keeps their writes in different banks.
+// to[l][i] = op(x)(i0 + i, l0 + l), zero beyond the edge. Neighbouring threads read neighbouring addresses, transposed
+// or not; the odd pitch puts their writes into different banks.
 template <class T, class X>
 __device__ void load_tile(T (&to)[step][tile + 1], Operand<X> x, int64_t i0, int64_t l0) {
   for (int e = threadIdx.x; e < tile * step; e += threads) {
@@ -58,7 +58,7 @@ __global__ void matmul_tiled_kernel(Operand<A> a, Operand<B> b, const T* bias, b
   SHARED(T, b_tile, [step][tile + 1]);
   const Operand<B> b_transposed{b.x, b.rows, b.columns, !b.transposed};
   const int64_t i0 = int64_t(blockIdx.x) * tile, j0 = int64_t(blockIdx.y) * tile;
-  const int row = threadIdx.x / lanes, column = threadIdx.x % lanes;  // this thread: (row + 8 r, column + 8 s)
+  const int row = threadIdx.x / lanes, column = threadIdx.x % lanes;  // its outputs: (row + 8 r, column + 8 s)
   T sum[side][side] = {};
   for (int64_t l0 = 0; l0 < k; l0 += step) {
     load_tile(a_tile, a, i0, l0);
@@ -67,7 +67,7 @@ __global__ void matmul_tiled_kernel(Operand<A> a, Operand<B> b, const T* bias, b
     for (int l = 0; l < step; ++l)
       for (int r = 0; r < side; ++r)
         for (int s = 0; s < side; ++s) sum[r][s] += a_tile[l][row + r * lanes] * b_tile[l][column + s * lanes];
-    __syncthreads();  // the tiles may be overwritten
+    __syncthreads();  // from here on the tiles may be overwritten
   }
   for (int r = 0; r < side; ++r)
     for (int s = 0; s < side; ++s) {
@@ -76,7 +76,7 @@ __global__ void matmul_tiled_kernel(Operand<A> a, Operand<B> b, const T* bias, b
     }
 }
 
-// body(op(a), op(b), bias or null, c, m, n, k) for the types of a and b.
+// Calls body(op(a), op(b), bias or null, c, m, n, k) for the types of a and b.
 template <class Body>
 void dispatch_matmul(const Tensor& a, const Tensor& b, const Tensor& bias, MatmulOptions o, const Tensor& c,
                      Body body) {
@@ -103,7 +103,7 @@ void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, MatmulOptions 
       });
 }
 
-// Level 1 behind the same signature, for the test that compares the two.
+// Level 1 with the same signature, for the test that compares the two levels.
 void matmul_naive(const Tensor& a, const Tensor& b, const Tensor& bias, MatmulOptions options, const Tensor& c) {
   dispatch_matmul(
       a, b, bias, options, c,

@@ -1,6 +1,5 @@
 // RMSNorm, LayerNorm and L2 normalisation of the rows of x, forward and backward.
-// Row kernels: one block of 128 threads per row, thread t has the columns t, t + 128, … Column kernels (dw): see
-// block.h.
+// Row kernels: one block of 128 threads per row; thread t has columns t, t + 128, … Column kernels (dw): see block.h.
 #include "kernels/block.h"
 #include "kernels/kernels.h"
 #include "tensor/tensor.h"
@@ -10,7 +9,7 @@ namespace {
 
 constexpr int threads = 128;
 
-// Σ term(column) over the row of this block.
+// Returns Σ term(column) over the row of this block.
 template <class T, class Term>
 __device__ T row_sum(int columns, Term term) {
   T sum = 0;

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Compiles every kernel with nvcc for an A100 and an H100 and prints its registers and shared memory. Fails if one does
-# not compile or spills registers. Needs no GPU. Usage: kernels/ptxas.sh [kernels/file.cu …]
+# Compiles every kernel with nvcc for an A100 and an H100 and prints its registers and shared memory. Fails if a kernel
+# does not compile or spills registers. Needs no GPU. Usage: kernels/ptxas.sh [kernels/file.cu …]
 cd "$(dirname "$0")/.." || exit 1
 log=$(mktemp) && trap 'rm -f "$log"' EXIT
 status=0

@@ -14,7 +14,7 @@ __global__ void column_sums_kernel(const T* x, A* sums, int64_t rows, int column
   if (threadIdx.y == 0 && c < columns) sums[c] += sum;
 }
 
-// partial[block] = Σ of the squares of x[i], i in steps of the whole grid; then one block adds the partial sums.
+// partial[block] = Σ x[i]², with i in steps of the whole grid; then one block adds the partial sums.
 constexpr int threads = 256, most_blocks = 1024;
 
 template <class T, class A = acc_t<T>>

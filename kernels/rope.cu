@@ -1,4 +1,4 @@
-// Rotary position embedding: the first `heads` heads of each row turned, the columns behind them copied.
+// Rotary position embedding: rotates the first `heads` heads of each row and copies the columns after them.
 #include "kernels/cuda.h"
 #include "kernels/kernels.h"
 #include "tensor/tensor.h"
@@ -10,7 +10,7 @@ constexpr int threads = 128;
 
 // With h = head_dim / 2 and the angles θ of this row, for i < h (Su et al. 2021, eq. 34, pairs as in GPT-NeoX):
 //   y[i] = x[i] cos θᵢ − x[i+h] sin θᵢ,   y[i+h] = x[i+h] cos θᵢ + x[i] sin θᵢ
-// A rotation's transpose is its inverse: the backward is the same with −θ.  One block per row.
+// A rotation's transpose is its inverse: the backward uses −θ.  One block per row.
 template <class T, class A = acc_t<T>>
 __global__ void rope_kernel(const T* x, const A* cos, const A* sin, int heads, int head_dim, bool inverse, T* y,
                             int columns) {
@@ -24,7 +24,7 @@ __global__ void rope_kernel(const T* x, const A* cos, const A* sin, int heads, i
     }
     const int i = c % half;
     const bool first = c % head_dim < half;
-    const A s = first == inverse ? sin[i] : -sin[i];  // the sign with which the partner enters
+    const A s = first == inverse ? sin[i] : -sin[i];  // sign of the partner
     y[c] = T(A(x[c]) * cos[i] + A(x[first ? c + half : c - half]) * s);
   }
 }

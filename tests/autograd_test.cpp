@@ -90,6 +90,11 @@ Var softmax(const Var& s) {
   const Var e = exp(s);
   return e * over_columns(reciprocal(row_sums(e)), s.value().columns());
 }
+// lse(s[i]) − s[i, labels[i]] of each row i.
+Var cross_entropy(const Var& s, const std::vector<int32_t>& labels) {
+  const Var right = row_sums(s * picks(labels, s.value().columns()));
+  return view(log(row_sums(exp(s))) + scale(right, -1), {int64_t(labels.size())});
+}
 
 // softmax(scale·q kᵀ + mask) v, sequence by sequence and head by head, heads put back in their columns.
 Var plain_attention(const Var& q, const Var& k, const Var& v, const std::vector<int32_t>& cu_q,
@@ -135,7 +140,7 @@ std::ostream& operator<<(std::ostream& out, const Formula& f) { return out << f.
 std::vector<Formula> formulas() {
   const AttentionShape causal{4, 2, 3, true, 0.7}, full_{2, 2, 2, false, 0.7}, fused{2, 1, 2, true, 0.7, 1, 5, 7};
   const Tensor keys = from_vector(std::vector<int64_t>{5, 6, 5}, {3});
-  const std::vector<int32_t> ids{2, 0, 2, 3}, rows{3, 1}, cu{0, 3, 4}, cu_q{0, 1, 3}, cu_k{0, 4, 6}, labels{0, 2, 1};
+  const std::vector<int32_t> ids{2, 0, 2, 3}, rows{3, 1}, cu{0, 3, 4}, cu_q{0, 1, 3}, cu_k{0, 4, 6};
   const auto sigmoid_product = [](const Var& x, double a) { return x * reciprocal(plus(exp(scale(x, -a)), 1)); };
   const auto normed = [](const Var& x, double eps) {
     return x * over_columns(rsqrt(plus(scale(row_sums(x * x), 1.0 / double(x.value().columns())), eps)),
@@ -249,13 +254,9 @@ std::vector<Formula> formulas() {
        [](const Vars& v) {
          return view(scale(row_sums(view(v[0], {1, 6})), 1.0 / 6), {1});
        }},
-      {"cross_entropy", normals({{3, 4}}), [=](const Vars& v) { return cross_entropy(v[0], integers(labels)); },
-       [=](const Vars& v) {
-         return view(log(row_sums(exp(v[0]))) + scale(row_sums(v[0] * picks(labels, 4)), -1), {3});
-       }},
       {"info_nce", normals({{3, 4}, {6, 4}}), [](const Vars& v) { return info_nce(v[0], v[1], 0.5).loss; },
        [](const Vars& v) {
-         return mean(cross_entropy(scale(linear(v[0], v[1]), 2), integers({0, 2, 4})));
+         return mean(cross_entropy(scale(linear(v[0], v[1]), 2), {0, 2, 4}));
        }},
       // Query 0 belongs to target 1 and query 1 to target 3; of group 7 only target 1 counts for query 0.
       {"info_nce_of_groups", normals({{2, 4}, {5, 4}}),
@@ -265,7 +266,7 @@ std::vector<Formula> formulas() {
        [=](const Vars& v) {
          const auto loss = [&](int32_t query, const std::vector<int32_t>& targets, int32_t label) {
            const Var scores = linear(gather_rows(v[0], integers({query})), gather_rows(v[1], integers(targets)));
-           return cross_entropy(scale(scores, 2), integers({label}));
+           return cross_entropy(scale(scores, 2), {label});
          };
          return mean(concat_rows({loss(0, {1, 2, 3}, 0), loss(1, {0, 1, 2, 3, 4}, 3)}));
        }},

@@ -158,7 +158,7 @@ TEST_F(Batches, OfWhichOnePairIsLeftAreSaid) {
   testing::internal::CaptureStderr();
   train(o, Device::cpu, false);
   const std::string said = testing::internal::GetCapturedStderr();
-  EXPECT_NE(said.find("train: --bad_rows skip left a single pair in 2 batches; a pair alone has no negatives"),
+  EXPECT_NE(said.find("train: --bad_rows skip left a single pair in 2 batches; a single pair has no negatives"),
             std::string::npos)
       << said;
 }
@@ -171,7 +171,7 @@ TEST_F(BadRow, WhenNoneIsLeftTheRunEnds) {
   expect_error(Exit::data, "step 4: none of the last 24 rows can be used; train: 24 rows left out",
                [&] { train(o, Device::cpu, true); });
   o.output_dir = folder_ / "few", o.max_steps = 2;
-  expect_error(Exit::data, "no step had a row that can be used; train: 12 rows left out",
+  expect_error(Exit::data, "no step had a usable row; train: 12 rows left out",
                [&] { train(o, Device::cpu, true); });
   EXPECT_FALSE(fs::exists(folder_ / "few/model.safetensors"));
 }

@@ -1,6 +1,6 @@
 // Adapters by the program's commands: trained, applied and merged, their layers' names, the positions that they keep.
 #include "cli_fixture.h"
-#include "io/safetensors.h"
+#include "tensor/tensor_files.h"
 
 namespace vlm2vec {
 namespace {

@@ -4,7 +4,7 @@
 
 #include "cli_fixture.h"
 #include "golden.h"
-#include "io/safetensors.h"
+#include "tensor/tensor_files.h"
 
 namespace vlm2vec {
 namespace {

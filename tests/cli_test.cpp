@@ -155,7 +155,7 @@ TEST_F(Cli, WrongValuesSayWhatCameAndWhatWasExpected) {
       {"--device tpu", "tpu"},
       {"--temperature -1", "--temperature"},
       {"--max_steps", "--max_steps"},
-      {"--interleave_batch_size 4", "--homogeneous_batch_size_per_device mean nothing without --sampling"},
+      {"--interleave_batch_size 4", "--homogeneous_batch_size_per_device have no effect without --sampling"},
       {"--split_name a/b", "--dataset_split: got \"a/b\", expected a name"},
   };
   for (const auto& [option, message] : cases) {
@@ -173,9 +173,9 @@ TEST_F(Cli, OptionsThatWouldHaveNoEffectAreRefused) {
   make_model();
   write("rows.jsonl", "{\"text\": \"thing\"}\n");
   const std::string train = "train --model_name model --dataset_name train --output_dir out --quiet ";
-  EXPECT_TRUE(has(run(train + "--lora_r 4").err, "mean nothing without --lora True"));
+  EXPECT_TRUE(has(run(train + "--lora_r 4").err, "no effect without --lora True"));
   const std::string batches = "train --model_name x --output_dir y --train_file z --batches b ";
-  EXPECT_TRUE(has(run(batches + "--per_device_train_batch_size 4").err, "means nothing beside --batches"));
+  EXPECT_TRUE(has(run(batches + "--per_device_train_batch_size 4").err, "has no effect with --batches"));
   EXPECT_EQ(run(train + "--use_dora False").code, 2);
   EXPECT_EQ(run("embed --model_name model --input rows.jsonl --output e.npy --adapter_norms").code, 2);
   EXPECT_EQ(run("data cat rows.jsonl --columns text").code, 2);
@@ -217,7 +217,7 @@ TEST_F(Cli, FullDiskIsExit4) {
 TEST_F(Cli, ThreadsThatTheSystemRefusesAreExit4) {
   const Result r = without_threads([&] { return run("selftest --threads 2"); });
   EXPECT_EQ(r.code, 4);
-  EXPECT_TRUE(has(r.err, "ask for fewer with --threads")) << r.err;
+  EXPECT_TRUE(has(r.err, "use a smaller number")) << r.err;
 }
 
 TEST_F(Cli, VersionIsOneLineOfJson) {

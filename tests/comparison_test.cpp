@@ -77,7 +77,7 @@ TEST_F(Compare, RefusesOtherRows) {
   Json without = changed("rows", 8);
   without["One"].erase("right");
   const Case cases[] = {{{{"One", set("vqa", "IND", "0111111")}}, "One has 7 rows, in a 8 (pictures"},
-                        {changed("rows_sha256", "other"), "One has 8 rows, in a 8 other ones"},
+                        {changed("rows_sha256", "other"), "One has 8 rows, in a 8 different ones"},
                         {changed("eval_type", "global"), "One was ranked with eval_type global, in a local"},
                         {changed("split", "OOD"), "different means"},
                         {changed("right", "01"), "does not say which of the 8 rows of One are right"},

@@ -7,10 +7,10 @@
 #include "damage.h"
 #include "golden.h"
 #include "io/files.h"
-#include "io/safetensors.h"
 #include "temporary_folder.h"
+#include "tensor/tensor_files.h"
 #include "tokenizer_files.h"
-#include "vlm/families/qwen2_vl.h"
+#include "vlm/encoder.h"
 
 namespace vlm2vec {
 namespace {

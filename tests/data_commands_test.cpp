@@ -62,8 +62,8 @@ TEST_F(Data, CheckFindsEveryFault) {
   const Result no_token = run("data check hard --image_dir good");
   EXPECT_EQ(no_token.code, 3);
   EXPECT_TRUE(has(no_token.err,
-                  "1 side has image tokens that do not fit the pictures: row 1 (negative 2): the text \"no token\" has "
-                  "0 image tokens"))
+                  "1 side has image tokens that do not match the pictures: row 1 (negative 2): the text \"no token\" "
+                  "has 0 image tokens"))
       << no_token.err;
 
   fs::copy(folder_ / "good", folder_ / "bad", fs::copy_options::recursive);
@@ -110,7 +110,7 @@ TEST_F(Data, OtherSplitsAreNamedAndChosen) {
     const Result first = run(command);
     EXPECT_EQ(first.code, 0) << first.err;
     EXPECT_TRUE(has(first.err,
-                    "d: only original and test are looked at; --dataset_split can name "
+                    "d: only original and test rows are read; --dataset_split can name "
                     "diverse_instruction"))
         << first.err;
   }
@@ -137,10 +137,10 @@ TEST_F(Data, FoldersWithoutSetsGetTheSameHints) {
     EXPECT_TRUE(has(other.err, "there are rows called diverse_instruction, which --dataset_split can name"))
         << command << other.err;
     EXPECT_EQ(one.code, 3);
-    EXPECT_TRUE(has(one.err, "this is the folder of one set, name the one above")) << command << one.err;
+    EXPECT_TRUE(has(one.err, "this is the folder of one set, name its parent folder")) << command << one.err;
   }
   const Result other = run(eval + "other"), one = run(eval + "test");
-  EXPECT_TRUE(has(other.err, "rows called diverse_instruction, and eval reads those called test")) << other.err;
+  EXPECT_TRUE(has(other.err, "rows called diverse_instruction, but eval reads rows called test")) << other.err;
   EXPECT_TRUE(has(one.err, "this is the folder of one set")) << one.err;
 }
 
@@ -160,7 +160,7 @@ TEST_F(Data, SplitsAreWhatDatasetsWrites) {
     write(std::string("d/A/") + file, "");
   EXPECT_EQ(open_data_folder(folder_ / "d").note,
             (folder_ / "d").string() +
-                ": only original and test are looked at; --dataset_split can name v1, v2-0-of-1, v3-00, "
+                ": only original and test rows are read; --dataset_split can name v1, v2-0-of-1, v3-00, "
                 "v4-000001-of-00002, v5-00000-of-00001, v6");
 }
 
@@ -171,7 +171,7 @@ TEST_F(Data, RowsInTwoFormsAreRefused) {
   EXPECT_EQ(train_folder(folder_ / "d").size(), 1u);
   for (const char* second : {"original.parquet", "original-00000-of-00001.parquet"}) {
     write(std::string("d/A/") + second, "");
-    const std::string error = std::string("d/A/original.jsonl: lies beside ") + second + "; keep the one that is meant";
+    const std::string error = std::string("d/A/original.jsonl: lies beside ") + second + "; keep only one of them";
     expect_error(Exit::data, error, [&] { open_data_folder(folder_ / "d"); });
     expect_error(Exit::data, error, [&] { train_folder(folder_ / "d"); });
     write("d.yaml", "A: {dataset_parser: mmeb, dataset_name: d, subset_name: A}\n");

@@ -14,11 +14,11 @@ namespace {
 
 class Config : public testing::Test {
  protected:
-  DatasetConfig<TrainSource> train(const std::string& text, const std::string& basedir = "") {
+  DatasetConfig train(const std::string& text, const std::string& basedir = "") {
     write_text(folder_ / "c.yaml", text);
     return read_train_config(folder_ / "c.yaml", basedir);
   }
-  DatasetConfig<EvalSource> eval(const std::string& text) {
+  DatasetConfig eval(const std::string& text) {
     write_text(folder_ / "c.yaml", text);
     return read_eval_config(folder_ / "c.yaml", "data");
   }
@@ -39,7 +39,7 @@ TEST_F(Config, of_training_is_read) {
       "'Second': {dataset_parser: mmeb_neg, dataset_name: /abs, subset_name: B, num_frames: 8, num_rows: 3}\n",
       "data");
   ASSERT_EQ(config.sources.size(), 2u);
-  const TrainSource &first = config.sources[0], &second = config.sources[1];
+  const SetSource &first = config.sources[0], &second = config.sources[1];
   EXPECT_EQ(first.name, "First");
   EXPECT_EQ(first.file, "data/MMEB-train/OK-VQA/diverse_instruction.jsonl");
   EXPECT_EQ(first.image_dir, "data/pictures");
@@ -75,19 +75,19 @@ TEST_F(Config, examples_name_the_sets_of_mmeb) {
   const auto train = read_train_config(SOURCE_DIR "/examples/mmeb-train-image.yaml", "data");
   EXPECT_EQ(train.sources.size(), 20u);
   int64_t limits = 0;
-  for (const TrainSource& source : train.sources) {
+  for (const SetSource& source : train.sources) {
     EXPECT_EQ(source.file, "data/MMEB-train/" + source.name + "/original.jsonl");
     limits += source.limit;
   }
   EXPECT_EQ(limits, 1103000);
   const auto eval = read_eval_config(SOURCE_DIR "/examples/mmeb-eval-image.yaml", "data");
   EXPECT_EQ(eval.sources.size(), 36u);
-  for (const EvalSource& source : eval.sources) EXPECT_EQ(source.file, "data/MMEB-eval/" + source.name + "/test.jsonl");
+  for (const SetSource& source : eval.sources) EXPECT_EQ(source.file, "data/MMEB-eval/" + source.name + "/test.jsonl");
 }
 
 TEST_F(Config, null_is_as_if_the_key_were_not_there) {
   const std::string row = "A:\n  dataset_parser: mmeb\n  dataset_name: d\n  subset_name: A\n";
-  const TrainSource source = train(row + "  num_sample_per_subset: null\n  weight:\n").sources.at(0);
+  const SetSource source = train(row + "  num_sample_per_subset: null\n  weight:\n").sources.at(0);
   EXPECT_EQ(source.limit, 0);
   EXPECT_EQ(source.weight, 1);
 }

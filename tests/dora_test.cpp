@@ -98,7 +98,8 @@ TEST(Dora, gradients_hold_the_norm_constant) {
     Model model;
     DropoutState dropout;
     dropout.active = true, dropout.seed = 7;
-    dropout.row_keys = from_vector(std::vector<int64_t>{4, 5, 6, 7, 8}, {5});
+    const Tensor ids = from_vector(std::vector<int64_t>{4, 5, 6, 7, 8}, {5});
+    const RowScope rows(dropout, ids);
     LoraConfig config = kConfig;
     config.dropout = probability;
     const AttachedLora dora = attach_lora(model, config, &dropout);
@@ -135,8 +136,9 @@ TEST(Dora, drops_the_input_of_both_products) {
   fill(dora);
   const Tensor x = normal({5, kIn}, 9), without = model.layer(x).value();
   dropout.active = true, dropout.seed = 3;
-  dropout.row_keys = from_vector(std::vector<int64_t>{1, 2, 3, 4, 5}, {5});
-  const Tensor rest = vlm2vec::dropout(x, dropout.row_keys, 0.5, mix(3, 0));
+  const Tensor ids = from_vector(std::vector<int64_t>{1, 2, 3, 4, 5}, {5});
+  const RowScope rows(dropout, ids);
+  const Tensor rest = vlm2vec::dropout(x, ids, 0.5, mix(3, 0));
   const Tensor want =
       add(model.layer.plain(x).value(), add(matmul(rest, dora.adapters[0]->merged(), false, true),
                                             scale(matmul(rest, model.layer.weight.value(), false, true), -1)));

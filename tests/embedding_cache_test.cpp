@@ -156,7 +156,7 @@ TEST_F(Cache, whatever_changes_a_vector_changes_its_key) {
   options_.precision = "bf16";
   load();
   EXPECT_TRUE(has(expect_same(4), "0 of 13 "));
-  NamedTensors weights = state_dict(*encoder_);  // other weights in the same folder
+  NamedTensors weights = state_dict(*encoder_->backbone);  // other weights in the same folder
   Tensor& norm = weights.at("model.norm.weight");
   norm = from_vector(std::vector<float>(size_t(norm.numel()), 2), norm.shape());
   save_safetensors(folder_ / "model/model.safetensors", weights);

@@ -41,7 +41,7 @@ std::vector<Case> cases() {
        "sed -i 's/\"intermediate_size\": 24/\"intermediate_size\": 32/' model/config.json",
        nullptr,
        3,
-       {"model: ", "mlp.gate_proj.weight is f32[24, 16], the configuration wants [32, 16]"}},
+       {"model: ", "mlp.gate_proj.weight is f32[24, 16], the configuration needs [32, 16]"}},
       {"weights_not_there",
        "sed -i 's/\"num_hidden_layers\": 1/\"num_hidden_layers\": 2/' model/config.json",
        nullptr,
@@ -71,7 +71,7 @@ std::vector<Case> cases() {
        {"row 2 of Set: ", "neither text nor picture", "--bad_rows skip"}},
       {"chunk_negative", "", "CHUNK", 2, {"--gc_q_chunk_size: got -1, expected 0 or more"}},
       {"loss_is_no_number", "", diverging.c_str(), 1, {"train: step ", "the loss is ", "lower --learning_rate"}},
-      {"disk_is_full", "ulimit -f 4", nullptr, 4, {"out", "full"}},
+      {"disk_is_full", "ulimit -f 4", nullptr, 4, {"out", "may have at most", "ulimit"}},
       {"output_is_a_file", "echo mine > out", nullptr, 2, {"--output_dir: out is a file; name a folder"}},
       {"output_is_read_only",
        "",
@@ -131,7 +131,7 @@ std::vector<Case> cases() {
        "train --eval_dataset test",
        2,
        {"no option --eval_dataset; train has no validation"}},
-      {"option_of_rows", "", "embed --image p.png", 2, {"no option --image; texts and pictures stand in the rows"}},
+      {"option_of_rows", "", "embed --image p.png", 2, {"no option --image; write texts and pictures into the rows"}},
       {"option_unknown", "", "train --model model", 2, {"--model", "nearest"}},
   };
 }

@@ -7,9 +7,9 @@
 
 #include "golden.h"
 #include "io/files.h"
-#include "io/safetensors.h"
 #include "lines_of_json.h"
 #include "temporary_folder.h"
+#include "tensor/tensor_files.h"
 
 namespace vlm2vec {
 namespace {

@@ -176,7 +176,7 @@ TEST_F(Folder, KeepsTwoApart) {
 }
 
 TEST_F(Folder, IsGoneOnWithBySetsMore) {
-  const std::vector<EvalSource> both = data.sets;
+  const std::vector<SetSource> both = data.sets;
   data.sets.pop_back();
   run(embeds());
   data.sets = both;
@@ -334,7 +334,7 @@ TEST_F(Cli, EvalRefusesAnotherEvaluationAndGoesOnWithItsOwn) {
     const Result r = run(eval + arguments);
     EXPECT_EQ(r.code, 2) << arguments << r.err;
     EXPECT_TRUE(has(r.err, why)) << r.err;
-    EXPECT_TRUE(has(r.err, "or replace it with --overwrite True")) << r.err;
+    EXPECT_TRUE(has(r.err, "or replace the evaluation with --overwrite True")) << r.err;
     EXPECT_EQ(files_in(folder_ / "out"), before) << arguments;
   };
   refused("model --max_len 90", "out: has an evaluation with --max_len 0, now it is 90");

@@ -224,7 +224,7 @@ TEST(Embed, refuses_embeddings_that_are_not_finite) {
   const auto encoder = load_encoder(folder.path());
   const std::vector<EncoderInput> rows = {{"a red cat", {}, 0}, {"a blue dog", {}, 1}};
   EXPECT_NO_THROW(embed(*encoder, rows, 1));
-  for (Parameter* p : encoder->parameters())
+  for (Parameter* p : encoder->backbone->parameters())
     if (p->path() == "model.norm.weight")
       p->set(from_vector(std::vector<float>(size_t(encoder->dim()), NAN), {encoder->dim()}));
   for (const int64_t batch : {1, 2}) expect_error(Exit::failed, "not finite", [&] { embed(*encoder, rows, batch); });

@@ -27,7 +27,7 @@ struct Explain : testing::Test {
 };
 
 TEST_F(Explain, shares_add_up_to_what_the_input_adds) {
-  const Attribution a = encoder->attribute(input, t);
+  const Attribution a = attribute(*encoder, input, t);
   const auto ids = to_vector<int64_t>(stages_of(*encoder, input).list[0].value);
   EXPECT_EQ(int64_t(a.words.size()), int64_t(ids.size()) - std::count(ids.begin(), ids.end(), 1));
   ASSERT_EQ(a.pictures.size(), 1u);
@@ -43,19 +43,19 @@ TEST_F(Explain, shares_add_up_to_what_the_input_adds) {
 
 TEST_F(Explain, what_says_nothing_is_blanks_and_pictures_of_one_colour) {
   const EncoderInput text{"find the cat", {}}, blank{" ", {}};
-  const double nothing = encoder->attribute(text, t).nothing;
+  const double nothing = attribute(*encoder, text, t).nothing;
   const auto id = to_vector<int64_t>(stages_of(*encoder, blank).list[0].value).at(0);
-  for (Parameter* p : encoder->parameters()) {
+  for (Parameter* p : encoder->backbone->parameters()) {
     if (p->path() != "model.embed_tokens.weight") continue;
     const Tensor blanks = p->value().clone();
     for (int64_t row = 0; row < blanks.rows(); ++row)
       copy_bytes(p->value().rows(id, id + 1), blanks.rows(row, row + 1));
     p->set(blanks);
   }
-  EXPECT_NEAR(encoder->attribute(text, t).score, nothing, 1e-12);
+  EXPECT_NEAR(attribute(*encoder, text, t).score, nothing, 1e-12);
   write_png(folder / "p.png", plain_image(16, 24, 200));
   encoder = load_encoder(folder / "model", {.f64 = true});
-  const Attribution plain = encoder->attribute({input.text, {folder / "p.png"}}, t);
+  const Attribution plain = attribute(*encoder, {input.text, {folder / "p.png"}}, t);
   for (const float share : plain.pictures[0].shares) EXPECT_NEAR(share, 0, 1e-9);
 }
 
@@ -68,7 +68,7 @@ TEST_F(Explain, stages_account_for_every_parameter_but_say_what_they_do) {
       EXPECT_GT(stage.note.flops, 2.0 * double(stage.value.rows()) * 1000);
     }
   }
-  for (const Parameter* p : encoder->parameters()) all += numel(p->shape());
+  for (const Parameter* p : encoder->backbone->parameters()) all += numel(p->shape());
   EXPECT_EQ(told, all);
 }
 

@@ -46,8 +46,8 @@ class FrozenTower : public testing::Test {
     config["vision_config"]["depth"] = kDepth;
     write_json(folder_ / "config.json", config);
     const auto model = load_encoder(folder_.path(), {.load_weights = false});
-    initialise(*model, 0.2, 1, DType::f32, Device::cpu);
-    save_safetensors(folder_ / "model.safetensors", state_dict(*model));
+    initialise(*model->backbone, 0.2, 1, DType::f32, Device::cpu);
+    save_safetensors(folder_ / "model.safetensors", state_dict(*model->backbone));
     pairs_ = tiny_pairs(folder_.path(), 10);
   }
 
@@ -57,18 +57,18 @@ class FrozenTower : public testing::Test {
     std::vector<Parameter*> parameters;
     AttachedLora lora;
     if (!trained.adapters.empty()) {
-      lora = attach_lora(encoder, {4, 8.0, 0.3, trained.adapters, trained.dora}, &encoder.dropout);
+      lora = attach_lora(*encoder.backbone, {4, 8.0, 0.3, trained.adapters, trained.dora}, &encoder.backbone->dropout);
       parameters = lora.parameters();
       for (size_t i = 0; i < parameters.size(); ++i)  // B = 0 would hide A
         parameters[i]->set(normal_tensor(parameters[i]->shape(), 0.2, i, DType::f32, Device::cpu));
       lora.update();
-      encoder.dropout.active = true, encoder.dropout.seed = 5;
+      encoder.backbone->dropout.active = true, encoder.backbone->dropout.seed = 5;
     }
     for (const std::string& beginning : trained.parameters)
-      for (Parameter* p : encoder.parameters())
+      for (Parameter* p : encoder.backbone->parameters())
         if (p->path().starts_with(beginning)) parameters.push_back(p);
     std::erase_if(parameters, [&](const Parameter* p) { return p->path().starts_with(trained.frozen); });
-    encoder.set_gradient_checkpointing(checkpointing);
+    encoder.backbone->gradient_checkpointing = checkpointing;
     const TrainedParameters all(parameters);
     Outcome run;
     reset_peak_bytes();
@@ -82,7 +82,7 @@ class FrozenTower : public testing::Test {
   Outcome checkpointed(const Trained& trained, bool checkpointing) const {
     const auto model = encoder();
     std::vector<int64_t> runs(kDepth);
-    model->each_module([&](Module& m) {
+    model->backbone->each_module([&](Module& m) {
       for (int i = 0; i < kDepth; ++i)
         if (m.path() == "visual.blocks." + std::to_string(i) + ".attn.proj")
           dynamic_cast<Linear&>(m).adapter = std::make_unique<Counter>(runs[size_t(i)]);
@@ -95,7 +95,7 @@ class FrozenTower : public testing::Test {
   Outcome in_chunks(const Trained& trained, int64_t chunk, int64_t keep_bytes, bool count = false) const {
     const auto model = encoder();
     int64_t tower_runs = 0;
-    if (count) model->trace = [&](const std::string& stage, const Tensor&) { tower_runs += stage == "vision_merger"; };
+    if (count) model->backbone->trace = [&](const std::string& stage, const Tensor&) { tower_runs += stage == "vision_merger"; };
     Outcome result =
         run(*model, trained,
             {.temperature = 0.2, .query_chunk = chunk, .target_chunk = chunk, .keep_bytes = keep_bytes}, false);

@@ -21,19 +21,19 @@ struct Setting {
 std::vector<double> gradients(const TemporaryFolder& folder, const Setting& s, const TinyPairs& pairs, int64_t chunk,
                               bool checkpointing = false, const Matching& matching = {}) {
   const auto encoder = load_encoder(folder.path(), {.f64 = s.f64});
-  std::vector<Parameter*> trained = encoder->parameters();
+  std::vector<Parameter*> trained = encoder->backbone->parameters();
   AttachedLora lora;
   if (s.lora) {
-    lora = attach_lora(*encoder, {4, 8.0, 0.3, {"q_proj", "v_proj", "down_proj", "fc1", "proj"}, s.dora},
-                       &encoder->dropout);
+    lora = attach_lora(*encoder->backbone, {4, 8.0, 0.3, {"q_proj", "v_proj", "down_proj", "fc1", "proj"}, s.dora},
+                       &encoder->backbone->dropout);
     trained = lora.parameters();
     const DType dtype = s.f64 ? DType::f64 : DType::f32;
     for (size_t i = 0; i < trained.size(); ++i)
       trained[i]->set(normal_tensor(trained[i]->shape(), 0.2, i, dtype, Device::cpu));  // B = 0 would hide A
     lora.update();
-    encoder->dropout.active = true, encoder->dropout.seed = 5;
+    encoder->backbone->dropout.active = true, encoder->backbone->dropout.seed = 5;
   }
-  encoder->set_gradient_checkpointing(checkpointing);
+  encoder->backbone->gradient_checkpointing = checkpointing;
   const TrainedParameters parameters(trained);
   contrastive_step(*encoder, pairs.queries, pairs.targets,
                    {.temperature = 0.2, .query_chunk = chunk, .target_chunk = chunk, .matching = matching});
@@ -96,11 +96,11 @@ TEST(GradCacheDropout, follows_the_seed) {
   write_tiny_model(folder.path());
   const TinyPairs pairs = tiny_pairs(folder.path(), 3);
   const auto encoder = load_encoder(folder.path());
-  const AttachedLora lora = attach_lora(*encoder, {4, 8.0, 0.3, {"q_proj"}}, &encoder->dropout);
+  const AttachedLora lora = attach_lora(*encoder->backbone, {4, 8.0, 0.3, {"q_proj"}}, &encoder->backbone->dropout);
   for (Parameter* p : lora.parameters()) p->set(normal_tensor(p->shape(), 0.2, 1, DType::f32, Device::cpu));
   const auto with = [&](bool active, uint64_t seed) {
-    encoder->dropout.active = active, encoder->dropout.seed = seed;
-    return to_vector<float>((*encoder)(*encoder->prepare(pairs.queries)).value());
+    encoder->backbone->dropout.active = active, encoder->backbone->dropout.seed = seed;
+    return to_vector<float>((*encoder)(encoder->prepare(pairs.queries)).value());
   };
   EXPECT_EQ(with(true, 1), with(true, 1));
   EXPECT_NE(with(true, 1), with(true, 2));
@@ -113,7 +113,7 @@ TEST(GradCacheMemory, does_not_grow_with_the_batch) {
   write_png(folder.path() / "same.png", plain_image(64, 64, 100));
   const EncoderInput same{"<|image_pad|>\na red cat\n", {folder.path() / "same.png"}, 0};
   const auto encoder = load_encoder(folder.path());
-  const TrainedParameters parameters(encoder->parameters());
+  const TrainedParameters parameters(encoder->backbone->parameters());
   const auto peak = [&](size_t pairs) {
     const std::vector<EncoderInput> rows(pairs, same);
     reset_peak_bytes();

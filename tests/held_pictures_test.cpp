@@ -116,7 +116,7 @@ TEST_F(HeldPictures, are_embedded_and_found_like_files) {
   const Result a = run(embed + "--input a.jsonl --output a.npy"), b = run(embed + "--input b.jsonl --output b.npy");
   ASSERT_EQ(a.code, 0) << a.err;
   ASSERT_EQ(b.code, 0) << b.err;
-  EXPECT_TRUE(has(b.err, "2 of 2 vectors were there")) << b.err;  // the cache goes by content
+  EXPECT_TRUE(has(b.err, "2 of 2 vectors were found")) << b.err;  // the cache goes by content
   EXPECT_EQ(read_text(folder_ / "a.npy"), read_text(folder_ / "b.npy"));
   const Result found =
       run("search --index b.npy --top 1 --text '<|image_pad|>\nName it.\n' --image paths/p0.png --json");
@@ -135,10 +135,10 @@ TEST_F(HeldPictures, broken_ones_are_named_shortly) {
       {"data:image/png;base64," + good.substr(0, 400), "data:image/png;base64,"},
       {"data:text/plain;base64," + std::string(4000, 'A'), "is not a picture of a known format"},
       {"data:image/png," + std::string(4000, 'A'), "is not a picture in base64; expected data:image/png;base64,"},
-      {std::string(200000, 'A'), "it looks like base64: write data:image/png;base64, before it"},
+      {std::string(200000, 'A'), "the path looks like base64: write data:image/png;base64, before it"},
       {"a/" + std::string(200000, '.'), "..."},
-      {"https://example.org/a.png", "nothing is downloaded: fetch it and write the path of the file"},
-      {"images\\a.png", "folders are separated by / here"},
+      {"https://example.org/a.png", "nothing is downloaded: fetch the picture and write the path of its file"},
+      {"images\\a.png", "write / between folders"},
       {"data", "data: no such picture"}};
   write("rows.jsonl", Json{{"text", nullptr}, {"image", "paths/p0.png"}}.dump() + "\n");
   EXPECT_EQ(run("embed --model_name model --input rows.jsonl --prompt vlm2vec-v2 --output out.npy").code, 0);

@@ -10,8 +10,8 @@
 #include "golden.h"
 #include "io/error.h"
 #include "io/files.h"
-#include "io/safetensors.h"
 #include "temporary_folder.h"
+#include "tensor/tensor_files.h"
 
 namespace vlm2vec {
 namespace {

@@ -88,7 +88,7 @@ TEST_F(Cli, EvaluatesForTheLeaderboard) {
   EXPECT_TRUE(has(run("leaderboard cut --output n.json --model_name M").err, "eval_type global"));
   write_text(folder_ / "cut/summary.json", local);
   fs::copy_file(folder_ / "cut/VOC2007_score.json", folder_ / "cut/N24News_score.json");
-  EXPECT_TRUE(has(run("leaderboard cut --output n.json --model_name M").err, "is of another evaluation"));
+  EXPECT_TRUE(has(run("leaderboard cut --output n.json --model_name M").err, "belongs to another evaluation"));
 }
 
 // num_sample_per_subset takes the first rows of a set, perhaps all of them.
@@ -112,7 +112,7 @@ TEST_F(Cli, LeaderboardRefusesCutSets) {
   for (const char* whole : {"rows3", "rows9"})
     EXPECT_EQ(run(std::string("leaderboard ") + whole + " --output m.json --model_name M").code, 0) << whole;
   fs::remove(folder_ / "rows2/summary.json");  // as an evaluation that was not finished leaves it
-  EXPECT_TRUE(has(run("leaderboard rows2 --output m.json --model_name M").err, "the evaluation was not finished"));
+  EXPECT_TRUE(has(run("leaderboard rows2 --output m.json --model_name M").err, "the evaluation is not finished"));
 }
 
 TEST_F(Cli, EvaluatesCaptionedPictures) {

@@ -9,6 +9,7 @@
 #include "nn/adapters.h"
 #include "nn/optim.h"
 #include "nn/state.h"
+#include "qwen_testing.h"
 #include "tensor/ops.h"
 
 namespace vlm2vec {
@@ -91,15 +92,21 @@ TEST(Lora, drops_out_by_row_and_layer) {
   const auto plain = output(model);
   state.active = true, state.seed = 3;
   const auto keys = [](std::vector<int64_t> k) { return from_vector(k, {int64_t(k.size())}); };
-  state.row_keys = keys({1, 2, 3, 4, 5});
+  expect_error("dropout outside a RowScope", [&] { output(model); });
+  const Tensor five = keys({1, 2, 3, 4, 5}), two = keys({2, 3});
+  const RowScope rows(state, five);
   const auto dropped = output(model);
   EXPECT_NE(dropped, plain);
   EXPECT_EQ(dropped, output(model));
   // The mask follows the row's key: rows 1 and 2 alone
-  state.row_keys = keys({2, 3});
-  EXPECT_EQ(to_vector<double>(model(Var(normal({5, 6}, 9).rows(1, 3))).value()),
-            std::vector<double>(dropped.begin() + 6, dropped.begin() + 18));
-  state.row_keys = keys({1, 2, 3, 4, 5}), state.seed = 4;
+  {
+    const RowScope inner(state, two);
+    EXPECT_EQ(to_vector<double>(model(Var(normal({5, 6}, 9).rows(1, 3))).value()),
+              std::vector<double>(dropped.begin() + 6, dropped.begin() + 18));
+    expect_error("2 dropout ids for", [&] { output(model); });
+  }
+  EXPECT_EQ(dropped, output(model)) << "the outer scope is back";
+  state.seed = 4;
   EXPECT_NE(output(model), dropped);
   // Two layers with one input draw different masks
   model.blocks[1].q_proj.weight.set(model.blocks[0].q_proj.weight.value());
@@ -150,7 +157,7 @@ TEST(Lora, targets_by_list_by_expression_or_all) {
   expect_error(Exit::data, "not a regular expression at character", [&] { layers(config); });
   config.target_pattern = R"(model\.language_model\.layers\.0\.self_attn\.(?P<which>q|k)_proj)";
   EXPECT_FALSE(config.targets("model.layers.0.self_attn.q_proj"));
-  config.spelling = Spelling::hub;
+  config.spelling = Spelling::hub, config.names = &qwen_names();
   EXPECT_TRUE(config.targets("model.layers.0.self_attn.q_proj"));
   expect_error(Exit::usage, "none of the target modules names a layer", [&] {
     attach_lora(model, {3, 12, 0, {"proj"}}, nullptr);

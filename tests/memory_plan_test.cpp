@@ -55,13 +55,13 @@ TEST_F(Plan, TooLittleMemoryIsSaidWithTheCure) {
   const auto refused = [&](const std::string& message, int64_t total) {
     expect_error(Exit::resources, message, [&] { plan.require({total, total}, o); });
     const std::string note = plan.require({needed, total}, o);
-    EXPECT_TRUE(has(note, "are free now; end other programs, or " + message)) << note;
+    EXPECT_TRUE(has(note, "are free now; close other programs, or " + message)) << note;
   };
   refused("lower --gc_q_chunk_size and --gc_p_chunk_size to 3, or less", rest + 3 * row);
   refused("lower --resize_max_pixels or --max_len", rest + row / 2);
   refused("train adapters with --lora True", rest / 2);
   o.lora = true;
-  refused("take a smaller model", rest / 2);
+  refused("use a smaller model", rest / 2);
 }
 
 // It looks at 516 rows at first; the run will decode the pictures of 600, or of all 640.

@@ -11,6 +11,7 @@
 #include "mmeb/data/dataset.h"
 #include "nn/peft.h"
 #include "nn/state.h"
+#include "qwen_testing.h"
 #include "temporary_folder.h"
 #include "vlm/encoder.h"
 
@@ -39,7 +40,7 @@ class MergeGolden : public testing::Test {
   // Of the first four training queries.
   static std::vector<float> embeddings(const fs::path& model, const fs::path& adapter = {}) {
     const auto encoder = load_encoder(model, {.max_pixels = 1003520});
-    if (!adapter.empty()) load_adapter(*encoder, adapter, {}, nullptr, encoder->notes);
+    if (!adapter.empty()) load_adapter(*encoder->backbone, adapter, {}, nullptr, encoder->notes);
     const auto rows = read_train_rows(golden("qwen2_vl/training/train.jsonl"));
     std::vector<EncoderInput> inputs;
     for (size_t i = 0; i < 4; ++i)
@@ -68,7 +69,7 @@ TEST_F(MergeGolden, embeds_as_before) {
 TEST_F(MergeGolden, rounds_once_and_leaves_the_rest_alone) {
   ASSERT_EQ(merge(tiny(), folder_ / "merged"), Exit::ok);
   const auto encoder = load_encoder(tiny());
-  const AttachedLora lora = load_adapter(*encoder, adapter(), {}, nullptr, encoder->notes);
+  const AttachedLora lora = load_adapter(*encoder->backbone, adapter(), {}, nullptr, encoder->notes);
   std::map<std::string, Tensor> changed;
   for (const Lora* l : lora.adapters) changed.emplace(l->base.weight.path(), l->merged().to(DType::bf16));
   const NamedTensors before = load_safetensors(tiny() / "model.safetensors"),
@@ -142,7 +143,7 @@ TEST_F(MergeGolden, writes_the_makers_names_and_shapes) {
   const std::string embedding = "model.embed_tokens.weight", patches = "visual.patch_embed.proj.weight";
   std::map<std::string, NamedTensors> others;
   for (const auto& [name, tensor] : plain) {
-    others["auto"].emplace(nested_name(name).substr(6), tensor);
+    others["auto"].emplace(nested_name(name, qwen_names()).substr(6), tensor);
     others["peft"].emplace("base_model.model." + name, tensor);
     others["head"].emplace(name == embedding ? "lm_head.weight" : name, tensor);
     const int64_t rows = tensor.dim(0);

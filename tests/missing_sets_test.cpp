@@ -25,7 +25,7 @@ TEST_F(MissingSets, EndACommandThatDoesNotLeaveThemOut) {
   for (const std::string& line : {train_ + "config train.yaml", eval_ + "config test.yaml"}) {
     const Result r = run(line);
     EXPECT_EQ(r.code, 3) << r.err;
-    EXPECT_TRUE(has(r.err, "of 3 sets 2 have no rows (--missing_sets skip goes on without them)")) << r.err;
+    EXPECT_TRUE(has(r.err, "of 3 sets 2 have no rows (--missing_sets skip continues without them)")) << r.err;
   }
   EXPECT_EQ(files(), 7u);
 }

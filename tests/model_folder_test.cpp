@@ -5,11 +5,10 @@
 
 #include "cli/commands.h"
 #include "expect_error.h"
-#include "io/safetensors.h"
 #include "mmeb/training/trained_model.h"
 #include "nn/tensor_names.h"
+#include "qwen_testing.h"
 #include "tiny_model.h"
-#include "vlm/families/qwen2_vl.h"
 #include "vlm/model.h"
 
 namespace vlm2vec {
@@ -78,7 +77,7 @@ class ModelFolders : public testing::Test {
   // A LoRA adapter that moves the vectors.
   fs::path adapter(const std::string& name, const fs::path& model = {}) const {
     const auto encoder = load_encoder(model.empty() ? plain_ : model);
-    const AttachedLora lora = attach_lora(*encoder, {2, 8, 0, {"q_proj", "down_proj"}}, nullptr);
+    const AttachedLora lora = attach_lora(*encoder->backbone, {2, 8, 0, {"q_proj", "down_proj"}}, nullptr);
     uint64_t seed = 3;
     for (Parameter* p : lora.parameters()) p->set(normal_tensor(p->shape(), 0.3, ++seed, DType::f32, Device::cpu));
     lora.update();
@@ -92,8 +91,8 @@ class ModelFolders : public testing::Test {
 
 TEST_F(ModelFolders, every_spelling_of_the_weights_is_read) {
   const auto want = vectors(plain_);
-  EXPECT_EQ(vectors(renamed("nested", [](const std::string& name) { return nested_name(name); })), want);
-  EXPECT_EQ(vectors(renamed("auto", [](const std::string& name) { return nested_name(name).substr(6); })), want);
+  EXPECT_EQ(vectors(renamed("nested", [](const std::string& name) { return nested_name(name, qwen_names()); })), want);
+  EXPECT_EQ(vectors(renamed("auto", [](const std::string& name) { return nested_name(name, qwen_names()).substr(6); })), want);
   EXPECT_EQ(vectors(renamed("peft", [](const std::string& name) { return "base_model.model." + name; })), want);
   EXPECT_EQ(vectors(renamed("halves",
                             [](const std::string& name) {
@@ -147,7 +146,7 @@ TEST_F(ModelFolders, quantised_weights_are_refused_by_name) {
   for (const char* name : {"qweight", "weight.absmax", "SCB", "weight_scale_inv"})
     refused(name + std::string(" shows that the weights are quantised; quantised weights are not read"),
             with(name, (layer + name).c_str(), DType::f32));
-  refused("embed_tokens.weight is u8[300, 1], the configuration wants [300, 16]; quantised weights are not read",
+  refused("embed_tokens.weight is u8[300, 1], the configuration needs [300, 16]; quantised weights are not read",
           with("bytes", "model.embed_tokens.weight", DType::u8));
   for (const char* type : {"I8", "F8_E4M3"}) {
     std::string file = read_text(plain_ / kWeightsFile);
@@ -195,12 +194,12 @@ TEST_F(ModelFolders, what_rope_parameters_leave_out_is_as_in_transformers) {
   config.erase("rope_scaling"), config.erase("rope_theta");
   config["rope_parameters"] = {{"rope_theta", 5000.0}, {"rope_type", "default"}};
   write_json(folder_ / "config.json", config);
-  const Qwen2VlConfig read = Qwen2VlConfig::load(folder_ / "config.json");
+  const QwenVlConfig read = qwen_config(folder_ / "config.json");
   EXPECT_EQ(read.mrope_section, (std::vector{16, 24, 24}));
   EXPECT_EQ(read.text.rope_theta, 5000);
   config.erase("rope_parameters");
   write_json(folder_ / "config.json", config);
-  EXPECT_EQ(Qwen2VlConfig::load(folder_ / "config.json").text.rope_theta, 1e6);
+  EXPECT_EQ(qwen_config(folder_ / "config.json").text.rope_theta, 1e6);
 }
 
 TEST_F(ModelFolders, the_newer_processor_file_counts) {
@@ -289,7 +288,7 @@ TEST_F(ModelFolders, an_adapters_own_processor_and_tokenizer_are_used) {
   ASSERT_EQ(
       run_command({"merge", "--model_name", plain_, "--adapter", lora, "--output_dir", folder_ / "merged", "--quiet"}),
       Exit::ok);
-  EXPECT_EQ(ProcessorConfig::load(folder_ / "merged").max_pixels, 128);
+  EXPECT_EQ(rule_of(folder_ / "merged").max_pixels, 128);
 
   const std::vector<std::string> texts = {"completely different words", "other words again"};
   write_tokenizer_json(lora / "tokenizer.json", train_bpe(texts, 300));
@@ -300,7 +299,7 @@ TEST_F(ModelFolders, an_adapters_own_processor_and_tokenizer_are_used) {
   fs::copy_file(lora / "tokenizer.json", model / "tokenizer.json", fs::copy_options::overwrite_existing);
   EXPECT_EQ(vectors(model, lora), other);
   const ModelFolder seen = look_at_model_folder(plain_, lora);
-  load_encoder(seen)->write_adapter_files(folder_.path());  // so that an adapter trained on from it has them, too
+  load_encoder(seen)->processor.write_adapter_files(folder_.path());  // so that an adapter trained on from it has them, too
   EXPECT_EQ(read_text(folder_ / "tokenizer.json"), read_text(lora / "tokenizer.json"));
   EXPECT_FALSE(fs::exists(folder_ / "config.json"));
 }
@@ -313,16 +312,16 @@ TEST_F(ModelFolders, processor_files_are_written_as_all_versions_read_them) {
   write_json(model / "processor_config.json", file);
   fs::create_directories(out);
   const auto written = [&](const EncoderOptions& options) {
-    load_encoder(model, options)->write_configuration(out);
+    load_encoder(model, options)->processor.write_configuration(out);
     EXPECT_EQ(read_json(out / "processor_config.json"), (json{{"processor_class", "Qwen2VLProcessor"}}));
     EXPECT_EQ(read_json(out / "video_preprocessor_config.json"), file["video_processor"]);
     const json flat = read_json(out / "preprocessor_config.json");
     EXPECT_EQ(flat["size"], (json{{"shortest_edge", flat["min_pixels"]}, {"longest_edge", flat["max_pixels"]}}));
     EXPECT_EQ(flat["image_mean"], file["image_processor"]["image_mean"]);
-    return ProcessorConfig::load(out);
+    return rule_of(out);
   };
-  EXPECT_EQ(written({}), ProcessorConfig::load(model));
-  const ProcessorConfig moved = written({.min_pixels = 100, .max_pixels = 200});
+  EXPECT_EQ(written({}).unlike(rule_of(model)), "");
+  const SmartResize moved = written({.min_pixels = 100, .max_pixels = 200});
   EXPECT_EQ(moved.min_pixels, 100);
   EXPECT_EQ(moved.max_pixels, 200);
 }

@@ -8,6 +8,7 @@
 #include "nn/layers.h"
 #include "nn/optim.h"
 #include "nn/state.h"
+#include "qwen_testing.h"
 #include "tensor/ops.h"
 #include "tensor/random.h"
 
@@ -118,18 +119,18 @@ TEST(Loading, checks_shapes_and_types) {
   load_parameters(model, stored, {}, "file");
   EXPECT_EQ(model.layers[0].up.weight.value().shape(), (Shape{8, 4}));
   w = w.view({4, 8});
-  expect_error(Exit::data, "file: model.layers.0.mlp.up.weight is f32[4, 8], the configuration wants [8, 4]",
+  expect_error(Exit::data, "file: model.layers.0.mlp.up.weight is f32[4, 8], the configuration needs [8, 4]",
                [&] { load_parameters(model, stored, {}, "file"); });
   w = zeros({8, 4}, DType::i32, Device::cpu);
   expect_error(Exit::data, "is i32[8, 4]", [&] { load_parameters(model, stored, {}, "file"); });
 }
 
 TEST(Loading, knows_the_spellings_in_the_wild) {
-  EXPECT_EQ(canonical_name("model.language_model.layers.0.x"), "model.layers.0.x");
-  EXPECT_EQ(canonical_name("model.visual.blocks.0.x"), "visual.blocks.0.x");
-  EXPECT_EQ(canonical_name("base_model.model.model.layers.0.x"), "model.layers.0.x");
-  EXPECT_EQ(canonical_name("model.layers.0.x"), "model.layers.0.x");
-  EXPECT_EQ(canonical_name("visual.model.visual.x"), "visual.model.visual.x");
+  EXPECT_EQ(canonical_name("model.language_model.layers.0.x", qwen_names()), "model.layers.0.x");
+  EXPECT_EQ(canonical_name("model.visual.blocks.0.x", qwen_names()), "visual.blocks.0.x");
+  EXPECT_EQ(canonical_name("base_model.model.model.layers.0.x", qwen_names()), "model.layers.0.x");
+  EXPECT_EQ(canonical_name("model.layers.0.x", qwen_names()), "model.layers.0.x");
+  EXPECT_EQ(canonical_name("visual.model.visual.x", qwen_names()), "visual.model.visual.x");
   Model model;
   NamedTensors stored = numbers_for(model);
   stored.emplace("model.language_model.layers.0.norm.weight", stored.at("post.weight"));

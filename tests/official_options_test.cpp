@@ -57,15 +57,15 @@ TEST(OfficialOptions, that_agree_are_taken_in_silence) {
 
 TEST(OfficialOptions, without_meaning_are_said_in_one_line_each) {
   const std::pair<const char*, const char*> cases[] = {
-      {"--ddp_timeout 1800", "train: --ddp_timeout has no meaning here: there is one process\n"},
-      {"--local_rank", "train: --local_rank has no meaning here: there is one process\n"},
+      {"--ddp_timeout 1800", "train: --ddp_timeout has no meaning here: the program runs as one process\n"},
+      {"--local_rank", "train: --local_rank has no meaning here: the program runs as one process\n"},
       {"--dataloader-num-workers=8 --lora", "--dataloader_num_workers has no meaning here: rows are prepared"},
       {"--remove_unused_columns False", "--remove_unused_columns has no meaning"},
       {"--save_safetensors False", "always saved as safetensors"},
       {"--project_name p", "nothing is sent over a network"},
       {"--num_crops 4", "Qwen2-VL has no crops"},
       {"--label_names a b c", "--label_names has no meaning here"},
-      {"--use_cpu", "train: --use_cpu has no meaning here: --device decides where it computes\n"},
+      {"--use_cpu", "train: --use_cpu has no meaning here: --device chooses the device\n"},
       {"--use_cpu False", "--use_cpu has no meaning here"},
       {"--activation_checkpointing_kwargs {}", "activations are always computed again exactly"},
       {"--enable_jit_checkpoint True", "SIGTERM and SIGHUP always save a checkpoint"},
@@ -86,14 +86,14 @@ TEST(OfficialOptions, that_would_change_the_result_are_refused) {
   const std::pair<const char*, const char*> cases[] = {
       {"--pooling mean", "--pooling: got \"mean\", expected last or eos; "},
       {"--normalize False", "--normalize: got \"False\", expected true; "},
-      {"--model_backbone phi3_v", "--model_backbone: got \"phi3_v\", expected qwen2_vl; "},
+      {"--model_backbone phi3_v", "--model_backbone: got \"phi3_v\", expected qwen2_vl or qwen2_5_vl"},
       {"--fp16", "--fp16: got \"true\", expected false; "},
-      {"--deepspeed ds.json", "--deepspeed: got \"ds.json\"; there is one process"},
-      {"--fsdp full_shard auto_wrap", "there is one process"},
+      {"--deepspeed ds.json", "--deepspeed: got \"ds.json\"; the program runs as one process"},
+      {"--fsdp full_shard auto_wrap", "the program runs as one process"},
       {"--bf16 maybe", "--bf16: got \"maybe\", expected True or False"},
       {"--grad_cache False --gc_p_chunk_size 2", "which turn GradCache on"},
       {"--resume_from_checkpoint o/checkpoint-20", "--resume_from 20"},
-      {"--model_name m --processor_name p", "the processor is that of --model_name"},
+      {"--model_name m --processor_name p", "the processor comes from --model_name"},
       {"--resize_use_processor False", "expected true, because --image_resolution is not given"},
       {"--image_resolution low --resize_use_processor", "expected false, because --image_resolution is given"},
       {"--optim adafactor", "the optimiser is AdamW"},
@@ -113,7 +113,7 @@ TEST(OfficialOptions, know_every_argument_of_the_trainer) {
   testing::internal::CaptureStdout();
   parse<TrainOptions>("train", {"--help", "all"}, said);
   const std::string page = testing::internal::GetCapturedStdout();
-  const size_t foreign = page.find("is refused:\n");  // behind it "name, name (--option), …"
+  const size_t foreign = page.find("change the result:\n");  // behind it "name, name (--option), …"
   ASSERT_NE(foreign, page.npos) << page;
   std::set<std::string> known;
   for (const std::string& word : split(page.substr(0, foreign)))

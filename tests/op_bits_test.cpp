@@ -204,10 +204,6 @@ std::vector<RowCase> row_cases() {
          return rope(x, {table.cos.rows(first, first + x.rows()), table.sin.rows(first, first + x.rows())},
                      int(x.columns() / 4));
        }},
-      {"cross_entropy",
-       [=](T x, int64_t) {
-         return cross_entropy(x, from_vector(std::vector<int32_t>(size_t(x.rows()), 2), {x.rows()})).loss;
-       }},
   };
 }
 INSTANTIATE_TEST_SUITE_P(, RowBits, testing::ValuesIn(row_cases()), [](const auto& info) { return info.param.name; });

@@ -205,15 +205,6 @@ inline std::vector<OpCase> op_cases() {
        [](Draw& d, int64_t r, int64_t c) {
          return Results{l2_normalize_dx(d.normal({r, c}), d.normal({r, c}), d.positive({r}), 1e-12)};
        }},
-      {"cross_entropy",
-       [](Draw& d, int64_t r, int64_t c) {
-         const auto [loss, lse] = cross_entropy(d.normal({r, c}), d.ids(r, c));
-         return Results{loss, lse};
-       }},
-      {"cross_entropy_dx",
-       [](Draw& d, int64_t r, int64_t c) {
-         return Results{cross_entropy_dx(d.normal({r}), d.normal({r, c}), d.ids(r, c), d.positive({r}))};
-       }},
       {"infonce",
        [](Draw& d, int64_t r, int64_t c) {
          const auto [loss, lse, best] = infonce(d.normal({r, c}), d.normal({2 * r, c}), 0.3);

@@ -175,9 +175,6 @@ TEST(OpErrors, name_the_op_and_what_came) {
   expect_error("scatter_add_rows: number 0 asks for row -1", [&] {
     scatter_add_rows_to(draw.normal({1, 3}), from_vector(std::vector<int32_t>{-1}, {1}), a);
   });
-  expect_error("cross_entropy: target 3 of row 1", [&] {
-    cross_entropy(a, from_vector(std::vector<int32_t>{0, 3}, {2}));
-  });
   expect_error("infonce: 2 queries of 3 and 3 targets of 3", [&] { infonce(a, draw.normal({3, 3}), 1); });
   expect_error("dropout: probability 1", [&] { dropout(a, draw.keys(2), 1, 0); });
   const AttentionShape shape{1, 1, 3, true, 1};

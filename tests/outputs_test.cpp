@@ -32,20 +32,20 @@ class Outputs : public Cli {
 TEST_F(Outputs, ReplaceNoFileOfAnotherKind) {
   const std::string search = "search --index index.npy --text hi --prompt raw --output ";
   refuses(search + "index.npy", "index.npy: is the input");
-  refuses(search + "rows.jsonl", "rows.jsonl: is there already and is not an HTML page");
+  refuses(search + "rows.jsonl", "rows.jsonl: already exists and is not an HTML page");
   const std::string embed = "embed --model_name model --input rows.jsonl --output ";
   for (const char* file : {"model/model.safetensors", "model/config.json", "train/p1.png", "rows.jsonl"})
     refuses(embed + file, std::string(file) + ": is ");
-  refuses(embed + "model/config", "model/config.json: is there already and is not what embed writes");
+  refuses(embed + "model/config", "model/config.json: already exists and is not what embed writes");
   refuses("report model --output model/model.safetensors", "is not an HTML page");
   refuses("explain --model_name model --text hi --dump model/model.safetensors", "is not a dump");
   refuses("data preview train --output train/Set/original.jsonl", "is not an HTML page");
   refuses("leaderboard test --model_name m --output model/config.json", "is not a submission");
   refuses("image train/p1.png --output train/p1.png", "is the input");
   write("a.npy", "mine");
-  refuses("image train/p1.png --output a.npy", "a.npy: is there already and is not a NumPy file");
+  refuses("image train/p1.png --output a.npy", "a.npy: already exists and is not a NumPy file");
   write("pixels/p1.png.npy", "mine");
-  refuses("image train/p1.png train/p2.png --output pixels", "p1.png.npy: is there already and is not a NumPy file");
+  refuses("image train/p1.png train/p2.png --output pixels", "p1.png.npy: already exists and is not a NumPy file");
   fs::create_directories(folder_ / "dumps");
   write("dumps/parity.json", "{\"mine\": 1}");
   refuses("parity --model_name model --reference dumps", "is not a certificate");

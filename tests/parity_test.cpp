@@ -9,8 +9,8 @@
 #include "expect_error.h"
 #include "golden_pictures.h"
 #include "io/files.h"
-#include "io/safetensors.h"
 #include "temporary_folder.h"
+#include "tensor/tensor_files.h"
 #include "vlm/stages.h"
 
 namespace vlm2vec {

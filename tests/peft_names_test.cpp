@@ -10,6 +10,7 @@
 #include "io/files.h"
 #include "nn/peft.h"
 #include "nn/state.h"
+#include "qwen_testing.h"
 #include "temporary_folder.h"
 #include "vlm/encoder.h"
 
@@ -34,6 +35,7 @@ struct SmallModel : Module {
     ModuleList<Layer> layers;
   };
   Stack model{this, "model", "layers"}, visual{this, "visual", "blocks"};
+  const TensorNames& names() const override { return qwen_names(); }
   SmallModel() { initialise(*this, 0.5, 1, DType::f64, Device::cpu); }
   std::vector<double> output() {
     Var y(normal_tensor({3, 4}, 1, 9, DType::f64, Device::cpu));
@@ -95,18 +97,18 @@ TEST_F(PeftNames, every_spelling_of_tensors_and_targets_is_read) {
         for (const char* kind : {"names", "paths", "expression"}) {
           write(config(), tensors);
           json c = written();
-          const std::string first = spelled(kPaths[0], targets), second = spelled(kPaths[1], targets);
+          const std::string first = spelled(kPaths[0], targets, qwen_names()), second = spelled(kPaths[1], targets, qwen_names());
           c["target_modules"] = {first, second};
           if (kind == std::string("names")) c["target_modules"] = {"layers.0.self_attn.q_proj", "blocks.1.mlp.fc1"};
           if (kind == std::string("expression")) c["target_modules"] = escaped(first) + "|" + escaped(second);
           // The names alone, and AutoModel's as ends of the hub's, fit in the tensors' spelling, which comes first.
           const bool ends = tensors == Spelling::hub && targets == Spelling::automodel && kind == std::string("paths");
           const Spelling means = kind == std::string("names") || ends ? tensors : targets;
-          const std::string elsewhere = "^" + escaped(spelled(kPaths[0], patterns));
-          const bool alive = spelled(kPaths[0], patterns) == spelled(kPaths[0], means);
-          c["rank_pattern"] = {{"^" + escaped(spelled(kPaths[1], means)), 3}};
+          const std::string elsewhere = "^" + escaped(spelled(kPaths[0], patterns, qwen_names()));
+          const bool alive = spelled(kPaths[0], patterns, qwen_names()) == spelled(kPaths[0], means, qwen_names());
+          c["rank_pattern"] = {{"^" + escaped(spelled(kPaths[1], means, qwen_names())), 3}};
           c["alpha_pattern"] = {{"blocks.1.mlp.fc1", 5}, {elsewhere, alive ? 6 : 99}};
-          c["exclude_modules"] = alive ? "nothing" : escaped(spelled(kPaths[0], patterns));
+          c["exclude_modules"] = alive ? "nothing" : escaped(spelled(kPaths[0], patterns, qwen_names()));
           write_json(folder_ / "adapter_config.json", c);
           SCOPED_TRACE(
               sentence(kind, " tensors ", int(tensors), " targets ", int(targets), " patterns ", int(patterns)));
@@ -137,7 +139,7 @@ TEST_F(PeftNames, a_configuration_is_written_so_that_peft_reads_it_alike) {
 
   LoraConfig c = config();  // official full paths, an expression and filters
   c.alpha_pattern = {{"^visual.*", 5}};
-  const std::vector<std::string> hub = {spelled(kPaths[0], Spelling::hub), spelled(kPaths[1], Spelling::hub)};
+  const std::vector<std::string> hub = {spelled(kPaths[0], Spelling::hub, qwen_names()), spelled(kPaths[1], Spelling::hub, qwen_names())};
   const auto expect_listed = [&](const LoraConfig& given) {
     write(given, Spelling::hub);
     EXPECT_EQ(written()["target_modules"], hub);
@@ -168,6 +170,7 @@ TEST(LoraConfig, chooses_layers_as_peft_does) {
     return all;
   };
   LoraConfig c;
+  c.names = &qwen_names();
   c.target_modules = {"q_proj", "qkv", "0"};
   EXPECT_EQ(chosen(c), "1111");
   c.exclude_modules = {"model.language_model.layers.0.q_proj", "mlp.0"};
@@ -212,10 +215,10 @@ TEST(PeftGolden, layers_and_embeddings_are_pefts) {
     const json expected = read_json(entry.path() / "expected.json");
     const auto encoder = load_encoder(golden("qwen2_vl/tiny"));
     std::vector<std::string> notes;
-    const AttachedLora lora = load_adapter(*encoder, entry.path(), {}, nullptr, notes);
+    const AttachedLora lora = load_adapter(*encoder->backbone, entry.path(), {}, nullptr, notes);
     std::set<std::string> ours, theirs;
     for (const Lora* adapter : lora.adapters) ours.insert(adapter->base.path());
-    for (const std::string name : expected["modules"]) theirs.insert(canonical_name(name));
+    for (const std::string name : expected["modules"]) theirs.insert(canonical_name(name, qwen_names()));
     EXPECT_EQ(ours, theirs);
     std::vector<EncoderInput> rows;
     for (const json& row : expected["rows"]) {

@@ -9,10 +9,11 @@
 #include "expect_error.h"
 #include "golden.h"
 #include "io/files.h"
-#include "io/torch_file.h"
 #include "nn/dora.h"
 #include "nn/state.h"
+#include "qwen_testing.h"
 #include "temporary_folder.h"
+#include "tensor/tensor_files.h"
 #include "vlm/encoder.h"
 
 namespace vlm2vec {
@@ -32,6 +33,7 @@ struct Model : Module {
     ModuleList<Layer> layers{this, "layers", 2};
   };
   Text model{this};
+  const TensorNames& names() const override { return qwen_names(); }
   explicit Model(DType dtype = DType::f64) { initialise(*this, 0.5, 1, dtype, Device::cpu); }
 };
 
@@ -193,7 +195,7 @@ TEST_F(Peft, refuses_files_that_do_not_fit) {
                  [&](auto& t) { t.emplace("base_model.model.lm_head.weight", vector); });
   expect_refusal("embed_tokens.lora_embedding_A is not a LoRA tensor of a linear layer",
                  [&](auto& t) { t.emplace("base_model.model.model.embed_tokens.lora_embedding_A", vector); });
-  expect_refusal("model.layers.0.q_proj.lora_A.weight is f64[3, 7], this model wants [3, 6]", [](auto& t) {
+  expect_refusal("model.layers.0.q_proj.lora_A.weight is f64[3, 7], this model needs [3, 6]", [](auto& t) {
     t.at(kFirst + "lora_A.weight") = normal_tensor({3, 7}, 1, 1, DType::f64, Device::cpu);
   });
   expect_refusal("expected floats", [](auto& t) {
@@ -204,7 +206,7 @@ TEST_F(Peft, refuses_files_that_do_not_fit) {
   write_json(config_file_, dora);
   expect_error("model.layers.0.q_proj has no lora_magnitude_vector", [&] { load(); });
   fs::remove(weights_);
-  expect_error(Exit::data, "neither adapter_model.safetensors nor adapter_model.bin is there", [&] { load(); });
+  expect_error(Exit::data, "has neither adapter_model.safetensors nor adapter_model.bin", [&] { load(); });
 }
 
 TEST_F(Peft, takes_partial_matches_only_when_allowed) {
@@ -333,7 +335,7 @@ TEST(PeftGolden, the_pickle_is_the_safetensors_file) {
   }
   const auto encoder = load_encoder(golden("qwen2_vl/tiny"));
   std::vector<std::string> notes;
-  EXPECT_EQ(load_adapter(*encoder, folder / "final_bin", {}, nullptr, notes).adapters.size(), 14u);
+  EXPECT_EQ(load_adapter(*encoder->backbone, folder / "final_bin", {}, nullptr, notes).adapters.size(), 14u);
   EXPECT_EQ(notes, std::vector<std::string>{"adapter: 14 of 14 modules matched"});
 }
 
@@ -341,7 +343,7 @@ TEST(PeftGolden, merged_weights) {
   NEEDS_GOLDEN("qwen2_vl")
   const auto encoder = load_encoder(golden("qwen2_vl/tiny"));
   std::vector<std::string> notes;
-  const AttachedLora lora = load_adapter(*encoder, golden("qwen2_vl/training/dora/final"), {}, nullptr, notes);
+  const AttachedLora lora = load_adapter(*encoder->backbone, golden("qwen2_vl/training/dora/final"), {}, nullptr, notes);
   const NamedTensors theirs = load_safetensors(golden("qwen2_vl/training/dora/merged.safetensors"));
   int compared = 0;
   for (const Lora* adapter : lora.adapters) {

@@ -87,25 +87,25 @@ TEST_F(Layouts, WhatIsMissingIsSaidWithItsCause) {
   const auto expect = [&](const std::string& part, const fs::path& image_dir) {
     EXPECT_NE(cause(image_dir).find(part), std::string::npos) << cause(image_dir);
   };
-  expect("begin with images/ already: say --image_dir " + (folder_ / "unpacked").string(),
+  expect("already begin with images/: use --image_dir " + (folder_ / "unpacked").string(),
          folder_ / "unpacked/images/");
-  expect("there is no", folder_ / "nowhere");
+  expect("no such folder", folder_ / "nowhere");
   fs::create_directories(folder_ / "no");
-  expect("there is no folder " + (folder_ / "no/images").string(), folder_ / "no");
+  expect("no such folder: " + (folder_ / "no/images").string(), folder_ / "no");
   write_zip(folder_ / "train/images_zip/A.zip", members(""));
   write_zip(folder_ / "train/images_zip/B.zip", members(""));
-  expect("A.zip lies there and has no such member", folder_ / "train");
+  expect("A.zip exists but has no such member", folder_ / "train");
   std::filesystem::create_directories(folder_ / "v2");
   write_text(folder_ / "v2/mmeb_v1.tar.gz", "\x1F\x8B\x08");
-  expect("mmeb_v1.tar.gz lies there and is compressed as a whole (gzip): gunzip it", folder_ / "v2");
+  expect("mmeb_v1.tar.gz exists but is compressed as a whole (gzip): gunzip it", folder_ / "v2");
   std::filesystem::create_directories(folder_ / "v3");
   write_text(folder_ / "v3/pictures.7z", "7z\xBC\xAF\x27\x1C");
-  expect("pictures.7z lies there and is a 7z archive, which is not read: unpack it", folder_ / "v3");
+  expect("pictures.7z exists but is a 7z archive, which is not read: unpack it", folder_ / "v3");
   expect_error(Exit::data, "pictures.7z: is a 7z archive", [&] { Pictures(folder_ / "v3/pictures.7z").find("a.png"); });
   fs::create_directories(folder_ / "flat/A");
   write_text(folder_ / "flat/A/none.png", "");
   expect("without the folder images/", folder_ / "flat");
-  expect("--image_dir is joined before it", folder_ / "unpacked");
+  expect("--image_dir is joined before the path", folder_ / "unpacked");
 }
 
 TEST_F(Layouts, ACheckCountsEachMissingPictureOnce) {

@@ -10,7 +10,7 @@
 #include "golden.h"
 #include "io/error.h"
 #include "io/files.h"
-#include "io/safetensors.h"
+#include "tensor/tensor_files.h"
 
 namespace vlm2vec {
 namespace {

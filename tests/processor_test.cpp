@@ -1,5 +1,5 @@
 // Pictures to patches against the official processor: sizes, pixels and patch values must be equal bit for bit.
-#include "vlm/processor.h"
+#include "vlm/image/smart_resize.h"
 
 #include <gtest/gtest.h>
 
@@ -10,28 +10,29 @@
 #include "golden.h"
 #include "io/error.h"
 #include "io/files.h"
-#include "io/safetensors.h"
+#include "qwen_testing.h"
 #include "temporary_folder.h"
+#include "tensor/tensor_files.h"
 
 namespace vlm2vec {
 namespace {
 
 using nlohmann::json;
 
-ProcessorConfig config_of(const json& example) {
-  ProcessorConfig config = ProcessorConfig::load(golden("qwen2_vl/tiny"));
+SmartResize config_of(const json& example) {
+  SmartResize config = rule_of(golden("qwen2_vl/tiny"));
   config.min_pixels = example["limits"][0];
   config.max_pixels = example["limits"][1];
   config.image_resolution = example.value("resolution", "");
   return config;
 }
 
-std::vector<float> patches_of(const std::vector<Image>& pictures, const ProcessorConfig& config) {
+std::vector<float> patches_of(const std::vector<Image>& pictures, const PictureRule& config) {
   std::vector<float> patches;
   for (const Image& picture : pictures) {
     const size_t begin = patches.size();
-    patches.resize(begin + size_t(grid_of(picture, config).patches()) * config.patch_values());
-    write_patches(picture, config, patches.data() + begin);
+    patches.resize(begin + size_t(config.grid_of(picture).patches()) * config.patch_values());
+    config.write_patches(picture, patches.data() + begin);
   }
   return patches;
 }
@@ -54,10 +55,10 @@ TEST(ProcessorGolden, GivesTheOfficialSizes) {
   const json cases = read_json(golden("qwen2_vl/smart_resize.json"));
   ASSERT_GE(cases.size(), 100);
   for (const json& example : cases) {
-    ProcessorConfig config;
+    SmartResize config;
     config.min_pixels = example["min_pixels"];
     config.max_pixels = example["max_pixels"];
-    const Size size = smart_resize({example["width"], example["height"]}, config);
+    const Size size = config.size_of({example["width"], example["height"]});
     EXPECT_EQ(json({size.height, size.width}), example["result"]) << example;
   }
 }
@@ -70,10 +71,10 @@ TEST(ProcessorGolden, GivesTheOfficialPicturesAndPatches) {
   for (const auto& example : cases.at("tiny")) {
     const std::string name = "tiny/" + std::string(example["name"]);
     if (!example.contains("images")) continue;
-    const ProcessorConfig config = config_of(example);
+    const SmartResize config = config_of(example);
     std::vector<Image> pictures;
     for (const std::string file : example["images"]) {
-      pictures.push_back(resize_for_model(read_picture(golden("qwen2_vl/images/" + file)), config));
+      pictures.push_back(config.apply(read_picture(golden("qwen2_vl/images/" + file))));
       const Image& picture = pictures.back();
       const json& expected = example["resized"][pictures.size() - 1];
       EXPECT_EQ(json({picture.width, picture.height}), expected["size"]) << name;
@@ -83,7 +84,7 @@ TEST(ProcessorGolden, GivesTheOfficialPicturesAndPatches) {
       if (expected.contains("file")) {
         EXPECT_EQ(picture, read_rgb(golden("qwen2_vl/" + std::string(expected["file"])))) << name;
       }
-      const Grid grid = grid_of(picture, config);
+      const Grid grid = config.grid_of(picture);
       const int64_t* thw = reference.at(name + "/image_grid_thw").data<int64_t>() + 3 * (pictures.size() - 1);
       EXPECT_EQ(json({grid.t, grid.h, grid.w}), json({thw[0], thw[1], thw[2]})) << name;
     }
@@ -97,7 +98,7 @@ TEST(ProcessorGolden, GivesTheOfficialPicturesAndPatches) {
 // edge and centre crop (clip_shortest…) belong to no model that this program has.
 TEST(ProcessorGolden, NormalisesToTheOfficialBits) {
   NEEDS_GOLDEN("pixels")
-  ProcessorConfig pixel;
+  SmartResize pixel;
   pixel.patch_size = pixel.merge_size = pixel.temporal_patch_size = 1;
   int compared = 0;
   const NamedTensors arrays = load_safetensors(golden("pixels/normalise.safetensors"));
@@ -108,7 +109,7 @@ TEST(ProcessorGolden, NormalisesToTheOfficialBits) {
     const Tensor source = arrays.at("src/" + name);
     Image image(int(source.dim(1)), int(source.dim(0)), 3);
     std::copy_n(source.data<uint8_t>(), source.numel(), image.pixels.data());
-    if (qwen) image = resize_for_model({.samples = image}, ProcessorConfig());
+    if (qwen) image = SmartResize().apply({.samples = image});
     ASSERT_EQ(expected.shape(), (Shape{3, image.height, image.width})) << key;
     const std::vector<float> patches = patches_of({image}, pixel);
     int64_t different = 0;
@@ -125,22 +126,22 @@ TEST(ProcessorGolden, NormalisesToTheOfficialBits) {
 // Pillow 10.4: Image.open(file).resize((128, 128)).convert("RGB"), where 128 is a multiple of the factor.
 TEST(ProcessorGolden, V1ResizesInTheFilesOwnMode) {
   NEEDS_GOLDEN("own_mode")
-  ProcessorConfig config;
+  SmartResize config;
   config.patch_size = 16, config.image_resolution = "low";
   for (const char* name : {"png_gray16_low.png", "pgm_p5_16bit.pgm", "jpg_cmyk_adobe.jpg", "png_pal8_trns.png"}) {
     const std::string stem = std::filesystem::path(name).stem();
-    EXPECT_EQ(resize_for_model(read_picture(golden("pixels/files") / name), config),
+    EXPECT_EQ(config.apply(read_picture(golden("pixels/files") / name)),
               read_rgb(golden("own_mode/v1_low_" + stem + ".png")))
         << name;
   }
 }
 
 TEST(Processor, V1ResizesBeforeAllElse) {
-  ProcessorConfig config;
+  SmartResize config;
   config.max_pixels = 12845056;
   const auto width = [&](const char* word, int side) {
     config.image_resolution = word;
-    return resize_for_model({.samples = Image(side, 60, 3)}, config).size();
+    return config.apply({.samples = Image(side, 60, 3)}).size();
   };
   EXPECT_EQ(width("high", 40), (Size{1344, 1344}));
   EXPECT_EQ(width("mid", 2000), (Size{672, 672}));
@@ -151,7 +152,7 @@ TEST(Processor, V1ResizesBeforeAllElse) {
 }
 
 TEST(Processor, PatchesOfOneTokenAreNeighbours) {
-  ProcessorConfig config;
+  SmartResize config;
   config.patch_size = 2, config.merge_size = 2, config.temporal_patch_size = 2;
   config.mean = {0, 0, 0}, config.std = {1, 1, 1};
   Image picture(8, 4, 3);  // a token is 4x4 pixels
@@ -166,27 +167,27 @@ TEST(Processor, PatchesOfOneTokenAreNeighbours) {
           for (int x = 0; x < 2; ++x)
             EXPECT_EQ(patches[n * 24 + c * 8 + t * 4 + y * 2 + x],
                       float(picture.at(corners[n].first + y, corners[n].second + x)[c] * (1 / 255.0)));
-  EXPECT_THROW(grid_of(Image(6, 4, 3), config), Error);
-  EXPECT_THROW(grid_of(Image(8, 4, 4), config), Error);
+  EXPECT_THROW(config.grid_of(Image(6, 4, 3)), Error);
+  EXPECT_THROW(config.grid_of(Image(8, 4, 4)), Error);
 }
 
 TEST(Processor, LeavesPicturesOfTheRightSizeAlone) {
-  ProcessorConfig config;
+  SmartResize config;
   config.patch_size = 16, config.min_pixels = 32 * 32, config.max_pixels = 96 * 96;
   for (const auto& [width, height] : {std::pair{32, 32}, {64, 32}, {96, 32}, {64, 64}})
-    EXPECT_EQ(smart_resize({width, height}, config), (Size{width, height}));
+    EXPECT_EQ(config.size_of({width, height}), (Size{width, height}));
   // The rule of 28 pixels belongs to patches of 14; here a narrow picture becomes a square of its longer side.
   const Picture small{.samples = Image(20, 27, 3)};
-  EXPECT_EQ(resize_for_model(small, config).width, 32);
-  EXPECT_EQ(resize_for_model(small, ProcessorConfig()).width, 56);
+  EXPECT_EQ(config.apply(small).width, 32);
+  EXPECT_EQ(SmartResize().apply(small).width, 56);
 }
 
 TEST(Processor, ConfigurationIsWrittenReadAndChecked) {
   const TemporaryFolder folder("processor");
-  ProcessorConfig config;
+  SmartResize config;
   config.patch_size = 16, config.min_pixels = 1024, config.max_pixels = 9216;
-  config.save(folder.path());
-  const ProcessorConfig read = ProcessorConfig::load(folder.path());
+  write_picture_rule(config, folder.path());
+  const SmartResize read = rule_of(folder.path());
   EXPECT_EQ(read.factor(), 32);
   EXPECT_EQ(read.min_pixels, 1024);
   EXPECT_EQ(read.max_pixels, 9216);
@@ -195,7 +196,7 @@ TEST(Processor, ConfigurationIsWrittenReadAndChecked) {
     json file = read_json(golden("qwen2_vl/tiny/preprocessor_config.json"));
     file.update(changes);
     write_json(folder / "preprocessor_config.json", file);
-    return ProcessorConfig::load(folder.path());
+    return rule_of(folder.path());
   };
   EXPECT_EQ(load({{"min_pixels", 5000}}).min_pixels, 5000);
   EXPECT_EQ(load({{"size", {{"shortest_edge", 4000}}}}).min_pixels, 3136);  // the plain name goes first

@@ -71,6 +71,24 @@ TEST(Prompt, faults_are_one_sentence) {
   EXPECT_NE(prompt_fault("", 0, kToken), "");
 }
 
+// A dual encoder's text and picture go separate ways: stored tokens vanish, none is put anywhere.
+TEST(Prompt, of_a_model_without_image_token) {
+  EXPECT_EQ(place_pictures("<|image_1|>\nName it.\n", 1, "").text, "\nName it.\n");
+  for (const std::string style : {"vlm2vec-v1", "vlm2vec-v2"}) {
+    EXPECT_EQ(build_prompt(style, {"", "", 1}, "").text, "");
+    EXPECT_EQ(build_prompt(style, {"", "<|image_1|>\nName it.\n", 1}, "").text, "\nName it.\n");
+    EXPECT_EQ(build_prompt(style, {"Name it.", "", 1}, "").text.substr(0, 8), "Name it.");
+  }
+  for (const size_t pictures : {0, 1}) {
+    EXPECT_EQ(prompt_fault("words", pictures, ""), "");
+    EXPECT_NE(prompt_fault("<|image_1|> words", pictures, "", true).find("--prompt vlm2vec-v1 and vlm2vec-v2 do"),
+              std::string::npos);
+  }
+  EXPECT_EQ(prompt_fault("", 1, ""), "");
+  EXPECT_NE(prompt_fault("", 0, ""), "");
+  EXPECT_EQ(prompt_fault("words", 2, ""), "has 2 pictures; this model reads a text, a picture or both");
+}
+
 TEST(Prompt, stored_tokens_are_replaced_wherever_they_are) {
   EXPECT_EQ(place_pictures("<|image_1|><|image_12|> a <|image_1|>", 0, "#").text, "## a #");
   EXPECT_EQ(place_pictures("<|image_|> <|image_x|> <|image_1> <|image_2", 0, "#").text,

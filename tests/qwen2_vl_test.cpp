@@ -3,44 +3,22 @@
 
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "expect_error.h"
+#include "golden_compare.h"
 #include "golden_pictures.h"
 #include "io/files.h"
-#include "io/safetensors.h"
+#include "qwen_testing.h"
 #include "temporary_folder.h"
+#include "tensor/tensor_files.h"
 #include "vlm/stages.h"
 
 namespace vlm2vec {
 namespace {
 
 using nlohmann::json;
-
-// The largest |a − b|, and NaN if there is one.
-double distance(const Tensor& a, const Tensor& b) {
-  EXPECT_EQ(a.numel(), b.numel());
-  const auto x = to_vector<double>(a), y = to_vector<double>(b);
-  double worst = 0;
-  for (size_t i = 0; i < x.size(); ++i)
-    if (const double d = std::abs(x[i] - y[i]); !(d <= worst)) worst = d;
-  return worst;
-}
-
-double cosine(const Tensor& a, const Tensor& b) {  // of unit vectors
-  const auto x = to_vector<double>(a), y = to_vector<double>(b);
-  double sum = 0;
-  for (size_t i = 0; i < x.size(); ++i) sum += x[i] * y[i];
-  return sum;
-}
-
-Tensor select(const Tensor& x, const Tensor& rows) {
-  std::vector<int32_t> ids;
-  for (const int64_t row : to_vector<int64_t>(rows)) ids.push_back(int32_t(row));
-  return gather_rows(x.view({x.rows(), x.columns()}), from_vector(ids, {int64_t(ids.size())}));
-}
 
 // Which stored rows a stage is compared on.
 std::string rows_key(const std::string& stage) {
@@ -149,7 +127,7 @@ TEST(Qwen2VlGolden, batches) {
 TEST(Qwen2Vl, max_len_cuts_text_and_never_a_picture) {
   const auto tokens = [](int64_t max_len, const EncoderInput& input) {
     const auto encoder = load_encoder(golden("qwen2_vl/tiny"), {.max_len = max_len});
-    return to_vector<int64_t>(static_cast<const Qwen2VlBatch&>(*encoder->prepare({&input, 1})).ids);
+    return to_vector<int64_t>(encoder->prepare({&input, 1}).ids);
   };
   const EncoderInput text{"one two three four five six", {}};
   const auto all = tokens(0, text), cut = tokens(4, text);
@@ -173,15 +151,15 @@ TEST(Qwen2Vl, max_len_cuts_text_and_never_a_picture) {
 // A model trained with other bounds of its pictures' area is saved with them: who loads it sees what it was trained on.
 TEST(Qwen2Vl, keeps_the_bounds_of_its_pictures) {
   const TemporaryFolder folder("bounds");
-  const ProcessorConfig before = ProcessorConfig::load(golden("qwen2_vl/tiny"));
+  const SmartResize before = rule_of(golden("qwen2_vl/tiny"));
   const auto saved = [&](const EncoderOptions& options) {
-    load_encoder(golden("qwen2_vl/tiny"), options)->write_configuration(folder.path());
-    return ProcessorConfig::load(folder.path());
+    load_encoder(golden("qwen2_vl/tiny"), options)->processor.write_configuration(folder.path());
+    return rule_of(folder.path());
   };
   EXPECT_EQ(saved({}).max_pixels, before.max_pixels);
   EXPECT_EQ(read_text(folder / "preprocessor_config.json"),
             read_text(golden("qwen2_vl/tiny/preprocessor_config.json")));
-  const ProcessorConfig changed = saved({.max_pixels = 123456, .load_weights = false});
+  const SmartResize changed = saved({.max_pixels = 123456, .load_weights = false});
   EXPECT_EQ(changed.min_pixels, before.min_pixels);
   EXPECT_EQ(changed.max_pixels, 123456);
 }

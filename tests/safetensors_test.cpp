@@ -1,5 +1,5 @@
 // safetensors: what is written is read back, by the format's own rules, and every kind of damage is named.
-#include "io/safetensors.h"
+#include "tensor/tensor_files.h"
 
 #include <gtest/gtest.h>
 

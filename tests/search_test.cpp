@@ -6,11 +6,11 @@
 #include "cli_fixture.h"
 #include "expect_error.h"
 #include "io/base64.h"
-#include "io/npy.h"
 #include "show/nearest_rows.h"
 #include "tensor/ops.h"
 #include "tensor/parallel.h"
 #include "tensor/random.h"
+#include "tensor/tensor_files.h"
 
 namespace vlm2vec {
 namespace {
@@ -234,7 +234,7 @@ TEST_F(SearchCommand, RefusesWhatWouldMeanNothing) {
       {"--index rows.npy", 2, "give one query"},
       {"--index rows.npy --text a --input rows.jsonl", 2, "give one query"},
       {"--index rows.npy --text a --image_dir .", 2, "--image_dir"},
-      {"--index rows.npy --queries rows.npy --prompt raw", 2, "mean nothing beside --queries"},
+      {"--index rows.npy --queries rows.npy --prompt raw", 2, "have no effect with --queries"},
       {"--index rows.npy --text a --top 0", 2, "--top: got 0"},
       {"--index rows.npy --text a --prompt v3", 2, "v3"},
       {"--index rows.npy --text a --instruction b", 2, "a raw prompt has no --instruction"},

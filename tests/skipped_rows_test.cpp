@@ -1,11 +1,11 @@
 // --bad_rows skip in eval and embed: what is left out, what is counted and listed, and that rows stay findable.
 #include "cli_fixture.h"
 #include "expect_error.h"
-#include "io/npy.h"
 #include "letters_fixture.h"
 #include "lines_of_json.h"
 #include "mmeb/evaluation/leaderboard.h"
 #include "mmeb/evaluation/score_table.h"
+#include "tensor/tensor_files.h"
 
 namespace vlm2vec {
 namespace {

@@ -8,11 +8,11 @@
 #include "golden_pictures.h"
 #include "io/files.h"
 #include "nn/state.h"
+#include "qwen_testing.h"
 #include "temporary_folder.h"
 #include "tensor/cpu/simd/simd.h"
 #include "tensor/ops.h"
 #include "tokenizer_files.h"
-#include "vlm/families/qwen2_vl.h"
 
 namespace vlm2vec {
 namespace {
@@ -108,7 +108,7 @@ class StoredModel : public testing::Test {
   // Its weights by their old names, converted.
   static NamedTensors converted(const std::function<Tensor(const Tensor&)>& convert) {
     NamedTensors weights;
-    for (const auto& [name, t] : load_checkpoint(golden("qwen2_vl/mini"))) weights[canonical_name(name)] = convert(t);
+    for (const auto& [name, t] : load_checkpoint(golden("qwen2_vl/mini"))) weights[canonical_name(name, qwen_names())] = convert(t);
     return weights;
   }
   const TemporaryFolder folder_{"checkpoint"};
@@ -144,7 +144,7 @@ TEST(StoredModelGolden, OneF32FileHasTheBitsOfBf16Shards) {
 
 TEST_F(StoredModel, FrozenMatricesStayWhereTheFileHasThem) {
   const auto encoder = load_encoder(rewritten("f16", converted(half_tensor)));
-  encoder->each_parameter([](Parameter& p) {
+  encoder->backbone->each_parameter([](Parameter& p) {
     EXPECT_EQ(int(p.value().dtype()), int(p.is_matrix() ? DType::f16 : DType::f32)) << p.path();
   });
   ASSERT_EQ(encoder->notes.size(), 1u);
@@ -169,7 +169,7 @@ TEST_F(StoredModel, ConfigurationsThatAreNotUnderstoodAreRefusedByName) {
   const json good = read_json(golden("qwen2_vl/tiny/config.json"));
   const auto load = [&](const json& config) {
     write_text(folder_ / "config.json", config.dump());
-    return Qwen2VlConfig::load(folder_ / "config.json");
+    return qwen_config(folder_ / "config.json");
   };
   const auto refused = [&](const json& patch, const std::string& sentence) {
     json config = good;
@@ -177,8 +177,8 @@ TEST_F(StoredModel, ConfigurationsThatAreNotUnderstoodAreRefusedByName) {
     expect_error(Exit::data, (folder_ / "config.json").string() + ": " + sentence, [&] { load(config); });
   };
   EXPECT_EQ(load(good).text.hidden_size, 256);
-  refused({{"model_type", "qwen2_5_vl"}},
-          "model_type is \"qwen2_5_vl\": this is Qwen2.5-VL; this program runs Qwen2-VL");
+  refused({{"model_type", "qwen3_vl"}},
+          "model_type is \"qwen3_vl\": this is Qwen3-VL; this program runs Qwen2-VL (qwen2_vl), Qwen2.5-VL");
   refused({{"model_type", "llava_next"}}, "model_type is \"llava_next\": this is LLaVA-NeXT");
   refused({{"model_type", "phi3_v"}}, "model_type is \"phi3_v\": this is Phi-3-vision");
   refused({{"model_type", "brand_new"}}, "model_type is \"brand_new\"; this program runs Qwen2-VL");
@@ -192,7 +192,7 @@ TEST_F(StoredModel, ConfigurationsThatAreNotUnderstoodAreRefusedByName) {
   refused({{"rope_scaling", {{"type", "yarn"}}}}, "the rotary embedding is of type \"yarn\"");
   refused({{"rope_scaling", {{"mrope_section", {16, 24}}}}}, "mrope_section must be three numbers");
   refused({{"num_key_value_heads", 3}}, "num_attention_heads must be a multiple");
-  refused({{"vision_config", {{"hidden_size", 128}}}}, "vision_config.hidden_size");
+  refused({{"vision_config", {{"hidden_size", 128}}}}, "the width that vision_config gives the merger");
   refused({{"vision_config", {{"depth", 100000}}}}, "depth is 100000");
   refused({{"vision_config", {{"hidden_act", "gelu"}}}}, "vision hidden_act is \"gelu\"");
   refused({{"image_token_id", 1 << 20}}, "image_token_id must lie in the vocabulary");
@@ -201,7 +201,7 @@ TEST_F(StoredModel, ConfigurationsThatAreNotUnderstoodAreRefusedByName) {
 // Newer files nest the text model's fields, and spell some of them anew.
 TEST_F(StoredModel, NestedConfigurationsAreReadAsFlatOnes) {
   json nested = read_json(golden("qwen2_vl/tiny/config.json")), text;
-  const Qwen2VlConfig flat = Qwen2VlConfig::load(golden("qwen2_vl/tiny/config.json"));
+  const QwenVlConfig flat = qwen_config(golden("qwen2_vl/tiny/config.json"));
   for (const char* key : {"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
                           "num_key_value_heads", "rms_norm_eps", "hidden_act"}) {
     text[key] = nested.at(key);
@@ -213,7 +213,7 @@ TEST_F(StoredModel, NestedConfigurationsAreReadAsFlatOnes) {
   nested.erase("rope_scaling"), nested.erase("rope_theta");
   nested["text_config"] = text;
   write_json(folder_ / "config.json", nested);
-  const Qwen2VlConfig read = Qwen2VlConfig::load(folder_ / "config.json");
+  const QwenVlConfig read = qwen_config(folder_ / "config.json");
   EXPECT_EQ(read.text.hidden_size, flat.text.hidden_size);
   EXPECT_EQ(read.text.vocab_size, flat.text.vocab_size);
   EXPECT_EQ(read.text.rope_theta, flat.text.rope_theta);
@@ -234,9 +234,9 @@ TEST(ExampleConfiguration, Qwen2Vl2bHasThePublishedSize) {
   const TemporaryFolder folder("example");
   fs::copy_file(SOURCE_DIR "/examples/qwen2-vl-2b.json", folder / "config.json");
   fs::copy_file(golden("tokenizers/qwen2/tokenizer.json"), folder / "tokenizer.json");
-  ProcessorConfig().save(folder.path());
+  write_picture_rule(SmartResize(), folder.path());
   int64_t parameters = 0;
-  load_encoder(folder.path(), {.load_weights = false})->each_parameter([&](Parameter& p) {
+  load_encoder(folder.path(), {.load_weights = false})->backbone->each_parameter([&](Parameter& p) {
     parameters += numel(p.shape());
   });
   EXPECT_EQ(parameters, 2'208'985'600);

@@ -5,10 +5,9 @@
 #include "io/files.h"
 #include "mmeb/data/dataset.h"
 #include "nn/state.h"
+#include "qwen_testing.h"
 #include "temporary_folder.h"
 #include "tensor/random.h"
-#include "vlm/encoder.h"
-#include "vlm/processor.h"
 #include "vlm/tokenizer/bpe_trainer.h"
 
 namespace vlm2vec {
@@ -41,14 +40,14 @@ inline void write_tiny_model(const std::filesystem::path& folder, int hidden = 1
                                    {"temporal_patch_size", 2},
                                    {"in_chans", 3}}}};
   write_json(folder / "config.json", config);
-  ProcessorConfig processor;
-  processor.patch_size = 4, processor.min_pixels = 64, processor.max_pixels = 4096;
-  processor.save(folder);
+  SmartResize rule;
+  rule.patch_size = 4, rule.min_pixels = 64, rule.max_pixels = 4096;
+  write_picture_rule(rule, folder);
   const std::vector<std::string> texts = {"a red cat", "a blue dog", "find the picture of a cat", "what is this?"};
   write_tokenizer_json(folder / "tokenizer.json", train_bpe(texts, 300));
   const auto model = load_encoder(folder, {.load_weights = false});
-  initialise(*model, 0.2, 1, dtype, Device::cpu);
-  save_safetensors(folder / "model.safetensors", state_dict(*model));
+  initialise(*model->backbone, 0.2, 1, dtype, Device::cpu);
+  save_safetensors(folder / "model.safetensors", state_dict(*model->backbone));
 }
 
 inline Image plain_image(int width, int height, uint8_t gray) {
@@ -74,7 +73,7 @@ inline TinyPairs tiny_pairs(const std::filesystem::path& folder, int n) {
         text{"a red cat " + std::to_string(i), {}, 0};
     pairs.queries.push_back(picture_asks ? picture : text);
     pairs.targets.push_back(picture_asks ? text : picture);
-    pairs.queries.back().key = uint64_t(2 * i), pairs.targets.back().key = uint64_t(2 * i + 1);
+    pairs.queries.back().dropout_id = uint64_t(2 * i), pairs.targets.back().dropout_id = uint64_t(2 * i + 1);
   }
   return pairs;
 }

@@ -8,9 +8,10 @@
 #include "golden.h"
 #include "io/error.h"
 #include "io/files.h"
-#include "io/safetensors.h"
 #include "temporary_folder.h"
+#include "tensor/tensor_files.h"
 #include "vlm/tokenizer/bpe_trainer.h"
+#include "vlm/tokenizer/normalizer.h"
 #include "vlm/tokenizer/pretokenizer.h"
 
 namespace vlm2vec {
@@ -122,10 +123,13 @@ TEST(Tokenizer, RefusesOtherKinds) {
   EXPECT_EQ(refusal("/version", "1.0"), "accepted");
   EXPECT_EQ(refusal("/normalizer", nullptr), "accepted");
   for (const auto& [pointer, value, name] : std::vector<std::tuple<const char*, json, const char*>>{
-           {"/model/type", "Unigram", "Unigram"},
+           {"/model/type", "Unigram", "the model is \"Unigram\""},
+           {"/model", {{"type", "Unigram"}, {"vocab", {{"a", -1.5}}}}, "the model is \"Unigram\""},
+           {"/model", {{"type", "WordPiece"}, {"vocab", {{"a", 0}}}}, "the model is \"WordPiece\""},
            {"/model/ignore_merges", true, "ignore_merges"},
            {"/model/dropout", 0.1, "dropout"},
            {"/model/end_of_word_suffix", "</w>", "end_of_word_suffix"},
+           {"/model/continuing_subword_prefix", "##", "continuing_subword_prefix"},
            {"/model/merges/0", "ab", "no blank"},
            {"/model/merges/0", "a zz\u00FF", "vocabulary lacks"},
            {"/model/vocab/!", -1, "id -1"},
@@ -134,10 +138,10 @@ TEST(Tokenizer, RefusesOtherKinds) {
            {"/normalizer/type", "NFKC", "NFKC"},
            {"/pre_tokenizer/type", "Metaspace", "Metaspace"},
            {"/pre_tokenizer/pretokenizers/0/type", "Digits", "Digits"},
-           {"/pre_tokenizer/pretokenizers/0/pattern/Regex", "\\s+", "split pattern"},
-           {"/pre_tokenizer/pretokenizers/0/behavior", "Removed", "Removed"},
-           {"/pre_tokenizer/pretokenizers/1/use_regex", true, "use_regex"},
-           {"/post_processor/type", "TemplateProcessing", "TemplateProcessing"},
+           {"/pre_tokenizer/pretokenizers/0/pattern/Regex", "\\w+", "the pattern \"\\\\w+\" has"},
+           {"/pre_tokenizer/pretokenizers/0/behavior", "MergedWithNext", "MergedWithNext"},
+           {"/pre_tokenizer/pretokenizers/1/add_prefix_space", true, "add_prefix_space"},
+           {"/post_processor/type", "BertProcessing", "BertProcessing"},
            {"/added_tokens/3/rstrip", true, "rstrip"},
            {"/added_tokens/3/id", 5, "have id 5"}})
     EXPECT_NE(refusal(pointer, value).find(name), std::string::npos) << pointer << ": " << refusal(pointer, value);

@@ -4,8 +4,8 @@
 #include <thread>
 
 #include "expect_error.h"
-#include "io/safetensors.h"
 #include "tensor/ops.h"
+#include "tensor/tensor_files.h"
 #include "trainer_fixture.h"
 
 namespace vlm2vec {
@@ -132,7 +132,7 @@ TEST_F(Trainer, a_finished_run_is_neither_trained_again_nor_overwritten) {
   EXPECT_EQ(train(o, Device::cpu, true).steps, 3);
   const std::string weights = file("run/model.safetensors");
   expect_error(Exit::usage,
-               "has the weights of an earlier run; go on with --resume_from auto, replace it with "
+               "has the weights of an earlier run; continue it with --resume_from auto, replace it with "
                "--overwrite_output_dir True",
                [&] { train(o, Device::cpu, true); });
   o.resume_from = "auto";

@@ -5,13 +5,13 @@
 
 #include "expect_error.h"
 #include "io/files.h"
-#include "io/safetensors.h"
 #include "kernels/emulator.h"
 #include "mmeb/evaluation/evaluator.h"
 #include "nn/peft.h"
+#include "qwen_testing.h"
 #include "tensor/parallel.h"
+#include "tensor/tensor_files.h"
 #include "trainer_fixture.h"
-#include "vlm/families/qwen2_vl.h"
 
 namespace vlm2vec {
 namespace {
@@ -63,7 +63,7 @@ TEST_F(Trainer, any_number_of_threads_gives_the_same_bits) {
     for (size_t i = 0; i < rows.size(); ++i)
       inputs.push_back(
           encoder_input(query ? rows[i].query : rows[i].positives[0], encoder->image_token(), folder_.path() / "data"));
-    const int64_t tokens = static_cast<const Qwen2VlBatch&>(*encoder->prepare(inputs)).ids.numel();
+    const int64_t tokens = encoder->prepare(inputs).ids.numel();
     EXPECT_GT(2.0 * double(tokens) * hidden * hidden, 1.5e6);
     EXPECT_GT(tokens * hidden, 1 << 14);
   }
@@ -114,7 +114,7 @@ TEST_F(Trainer, lora_trains_only_adapters_and_says_what_it_ignores) {
   EXPECT_FALSE(fs::exists(folder_.path() / "lora/model.safetensors"));
   std::vector<std::string> notes;
   const auto encoder = load_encoder(folder_.path() / "model");
-  const AttachedLora loaded = load_adapter(*encoder, folder_.path() / "lora", {}, nullptr, notes);
+  const AttachedLora loaded = load_adapter(*encoder->backbone, folder_.path() / "lora", {}, nullptr, notes);
   EXPECT_EQ(loaded.adapters.size(), 2u * 7);
   EXPECT_EQ(notes, std::vector<std::string>{"adapter: 14 of 14 modules matched"});
 }

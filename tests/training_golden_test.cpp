@@ -7,15 +7,16 @@
 
 #include "golden.h"
 #include "io/files.h"
-#include "io/safetensors.h"
 #include "mmeb/data/dataset.h"
 #include "mmeb/training/grad_cache.h"
 #include "mmeb/training/trainer.h"
 #include "nn/optim.h"
 #include "nn/peft.h"
 #include "nn/state.h"
+#include "qwen_testing.h"
 #include "temporary_folder.h"
 #include "tensor/deviation.h"
+#include "tensor/tensor_files.h"
 
 namespace vlm2vec {
 namespace {
@@ -84,7 +85,7 @@ class TrainingGolden : public testing::Test {
     NamedTensors ours;  // by the modules' names: adapters are written in the newer spelling, the reference's in the older
     for (const auto& [name, tensor] :
          load_safetensors(folder_ / run / (full ? "model.safetensors" : "adapter_model.safetensors")))
-      ours.emplace(canonical_name(name), tensor);
+      ours.emplace(canonical_name(name, qwen_names()), tensor);
     const NamedTensors theirs =
         load_safetensors(training() / (full            ? "full/final.safetensors"
                                        : run == "lora" ? "lora/final/adapter_model.safetensors"
@@ -92,7 +93,7 @@ class TrainingGolden : public testing::Test {
     double worst = 0;
     ASSERT_FALSE(theirs.empty());
     for (const auto& [name, tensor] : theirs) {
-      const Tensor& trained = ours.at(canonical_name(name));
+      const Tensor& trained = ours.at(canonical_name(name, qwen_names()));
       const auto a = full ? stored_part(trained) : to_vector<double>(trained),
                  b = to_vector<double>(tensor);
       ASSERT_EQ(a.size(), b.size()) << name;
@@ -129,7 +130,7 @@ std::map<std::string, Tensor> first_gradients(Encoder& encoder, const TrainedPar
 double relative_l2(const std::map<std::string, Tensor>& ours, const NamedTensors& theirs, bool parts) {
   double difference = 0, size = 0;
   for (const auto& [name, tensor] : theirs) {
-    const Tensor& gradient = ours.at(canonical_name(name));
+    const Tensor& gradient = ours.at(canonical_name(name, qwen_names()));
     const auto a = parts ? stored_part(gradient) : to_vector<double>(gradient), b = to_vector<double>(tensor);
     EXPECT_EQ(a.size(), b.size()) << name;
     for (size_t i = 0; i < b.size(); ++i) difference += (a[i] - b[i]) * (a[i] - b[i]), size += b[i] * b[i];
@@ -139,7 +140,7 @@ double relative_l2(const std::map<std::string, Tensor>& ours, const NamedTensors
 
 TEST_F(TrainingGolden, first_gradients_of_all_weights) {
   const auto encoder = load_encoder(golden("qwen2_vl/tiny"), {.max_pixels = 1003520});
-  const TrainedParameters parameters(encoder->parameters());
+  const TrainedParameters parameters(encoder->backbone->parameters());
   EXPECT_LE(relative_l2(first_gradients(*encoder, parameters),
                         load_safetensors(training() / "full/gradients_step1.safetensors"), true),
             1e-4);
@@ -154,7 +155,7 @@ struct AdapterGradients {
 AdapterGradients adapter_gradients(const fs::path& folder, const fs::path& reference, bool use_dora) {
   const auto encoder = load_encoder(golden("qwen2_vl/tiny"), {.max_pixels = 1003520});
   std::vector<std::string> notes;
-  const AttachedLora lora = load_adapter(*encoder, training() / folder, {.use_dora = use_dora}, nullptr, notes);
+  const AttachedLora lora = load_adapter(*encoder->backbone, training() / folder, {.use_dora = use_dora}, nullptr, notes);
   const TrainedParameters parameters(lora.parameters());
   return {first_gradients(*encoder, parameters), load_safetensors(training() / reference), lora.adapters.size()};
 }

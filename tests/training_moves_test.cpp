@@ -1,7 +1,7 @@
 // A run that goes on elsewhere, with other options, or from its weights alone; adapters and the model they belong to.
 #include "cli_fixture.h"
 #include "expect_error.h"
-#include "io/safetensors.h"
+#include "tensor/tensor_files.h"
 #include "trainer_fixture.h"
 #include "vlm/adapter_base.h"
 #include "vlm/model.h"

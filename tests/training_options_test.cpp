@@ -2,11 +2,11 @@
 #include <cmath>
 
 #include "expect_error.h"
-#include "io/safetensors.h"
 #include "kernels/emulator.h"
 #include "mmeb/training/grad_cache.h"
-#include "mmeb/training/training_rows.h"
+#include "mmeb/training/training_data.h"
 #include "nn/optim.h"
+#include "tensor/tensor_files.h"
 #include "trainer_fixture.h"
 
 namespace vlm2vec {
@@ -33,7 +33,7 @@ TEST_F(Accumulation, takes_the_mean_gradient) {
   const json a = {0, 1, 2}, b = {3, 4, 5};
   const auto both = run("both", {a, b}, 2, 1);
   const auto encoder = load_encoder(folder_ / "model");
-  const TrainedParameters parameters(encoder->parameters());
+  const TrainedParameters parameters(encoder->backbone->parameters());
   AdamW optimiser(parameters, {});
   const auto rows = read_train_rows(folder_ / "data/A/original.jsonl");
   double loss = 0;
@@ -50,7 +50,7 @@ TEST_F(Accumulation, takes_the_mean_gradient) {
   EXPECT_EQ(both[0]["grad_norm"].get<double>(), gradient.norm);
   optimiser.step(5e-3, gradient.scale);
   for (const auto& [name, tensor] : load_safetensors(folder_ / "both/model.safetensors"))
-    EXPECT_TRUE(to_vector<float>(tensor) == to_vector<float>(state_dict(*encoder).at(name))) << name;
+    EXPECT_TRUE(to_vector<float>(tensor) == to_vector<float>(state_dict(*encoder->backbone).at(name))) << name;
 }
 
 TEST_F(Accumulation, of_equal_batches_is_one_batch_and_adds_no_negatives) {
@@ -81,7 +81,7 @@ TEST_F(TrainingOptions, epochs_count_rows) {  // of 24
     o.overwrite_output_dir = true;
     o.max_steps = 0, o.num_train_epochs = epochs, o.per_device_train_batch_size = batch;
     o.gradient_accumulation_steps = accumulation;
-    const TrainingRows rows(o);
+    const TrainingData rows(o);
     EXPECT_EQ(rows.steps(), steps) << epochs;
     EXPECT_EQ(rows.epochs(), begun) << epochs;
     train(o, Device::cpu, true);
@@ -91,7 +91,7 @@ TEST_F(TrainingOptions, epochs_count_rows) {  // of 24
   }
   TrainOptions o = options("epochs");
   o.max_steps = 0;
-  EXPECT_EQ(TrainingRows(o).steps(), 2000);
+  EXPECT_EQ(TrainingData(o).steps(), 2000);
   o.max_steps = 3, o.num_train_epochs = 1;
   expect_error(Exit::usage, "--max_steps and --num_train_epochs both", [&] { train(o, Device::cpu, true); });
 }
@@ -113,7 +113,7 @@ TEST_F(TrainingOptions, warmup_is_steps_or_a_share) {
   EXPECT_EQ(rates(0.3, 0.9), two);
   EXPECT_EQ(rates(1, 0)[1], 1.0);
   for (const double wrong : {-1.0, 1.5, 1e16})
-    expect_error(Exit::usage, "expected a whole number of steps, or a share of them below 1", [&] { rates(wrong, 0); });
+    expect_error(Exit::usage, "expected a whole number of steps, or a share below 1", [&] { rates(wrong, 0); });
 }
 
 TEST_F(TrainingOptions, frozen_parameters_stay) {
@@ -150,12 +150,11 @@ TEST_F(TrainingOptions, frozen_parameters_stay) {
   }
   o.output_dir = folder_ / "wrong";
   o.freeze = {"model.layer"};
-  expect_error(
-      Exit::usage,
-      "--freeze model.layer: no parameter that is trained has a name that begins so; the nearest is model.layers",
-      [&] { train(o, Device::cpu, true); });
+  expect_error(Exit::usage,
+               "--freeze model.layer: no trained parameter has a name that begins with it; the nearest is model.layers",
+               [&] { train(o, Device::cpu, true); });
   o.freeze = {"model", "visual"};
-  expect_error(Exit::usage, "leave nothing to be trained", [&] { train(o, Device::cpu, true); });
+  expect_error(Exit::usage, "leave no parameter to train", [&] { train(o, Device::cpu, true); });
 }
 
 TEST_F(TrainingOptions, only_the_latest_checkpoints_are_kept) {

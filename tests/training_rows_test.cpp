@@ -16,13 +16,13 @@ namespace {
 using nlohmann::json;
 namespace fs = std::filesystem;
 
-TEST(TrainRows, are_what_was_added) {
+TEST(PackedRows, are_what_was_added) {
   const std::vector<TrainRow> rows = {{{"q", "a.png"}, {{"p", ""}}, {}},
                                       {{"q", "b.png"}, {{"p", ""}, {"", "a.png"}}, {{"n", "c.png"}, {"", "b.png"}}},
                                       {{"", ""}, {{std::string("\0x", 2), ""}}, {{"q", ""}}},
                                       {{std::string(3 << 20, 'x'), ""}, {{std::string((1 << 20) - 5, 'y'), ""}}, {}},
                                       {{"", ""}, {{std::string(3 << 20, 'x'), ""}}, {}}};
-  TrainRows stored;
+  PackedRows stored;
   for (const TrainRow& row : rows) stored.add(row);
   stored.finish();
   ASSERT_EQ(stored.size(), rows.size());
@@ -69,7 +69,7 @@ TEST_F(Rows, have_negatives_and_positives_as_texts_or_lists) {
                                 {"pos_image_path", "p.png"},
                                 {"neg_text", ""},
                                 {"neg_image_path", "n.png"}})});
-  const TrainRows rows = read_train_rows(file, 0, true);
+  const PackedRows rows = read_train_rows(file, 0, true);
   const std::vector<std::vector<Side>> negatives = {{},
                                                     {},
                                                     {},
@@ -109,7 +109,7 @@ TEST_F(Rows, a_batch_draws_positives_and_negatives_by_seed) {
                            row({{"neg_text", three}, {"neg_image_path", none}}), row({{"neg_text", "only"}})});
   TrainOptions o = options(file);
   o.num_hardneg = 2;
-  const TrainingRows rows(o);
+  const TrainingData rows(o);
   const std::vector<RowId> ids = {{0, 0}, {0, 1}, {0, 2}};
   const auto texts = [&](const BatchOptions& options) {
     std::vector<std::string> texts;
@@ -136,7 +136,7 @@ TEST_F(Rows, a_batch_draws_positives_and_negatives_by_seed) {
   for (const size_t first : {0, 3}) {
     const TrainingBatch batch = make_batch(rows, ids, "", {.num_hardneg = 2, .first = first}, Device::cpu);
     for (const auto* side : {&batch.queries, &batch.targets})
-      for (const EncoderInput& input : *side) keys.insert(input.key);
+      for (const EncoderInput& input : *side) keys.insert(input.dropout_id);
   }
   EXPECT_EQ(keys.size(), 2u * (3 + 6));
 }
@@ -147,7 +147,7 @@ TEST_F(Rows, duplicates_are_counted_and_grouped) {
              row({{"pos_text", "x"}, {"pos_image_path", "x.png"}}), row({{"pos_text", "z"}, {"neg_text", "y"}})});
   TrainOptions o = options(file);
   o.num_hardneg = 1;
-  const TrainingRows rows(o);
+  const TrainingData rows(o);
   const std::vector<RowId> ids = {{0, 0}, {0, 1}, {0, 2}, {0, 3}, {0, 4}};
   const TrainingBatch batch = make_batch(rows, ids, "", {.num_hardneg = 1, .mask_duplicates = true}, Device::cpu);
   const std::vector<int32_t> groups = {0, 1, 0, 3, 4, 1};  // the last one is row 4's negative
@@ -168,7 +168,7 @@ TEST_F(Rows, of_a_configuration_have_pictures_in_their_own_folders) {
              "weight: 3, num_sample_per_subset: 1}\n");
   TrainOptions o = options("");
   o.dataset_config = folder_ / "c.yaml", o.data_basedir = folder_.path(), o.per_device_train_batch_size = 2;
-  TrainingRows rows(o);
+  TrainingData rows(o);
   EXPECT_EQ(rows.summary(), "2 rows of 2 sets, interleaved, 3 steps of 2 pairs");
   EXPECT_EQ(rows.pictures({1, 0}).locate("p.png").name(), folder_ / "two/p.png");
   EXPECT_EQ(rows.note(), "");
@@ -176,21 +176,21 @@ TEST_F(Rows, of_a_configuration_have_pictures_in_their_own_folders) {
   fs::create_directories(folder_ / "one"), write_text(folder_ / "one/p.png", "");
   expect_error(Exit::data, "two/p.png: no such file; row 1 of B names this picture", [&] { rows.check_pictures(); });
   o.sampling = "shuffled";
-  EXPECT_NE(TrainingRows(o).note().find("weights of --dataset_config mean nothing"), std::string::npos);
+  EXPECT_NE(TrainingData(o).note().find("weights of --dataset_config have no effect"), std::string::npos);
   o.num_hardneg = 1;
-  EXPECT_NE(TrainingRows(o).note().find("no row has negatives"), std::string::npos);
+  EXPECT_NE(TrainingData(o).note().find("no row has negatives"), std::string::npos);
   write({row({{"qry_image_path", "other.png"}})}, "data/A/original.jsonl");
-  EXPECT_NE(TrainingRows(o).fingerprint(), rows.fingerprint());
+  EXPECT_NE(TrainingData(o).fingerprint(), rows.fingerprint());
   write({row({{"qry_image_path", "p.png"}})}, "data/A/original.jsonl");
-  EXPECT_EQ(TrainingRows(o).fingerprint(), rows.fingerprint());
+  EXPECT_EQ(TrainingData(o).fingerprint(), rows.fingerprint());
   write_text(o.dataset_config,
              "A: {dataset_parser: mmeb, dataset_name: data, subset_name: A, image_dir: three}\n"
              "B: {dataset_parser: mmeb, dataset_name: data, subset_name: B, dataset_split: other, image_dir: two, "
              "weight: 3, num_sample_per_subset: 1}\n");
-  EXPECT_EQ(TrainingRows(o).fingerprint(), rows.fingerprint());  // wherever the pictures lie
+  EXPECT_EQ(TrainingData(o).fingerprint(), rows.fingerprint());  // wherever the pictures lie
   write({row({{"neg_text", "n"}, {"neg_image_path", ""}})}, "data/A/original.jsonl");
   o.num_hardneg = 0;
-  EXPECT_NE(TrainingRows(o).note().find("1 set has columns of hard negatives, which are not used"), std::string::npos);
+  EXPECT_NE(TrainingData(o).note().find("1 set has columns of hard negatives, which are not used"), std::string::npos);
 }
 
 TEST_F(Rows, options_without_effect_are_refused) {
@@ -201,11 +201,11 @@ TEST_F(Rows, options_without_effect_are_refused) {
       {[](TrainOptions& o) { o.dataset_config = "c"; }, "one of --dataset_name, --dataset_config and --train_file"},
       {[](TrainOptions& o) { o.train_file = ""; }, "one of --dataset_name, --dataset_config and --train_file"},
       {[](TrainOptions& o) { o.sampling = "random"; }, "--sampling: got \"random\", expected shuffled"},
-      {[](TrainOptions& o) { o.sampling = "balanced", o.batches = "b"; }, "--sampling means nothing beside --batches"},
-      {[](TrainOptions& o) { o.data_basedir = "d"; }, "--data_basedir means nothing without --dataset_config"},
+      {[](TrainOptions& o) { o.sampling = "balanced", o.batches = "b"; }, "--sampling has no effect with --batches"},
+      {[](TrainOptions& o) { o.data_basedir = "d"; }, "--data_basedir has no effect without --dataset_config"},
       {[](TrainOptions& o) { o.dataset_split = "train"; }, "it needs --dataset_name"},
       {[](TrainOptions& o) { o.train_file = "", o.dataset_name = "d", o.dataset_split = "a/b"; }, "expected a name"},
-      {[](TrainOptions& o) { o.train_file = "", o.dataset_config = "c", o.image_dir = "i"; }, "stand in each row"},
+      {[](TrainOptions& o) { o.train_file = "", o.dataset_config = "c", o.image_dir = "i"; }, "in each entry"},
       {[](TrainOptions& o) { o.interleave_stopping_strategy = "first"; }, "expected all_exhausted or first_exhausted"},
       {[](TrainOptions& o) { o.interleave_stopping_strategy = "first_exhausted"; }, "without --sampling interleaved"},
       {[](TrainOptions& o) { o.homogeneous_batch_size_per_device = 4; }, "without --sampling interleaved"},
@@ -222,7 +222,7 @@ TEST_F(Rows, options_without_effect_are_refused) {
 
 TEST_F(Rows, through_a_pipe_are_refused) {
   ASSERT_EQ(mkfifo((folder_ / "pipe").c_str(), 0600), 0);
-  expect_error(Exit::usage, "is a pipe", [&] { TrainingRows rows(options(folder_ / "pipe")); });
+  expect_error(Exit::usage, "is a pipe", [&] { TrainingData rows(options(folder_ / "pipe")); });
 }
 
 // They would be drawn for ever until one of them comes.
@@ -233,7 +233,7 @@ TEST_F(Rows, weights_that_are_next_to_nothing_are_refused) {
              "B: {dataset_parser: mmeb, dataset_name: data, subset_name: B, image_dir: data, weight: 1.0e-18}\n");
   TrainOptions o = options("");
   o.dataset_config = folder_ / "c.yaml", o.data_basedir = folder_.path();
-  expect_error(Exit::usage, "the weight of B is 1e-18, of all sets 1", [&] { TrainingRows rows(o); });
+  expect_error(Exit::usage, "the weight of B is 1e-18, of all sets 1", [&] { TrainingData rows(o); });
 }
 
 // 0: rows are drawn one by one; up to 1: a share of the batch; else rows.
@@ -244,7 +244,7 @@ TEST_F(Rows, blocks_are_rows_or_a_share_of_the_batch) {
   o.dataset_name = folder_ / "data", o.sampling = "interleaved", o.per_device_train_batch_size = 8;
   const auto shortest_run = [&](double block) {
     o.homogeneous_batch_size_per_device = block;
-    TrainingRows rows(o);
+    TrainingData rows(o);
     size_t run = 0, shortest = 64;
     RowId last{-1, 0};
     for (int step = 0; step < 6; ++step)
@@ -267,9 +267,9 @@ TEST_F(Rows, of_another_split_are_read) {
   write({row(), row()}, "data/A/diverse_instruction.jsonl");
   TrainOptions o = options("");
   o.dataset_name = folder_ / "data", o.dataset_split = "diverse_instruction";
-  EXPECT_EQ(TrainingRows(o).count(), 2);
+  EXPECT_EQ(TrainingData(o).count(), 2);
   o.dataset_split = "train";
-  expect_error(Exit::data, "no subset folder with train.jsonl", [&] { TrainingRows{o}; });
+  expect_error(Exit::data, "no subset folder with train.jsonl", [&] { TrainingData{o}; });
 }
 
 // A pair that is a batch of its own is said up front: how often, why, and what helps.
@@ -278,14 +278,14 @@ TEST_F(Rows, of_one_pair_to_a_batch_are_said) {
     TrainOptions o = options(write(std::vector<json>(size_t(rows), row())));
     o.per_device_train_batch_size = batch, o.max_steps = 50;
     if (change) change(o);
-    return TrainingRows(o).note();
+    return TrainingData(o).note();
   };
-  const std::string reason = "has no wrong answers, so its loss is 0 and it teaches nothing; ";
-  EXPECT_EQ(note(3, 2), "train: of each epoch's 2 batches the last one has one pair (3 rows in batches of 2), which " +
-                            reason + "--per_device_train_batch_size 3 leaves no such rest");
+  const std::string reason = "has no wrong answers, so its loss is 0 and the model learns nothing from it; ";
+  EXPECT_EQ(note(3, 2), "train: the last of each epoch's 2 batches has one pair (3 rows in batches of 2), which " +
+                            reason + "--per_device_train_batch_size 3 avoids it");
   EXPECT_EQ(note(101, 10),
-            "train: of each epoch's 11 batches the last one has one pair (101 rows in batches of 10), which " + reason +
-                "--per_device_train_batch_size 9 leaves no such rest");
+            "train: the last of each epoch's 11 batches has one pair (101 rows in batches of 10), which " + reason +
+                "--per_device_train_batch_size 9 avoids it");
   EXPECT_EQ(note(4, 2), "");
   EXPECT_EQ(note(5, 3), "");
   EXPECT_EQ(note(101, 10, [](auto& o) { o.max_steps = 10; }), "");  // the epoch's last batch is not reached
@@ -306,10 +306,10 @@ TEST_F(Rows, of_one_pair_to_a_batch_are_said) {
   const auto with_negatives = [&](const json& more) {
     TrainOptions o = options(write({row(more), row(more), row(more)}));
     o.per_device_train_batch_size = 2, o.num_hardneg = 1;
-    return TrainingRows(o).note();
+    return TrainingData(o).note();
   };
   EXPECT_EQ(with_negatives({{"neg_text", "no"}, {"neg_image_path", ""}}), "");
-  EXPECT_NE(with_negatives({}).find("the last one has one pair"), std::string::npos);
+  EXPECT_NE(with_negatives({}).find("batches has one pair"), std::string::npos);
 }
 
 // A user may have four of the 20 sets that a recipe names.
@@ -325,22 +325,23 @@ TEST_F(Rows, of_missing_sets_are_left_out_if_that_is_wanted) {
   named.dataset_name = folder_ / "data", named.subset_name = {"A", "B", "C", "D"};
   expect_error(Exit::data,
                "data/B/original.jsonl: no such file, and no Parquet file in its place; of 4 sets 2 have no "
-               "rows (--missing_sets skip goes on without them)",
-               [&] { TrainingRows{config}; });
-  expect_error(Exit::usage, "has no set B", [&] { TrainingRows{named}; });
+               "rows (--missing_sets skip continues without them)",
+               [&] { TrainingData{config}; });
+  expect_error(Exit::usage, "has no set B", [&] { TrainingData{named}; });
   for (TrainOptions* o : {&config, &named}) {
     o->missing_sets = "skip";
-    const TrainingRows rows(*o);
+    const TrainingData rows(*o);
     EXPECT_EQ(rows.count(), 3);
     EXPECT_EQ(rows.missing_sets(), (std::vector<std::string>{"B", "D"}));
     EXPECT_NE(rows.note().find("train: 2 sets have no rows and are left out: B, D"), std::string::npos) << rows.note();
   }
   named.subset_name = {"B", "D"};
-  expect_error(Exit::data, "of 2 sets none has rows", [&] { TrainingRows{named}; });
+  expect_error(Exit::data, "of 2 sets none has rows", [&] { TrainingData{named}; });
   named.subset_name = {};
-  expect_error(Exit::usage, "--missing_sets means nothing without", [&] { check_row_options(named); });
+  expect_error(Exit::usage, "--missing_sets has no effect without", [&] { check_row_options(named); });
   config.missing_sets = "ignore";
-  expect_error(Exit::usage, "--missing_sets: got \"ignore\", expected error or skip", [&] { check_row_options(config); });
+  expect_error(Exit::usage, "--missing_sets: got \"ignore\", expected error or skip",
+               [&] { check_row_options(config); });
 }
 
 }  // namespace

@@ -8,8 +8,8 @@
 #include "expect_error.h"
 #include "io/current_error.h"
 #include "io/interrupt.h"
-#include "io/safetensors.h"
 #include "mmeb/training/training_run.h"
+#include "tensor/tensor_files.h"
 #include "trainer_fixture.h"
 
 namespace vlm2vec {
@@ -102,7 +102,7 @@ TEST_F(Saves, nothing_of_a_step_that_has_moved_the_weights) {
   expect_error(Exit::resources, "lower --gc_q_chunk_size and --gc_p_chunk_size", [&] { run(o, late); });
   EXPECT_EQ(checkpoints("run"), Names{});
   o.save_minutes = 1e-9;
-  expect_error(Exit::resources, "run/checkpoint-latest is kept, and --resume_from auto goes on from it",
+  expect_error(Exit::resources, "run/checkpoint-latest is kept, and --resume_from auto continues from it",
                [&] { run(o, late); });
   EXPECT_EQ(checkpoints("run"), Names{"checkpoint-latest"});
   EXPECT_EQ(json::parse(file("run/checkpoint-latest/training_state.json"))["step"], 4);
@@ -147,7 +147,7 @@ TEST_F(FullDisk, at_the_end_leaves_the_last_checkpoint_and_says_how_to_go_on) {
   train(options("straight"), Device::cpu, true);
   TrainOptions o = options("run");
   o.save_steps = 5;
-  expect_error(Exit::resources, "run/checkpoint-10 is kept, and --resume_from auto goes on from it",
+  expect_error(Exit::resources, "run/checkpoint-10 is kept, and --resume_from auto continues from it",
                [&] { run(o, with(12, [&] { fill(); })); });
   free_space();
   EXPECT_EQ(checkpoints("run"), (Names{"checkpoint-5", "checkpoint-10"}));
@@ -172,7 +172,7 @@ TEST_F(FullDisk, while_a_checkpoint_is_replaced_leaves_the_old_one) {
 TEST_F(FullDisk, of_the_logs_loses_no_step) {
   TrainOptions o = options("run");
   o.report_to = "tensorboard", o.logging_dir = folder_ / "events", o.save_steps = 5;
-  expect_error(Exit::resources, "run/checkpoint-7 is kept, and --resume_from auto goes on from it", [&] {
+  expect_error(Exit::resources, "run/checkpoint-7 is kept, and --resume_from auto continues from it", [&] {
     run(o, with(7, [&] {
           constexpr size_t size = 1 << 20;
           for (const auto& events : fs::directory_iterator(folder_ / "events")) fs::resize_file(events, size);
@@ -187,7 +187,7 @@ TEST_F(FullDisk, of_the_logs_loses_no_step) {
 TEST_F(FullDisk, is_said_before_the_first_step) {
   const TrainOptions o = options("run");
   fill();
-  expect_error(Exit::resources, "and a file is full at 16.4 kB (ulimit -f)", [&] { train(o, Device::cpu, true); });
+  expect_error(Exit::resources, "a file may have at most 16.4 kB (ulimit -f)", [&] { train(o, Device::cpu, true); });
   free_space();
   EXPECT_FALSE(fs::exists(folder_ / "run"));
 }

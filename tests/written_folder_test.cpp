@@ -5,8 +5,8 @@
 #include "cli/commands.h"
 #include "expect_error.h"
 #include "golden.h"
+#include "qwen_testing.h"
 #include "trainer_fixture.h"
-#include "vlm/families/qwen2_vl.h"
 #include "vlm/model.h"
 #include "vlm/sentence_transformers.h"
 
@@ -29,7 +29,7 @@ TEST_F(Trainer, adapters_keep_the_bounds_of_their_pictures) {
   const fs::path model = folder_ / "model", picture = folder_ / "picture.png";
   write_png(picture, plain_image(40, 24, 90));
   for (const fs::path& folder : {folder_ / "bounded", folder_ / "bounded/checkpoint-1"}) {
-    EXPECT_EQ(ProcessorConfig::load(folder).max_pixels, 128);
+    EXPECT_EQ(rule_of(folder).max_pixels, 128);
     EXPECT_FALSE(fs::exists(folder / "config.json"));
   }
   const auto bounded = vectors(model, folder_ / "bounded", picture);

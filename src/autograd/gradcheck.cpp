@@ -32,9 +32,9 @@ double gradcheck(const std::function<Var(const std::vector<Var>&)>& f, const std
   std::vector<Var> leaves, constants;
   for (const Tensor& x : inputs) {
     CHECK(x.dtype() == DType::f64, "gradcheck: got ", x,
-          ", expected f64; differences drown in the rounding of shorter floats");
+          ", expected f64; rounding of shorter floats hides the differences");
     leaves.push_back(Var::leaf(x));
-    constants.emplace_back(x.clone());  // the one that is moved about
+    constants.emplace_back(x.clone());  // the input that the differences change
   }
   const Var y = f(leaves);
   const Tensor w = random_like(y.value(), seed);

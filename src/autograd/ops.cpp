@@ -1,5 +1,5 @@
-// The formula sheet: each op's forward line and, below it, one formula per input. Capital letters are values; [=]
-// copies handles, so what is named in a formula stays alive for it, and nothing else does.
+// The formula sheet: each op's forward line and, below it, one formula per input. Capital letters are values. [=]
+// copies handles: the backward pass keeps only the tensors that a formula names.
 #include "autograd/ops.h"
 
 namespace vlm2vec {
@@ -46,9 +46,9 @@ Var swiglu(const Var& gate, const Var& up) {
   })[0];
 }
 
-Var dropout(const Var& x, const Tensor& row_keys, double p, uint64_t seed) {
-  return record("dropout", dropout(x.value(), row_keys, p, seed),
-                {{x, [=](const Tensor& dy) { return dropout(dy, row_keys, p, seed); }}});
+Var dropout(const Var& x, const Tensor& dropout_ids, double p, uint64_t seed) {
+  return record("dropout", dropout(x.value(), dropout_ids, p, seed),
+                {{x, [=](const Tensor& dy) { return dropout(dy, dropout_ids, p, seed); }}});
 }
 
 Var view(const Var& x, Shape shape) {
@@ -134,7 +134,7 @@ Var attention(const Var& q, const Var& k, const Var& v, const Tensor& cu_q, cons
   const AttentionResult forward = attention(Q, K, V, cu_q, cu_k, shape);
   return record("attention", {forward.o}, {q, k, v}, [=](const std::vector<Tensor>& dys, const std::vector<bool>&) {
     std::vector<Tensor> d = attention_backward(dys[0], Q, K, V, forward, cu_q, cu_k, shape);
-    if (d[2].raw() == d[0].raw() || d[2].raw() == d[1].raw()) d[2] = {};  // one tensor's gradient counts once
+    if (d[2].raw() == d[0].raw() || d[2].raw() == d[1].raw()) d[2] = {};  // a shared tensor's gradient counts once
     if (d[1].raw() == d[0].raw()) d[1] = {};
     return d;
   })[0];
@@ -156,14 +156,6 @@ Var mean(const Var& x) {
   return record(
       "mean", full({1}, sum / double(X.numel()), X.dtype(), X.device()),
       {{x, [=](const Tensor& dy) { return full(X.shape(), item(dy) / double(X.numel()), X.dtype(), X.device()); }}});
-}
-
-Var cross_entropy(const Var& logits, const Tensor& targets) {
-  const Tensor X = logits.value();
-  const CrossEntropy forward = cross_entropy(X, targets);
-  const Tensor lse = forward.lse;
-  return record("cross_entropy", forward.loss,
-                {{logits, [=](const Tensor& dy) { return cross_entropy_dx(dy, X, targets, lse); }}});
 }
 
 InfoNceResult info_nce(const Var& queries, const Var& targets, double tau, const Matching& matching) {

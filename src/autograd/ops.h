@@ -1,4 +1,4 @@
-// The functions of tensor/ops.h on Vars, with their gradients. Shapes: [rows, columns] unless said.
+// The functions of tensor/ops.h on Vars, with their gradients. Shapes are [rows, columns] unless noted.
 #pragma once
 #include <vector>
 
@@ -15,7 +15,7 @@ Var scale(const Var& x, double factor);
 Var scale_columns(const Var& x, const Var& factors, const Var& bias = {});  // x·diag(factors) + b
 Var activate(const Var& x, Activation f);
 Var swiglu(const Var& gate, const Var& up);  // silu(gate)·up (Shazeer 2020)
-Var dropout(const Var& x, const Tensor& row_keys, double p, uint64_t seed);
+Var dropout(const Var& x, const Tensor& dropout_ids, double p, uint64_t seed);
 
 Var view(const Var& x, Shape shape);
 Var gather_rows(const Var& table, const Tensor& ids);                   // embedding look-up, row selection
@@ -23,8 +23,8 @@ Var replace_rows(const Var& x, const Tensor& rows, const Var& source);  // pictu
 Var concat_rows(const std::vector<Var>& parts);
 
 Var matmul(const Var& a, const Var& b);
-// x Wᵀ + b, W [out, in]. bf16_products: the factors of this product and of those of its gradients are rounded to bf16,
-// sums stay f32 (f64 stays f64).
+// x Wᵀ + b, W [out, in]. bf16_products rounds the factors of this product and of its gradients to bf16; sums stay f32
+// (f64 stays f64).
 Var linear(const Var& x, const Var& weight, const Var& bias = {}, bool bf16_products = false);
 
 Var rms_norm(const Var& x, const Var& w, double eps);                  // Zhang and Sennrich 2019
@@ -32,17 +32,16 @@ Var layer_norm(const Var& x, const Var& w, const Var& b, double eps);  // Ba et 
 Var l2_normalize(const Var& x, double eps = 1e-12);                    // rows of length 1
 Var rope(const Var& x, const RopeTable& table, int heads);             // Su et al. 2021, eq. 34
 
-// softmax(scale·q kᵀ) v on packed rows (Dao 2023: no score matrix); `packed` holds q, k and v side by side.
+// softmax(scale·q kᵀ) v on packed rows, without a score matrix (Dao 2023); `packed` holds q, k and v side by side.
 Var attention(const Var& q, const Var& k, const Var& v, const Tensor& cu_q, const Tensor& cu_k,
               const AttentionShape& shape);
 Var attention(const Var& packed, const Tensor& cu_seqlens, const AttentionShape& shape);
 
-Var mean(const Var& x);                                       // of all elements, [1]
-Var cross_entropy(const Var& logits, const Tensor& targets);  // per row
+Var mean(const Var& x);                                       // over all elements, [1]
 
 // InfoNCE, query → target (van den Oord et al. 2018; VLM2Vec eq. 2): the mean over queries of −log softmax(q·t / tau)
-// at the query's own target; `matching` says which it is and what of the others counts (tensor/ops.h). Targets that
-// belong to no query are hard negatives.
+// at the query's own target. `matching` names this target and the negatives that count (tensor/ops.h). Targets of no
+// query are hard negatives.
 struct InfoNceResult {
   Var loss;     // [1]
   Tensor best;  // i32 [B]: the target each query scores highest, the first among equals

@@ -9,11 +9,11 @@ namespace vlm2vec {
 namespace {
 
 thread_local bool enabled = true;
-thread_local bool gradient_withheld = false;  // NoGrad kept an op from being recorded since this was cleared
+thread_local bool gradient_withheld = false;  // NoGrad has prevented a recording since this was cleared
 std::atomic<int64_t> nodes{0};
 std::atomic<uint64_t> next_order{0};
 
-// Whether an op is to be recorded; needed: one of its inputs needs a gradient.
+// Says whether to record an op; `needed`: one of its inputs needs a gradient.
 bool wanted(bool needed) {
   gradient_withheld |= needed && !enabled;
   return needed && enabled;
@@ -21,7 +21,7 @@ bool wanted(bool needed) {
 
 }  // namespace
 
-// A step of the tape, or a leaf. It holds no value: an activation lives only as long as a formula that captured it.
+// A step of the tape, or a leaf. It holds no value: an activation lives only as long as a formula captures it.
 struct Node {
   struct Edge {
     std::shared_ptr<Node> to;
@@ -33,14 +33,14 @@ struct Node {
     Shape shape;
     DType dtype;  // of the gradient
     Device device;
-    Tensor grad;  // what has arrived so far
+    Tensor grad;  // the sum so far
   };
 
   const char* op;
-  uint64_t order = next_order++;  // of creation: a topological order
+  uint64_t order = next_order++;  // order of creation, which is topological
   std::vector<Output> outputs;
   std::vector<Edge> edges;  // one per input that needs a gradient …
-  JointVjp joint;  // … or one formula for all edges, which then stand for all inputs (to is null: not needed)
+  JointVjp joint;           // … or one formula for all edges, one edge per input (`to` is null if not needed)
   bool is_leaf = false, is_parameter = false, waiting = false;
 
   explicit Node(const char* op) : op(op) { ++nodes; }
@@ -49,7 +49,7 @@ struct Node {
   // The gradient of a bf16 value is f32.
   void add_output(const Tensor& y) { outputs.push_back({y.shape(), acc_of(y.dtype()), y.device(), {}}); }
 
-  // Adds into whichever of the two nobody else holds; a parameter's gradient always takes the sum.
+  // Adds in place into an unshared tensor if there is one; a parameter's gradient always takes the sum.
   void accumulate(int output, Tensor g) {
     Output& out = outputs[size_t(output)];
     CHECK(g.shape() == out.shape && g.dtype() == out.dtype, "backward: ", op, " got a gradient ", g,
@@ -64,7 +64,7 @@ struct Node {
     return out.grad ? out.grad : zeros(out.shape, out.dtype, out.device);
   }
 
-  // Sends the gradient on along the edges, then forgets it and them.
+  // Passes the gradient on along the edges, then drops the gradient and the edges.
   template <class Visit>
   void propagate(Visit visit) {
     std::vector<Edge> edges_now = std::move(edges);
@@ -95,7 +95,7 @@ struct Node {
           e.to->accumulate(e.output, std::move(dw));
         }
       }
-      e.vjp = nullptr, e.leaf_vjp = nullptr;  // frees what the formula held before the next one runs
+      e.vjp = nullptr, e.leaf_vjp = nullptr;  // frees the captured tensors before the next formula runs
       visit(e.to);
     }
   }
@@ -119,7 +119,7 @@ Tensor Var::grad() const {
 void Var::backward(const Tensor& seed) const {
   CHECK(node_, "backward: nothing was recorded for this value (no input needs a gradient, or NoGrad is on)");
   node_->accumulate(output_, seed ? seed : full(value_.shape(), 1, value_.dtype(), value_.device()));
-  std::vector<std::shared_ptr<Node>> heap;  // by order of creation, latest first
+  std::vector<std::shared_ptr<Node>> heap;  // latest created first
   const auto earlier = [](const auto& a, const auto& b) { return a->order < b->order; };
   const auto visit = [&](const std::shared_ptr<Node>& node) {
     if (node->is_leaf || node->waiting) return;

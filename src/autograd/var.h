@@ -1,5 +1,5 @@
 // Numbers with a history. An op computes its value and records how gradients flow back: one formula per input, next to
-// the forward (ops.cpp). What a formula captures is what is saved for the backward pass.
+// the forward (ops.cpp). The backward pass keeps the tensors that a formula captures, and no others.
 #pragma once
 #include <functional>
 #include <initializer_list>
@@ -12,8 +12,8 @@ namespace vlm2vec {
 
 using Vjp = std::function<Tensor(const Tensor& dy)>;                      // dy ↦ dx
 using LeafVjp = std::function<void(const Tensor& dy, const Tensor& dw)>;  // dw += …: products with beta 1, scatter-adds
-// One kernel gives all gradients. dys: one per output, all defined. Returns one per input; those not needed may be
-// undefined.
+// One formula for all gradients. Gets one defined dy per output; returns one gradient per input, possibly undefined if
+// not needed.
 using JointVjp = std::function<std::vector<Tensor>(const std::vector<Tensor>& dys, const std::vector<bool>& needs)>;
 
 struct Node;
@@ -22,16 +22,16 @@ class Var {
  public:
   Var() = default;
   Var(Tensor value) : value_(std::move(value)) {}  // a constant
-  // A variable that gradients are wanted for. With `gradient` given they are added into it (a parameter's slice of the
-  // flat buffer), else into a tensor of their own.
+  // Makes a variable that gets gradients. They are added into `gradient` (a parameter's slice of the flat buffer), by
+  // default into a new tensor.
   static Var leaf(Tensor value, Tensor gradient = {});
 
   const Tensor& value() const { return value_; }
   const Shape& shape() const { return value_.shape(); }
   bool requires_grad() const { return node_ != nullptr; }
-  Tensor grad() const;  // of a leaf; undefined if nothing has reached it
+  Tensor grad() const;  // must be a leaf; undefined if no gradient has reached it
   Var detach() const { return Var(value_); }
-  // Adds d(this · seed)/d(leaf) to every leaf's gradient and takes the tape apart on the way. Seed: ones by default.
+  // Adds d(this · seed)/d(leaf) to every leaf's gradient and frees the tape on the way. The default seed is ones.
   void backward(const Tensor& seed = {}) const;
 
  private:
@@ -53,14 +53,14 @@ struct Input {
   LeafVjp leaf_vjp;
 };
 
-// The tape. An edge is kept only if its input needs a gradient; a dropped edge frees what its formula captured: with
-// adapters over frozen weights neither the weight's gradient nor the activation it would need exists.
+// Records an op on the tape. It keeps an edge only if the input needs a gradient; a dropped edge frees the tensors that
+// its formula captured. A frozen weight thus costs neither a gradient nor the activation for it.
 Var record(const char* op, Tensor y, std::initializer_list<Input> inputs);
-// always: record even if no input needs a gradient (checkpoint: a parameter inside does).
+// `always` records even if no input needs a gradient (for checkpoint: a parameter inside may need one).
 std::vector<Var> record(const char* op, std::vector<Tensor> ys, const std::vector<Var>& xs, JointVjp vjp,
                         bool always = false);
 
-// While one lives on this thread nothing is recorded.
+// While a NoGrad exists, this thread records nothing.
 class NoGrad {
  public:
   NoGrad();
@@ -71,10 +71,10 @@ class NoGrad {
   bool before_;
 };
 bool grad_enabled();
-int64_t live_nodes();  // steps of all tapes in memory
+int64_t live_nodes();  // number of tape steps in memory
 
-// f(x) with nothing of f's inside kept: it is computed again in the backward pass (Chen et al. 2016). Nothing is
-// recorded where no gradient is wanted: x needs none, and f meets no parameter that does.
+// Returns f(x) without keeping its activations; the backward pass computes f again (Chen et al. 2016). Nothing is
+// recorded if neither x nor a parameter inside f needs a gradient.
 Var checkpoint(const std::function<Var(const Var&)>& f, const Var& x);
 
 }  // namespace vlm2vec

@@ -10,7 +10,6 @@
 #include <type_traits>
 
 #include "cli/hints.h"
-#include "cli/metavariables.h"
 #include "io/error.h"
 #include "io/shell_word.h"
 #include "tensor/parallel.h"
@@ -18,18 +17,19 @@
 namespace vlm2vec {
 namespace {
 
-// What CLI11 gives for a flag that nothing follows.
+// CLI11's value for a flag without a value.
 const std::string kNoValue = "";
 
 template <class T>
 constexpr bool is_list = std::is_same_v<T, std::vector<std::string>>;
 
+// What stands for a value of this type in --help, unless the option's list says it.
 template <class T>
-std::string kind_of(const std::string& command, const std::string& option) {
-  if constexpr (std::is_same_v<T, bool>) return "[True|False]";
-  if constexpr (std::is_integral_v<T>) return "N";
-  if constexpr (std::is_floating_point_v<T>) return "X";
-  return metavariable(command, option) + (is_list<T> ? "..." : "");
+std::string kind_of() {
+  return std::is_same_v<T, bool>       ? "[True|False]"
+         : std::is_integral_v<T>       ? "N"
+         : std::is_floating_point_v<T> ? "X"
+                                       : "TEXT";
 }
 
 template <class T>
@@ -100,16 +100,17 @@ CommandLine::CommandLine(std::string command, std::string purpose, std::string e
 
 template <class T>
 void CommandLine::operator()(const std::string& name, T& value, const std::string& help) {
-  const std::string meta = metavariable(command_, name);
-  const bool place = !std::is_arithmetic_v<T> && (meta == "DIR" || meta == "FILE" || meta == "PATH");
+  const size_t end = help.starts_with('<') ? help.find("> ") : std::string::npos;
+  const std::string kind = end == std::string::npos ? kind_of<T>() : help.substr(1, end - 1);
+  const bool place = kind == "DIR" || kind == "FILE" || kind == "PATH";
   const auto assign = [&value, place, option = command_ + ": --" + name](const std::vector<std::string>& values) {
     if (place && std::find(values.begin(), values.end(), "") != values.end())
-      fail(Exit::usage, option, " is empty, expected a path; is a variable not set?");
+      fail(Exit::usage, option, " is empty, expected a path; a shell variable may be unset");
     value = parse_values<T>(values, option);
   };
   const std::string standard = text_of(value);
-  declare({name, kind_of<T>(command_, name), help, standard.empty() ? "none" : standard,
-           std::is_same_v<T, bool> ? 0 : 1, is_list<T> ? -1 : 1, assign});
+  declare({name, kind + (is_list<T> ? "..." : ""), end == std::string::npos ? help : help.substr(end + 2),
+           standard.empty() ? "none" : standard, std::is_same_v<T, bool> ? 0 : 1, is_list<T> ? -1 : 1, assign});
 }
 template void CommandLine::operator()(const std::string&, bool&, const std::string&);
 template void CommandLine::operator()(const std::string&, int&, const std::string&);
@@ -151,15 +152,14 @@ void CommandLine::threads() {
     set_threads(n);
   };
   begin_last_section();
-  declare({"threads", "N", "threads that compute; results do not depend on it", "one for each core", 1, 1, assign});
+  declare({"threads", "N", "number of computing threads; results do not depend on it", "one per core", 1, 1, assign});
 }
 
 void CommandLine::device(Device& device) {
   const auto assign = [&device, option = command_ + ": --device"](const std::vector<std::string>& values) {
     device = parse_device(parse_values<std::string>(values, option));
   };
-  declare({"device", metavariable(command_, "device"), "emu: the GPU kernels, emulated on the CPU, slow",
-           name_of(device), 1, 1, assign});
+  declare({"device", "cpu|emu|cuda", "emu runs the GPU kernels in an emulator on the CPU (slow)", name_of(device), 1, 1, assign});
 }
 
 void CommandLine::quiet(bool& quiet) {
@@ -175,7 +175,7 @@ const CommandLine::Option* CommandLine::find(const std::string& name) const {
   return nullptr;
 }
 
-// "--max-steps" → "--max_steps" if there is such an option, under this or an old name; anything else stays.
+// "--max-steps" → "--max_steps" if an option or alias has this name; other words stay.
 std::string CommandLine::spelling_of(const std::string& argument) const {
   if (!argument.starts_with("--")) return argument;
   std::string name = argument.substr(2);
@@ -183,7 +183,7 @@ std::string CommandLine::spelling_of(const std::string& argument) const {
   return find(name) || aliases_.contains(name) ? "--" + name : argument;
 }
 
-// Official spellings, and "--name=value" in two parts, so that an empty value is a value.
+// Returns official spellings, and "--name=value" as two words, so that an empty value is a value.
 Arguments CommandLine::normalise(const Arguments& arguments) const {
   Arguments result;
   for (const std::string& argument : arguments) {
@@ -193,13 +193,13 @@ Arguments CommandLine::normalise(const Arguments& arguments) const {
     result.push_back(argument.substr(equals + 1));
     const Option* flag = find(result[result.size() - 2].substr(2));
     if (flag && flag->least == 0 && result.back() == kNoValue)
-      fail(Exit::usage, command_, ": ", argument, ": expected True or False behind the =");
+      fail(Exit::usage, command_, ": ", argument, ": expected True or False after the =");
   }
   return resolve_aliases(result);
 }
 
-// Without the options that are given again further on, and their values, which must be valid all the same (those of
-// foreign options are judged only where they count).
+// Removes options that are given again later, with their values. The values must still be valid, except those of
+// foreign options.
 Arguments CommandLine::without_overridden(const Arguments& arguments) const {
   const auto option_at = [&](size_t i) {
     return arguments[i].starts_with("--") ? find(arguments[i].substr(2)) : nullptr;
@@ -223,7 +223,7 @@ Arguments CommandLine::without_overridden(const Arguments& arguments) const {
   return kept;
 }
 
-// `word` belongs to no option and is none.
+// Throws for a word that is neither an option nor an option's value.
 void CommandLine::refuse(const std::string& word) const {
   const std::string help = command_line(command_) + " --help";
   if (!word.starts_with("-")) fail(Exit::usage, command_, ": \"", word, "\" belongs to no option; see ", help);

@@ -12,36 +12,36 @@ namespace {
 
 const std::vector<Command>& commands() {
   static const std::vector<Command> list = {
-      {"data mini", "Build the miniature MMEB, training and test sets, from pictures that Debian carries.",
+      {"data mini", "Build the miniature MMEB, training and test sets, from pictures of Debian packages.",
        run_data_mini},
       {"data cat", "Print the rows of a Parquet or JSON-lines file as JSON lines.", run_data_cat},
-      {"data check", "Say what is missing or wrong in data sets: rows, pictures, image tokens.", run_data_check},
+      {"data check", "Find missing or faulty rows, pictures and image tokens in data sets.", run_data_check},
       {"data stats", "Count rows, pictures, lengths and equal targets of data sets.", run_data_stats},
       {"data preview", "Write rows with their pictures as one HTML page.", run_data_preview},
-      {"data leaks", "Find the texts, pairs and pictures that two data sets share, near pictures too.", run_data_leaks},
+      {"data leaks", "Find texts, pairs and equal or similar pictures that two data sets share.", run_data_leaks},
       {"init", "Write a checkpoint with random weights, to train from scratch.", run_init},
       {"train", "Train a vision-language model into an embedder (VLM2Vec: InfoNCE with GradCache).", run_train},
       {"eval", "Rank every query's candidates and report Precision@1 as the paper does.", run_eval},
-      {"leaderboard", "Write the file that MMEB's leaderboard takes, from the scores of eval.", run_leaderboard},
-      {"compare", "Show where two evaluations differ, and whether more than by chance.", run_compare},
+      {"leaderboard", "Write the file for MMEB's leaderboard from the scores of eval.", run_leaderboard},
+      {"compare", "Compare two evaluations set by set, with tests of significance.", run_compare},
       {"report", "Write a run's curves, scores and examples as one HTML page.", run_report},
       {"embed", "Turn lines of text and pictures into unit vectors.", run_embed},
-      {"search", "Find the rows nearest to a query among the vectors that embed wrote, exactly.", run_search},
-      {"explain", "Show every stage of one input on its way through a model, and save them.", run_explain},
-      {"parity", "Compare every stage with a reference implementation's and write a certificate.", run_parity},
+      {"search", "Find the rows nearest to a query among vectors of embed (exact search).", run_search},
+      {"explain", "Show every stage of a model for one input, and the parts that make its score.", run_explain},
+      {"parity", "Compare every stage with a reference implementation and write a certificate.", run_parity},
       {"merge", "Write a checkpoint with an adapter merged into its weights.", run_merge},
       {"tokenize", "Show the token ids of a text, or of every line of a file.", run_tokenize},
       {"image", "Decode and resize pictures to the bytes that a model sees.", run_image},
       {"selftest", "Check gradients, GradCache, the loss and batch-invariance on this machine, in seconds.",
        run_selftest},
-      {"doctor", "Measure this machine and say what of it the program can use, in seconds.", run_doctor},
-      {"completion", "Print the script that completes commands, options and files in a shell.", run_completion},
+      {"doctor", "Measure this machine in seconds and show what the program can use.", run_doctor},
+      {"completion", "Print a shell script that completes commands, options and files.", run_completion},
       {"version", "Print version, build and libraries.", run_version},
   };
   return list;
 }
 
-// Of the commands whose names begin so.
+// Lists the commands whose names begin with `group`.
 std::string usage(const std::string& group = "") {
   std::ostringstream text;
   text << "Usage: " << command_line(group) << "COMMAND [OPTIONS]\n\nCommands:\n" << std::left;
@@ -68,7 +68,7 @@ Exit run_command(const Arguments& words) {
   }
   const std::string one = words[0], two = words.size() > 1 ? one + " " + words[1] : one;
   const std::string group = one == "data" ? kData : "";
-  if (one == "data" && words.size() == 1) fail(Exit::usage, "data: which of its commands?\n\n", usage(group));
+  if (one == "data" && words.size() == 1) fail(Exit::usage, "data: expected one of its commands\n\n", usage(group));
   const std::string& asked = group.empty() ? one : words[1];
   if (asked == "--help" || asked == "-h" || asked == "help") {
     std::cout << usage(group) << '\n';

@@ -1,4 +1,4 @@
-// The commands of the program. Each file of this folder holds one; commands.cpp lists them.
+// The commands of the program. Each has its own file in this folder; commands.cpp lists them.
 #pragma once
 #include <nlohmann/json_fwd.hpp>
 #include <string>
@@ -9,7 +9,7 @@
 namespace vlm2vec {
 
 struct Command {
-  std::string name, purpose;  // the purpose in one line
+  std::string name, purpose;  // purpose: one line
   Exit (*run)(const Command& command, const Arguments& arguments);
 };
 
@@ -39,7 +39,7 @@ Exit run_version(const Command& command, const Arguments& arguments);
 
 nlohmann::ordered_json version_json();  // what `version --json` prints
 
-// Runs the command that the first words name, with the rest. Errors: Exit::usage for a command that does not exist.
+// Runs the command named by the first words, with the rest as arguments. Throws Exit::usage for an unknown command.
 Exit run_command(const Arguments& words);
 
 }  // namespace vlm2vec

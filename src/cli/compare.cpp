@@ -10,8 +10,8 @@ Exit run_compare(const Command& command, const Arguments& arguments) {
   uint64_t seed = 42;
   bool json = false;
   CommandLine line(command.name, command.purpose, "compare runs/demo/untrained runs/demo/trained");
-  line.words("A B", folders, "two folders that eval wrote (--encode_output_path), of the same rows");
-  line("seed", seed, "of the resampled rows that give the intervals");
+  line.words("A B", folders, "two folders of eval (--encode_output_path) with the same rows");
+  line("seed", seed, "random seed of the resampling for the intervals");
   line.threads();
   line.json(json);
   if (!line.parse(arguments)) return Exit::ok;

@@ -1,5 +1,5 @@
-// The shell asks the program itself: commands and options come from its --help, which is the one place where they
-// stand; what follows an option is completed by what --help shows for its value (DIR, FILE, a|b).
+// The shell asks the program itself: --help, the only source, gives commands and options. The kind of an option's value
+// in --help (DIR, FILE, a|b) says how to complete it.
 #include <iostream>
 
 #include "cli/commands.h"

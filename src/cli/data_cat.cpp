@@ -31,7 +31,7 @@ ParquetFile::Binary parse_binary(const std::string& text) {
   fail(Exit::usage, "data cat: --binary: got \"", text, "\", expected size or base64");
 }
 
-// The numbers in it that JSON cannot write.
+// Counts the numbers that JSON cannot write.
 int64_t not_finite(const nlohmann::ordered_json& value) {
   if (value.is_number_float()) return !std::isfinite(value.get<double>());
   int64_t count = 0;
@@ -58,9 +58,8 @@ Exit run_data_cat(const Command& command, const Arguments& arguments) {
   int64_t limit = 0;
   CommandLine line(command.name, command.purpose, "data cat MMEB-eval/OK-VQA/test-00000-of-00001.parquet --limit 3");
   line.words("FILE", files, "Parquet files or files of JSON lines");
-  line("columns", columns, "of Parquet files: only these columns; none: all");
-  line("binary", binary,
-       "how Parquet's binary values are printed: size ({\"bytes\": N}, a picture's beside its path) or base64");
+  line("columns", columns, "<NAME> print only these columns of Parquet files (default: all)");
+  line("binary", binary, "<size|base64> form of Parquet's binary values: size ({\"bytes\": N}, with a picture's path) or base64");
   line("limit", limit, "the first N rows of each file (0: all)");
   if (!line.parse(arguments)) return Exit::ok;
 

@@ -16,9 +16,9 @@ Exit run_data_check(const Command& command, const Arguments& arguments) {
   bool json = false;
   CommandLine line(command.name, command.purpose, "data check MMEB-train MMEB-eval");
   declare(line, options);
-  line("decode", check.decode, "decode every picture, too (False: see only whether it is there)");
+  line("decode", check.decode, "decode every picture (False: only check that it exists)");
   line("model_name", model_name,
-       "folder of the model for these rows; its image token counts (default: Qwen2-VL's)");
+       "<DIR> folder of the model for these rows, which gives the image token (default: Qwen2-VL's)");
   line.threads();
   line.json(json);
   if (!line.parse(arguments)) return Exit::ok;

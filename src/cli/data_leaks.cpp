@@ -14,10 +14,10 @@ Exit run_data_leaks(const Command& command, const Arguments& arguments) {
   bool fails = false, quiet = false, json = false;
   CommandLine line(command.name, command.purpose, "data leaks MMEB-train MMEB-eval");
   line.words("A B", folders, "two folders of training or test sets");
-  line("image_dir", image_dirs, "as in train and eval, of A and of B, or one for both (default: the folders)");
+  line("image_dir", image_dirs, "<PATH> folders of pictures of A and of B, or one for both (default: A and B)");
   line("dataset_split", dataset_split,
-       "which rows of training sets: original or diverse_instruction; test: only test sets");
-  line("distance", distance, "pictures are near if at most N of the 64 hash bits differ, 0 to 15");
+       "<NAME> which rows of training sets: original or diverse_instruction; test: only test sets");
+  line("distance", distance, "pictures are similar if at most N of their 64 hash bits differ, 0 to 15");
   line("fail", fails, "exit with 1 if pairs or pictures are shared");
   line.threads();
   line.quiet(quiet);

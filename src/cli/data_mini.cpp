@@ -12,10 +12,10 @@ Exit run_data_mini(const Command& command, const Arguments& arguments) {
   std::string output_dir;
   bool quiet = false, json = false;
   CommandLine line(command.name, command.purpose, "data mini --output_dir runs/demo/data");
-  line("output_dir", output_dir, "folder to write; another miniature MMEB there is replaced, an equal one is kept");
+  line("output_dir", output_dir, "<DIR> folder to write; replaces another miniature MMEB there, keeps an equal one");
   line("train_rows", options.train_rows, "rows of each training set");
   line("test_rows", options.test_rows, "rows of each test set");
-  line("seed", options.seed, "of the training rows and their pixels; test rows never move");
+  line("seed", options.seed, "random seed of the training rows and their pixels; test rows never change");
   line.require({"output_dir"});
   line.threads();
   line.quiet(quiet);

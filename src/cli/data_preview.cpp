@@ -17,7 +17,7 @@ Exit run_data_preview(const Command& command, const Arguments& arguments) {
   bool json = false;
   CommandLine line(command.name, command.purpose, "data preview MMEB-eval --output page.html --limit 5");
   declare(line, options);
-  line("output", output, "the HTML file to write");
+  line("output", output, "<FILE> the HTML file to write");
   line("limit", limit, "the first N rows of each set");
   line.require({"output"});
   line.threads();

@@ -21,7 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-// On all threads at once, by the clock on the wall: what the cores share, and what neighbours take, counts.
+// Measures all threads together by wall clock, so that shared resources and other programs count.
 double peak_of_all_threads() {
   const auto begin = std::chrono::steady_clock::now();
   std::vector<double> seconds(static_cast<size_t>(threads())), peaks(seconds.size());
@@ -38,7 +38,7 @@ double peak_of_all_threads() {
   return billions / wall.count();
 }
 
-// Where a program lies on the PATH; empty: nowhere.
+// Returns the path of a program on the PATH; empty if it is not found.
 std::string program(const std::string& name) {
   const char* path = std::getenv("PATH");
   std::istringstream folders(sentence(path ? path : "", ":/usr/local/cuda/bin"));
@@ -69,9 +69,9 @@ Json examine() {
           {"read_bandwidth_gb_per_s", read_bandwidth(read)},
           {"available_memory_bytes", memory},
           {"free_disk_bytes", fs::space(".", unknown).available},
-          {"cuda", "not linked; --device emu runs the GPU's kernels on the processor"},
+          {"cuda", "not linked; --device emu runs the GPU kernels on the CPU"},
           {"nvidia_gpu", fs::exists("/proc/driver/nvidia/version")},
-          {"nvcc", program("nvcc").empty() ? "missing: make kernels needs it, nothing else does" : program("nvcc")},
+          {"nvcc", program("nvcc").empty() ? "missing; only make kernels needs it" : program("nvcc")},
           {"demo_font", package_note(sources.font, "fonts-noto-color-emoji")},
           {"demo_names", package_note(sources.names, "unicode-data")},
           {"demo_stamps", package_note(sources.stamps, "tuxpaint-stamps-default") +
@@ -87,14 +87,14 @@ void print(const Json& found) {
   };
   const auto text = [&](const char* name) { return found[name].get<std::string>(); };
   row("processor", text("processor"));
-  row("cores", found["cores"], ", of which ", found["threads"], " are used (--threads)");
+  row("cores", found["cores"], "; the program uses ", found["threads"], " threads (--threads)");
   row("instruction sets", isas);
   row("peak, measured", found["fma_peak_gflops_one_core"].get<double>(), " GFLOP/s on one core, ",
       found["fma_peak_gflops"].get<double>(), " GFLOP/s on all threads now (f32 multiply-adds)");
   row("memory", in_bytes(found["available_memory_bytes"]), " available, read at ",
       found["read_bandwidth_gb_per_s"].get<double>(), " GB/s");
   row("disk", in_bytes(found["free_disk_bytes"]), " free in this folder");
-  row("GPU", found["nvidia_gpu"].get<bool>() ? "there is one from NVIDIA; " : "", "CUDA is ", text("cuda"));
+  row("GPU", found["nvidia_gpu"].get<bool>() ? "an NVIDIA GPU is present; " : "", "CUDA is ", text("cuda"));
   row("nvcc", text("nvcc"));
   row("demo's font", text("demo_font"));
   row("demo's names", text("demo_names"));

@@ -5,13 +5,13 @@
 #include "cli/commands.h"
 #include "io/files.h"
 #include "io/interrupt.h"
-#include "io/npy.h"
 #include "io/progress.h"
 #include "io/sha256.h"
 #include "mmeb/data/input_rows.h"
 #include "mmeb/data/outputs.h"
 #include "mmeb/evaluation/embedding_cache.h"
 #include "show/vector_index.h"
+#include "tensor/tensor_files.h"
 #include "vlm/model_hash.h"
 #include "vlm/prompt.h"
 
@@ -19,10 +19,10 @@ namespace vlm2vec {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr const char* kSkippedRows = ".skipped_rows.jsonl";  // behind the name of the vectors
+constexpr const char* kSkippedRows = ".skipped_rows.jsonl";  // follows the name of the vectors
 constexpr FileKind kOrigin = {"what embed writes about its vectors", "{\n  \"absolute\": "};
 
-// The vectors of the rows that could be read, moved together; the others are left out.
+// Moves the vectors of readable rows together and lists the other rows as left out.
 Tensor without_faults(InputRows& rows, const EmbeddedRows& embedded) {
   const int64_t dim = embedded.vectors.columns();
   float* const vectors = embedded.vectors.data<float>();
@@ -41,72 +41,86 @@ std::string left_out_note(const InputRows& rows, const std::string& list) {
   if (rows.left_out.empty()) return "";
   const LeftOut& first = rows.left_out.begin()->second;
   return sentence("embed: ", rows.left_out.size(), " of ", rows.rows, " rows left out, first: ", first.row, ": ",
-                  first.fault, list.empty() ? "" : "; all are in " + list);
+                  first.fault, list.empty() ? "" : "; all are listed in " + list);
 }
 
 std::string bare_tokens_note(const InputRows& rows, const std::string& token) {
+  if (token.empty()) return "";
   const auto count = std::ranges::count_if(rows.inputs, [&](const EncoderInput& input) {
     return input.images.empty() && input.text.find(token) != input.text.npos;
   });
   if (count == 0) return "";
   return sentence("embed: ", count, count == 1 ? " row has" : " rows have",
-                  " an image token and no picture; the token is read as a word");
+                  " an image token but no picture; the token is read as a word");
 }
 
-}  // namespace
-
-Exit run_embed(const Command& command, const Arguments& arguments) {
+struct EmbedOptions {
   ModelOptions model;
   std::string input, image_dir, output, embedding_cache, prompt = "raw", bad_rows = "error";
   int64_t batch_size = 32;
   Device device;
   bool quiet = false, json = false;
-  CommandLine line(command.name, command.purpose,
-                   "embed --model_name runs/demo/model --input rows.jsonl --output rows.npy");
-  model.fields(line);
+};
+
+void declare(CommandLine& line, EmbedOptions& o) {
+  o.model.fields(line);
   line.section("Input and output");
-  line("input", input, "lines {\"text\": ..., \"image\": path or [paths], \"instruction\": ...}");
-  line("prompt", prompt,
-       "raw: the text is the prompt, with an image token for each picture; vlm2vec-v1, vlm2vec-v2: built as the "
-       "official code does");
-  line("image_dir", image_dir, "joined before relative picture paths (default: the folder of the input)");
-  line("output", output,
-       "NumPy file to write: f32 [lines, dimensions], rows of length 1; FILE.json beside it says how (for search)");
-  line("batch_size", batch_size, "lines embedded at a time; results do not depend on it");
-  line("embedding_cache", embedding_cache,
-       "folder that keeps vectors for later: those of the same model, options, text and pictures are not made again");
-  line("bad_rows", bad_rows,
-       "a row that cannot be used (unreadable picture, neither text nor image, image tokens that do not fit): error "
-       "stops, skip leaves it out and lists it in OUTPUT.skipped_rows.jsonl");
+  line("input", o.input, "<FILE> file of lines {\"text\": ..., \"image\": path or [paths], \"instruction\": ...}");
+  line("prompt", o.prompt,
+       "<raw|vlm2vec-v1|vlm2vec-v2> raw: the text is the prompt, with an image token for each picture (CLIP: none); vlm2vec-v1, "
+       "vlm2vec-v2: built as in the official code");
+  line("image_dir", o.image_dir, "<PATH> joined before relative picture paths (default: the folder of the input)");
+  line("output", o.output,
+       "<FILE> NumPy file to write: f32 [lines, dimensions], rows of length 1; FILE.json beside it describes them for "
+       "search");
+  line("batch_size", o.batch_size, "lines embedded at a time; results do not depend on it");
+  line("embedding_cache", o.embedding_cache,
+       "<DIR> folder that keeps vectors for later runs with the same model, options, text and pictures");
+  line("bad_rows", o.bad_rows,
+       "<error|skip> error: stop at a row that cannot be used (unreadable picture, neither text nor image, image "
+       "tokens that do not match); skip: leave it out and list it in OUTPUT.skipped_rows.jsonl");
   line.require({"model_name", "input", "output"});
   line.threads();
-  line.device(device);
-  line.quiet(quiet);
-  line.json(json);
+  line.device(o.device);
+  line.quiet(o.quiet);
+  line.json(o.json);
+}
+
+void check_options(const EmbedOptions& o) {
+  if (o.batch_size < 1) fail(Exit::usage, "embed: --batch_size: got ", o.batch_size, ", expected at least 1");
+  check_output_file(o.output, kNpyFile, {o.input});
+  if (!fs::exists(o.output) || fs::is_regular_file(o.output)) {
+    check_output_file(o.output + ".json", kOrigin, {o.input});
+    check_output_file(o.output + kSkippedRows, {"a list of skipped rows", "{\"row\":"}, {o.input});
+  }
+  fs::path there = o.image_dir;  // or its archive
+  while (there.has_relative_path() && !fs::exists(there)) there = there.parent_path();
+  if (there != o.image_dir && !fs::is_regular_file(there))
+    fail(Exit::data, o.image_dir, ": no such folder or archive (--image_dir)");
+  build_prompt(o.prompt, {}, "");  // throws for a wrong style before the model is loaded
+}
+
+}  // namespace
+
+Exit run_embed(const Command& command, const Arguments& arguments) {
+  EmbedOptions o;
+  CommandLine line(command.name, command.purpose,
+                   "embed --model_name runs/demo/model --input rows.jsonl --output rows.npy");
+  declare(line, o);
   if (!line.parse(arguments)) return Exit::ok;
 
-  if (batch_size < 1) fail(Exit::usage, "embed: --batch_size: got ", batch_size, ", expected at least 1");
-  check_output_file(output, kNpyFile, {input});
-  if (!fs::exists(output) || fs::is_regular_file(output)) {
-    check_output_file(output + ".json", kOrigin, {input});
-    check_output_file(output + kSkippedRows, {"a list of skipped rows", "{\"row\":"}, {input});
-  }
-  fs::path there = image_dir;  // or the archive that it is in
-  while (there.has_relative_path() && !fs::exists(there)) there = there.parent_path();
-  if (there != image_dir && !fs::is_regular_file(there))
-    fail(Exit::data, image_dir, ": no such folder or archive; --image_dir names it");
-  if (image_dir.empty()) image_dir = fs::path(input).parent_path();
-  build_prompt(prompt, {}, "");  // a wrong style is said before the model is loaded
-  const bool skip = skips_bad_rows("embed", bad_rows);
-  VectorOrigin origin{model, "", prompt};
-  if (fs::is_regular_file(input))  // what comes through a pipe cannot be read again
-    origin.input = input, origin.image_dir = image_dir, origin.input_sha256 = hash_of_file(input);
-  Embedder embedder(model, embedding_cache, device, quiet);
-  origin.model.image_positions = embedder.encoder().image_positions();
+  check_options(o);
+  if (o.image_dir.empty()) o.image_dir = fs::path(o.input).parent_path();
+  const bool skip = skips_bad_rows("embed", o.bad_rows);
+  VectorOrigin origin{o.model, "", o.prompt};
+  if (fs::is_regular_file(o.input))  // a pipe cannot be read again
+    origin.input = o.input, origin.image_dir = o.image_dir, origin.input_sha256 = hash_of_file(o.input);
+  Embedder embedder(o.model, o.embedding_cache, o.device, o.quiet);
+  origin.model.image_positions = embedder.encoder().processor.image_positions();
   origin.model_sha256 = hex(embedder.model_hash().digest());
   const std::string& token = embedder.encoder().image_token();
-  InputRows rows = read_inputs(input, image_dir, prompt, token, bad_row(skip));
-  Progress progress("embed", int64_t(rows.inputs.size()), quiet);
+  InputRows rows = read_inputs(o.input, o.image_dir, o.prompt, token, bad_row(skip));
+  Progress progress("embed", int64_t(rows.inputs.size()), o.quiet);
   progress.note(bare_tokens_note(rows, token));
   const auto update = [&](int64_t done) {
     if (interrupted() && done < int64_t(rows.inputs.size()))
@@ -114,33 +128,33 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
            embedder.how_to_go_on());
     progress.update(done);
   };
-  const InterruptGuard guard;  // a signal waits until what is being written is whole
+  const InterruptGuard guard;  // a signal waits until all files under way are complete
   const EmbeddedRows embedded =
-      reading_rows(bad_rows, [&] { return embedder.embed(rows.inputs, batch_size, update, skip); });
+      reading_rows(o.bad_rows, [&] { return embedder.embed(rows.inputs, o.batch_size, update, skip); });
   embedder.model_hash().require_unchanged();
   const Tensor vectors = without_faults(rows, embedded);
   std::vector<LeftOut> left_out;
   for (const auto& [number, side] : rows.left_out) origin.skipped_rows.push_back(number), left_out.push_back(side);
-  fs::remove(output + ".json");  // of earlier vectors
-  write_npy(output, vectors);
+  fs::remove(o.output + ".json");  // describes earlier vectors
+  write_npy(o.output, vectors);
   std::string list;
-  if (fs::is_regular_file(output)) {  // not a pipe or a device
-    list = output + kSkippedRows;
+  if (fs::is_regular_file(o.output)) {  // not a pipe or a device
+    list = o.output + kSkippedRows;
     write_left_out(list, left_out);
-    write_origin(output, origin, vectors);
+    write_origin(o.output, origin, vectors);
   }
-  progress.note(embedder.encoder().picture_note());
+  progress.note(embedder.encoder().processor.picture_note());
   progress.note(embedder.cache_note());
-  progress.note(embedded.cut.note(model.max_len));
+  progress.note(embedded.cut.note(o.model.max_len));
   progress.note(left_out_note(rows, list));
-  if (json)
+  if (o.json)
     std::cout << nlohmann::ordered_json{{"rows", vectors.rows()},
                                         {"skipped", left_out.size()},
                                         {"cut", embedded.cut.cut},
                                         {"dimensions", embedder.encoder().dim()},
-                                        {"precision", model.precision},
+                                        {"precision", o.model.precision},
                                         {"seconds", progress.seconds()},
-                                        {"output", output}}
+                                        {"output", o.output}}
               << '\n';
   return Exit::ok;
 }

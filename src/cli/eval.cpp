@@ -17,19 +17,18 @@ void check_options(const EvalOptions& o, const std::vector<std::string>& beside)
   };
   usage(o.per_device_eval_batch_size > 0, "--per_device_eval_batch_size must be positive");
   usage(!o.dataset_name.empty() + !o.dataset_config.empty() + !o.retrieval_file.empty() == 1,
-        "one of --dataset_name, --dataset_config and --retrieval_file is needed, and only one");
+        "exactly one of --dataset_name, --dataset_config and --retrieval_file is needed");
   usage(o.retrieval_file.empty() || (beside.empty() && o.num_candidates == 0 && o.prompt_variants.empty()),
         "--beside, --num_candidates and --prompt_variants are for the sets of MMEB, not for --retrieval_file");
-  usage(
-      o.retrieval_file.empty() || (o.bad_rows == "error" && !o.overwrite),
-      "--bad_rows and --overwrite are for the sets of MMEB; --retrieval_file replaces its scores when they are whole");
+  usage(o.retrieval_file.empty() || (o.bad_rows == "error" && !o.overwrite),
+        "--bad_rows and --overwrite are for the sets of MMEB; --retrieval_file replaces its scores when complete");
   usage(!o.dataset_name.empty() || o.subset_name.empty(), "--subset_name picks sets of --dataset_name");
-  usage(o.dataset_config.empty() || o.image_dir.empty(), "--image_dir stands in each row of --dataset_config");
-  usage(!o.dataset_config.empty() || o.data_basedir.empty(), "--data_basedir means nothing without --dataset_config");
+  usage(o.dataset_config.empty() || o.image_dir.empty(), "--image_dir is given in each entry of --dataset_config");
+  usage(!o.dataset_config.empty() || o.data_basedir.empty(), "--data_basedir has no effect without --dataset_config");
   usage(o.missing_sets == "error" || o.missing_sets == "skip", "--missing_sets: got \"", o.missing_sets,
         "\", expected error or skip");
   usage(o.missing_sets == "error" || !o.dataset_config.empty() || !o.subset_name.empty(),
-        "--missing_sets means nothing without --dataset_config or --subset_name, which name the sets");
+        "--missing_sets has no effect without --dataset_config or --subset_name, which name the sets");
   usage(o.num_candidates == 0 || o.num_candidates > 1, "--num_candidates: got ", o.num_candidates,
         ", expected 2 or more: the right one and another");
   check_output_folder("eval: --encode_output_path", o.encode_output_path,
@@ -62,7 +61,7 @@ Exit run_eval(const Command& command, const Arguments& arguments) {
                    "eval --model_name runs/demo/model --dataset_name runs/demo/data/MMEB-eval --encode_output_path "
                    "runs/demo/trained");
   options.fields(line);
-  line("beside", beside, "folders of earlier evaluations, shown in the table as further columns");
+  line("beside", beside, "<DIR> folders of earlier evaluations, shown as further columns of the table");
   line.require({"model_name", "encode_output_path"});
   line.collect({"beside"});
   line.threads();

@@ -7,8 +7,8 @@
 #include <optional>
 
 #include "cli/commands.h"
-#include "io/safetensors.h"
 #include "mmeb/data/outputs.h"
+#include "tensor/tensor_files.h"
 #include "vlm/model.h"
 #include "vlm/prompt.h"
 #include "vlm/stages.h"
@@ -74,7 +74,7 @@ nlohmann::ordered_json to_json(const std::vector<Stage>& stages) {
   return list;
 }
 
-// A token in its plain bytes: " the" for "Ġthe".
+// Returns a token in plain bytes: " the" for "Ġthe".
 std::string readable(const std::string& piece) {
   static const std::map<std::string, char> bytes = [] {
     std::map<std::string, char> all;
@@ -110,7 +110,7 @@ nlohmann::ordered_json to_json(const Attribution& a) {
   return {{"score", a.score}, {"score_of_nothing", a.nothing}, {"words", words}, {"pictures", pictures}};
 }
 
-// Its metadata comes first and begins with the precision.
+// A dump begins with its metadata, which begins with the precision.
 constexpr FileKind kDump = {"a dump", R"({"__metadata__":{"precision":)"};
 
 // map.png, and map-2.png, … for further pictures.
@@ -119,86 +119,102 @@ std::filesystem::path numbered(const std::filesystem::path& file, size_t i) {
   return file.parent_path() / sentence(file.stem().string(), "-", i + 1, file.extension().string());
 }
 
-}  // namespace
-
-Exit run_explain(const Command& command, const Arguments& arguments) {
+struct ExplainOptions {
   ModelOptions model;
   std::string text, instruction, prompt = "raw", dump, target, map;
   std::vector<std::string> images, target_images;
   Device device;
   bool quiet = false, json = false;
+
+  bool compares() const { return !target.empty() || !target_images.empty(); }
+};
+
+void declare(CommandLine& line, ExplainOptions& o) {
+  o.model.fields(line);
+  line.section("Input and output");
+  line("text", o.text, "text of the input");
+  line("image", o.images, "<FILE> pictures of the input");
+  line("instruction", o.instruction, "instruction to the model (not in a raw prompt)");
+  line(
+      "prompt", o.prompt,
+      "<raw|vlm2vec-v1|vlm2vec-v2> raw: the text is the prompt; vlm2vec-v1, vlm2vec-v2: built as in the official code");
+  line("dump", o.dump, "<FILE> safetensors file to write: every stage in full, f32 or i64");
+  line("target", o.target, "text of a second input: prints the score of both, and the share of each part of the first");
+  line("target_image", o.target_images, "<FILE> pictures of the second input");
+  line("heat_map", o.map, "<FILE> PNG to write: the picture, red where it raises the score, blue where it lowers it");
+  line.require({"model_name"});
+  line.collect({"image", "target_image"});
+  line.threads();
+  line.device(o.device);
+  line.quiet(o.quiet);
+  line.json(o.json);
+}
+
+void check_options(const ExplainOptions& o) {
+  if (o.text.empty() && o.instruction.empty() && o.images.empty())
+    fail(Exit::usage, "explain: --text, --image and --instruction are all missing; give one of them");
+  if (o.prompt == "raw" && !o.instruction.empty())
+    fail(Exit::usage, "explain: a raw prompt has no --instruction; put it into --text, or use --prompt vlm2vec-v2");
+  if (!o.map.empty() && (!o.compares() || o.images.empty()))
+    fail(Exit::usage, "explain: --heat_map shows the parts of an --image in its score with a --target; give both");
+  if (!o.map.empty() && std::filesystem::path(o.map).extension() != ".png")
+    fail(Exit::usage, "explain: --heat_map: got \"", o.map, "\", expected a name that ends in .png");
+  if (!o.dump.empty()) check_output_file(o.dump, kDump);
+  for (size_t i = 0; !o.map.empty() && i < o.images.size(); ++i)
+    check_output_file(numbered(o.map, i), kPngFile, {o.images.begin(), o.images.end()});
+}
+
+}  // namespace
+
+Exit run_explain(const Command& command, const Arguments& arguments) {
+  ExplainOptions o;
   CommandLine line(
       command.name, command.purpose,
       "explain --model_name runs/demo/model --prompt vlm2vec-v1 --instruction \"Name the object.\" --image "
       "runs/demo/data/MMEB-eval/images/EmojiNet/000000.png --target scarf --heat_map map.png");
-  model.fields(line);
-  line.section("Input and output");
-  line("text", text, "the text of the input");
-  line("image", images, "its pictures");
-  line("instruction", instruction, "what to do with it (not in a raw prompt)");
-  line("prompt", prompt, "raw: the text is the prompt; vlm2vec-v1, vlm2vec-v2: built as the official code does");
-  line("dump", dump, "safetensors file to write: every stage in full, f32 or i64");
-  line("target", target, "the text of a second input: prints the score of the two, and what of the first carries it");
-  line("target_image", target_images, "pictures of the second input");
-  line("heat_map", map, "PNG to write: the picture, red where it speaks for the score, blue where against");
-  line.require({"model_name"});
-  line.collect({"image", "target_image"});
-  line.threads();
-  line.device(device);
-  line.quiet(quiet);
-  line.json(json);
+  declare(line, o);
   if (!line.parse(arguments)) return Exit::ok;
+  check_options(o);
 
-  if (text.empty() && instruction.empty() && images.empty())
-    fail(Exit::usage, "explain: --text, --image and --instruction are all missing; what should be explained?");
-  if (prompt == "raw" && !instruction.empty())
-    fail(Exit::usage, "explain: a raw prompt has no --instruction; put it into --text, or say --prompt vlm2vec-v2");
-  const bool compares = !target.empty() || !target_images.empty();
-  if (!map.empty() && (!compares || images.empty()))
-    fail(Exit::usage, "explain: --heat_map shows what of an --image carries its score with a --target; give both");
-  if (!map.empty() && std::filesystem::path(map).extension() != ".png")
-    fail(Exit::usage, "explain: --heat_map: got \"", map, "\", expected a name that ends in .png");
-  if (!dump.empty()) check_output_file(dump, kDump);
-  for (size_t i = 0; !map.empty() && i < images.size(); ++i)
-    check_output_file(numbered(map, i), kPngFile, {images.begin(), images.end()});
-  const auto encoder = load_model(model, device, quiet);
+  const auto encoder = load_model(o.model, o.device, o.quiet);
   const auto input_of = [&](const PromptParts& parts, const std::vector<std::string>& pictures, const char* name,
                             const char* row) {
-    if (prompt == "raw" && !pictures.empty() && parts.text.find(encoder->image_token()) == std::string::npos)
+    if (o.prompt == "raw" && !pictures.empty() && parts.text.find(encoder->image_token()) == std::string::npos)
       fail(Exit::usage, "explain: a raw ", name, " needs ", encoder->image_token(),
            " where its picture belongs; --prompt vlm2vec-v2 puts it there");
-    const Prompt built = build_prompt(prompt, parts, encoder->image_token());
+    const Prompt built = build_prompt(o.prompt, parts, encoder->image_token());
     EncoderInput input{built.text, {}, 0, row};
     for (const size_t picture : built.pictures) input.images.push_back(PictureSource::of_text(pictures[picture]));
     return input;
   };
-  const EncoderInput input = input_of({instruction, text, images.size()}, images, "--text", "the input");
+  const EncoderInput input = input_of({o.instruction, o.text, o.images.size()}, o.images, "--text", "the input");
   std::optional<Attribution> attribution;
   CutTexts target_cut;
-  if (compares) {
-    const EncoderInput second = input_of({"", target, target_images.size()}, target_images, "--target", "the target");
+  if (o.compares()) {
+    const EncoderInput second =
+        input_of({"", o.target, o.target_images.size()}, o.target_images, "--target", "the target");
     const Embedded embedded = embed_rows(*encoder, {&second, 1}, 1);
-    attribution = encoder->attribute(input, embedded.vectors);
+    attribution = attribute(*encoder, input, embedded.vectors);
     target_cut.add({&second, 1}, embedded.cut);
   }
   const auto [stages, is_cut] = stages_of(*encoder, input);
   CutTexts cut;
   cut.add(input, is_cut);
   cut.add(target_cut);
-  line.say(encoder->picture_note());
-  line.say(cut.note(model.max_len));
-  if (!dump.empty()) {
+  line.say(encoder->processor.picture_note());
+  line.say(cut.note(o.model.max_len));
+  if (!o.dump.empty()) {
     NamedTensors named;
     for (const Stage& stage : stages) named.emplace(stage.name, stage.value);
-    save_safetensors(dump, named, {{"precision", model.precision}, {"prompt", input.text}});
+    save_safetensors(o.dump, named, {{"precision", o.model.precision}, {"prompt", input.text}});
   }
-  if (!map.empty())
-    for (size_t i = 0; i < images.size(); ++i) write_png(numbered(map, i), heat_map(attribution->pictures[i]));
-  if (json) {
+  if (!o.map.empty())
+    for (size_t i = 0; i < o.images.size(); ++i) write_png(numbered(o.map, i), heat_map(attribution->pictures[i]));
+  if (o.json) {
     nlohmann::ordered_json all{{"prompt", input.text}, {"cut", is_cut}, {"stages", to_json(stages)}};
     if (attribution) all["attribution"] = to_json(*attribution);
     std::cout << all << '\n';
-  } else if (!quiet) {
+  } else if (!o.quiet) {
     print_table(input.text, stages);
     if (attribution) print_attribution(*attribution);
   }

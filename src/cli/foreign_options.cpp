@@ -1,4 +1,4 @@
-// Options of other programs on our command lines: other names, agreed values, and those without meaning here.
+// Options of other programs on our command lines: other names, accepted values, and options without meaning here.
 #include <iostream>
 
 #include "cli/command_line.h"

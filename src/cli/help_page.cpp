@@ -1,5 +1,5 @@
-// What --help prints of a command: purpose, options with their values and defaults, an example. "--help all" names the
-// options of other programs, too.
+// The --help page of a command: purpose, options with values and defaults, an example. "--help all" also lists options
+// of other programs.
 #include <algorithm>
 #include <sstream>
 
@@ -11,7 +11,7 @@ namespace {
 
 constexpr size_t kWidth = 100, kIndent = 34;
 
-// Words in lines of kWidth columns, the first of which begins at column `at`, the others at `indent`.
+// Wraps words into lines of kWidth columns. The first line begins at column `at`, the others at `indent`.
 std::string wrap(const std::string& text, size_t at, size_t indent) {
   std::istringstream words(text);
   std::string lines;
@@ -19,7 +19,7 @@ std::string wrap(const std::string& text, size_t at, size_t indent) {
   bool first = true;
   for (std::string word; words >> word; first = false) {
     const size_t letters =
-        size_t(std::count_if(word.begin(), word.end(), [](char c) { return (c & 0xC0) != 0x80; }));  // of UTF-8
+        size_t(std::count_if(word.begin(), word.end(), [](char c) { return (c & 0xC0) != 0x80; }));  // characters
     if (!first && column + 1 + letters > kWidth) lines += "\n" + std::string(indent, ' '), column = indent;
     else if (!first) lines += ' ', ++column;
     lines += word;
@@ -37,7 +37,7 @@ std::string entry(const std::string& name, const std::string& help) {
 
 }  // namespace
 
-// In alphabetical order.
+// Lists the names in alphabetical order.
 std::string CommandLine::foreign_names() const {
   std::vector<std::string> words;
   for (const Option& option : options_)
@@ -65,11 +65,10 @@ std::string CommandLine::help_page(bool with_foreign) const {
   }
   const std::string names = foreign_names();
   page += entry("-h, --help", names.empty()  ? "this page"
-                              : with_foreign ? "the page without the names below"
+                              : with_foreign ? "this page without the names below"
                                              : "this page; --help all also lists names from official command lines");
   if (with_foreign && !names.empty())
-    page +=
-        "\nAlso taken from official command lines; what would change the result is refused:\n  " + wrap(names, 2, 2);
+    page += "\nAlso accepted from official command lines, unless they would change the result:\n  " + wrap(names, 2, 2);
   return page + "\nExample:\n  " + command_line("") + example_ + "\n";
 }
 

@@ -11,8 +11,7 @@
 namespace vlm2vec {
 namespace {
 
-// Names that other programs, or other commands of this one, have for a thing; of the names here the first that the
-// command has is meant.
+// Names in other programs or other commands, and the names here; the first name here that the command has is meant.
 struct Synonyms {
   const char *others, *ours;
 };
@@ -150,9 +149,9 @@ std::string likely_option(const std::string& unknown, const std::vector<std::str
 std::string advice(const std::string& command, const std::string& unknown) {
   const std::string name = official(unknown);
   if (command == "train" && (name.starts_with("eval_") || name.starts_with("validation")))
-    return "train has no validation; eval gives the scores of a model or a checkpoint";
+    return "train has no validation; use eval for the scores of a model or a checkpoint";
   if (command == "embed" && (name == "image" || name == "images" || name == "text"))
-    return "texts and pictures stand in the rows of --input";
+    return "write texts and pictures into the rows of --input";
   return "";
 }
 

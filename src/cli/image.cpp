@@ -6,8 +6,8 @@
 
 #include "cli/commands.h"
 #include "io/files.h"
-#include "io/npy.h"
 #include "mmeb/data/outputs.h"
+#include "tensor/tensor_files.h"
 #include "vlm/image/image.h"
 
 namespace vlm2vec {
@@ -28,10 +28,10 @@ Size parse_size(const std::string& text) {
         int64_t(size.width) * size.height <= most_pixels)
       return size;
   }
-  fail(Exit::usage, "image: --resize: got \"", text, "\", expected WIDTHxHEIGHT, of up to ", most_pixels, " pixels");
+  fail(Exit::usage, "image: --resize: got \"", text, "\", expected WIDTHxHEIGHT with at most ", most_pixels, " pixels");
 }
 
-// Where each file's pixels go: --output itself for one, a folder with the files' names and .npy for several.
+// Returns the output of each file: --output itself for one file, FILE.npy in the folder --output for several.
 std::vector<fs::path> outputs_of(const std::vector<std::string>& files, const fs::path& output) {
   if (files.size() == 1) {
     if (output.extension() != ".npy" && output.extension() != ".png")
@@ -44,8 +44,7 @@ std::vector<fs::path> outputs_of(const std::vector<std::string>& files, const fs
   std::vector<fs::path> outputs;
   for (const std::string& file : files) outputs.push_back(output / (fs::path(file).filename().string() + ".npy"));
   if (std::set(outputs.begin(), outputs.end()).size() < outputs.size())
-    fail(Exit::usage, "image: two of the files have the same name, so one would replace the other in ",
-         output.string());
+    fail(Exit::usage, "image: two files have the same name, so one would replace the other in ", output.string());
   if (fs::is_directory(output))
     for (const fs::path& file : outputs) check_output_file(file, kNpyFile);
   return outputs;
@@ -66,13 +65,13 @@ Exit run_image(const Command& command, const Arguments& arguments) {
   bool own_mode = false, exif = false, quiet = false, json = false;
   CommandLine line(command.name, command.purpose, "image photo.jpg --resize 448x448 --output photo.npy");
   line.words("FILE...", files, "pictures: PNG, JPEG, GIF, BMP, WebP, TGA, PPM, PGM or PBM");
-  line("resize", size, "WIDTHxHEIGHT to resize to, as RGB");
-  line("filter", filter, "nearest, box, bilinear, bicubic or lanczos");
+  line("resize", size, "<WIDTHxHEIGHT> resize to WIDTHxHEIGHT, as RGB");
+  line("filter", filter, "<nearest|box|bilinear|bicubic|lanczos> filter for resizing: nearest, box, bilinear, bicubic or lanczos");
   line("own_mode", own_mode,
-       "resize before converting to RGB, as --image_resolution does: palettes and black and white always with nearest");
+       "resize before converting to RGB, as --image_resolution does; palettes and black and white always use nearest");
   line("exif", exif, "turn the picture upright by its EXIF orientation");
   line("output", output,
-       "F.npy (uint8 [height, width, 3]) or F.png; for several FILEs a folder, which gets FILE.npy of each");
+       "<FILE> F.npy (uint8 [height, width, 3]) or F.png; for several FILEs a folder, which gets a FILE.npy for each");
   line.require({"output"});
   line.quiet(quiet);
   line.json(json);

@@ -17,8 +17,8 @@ Exit run_leaderboard(const Command& command, const Arguments& arguments) {
   CommandLine line(
       command.name, command.purpose,
       "leaderboard runs/scores --output VLM2Vec-2B.json --model_name VLM2Vec-2B --embedding_dimension 1536");
-  line.words("FOLDER", folders, "one folder that eval wrote to");
-  line("output", output, "the file to write");
+  line.words("FOLDER", folders, "one folder of eval (--encode_output_path)");
+  line("output", output, "<FILE> the file to write");
   entry.fields(line);
   line.require({"output", "model_name"});
   line.quiet(quiet);

@@ -21,27 +21,26 @@ namespace {
 constexpr FileKind kMergedWeights = {"weights that merge made",
                                      R"({"__metadata__":{"format":"pt","made_by":"vlm2vec merge"})"};
 
-// What stands for a picture in the prompts of the model's makers.
+// Returns the text for a picture in the original prompts of the model.
 std::string picture_prompt(const ModelFolder& model, const std::string& image_token) {
   const Tokenizer tokenizer = Tokenizer::load(model.tokenizer_folder);
   const std::string start = "<|vision_start|>", end = "<|vision_end|>";
   return tokenizer.id_of(start) && tokenizer.id_of(end) ? start + image_token + end : image_token;
 }
 
-// What stored tensors are called in the written folder, whatever their spelling: as Qwen2-VL's own files have them,
-// which every version of transformers reads.
+// Names stored tensors in the written folder as in Qwen2-VL's own files, which every version of transformers reads.
 class StoredNames {
  public:
-  StoredNames(Encoder& encoder, const ModelFolder& model) {
-    encoder.each_parameter([&](Parameter& p) { shapes_[p.path()] = p.shape(); });
+  StoredNames(Backbone& backbone, const ModelFolder& model) : names_(backbone.names()) {
+    backbone.each_parameter([&](Parameter& p) { shapes_[p.path()] = p.shape(); });
     for (const fs::path& file : model.weights)
       for (const auto& [name, stored] : load_safetensors(file))
-        has_embedding_ |= canonical_name(name) == tensor_names().embedding;
+        has_embedding_ |= canonical_name(name, names_) == names_.embedding;
   }
-  // The head alone is the embedding of a model with tied weights.
+  // If only the head is stored, it is the embedding of a model with tied weights.
   std::string written(const std::string& name) const {
-    const std::string path = canonical_name(name);
-    return path == tensor_names().head && !has_embedding_ ? tensor_names().embedding : path;
+    const std::string path = canonical_name(name, names_);
+    return path == names_.head && !has_embedding_ ? names_.embedding : path;
   }
   Tensor shaped(const std::string& path, const Tensor& stored) const {
     const auto shape = shapes_.find(path);
@@ -56,9 +55,24 @@ class StoredNames {
   }
 
  private:
+  const TensorNames& names_;
   std::map<std::string, Shape> shapes_;
   bool has_embedding_ = false;
 };
+
+// Of one file of weights, tensor by tensor: f32, rounded once to the type the base has.
+std::map<std::string, LazyTensor> merged_tensors(const fs::path& file, const StoredNames& names,
+                                                 const std::map<std::string, const Lora*>& changed) {
+  std::map<std::string, LazyTensor> tensors;
+  for (const auto& [name, stored] : load_safetensors(file)) {
+    const std::string path = names.written(name);
+    const auto found = changed.find(path);
+    const Lora* lora = found == changed.end() ? nullptr : found->second;
+    const Tensor shaped = names.shaped(path, stored);
+    tensors[path] = {shaped.shape(), shaped.dtype(), [=] { return lora ? lora->merged().to(shaped.dtype()) : shaped; }};
+  }
+  return tensors;
+}
 
 }  // namespace
 
@@ -67,11 +81,11 @@ Exit run_merge(const Command& command, const Arguments& arguments) {
   AdapterArguments adapter;
   bool sentence_transformers = false, quiet = false, json = false;
   CommandLine line(command.name, command.purpose, "merge --model_name MODEL --adapter ADAPTER --output_dir MERGED");
-  line("model_name", model_name, "folder of the checkpoint (Hugging Face layout)");
+  line("model_name", model_name, "<DIR> folder of the checkpoint (Hugging Face layout)");
   adapter.fields(line);
-  line("output_dir", output_dir, "folder to write; a checkpoint that merge wrote there is replaced");
+  line("output_dir", output_dir, "<DIR> folder to write; replaces a checkpoint of merge there");
   line("sentence_transformers", sentence_transformers,
-       "also write what SentenceTransformer needs to give the same vectors (--adapter may be left out then)");
+       "also write the files that SentenceTransformer needs for the same vectors (works without --adapter)");
   line.require({"model_name", "output_dir"});
   line.threads();
   line.quiet(quiet);
@@ -84,10 +98,13 @@ Exit run_merge(const Command& command, const Arguments& arguments) {
   model.require_one_adapter();
   if (model.adapter.empty() && !sentence_transformers)
     fail(Exit::usage, "merge: --adapter is missing; only --sentence_transformers True works without it");
-  const auto encoder = load_encoder(model);  // checks everything that is copied below
+  if (const Family& family = family_of(model.path / "config.json"); sentence_transformers && family.image_token.empty())
+    fail(Exit::usage, "merge: --sentence_transformers True is for models whose vector is their last token's; ",
+         family.title, " has two towers, leave the option out");
+  const auto encoder = load_encoder(model);  // checks all files copied below
   AttachedLora lora;
   if (!model.adapter.empty())
-    lora = load_adapter(*encoder, model.adapter, adapter_options(adapter), nullptr, encoder->notes);
+    lora = load_adapter(*encoder->backbone, model.adapter, adapter_options(adapter), nullptr, encoder->notes);
   print_warning(lora);
   std::set<std::string> replaceable = configuration_files();
   for (const fs::path& file : model.weights) replaceable.insert(file.filename());
@@ -97,22 +114,13 @@ Exit run_merge(const Command& command, const Arguments& arguments) {
 
   std::map<std::string, const Lora*> changed;
   for (const Lora* l : lora.adapters) changed.emplace(l->base.weight.path(), l);
-  const StoredNames names(*encoder, model);
+  const StoredNames names(*encoder->backbone, model);
   write_folder_atomically(output_dir, [&](const fs::path& folder) {
-    encoder->write_configuration(folder);
+    encoder->processor.write_configuration(folder);
     if (model.sharded) names.write_index(model.path / kWeightsIndex, folder / kWeightsIndex);
-    for (const fs::path& file : model.weights) {  // tensor by tensor: f32, rounded once to the type the base has
-      std::map<std::string, LazyTensor> tensors;
-      for (const auto& [name, stored] : load_safetensors(file)) {
-        const std::string path = names.written(name);
-        const auto found = changed.find(path);
-        const Lora* lora = found == changed.end() ? nullptr : found->second;
-        const Tensor shaped = names.shaped(path, stored);
-        tensors[path] = {shaped.shape(), shaped.dtype(),
-                         [=] { return lora ? lora->merged().to(shaped.dtype()) : shaped; }};
-      }
-      stream_safetensors(folder / file.filename(), tensors, {{"format", "pt"}, {"made_by", "vlm2vec merge"}});
-    }
+    for (const fs::path& file : model.weights)
+      stream_safetensors(folder / file.filename(), merged_tensors(file, names, changed),
+                         {{"format", "pt"}, {"made_by", "vlm2vec merge"}});
     if (sentence_transformers)
       write_sentence_transformers(folder, encoder->dim(), picture_prompt(model, encoder->image_token()));
   });

@@ -1,11 +1,13 @@
 #include "cli/official_options.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <iterator>
 #include <set>
 #include <sstream>
 
 #include "io/error.h"
+#include "vlm/families/family.h"
 
 namespace vlm2vec {
 namespace {
@@ -15,7 +17,7 @@ std::vector<std::string> words_of(const std::string& text) {
   return {std::istream_iterator<std::string>(stream), {}};
 }
 
-// Options that change nothing, whatever their value.
+// Options without effect, whatever their value.
 struct NoMeaning {
   const char *names, *reason;
 };
@@ -23,15 +25,15 @@ constexpr NoMeaning kNoMeaning[] = {
     {"local_rank ddp_backend ddp_timeout ddp_find_unused_parameters ddp_bucket_cap_mb ddp_broadcast_buffers "
      "ddp_static_graph accelerator_config parallelism_config average_tokens_across_devices fsdp_min_num_params "
      "fsdp_transformer_layer_cls_to_wrap mp_parameters save_on_each_node tpu_num_cores ray_scope",
-     "there is one process"},
+     "the program runs as one process"},
     {"dataloader_num_workers dataloader_pin_memory dataloader_persistent_workers dataloader_prefetch_factor "
      "dataloader_in_order dataloader_multiprocessing_context",
      "rows are prepared on all --threads"},
-    {"use_cpu no_cuda use_mps_device use_ipex", "--device decides where it computes"},
+    {"use_cpu no_cuda use_mps_device use_ipex", "--device chooses the device"},
     {"torch_compile_backend torch_compile_mode torchdynamo jit_mode_eval liger_kernel_config",
      "the kernels are this program's own"},
     {"use_cache past_index use_legacy_prediction_loop", "no text is generated"},
-    {"remove_unused_columns", "a row has no columns that are not used"},
+    {"remove_unused_columns", "rows have no unused columns"},
     {"save_safetensors", "weights are always saved as safetensors"},
     {"full_determinism", "every run is deterministic"},
     {"project_name project trackio_space_id trackio_static_space_id trackio_bucket_id hub_model_id hub_strategy "
@@ -39,73 +41,71 @@ constexpr NoMeaning kNoMeaning[] = {
      "push_to_hub_token",
      "nothing is sent over a network"},
     {"num_crops", "Qwen2-VL has no crops"},
-    {"image_decay_factor", "it is for videos"},
+    {"image_decay_factor", "videos are not supported"},
     {"embedding_type", "the official code does not read it"},
     {"uigraph_diff uigraph_rand uimask_ratio uimask_rand lm_skip_layer vis_skip_layer",
-     "it belongs to token selection, which is not done"},
-    {"disable_tqdm log_level log_level_replica log_on_each_node", "--quiet decides what is printed"},
+     "token selection is not supported"},
+    {"disable_tqdm log_level log_level_replica log_on_each_node", "--quiet controls the output"},
     {"bf16_full_eval fp16_full_eval fp16_backend fp16_opt_level half_precision_backend tf32",
-     "--precision decides how products are computed"},
+     "--precision sets the precision"},
 };
 constexpr NoMeaning kNoMeaningInTraining[] = {
     {"do_train do_eval do_predict eval_steps eval_delay per_device_eval_batch_size per_gpu_eval_batch_size "
      "eval_accumulation_steps eval_on_start eval_do_concat_batches eval_use_gather_object batch_eval_metrics "
      "include_for_metrics include_inputs_for_metrics metric_for_best_model greater_is_better",
-     "train trains and evaluates nothing"},
+     "train does not evaluate"},
     {"gradient_checkpointing_kwargs activation_checkpointing_kwargs", "activations are always computed again exactly"},
-    {"logging_nan_inf_filter debug", "a loss that is not a number ends the run"},
-    {"torch_empty_cache_steps skip_memory_metrics tpu_metrics_debug", "memory is this program's own affair"},
+    {"logging_nan_inf_filter debug", "a loss that is not finite ends the run"},
+    {"torch_empty_cache_steps skip_memory_metrics tpu_metrics_debug", "the program manages its memory itself"},
     {"enable_jit_checkpoint", "SIGTERM and SIGHUP always save a checkpoint"},
     {"restore_callback_states_from_checkpoint", "there are no callbacks"},
     {"include_tokens_per_second", "tokens are not counted"},
     {"label_names prediction_loss_only length_column_name", "rows have no labels"},
 };
 constexpr NoMeaning kNoMeaningInEvaluation[] = {
-    {"lora", "what an --adapter is stands in its folder"},
-    {"output_dir", "everything goes to --encode_output_path"},
+    {"lora", "the folder of --adapter says what the adapter is"},
+    {"output_dir", "all files go to --encode_output_path"},
     {"temperature", "the order of candidates does not depend on it"},
 };
 
-// Options with values that agree with what is done here (in lower case; none: no value does). All others are refused.
+// Options whose listed values (in lower case; perhaps none) agree with this program. All other values are refused.
 struct Agreed {
   const char *name, *values, *reason;
 };
 constexpr Agreed kAgreed[] = {
     {"pooling", "last eos", "the embedding is the last token's state"},
     {"normalize", "true", "embeddings are unit vectors"},
-    {"model_backbone", "qwen2_vl", "Qwen2-VL is the backbone that this program knows"},
-    {"model_type", "qwen2_vl", "Qwen2-VL is the backbone that this program knows"},
     {"uigraph_use", "false", "tokens are not selected"},
-    {"fp16", "false", "there is --precision f32 and bf16"},
+    {"fp16", "false", "--precision offers f32 and bf16"},
     {"push_to_hub", "false", "nothing is sent over a network"},
-    {"torch_compile", "false", "there is nothing to compile"},
+    {"torch_compile", "false", "the program has nothing to compile"},
     {"use_liger_kernel", "false", "the kernels are this program's own"},
 };
 constexpr Agreed kAgreedInTraining[] = {
-    {"checkpoint_path", "", "go on from an adapter with --adapter, from a checkpoint with --resume_from"},
-    {"resume_from_checkpoint", "", "name the step, --resume_from 20, or the latest, --resume_from auto"},
-    {"deepspeed", "", "there is one process"},
-    {"fsdp", "", "there is one process"},
-    {"fsdp_config", "", "there is one process"},
+    {"checkpoint_path", "", "continue an adapter with --adapter, a checkpoint with --resume_from"},
+    {"resume_from_checkpoint", "", "use --resume_from 20 for a step, --resume_from auto for the latest"},
+    {"deepspeed", "", "the program runs as one process"},
+    {"fsdp", "", "the program runs as one process"},
+    {"fsdp_config", "", "the program runs as one process"},
     {"optim", "adamw_torch adamw_torch_fused", "the optimiser is AdamW"},
     {"adafactor", "false", "the optimiser is AdamW"},
-    {"optim_target_modules", "", "the optimiser is AdamW, for all weights that are trained"},
+    {"optim_target_modules", "", "the optimiser is AdamW for all trained weights"},
     {"optim_args", "", "the optimiser is AdamW, with --adam_beta1, --adam_beta2 and --adam_epsilon"},
     {"lr_scheduler_kwargs", "", "schedules have no further arguments"},
     {"label_smoothing_factor", "0 0.0", "InfoNCE is not smoothed"},
     {"neftune_noise_alpha", "", "no noise is added to embeddings"},
-    {"data_seed", "", "the order of rows follows from --seed"},
-    {"dataloader_drop_last", "false", "the sampling decides about the last batch of an epoch"},
+    {"data_seed", "", "--seed sets the order of rows"},
+    {"dataloader_drop_last", "false", "--sampling determines the last batch of an epoch"},
     {"group_by_length", "false", "rows are not sorted by length"},
-    {"train_sampling_strategy", "random", "--sampling says in which order rows come"},
-    {"auto_find_batch_size", "false", "a batch is what --per_device_train_batch_size says; chunks save memory"},
-    {"ignore_data_skip", "false", "a resumed run sees the rows it would have seen"},
+    {"train_sampling_strategy", "random", "--sampling sets the order of rows"},
+    {"auto_find_batch_size", "false", "--per_device_train_batch_size sets the batch size; chunks save memory"},
+    {"ignore_data_skip", "false", "a resumed run always continues at the next row"},
     {"save_only_model", "false", "a checkpoint can always be resumed"},
-    {"logging_strategy", "steps", "lines come every --logging_steps"},
+    {"logging_strategy", "steps", "progress is reported every --logging_steps"},
     {"logging_first_step", "false", "--logging_steps 1 shows every step, and log.jsonl always does"},
     {"eval_strategy", "no", "evaluate afterwards, with eval"},
     {"evaluation_strategy", "no", "evaluate afterwards, with eval"},
-    {"load_best_model_at_end", "false", "nothing is evaluated while training"},
+    {"load_best_model_at_end", "false", "train does not evaluate"},
     {"include_num_input_tokens_seen", "false", "tokens are not counted"},
 };
 constexpr Agreed kAgreedInEvaluation[] = {
@@ -130,15 +130,34 @@ void declare(CommandLine& line, const Agreed (&table)[n]) {
     });
 }
 
+// The family that the official scripts are told must be the model's own.
+void judge_family(const std::string& option, const std::string& value, const std::string& model_name) {
+  std::string known;
+  bool is_known = false;
+  for (const Family& family : families()) {
+    known += (known.empty() ? "" : " or ") + family.model_type;
+    is_known |= family.model_type == lower_case(value);
+  }
+  if (!is_known)
+    fail(Exit::usage, "--", option, ": got \"", value, "\", expected ", known, "; the folder of --model_name decides");
+  const std::filesystem::path config = std::filesystem::path(model_name) / "config.json";
+  if (!std::filesystem::exists(config)) return;  // which is said where the model is loaded
+  if (const Family& family = family_of(config); family.model_type != lower_case(value))
+    fail(Exit::usage, "--", option, ": got \"", value, "\", but ", model_name, " is ", family.title, " (",
+         family.model_type, "); leave the option out");
+}
+
 void shared_options(CommandLine& line, const ModelOptions& o) {
   declare(line, kNoMeaning);
   declare(line, kAgreed);
   line.alias("bf16", "precision", {{"true", "bf16"}, {"false", "f32"}});
+  for (const char* option : {"model_backbone", "model_type"})
+    line.judged(option, [&o, option](const std::string& value) { judge_family(option, value, o.model_name); });
   line.judged("processor_name", [&o](const std::string& value) {
     if (value != o.model_name)
-      fail(Exit::usage, "--processor_name: got \"", value, "\"; the processor is that of --model_name");
+      fail(Exit::usage, "--processor_name: got \"", value, "\"; the processor comes from --model_name");
   });
-  // V2: False is V1's route of --image_resolution; True leaves it without effect.
+  // V2's option: False means V1's route of --image_resolution; True disables it.
   line.judged("resize_use_processor", [&o](const std::string& value) {
     const std::string agreed = o.image_resolution.empty() ? "true" : "false";
     if (lower_case(value) != agreed)
@@ -162,8 +181,7 @@ void official_options(CommandLine& line, const TrainOptions& o) {
     if (word != "true" && word != "false")
       fail(Exit::usage, "--grad_cache: got \"", value, "\", expected True or False");
     if (word == "false" && (o.gc_q_chunk_size > 0 || o.gc_p_chunk_size > 0))
-      fail(Exit::usage,
-           "--grad_cache: got False beside --gc_q_chunk_size or --gc_p_chunk_size, which turn GradCache on");
+      fail(Exit::usage, "--grad_cache: got False with --gc_q_chunk_size or --gc_p_chunk_size, which turn GradCache on");
   });
 }
 

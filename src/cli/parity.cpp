@@ -16,7 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-// SHA-256 of the files that make a model what it is.
+// Returns the SHA-256 of the files that define a model.
 Json hashes(const fs::path& folder) {
   Json list = Json::object();
   std::vector<fs::path> files;
@@ -69,8 +69,8 @@ Exit run_parity(const Command& command, const Arguments& arguments) {
   model.fields(line);
   line.section("Comparison");
   line("reference", reference,
-       "folder with cases.json and a NAME.safetensors for each case (tests/interop/dump.py makes one)");
-  line("output", output, "the certificate to write (default: parity.json in the reference folder)");
+       "<DIR> folder with cases.json and a NAME.safetensors for each case (made by tests/interop/dump.py)");
+  line("output", output, "<FILE> the certificate to write (default: parity.json in the reference folder)");
   line.require({"model_name", "reference"});
   line.threads();
   line.device(device);
@@ -80,7 +80,7 @@ Exit run_parity(const Command& command, const Arguments& arguments) {
 
   if (output.empty()) output = fs::path(reference) / "parity.json";
   if (!fs::is_directory(reference))
-    fail(Exit::data, reference, ": no such folder; --reference names the dumps' folder");
+    fail(Exit::data, reference, ": no such folder; --reference must name the folder of dumps");
   check_output_file(output, {"a certificate", "{\n  \"model\": "});
   const auto encoder = load_model(model, device, quiet);
   const auto cases = compare_with_reference(*encoder, reference, [&](const CaseParity& c) {

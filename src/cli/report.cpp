@@ -15,10 +15,9 @@ Exit run_report(const Command& command, const Arguments& arguments) {
   std::string output;
   bool json = false;
   CommandLine line(command.name, command.purpose, "report runs/demo");
-  line.words(
-      "RUN...", folders,
-      "the folder of make demo, or folders that train and eval wrote: an earlier evaluation before the later one");
-  line("output", output, "the HTML file to write (default: report.html in the first folder)");
+  line.words("RUN...", folders,
+             "the folder of make demo, or folders of train and eval, with an earlier evaluation before a later one");
+  line("output", output, "<FILE> the HTML file to write (default: report.html in the first folder)");
   line.threads();
   line.json(json);
   if (!line.parse(arguments)) return Exit::ok;

@@ -25,23 +25,45 @@ struct SearchOptions {
   bool quiet = false, json = false;
 };
 
+void declare(CommandLine& line, SearchOptions& o) {
+  line("index", o.index, "<FILE> vectors of embed; FILE.json beside them gives model and options");
+  line("text", o.text, "text of the query");
+  line("image", o.images, "<FILE> pictures of the query");
+  line("instruction", o.instruction, "instruction of the query (not in a raw prompt)");
+  line("prompt", o.prompt,
+       "<raw|vlm2vec-v1|vlm2vec-v2> style of the query's prompt, as in embed (default: the index's style)");
+  line("input", o.input, "<FILE> file of queries instead of one query, with lines as for embed");
+  line("image_dir", o.image_dir, "<PATH> joined before picture paths of the input (default: the folder of the input)");
+  line("queries", o.queries,
+       "<FILE> vectors of queries instead of one query, from embed with the same model and options");
+  line("model_name", o.model_name, "<DIR> folder of the index's model, if it has moved");
+  line("adapter", o.adapter, "<DIR> folder of the index's adapter, if it has moved");
+  line("top", o.top, "rows to find for each query");
+  line("output", o.output, "<FILE> HTML page to write, with pictures, instead of the table");
+  line.require({"index"});
+  line.collect({"image"});
+  line.threads();
+  line.device(o.device);
+  line.quiet(o.quiet);
+  line("json", o.json, "print each row found as one line of JSON");
+}
+
 void check_options(const SearchOptions& o) {
   const bool asks = !o.text.empty() || !o.images.empty() || !o.instruction.empty();
   if (asks + !o.input.empty() + !o.queries.empty() != 1)
     fail(Exit::usage, "search: give one query (--text, --image, --instruction), a file of them (--input) or their ",
          "vectors (--queries)");
-  if (o.input.empty() && !o.image_dir.empty())
-    fail(Exit::usage, "search: --image_dir is joined before the pictures of --input, which is not given");
+  if (o.input.empty() && !o.image_dir.empty()) fail(Exit::usage, "search: --image_dir has no effect without --input");
   const bool no_model = o.prompt.empty() && o.model_name.empty() && o.adapter.empty() && o.device == Device::cpu;
   if (!o.queries.empty() && !no_model)
     fail(Exit::usage,
-         "search: --prompt, --model_name, --adapter and --device mean nothing beside --queries: they are vectors");
+         "search: --prompt, --model_name, --adapter and --device have no effect with --queries, which are vectors");
   if (o.top < 1) fail(Exit::usage, "search: --top: got ", o.top, ", expected 1 or more");
   if (!o.output.empty()) check_output_file(o.output, kHtmlPage, {o.index, o.input, o.queries});
   if (!o.prompt.empty()) build_prompt(o.prompt, {}, "");
 }
 
-// The model that made the index, from where it was then or where the options say that it is now.
+// Loads the model that made the index, from its old path or from the path in the options.
 std::unique_ptr<Encoder> load_model_of(const VectorIndex& index, const SearchOptions& o) {
   ModelOptions model = index.origin.model;
   model.adapter_norms = false;
@@ -49,11 +71,11 @@ std::unique_ptr<Encoder> load_model_of(const VectorIndex& index, const SearchOpt
   if (!o.adapter.empty()) model.adapter = o.adapter;
   for (const auto& [folder, option] : {std::pair(model.model_name, "--model_name"), {model.adapter, "--adapter"}})
     if (!folder.empty() && !fs::is_directory(folder))
-      fail(Exit::data, folder, ": no such folder, but ", index.file.string(), " was made with it; ", option,
-           " says where it is now");
+      fail(Exit::data, folder, ": no such folder, but ", index.file.string(),
+           " was made with it; give its new path with ", option);
   if (hex(ModelHash(model.model_name, model.adapter).digest()) != index.origin.model_sha256)
     fail(Exit::data, index.file.string(), ": was made by another model than ", model.model_name,
-         model.adapter.empty() ? "" : " with " + model.adapter, " is now; search with that one, or embed again");
+         model.adapter.empty() ? "" : " with " + model.adapter, "; search with the index's model, or embed again");
   return load_model(model, o.device, o.quiet);
 }
 
@@ -61,7 +83,7 @@ std::vector<EncoderInput> read_queries(const VectorIndex& index, const SearchOpt
   const std::string style = o.prompt.empty() ? index.origin.prompt : o.prompt;
   if (!o.input.empty()) return read_inputs(o.input, o.image_dir, style, token).inputs;
   if (style == "raw" && !o.instruction.empty())
-    fail(Exit::usage, "search: a raw prompt has no --instruction; put it into --text, or say --prompt vlm2vec-v2");
+    fail(Exit::usage, "search: a raw prompt has no --instruction; put it into --text, or use --prompt vlm2vec-v2");
   const Pictures here;
   InputRow parts{o.text, o.instruction};
   for (const std::string& image : o.images) parts.images.push_back(picture_name(image, "--image", here));
@@ -72,12 +94,12 @@ std::vector<EncoderInput> read_queries(const VectorIndex& index, const SearchOpt
   return {query};
 }
 
-// The models are trained with an instruction before every query; without one scores are worse, and nothing shows it.
+// Models are trained with an instruction before every query; without it scores are worse, but nothing shows this.
 std::string instruction_note(const VectorIndex& index, const SearchOptions& o) {
   const std::string style = o.prompt.empty() ? index.origin.prompt : o.prompt;
   if (style == "raw" || !o.input.empty() || !o.instruction.empty()) return "";
-  return "search: the query has no --instruction; a model that was trained with one before every query (such as \"Find "
-         "a picture of\") finds worse without it";
+  return "search: the query has no --instruction; if the model was trained with one before every query (such as \"Find "
+         "a picture of\"), results are worse without it";
 }
 
 }  // namespace
@@ -85,24 +107,7 @@ std::string instruction_note(const VectorIndex& index, const SearchOptions& o) {
 Exit run_search(const Command& command, const Arguments& arguments) {
   SearchOptions o;
   CommandLine line(command.name, command.purpose, "search --index photos.npy --text \"a red car\" --top 3");
-  line("index", o.index, "what embed wrote; model and options are those that FILE.json beside it names");
-  line("text", o.text, "text of the query");
-  line("image", o.images, "its pictures");
-  line("instruction", o.instruction, "what is sought (not in a raw prompt)");
-  line("prompt", o.prompt, "how the query's prompt is built, as in embed (default: as those of the index)");
-  line("input", o.input, "instead of one query: a file of them, lines as for embed");
-  line("image_dir", o.image_dir, "joined before picture paths of the input (default: the folder of the input)");
-  line("queries", o.queries, "instead: vectors of queries that embed wrote, of the same model and options");
-  line("model_name", o.model_name, "folder of the index's model, if it has moved");
-  line("adapter", o.adapter, "folder of its adapter, likewise");
-  line("top", o.top, "rows to find for each query");
-  line("output", o.output, "HTML page to write, with pictures, instead of the table");
-  line.require({"index"});
-  line.collect({"image"});
-  line.threads();
-  line.device(o.device);
-  line.quiet(o.quiet);
-  line("json", o.json, "print each row found as one line of JSON");
+  declare(line, o);
   if (!line.parse(arguments)) return Exit::ok;
   check_options(o);
 
@@ -116,7 +121,7 @@ Exit run_search(const Command& command, const Arguments& arguments) {
     queries = embedded.vectors;
     CutTexts cut;
     cut.add(inputs, embedded.cut);
-    line.say(encoder->picture_note());
+    line.say(encoder->processor.picture_note());
     line.say(cut.note(index.origin.model.max_len));
     line.say(instruction_note(index, o));
     for (const EncoderInput& input : inputs) results.push_back({input.text, input.images, {}});

@@ -14,7 +14,7 @@ Exit run_selftest(const Command& command, const Arguments& arguments) {
   uint64_t seed = 1;
   bool quiet = false, json = false;
   CommandLine line(command.name, command.purpose, "selftest --device emu");
-  line("seed", seed, "of the numbers that are checked with");
+  line("seed", seed, "random seed of the test data");
   line.threads();
   line.device(device);
   line.quiet(quiet);

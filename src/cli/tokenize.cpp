@@ -20,7 +20,7 @@ Ids encode(const Tokenizer& tokenizer, const std::string& text, int64_t max_len)
   return ids;
 }
 
-// The prompt as it was tokenised, quoted as JSON quotes it; then its ids and pieces.
+// Prints the tokenised prompt, quoted as in JSON, then its ids and pieces.
 void print_text(const Tokenizer& tokenizer, const std::string& prompt, const Ids& ids, bool json) {
   Json pieces = Json::array();
   for (const int32_t id : ids) pieces.push_back(tokenizer.token(id));
@@ -50,16 +50,16 @@ Exit run_tokenize(const Command& command, const Arguments& arguments) {
   bool json = false;
   CommandLine line(command.name, command.purpose,
                    "tokenize --model_name runs/demo/init --text \"Find a similar image.\"");
-  line("model_name", model_name, "folder with tokenizer.json, or vocab.json, merges.txt and tokenizer_config.json");
-  line("input", input, "file with lines {\"text\": ...}; prints lines {\"ids\": [...]}");
-  line("text", text, "a text; prints it quoted, then an id and its piece per line, bytes as in GPT-2's alphabet");
+  line("model_name", model_name, "<DIR> folder with tokenizer.json, or vocab.json, merges.txt and tokenizer_config.json");
+  line("input", input, "<FILE> file of lines {\"text\": ...}; prints lines {\"ids\": [...]}");
+  line("text", text, "text; prints it quoted, then an id and its piece per line, bytes in GPT-2's alphabet");
   line("max_len", max_len, "keep the first N ids of a text (0: all)");
   line.require({"model_name"});
   line.threads();
   line.json(json);
   if (!line.parse(arguments)) return Exit::ok;
 
-  if (input.empty() == text.empty()) fail(Exit::usage, "tokenize: one of --input and --text is needed, and not both");
+  if (input.empty() == text.empty()) fail(Exit::usage, "tokenize: one of --input and --text is needed, but not both");
   if (max_len < 0) fail(Exit::usage, "tokenize: --max_len: got ", max_len, ", expected 0 or more");
   require_folder(model_name, "a tokenizer");
   const Tokenizer tokenizer = Tokenizer::load(model_name);

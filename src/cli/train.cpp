@@ -12,7 +12,7 @@ namespace vlm2vec {
 
 namespace {
 
-// The words of the command line that goes on with this run: another --resume_from.
+// Returns the command line that continues this run: the same words with --resume_from auto.
 Arguments going_on(const Arguments& arguments) {
   Arguments words;
   for (size_t i = 0; i < arguments.size(); ++i) {
@@ -66,7 +66,7 @@ Exit run_train(const Command& command, const Arguments& arguments) {
                                         {"output_dir", options.output_dir}}
               << '\n';
   if (!result.interrupted) return Exit::ok;
-  const char* again = std::getenv("VLM2VEC_AGAIN");  // set by scripts that go on by themselves, as `make demo` does
+  const char* again = std::getenv("VLM2VEC_AGAIN");  // set by scripts that resume by themselves, such as make demo
   std::cerr << "Stopped; a checkpoint is saved in " << options.output_dir << ". To continue:\n  "
             << (again ? again : command_line(command.name, going_on(arguments))) << '\n';
   return interrupt_exit();

@@ -2,7 +2,6 @@
 
 #include <sys/mman.h>
 #include <zip.h>
-#include <zlib.h>
 
 #include <algorithm>
 #include <climits>
@@ -25,7 +24,7 @@ struct CloseMember {
   void operator()(zip_file_t* member) const { zip_fclose(member); }
 };
 
-// The first folder of every name, if it is the same in all.
+// Returns the first folder of every name, if it is the same in all.
 std::string common_top(const ArchiveIndex& index) {
   std::string top;
   for (const auto& [name, member] : index) {
@@ -38,7 +37,7 @@ std::string common_top(const ArchiveIndex& index) {
 
 constexpr std::string_view kParquet = ".parquet";
 
-// make(), kept for the next call unless the file has changed since.
+// Returns make(), kept for the next call unless the file has changed since.
 template <class File, class Make>
 std::shared_ptr<const File> kept_open(const fs::path& path, Make&& make) {
   struct Opened {
@@ -61,7 +60,7 @@ std::shared_ptr<const ParquetFile> open_parquet(const fs::path& path) {
   return kept_open<ParquetFile>(path, [&] { return std::make_shared<const ParquetFile>(ParquetFile::open(path)); });
 }
 
-// The archive on the way of `path`, and the member that the rest names.
+// The archive on a path, and the member that the rest names.
 struct MemberPath {
   fs::path archive;
   std::string member;
@@ -77,35 +76,6 @@ std::optional<MemberPath> split_member_path(const fs::path& path) {
       return MemberPath{before, text.substr(slash + 1)};
   }
   return {};
-}
-
-// What a deflated member holds: `size` bytes with this CRC.
-std::shared_ptr<const std::vector<uint8_t>> inflated(const std::vector<uint8_t>& packed, uint64_t size, uint32_t crc,
-                                                     const std::string& name) {
-  z_stream stream{};
-  if (inflateInit2(&stream, -MAX_WBITS) != Z_OK) fail(Exit::resources, name, ": no memory to inflate it");
-  const std::unique_ptr<z_stream, int (*)(z_stream*)> guard(&stream, inflateEnd);
-  stream.next_in = const_cast<uint8_t*>(packed.data()), stream.avail_in = uInt(packed.size());
-  // Memory grows with what really comes, not with what is claimed; one byte more shows that too much comes.
-  const auto bytes = std::make_shared<std::vector<uint8_t>>();
-  int state = Z_OK;
-  for (uint64_t room = std::max<uint64_t>(2 * packed.size(), 1 << 16); state == Z_OK && bytes->size() <= size;
-       room *= 2) {
-    const size_t filled = bytes->size();
-    bytes->resize(std::min(room, size + 1));
-    stream.next_out = bytes->data() + filled, stream.avail_out = uInt(bytes->size() - filled);
-    state = inflate(&stream, Z_NO_FLUSH);
-    bytes->resize(bytes->size() - stream.avail_out);
-    if (state == Z_BUF_ERROR || (state == Z_OK && stream.avail_out > 0)) break;  // the input is at its end
-  }
-  if (bytes->size() > size)
-    fail(Exit::data, name, ": has more bytes than the ", size, " it claims; the archive is damaged");
-  if (state != Z_STREAM_END || bytes->size() < size)
-    fail(Exit::data, name, ": cannot be read (", stream.msg ? stream.msg : "it ends early",
-         "); the archive is damaged");
-  if (crc32_z(0, bytes->data(), size) != crc)
-    fail(Exit::data, name, ": cannot be read (its checksum differs); the archive is damaged");
-  return bytes;
 }
 
 using namespace std::string_view_literals;
@@ -130,7 +100,7 @@ constexpr std::pair<std::string_view, Packing> kPackings[] = {
 
 const Packing* packing_of(std::string_view bytes) {
   constexpr std::string_view tar = "ustar";
-  if (bytes.size() > 257 && bytes.substr(257).starts_with(tar)) return nullptr;  // which begins with a member's name
+  if (bytes.size() > 257 && bytes.substr(257).starts_with(tar)) return nullptr;  // a tar begins with any name
   for (const auto& [magic, packing] : kPackings)
     if (bytes.starts_with(magic)) return &packing;
   return nullptr;
@@ -211,7 +181,7 @@ FileBytes ArchiveFile::read_member(const std::string& member, uint64_t most) con
 
 FileBytes ArchiveFile::read_zip(const std::string& member, uint64_t number, uint64_t most) const {
   const std::string name = file_ + "/" + member;
-  std::unique_lock guard(lock_);
+  std::lock_guard guard(lock_);
   zip_stat_t about;
   zip_stat_init(&about);
   if (zip_stat_index(zip_.get(), number, 0, &about) != 0) fail(Exit::data, name, ": cannot be read; it is damaged");
@@ -224,14 +194,13 @@ FileBytes ArchiveFile::read_zip(const std::string& member, uint64_t number, uint
     fail(Exit::data, name, ": claims ", about.size, " bytes; at most ", most, " are read; is the archive damaged?");
   if (about.comp_size > std::min(file_size_, 2 * most))
     fail(Exit::data, name, ": claims ", about.comp_size, " bytes of a file that has ", file_size_, "; it is damaged");
-  // Deflated bytes are taken as they lie: they are inflated without the lock, so that threads do it at once.
-  const bool deflated = about.comp_method == ZIP_CM_DEFLATE;
-  const uint64_t size = deflated ? about.comp_size : about.size;
-  std::unique_ptr<zip_file_t, CloseMember> file(zip_fopen_index(zip_.get(), number, deflated ? ZIP_FL_COMPRESSED : 0));
+  std::unique_ptr<zip_file_t, CloseMember> file(zip_fopen_index(zip_.get(), number, 0));
   if (!file) fail(Exit::data, name, ": cannot be read (", zip_strerror(zip_.get()), "); the archive is damaged");
   const auto bytes = std::make_shared<std::vector<uint8_t>>();
+  const uint64_t size = about.size;
   uint64_t filled = 0;
   zip_int64_t count = 1;
+  // Memory grows with the bytes that come, not with the claim.
   for (uint64_t room = std::max<uint64_t>(about.comp_size, 1 << 16); filled < size && count > 0; room *= 2) {
     bytes->resize(std::min<uint64_t>(room, size));
     while (filled < bytes->size() &&
@@ -244,10 +213,7 @@ FileBytes ArchiveFile::read_zip(const std::string& member, uint64_t number, uint
   if (count < 0 || filled < size)
     fail(Exit::data, name, ": cannot be read (", count < 0 ? zip_file_strerror(file.get()) : "it ends early",
          "); the archive is damaged");
-  if (!deflated) return {*bytes, bytes};
-  file.reset(), guard.unlock();
-  const auto content = inflated(*bytes, about.size, about.crc, name);
-  return {*content, content};
+  return {*bytes, bytes};
 }
 
 bool is_file_or_member(const fs::path& path) {

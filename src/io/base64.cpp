@@ -22,7 +22,8 @@ std::vector<uint8_t> from_base64(std::string_view text) {
     if (c != ' ' && c != '\n' && c != '\r' && c != '\t') digits += c;
   const size_t end = digits.find_last_not_of('=') + 1, bad = digits.find_first_not_of(kDigits);
   if (bad < end) fail(Exit::data, "is not base64: it has the character \"", digits[bad], "\"");
-  if (end % 4 == 1 || digits.size() - end > 2) fail(Exit::data, "is not base64: ", end, " digits do not make whole bytes; is it cut off?");
+  if (end % 4 == 1 || digits.size() - end > 2)
+    fail(Exit::data, "is not base64: ", end, " digits do not make whole bytes; is it cut off?");
   digits.resize(end);
   if (digits.size() > size_t(INT_MAX) - 4) fail(Exit::data, "is not read: it has more than 2 GB of base64");
   const size_t padding = (4 - end % 4) % 4;

@@ -102,7 +102,7 @@ void write_atomically(const fs::path& path, const std::function<void(std::ostrea
     out.close();
     if (!out) fail(Exit::resources, path.string(), ": writing failed (", std::strerror(errno), "); is the disk full?");
   };
-  const fs::path target = fs::exists(path) ? fs::canonical(path) : path;  // what a link leads to, not the link
+  const fs::path target = fs::exists(path) ? fs::canonical(path) : path;  // a link's target, not the link
   if (fs::exists(target) && !fs::is_regular_file(target)) return write_to(target);  // a pipe or a device stays one
   fs::path temporary = target;
   temporary += kTemporaryMark + std::to_string(getpid());

@@ -12,22 +12,21 @@
 
 namespace vlm2vec {
 
-std::string read_text(const std::filesystem::path& path);  // a pipe's until it ends
+std::string read_text(const std::filesystem::path& path);  // reads a pipe to its end
 nlohmann::json read_json(const std::filesystem::path& path);
-std::string reason_of(const std::exception& json_error);  // what nlohmann's exceptions say, without their number
-// The same without the fields that are null, which transformers writes for those that are not set.
+std::string reason_of(const std::exception& json_error);  // its message without its number
+// read_json() without null fields, which transformers writes for settings that are not set.
 nlohmann::json read_settings(const std::filesystem::path& path);
-// Exit::data, beginning with `name`, for JSON nested deeper than 100 lists and objects: what walks it would overflow
-// the stack.
-// Returns how many fields the outermost object has in the text, also those of one name.
+// Returns how many fields the outermost object has in the text, equal names counted each. Throws Exit::data, beginning
+// with `name`, for JSON nested deeper than 100 lists and objects, which would overflow the stack.
 size_t check_nesting(std::string_view json, const std::string& name);
 
 // When a written file is brought to the disk. Later: with the write_folder_atomically around it, or when the system
-// likes, for files that may be lost.
+// does it, for files that may be lost.
 enum class Sync { now, later };
 
-// Writes beside the file and renames it into place: after an error or a power cut the old file or the new one is there,
-// never half of one. Exit::resources when the disk is full or the folder cannot be written.
+// Writes beside the file and renames it into place. After an error or a power cut the old file or the new one is there,
+// never half of one. Throws Exit::resources when the disk is full or the folder cannot be written.
 // A link's target is replaced, not the link; pipes and devices are written to.
 void write_atomically(const std::filesystem::path& path, const std::function<void(std::ostream&)>& write,
                       Sync sync = Sync::now);
@@ -35,29 +34,35 @@ void write_text(const std::filesystem::path& path, std::string_view text, Sync s
 void write_json(const std::filesystem::path& path,
                 const nlohmann::json& value);  // indented by two, keys in given order
 
-// Refuses (Exit::usage) to replace a folder that holds anything but files of these names: it may be somebody's work.
+// Throws Exit::usage if a folder to be replaced holds anything but files of these names: it may be somebody's work.
 // `what` says what the folder should be. An absent or empty folder is fine.
 void check_replaceable(const std::filesystem::path& folder, const std::set<std::string>& names,
                        const std::string& what);
 
-// A folder that appears whole or not at all: fill() gets a temporary folder beside `path`, which is then renamed to it;
-// an existing folder is replaced. All its files are on the disk before it has its name.
+// Writes a folder that appears whole or not at all: fill() gets a temporary folder beside `path`, which then takes the
+// place of `path`. All its files are on the disk before it has its name.
 void write_folder_atomically(const std::filesystem::path& path,
                              const std::function<void(const std::filesystem::path&)>& fill);
 
-void make_folder(const std::filesystem::path& folder);  // with those above it; Exit::resources if it cannot be made
+void make_folder(const std::filesystem::path& folder);  // with its parents; throws Exit::resources
 
-// Removes a folder and all in it, if it is there. Killed in the middle it leaves nothing under the folder's name.
+// Removes a folder and all in it, if it is there. A kill in the middle leaves nothing under the folder's name.
 void remove_folder(const std::filesystem::path& folder);
 
-// `from` takes the place of the folder `to`. Where the file system can exchange two names, `to` is there at every
-// moment; else it is away for a moment, under its name with kReplacedMark.
+// Replaces the folder `to` by `from`. If the file system can exchange two names, `to` is there at every moment; else
+// the old folder lies under its name with kReplacedMark for a moment.
 void replace_folder(const std::filesystem::path& from, const std::filesystem::path& to, bool exchange = true);
 
-// Behind the name that a file or folder will have, while it is written; a number follows.
+// Follows the future name of a file or folder that is being written; the process number follows.
 inline constexpr const char* kTemporaryMark = ".vlm2vec-tmp-";
-// Behind the name of a folder that is being replaced.
+// Follows the name of a folder that is being replaced.
 inline constexpr const char* kReplacedMark = ".vlm2vec-replaced";
+
+// Bytes of a file or a part of it, and their owner in memory.
+struct FileBytes {
+  std::span<const uint8_t> bytes;
+  std::shared_ptr<const void> owner;
+};
 
 // A file mapped into memory, read-only.
 class MappedFile {

@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 FolderLock::FolderLock(const fs::path& folder)
     : descriptor_(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
   if (descriptor_ < 0) fail(Exit::resources, folder.string(), ": cannot be opened (", std::strerror(errno), ")");
-  // File systems that know no locks (some network ones) go without.
+  // File systems without locks (some network ones) do without.
   if (flock(descriptor_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
   ::close(descriptor_);
   fail(Exit::usage, folder.string(), ": another process is writing into this folder; wait for it, or choose another");

@@ -51,13 +51,13 @@ std::vector<fs::path> folders_in(const fs::path& folder) {
   return all;
 }
 
-// The snapshot that a folder of the hub's cache means: refs/main says which; else the first. Empty: not such a folder.
+// Returns the snapshot in a folder of the hub's cache: that of refs/main, else the first. Empty: not such a folder.
 fs::path snapshot_in(const fs::path& folder) {
   const bool is_list = folder.filename() == "snapshots" && fs::exists(folder.parent_path() / "blobs");
   const fs::path repository = is_list ? folder.parent_path() : folder;
   const bool is_cache = fs::exists(repository / "blobs") || fs::exists(repository / "refs");
   if (!is_cache || !fs::is_directory(repository / "snapshots")) {
-    if (has_files(folder)) return {};  // somebody's folder, in which a cache lies
+    if (has_files(folder)) return {};  // a folder of the user's, with a cache in it
     for (const fs::path& below : folders_in(folder))
       if (below.filename().string().starts_with("models--") || below.filename().string().starts_with("datasets--"))
         if (const fs::path snapshot = snapshot_in(below); !snapshot.empty()) return snapshot;
@@ -70,7 +70,7 @@ fs::path snapshot_in(const fs::path& folder) {
   return main != all.end() ? *main : all.empty() ? fs::path() : all[0];
 }
 
-// The first file that a downloader has not finished; in a snapshot of the cache these lie beside the blobs.
+// Returns the first unfinished download; in the cache those of a snapshot lie beside the blobs.
 fs::path unfinished_in(const fs::path& folder) {
   for (const fs::path& place : {folder, folder / ".cache/huggingface/download", folder / "../../blobs"}) {
     if (place.filename() == "blobs" && fs::absolute(folder / "").parent_path().parent_path().filename() != "snapshots")
@@ -119,7 +119,7 @@ std::string download_hint(const fs::path& folder, const std::string& missing) {
 }
 
 void refuse_lfs_pointer(std::span<const uint8_t> bytes, const std::string& name) {
-  constexpr size_t longest = 1024;  // of a pointer, by git-lfs' specification
+  constexpr size_t longest = 1024;  // pointers end here, by git-lfs' specification
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), std::min(bytes.size(), longest + 1));
   const auto begins = [&](const char* host) {  // the second is git-lfs' old name
     return text.starts_with(std::string("version https://") + host + "/spec/");

@@ -1,5 +1,5 @@
-// Ctrl-C (SIGINT), SIGTERM and SIGHUP as a question that long work asks between its steps, to save or to clean up
-// before it ends, and the exit status that says so.
+// Ctrl-C (SIGINT), SIGTERM and SIGHUP as a flag that long work reads between its steps, to save or to clean up before
+// it ends; and the exit status of an interrupted run.
 #pragma once
 #include <array>
 #include <csignal>
@@ -8,10 +8,9 @@
 
 namespace vlm2vec {
 
-// While it lives, the first such signal is only noted. After a SIGINT or SIGTERM, either of them ends the program at
-// once. Signals
-// that were ignored before (nohup, a shell's background job) stay so. SIGPIPE is ignored: who reads the messages (tee,
-// ssh) may be gone before the work is saved.
+// While a guard lives, the first such signal is only noted. After a SIGINT or SIGTERM, the next one ends the program at
+// once. Signals that were ignored before (nohup, a shell's background job) stay so. SIGPIPE is ignored: the reader of
+// the messages (tee, ssh) may be gone before the work is saved.
 class InterruptGuard {
  public:
   InterruptGuard();

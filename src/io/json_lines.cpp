@@ -17,7 +17,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
-// What a file is that does not hold JSON lines, by its first bytes, and the cure; empty: nothing known.
+// Names a file that does not hold JSON lines, by its first bytes, and the cure; empty: unknown.
 std::string other_format(std::string_view text) {
   if (const Packing* packing = packing_of(text))
     return packing->tool ? sentence("is compressed by ", packing->name, "; unpack it with ", packing->tool)
@@ -34,7 +34,7 @@ std::string other_format(std::string_view text) {
   return "";
 }
 
-// What a line has that is not JSON, as other programs write it; `at`: where the parser stopped; empty: nothing known.
+// Returns the likely fault of a line that is not JSON, with the cure; `at`: where the parser stopped; empty: unknown.
 std::string likely_fault(std::string_view line, size_t at, bool last) {
   const auto is_letter = [](char c) { return std::isalpha(static_cast<unsigned char>(c)) || c == '-'; };
   const size_t begin_of_text = line.find_first_not_of(" \t\xEF\xBB\xBF");
@@ -58,7 +58,7 @@ std::string likely_fault(std::string_view line, size_t at, bool last) {
               : "; the object does not end where its line ends: write one object a line";
 }
 
-// Names the field that an object has twice; the parser keeps the last one.
+// Throws, naming the field that an object has twice; the parser would keep the last one.
 void refuse_twice(std::string_view line) {
   std::set<std::string> fields;
   const auto parsed = [&](int depth, Json::parse_event_t event, Json& value) {

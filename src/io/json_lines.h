@@ -12,19 +12,18 @@
 
 namespace vlm2vec {
 
-// What happens to a row that has a fault (Exit::data; the sentence begins with file and line): the function throws, or
-// returns and reading goes on with the next row. None: the error is thrown.
+// Handles a row with a fault (Exit::data; the sentence begins with file and line): throws, or returns, and reading goes
+// on with the next row. None: the error is thrown.
 using RowFault = std::function<void(const Error& error)>;
 
-// Calls row(object), its keys in the line's order, for each line, of the first `limit` rows if that is positive. Blank
-// lines are skipped, as is a byte order mark; lines may end with CR LF. Errors (Exit::data), also those that row()
-// throws, begin with file and line; a file without rows is one. `shorten` may take out of a long line what row() does
-// not need before it is parsed.
+// Calls row(object), keys in the line's order, for each line, or for the first `limit` rows if that is positive. Blank
+// lines and a byte order mark are skipped; lines may end with CR LF. Throws Exit::data, also for a file without rows.
+// Errors, also those of row(), begin with file and line. `shorten` may cut what row() does not need from a long line.
 void read_json_lines(const std::filesystem::path& file,
                      const std::function<void(const nlohmann::ordered_json& row)>& row, int64_t limit = 0,
                      std::string (*shorten)(std::string_view line) = nullptr, const RowFault& fault = {});
 
-// A field of a row; the error says what came: "qry_image_path is null, expected a string".
+// Returns a field of a row; the error says what came: "qry_image_path is null, expected a string".
 const nlohmann::ordered_json& field(const nlohmann::ordered_json& row, const std::string& name);
 [[noreturn]] void wrong_type(const std::string& name, const nlohmann::ordered_json& value, const std::string& expected);
 std::string text_field(const nlohmann::ordered_json& row, const std::string& name);

@@ -9,45 +9,24 @@
 #include "io/files.h"
 
 namespace vlm2vec {
-namespace {
-
-const char* type_of(DType dtype) {
-  switch (dtype) {
-    case DType::f32:
-      return "<f4";
-    case DType::f64:
-      return "<f8";
-    case DType::i32:
-      return "<i4";
-    case DType::i64:
-      return "<i8";
-    case DType::u8:
-      return "|u1";
-    default:
-      fail(Exit::failed, "write_npy: NumPy has no type for ", name_of(dtype));
-  }
-}
-
-}  // namespace
-
 // Magic, version, u16 length of the header, the header padded so that the numbers start at a multiple of 64 bytes.
-void write_npy(const std::filesystem::path& file, const Tensor& x) {
+void write_npy_array(const std::filesystem::path& file, const StoredArray& x) {
+  if (!*x.type->npy) fail(Exit::failed, "write_npy: NumPy has no type for ", x.type->name);
   static_assert(std::endian::native == std::endian::little);
   std::string shape;
-  for (const int64_t side : x.shape()) shape += (shape.empty() ? "" : ", ") + std::to_string(side);
-  if (x.shape().size() == 1) shape += ',';
-  std::string header =
-      sentence("{'descr': '", type_of(x.dtype()), "', 'fortran_order': False, 'shape': (", shape, "), }");
+  for (const int64_t side : x.shape) shape += (shape.empty() ? "" : ", ") + std::to_string(side);
+  if (x.shape.size() == 1) shape += ',';
+  std::string header = sentence("{'descr': '", x.type->npy, "', 'fortran_order': False, 'shape': (", shape, "), }");
   header.resize((header.size() + 11 + 63) / 64 * 64 - 10, ' ');
   header.back() = '\n';
   write_atomically(file, [&](std::ostream& out) {
     out.write("\x93NUMPY\x01\x00", 8).put(char(header.size() & 255)).put(char(header.size() >> 8));
     out << header;
-    out.write(static_cast<const char*>(x.raw()), x.bytes());
+    out.write(reinterpret_cast<const char*>(x.data.bytes.data()), x.bytes());
   });
 }
 
-Tensor read_npy(const std::filesystem::path& file) {
+StoredArray read_npy_array(const std::filesystem::path& file) {
   const auto mapped = MappedFile::open(file);
   const std::string_view bytes(reinterpret_cast<const char*>(mapped->bytes().data()), mapped->bytes().size());
   const auto wrong = [&](const auto&... what) { fail(Exit::data, file.string(), ": ", what...); };
@@ -59,18 +38,17 @@ Tensor read_npy(const std::filesystem::path& file) {
   std::smatch parts;
   if (!std::regex_match(header, parts, pattern))
     wrong("its header is ", header, ", expected one of an array in C order");
-  const DType types[] = {DType::f32, DType::f64, DType::i32, DType::i64, DType::u8};
-  const auto* type = std::find_if(std::begin(types), std::end(types), [&](DType t) { return parts[1] == type_of(t); });
-  if (type == std::end(types)) wrong("holds ", parts[1], ", expected <f4, <f8, <i4, <i8 or |u1");
-  Shape shape;
+  StoredArray x{find_type(&StoredType::npy, parts[1].str())};
+  if (!x.type) wrong("holds ", parts[1], ", expected <f4, <f8, <i4, <i8 or |u1");
   std::string sides = parts[2];
   std::replace(sides.begin(), sides.end(), ',', ' ');
   std::istringstream stream(sides);
-  for (int64_t side; stream >> side;) shape.push_back(side);
-  if (bytes.size() != start + size_t(numel(shape) * size_of(*type)))
-    wrong("has ", bytes.size(), " bytes, but ", to_string(shape), " numbers need ",
-          start + size_t(numel(shape) * size_of(*type)), "; is it cut off?");
-  return Tensor::borrow(bytes.data() + start, shape, *type, mapped);
+  for (int64_t side; stream >> side;) x.shape.push_back(side);
+  if (bytes.size() != start + size_t(x.bytes()))
+    wrong("has ", bytes.size(), " bytes, but ", to_string(x.shape), " numbers need ", start + size_t(x.bytes()),
+          "; is it cut off?");
+  x.data = {mapped->bytes().subspan(start), mapped};
+  return x;
 }
 
 }  // namespace vlm2vec

@@ -2,14 +2,14 @@
 #pragma once
 #include <filesystem>
 
-#include "tensor/tensor.h"
+#include "io/stored_array.h"
 
 namespace vlm2vec {
 
-// Format 1.0, C order; f32, f64, i32, i64 or u8, of any shape, on the host. Written atomically.
-void write_npy(const std::filesystem::path& file, const Tensor& x);
+// Writes format 1.0, C order; F32, F64, I32, I64 or U8, of any shape, atomically.
+void write_npy_array(const std::filesystem::path& file, const StoredArray& x);
 
-// The same formats; the numbers stay where the mapped file has them. Exit::data for anything else.
-Tensor read_npy(const std::filesystem::path& file);
+// Reads the same formats; the bytes stay in the mapped file. Throws Exit::data for anything else.
+StoredArray read_npy_array(const std::filesystem::path& file);
 
 }  // namespace vlm2vec

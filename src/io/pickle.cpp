@@ -5,6 +5,7 @@
 #include <map>
 #include <variant>
 
+#include "io/error.h"
 #include "io/text.h"
 
 namespace vlm2vec {
@@ -22,78 +23,25 @@ struct Tuple {
   std::shared_ptr<const std::vector<Value>> items;
   int depth;
 };
-using Dictionary = std::shared_ptr<NamedTensors>;
+using Dictionary = std::shared_ptr<StoredArrays>;
 using Text = std::shared_ptr<const std::string>;  // recalled as often as a pickle likes, kept once
-struct Value : std::variant<Mark, bool, int64_t, Text, Global, Tuple, Dictionary, PickledStorage, Tensor> {
+struct Value : std::variant<Mark, bool, int64_t, Text, Global, Tuple, Dictionary, PickledStorage, StoredArray> {
   using variant::variant;
 };
 
-const std::map<std::string, DType> kStorages = {{"torch.FloatStorage", DType::f32},
-                                                {"torch.BFloat16Storage", DType::bf16},
-                                                {"torch.DoubleStorage", DType::f64},
-                                                {"torch.HalfStorage", DType::f16}};
 constexpr const char* kRebuild = "torch._utils._rebuild_tensor_v2";
 constexpr const char* kOrderedDict = "collections.OrderedDict";
 
 constexpr int kTupleDepth = 3;           // a tensor's arguments hold its shape
 constexpr size_t kStackLimit = 1 << 16;  // Python writes a dictionary in batches of 1000 pairs
 
-// The instructions that are not known here, for the error.
-std::string instruction_name(uint8_t code) {
-  static const std::map<uint8_t, const char*> names = {{'0', "POP"},
-                                                       {'1', "POP_MARK"},
-                                                       {'2', "DUP"},
-                                                       {'F', "FLOAT"},
-                                                       {'I', "INT"},
-                                                       {'L', "LONG"},
-                                                       {'N', "NONE"},
-                                                       {'P', "PERSID"},
-                                                       {'S', "STRING"},
-                                                       {'T', "BINSTRING"},
-                                                       {'U', "SHORT_BINSTRING"},
-                                                       {'V', "UNICODE"},
-                                                       {'a', "APPEND"},
-                                                       {'b', "BUILD"},
-                                                       {'d', "DICT"},
-                                                       {'e', "APPENDS"},
-                                                       {'g', "GET"},
-                                                       {'i', "INST"},
-                                                       {'l', "LIST"},
-                                                       {'o', "OBJ"},
-                                                       {'p', "PUT"},
-                                                       {']', "EMPTY_LIST"},
-                                                       {'G', "BINFLOAT"},
-                                                       {0x81, "NEWOBJ"},
-                                                       {0x82, "EXT1"},
-                                                       {0x83, "EXT2"},
-                                                       {0x84, "EXT4"},
-                                                       {0x8B, "LONG4"},
-                                                       {'B', "BINBYTES"},
-                                                       {'C', "SHORT_BINBYTES"},
-                                                       {0x8C, "SHORT_BINUNICODE"},
-                                                       {0x8D, "BINUNICODE8"},
-                                                       {0x8E, "BINBYTES8"},
-                                                       {0x8F, "EMPTY_SET"},
-                                                       {0x90, "ADDITEMS"},
-                                                       {0x91, "FROZENSET"},
-                                                       {0x92, "NEWOBJ_EX"},
-                                                       {0x93, "STACK_GLOBAL"},
-                                                       {0x94, "MEMOIZE"},
-                                                       {0x95, "FRAME"},
-                                                       {0x96, "BYTEARRAY8"},
-                                                       {0x97, "NEXT_BUFFER"},
-                                                       {0x98, "READONLY_BUFFER"}};
-  const auto found = names.find(code);
-  return found == names.end() ? "number " + std::to_string(int(code)) : found->second;
-}
-
 class Unpickler {
  public:
   Unpickler(std::span<const uint8_t> bytes, const std::string& source,
-            const std::function<Tensor(const PickledStorage&)>& load)
+            const std::function<FileBytes(const PickledStorage&)>& load)
       : bytes_(bytes), source_(source), load_(load) {}
 
-  NamedTensors run() {
+  StoredArrays run() {
     if (next() != 0x80 || next() != 2) refuse("does not begin as a pickle of protocol 2, which torch.save writes");
     for (;;) {
       const uint8_t code = next();
@@ -174,7 +122,7 @@ class Unpickler {
   void step(uint8_t code) {
     switch (code) {
       case '}':
-        return push(std::make_shared<NamedTensors>());
+        return push(std::make_shared<StoredArrays>());
       case ')':
         return push_tuple({});
       case '(':
@@ -220,7 +168,7 @@ class Unpickler {
       case 'u':
         return set_items(pop_to_mark());
     }
-    refuse("asks for the instruction ", instruction_name(code), "; only tensors are read");
+    refuse("asks for instruction number ", int(code), "; only tensors are read");
   }
 
   int64_t long_integer() {  // two's complement, its length in the first byte
@@ -244,7 +192,7 @@ class Unpickler {
   void push_global() {
     std::string name = line();
     name += "." + line();
-    if (name != kRebuild && name != kOrderedDict && !kStorages.contains(name))
+    if (name != kRebuild && name != kOrderedDict && !find_type(&StoredType::torch, name))
       refuse("asks to run ", one_line(name), "; only tensors are read");
     push(Global{std::move(name)});
   }
@@ -254,9 +202,9 @@ class Unpickler {
     if (place.size() != 5 || *as<Text>(place[0], "\"storage\"") != "storage")
       refuse("names a storage in a way that this program does not know");
     const std::string type = as<Global>(place[1], "a storage type").name;
-    const auto known = kStorages.find(type);
-    if (known == kStorages.end()) refuse("has ", type, " where a type of numbers is expected");
-    const PickledStorage storage{*as<Text>(place[2], "a storage's key"), known->second,
+    const StoredType* known = find_type(&StoredType::torch, type);
+    if (!known) refuse("has ", type, " where a type of numbers is expected");
+    const PickledStorage storage{*as<Text>(place[2], "a storage's key"), known,
                                  as<int64_t>(place[4], "a storage's size")};
     if (storage.count < 0 || storage.count > int64_t(1) << 50) refuse("has a storage of ", storage.count, " numbers");
     if (storage.key.size() > 64) refuse("has a storage whose key has ", storage.key.size(), " characters");
@@ -266,7 +214,7 @@ class Unpickler {
   void call() {
     const Tuple arguments = pop<Tuple>("arguments");
     const std::string function = pop<Global>("a function").name;
-    if (function == kOrderedDict && arguments.items->empty()) return push(std::make_shared<NamedTensors>());
+    if (function == kOrderedDict && arguments.items->empty()) return push(std::make_shared<StoredArrays>());
     if (function != kRebuild) refuse("calls ", function, " in a way that this program does not know");
     push(rebuild(*arguments.items));
   }
@@ -278,7 +226,7 @@ class Unpickler {
   }
 
   // _rebuild_tensor_v2(storage, offset, shape, strides, requires_grad, hooks)
-  Tensor rebuild(const std::vector<Value>& arguments) {
+  StoredArray rebuild(const std::vector<Value>& arguments) {
     if (arguments.size() != 6) refuse("rebuilds a tensor from ", arguments.size(), " arguments, expected 6");
     const auto storage = as<PickledStorage>(arguments[0], "a storage");
     const int64_t offset = as<int64_t>(arguments[1], "an offset");
@@ -298,34 +246,32 @@ class Unpickler {
     auto found = storages_.find(storage.key);
     if (found == storages_.end()) {
       found = storages_.emplace(storage.key, load_(storage)).first;
-      room_for_copies_ += found->second.bytes();
+      room_for_copies_ += int64_t(found->second.bytes.size());
     }
-    const int64_t width = size_of(storage.dtype);
-    if (found->second.bytes() != storage.count * width)
-      refuse("wants ", storage.count * width, " bytes of storage ", one_line(storage.key), ", which has ",
-             found->second.bytes());
+    const int64_t wanted = storage.count * storage.type->size;
+    if (found->second.bytes.size() != uint64_t(wanted))
+      refuse("wants ", wanted, " bytes of storage ", one_line(storage.key), ", which has ", found->second.bytes.size());
     return view(found->second, storage, offset, shape, strides);
   }
 
-  Tensor view(const Tensor& bytes, const PickledStorage& storage, int64_t offset, const Shape& shape,
-              const Shape& strides) {
+  StoredArray view(const FileBytes& stored, const PickledStorage& storage, int64_t offset, const Shape& shape,
+                   const Shape& strides) {
     int64_t dense = 1;
     bool contiguous = true;
     for (size_t i = shape.size(); i-- > 0; dense *= shape[i])
       contiguous = contiguous && (shape[i] == 1 || strides[i] == dense);
-    const int64_t width = size_of(storage.dtype);
-    const auto* from = static_cast<const uint8_t*>(bytes.raw()) + offset * width;
-    if (contiguous) return Tensor::borrow(from, shape, storage.dtype, std::make_shared<const Tensor>(bytes));
-    room_for_copies_ -= numel(shape) * width;
+    const size_t width = size_t(storage.type->size), size = size_t(numel(shape)) * width;
+    const auto from = stored.bytes.subspan(size_t(offset) * width);
+    if (contiguous) return {storage.type, shape, {from.first(size), stored.owner}};
+    room_for_copies_ -= int64_t(size);
     if (room_for_copies_ < 0) refuse("has more transposed views than its storages have bytes");
-    Tensor copy(shape, storage.dtype, Device::cpu);
-    auto* to = static_cast<uint8_t*>(copy.raw());
-    for (int64_t i = 0; i < copy.numel(); ++i) {
-      int64_t place = 0, rest = i;
+    const auto copy = std::make_shared<std::vector<uint8_t>>(size);
+    for (size_t i = 0; i < size / width; ++i) {
+      int64_t place = 0, rest = int64_t(i);
       for (size_t d = shape.size(); d-- > 0; rest /= shape[d]) place += rest % shape[d] * strides[d];
-      std::memcpy(to + i * width, from + place * width, size_t(width));
+      std::memcpy(copy->data() + i * width, &from[size_t(place) * width], width);
     }
-    return copy;
+    return {storage.type, shape, {*copy, copy}};
   }
 
   void set_items(const std::vector<Value>& pairs) {
@@ -333,7 +279,7 @@ class Unpickler {
     const Dictionary dictionary = as<Dictionary>(stack_.back(), "a dictionary");
     for (size_t i = 0; i < pairs.size(); i += 2) {
       const std::string& name = *as<Text>(pairs[i], "a tensor's name");
-      if (!dictionary->emplace(name, as<Tensor>(pairs[i + 1], "a tensor")).second)
+      if (!dictionary->emplace(name, as<StoredArray>(pairs[i + 1], "a tensor")).second)
         refuse("holds ", one_line(name), " twice");
     }
   }
@@ -341,17 +287,17 @@ class Unpickler {
   std::span<const uint8_t> bytes_;
   size_t at_ = 0;
   const std::string& source_;
-  const std::function<Tensor(const PickledStorage&)>& load_;
+  const std::function<FileBytes(const PickledStorage&)>& load_;
   std::vector<Value> stack_;
   std::map<uint32_t, Value> memo_;
-  std::map<std::string, Tensor> storages_;
+  std::map<std::string, FileBytes> storages_;
   int64_t room_for_copies_ = 0;  // bytes: each storage may be copied once
 };
 
 }  // namespace
 
-NamedTensors unpickle_tensors(std::span<const uint8_t> pickle, const std::string& source,
-                              const std::function<Tensor(const PickledStorage&)>& load) {
+StoredArrays unpickle_tensors(std::span<const uint8_t> pickle, const std::string& source,
+                              const std::function<FileBytes(const PickledStorage&)>& load) {
   return Unpickler(pickle, source, load).run();
 }
 

@@ -1,25 +1,25 @@
-// The part of Python's pickle (protocol 2) that torch.save writes for a dictionary of tensors. A pickle is a program;
-// of its instructions only those that rebuild tensors are known here, and of its functions only torch's own rebuilding.
-// Whatever else it asks for is refused by name, and never run.
+// The part of Python's pickle (protocol 2) that torch.save writes for a dictionary of tensors. A pickle is a program:
+// this reader knows only the instructions that rebuild tensors, and only torch's own rebuilding function. Everything
+// else is refused, functions by name, and never run.
 #pragma once
 #include <functional>
 #include <span>
 #include <string>
 
-#include "io/safetensors.h"
+#include "io/stored_array.h"
 
 namespace vlm2vec {
 
-// Numbers that a pickle refers to: `count` of `dtype`, stored beside it under `key`.
+// Numbers that a pickle refers to: `count` of `type`, stored beside it under `key`.
 struct PickledStorage {
   std::string key;
-  DType dtype;
+  const StoredType* type;
   int64_t count;
 };
 
-// {name: tensor}. `load` fetches a storage's bytes as u8. A tensor that is not contiguous (a transposed view) is copied.
+// Returns {name: tensor}. `load` fetches a storage's bytes. A tensor that is not contiguous (a view) is copied.
 // Errors (Exit::data) begin with `source`.
-NamedTensors unpickle_tensors(std::span<const uint8_t> pickle, const std::string& source,
-                              const std::function<Tensor(const PickledStorage&)>& load);
+StoredArrays unpickle_tensors(std::span<const uint8_t> pickle, const std::string& source,
+                              const std::function<FileBytes(const PickledStorage&)>& load);
 
 }  // namespace vlm2vec

@@ -1,5 +1,5 @@
-// What a person sees while a command works: one line redrawn on a terminal, plain lines now and then on a pipe. All of
-// it goes to stderr.
+// Shows a person how far a command is: one line redrawn on a terminal, plain lines now and then on a pipe. All of it
+// goes to stderr.
 #pragma once
 #include <chrono>
 #include <cstdint>
@@ -10,8 +10,7 @@ namespace vlm2vec {
 
 class Progress {
  public:
-  // start: how many are done already, when a run goes on. every: plain lines come only at its multiples, and at most
-  // every ten seconds.
+  // start: how many are done before a resumed run. every: plain lines come at its multiples, at most every ten seconds.
   Progress(std::string title, int64_t total, bool quiet, int64_t start = 0, int64_t every = 1);
   ~Progress();
   // done of total; `details` (loss, rates, …) stand behind the bar, the most important first.
@@ -28,8 +27,8 @@ class Progress {
   std::chrono::steady_clock::time_point start_, last_drawn_;
 };
 
-// The line for a terminal of so many columns: title and count, a bar if there is room, details, `left` (the time). What
-// does not fit is left out, the last details first; the time stays.
+// Returns the line for a terminal of so many columns: title and count, a bar if there is room, details, `left` (the
+// time). Details that do not fit are left out, the last first; the time stays.
 std::string progress_line(const std::string& title, int64_t done, int64_t total, std::vector<std::string> details,
                           const std::string& left, size_t columns);
 

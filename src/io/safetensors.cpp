@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "io/error.h"
 #include "io/files.h"
 #include "io/hub.h"
 
@@ -17,25 +18,14 @@ constexpr uint64_t kHeaderLimit = 100'000'000;
 
 struct Entry {
   std::string name;
-  DType dtype;
-  Shape shape;
+  StoredArray array;
   uint64_t begin, end;
 };
 
-const std::map<std::string, DType> kTypes = {{"F32", DType::f32}, {"BF16", DType::bf16}, {"F64", DType::f64},
-                                             {"F16", DType::f16}, {"I32", DType::i32},   {"I64", DType::i64},
-                                             {"U8", DType::u8}};
-
-std::string type_name(DType t) {
-  for (const auto& [name, type] : kTypes)
-    if (type == t) return name;
-  return "";
-}
-
 using Event = json::parse_event_t;
 
-// JSON in which no object has a key twice: nlohmann would keep the last. `keep` sees every event (depth: how many
-// objects and lists are around) and says whether the value is kept. `place` begins every error.
+// Parses JSON and refuses a key that an object has twice: nlohmann would keep the last. `keep` sees every event (depth:
+// how many objects and lists are around) and says whether the value is kept. `place` begins every error.
 json parse(const std::string& place, std::string_view text,
            const std::function<bool(int depth, Event event, json& value)>& keep) {
   std::vector<std::set<std::string>> seen;  // in each object around
@@ -63,23 +53,22 @@ Entry parse_entry(const std::string& name, const json& value, const std::string&
   try {
     const auto natural = [](const json& v) { return v.get_ref<const uint64_t&>(); };  // an error for −1 and for 1.5
     const json& offsets = value.at("data_offsets");
-    Entry e{name, DType::f32, {}, natural(offsets.at(0)), natural(offsets.at(1))};
+    Entry e{name, {}, natural(offsets.at(0)), natural(offsets.at(1))};
     const std::string type = value.at("dtype").get<std::string>();
-    const auto known = kTypes.find(type);
-    if (known == kTypes.end())
+    e.array.type = find_type(&StoredType::name, type);
+    if (!e.array.type)
       fail(Exit::data, file, ": ", name, " has type ", type,
            "; this program reads F32, BF16, F16, F64, I32, I64 and U8",
            type.starts_with("F8") || type.starts_with("F4") || type == "I8"
                ? "; quantised weights are not read: take the model that they were made from"
                : "");
-    e.dtype = known->second;
-    uint64_t size = uint64_t(size_of(e.dtype));
+    uint64_t size = uint64_t(e.array.type->size);
     constexpr uint64_t most = uint64_t(1) << 50;
     for (const json& d : value.at("shape").get_ref<const json::array_t&>()) {
       const uint64_t n = natural(d);
       if (n > most || size > most / std::max<uint64_t>(n, 1))
         fail(Exit::data, file, ": ", name, " has an impossible shape ", value.at("shape").dump());
-      e.shape.push_back(int64_t(n));
+      e.array.shape.push_back(int64_t(n));
       size *= n;
     }
     if (value.size() != 3 || offsets.size() != 2) refuse_entry(name, file);
@@ -91,7 +80,7 @@ Entry parse_entry(const std::string& name, const json& value, const std::string&
   }
 }
 
-// Of what is parsed, only the entry at hand is kept: a header takes memory in proportion to its tensors.
+// Keeps only the current entry of the parsed text: a header takes memory in proportion to its tensors.
 std::vector<Entry> parse_header(std::string_view text, const std::string& file) {
   if (!text.starts_with('{')) fail(Exit::data, file, ": the header does not begin with {; is this a safetensors file?");
   std::vector<Entry> entries;
@@ -118,7 +107,7 @@ std::vector<Entry> parse_header(std::string_view text, const std::string& file) 
 
 }  // namespace
 
-NamedTensors load_safetensors(const std::filesystem::path& path) {
+StoredArrays read_safetensors(const std::filesystem::path& path) {
   const auto file = MappedFile::open(path);
   const std::span<const uint8_t> bytes = file->bytes();
   uint64_t length = 0;
@@ -135,30 +124,30 @@ NamedTensors load_safetensors(const std::filesystem::path& path) {
   const uint8_t* data = bytes.data() + 8 + length;
   const uint64_t size = bytes.size() - 8 - length;
   uint64_t position = 0;
-  NamedTensors tensors;
-  for (const Entry& e : entries) {
+  StoredArrays arrays;
+  for (Entry& e : entries) {
     if (e.begin != position)
       fail(Exit::data, path.string(), ": ", e.name, " begins at byte ", e.begin, " of the data, expected ", position,
            e.begin < position ? " (tensors overlap)" : " (there is a gap)");
     if (e.end > size)
       fail(Exit::data, path.string(), ": ", e.name, " ends at byte ", e.end, " of ", size, "; the file is cut off");
     position = e.end;
-    Tensor t = Tensor::borrow(data + e.begin, e.shape, e.dtype, file);
-    const bool aligned = reinterpret_cast<uintptr_t>(t.raw()) % uintptr_t(size_of(e.dtype)) == 0;
-    tensors.emplace(e.name, aligned ? t : t.clone());
+    e.array.data = {{data + e.begin, e.end - e.begin}, file};
+    arrays.emplace(e.name, std::move(e.array));
   }
   if (position != size) fail(Exit::data, path.string(), ": ", size - position, " bytes after the last tensor");
-  return tensors;
+  return arrays;
 }
 
-void stream_safetensors(const std::filesystem::path& path, const std::map<std::string, LazyTensor>& tensors,
-                        const std::map<std::string, std::string>& metadata) {
+void write_safetensors(const std::filesystem::path& path, const StoredArrays& arrays,
+                       const std::map<std::string, std::string>& metadata,
+                       const std::function<void(const std::string& name, std::ostream& out)>& write) {
   nlohmann::ordered_json header;
   if (!metadata.empty()) header["__metadata__"] = metadata;
   uint64_t offset = 0;
-  for (const auto& [name, t] : tensors) {
-    const uint64_t end = offset + uint64_t(numel(t.shape) * size_of(t.dtype));
-    header[name] = {{"dtype", type_name(t.dtype)}, {"shape", t.shape}, {"data_offsets", {offset, end}}};
+  for (const auto& [name, array] : arrays) {
+    const uint64_t end = offset + uint64_t(array.bytes());
+    header[name] = {{"dtype", array.type->name}, {"shape", array.shape}, {"data_offsets", {offset, end}}};
     offset = end;
   }
   std::string text = header.is_null() ? "{}" : header.dump();
@@ -167,27 +156,15 @@ void stream_safetensors(const std::filesystem::path& path, const std::map<std::s
     const uint64_t length = text.size();
     out.write(reinterpret_cast<const char*>(&length), 8);
     out << text;
-    for (const auto& [name, t] : tensors) {
-      const Tensor host = t.make().to(Device::cpu);
-      CHECK(host.shape() == t.shape && host.dtype() == t.dtype, name, ": became ", host, ", announced as ",
-            name_of(t.dtype), to_string(t.shape));
-      out.write(static_cast<const char*>(host.raw()), host.bytes());
-    }
+    for (const auto& [name, array] : arrays) write(name, out);
   });
 }
 
-void save_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
-                      const std::map<std::string, std::string>& metadata) {
-  std::map<std::string, LazyTensor> lazy;
-  for (const auto& [name, t] : tensors) lazy[name] = {t.shape(), t.dtype(), [t = t] { return t; }};
-  stream_safetensors(path, lazy, metadata);
-}
-
-NamedTensors load_checkpoint(const std::filesystem::path& folder) {
+StoredArrays read_checkpoint(const std::filesystem::path& folder) {
   if (!std::filesystem::is_directory(folder))
     fail(Exit::data, folder.string(), ": no such folder; expected a Hugging Face checkpoint");
   const auto single = folder / "model.safetensors", index = folder / "model.safetensors.index.json";
-  if (std::filesystem::exists(single)) return load_safetensors(single);
+  if (std::filesystem::exists(single)) return read_safetensors(single);
   if (!std::filesystem::exists(index))
     fail(Exit::data, folder.string(), ": neither model.safetensors nor model.safetensors.index.json is there");
   const std::string text = read_text(index);
@@ -202,18 +179,18 @@ NamedTensors load_checkpoint(const std::filesystem::path& folder) {
       fail(Exit::data, index.string(), ": ", name, " is in ", value.dump(), ", expected a file of this folder");
     files.insert(file);
   }
-  NamedTensors tensors;
+  StoredArrays arrays;
   for (const std::string& file : files)
-    for (auto& [name, tensor] : load_safetensors(folder / file)) {
+    for (auto& [name, array] : read_safetensors(folder / file)) {
       if (const auto said = map->find(name); said == map->end() || *said != file)
         fail(Exit::data, (folder / file).string(), ": ", name, " is here, which the index does not say");
-      tensors.emplace(name, tensor);
+      arrays.emplace(name, array);
     }
   for (const auto& [name, value] : map->items())
-    if (!tensors.contains(name))
+    if (!arrays.contains(name))
       fail(Exit::data, (folder / value.get<std::string>()).string(), ": ", name,
            " is missing, which the index says is here");
-  return tensors;
+  return arrays;
 }
 
 }  // namespace vlm2vec

@@ -10,7 +10,7 @@ namespace vlm2vec {
 Digest sha256(std::string_view bytes) {
   Digest digest;
   SHA256(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(), digest.data());
-  OPENSSL_thread_stop();  // what libcrypto keeps for each thread; those of the pool never end
+  OPENSSL_thread_stop();  // frees libcrypto's memory of this thread; threads of the pool never end
   return digest;
 }
 

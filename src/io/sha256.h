@@ -1,5 +1,5 @@
-// SHA-256 (FIPS 180-4) by libcrypto, which uses the processor's own instructions for it where there are any: finds
-// equal pictures, names exact weights, and lets anyone check files with sha256sum.
+// SHA-256 (FIPS 180-4) by libcrypto, with the processor's own instructions: finds equal pictures, identifies weights,
+// and lets anyone check files with sha256sum.
 #pragma once
 #include <array>
 #include <cstdint>

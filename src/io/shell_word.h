@@ -8,7 +8,7 @@
 
 namespace vlm2vec {
 
-// In quotes unless it needs none.
+// Returns the word, in quotes if it needs them.
 inline std::string shell_word(const std::string& word) {
   const auto plain = [](unsigned char c) {
     return std::isalnum(c) || std::string_view("_-./=,:+@%").find(char(c)) != std::string_view::npos;

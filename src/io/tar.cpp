@@ -13,16 +13,16 @@ namespace {
 using TarBytes = std::span<const uint8_t>;
 constexpr uint64_t kBlock = 512, kLongestRecords = 1 << 20;
 
-// What headers of type L, K and x say about the member behind them.
+// Fields of the next member that headers of type L, K and x announce.
 struct Announced {
   std::optional<std::string> name, link;
   std::optional<uint64_t> size;
 };
 
-// Up to the first zero byte.
+// Returns the text up to the first zero byte.
 std::string text_of(TarBytes field) { return {field.begin(), std::find(field.begin(), field.end(), 0)}; }
 
-// Octal digits between blanks; or, if the highest bit is set, a big-endian number behind it (GNU).
+// Reads octal digits between blanks; or, if the highest bit is set, a big-endian number behind it (GNU).
 std::optional<uint64_t> number_of(TarBytes field) {
   uint64_t value = 0;
   if (field[0] & 0x80) {
@@ -41,7 +41,7 @@ std::optional<uint64_t> number_of(TarBytes field) {
   return whole ? std::optional(value) : std::nullopt;
 }
 
-// The sum of a header's bytes, with blanks in the place of the sum itself.
+// Checks the sum of a header's bytes, with blanks in the place of the sum itself.
 bool sum_is_right(TarBytes header) {
   uint64_t sum = 8 * ' ';
   for (size_t i = 0; i < kBlock; ++i)
@@ -49,7 +49,7 @@ bool sum_is_right(TarBytes header) {
   return number_of(header.subspan(148, 8)) == sum;
 }
 
-// pax records, "LENGTH key=value\n", LENGTH counting all of it. False if they are damaged.
+// Reads pax records, "LENGTH key=value\n", LENGTH counting all of it. Returns false if they are damaged.
 bool read_records(TarBytes data, Announced& announced) {
   std::string_view text(reinterpret_cast<const char*>(data.data()), data.size());
   while (!text.empty()) {
@@ -96,7 +96,7 @@ ArchiveIndex index_tar(TarBytes bytes, const std::string& file) {
     const TarBytes header = bytes.subspan(at, kBlock);
     if (std::all_of(header.begin(), header.end(), [](uint8_t byte) { return byte == 0; })) return index;
     const auto damaged = [&](const char* what) {
-      fail(Exit::data, file, ": ", what, " in the header at byte ", at, "; it is damaged or no tar file");
+      fail(Exit::data, file, ": ", what, " in the header at byte ", at, "; it is damaged or not a tar file");
     };
     if (!sum_is_right(header)) damaged("wrong check sum");
     const char type = char(header[156]);

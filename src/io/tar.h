@@ -5,11 +5,11 @@
 
 namespace vlm2vec {
 
-// Files and hard links by name; folders, symbolic links, devices and junk are left out. Of equal names the last counts,
-// as with `tar -x`. Errors (Exit::data) name the file and the damaged byte.
+// Returns files and hard links by name, without folders, symbolic links, devices and junk. Among equal names the last
+// counts, as with `tar -x`. Throws Exit::data, naming the file and the damaged byte.
 ArchiveIndex index_tar(std::span<const uint8_t> bytes, const std::string& file);
 
-// A member's name as rows spell it: without ./ before it.
+// Returns a member's name as rows spell it: without ./ before it.
 std::string member_name(std::string name);
 
 }  // namespace vlm2vec

@@ -1,4 +1,4 @@
-// Texts of users and files in messages: on one line, short, their nouns counted.
+// Texts for messages: on one line, short, their nouns counted.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -7,7 +7,7 @@
 
 namespace vlm2vec {
 
-// `text` on one line; cut after about `most` bytes, never within a character. Control characters become blanks.
+// Returns `text` on one line, cut after about `most` bytes, never within a character; control characters become blanks.
 std::string one_line(std::string_view text, size_t most = 80);
 
 std::string counted(uint64_t number, const std::string& noun);  // "1 item", "2 items"

@@ -3,7 +3,9 @@
 #include <zip.h>
 
 #include <memory>
+#include <vector>
 
+#include "io/error.h"
 #include "io/files.h"
 #include "io/pickle.h"
 
@@ -21,7 +23,7 @@ class Archive {
  public:
   explicit Archive(const std::filesystem::path& path)
       : file_(path.string()), left_(std::filesystem::is_regular_file(path) ? std::filesystem::file_size(path) : 0) {
-    MappedFile::open(path);  // names a missing file and a git-lfs pointer
+    MappedFile::open(path);  // throws for a missing file or a git-lfs pointer
     int code = 0;
     archive_.reset(zip_open(path.c_str(), ZIP_RDONLY, &code));
     if (archive_) return;
@@ -47,22 +49,21 @@ class Archive {
     return zip_name_locate(archive_.get(), name.c_str(), ZIP_FL_ENC_RAW) >= 0;
   }
 
-  // All bytes of an entry, as u8.
-  Tensor read(const std::string& name) {
+  FileBytes read(const std::string& name) {
     zip_stat_t about;
     zip_stat_init(&about);
     if (zip_stat(archive_.get(), name.c_str(), ZIP_FL_ENC_RAW, &about) != 0)
       fail(Exit::data, file_, ": has no entry ", name, "; is it complete?");
     if (about.comp_method != ZIP_CM_STORE || about.size != about.comp_size || about.size > left_)
       fail(Exit::data, file_, ": ", name, " is compressed or claims more bytes than the file has");
-    left_ -= about.size;  // entries that share their bytes would make much of little
-    Tensor bytes({int64_t(about.size)}, DType::u8, Device::cpu);
+    left_ -= about.size;  // entries that share their bytes cannot claim more than the file
+    const auto bytes = std::make_shared<std::vector<uint8_t>>(about.size);
     const std::unique_ptr<zip_file_t, Close> entry(zip_fopen_index(archive_.get(), about.index, 0));
     char end;
-    const bool whole = entry && zip_fread(entry.get(), bytes.raw(), about.size) == zip_int64_t(about.size) &&
+    const bool whole = entry && zip_fread(entry.get(), bytes->data(), about.size) == zip_int64_t(about.size) &&
                        zip_fread(entry.get(), &end, 1) == 0;  // the CRC is checked at the end
     if (!whole) fail(Exit::data, file_, ": ", name, " cannot be read or its CRC is wrong; the file is damaged");
-    return bytes;
+    return {*bytes, bytes};
   }
 
  private:
@@ -71,24 +72,20 @@ class Archive {
   std::unique_ptr<zip_t, Close> archive_;
 };
 
-std::span<const uint8_t> span(const Tensor& bytes) {
-  return {static_cast<const uint8_t*>(bytes.raw()), size_t(bytes.numel())};
-}
-
 }  // namespace
 
-NamedTensors load_torch_file(const std::filesystem::path& path) {
+StoredArrays read_torch_file(const std::filesystem::path& path) {
   Archive archive(path);
   const std::string root = archive.root(), order = root + "/byteorder";
   if (archive.contains(order)) {
-    const Tensor word = archive.read(order);
-    if (std::string(span(word).begin(), span(word).end()) != "little")
+    const FileBytes word = archive.read(order);
+    if (std::string(word.bytes.begin(), word.bytes.end()) != "little")
       fail(Exit::data, path.string(), ": its numbers are not little-endian");
   }
-  const Tensor pickle = archive.read(root + "/data.pkl");
-  if (uint64_t(pickle.numel()) > kPickleLimit)
-    fail(Exit::data, path.string(), ": data.pkl has ", pickle.numel(), " bytes, the limit is ", kPickleLimit);
-  return unpickle_tensors(span(pickle), path.string(),
+  const FileBytes pickle = archive.read(root + "/data.pkl");
+  if (pickle.bytes.size() > kPickleLimit)
+    fail(Exit::data, path.string(), ": data.pkl has ", pickle.bytes.size(), " bytes, the limit is ", kPickleLimit);
+  return unpickle_tensors(pickle.bytes, path.string(),
                           [&](const PickledStorage& storage) { return archive.read(root + "/data/" + storage.key); });
 }
 

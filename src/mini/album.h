@@ -1,5 +1,5 @@
-// One data set while it is being drawn: its random stream and its pictures, equal ones kept once. The makers of
-// tasks.cpp fill it row by row; a longer set begins with the rows of a shorter one.
+// One data set while it is drawn: its random stream and its pictures, without duplicates. The makers of tasks.cpp fill
+// it row by row; a longer set begins with the rows of a shorter one.
 #pragma once
 #include <functional>
 #include <map>
@@ -13,7 +13,7 @@ namespace vlm2vec::mini {
 
 inline constexpr int no_picture = -1;
 
-// What the model embeds: a text in the form MMEB stores, a picture (a number of Album::pictures), or both.
+// An input of the model: a text in MMEB's form, a picture (an index into Album::pictures), or both.
 struct Side {
   std::string text;
   int picture = no_picture;
@@ -21,7 +21,7 @@ struct Side {
 
 struct Row {
   Side query;
-  std::vector<Side> candidates;  // [0] is the positive; training rows have nothing else
+  std::vector<Side> candidates;  // [0] is the positive; training rows have no other
 };
 
 class Album {
@@ -31,22 +31,22 @@ class Album {
   const World& world;
   Random random;
 
-  // Text form of MMEB: "<|image_1|>\n" if there is a picture, the instruction, " " + text if there is one, "\n".
+  // Makes MMEB's text form: "<|image_1|>\n" for a picture, the instruction, " " + text for a text, "\n".
   Side side(const std::string& instruction, const std::string& text, int picture = no_picture) const;
 
   // Draws one picture per cell and returns its number.
   int draw(Layout layout, const std::vector<int>& cells, bool gray = false);
   int crop(int picture, Layout layout, int cell);
-  int rendering(int thing);  // one rendering per thing and set: distractors come from this pool, each embedded once
+  int rendering(int thing);  // the thing's only rendering in this set, for distractors: each is embedded once
 
   int pick(const std::vector<int>& pool) { return pool[random.below(uint32_t(pool.size()))]; }
-  // `count` different members of the pool in random order, none of `avoid`; fewer if the pool has no more.
+  // Returns `count` different members of the pool in random order, none of `avoid`; fewer if the pool runs out.
   std::vector<int> sample(std::vector<int> pool, int count, const std::vector<int>& avoid = {});
 
-  // Distractors are made for test rows only; training has those of the batch.
+  // Makes distractors only for test rows: training uses the other rows of the batch.
   Row row(Side query, Side positive, const std::function<std::vector<Side>()>& distractors) const;
 
-  // Bytes that are equal for equal text and equal pixels, whatever the set or the number of the picture.
+  // Returns bytes that are equal if text and pixels are equal, in any set.
   std::string content(const Side& side) const;
 
   const std::vector<Image>& pictures() const { return pictures_; }
@@ -56,7 +56,7 @@ class Album {
     std::vector<int> things;
     Side side;
   };
-  std::vector<Scene> scenes;  // pool of distractors of the scene tasks, drawn by their first test row
+  std::vector<Scene> scenes;  // the scene tasks' pool of distractors, drawn by the first test row
 
  private:
   int add(Image image);

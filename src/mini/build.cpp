@@ -18,7 +18,7 @@ namespace {
 constexpr uint64_t test_seed = 241005160;
 const std::string format = "vlm2vec miniature MMEB 1";
 
-// What one set left on the disk.
+// The files that one set wrote.
 struct Written {
   int rows = 0, pictures = 0;
   std::string rows_sha256, pixels_sha256;
@@ -55,12 +55,12 @@ std::string json_line(const Row& row, const std::string& image_folder, bool test
   return line.dump() + "\n";
 }
 
-// An exception, so that the half-built folder is removed on the way out.
+// Throws, so that the half-built folder is removed on the way out.
 void throw_if_interrupted() {
   if (interrupted()) fail(interrupt_exit(), "data mini: interrupted; nothing was written");
 }
 
-// Writes the rows and the pictures they name; a scene of the pool that no row took is left out.
+// Writes the rows and their pictures; scenes of the pool that no row uses are left out.
 Written write_set(const fs::path& folder, const std::string& name, const Album& album, const std::vector<Row>& rows,
                   bool test) {
   const fs::path root = folder / (test ? "MMEB-eval" : "MMEB-train");
@@ -89,7 +89,7 @@ Written write_set(const fs::path& folder, const std::string& name, const Album& 
   return written;
 }
 
-// Only an earlier miniature MMEB is replaced.
+// Throws if the folder holds anything but an earlier miniature MMEB.
 void check_output(const fs::path& folder) {
   check_replaceable(folder, {"MMEB-train", "MMEB-eval", "tasks.json", "manifest.json"}, "a miniature MMEB");
   if (!fs::exists(folder) || fs::is_empty(folder)) return;
@@ -97,7 +97,7 @@ void check_output(const fs::path& folder) {
   const Json manifest = fs::exists(manifest_path) ? Json::parse(read_text(manifest_path), nullptr, false) : Json();
   if (!manifest.is_object() || manifest.value("format", Json()) != format)
     fail(Exit::usage, folder.string(),
-         ": is not empty and its manifest.json is not that of a miniature MMEB; name another folder or empty it");
+         ": is not empty and has no manifest.json of a miniature MMEB; name another folder or empty this one");
   std::set<std::string> names = {"images"};
   for (const Json& set : manifest.value("sets", Json::array()))
     if (set.is_object()) names.insert(set.value("name", ""));
@@ -139,7 +139,7 @@ Json manifest_of(const MiniOptions& options, const World& world, const MiniSumma
           {"sets", sets}};
 }
 
-// The rows by their digest, the pictures by their number.
+// Checks the rows by their digest and the pictures by their count.
 bool is_there(const fs::path& folder, const Json& set) {
   const bool test = set.at("split") == "test";
   const std::string name = set.at("name");
@@ -152,7 +152,7 @@ bool is_there(const fs::path& folder, const Json& set) {
   return pictures == set.at("pictures") && hex(sha256(read_text(rows))) == set.at("rows_sha256");
 }
 
-// Fills in what lies in the output folder if it is what the options give.
+// Fills the summary from the output folder if the folder matches the options; else returns false.
 bool find_finished(const MiniOptions& options, const World& world, const std::vector<Task>& tasks,
                    MiniSummary& summary) {
   const fs::path folder = options.output_dir;
@@ -174,13 +174,13 @@ bool find_finished(const MiniOptions& options, const World& world, const std::ve
     }
     summary.sets = std::move(sets), summary.sha256 = hex(sha256(text)), summary.kept = true;
     return true;
-  } catch (const std::exception&) {  // there is none, or it is damaged
+  } catch (const std::exception&) {  // the manifest is missing or damaged
     return false;
   }
 }
 
-// All test sets or all training sets. A set's stream depends on the seed and its place in the list only, so the sets
-// can be drawn side by side.
+// Builds all test sets or all training sets. A set's random stream depends on the seed and its place in the list only,
+// so the sets can be drawn in parallel.
 std::vector<Written> build_sets(const fs::path& folder, const World& world, const std::vector<Task>& tasks,
                                 const MiniOptions& options, bool test, const std::set<Digest>& taken) {
   std::vector<Written> written(tasks.size());
@@ -254,14 +254,14 @@ std::string describe(const MiniSummary& summary) {
     const int set_pictures = set.train_pictures + set.test_pictures;
     add("%-14s %-14s %-5s %10d %10d %10d%s\n", set.task.name.c_str(), set.task.meta_task.c_str(),
         set.task.split.c_str(), set.train_rows, set.test_rows, set_pictures,
-        set.task.optional ? "  optional: no part of OOD and Overall" : "");
+        set.task.optional ? "  optional: not counted in OOD and Overall" : "");
     train_rows += set.train_rows, test_rows += set.test_rows, pictures += set_pictures;
   }
   add("%-14s %-14s %-5s %10d %10d %10d\n", "all", "", "", train_rows, test_rows, pictures);
   for (const MiniSummary::Skipped& skipped : summary.skipped)
     text += "left out: " + skipped.name + ": " + skipped.reason + "\n";
   const std::string folder = summary.output_dir.string();
-  if (summary.kept) return text + folder + " was there already, with these options and sources\n";
+  if (summary.kept) return text + folder + " already exists, with the same options and sources\n";
   return text + sentence("wrote ", folder, " in ", int(summary.seconds * 10) / 10.0, " s\n");
 }
 

@@ -23,7 +23,7 @@ EmojiFont::EmojiFont(std::string bytes, std::string name) : bytes_(std::move(byt
 
 void EmojiFont::need(size_t at, size_t count) const {
   if (at > bytes_.size() || count > bytes_.size() - at)
-    fail(Exit::data, name_, ": bytes ", at, " to ", at + count, " are named but the file has only ", bytes_.size(),
+    fail(Exit::data, name_, ": needs bytes ", at, " to ", at + count, ", but the file has only ", bytes_.size(),
          "; the font is cut short or damaged, install it again");
 }
 
@@ -34,7 +34,7 @@ uint16_t EmojiFont::u16(size_t at) const {
 
 uint32_t EmojiFont::u32(size_t at) const { return uint32_t(u16(at)) << 16 | u16(at + 2); }
 
-// Table directory: u16 count at 4, from 12 on records of 16 bytes: tag, checksum, offset, length.
+// Table directory: u16 count at 4, then from byte 12 records of 16 bytes: tag, checksum, offset, length.
 size_t EmojiFont::table(const std::string& tag) const {
   for (int i = 0, count = u16(4); i < count; ++i) {
     const size_t record = 12 + 16 * size_t(i), at = u32(record + 8);
@@ -61,9 +61,9 @@ void EmojiFont::read_cmap() {
   if (groups_.empty()) fail(Exit::data, name_, ": its cmap has no subtable of format 12");
 }
 
-// CBLC: version, u32 sizes, then per size u32 offset of the subtable array, u32 its bytes, u32 its count … The array
-// holds {u16 first glyph, u16 last, u32 offset from the array}; a subtable of format 1 is {u16 1, u16 image format,
-// u32 offset into CBDT, u32 offsets[last - first + 2]}. Only the first size is read (Noto has one).
+// CBLC: version, u32 sizes, then per size u32 offset of the subtable array, u32 bytes and u32 count of the array … The
+// array holds {u16 first glyph, u16 last, u32 offset from the array}. A subtable of format 1 is {u16 1, u16 image
+// format, u32 offset into CBDT, u32 offsets[last - first + 2]}. Only the first size is read (Noto has one).
 void EmojiFont::read_bitmap_locations() {
   const size_t cblc = table("CBLC"), cbdt = table("CBDT");
   if (u32(cblc + 4) == 0) fail(Exit::data, name_, ": its CBLC lists no bitmap size");

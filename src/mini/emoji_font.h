@@ -1,6 +1,6 @@
-// The colour pictures of an emoji font: an sfnt file, big-endian, in which `cmap` (format 12) leads from a code point
-// to a glyph, `CBLC` from a glyph to a place in `CBDT`, and there lies a PNG file (OpenType 1.9). Single code points
-// only: what the miniature MMEB draws needs no ligatures.
+// Reads the colour pictures of an emoji font (OpenType 1.9), a big-endian sfnt file. `cmap` (format 12) maps a code
+// point to a glyph, `CBLC` maps a glyph to a place in `CBDT`, which holds PNG files. Ligatures are not supported: the
+// miniature MMEB needs single code points only.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -12,18 +12,18 @@ namespace vlm2vec::mini {
 
 class EmojiFont {
  public:
-  // `bytes` is the whole file, `name` stands in error messages. Errors: Exit::data, if a table is absent, of another
-  // format or reaches outside the file.
+  // `bytes` is the whole file, `name` its name in errors. Throws Exit::data if a table is missing, has another format
+  // or reaches outside the file.
   EmojiFont(std::string bytes, std::string name);
 
-  int glyph(char32_t code_point) const;                     // 0 if the font has none
-  std::span<const uint8_t> png(char32_t code_point) const;  // the PNG file; Exit::data if there is none
+  int glyph(char32_t code_point) const;                     // 0 if the font lacks the code point
+  std::span<const uint8_t> png(char32_t code_point) const;  // the PNG file; Exit::data if the font has no picture
 
  private:
   struct Group {  // consecutive code points with consecutive glyphs
     uint32_t first, last, glyph;
   };
-  struct Pictures {  // consecutive glyphs; where their u32 offsets and their pictures lie in the file
+  struct Pictures {  // consecutive glyphs; places of their u32 offsets and their pictures in the file
     uint32_t first, last;
     size_t offsets, data;
   };

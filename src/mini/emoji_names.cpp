@@ -26,7 +26,7 @@ std::vector<Emoji> parse_emoji_test(const std::string& text, const std::string& 
     std::istringstream fields(line);
     for (uint32_t code_point; fields >> std::hex >> code_point;)
       if (code_point != 0xFE0F) emoji.code_points += char32_t(code_point);
-    fields.clear();  // the ';' stopped the numbers
+    fields.clear();  // reading the numbers failed at the ';'
     std::string semicolon, status, hash, picture, version;
     fields >> semicolon >> status >> hash >> picture >> version >> std::ws;
     std::getline(fields, emoji.name);

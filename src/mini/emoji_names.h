@@ -11,8 +11,8 @@ struct Emoji {
   std::string kind;            // the subgroup, hyphens replaced by blanks: "animal marine"
 };
 
-// The fully-qualified emoji in the order of the file; the other rows are spelling variants of these.
-// `text` is the whole file, `name` stands in error messages. Errors: Exit::data with the line number.
+// Returns the fully-qualified emoji in the order of the file; other rows are variants of these emoji.
+// `text` is the whole file, `name` its name in errors. Throws Exit::data with the line number.
 std::vector<Emoji> parse_emoji_test(const std::string& text, const std::string& name);
 
 }  // namespace vlm2vec::mini

@@ -1,4 +1,4 @@
-// The files that the miniature MMEB is made from: two Debian packages, and a third one for the optional set.
+// Source files of the miniature MMEB: two Debian packages, and a third for the optional set.
 #pragma once
 #include <filesystem>
 #include <string>
@@ -11,7 +11,7 @@ struct Sources {
   std::filesystem::path stamps = "/usr/share/tuxpaint/stamps";  // package tuxpaint-stamps-default, optional
 };
 
-// The whole file. Errors: Exit::data, naming the file, the package that carries it and the apt line.
+// Returns the whole file. Throws Exit::data with the file, its package and the apt command.
 std::string read_source(const std::filesystem::path& path, const std::string& package);
 
 }  // namespace vlm2vec::mini

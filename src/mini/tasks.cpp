@@ -1,5 +1,5 @@
-// Each maker draws what its row shows, then states query, positive and, for test rows, the distractors. No distractor
-// equals the positive: names, kinds and colours differ as words, scenes differ as sets of things, crops and single
+// Each maker draws the pictures of its row, then states query, positive and, for test rows, the distractors. No
+// distractor equals the positive: names, kinds and colours differ as words, scenes as sets of things, crops and single
 // things as things.
 #include "mini/tasks.h"
 
@@ -31,7 +31,7 @@ std::vector<std::string> names_and_kinds(const World& world) {
   return labels;
 }
 
-// A row whose target is a bare word, against the other words of a list.
+// Makes a row whose target is a bare word; distractors are the other words of a list.
 Row labelled(const Album& album, const Side& query, const std::string& answer, const std::vector<std::string>& labels) {
   return album.row(query, {answer}, [&] {
     std::vector<Side> others;
@@ -86,7 +86,7 @@ using SceneMaker = std::function<Side(Album&, const Ints& things)>;
 
 Side caption_of(Album& album, const Ints& things) { return {caption(album.world, things)}; }
 
-// Three things in random places of a grid (one stays empty), or two things side by side.
+// Draws three things in random cells of a grid (one cell stays empty), or two things side by side.
 Side scene_of(Album& album, const Ints& things) {
   if (things.size() == 2) return album.side(represent, "", album.draw(pair, things));
   Ints cells = things;
@@ -95,7 +95,7 @@ Side scene_of(Album& album, const Ints& things) {
   return album.side(represent, "", album.draw(grid, cells));
 }
 
-// 5 scenes that differ from `things` in one thing, then 44 from the set's pool of 150; all differ as sets of things.
+// Returns 5 scenes that differ from `things` in one thing, then 44 of the set's pool of 150; all differ as sets.
 std::vector<Side> other_scenes(Album& album, const Ints& things, const SceneMaker& make) {
   const int similar = 5, wanted = 49, pool_size = 150, count = int(things.size());
   const auto sorted = [](Ints scene) {
@@ -172,8 +172,8 @@ Row recolour(Album& album) {
   });
 }
 
-// CropLabel, CropWhere: several things and a name or a place → that cell cut out, among the other cells and single
-// things that the picture does not show: 50 in all.
+// CropLabel, CropWhere: several things and a name or a place → the crop of that cell, among the other cells and single
+// things that are not in the picture: 50 candidates in all.
 Maker find_crop(Layout layout, Pool pool, bool by_place) {
   return [=](Album& album) {
     const std::string instruction = "Represent the crop.";

@@ -1,6 +1,6 @@
-// The 19 data sets of the miniature MMEB and the optional TuxPaint, as recipes: how one row is drawn.
-// They follow MMEB's four meta-tasks. Eleven are in distribution (IND: drawn for training and for test), the others
-// (OOD: test only) change the rendering (gray), the things (never seen) or the layout (pair, row).
+// Recipes for a row of the 19 data sets of the miniature MMEB and the optional TuxPaint.
+// The sets follow MMEB's four meta-tasks. Eleven are in distribution (IND: training and test). The others (OOD: test
+// only) change the rendering (gray), the things (never seen) or the layout (pair, row).
 #pragma once
 #include <functional>
 #include <string>
@@ -14,11 +14,11 @@ struct Task {
   std::string name;       // "EmojiNet"
   std::string meta_task;  // "classification", "vqa", "retrieval" or "grounding"
   std::string split;      // "IND" or "OOD"
-  bool optional;          // reported, but no part of OOD and Overall
+  bool optional;          // reported, but not counted in OOD and Overall
   std::function<Row(Album&)> draw_row;
 };
 
-// In the order of the table; TuxPaint is the last, and absent if the world has no stamps.
+// Returns the tasks in the order of the table; TuxPaint is last, and absent if the world has no stamps.
 std::vector<Task> mini_tasks(const World& world);
 
 }  // namespace vlm2vec::mini

@@ -73,7 +73,7 @@ const std::array<const char*, 9> unseen_things = {
     "herb",  "stuffed flatbread", "popcorn",  "chocolate bar", "chopsticks",
     "ferry", "mountain cableway", "softball", "cricket game"};
 
-// An RGBA picture, centred on a transparent square.
+// Centres an RGBA picture on a transparent square.
 Image padded_square(const Image& image) {
   const int side = std::max(image.width, image.height), top = (side - image.height) / 2,
             left = (side - image.width) / 2;
@@ -90,7 +90,7 @@ std::array<Image, 3> sprites(const Image& image) {
   return sizes;
 }
 
-// Tux Paint's English description, the first line of the text file: "A blackbird." is a picture of "blackbird".
+// Returns the name in Tux Paint's English description, the first line of its text file: "A blackbird." → "blackbird".
 std::string stamp_name(const std::filesystem::path& description) {
   std::ifstream file(description);
   std::string name;
@@ -145,7 +145,7 @@ void World::add_stamps(const std::filesystem::path& folder) {
   namespace fs = std::filesystem;
   const std::vector<std::string> wanted = seen_names();
   std::error_code missing;
-  std::map<std::string, std::string> found;  // path → name; sorted, so that no file system decides the order
+  std::map<std::string, std::string> found;  // path → name; sorted: the order does not depend on the file system
   for (fs::recursive_directory_iterator entry(folder, missing), end; !missing && entry != end;
        entry.increment(missing)) {
     fs::path path = entry->path();

@@ -1,6 +1,5 @@
-// The world of the miniature MMEB: 60 things of 20 kinds, heart, circle and square in 9 colours, and, if Tux Paint's
-// stamps are installed, another artist's pictures of some of the things. The lists stand in world.cpp: no random number
-// and no option moves them.
+// The world of the miniature MMEB: 60 things of 20 kinds, and heart, circle and square in 9 colours. If Tux Paint's
+// stamps are installed, it has another artist's pictures of some things. The lists in world.cpp are fixed.
 #pragma once
 #include <array>
 #include <string>
@@ -23,24 +22,24 @@ extern const std::array<std::string, 9> colours;  // red … white
 extern const std::array<std::string, 3> shapes;   // heart, circle, square
 
 struct World {
-  // Errors: Exit::data if a package's file is missing or damaged. A missing stamps folder is not an error: see
+  // Throws Exit::data if a package's file is missing or damaged. A missing stamps folder is not an error: see
   // without_stamps.
   explicit World(const Sources& sources);
 
-  // Everything that can be drawn; the numbers below are positions in it.
+  // All pictures; the lists below index it.
   std::vector<Picture> pictures;
-  std::vector<int> seen, unseen;   // the 51 things that training may show, the 9 it never shows
-  std::vector<int> stamps;         // Tux Paint's pictures of seen things; several may have one name
-  std::vector<std::string> kinds;  // of all 60 things, sorted
-  std::string without_stamps;      // why there are none; empty if there are
+  std::vector<int> seen, unseen;   // the 51 things that training may show, the 9 things it never shows
+  std::vector<int> stamps;         // Tux Paint's pictures of seen things; names may repeat
+  std::vector<std::string> kinds;  // kinds of all 60 things, sorted
+  std::string without_stamps;      // why stamps is empty; else ""
 
   const std::string& name(int picture) const { return pictures[picture].name; }
   const std::string& kind(int picture) const { return pictures[picture].kind; }
   int shape(int colour, int form) const { return first_shape_ + colour * int(shapes.size()) + form; }
   std::vector<std::string> seen_names() const;
-  std::vector<std::string> stamp_names() const;  // each once, sorted
+  std::vector<std::string> stamp_names() const;  // sorted, without duplicates
 
-  // What was read: file, package and SHA-256 (of the stamps: over the pictures used, in the order of their paths).
+  // A source that was read: file, package and SHA-256 (for the stamps: over the pictures used, in order of path).
   struct Source {
     std::string file, package, sha256;
   };

@@ -53,7 +53,8 @@ bool is_frozen(Module& module) {
   return frozen;
 }
 
-std::vector<Linear*> targeted_layers(Module& model, const LoraConfig& config) {
+std::vector<Linear*> targeted_layers(Module& model, LoraConfig config) {
+  config.names = &model.names();
   std::vector<Linear*> layers = linear_layers(model);
   std::erase_if(layers, [&](const Linear* layer) { return !config.targets(layer->path()); });
   return layers;
@@ -62,7 +63,8 @@ std::vector<Linear*> targeted_layers(Module& model, const LoraConfig& config) {
 AttachedLora attach_lora(Module& model, const std::vector<Linear*>& layers, const LoraConfig& config,
                          const DropoutState* dropout) {
   AttachedLora attached{config, {}, paths_of(linear_layers(model)), {}, {}};
-  attached.dead_entries = config.dead_entries(paths_of(layers), attached.linear_layers);
+  attached.config.names = &model.names();
+  attached.dead_entries = attached.config.dead_entries(paths_of(layers), attached.linear_layers);
   for (Linear* layer : layers) {
     CHECK(!layer->adapter, layer->path(), ": already has an adapter");
     const int number = int(attached.adapters.size());

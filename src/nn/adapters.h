@@ -6,26 +6,26 @@
 
 namespace vlm2vec {
 
-// What was attached, and what the configuration names in vain.
+// The adapters attached, and the names in the configuration that have no effect.
 struct AttachedLora {
   LoraConfig config;
   std::vector<Lora*> adapters;
-  std::vector<std::string> linear_layers;      // paths of all that the model has
-  std::vector<std::string> unmatched_targets;  // names of the list that no layer has
-  std::vector<std::string> dead_entries;       // what else has no effect: LoraConfig::dead_entries
-  std::string warning = {};                    // for the user, also when notes are not wanted; empty: there is none
+  std::vector<std::string> linear_layers;      // paths of all linear layers of the model
+  std::vector<std::string> unmatched_targets;  // target_modules that match no layer
+  std::vector<std::string> dead_entries;       // other entries without effect: LoraConfig::dead_entries
+  std::string warning = {};                    // for the user, shown even without notes; may be empty
   std::vector<Parameter*> parameters() const;
-  void initialise(uint64_t seed) const;  // as PEFT starts
-  void update() const;                   // to be called when the parameters have new values
+  void initialise(uint64_t seed) const;  // as PEFT does
+  void update() const;                   // must be called after parameters change
   std::string unmatched_note() const;    // for the user; empty if every target names a layer
 };
 
-// No parameter of the module is trained and no adapter lies in it, so that neither training nor dropout changes what it
-// computes.
+// Returns true if no parameter of the module is trained and no adapter lies in it: neither training nor dropout then
+// changes its results.
 bool is_frozen(Module& module);
 
-std::vector<Linear*> targeted_layers(Module& model, const LoraConfig& config);
-// The adapters' numbers are still to be set. Exit::usage if no layer is targeted.
+std::vector<Linear*> targeted_layers(Module& model, LoraConfig config);
+// The caller must still set the adapters' numbers. Exit::usage if no layer is targeted.
 AttachedLora attach_lora(Module& model, const LoraConfig& config, const DropoutState* dropout);
 AttachedLora attach_lora(Module& model, const std::vector<Linear*>& layers, const LoraConfig& config,
                          const DropoutState* dropout);

@@ -8,7 +8,7 @@
 namespace vlm2vec {
 namespace {
 
-// Σ w² of each row in double. Rows are widened a few at a time.
+// Returns Σ w² of each row in double. Rows are widened a few at a time.
 std::vector<double> row_squares(const Tensor& weight) {
   const int64_t rows = weight.rows(), columns = weight.columns(), block = 1 + (1 << 20) / columns;
   std::vector<double> squares;
@@ -50,7 +50,7 @@ Var Dora::operator()(const Linear& layer, const Var& x) {
 }
 
 // ‖V‖² = ‖W‖² + 2s⟨W, BA⟩ + s²‖BA‖², row o: Σ w² + Σ_k B[o,k]·(2s (A Wᵀ)[k,o] + s² (B AAᵀ)[o,k]). Neither V nor a
-// wider copy of W is formed; the products are f32, the sums over them double.
+// wider copy of W is formed; products are f32, their sums double.
 std::vector<double> Dora::row_norms() const {
   const Tensor a = lora_A.weight.value(), b = lora_B.weight.value();
   const auto aw = to_vector<double>(matmul(a, base.weight.value(), false, true)),

@@ -6,7 +6,7 @@ Linear::Linear(Module* parent, std::string name, int64_t in, int64_t out, bool w
     : Module(parent, std::move(name)), weight(this, "weight", {out, in}) {
   if (with_bias) bias = std::make_unique<Parameter>(this, "bias", Shape{out});
 }
-Linear::~Linear() { adapter.reset(); }  // it is a child of this module and must go first
+Linear::~Linear() { adapter.reset(); }  // the adapter is a child of this module and must go first
 
 Embedding::Embedding(Module* parent, std::string name, int64_t rows, int64_t columns)
     : Module(parent, std::move(name)), weight(this, "weight", {rows, columns}) {}

@@ -7,7 +7,7 @@ namespace vlm2vec {
 
 struct Linear;
 
-// Something that changes what a Linear computes (LoRA). Models never mention it.
+// Changes the result of a Linear (LoRA). Models never mention it.
 struct Adapter {
   virtual ~Adapter() = default;
   virtual Var operator()(const Linear& base, const Var& x) = 0;

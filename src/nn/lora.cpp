@@ -18,7 +18,8 @@ Lora::Lora(Linear& layer, const LoraConfig& config, const DropoutState* dropout,
       number_(number) {}
 
 Var Lora::dropped(const Var& x) const {
-  return dropout(x, dropout_->row_keys, probability_, mix(dropout_->seed, uint64_t(number_)));
+  CHECK(dropout_->rows, base.path(), ": dropout outside a RowScope");
+  return dropout(x, *dropout_->rows, probability_, mix(dropout_->seed, uint64_t(number_)));
 }
 
 Var Lora::operator()(const Linear& layer, const Var& x) { return layer.plain(x) + low_rank(drops() ? dropped(x) : x); }

@@ -1,5 +1,5 @@
-// A module is a struct whose fields are its parameters and sub-modules; each registers itself with its parent under the
-// checkpoint's name, so the field path is the Hugging Face name and loading needs no table:
+// A module is a struct whose fields are its parameters and sub-modules. Each registers with its parent under its name
+// in the checkpoint, so the field path is the Hugging Face name and loading needs no table:
 //   struct Mlp : Module { Linear gate_proj{this, "gate_proj", hidden, intermediate}; … };
 #pragma once
 #include <functional>
@@ -8,12 +8,13 @@
 #include <vector>
 
 #include "autograd/var.h"
+#include "nn/tensor_names.h"
 
 namespace vlm2vec {
 
 class Module;
 
-// A named tensor of a module. Born without memory: loading or initialising gives it numbers.
+// A named tensor of a module. It has no memory until it is loaded or initialised.
 class Parameter {
  public:
   Parameter(Module* owner, std::string name, Shape shape);
@@ -24,7 +25,7 @@ class Parameter {
   const Tensor& value() const { return var_.value(); }
   operator const Var&() const;
   bool trained() const { return var_.requires_grad(); }
-  void set(Tensor value) { var_ = Var(std::move(value)); }  // a constant
+  void set(Tensor value) { var_ = Var(std::move(value)); }  // makes it a constant
   void set(Tensor value, Tensor gradient) { var_ = Var::leaf(std::move(value), std::move(gradient)); }
 
  private:
@@ -43,12 +44,14 @@ class Module {
   Module& operator=(const Module&) = delete;
 
   std::string path() const;
-  // Depth first, in order of registration.
+  // How files spell the parameters; a model's family says it.
+  virtual const TensorNames& names() const { return kPlainNames; }
+  // Visits modules depth first, in order of registration.
   void each_module(const std::function<void(Module&)>& visit);
   void each_parameter(const std::function<void(Parameter&)>& visit);
   std::vector<Parameter*> parameters();
 
-  // Products with weights round both factors to bf16, here and in all children, also those to come (--precision bf16).
+  // Rounds both factors of products with weights to bf16 (--precision bf16), here and in all children, also later ones.
   void use_bf16_products();
   bool bf16_products() const { return bf16_products_; }
 
@@ -61,7 +64,7 @@ class Module {
   bool bf16_products_ = false;
 };
 
-// Children "0", "1", … of one type, each built with the same arguments.
+// Holds children "0", "1", … of one type, each built with the same arguments.
 template <class T>
 class ModuleList : public Module {
  public:

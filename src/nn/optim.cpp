@@ -9,7 +9,7 @@
 namespace vlm2vec {
 namespace {
 
-// A view of elements [begin, end) of a flat buffer.
+// Returns a view of elements [begin, end) of a flat buffer.
 Tensor slice(const Tensor& flat, int64_t begin, int64_t end, Shape shape) {
   return flat.rows(begin, end).view(std::move(shape));
 }
@@ -20,7 +20,7 @@ constexpr int64_t kAlignment = 16;  // elements: every parameter starts on a cac
 
 TrainedParameters::TrainedParameters(std::vector<Parameter*> parameters, bool bf16_storage)
     : parameters_(std::move(parameters)), bf16_storage_(bf16_storage) {
-  CHECK(!parameters_.empty(), "training: no parameter is to be trained");
+  CHECK(!parameters_.empty(), "training: no parameter is trained");
   int64_t total = 0;
   for (const Parameter* p : parameters_) {
     offsets_.push_back(total);

@@ -46,7 +46,7 @@ std::optional<int> Pattern::number(const std::string& text) const {
   return error == std::errc() ? std::optional(value) : std::nullopt;
 }
 
-// The data of a match at the beginning of the text; null: there is none.
+// Returns the data of a match at the beginning of the text; null without a match.
 std::shared_ptr<void> Pattern::match(const std::string& text, uint32_t options) const {
   const auto* code = static_cast<const pcre2_code*>(code_.get());
   const std::shared_ptr<void> data(pcre2_match_data_create_from_pattern(code, nullptr),

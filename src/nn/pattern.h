@@ -1,5 +1,5 @@
-// Regular expressions as PEFT's configurations have them (Python's re; here PCRE2, which reads the same patterns). A
-// pattern that would take for ever is an error after a bounded number of steps.
+// Regular expressions of PEFT's configurations (Python's re; PCRE2 reads the same patterns). Matching throws after a
+// bounded number of steps.
 #pragma once
 #include <memory>
 #include <optional>
@@ -9,9 +9,9 @@ namespace vlm2vec {
 
 class Pattern {
  public:
-  explicit Pattern(const std::string& expression);  // Exit::data if it is not one
+  explicit Pattern(const std::string& expression);  // Exit::data if it is not a regular expression
   bool matches_all(const std::string& text) const;  // re.fullmatch
-  // The group idx of a match at the beginning of the text (re.match), if there is one and it is a small number.
+  // Returns the group idx of a match at the beginning of the text (re.match) if it is a small number.
   std::optional<int> number(const std::string& text) const;
 
  private:

@@ -6,9 +6,9 @@
 
 #include "io/files.h"
 #include "io/hub.h"
-#include "io/torch_file.h"
 #include "nn/peft_config.h"
 #include "nn/state.h"
+#include "tensor/tensor_files.h"
 
 namespace vlm2vec {
 namespace {
@@ -22,29 +22,30 @@ struct StoredModule {
 struct StoredAdapter {
   fs::path file;
   std::map<std::string, StoredModule> modules;  // by the layer's path
-  Spelling spelling = Spelling::hub;            // of the file's names
-  bool head = false;                            // the language-model head has an adapter, too, which is not kept
+  Spelling spelling = Spelling::hub;            // spelling of the file's names
+  bool head = false;                            // the file also adapts the language-model head, which is dropped
 };
 
-// The spelling that most of these names have, which are a file's.
-Spelling common_spelling(const std::vector<std::string>& names) {
+// Returns the spelling of most of a file's names.
+Spelling common_spelling(const std::vector<std::string>& stored, const TensorNames& names) {
   return *std::ranges::max_element(kSpellings, {}, [&](Spelling s) {
-    return std::ranges::count_if(
-        names, [&](const auto& name) { return name == std::string(kPeftPrefix) + spelled(canonical_name(name), s); });
+    return std::ranges::count_if(stored, [&](const auto& name) {
+      return name == std::string(kPeftPrefix) + spelled(canonical_name(name, names), s, names);
+    });
   });
 }
 
-StoredAdapter read_tensors(const fs::path& folder) {
+StoredAdapter read_tensors(const fs::path& folder, const TensorNames& known) {
   StoredAdapter stored;
   stored.file = folder / "adapter_model.safetensors";
   const bool pickled = !fs::exists(stored.file);
   if (pickled) stored.file = folder / "adapter_model.bin";
   if (!fs::exists(stored.file))
-    fail(Exit::data, folder.string(), ": neither adapter_model.safetensors nor adapter_model.bin is there");
+    fail(Exit::data, folder.string(), ": has neither adapter_model.safetensors nor adapter_model.bin");
   std::vector<std::string> names;
   for (const auto& [name, tensor] : pickled ? load_torch_file(stored.file) : load_safetensors(stored.file)) {
     names.push_back(name);
-    const std::string path = canonical_name(name);
+    const std::string path = canonical_name(name, known);
     const auto set = [&](std::string_view suffix, Tensor StoredModule::*part) {
       if (!path.ends_with(suffix)) return false;
       Tensor& place = stored.modules[path.substr(0, path.size() - suffix.size())].*part;
@@ -60,10 +61,9 @@ StoredAdapter read_tensors(const fs::path& folder) {
       fail(Exit::data, stored.file.string(), ": ", name, " is not a LoRA tensor of a linear layer;",
            " only those are known");
   }
-  const std::string head = tensor_names().head;
-  stored.head = stored.modules.erase(head.substr(0, head.rfind('.'))) > 0;
+  stored.head = stored.modules.erase(known.head.substr(0, known.head.rfind('.'))) > 0;
   if (stored.modules.empty()) fail(Exit::data, stored.file.string(), ": has no tensor of an adapter");
-  stored.spelling = common_spelling(names);
+  stored.spelling = common_spelling(names, known);
   return stored;
 }
 
@@ -74,7 +74,7 @@ std::string some(const std::vector<std::string>& names) {
   return names.size() > 3 ? text + ", …" : text;
 }
 
-// Errors of f begin with where they come from.
+// Prefixes the errors of f with `where`.
 template <class F>
 auto naming(const std::string& where, F&& f) {
   try {
@@ -94,10 +94,10 @@ void check_complete(const StoredAdapter& stored, bool dora) {
   }
 }
 
-// What target_modules names and what the file has tensors for.
+// Layers that target_modules names, and layers that have tensors in the file.
 struct Match {
-  std::vector<Linear*> layers;                              // both
-  std::vector<std::string> without_tensors, without_layer;  // only the one, only the other
+  std::vector<Linear*> layers;                              // in both
+  std::vector<std::string> without_tensors, without_layer;  // in one only
   bool whole() const { return without_tensors.empty() && without_layer.empty(); }
 };
 
@@ -112,10 +112,10 @@ Match match(const std::vector<Linear*>& targeted, const StoredAdapter& stored) {
   return m;
 }
 
-// The configuration is spelled as the tensors are, unless another spelling names just the file's layers: some scripts
-// rename the tensors alone.
+// Assumes that the configuration is spelled like the tensors, unless another spelling names exactly the file's layers:
+// some scripts rename only the tensors.
 Match best_match(Module& model, LoraConfig& config, const StoredAdapter& stored) {
-  // AutoModel's paths are ends of the hub's, so they come first.
+  // AutoModel's paths are suffixes of the hub's, so automodel comes before hub.
   const Spelling tried[] = {stored.spelling, Spelling::official, Spelling::automodel, Spelling::hub};
   Match best;
   for (const Spelling spelling : tried) {
@@ -133,7 +133,7 @@ std::string matched(const Match& m, const StoredAdapter& stored) {
   return sentence(m.layers.size(), " of ", stored.modules.size(), " modules matched");
 }
 
-// Whether the model has linear layers of all these paths.
+// Says whether the model has linear layers at all these paths.
 bool has_layers(Module& model, std::vector<std::string> paths) {
   model.each_module([&](Module& m) {
     if (dynamic_cast<Linear*>(&m)) std::erase(paths, m.path());
@@ -141,7 +141,7 @@ bool has_layers(Module& model, std::vector<std::string> paths) {
   return paths.empty();
 }
 
-// Why the adapter does not fit as a whole; empty: it does.
+// Says why the adapter does not fit as a whole; empty if it fits.
 std::string misfit(const Match& m, const StoredAdapter& stored) {
   if (m.whole()) return "";
   const auto list = [](const char* what, const auto& names, const char* rest) {
@@ -151,14 +151,14 @@ std::string misfit(const Match& m, const StoredAdapter& stored) {
          list("; target_modules names ", m.without_tensors, ", which the file lacks");
 }
 
-// rank_at: the tensor's dimension that is the rank, 2 for a magnitude vector, which has none.
+// rank_at: the dimension of the tensor that is the rank; 2 for a magnitude vector, which has no rank.
 void fill(Parameter& p, const Tensor& tensor, const Linear& layer, const fs::path& file, size_t rank_at) {
   const Shape &came = tensor.shape(), &wanted = p.shape();
   if (rank_at < 2 && came.size() == 2 && came != wanted && came[1 - rank_at] == wanted[1 - rank_at])
     fail(Exit::data, file.string(), ": ", p.path(), " has rank ", came[rank_at], ", adapter_config.json gives it ",
          wanted[rank_at], " (r or rank_pattern); do the two files belong together?");
   if (came != wanted)
-    fail(Exit::data, file.string(), ": ", p.path(), " is ", tensor, ", this model wants ", to_string(p.shape()),
+    fail(Exit::data, file.string(), ": ", p.path(), " is ", tensor, ", this model needs ", to_string(p.shape()),
          "; is it the adapter's base model?");
   const Tensor& weight = layer.weight.value();
   p.set(tensor.to(acc_of(weight.dtype())).to(weight.device()));
@@ -174,7 +174,7 @@ AttachedLora load_adapter(Module& model, const fs::path& folder, const AdapterOp
     fail(Exit::data, folder.string(), ": has no adapter_config.json; expected a PEFT adapter",
          fs::exists(folder / "config.json") ? ", but this is a whole model: name it with --model_name" : "");
   LoraConfig config = read_peft_config(config_file);
-  const StoredAdapter stored = read_tensors(folder);
+  const StoredAdapter stored = read_tensors(folder, model.names());
   check_complete(stored, config.use_dora);
   if (config.use_dora && !options.use_dora) {
     config.use_dora = false;
@@ -212,7 +212,8 @@ AttachedLora load_adapter(Module& model, const fs::path& folder, const AdapterOp
 void save_adapter(const AttachedLora& lora, const fs::path& folder, const std::string& base_model, Spelling names) {
   fs::create_directories(folder);
   NamedTensors tensors;
-  for (const Parameter* p : lora.parameters()) tensors.emplace(std::string(kPeftPrefix) + spelled(p->path(), names), p->value());
+  for (const Parameter* p : lora.parameters())
+    tensors.emplace(std::string(kPeftPrefix) + spelled(p->path(), names, *lora.config.names), p->value());
   save_safetensors(folder / "adapter_model.safetensors", tensors);
   std::vector<std::string> adapted;
   for (const Lora* adapter : lora.adapters) adapted.push_back(adapter->base.path());

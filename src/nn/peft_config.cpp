@@ -11,10 +11,10 @@ namespace vlm2vec {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;  // of the patterns the first that fits counts
+using Json = nlohmann::ordered_json;  // ordered: the first pattern that fits counts
 
-// Fields of adapter_config.json that are read below, or say nothing about what the adapter computes: where it comes
-// from, how it was initialised, what other libraries make of it.
+// Fields of adapter_config.json that are read below or do not change the adapter's result, such as its origin, its
+// initialisation and settings of other libraries.
 // clang-format off
 const std::set<std::string> kKnownFields = {
     "peft_type", "r", "lora_alpha", "lora_dropout", "target_modules", "rank_pattern", "alpha_pattern", "use_rslora",
@@ -23,7 +23,7 @@ const std::set<std::string> kKnownFields = {
     "megatron_core", "loftq_config", "eva_config", "corda_config", "lora_ga_config", "runtime_config",
     "qalora_group_size", "ensure_weight_tying"};
 // clang-format on
-// Initialisations that leave the base weights alone; the others (PiSSA, OLoRA, …) mean another base.
+// Initialisations that keep the base weights; others (PiSSA, OLoRA, …) change them.
 const std::set<std::string> kPlainStarts = {"gaussian", "orthogonal", "eva"};
 
 bool is_unset(const Json& value) {
@@ -33,7 +33,7 @@ bool is_unset(const Json& value) {
 class ConfigReader {
  public:
   explicit ConfigReader(const fs::path& file) : file_(file.string()) {
-    read_json(file);  // for its errors
+    read_json(file);  // throws its clearer error
     json_ = Json::parse(read_text(file));
     if (!json_.is_object()) refuse("expected an object with the fields of PEFT's LoraConfig");
   }
@@ -98,7 +98,7 @@ class ConfigReader {
       naming(name, [&] { entries.emplace_back(key, read); });
     }
   }
-  // A list of names, or a regular expression, which is a single string.
+  // Reads a list of names, or a regular expression given as a single string.
   void read_names(const std::string& name, std::vector<std::string>& names, std::string& expression) const {
     const Json value = field(name);
     if (value.is_string()) expression = value.get<std::string>();
@@ -130,7 +130,7 @@ class ConfigReader {
       config.layers_to_transform.push_back(number);
     }
   }
-  // Errors of f are those of a field.
+  // Prefixes the errors of f with the field's name.
   void naming(const std::string& name, const std::function<void()>& f) const {
     try {
       f();
@@ -149,7 +149,7 @@ LoraConfig read_peft_config(const fs::path& file) { return ConfigReader(file).re
 
 void write_peft_config(const LoraConfig& c, const fs::path& file, const std::string& base_model) {
   CHECK(c.exclude_modules.empty() && c.exclude_pattern.empty() && c.layers_to_transform.empty(),
-        "write_peft_config: layers are to be named, not filtered");
+        "write_peft_config: layers must be named, not filtered");
   const auto object = [](const auto& entries) {
     Json all = Json::object();
     for (const auto& entry : entries) all[entry.expression] = entry.value;

@@ -1,4 +1,4 @@
-// adapter_config.json, PEFT's LoraConfig. A field that would change the result and is not known is refused by name.
+// Reads and writes adapter_config.json, PEFT's LoraConfig. Unknown fields that may change the result are errors.
 #pragma once
 #include <filesystem>
 #include <string>

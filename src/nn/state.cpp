@@ -1,6 +1,7 @@
 #include "nn/state.h"
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <map>
 #include <set>
@@ -16,9 +17,9 @@ std::string some(const std::set<std::string>& names) {
   return names.empty() ? "none" : listed({names.begin(), names.end()});
 }
 
-constexpr const char* kQuantised = "; quantised weights are not read: take the model that they were made from";
+constexpr const char* kQuantised = "; quantised weights are not read: use the original model";
 
-// Tensors that only quantised weights have beside them, whether the configuration says so or not.
+// Refuses weights with tensors that only quantised models have, whether or not the configuration says so.
 void check_precision_of(const NamedTensors& stored, const std::string& source) {
   for (const auto& [name, tensor] : stored)
     for (const char* ending :
@@ -27,7 +28,7 @@ void check_precision_of(const NamedTensors& stored, const std::string& source) {
         fail(Exit::data, source, ": ", name, " shows that the weights are quantised", kQuantised);
 }
 
-// What stands in front of all names, so that this one is missing: torch's wrappers put "module." or "_orig_mod." there.
+// Explains a missing name by a prefix of all names: torch's wrappers add "module." or "_orig_mod.".
 std::string prefix_note(const NamedTensors& stored, const std::string& missing) {
   for (const auto& [name, tensor] : stored) {
     if (!name.ends_with("." + missing)) continue;
@@ -48,14 +49,14 @@ uint64_t hash(std::string_view text) {  // FNV-1a
 
 std::vector<std::string> load_parameters(Module& module, const NamedTensors& stored, const LoadOptions& options,
                                          const std::string& source) {
-  const TensorNames& names = options.names;
+  const TensorNames& names = module.names();
   NamedTensors by_name;
   for (const auto& [name, tensor] : stored)
     if (!by_name.emplace(canonical_name(name, names), tensor).second)
       fail(Exit::data, source, ": ", canonical_name(name, names), " is stored twice, in two spellings");
   std::vector<std::string> notes;
   check_precision_of(stored, source);
-  const auto head = by_name.find(names.head);
+  const auto head = names.head.empty() ? by_name.end() : by_name.find(names.head);
   const bool only_head = head != by_name.end() && !by_name.contains(names.embedding);
   if (only_head && options.tied) {
     by_name.emplace(names.embedding, head->second), by_name.erase(head);
@@ -73,9 +74,10 @@ std::vector<std::string> load_parameters(Module& module, const NamedTensors& sto
     }
     unused.erase(p.path());
     const Tensor& t = found->second;
-    const bool fits = t.numel() == numel(p.shape()) && !t.shape().empty() && t.dim(0) == p.shape()[0];
+    const bool fits = t.numel() == numel(p.shape()) &&
+                      (p.shape().empty() || (!t.shape().empty() && t.dim(0) == p.shape()[0]));
     if (!fits || !is_float(t.dtype()))
-      fail(Exit::data, source, ": ", p.path(), " is ", t, ", the configuration wants ", to_string(p.shape()),
+      fail(Exit::data, source, ": ", p.path(), " is ", t, ", the configuration needs ", to_string(p.shape()),
            is_float(t.dtype()) ? "; do config.json and weights belong together?" : kQuantised);
     wide += t.dtype() == DType::f64 && !options.dtype;
     const DType kept = p.is_matrix() && t.dtype() != DType::f64 ? t.dtype() : DType::f32;
@@ -109,8 +111,10 @@ Tensor normal_tensor(const Shape& shape, double std, uint64_t seed, DType dtype,
 }
 
 Tensor initial_value(const Parameter& p, double std, uint64_t seed, DType dtype, Device device) {
-  if (p.is_matrix()) return normal_tensor(p.shape(), std, mix(seed, hash(p.path())), dtype, device);
-  return full(p.shape(), p.path().ends_with("bias") ? 0 : 1, dtype, device);
+  if (p.shape().empty()) return full({}, std::log(1 / 0.07), dtype, device);
+  const bool bias = p.path().ends_with("bias"), norm = p.path().ends_with("weight");
+  if (!p.is_matrix() && (bias || norm)) return full(p.shape(), bias ? 0 : 1, dtype, device);
+  return normal_tensor(p.shape(), std, mix(seed, hash(p.path())), dtype, device);
 }
 
 void initialise(Module& module, double std, uint64_t seed, DType dtype, Device device) {

@@ -1,36 +1,34 @@
-// Between checkpoints and modules. Loading is strict: every parameter is filled and every stored tensor used, or an
-// error lists both differences.
+// Moves tensors between checkpoints and modules. Loading is strict: unfilled parameters or unused tensors are an error
+// that lists both.
 #pragma once
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "io/safetensors.h"
 #include "nn/module.h"
-#include "nn/tensor_names.h"
+#include "tensor/tensor_files.h"
 
 namespace vlm2vec {
 
 struct LoadOptions {
   Device device = Device::cpu;
-  // None: matrices keep the type they are stored in (f32, bf16 or f16; f64 becomes f32), vectors become f32. Else
-  // everything becomes this type.
+  // The type of all tensors. Without it, matrices keep their stored type (f32, bf16 or f16; f64 becomes f32) and
+  // vectors become f32.
   std::optional<DType> dtype;
-  const TensorNames& names = tensor_names();
   bool tied = false;  // the head is the embedding, so the file may have either
 };
 
 // A stored tensor may have another shape of the same size and first dimension: a convolution whose stride is its kernel
-// is a Linear on flattened patches. Returns notes for the user: what is not used or was converted. Errors (Exit::data)
+// is a Linear on flattened patches. Returns notes for the user on unused and converted tensors. Errors (Exit::data)
 // begin with `source`.
 std::vector<std::string> load_parameters(Module& module, const NamedTensors& stored, const LoadOptions& options,
                                          const std::string& source);
 
-// Numbers for a model from scratch, as Hugging Face initialises: matrices N(0, std²), biases 0, norm weights 1. Each
-// parameter has its own stream, keyed by seed and name.
+// Initialises a model as Hugging Face does: biases 0, norm weights 1, a scalar (CLIP's logit_scale) ln(1/0.07), all
+// others N(0, std²). Each parameter has its own random stream, keyed by seed and name.
 void initialise(Module& module, double std, uint64_t seed, DType dtype, Device device);
 Tensor initial_value(const Parameter& p, double std, uint64_t seed, DType dtype, Device device);
-// N(0, std²), a stream of its own.
+// Returns N(0, std²) numbers from a stream of their own.
 Tensor normal_tensor(const Shape& shape, double std, uint64_t seed, DType dtype, Device device);
 
 NamedTensors state_dict(Module& module);

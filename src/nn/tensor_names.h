@@ -1,4 +1,5 @@
-// How files spell the tensors of a model family, in one table: another family is another row of tensor_names.cpp.
+// How files spell the tensors of a model family. Each family has one such row (vlm/families); a module tree without a
+// family has kPlainNames.
 #pragma once
 #include <string>
 #include <string_view>
@@ -8,26 +9,25 @@
 namespace vlm2vec {
 
 struct TensorNames {
-  std::string family;  // model_type of config.json
-  // Beginnings as files have them, and as the modules of this program are called; the first that fits is rewritten.
-  std::vector<std::pair<std::string, std::string>> prefixes;
-  // Beginnings as modules are called, and as transformers calls them since 4.52, in adapters above all.
-  std::vector<std::pair<std::string, std::string>> nested;
-  // Stored tensors that an embedding does not need: the name, or its end after a dot, and the reason for the user.
-  std::vector<std::pair<std::string, std::string>> ignored;
-  std::string embedding, head;  // a model with tied weights has one of the two in its file, or both
+  using Beginnings = std::vector<std::pair<std::string, std::string>>;
+  // From a beginning in files to the beginning that this program's modules have; the first that fits is rewritten.
+  Beginnings prefixes = {};
+  // From a beginning of this program's modules to the one that transformers has since 4.52, in adapters above all.
+  Beginnings nested = {};
+  // Stored tensors that an embedding does not need: the name or its end after a dot, and the reason for the user.
+  Beginnings ignored = {};
+  std::string embedding = "", head = "";  // a model with tied weights stores either or both; empty: it has no head
+  std::string image_encoder = "";         // path of the module that --image_encoder_freeze freezes
 };
+inline const TensorNames kPlainNames;
 
-inline constexpr std::string_view kPeftPrefix = "base_model.model.";  // in front of the names of PEFT's files
+inline constexpr std::string_view kPeftPrefix = "base_model.model.";  // in front of the names in PEFT's files
 
-// Exit::data for a family without a row.
-const TensorNames& tensor_names(std::string_view family = "qwen2_vl");
-
-// The name as the modules are called, from every spelling in the wild.
-std::string canonical_name(std::string name, const TensorNames& names = tensor_names());
-// The other way: model.layers.0.x → model.language_model.layers.0.x, visual.x → model.visual.x.
-std::string nested_name(std::string name, const TensorNames& names = tensor_names());
-// Why this canonical name is left out, for the user; empty: it is needed.
-std::string ignored_because(std::string_view name, const TensorNames& names = tensor_names());
+// Returns the name that this program's modules have for any spelling in the wild.
+std::string canonical_name(std::string name, const TensorNames& names);
+// The inverse: model.layers.0.x → model.language_model.layers.0.x, visual.x → model.visual.x.
+std::string nested_name(std::string name, const TensorNames& names);
+// Returns why a tensor of this canonical name is left out, for the user; empty if the model needs it.
+std::string ignored_because(std::string_view name, const TensorNames& names);
 
 }  // namespace vlm2vec

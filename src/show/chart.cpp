@@ -10,7 +10,7 @@
 namespace vlm2vec {
 namespace {
 
-// Of the viewBox, which the page stretches to its column.
+// Sizes in the viewBox, which the page scales to its column.
 constexpr double kWidth = 480, kHeight = 250, kLeft = 48, kRight = 468, kTop = 34, kBottom = 212;
 constexpr size_t kTooltips = 60;
 
@@ -49,7 +49,7 @@ std::string legend(const Chart& chart) {
   return html;
 }
 
-// Invisible columns over the chart, each with what the lines say there.
+// Covers the chart with invisible columns; the tooltip of each gives the values of the lines.
 std::string tooltips(const Chart& chart, const ChartScale& to_x) {
   const std::vector<double>& x = chart.series[0].x;
   const size_t stride = std::max<size_t>(1, (x.size() + kTooltips - 1) / kTooltips);

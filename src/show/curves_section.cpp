@@ -1,4 +1,4 @@
-// How the training went, step by step, and what it cost.
+// Charts of the training's progress and cost.
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -25,7 +25,7 @@ ChartSeries smoothed_field(const TrainingRun& training, double StepLog::*field, 
   return smoothed(name, style, training.numbers(), training.series(field), window_of(training));
 }
 
-// One bar of several parts, with a legend.
+// Draws one bar of several parts, with a legend.
 std::string stacked_bar(const std::vector<std::pair<std::string, double>>& parts) {
   double sum = 0, x = 0;
   for (const auto& [name, value] : parts) sum += value;
@@ -57,7 +57,7 @@ std::string curves_section(const TrainingRun& training) {
 
   std::string html = "<section>\n<h2>How the training went</h2>\n<p>Lines are means of the " +
                      readable(double(window)) +
-                     " steps around each point; the pale band behind a line reaches from the lowest to the highest "
+                     " steps around each point; the pale band behind a line spans the lowest and the highest "
                      "single step. Point at a chart to read its values.</p>\n<div class=\"charts\">\n";
   html += chart_figure(
       {.title = "Loss",
@@ -65,29 +65,25 @@ std::string curves_section(const TrainingRun& training) {
        .series = {smoothed_field(training, &StepLog::loss, "loss", "blue")},
        .levels = {{"ln " + n_text + " = " + readable(std::log(n)), std::log(n)}},
        .from_zero = false},
-      "InfoNCE of a batch: the negative logarithm of the probability that the model gives each query's own target "
-      "among "
-      "the " +
-          n_text + " of the batch. A model that cannot tell them apart gives each 1/" + n_text + ", a loss of ln " +
-          n_text + " (dashed); a loss above it is confidently wrong, as random weights at a low temperature are.");
-  html +=
-      chart_figure({.title = "In-batch accuracy and false negatives",
-                    .x_name = "step",
-                    .series = {smoothed_field(training, &StepLog::in_batch_accuracy, "accuracy, %", "blue"),
-                               smoothed_field(training, &StepLog::duplicates, "false negatives, %", "orange")},
-                    .levels = {{"chance", 1 / n}},
-                    .factor = 100},
-                   "The share of queries whose best target in the batch is right, and the share whose own target "
-                   "stands in the batch "
-                   "a second time, as another query's. Such a copy counts as a wrong answer although it is right, a "
-                   "false negative: it "
-                   "holds the loss up and pulls equal things apart. <code>--mask_duplicates</code> leaves copies out.");
+      "InfoNCE of a batch: the mean negative logarithm of the probability of each query's own target among the " +
+          n_text + " targets of the batch. Guessing gives each target 1/" + n_text + ", a loss of ln " + n_text +
+          " (dashed). A higher loss is confidently wrong, as with random weights at a low temperature.");
+  html += chart_figure({.title = "In-batch accuracy and false negatives",
+                        .x_name = "step",
+                        .series = {smoothed_field(training, &StepLog::in_batch_accuracy, "accuracy, %", "blue"),
+                                   smoothed_field(training, &StepLog::duplicates, "false negatives, %", "orange")},
+                        .levels = {{"chance", 1 / n}},
+                        .factor = 100},
+                       "The share of queries whose best target in the batch is right, and the share whose own target "
+                       "is also another query's target. The copy counts as a wrong answer although it is right: this "
+                       "false negative raises the loss and pushes equal things apart. <code>--mask_duplicates</code> "
+                       "leaves copies out.");
   html += chart_figure(
       {.title = "Learning rate",
        .x_name = "step",
        .series = {{"learning rate", "blue", training.numbers(), training.series(&StepLog::learning_rate)}}},
-      "How far a step may go. It rises from nothing, so that the first gradients, which are large and "
-      "of little worth, do no harm, and falls so that the end is not lost in noise.");
+      "The size of a step. It rises from 0, because the first gradients are large and unreliable, and falls to reduce "
+      "noise at the end.");
   Chart norm{.title = "Gradient norm",
              .x_name = "step",
              .series = {smoothed_field(training, &StepLog::grad_norm, "norm", "blue")},
@@ -95,8 +91,8 @@ std::string curves_section(const TrainingRun& training) {
   if (clip > 0) norm.levels = {{"clipped above " + readable(clip), clip}};
   html +=
       chart_figure(norm,
-                   "The length of the gradient before clipping. What is longer than the dashed line is shortened to "
-                   "it: the direction stays, the step is bounded.");
+                   "The length of the gradient before clipping. A gradient above the dashed line is shortened to the "
+                   "line and keeps its direction.");
   return html + "</div>\n</section>\n";
 }
 
@@ -113,9 +109,8 @@ std::string cost_section(const TrainingRun& training) {
   std::string html =
       sentence("<section>\n<h2>Where time and memory went</h2>\n<p>", readable(double(training.steps.size())),
                " steps took ", duration(seconds), ": ", readable(pairs / seconds),
-               " pairs a second, of which each has a query and a target. The most that tensors held at one "
-               "time was ",
-               in_bytes(peak), ".</p>\n");
+               " pairs a second. A pair is a query and its target. Tensors held at most ", in_bytes(peak),
+               " at one time.</p>\n");
   if (embed > 0) {
     html += "<figure>\n" +
             stacked_bar({{"drawing rows", data},
@@ -124,20 +119,19 @@ std::string cost_section(const TrainingRun& training) {
                          {"backward", backward},
                          {"clipping and AdamW", optimiser},
                          {"rest", std::max(0.0, other)}}) +
-            "<figcaption>The time of all steps. In a batch of several GradCache chunks, backward embeds every chunk a "
-            "second "
-            "time: that is the price for a batch larger than memory.</figcaption></figure>\n";
+            "<figcaption>The time of all steps. If a batch has several GradCache chunks, backward embeds every chunk a "
+            "second time: the price of a batch larger than memory.</figcaption></figure>\n";
   } else {
-    html += "<p class=\"note\">The log does not say how the time divides into embedding, loss and backward.</p>\n";
+    html += "<p class=\"note\">The log does not split the time into embedding, loss and backward.</p>\n";
   }
   const auto mega = smoothed("MB", "blue", training.numbers(), memory, 1);
   const auto time = smoothed_field(training, &StepLog::seconds, "seconds", "blue");
   return html + "<div class=\"charts\">\n" +
-         chart_figure({.title = "Seconds a step", .x_name = "step", .series = {time}},
-                      "Steps differ by the pictures and the lengths of the texts in their batch.") +
-         chart_figure({.title = "Memory of a step", .x_name = "step", .series = {mega}},
-                      "The most bytes in tensors during the step: weights, gradients, the optimiser's two moments, and "
-                      "what forward keeps for backward, which grows with the batch or its chunk.") +
+         chart_figure({.title = "Seconds per step", .x_name = "step", .series = {time}},
+                      "Steps differ in the pictures and the lengths of texts in their batch.") +
+         chart_figure({.title = "Memory per step", .x_name = "step", .series = {mega}},
+                      "Peak bytes in tensors: weights, gradients, the optimiser's two moments, and the activations "
+                      "kept for backward, which grow with the batch or its chunk.") +
          "</div>\n</section>\n";
 }
 

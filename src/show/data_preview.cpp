@@ -37,7 +37,8 @@ std::string article(const TrainRow& row, size_t number, const Pictures& pictures
 }  // namespace
 
 void write_preview(std::ostream& page, const std::vector<DataFolder>& folders, int64_t limit) {
-  page << html_head("Data preview", kStyle) << "<p>Each row's query, then its positives, framed, and negatives.</p>\n";
+  page << html_head("Data preview", kStyle)
+       << "<p>Each row shows its query, then its positives (framed) and its negatives.</p>\n";
   for (const DataFolder& folder : folders)
     for (const DataSet& set : folder.sets) {
       const std::vector<TrainRow> rows = read_data_rows(set, folder.pictures, limit);

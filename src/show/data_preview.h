@@ -1,4 +1,4 @@
-// Rows as a person wants to see them: one HTML page with the pictures in it, reduced, and no script.
+// Shows rows as one HTML page with embedded, reduced pictures and no script.
 #pragma once
 #include <ostream>
 
@@ -6,8 +6,8 @@
 
 namespace vlm2vec {
 
-// The first `limit` rows of each set: the query, the positive and, of test sets, up to four other candidates. A picture
-// that is missing or cannot be decoded is a box that says so.
+// Writes the first `limit` rows of each set: the query, the positive and, for test sets, up to four other candidates.
+// A box replaces a picture that is missing or cannot be decoded.
 void write_preview(std::ostream& page, const std::vector<DataFolder>& folders, int64_t limit);
 
 }  // namespace vlm2vec

@@ -1,4 +1,4 @@
-// Rows with their pictures: what was asked, and the five candidates that the model likes best.
+// Rows with their pictures: the query and its five best candidates.
 #include <algorithm>
 
 #include "io/error.h"
@@ -9,7 +9,7 @@
 namespace vlm2vec {
 namespace {
 
-constexpr size_t kWrongRows = 4, kRightRows = 2, kBest = 5;  // rows of a set; candidates of a row
+constexpr size_t kWrongRows = 4, kRightRows = 2, kBest = 5;  // rows per set; candidates per row
 
 struct MetaTask {
   const char *key, *title;
@@ -33,7 +33,7 @@ std::string side_html(const Side& side, const Pictures& pictures, Gallery& galle
   return html;
 }
 
-// `with_text`: false where all candidates of the row are pictures with the same text.
+// `with_text` is false if all candidates of the row are pictures with the same text.
 std::string candidate_html(const RankedSet& set, int32_t side, bool with_text, float score, size_t rank, bool right,
                            Gallery& gallery) {
   const Side& candidate = set.rows.sides[size_t(side)];
@@ -77,7 +77,7 @@ std::string example(const RankedSet& set, size_t row, const Scorer& score, const
   return html + "</ol>\n</article>\n";
 }
 
-// The first wrong and the first right rows of a set.
+// Chooses the first wrong and the first right rows of a set.
 void choose(const RankedSet& set, std::vector<std::pair<const RankedSet*, size_t>>& wrong,
             std::vector<std::pair<const RankedSet*, size_t>>& right) {
   size_t wrongs = 0, rights = 0;
@@ -118,9 +118,9 @@ std::string instruction_of(const RankedSet& set) {
 std::string examples_section(const std::vector<RankedSet>& sets, Gallery& gallery, int64_t& examples) {
   std::string html = sentence(
       "<section id=\"examples\">\n<h2>Examples</h2>\n<p>The first ", kWrongRows, " wrong and ", kRightRows,
-      " right answers of each set. Above, the query, its instruction in italics; below, the five candidates with the "
-      "highest scores (cosine of two embeddings, 1 at most), and the right one (✓) where it is not among them. A wrong "
-      "answer with a score close to the right one's is a near miss.</p>\n");
+      " right answers of each set. Each example shows the query, with its instruction in italics, above the five "
+      "candidates with the highest scores (cosine of two embeddings, at most 1). The right candidate (✓) is added if "
+      "it is not among them. A wrong answer is a near miss if its score is close to the right one's.</p>\n");
   html += filter(sets);
   for (const MetaTask& meta_task : kMetaTasks) {
     std::vector<std::pair<const RankedSet*, size_t>> wrong, right;

@@ -9,7 +9,7 @@ namespace vlm2vec {
 namespace {
 
 constexpr int kLongest = 160;  // pixels; larger pictures are reduced
-constexpr double kShown = 96;  // smaller ones are shown up to twice as large, but not beyond this
+constexpr double kShown = 96;  // smaller pictures are shown up to twice as large, but at most this large
 
 }  // namespace
 

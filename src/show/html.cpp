@@ -11,7 +11,7 @@
 namespace vlm2vec {
 namespace {
 
-constexpr int kThumbnail = 240;  // pixels of the longer side; smaller pictures stay as they are
+constexpr int kThumbnail = 240;  // pixels of the longer side; smaller pictures are not enlarged
 constexpr int kLossless = 96;
 
 const char* const kPageStyle = R"(
@@ -65,7 +65,7 @@ PictureData picture_data(const PictureSource& source, int longest) {
                           : WebPEncodeRGB(pixels, image.width, image.height, 3 * image.width, 80, &webp);
   const std::string data = base64({webp, size});
   WebPFree(webp);
-  if (size == 0) fail(Exit::resources, source.name(), ": cannot be encoded as WebP; is memory short?");
+  if (size == 0) fail(Exit::resources, source.name(), ": cannot be encoded as WebP; there may be too little memory");
   return {"data:image/webp;base64," + data, image.width, image.height};
 }
 

@@ -1,4 +1,4 @@
-// The head of the page, and its end: everything that is needed to do the run again.
+// The head of the page, and its end: everything needed to repeat the run.
 #include <chrono>
 #include <ctime>
 #include <nlohmann/json.hpp>
@@ -43,7 +43,7 @@ std::string shown(const Json& value) {
   return text.starts_with('/') ? shown_place(text) : text;
 }
 
-// The command with the options that are not the program's defaults, in a shell's quotes.
+// Returns the command with all options that differ from the defaults, quoted for a shell.
 template <class Options>
 std::string command(const std::string& name, const Json& options, const std::string& output_option,
                     const fs::path& output) {
@@ -62,7 +62,7 @@ std::string command(const std::string& name, const Json& options, const std::str
   return line;
 }
 
-// The options of train with paths that hold where the report is made.
+// Returns train's options with paths that are valid in the report's working directory.
 Json seen_from_here(Json options) {
   const fs::path there = options.value("working_directory", "");
   if (there.empty() || there == fs::current_path()) return options;
@@ -73,7 +73,7 @@ Json seen_from_here(Json options) {
   return options;
 }
 
-// What made the data, if that was `data mini`: its manifest lies beside the folder of the sets.
+// Returns the `data mini` command that made the data, if its manifest lies beside the folder of the sets.
 std::string data_command(const Json& options) {
   const fs::path folder = fs::path(options.value("dataset_name", "") + "/").parent_path().parent_path();
   if (!fs::is_regular_file(folder / "manifest.json")) return "";
@@ -132,7 +132,7 @@ std::string head_section(const Run& run) {
                      "from " + escape_html(fs::path(options.value("model_name", "a model")).filename().string()));
   }
   html += "</div>\n<p class=\"note\">";
-  if (run.training) html += "Trained until " + written(run.training->folder / "log.jsonl") + ". ";
+  if (run.training) html += "Training ended " + written(run.training->folder / "log.jsonl") + ". ";
   if (!run.evaluations.empty()) html += "Evaluated " + written(run.evaluations.back().folder / "summary.json") + ". ";
   return html + "This page was made " + when(std::time(nullptr)) + " on " + escape_html(processor_name()) + ", " +
          readable(threads()) + (threads() == 1 ? " thread" : " threads") + ".</p>\n";
@@ -140,15 +140,15 @@ std::string head_section(const Run& run) {
 
 std::string manifest_section(const Run& run, const std::string& version) {
   std::string html =
-      "<section>\n<h2>How to do it again</h2>\n<p>Options that are not named have the program's defaults. The "
-      "hash of a model is SHA-256 over the files that make its embeddings. The commands run in " +
+      "<section>\n<h2>How to do it again</h2>\n<p>Options not shown have the program's defaults. The "
+      "hash of a model is SHA-256 over the files that determine its embeddings. The commands run in " +
       escape_html(fs::current_path().string()) + ".</p>\n";
   std::string commands, options;
   if (run.training) {
     const Json of_training = seen_from_here(Json::parse(run.training->options));
     commands += data_command(of_training);
     html += "<p>Training began with the model in " + escape_html(shown(of_training.value("model_name", "its folder"))) +
-            ", which these commands do not make (<code>init</code> or a download did).</p>\n";
+            ", which these commands do not create (it comes from <code>init</code> or a download).</p>\n";
     commands += command<TrainOptions>("train", of_training, "output_dir", run.training->folder) + "\n";
     options += details("Options of train", options_table(of_training));
   }

@@ -10,7 +10,7 @@
 namespace vlm2vec {
 namespace {
 
-constexpr int64_t kScores = 1 << 24;  // of a block: 64 MB
+constexpr int64_t kScores = 1 << 24;  // scores per block: 64 MB
 
 bool is_better(const Hit& a, const Hit& b) { return a.score != b.score ? a.score > b.score : a.row < b.row; }
 
@@ -26,10 +26,10 @@ std::vector<std::vector<Hit>> nearest_rows(const Tensor& queries, const Tensor& 
     const Tensor scores = matmul(queries, part, false, true);  // [q, block]
     parallel_for(queries.rows(), 1, [&](int64_t begin, int64_t end) {
       for (int64_t q = begin; q < end; ++q) {
-        std::vector<Hit>& best = hits[size_t(q)];  // a heap with its worst in front
+        std::vector<Hit>& best = hits[size_t(q)];  // a heap with the worst hit in front
         const float* row = scores.data<float>() + q * part.rows();
         for (int64_t i = 0; i < part.rows(); ++i) {
-          if (std::isnan(row[i])) fail(Exit::data, "row ", first + i + 1, " has no score: it is not all numbers");
+          if (std::isnan(row[i])) fail(Exit::data, "row ", first + i + 1, " has no score: its vector is not finite");
           const Hit hit{first + i, row[i]};
           if (int64_t(best.size()) == top) {
             if (!is_better(hit, best.front())) continue;

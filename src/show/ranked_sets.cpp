@@ -4,11 +4,11 @@
 
 #include "io/error.h"
 #include "io/json_lines.h"
-#include "io/npy.h"
 #include "mmeb/data/dataset_config.h"
 #include "mmeb/data/row_pictures.h"
 #include "mmeb/evaluation/candidate_lists.h"
 #include "show/run.h"
+#include "tensor/tensor_files.h"
 
 namespace vlm2vec {
 namespace {
@@ -16,8 +16,8 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-// Where the rows of an evaluation's sets are.
-std::vector<EvalSource> sources_of(const EvaluationRun& evaluation) {
+// Returns the sources of the rows of an evaluation's sets.
+std::vector<SetSource> sources_of(const EvaluationRun& evaluation) {
   const Json options = Json::parse(evaluation.summary.options);
   if (options.value("num_candidates", 0) > 0)
     fail(Exit::data, "it was made with --num_candidates, and drawn candidates are not stored");
@@ -32,12 +32,12 @@ std::vector<EvalSource> sources_of(const EvaluationRun& evaluation) {
   return eval_folder(data, names, options.value("image_dir", ""));
 }
 
-// The vectors of {stem}.npy by what {stem}_ids.jsonl says they are, into the rows of `embeddings` with these sides.
+// Reads the vectors of {stem}.npy into the rows of `embeddings`; {stem}_ids.jsonl names the side of each vector.
 void read_vectors(const fs::path& stem, const std::map<Side, int64_t>& places, Tensor& embeddings,
                   std::vector<bool>& filled) {
   const Tensor vectors = read_npy(stem.string() + ".npy");
   if (vectors.shape().size() != 2 || vectors.dtype() != DType::f32)
-    fail(Exit::data, stem.string(), ".npy: is not a table of f32");
+    fail(Exit::data, stem.string(), ".npy: is not a matrix of f32");
   const int64_t d = vectors.columns();
   if (!embeddings.defined()) embeddings = Tensor({int64_t(filled.size()), d}, DType::f32, Device::cpu);
   int64_t row = 0;
@@ -52,7 +52,7 @@ void read_vectors(const fs::path& stem, const std::map<Side, int64_t>& places, T
   });
 }
 
-RankedSet read_set(const EvalSource& source, const SetScore& score, const fs::path& folder) {
+RankedSet read_set(const SetSource& source, const SetScore& score, const fs::path& folder) {
   if (score.skipped + score.skipped_candidates > 0)
     fail(Exit::data, "rows or candidates of ", source.name, " were left out (--bad_rows skip)");
   RankedSet set;
@@ -75,7 +75,7 @@ RankedSet read_set(const EvalSource& source, const SetScore& score, const fs::pa
   int64_t correct = 0;
   for (const RowResult& result : set.results) correct += result.correct;
   if (correct != score.correct || int64_t(set.results.size()) != score.rows)
-    fail(Exit::data, "its vectors make ", correct, " of ", set.results.size(), " rows right, its summary.json says ",
+    fail(Exit::data, "its vectors get ", correct, " of ", set.results.size(), " rows right, its summary.json says ",
          score.correct, " of ", score.rows);
   return set;
 }
@@ -93,7 +93,7 @@ std::vector<RankedSet> read_ranked_sets(const EvaluationRun& evaluation, std::ve
     }
   };
   leave_out("all sets", [&] {
-    for (const EvalSource& source : sources_of(evaluation))
+    for (const SetSource& source : sources_of(evaluation))
       for (const SetScore& score : evaluation.summary.sets)
         if (score.name == source.name)
           leave_out(source.name, [&] { sets.push_back(read_set(source, score, evaluation.folder)); });

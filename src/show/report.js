@@ -1,4 +1,4 @@
-// The examples' filter: shown only where scripts run; without it all examples are there.
+// Filters the examples. The filter appears only if scripts run; without it, the page shows all examples.
 const filter = document.querySelector('form.filter');
 if (filter) {
   const examples = document.querySelectorAll('article.example');

@@ -5,8 +5,8 @@
 #include "io/error.h"
 #include "io/files.h"
 #include "io/json_lines.h"
-#include "io/safetensors.h"
 #include "mmeb/training/training_log.h"
+#include "tensor/tensor_files.h"
 
 namespace vlm2vec {
 namespace {
@@ -62,11 +62,11 @@ double TrainingRun::seconds() const {
 Run read_run(const std::vector<fs::path>& folders) {
   Run run;
   const auto add = [&](fs::path folder) {
-    folder = (fs::absolute(folder).lexically_normal() / "").parent_path();  // without a slash at the end
+    folder = (fs::absolute(folder).lexically_normal() / "").parent_path();  // removes a trailing slash
     if (is_training(folder)) {
       if (run.training)
         fail(Exit::data, folder.string(), ": is a second training beside ", run.training->folder.string(),
-             "; a report is of one");
+             "; a report covers one");
       run.training = read_training(folder);
     }
     if (is_evaluation(folder)) run.evaluations.push_back({folder, read_summary(folder)});
@@ -78,8 +78,8 @@ Run read_run(const std::vector<fs::path>& folders) {
       for (const char* part : {"model", "untrained", "trained", "scores"}) found |= add(folder / part);
     if (!found)
       fail(Exit::data, folder.string(), fs::is_directory(folder) ? ": is not a run" : ": there is no such folder",
-           "; expected log.jsonl (of train), summary.json (of eval), or folders model, and trained or scores, with "
-           "these");
+           "; expected log.jsonl (of train), summary.json (of eval), or subfolders model, trained or scores with "
+           "these files");
   }
   return run;
 }

@@ -1,4 +1,4 @@
-// What a run left on the disk: the log and options of its training, and its evaluations with their rows ranked again.
+// Reads a run from disk: the log and options of its training, and its evaluations with their rows ranked again.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -17,10 +17,10 @@ struct TrainingRun {
   std::filesystem::path folder;
   std::vector<StepLog> steps;
   std::string options;     // training_options.json
-  int64_t parameters = 0;  // in the weights or the adapter that it left; 0: it has left none yet
+  int64_t parameters = 0;  // number in the saved weights or adapter; 0 if none is saved yet
 
   std::vector<double> series(double StepLog::*field) const;
-  std::vector<double> numbers() const;  // of the steps
+  std::vector<double> numbers() const;  // step numbers
   double seconds() const;
 };
 
@@ -32,12 +32,12 @@ struct EvaluationRun {
 
 struct Run {
   std::optional<TrainingRun> training;
-  std::vector<EvaluationRun> evaluations;  // the last is the one to report on, the one before stands beside it
+  std::vector<EvaluationRun> evaluations;  // the last is reported and compared with the one before
 };
-// Exit::data if a folder is none of a run, or two are trainings.
+// Throws Exit::data if a folder is not a run, or if two folders are trainings.
 Run read_run(const std::vector<std::filesystem::path>& folders);
 
-// A set of an evaluation: its rows, the stored vectors of their sides, and the ranking that these give.
+// A set of an evaluation: its rows, the stored vectors of their sides, and the ranking by these vectors.
 struct RankedSet {
   EvaluationSet rows;
   Tensor embeddings;  // [rows.sides, d]
@@ -45,8 +45,8 @@ struct RankedSet {
   Pictures pictures;
   Task task;
 };
-// All sets of an evaluation whose rows and vectors are there; why others are left out is said in `missing`. The data is
-// looked for where the evaluation found it, else under data/ beside the evaluation's folder.
+// Returns all sets of an evaluation with rows and vectors; `missing` gets a sentence for each other set. Looks for the
+// data at the evaluation's path, then in data/ beside the evaluation's folder.
 std::vector<RankedSet> read_ranked_sets(const EvaluationRun& evaluation, std::vector<std::string>& missing);
 
 }  // namespace vlm2vec

@@ -1,4 +1,4 @@
-// The table of scores, as the paper has it, with a bar for each.
+// The table of scores as in the paper, with a bar for each.
 #include <algorithm>
 #include <cstdio>
 
@@ -14,7 +14,7 @@ struct Columns {
   const Estimate* interval;
 };
 
-// Chance as a tick, before as a ring, after as a dot in its interval, from 0 to 100.
+// Draws chance as a tick, before as a ring and after as a dot in its interval, from 0 to 100.
 std::string bar(const Columns& c) {
   const auto x = [](double percent) { return fixed(4 + 1.92 * percent, 1); };
   std::string html =
@@ -62,10 +62,8 @@ std::string scores_section(const std::vector<EvaluationRun>& evaluations) {
   const std::string title = escape_html(evaluations.back().title()),
                     other = two ? escape_html(evaluations[evaluations.size() - 2].title()) : "";
   std::string html =
-      "<section>\n<h2>Scores</h2>\n<p>Precision@1 in percent: how often the highest score goes to the right one of a "
-      "query's "
-      "candidates. Each set counts the same in a mean, however many rows it has. IND sets resemble what was trained "
-      "on, OOD "
+      "<section>\n<h2>Scores</h2>\n<p>Precision@1 in percent: how often the right candidate of a query has the highest "
+      "score. Each set counts the same in a mean, however many rows it has. IND sets resemble the training data, OOD "
       "sets (marked *) do not.</p>\n<div class=\"scroll\"><table "
       "class=\"scores\">\n<thead><tr><th>set</th><th>chance</th>" +
       (two ? "<th>" + other + "</th>" : "") + "<th>" + title +
@@ -103,8 +101,8 @@ std::string scores_section(const std::vector<EvaluationRun>& evaluations) {
   if (two) html += "; ring: " + other;
   html +=
       "; dot: " + title +
-      ", in its interval. The interval says how far the score could be off because the rows are a sample: it holds the "
-      "middle 95 % of scores of rows drawn again. It does not say what another seed of training would give.</p>\n";
+      ", in its interval. The interval shows the error from sampling the rows: it holds the middle 95 % of scores when "
+      "rows are resampled. It does not cover the effect of another training seed.</p>\n";
   return html + "</section>\n";
 }
 

@@ -19,14 +19,14 @@ std::string words_of(const InputRow& row) {
   return row.instruction + (row.instruction.empty() || row.text.empty() ? "" : " ") + row.text;
 }
 
-// A picture as its row names it; one that the row holds, in short.
+// Returns a picture's name in its row; a short form if the row holds the picture itself.
 std::string name_of(const std::string& image, const Pictures& pictures) {
   return image.starts_with("sha256:") ? pictures.locate(image).name() : image;
 }
 
 std::string id_of(const InputRow& row) { return row.id.empty() ? "" : "  id " + row.id; }
 
-// On one line of its own, without blanks at its end.
+// Puts the text on one line without trailing blanks.
 std::string line_of(const std::string& text) {
   const std::string line = one_line(text, text.npos);
   return line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
@@ -80,7 +80,7 @@ std::string search_json(const std::vector<SearchResult>& results) {
 void write_search_page(std::ostream& page, const std::vector<SearchResult>& results, const std::string& index,
                        const Pictures& pictures) {
   page << html_head("Search in " + index)
-       << "<p>Each query, then the rows with the highest scores (cosine), best first.</p>\n";
+       << "<p>Each query is followed by the rows with the highest scores (cosine), best first.</p>\n";
   for (const SearchResult& result : results) {
     page << "<article>" << figure({result.images.begin(), result.images.end()}, "query", result.query);
     int rank = 0;

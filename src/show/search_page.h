@@ -1,4 +1,4 @@
-// What a search found, as a table for the terminal, as lines of JSON and as a page with pictures.
+// Shows the results of a search as a table for the terminal, as lines of JSON and as a page with pictures.
 #pragma once
 #include <ostream>
 #include <string>
@@ -11,17 +11,17 @@ namespace vlm2vec {
 
 struct FoundRow {
   Hit hit;
-  InputRow row;  // empty if the index does not know its rows
+  InputRow row;  // empty if the index does not name its rows
 };
 struct SearchResult {
-  std::string query;                  // its prompt, or "row 3 of queries.npy"
-  std::vector<PictureSource> images;  // of the query
+  std::string query;                  // the query's prompt, or "row 3 of queries.npy"
+  std::vector<PictureSource> images;  // the query's pictures
   std::vector<FoundRow> found;        // best first
 };
 
-// `pictures`: of the index's rows.
+// `pictures` are those of the index's rows.
 std::string search_table(const std::vector<SearchResult>& results, const Pictures& pictures);
-std::string search_json(const std::vector<SearchResult>& results);  // a line for each hit
+std::string search_json(const std::vector<SearchResult>& results);  // one line per hit
 void write_search_page(std::ostream& page, const std::vector<SearchResult>& results, const std::string& index,
                        const Pictures& pictures);
 

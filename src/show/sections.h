@@ -1,4 +1,4 @@
-// The parts of the report, each as HTML of one <section>.
+// The parts of the report; each is the HTML of one <section>.
 #pragma once
 #include <string>
 #include <utility>
@@ -9,26 +9,25 @@
 
 namespace vlm2vec {
 
-// Its sets ranked, with the evaluation's title.
+// An evaluation's title and ranked sets.
 using RankedEvaluation = std::pair<std::string, std::vector<RankedSet>>;
 
 std::string head_section(const Run& run);
 std::string curves_section(const TrainingRun& training);
 std::string cost_section(const TrainingRun& training);
-std::string scores_section(
-    const std::vector<EvaluationRun>& evaluations);  // of the last, with the one before beside it
+std::string scores_section(const std::vector<EvaluationRun>& evaluations);  // shows the last beside the one before
 std::string examples_section(const std::vector<RankedSet>& sets, Gallery& gallery, int64_t& examples);
-// In-batch similarities: some rows of some sets as one batch, before and after. Empty if no set has vectors.
+// Shows in-batch similarities of some rows of some sets, before and after. Empty if no set has vectors.
 std::string similarity_section(const std::vector<RankedEvaluation>& evaluations, Gallery& gallery);
 std::string manifest_section(const Run& run, const std::string& version);
 
 std::string fixed(double value, int digits);
-// A place as it is seen from here, if it lies below; else in full.
+// Returns a path relative to the working directory if it lies below it; else the full path.
 std::string shown_place(const std::filesystem::path& place);
 
-// The text of a side as people read it, without the picture's token and line breaks at its ends.
+// Returns the text of a side without the picture's token and without line breaks at its ends.
 std::string shown_text(const Side& side);
-// What the queries of a set have in common at their beginning.
+// Returns the common beginning of all queries of a set.
 std::string instruction_of(const RankedSet& set);
 
 }  // namespace vlm2vec

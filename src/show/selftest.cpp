@@ -15,8 +15,8 @@
 #include "tensor/deviation.h"
 #include "tensor/parallel.h"
 #include "tensor/random.h"
+#include "vlm/encoder.h"
 #include "vlm/image/image.h"
-#include "vlm/processor.h"
 #include "vlm/tokenizer/bpe_trainer.h"
 
 namespace vlm2vec {
@@ -24,10 +24,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr double kStd = 0.2;  // of the weights: large enough that every part of the model matters
+constexpr double kStd = 0.2;  // standard deviation of the weights, large enough for every part to matter
 constexpr int64_t kRows = 20;
 
-// Deleted with everything in it when it goes.
+// Deletes itself with all its files at the end of its scope.
 struct TemporaryFolder {
   TemporaryFolder() { fs::create_directories(path); }
   ~TemporaryFolder() {
@@ -38,27 +38,14 @@ struct TemporaryFolder {
   const fs::path path = fs::temp_directory_path() / ("vlm2vec-selftest-" + std::to_string(getpid()));
 };
 
-// A small Qwen2-VL without weights and a picture for each row, in a folder that goes with it.
+// A small model of a family, without weights, and a picture for each row, in a folder that goes with it.
 class TinyModel {
  public:
-  TinyModel(uint64_t seed, int hidden) : seed_(seed) {
-    write_json(folder_.path / "config.json",
-               {{"model_type", "qwen2_vl"},
-                {"hidden_size", hidden},
-                {"intermediate_size", 24},
-                {"num_hidden_layers", 2},
-                {"num_attention_heads", 2},
-                {"num_key_value_heads", 1},
-                {"rms_norm_eps", 1e-6},
-                {"rope_theta", 10000.0},
-                {"rope_scaling", {{"mrope_section", {hidden / 4 - 2, 1, 1}}}},
-                {"vocab_size", 300},
-                {"image_token_id", 1},
-                {"vision_config",
-                 {{"depth", 1}, {"embed_dim", 16}, {"hidden_size", hidden}, {"num_heads", 2}, {"patch_size", 4}}}});
-    ProcessorConfig processor;
-    processor.patch_size = 4, processor.min_pixels = 64, processor.max_pixels = 4096;
-    processor.save(folder_.path);
+  TinyModel(const Family& family, uint64_t seed, int hidden) : family_(family), seed_(seed) {
+    write_json(folder_.path / "config.json", family.tiny_config(hidden));
+    const InputShape input = make_backbone(folder_.path / "config.json")->input();
+    const bool resizes = input.image_size == 0;  // to different sizes
+    write_picture_rule(*new_picture_rule(family, input, resizes ? 64 : 0, resizes ? 4096 : 0), folder_.path);
     write_tokenizer_json(folder_.path / "tokenizer.json",
                          train_bpe(std::vector<std::string>{"which thing is this?"}, 300));
     Random random(seed);
@@ -71,10 +58,10 @@ class TinyModel {
 
   std::unique_ptr<Encoder> load(bool f64, Device device) const {
     auto encoder = load_encoder(folder_.path, {.device = device, .f64 = f64, .load_weights = false});
-    initialise(*encoder, kStd, seed_, f64 ? DType::f64 : DType::f32, device);
+    initialise(*encoder->backbone, kStd, seed_, f64 ? DType::f64 : DType::f32, device);
     return encoder;
   }
-  std::vector<EncoderInput> queries() const { return rows("<|image_pad|>\nwhich thing is this? ", true); }
+  std::vector<EncoderInput> queries() const { return rows(family_.image_token + "\nwhich thing is this? ", true); }
   std::vector<EncoderInput> targets() const { return rows("thing ", false); }
 
  private:
@@ -87,20 +74,22 @@ class TinyModel {
     }
     return rows;
   }
+  const Family& family_;
   uint64_t seed_;
   TemporaryFolder folder_;
 };
 
-// All gradients of one contrastive step in f64; with LoRA, those of the adapters, under dropout.
+// Returns all gradients of one contrastive step in f64; with LoRA, the adapters' gradients under dropout.
 std::vector<double> step_gradients(const TinyModel& tiny, bool lora, int64_t chunk, Device device, uint64_t seed) {
   const auto encoder = tiny.load(true, device);
-  std::vector<Parameter*> trained = encoder->parameters();
+  Backbone& backbone = *encoder->backbone;
+  std::vector<Parameter*> trained = backbone.parameters();
   if (lora) {
-    trained = attach_lora(*encoder, {2, 4.0, 0.3, {"q_proj", "down_proj", "fc1"}}, &encoder->dropout).parameters();
+    trained = attach_lora(backbone, {2, 4.0, 0.3, {"q_proj", "down_proj", "fc1"}}, &backbone.dropout).parameters();
     for (size_t i = 0; i < trained.size(); ++i)
       trained[i]->set(normal_tensor(trained[i]->shape(), kStd, mix(seed, i), DType::f64, device));
-    encoder->dropout.active = true;
-    encoder->dropout.seed = seed;
+    backbone.dropout.active = true;
+    backbone.dropout.seed = seed;
   }
   const TrainedParameters parameters(trained);
   contrastive_step(*encoder, tiny.queries(), tiny.targets(),
@@ -114,22 +103,23 @@ double relative_l2(const std::vector<double>& a, const std::vector<double>& b) {
   return std::sqrt(difference / size);
 }
 
-std::vector<Check> grad_cache_checks(Device device, uint64_t seed) {
-  const TinyModel tiny(seed, 16);
+std::vector<Check> grad_cache_checks(const Family& family, Device device, uint64_t seed) {
+  const TinyModel tiny(family, seed, 16);
   std::vector<Check> checks;
   for (const bool lora : {false, true}) {
     const std::vector<double> plain = step_gradients(tiny, lora, 0, device, seed);
     for (const int64_t chunk : {1, 3, 8})
-      checks.push_back({sentence("GradCache, ", lora ? "LoRA with dropout" : "all weights", ", chunk ", chunk),
-                        relative_l2(step_gradients(tiny, lora, chunk, device, seed), plain), 1e-12});
+      checks.push_back(
+          {sentence(family.title, ", GradCache, ", lora ? "LoRA with dropout" : "all weights", ", chunk ", chunk),
+           relative_l2(step_gradients(tiny, lora, chunk, device, seed), plain), 1e-12});
   }
   return checks;
 }
 
-// Queries and targets that are the same B unit vectors of a basis: with e = exp(−1/τ) and Z = 1 + (B−1)e the loss is
-// log Z, and d loss / d q_i has −(1 − 1/Z)/(Bτ) in column i, e/(Z Bτ) in the others; likewise by t_i.
+// Queries and targets are the same B unit vectors of a basis. With e = exp(−1/τ) and Z = 1 + (B−1)e the loss is log Z;
+// d loss / d q_i is −(1 − 1/Z)/(Bτ) in column i and e/(Z Bτ) in other columns, and so is d loss / d t_i.
 std::vector<Check> info_nce_checks(Device device) {
-  constexpr int64_t B = 40;  // more than a tile of the kernel, in rows and columns
+  constexpr int64_t B = 40;  // exceeds a tile of the kernel in rows and columns
   constexpr double tau = 0.5;
   std::vector<double> basis(B * B, 0.0);
   for (size_t i = 0; i < B; ++i) basis[i * B + i] = 1;
@@ -149,8 +139,8 @@ std::vector<Check> info_nce_checks(Device device) {
 }
 
 // How many numbers change a bit when rows are embedded in other batches, or by another number of threads.
-std::vector<Check> invariance_checks(Device device, uint64_t seed) {
-  const TinyModel wide(seed, 64);  // so that threads share the work of the whole batch
+std::vector<Check> invariance_checks(const Family& family, Device device, uint64_t seed) {
+  const TinyModel wide(family, seed, 64);  // so that threads share the work of the whole batch
   const auto encoder = wide.load(false, device);
   std::vector<EncoderInput> rows = wide.queries();
   for (EncoderInput& row : wide.targets()) rows.push_back(std::move(row));
@@ -164,11 +154,11 @@ std::vector<Check> invariance_checks(Device device, uint64_t seed) {
   };
   std::vector<Check> checks;
   for (const int64_t batch : {1, 3, 7})
-    checks.push_back({sentence("embeddings, batches of ", batch, ": numbers that change"), changed(batch), 0});
+    checks.push_back({sentence(family.title, ", batches of ", batch, ": numbers that change"), changed(batch), 0});
   const int before = threads();
   for (const int n : {1, 2, 3}) {
     set_threads(n);
-    checks.push_back({sentence("embeddings, ", n, n == 1 ? " thread" : " threads", ": numbers that change"),
+    checks.push_back({sentence(family.title, ", ", n, n == 1 ? " thread" : " threads", ": numbers that change"),
                       changed(int64_t(rows.size())), 0});
   }
   set_threads(before);
@@ -179,9 +169,13 @@ std::vector<Check> invariance_checks(Device device, uint64_t seed) {
 
 std::vector<Check> selftest(Device device, uint64_t seed) {
   std::vector<Check> all;
-  for (const auto& part : {gradient_checks(device, seed), grad_cache_checks(device, seed), info_nce_checks(device),
-                           invariance_checks(device, seed)})
-    all.insert(all.end(), part.begin(), part.end());
+  const auto add = [&](const std::vector<Check>& part) { all.insert(all.end(), part.begin(), part.end()); };
+  add(gradient_checks(device, seed));
+  add(info_nce_checks(device));
+  for (const Family& family : families()) {
+    add(grad_cache_checks(family, device, seed));
+    add(invariance_checks(family, device, seed));
+  }
   return all;
 }
 

@@ -1,5 +1,5 @@
-// What must hold on every machine, measured in seconds: gradients against differences, GradCache against the plain
-// step, InfoNCE against its closed form, embeddings that do not depend on batch and threads.
+// Checks in seconds what must hold on every machine: gradients equal differences, GradCache equals the plain step,
+// InfoNCE equals its closed form, and embeddings do not depend on batch and threads.
 #pragma once
 #include <string>
 #include <vector>
@@ -11,11 +11,11 @@ namespace vlm2vec {
 struct Check {
   std::string name;
   double measured, limit;
-  bool ok() const { return measured <= limit; }  // not a number: no
+  bool ok() const { return measured <= limit; }  // false for NaN
 };
 
 std::vector<Check> selftest(Device device, uint64_t seed);
-std::vector<Check> gradient_checks(Device device, uint64_t seed);  // the part about single ops
+std::vector<Check> gradient_checks(Device device, uint64_t seed);  // the checks of single ops
 
 std::string check_table(const std::vector<Check>& checks);  // check, measured value, limit, ok
 

@@ -1,4 +1,4 @@
-// What the loss sees: the similarities of all queries and targets of a batch, as a heat map.
+// A heat map of the loss's input: the similarities of all queries and targets of a batch.
 #include <algorithm>
 
 #include "io/error.h"
@@ -8,7 +8,7 @@
 namespace vlm2vec {
 namespace {
 
-constexpr size_t kSets = 8, kPairs = 16;            // of the batch
+constexpr size_t kSets = 8, kPairs = 16;            // in the batch
 constexpr double kCell = 34, kAxis = 96, kGap = 4;  // pixels of the viewBox
 
 struct BatchPair {
@@ -23,8 +23,7 @@ const RankedSet* find_set(const std::vector<RankedSet>& sets, const std::string&
 
 int32_t target_of(const RankedSet& set, size_t row) { return set.rows.candidates[size_t(set.rows.lists[row][0])].side; }
 
-// Rows with different targets, as many of each set as there is place for, of up to eight sets spread over the table of
-// sets.
+// Chooses rows with different targets, equally many from each of up to eight sets spread over the table of sets.
 std::vector<BatchPair> choose_batch(const std::vector<RankedSet>& sets) {
   std::vector<BatchPair> batch;
   const size_t count = std::min(kSets, sets.size()), rows = kPairs / count;
@@ -43,11 +42,11 @@ std::vector<BatchPair> choose_batch(const std::vector<RankedSet>& sets) {
 std::string shortened(const std::string& text, size_t most) {
   if (text.size() <= most) return text;
   size_t end = most;
-  while (end > 0 && (uint8_t(text[end]) & 0xC0) == 0x80) --end;  // not within a character
+  while (end > 0 && (uint8_t(text[end]) & 0xC0) == 0x80) --end;  // does not split a character
   return text.substr(0, end) + "…";
 }
 
-// The picture, or the beginning of the text; `across`: on the upper axis, where text stands on end.
+// Shows the picture, or the beginning of the text; `across`: on the upper axis, with vertical text.
 std::string axis_label(const RankedSet& set, int32_t number, size_t i, bool across, Gallery& gallery) {
   const Side& side = set.rows.sides[size_t(number)];
   const double middle = kAxis + (double(i) + 0.5) * kCell, size = kCell - kGap;
@@ -72,7 +71,7 @@ std::string axis_label(const RankedSet& set, int32_t number, size_t i, bool acro
 double cosine(const RankedSet& a, int32_t row_a, const RankedSet& b, int32_t row_b) {
   const int64_t d = std::min(a.embeddings.columns(), b.embeddings.columns());
   const float *x = a.embeddings.data<float>() + row_a * d, *y = b.embeddings.data<float>() + row_b * d;
-  double sum = 0;  // of unit vectors
+  double sum = 0;  // the cosine, as both vectors have length 1
   for (int64_t i = 0; i < d; ++i) sum += double(x[i]) * double(y[i]);
   return sum;
 }
@@ -114,14 +113,10 @@ std::string similarity_section(const std::vector<RankedEvaluation>& evaluations,
   if (evaluations.empty() || evaluations.back().second.empty()) return "";
   const std::vector<BatchPair> batch = choose_batch(evaluations.back().second);
   std::string html =
-      "<section>\n<h2>A batch as the loss sees it</h2>\n<p>Queries from top to bottom, targets from left to right, "
-      "each "
-      "query's own target on the diagonal (framed). The stronger the blue, the larger the cosine of the two "
-      "embeddings; "
-      "orange "
-      "is negative. The loss raises the diagonal and lowers the rest of each row. Rows of one set stand side by side: "
-      "these are the hard ones, targets of another kind are easily told apart. Test rows, from the stored "
-      "vectors.</p>\n"
+      "<section>\n<h2>A batch as the loss sees it</h2>\n<p>Rows are queries, columns are targets; the framed diagonal "
+      "holds each query's own target. Stronger blue means a larger cosine of the two embeddings; orange is negative. "
+      "The loss raises the diagonal and lowers the rest of each row. Targets of one set are adjacent: they are harder "
+      "to tell apart than targets of different sets. The rows are test rows, from the stored vectors.</p>\n"
       "<div class=\"charts\">\n";
   for (const auto& [title, sets] : evaluations) {
     const bool whole = std::ranges::all_of(batch, [&](const BatchPair& p) {

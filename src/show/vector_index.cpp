@@ -7,8 +7,8 @@
 #include "io/error.h"
 #include "io/files.h"
 #include "io/json_lines.h"
-#include "io/npy.h"
 #include "io/sha256.h"
+#include "tensor/tensor_files.h"
 
 namespace vlm2vec {
 namespace {
@@ -17,14 +17,14 @@ namespace fs = std::filesystem;
 
 fs::path origin_file(const fs::path& vectors) { return vectors.string() + ".json"; }
 
-// As seen from the folder of `vectors`, and whole.
+// Writes a path relative to the folder of `vectors`, and the absolute path.
 void write_place(nlohmann::json& how, const std::string& name, const fs::path& path, const fs::path& vectors) {
   const fs::path place = path.empty() ? "." : path;
   how[name] = fs::proximate(place, fs::absolute(vectors).parent_path()).string();
   how["absolute"][name] = fs::absolute(place).lexically_normal().string();
 }
 
-// Where that is now: the first of the two that is there.
+// Returns the first of the two paths that exists.
 std::string read_place(const nlohmann::json& how, const std::string& name, const fs::path& vectors) {
   const std::string near = how.at(name);
   const std::string whole = how.value("absolute", nlohmann::json::object()).value(name, near);
@@ -63,15 +63,15 @@ VectorIndex open_index(const fs::path& vectors) {
     fail(Exit::data, vectors.string(), ": holds ", index.vectors, ", expected f32 [rows, dimensions] as embed writes");
   const fs::path file = origin_file(vectors);
   if (!fs::exists(file))
-    fail(Exit::data, file.string(), ": is not there; embed writes it beside the vectors, to say how they were made");
+    fail(Exit::data, file.string(), ": no such file; embed writes it beside the vectors, to say how they were made");
   const nlohmann::json how = read_json(file);
   try {
     VectorOrigin& origin = index.origin;
     origin.prompt = how.at("prompt");
     origin.model_sha256 = how.at("model_sha256");
-    origin.model.image_positions = "1d";  // of files from before there was a choice
+    origin.model.image_positions = "1d";  // for files older than this option
     origin.model.fields([&](const char* name, auto& value, const char*) {
-      value = how.value(name, value);  // an option that came later had its default
+      value = how.value(name, value);  // newer options keep their defaults
     });
     origin.model.model_name = read_place(how, "model_name", vectors);
     if (!origin.model.adapter.empty()) origin.model.adapter = read_place(how, "adapter", vectors);
@@ -96,7 +96,7 @@ VectorIndex open_index(const fs::path& vectors) {
 void require_same_model(const VectorIndex& index, const VectorIndex& queries) {
   const auto differ = [&](const std::string& what) {
     fail(Exit::data, queries.file.string(), ": was made with another ", what, " than ", index.file.string(),
-         "; their scores would mean nothing");
+         "; their scores cannot be compared");
   };
   if (index.origin.model_sha256 != queries.origin.model_sha256) differ("model");
   nlohmann::json options;

@@ -14,11 +14,11 @@ int64_t whole_pages(int64_t bytes) { return (bytes + BlockPool::kPage - 1) / Blo
 char* map_pages(int64_t bytes) {
   void* p = mmap(nullptr, size_t(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (p == MAP_FAILED) return nullptr;
-  if (bytes >= kHuge) madvise(p, size_t(bytes), MADV_HUGEPAGE);  // a wish
+  if (bytes >= kHuge) madvise(p, size_t(bytes), MADV_HUGEPAGE);  // only a hint
   return static_cast<char*>(p);
 }
 
-// What may be held beyond what was ever in use: each step then finds most of the pages of the one before.
+// Bytes that may be held beyond the peak use, so that each step finds most pages of the step before.
 int64_t to_spare(int64_t most_live) { return most_live / 64 + (4 << 20); }
 
 }  // namespace
@@ -35,7 +35,7 @@ BlockPool::Ranges::iterator BlockPool::remove(Ranges::iterator range) {
   return by_address_.erase(range);
 }
 
-// The smallest free ranges first: large ones are the more useful.
+// Gives the smallest free ranges back first: large ones are more useful.
 void BlockPool::give_back(int64_t bytes) {
   while (bytes > 0 && !by_size_.empty()) {
     const auto [size, begin] = *by_size_.begin();

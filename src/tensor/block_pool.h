@@ -1,6 +1,5 @@
-// Whole pages for large blocks. Freed ones serve later blocks of any size: they are split, and joined with free
-// neighbours. Those that no block fits go back to the system, so that never more is held than was in use at one time,
-// but for a little to spare.
+// Whole pages for large blocks. Freed pages are split, joined with free neighbours and reused for blocks of any size.
+// Unused pages go back to the system: the pool holds little more than was ever in use at one time.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -14,9 +13,9 @@ class BlockPool {
  public:
   static constexpr int64_t kPage = 4096;
 
-  char* take(int64_t bytes);                      // bytes > 0, uninitialised, at the start of a page; null: no memory
-  void give(char* block, int64_t bytes);          // as it was taken
-  int64_t held() const { return live_ + free_; }  // bytes of the pages that the system has given
+  char* take(int64_t bytes);                      // bytes > 0; uninitialised, page-aligned; null if there is no memory
+  void give(char* block, int64_t bytes);          // must get the address and size of one take()
+  int64_t held() const { return live_ + free_; }  // bytes of all pages held from the system
 
  private:
   using Ranges = std::map<char*, int64_t>;  // bytes by address
@@ -24,7 +23,7 @@ class BlockPool {
   Ranges::iterator remove(Ranges::iterator range);
   void give_back(int64_t bytes);
   Ranges by_address_;                            // the free ranges; no two touch
-  std::set<std::pair<int64_t, char*>> by_size_;  // the same
+  std::set<std::pair<int64_t, char*>> by_size_;  // the same ranges
   int64_t live_ = 0, most_live_ = 0, free_ = 0;
 };
 

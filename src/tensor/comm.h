@@ -1,14 +1,20 @@
 // The seam for several devices: every training step gathers embeddings and sums one flat gradient buffer over all
-// ranks. With one rank both leave their argument as it is.
+// ranks. This program runs one rank, for which both leave their argument as it is; more are an error.
 #pragma once
+#include "io/error.h"
 #include "tensor/tensor.h"
 
 namespace vlm2vec {
 
 struct Comm {
   int rank = 0, size = 1;
-  Tensor all_gather(const Tensor& rows) const { return rows; }  // [n, d] → [size·n, d], in order of rank
-  void all_reduce(const Tensor&) const {}                       // sums in place over ranks
+  // [n, d] → [size·n, d], in order of rank
+  Tensor all_gather(const Tensor& rows) const { return check(), rows; }
+  // Sums in place over ranks.
+  void all_reduce(const Tensor&) const { check(); }
+
+ private:
+  void check() const { CHECK(size == 1 && rank == 0, "Comm: rank ", rank, " of ", size, "; only one rank can run"); }
 };
 
 }  // namespace vlm2vec

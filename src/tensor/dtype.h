@@ -34,7 +34,7 @@ struct f16 {
   uint16_t bits;
   HOST_DEVICE operator float() const {
     const uint32_t sign = uint32_t(bits & 0x8000u) << 16, magnitude = bits & 0x7FFFu;
-    if (magnitude < 0x0400u) {  // m·2^-24, exactly; a float in no need of denormals
+    if (magnitude < 0x0400u) {  // m·2^-24, exact, and a normal float
       const float value = float(magnitude) * 0x1p-24f;
       return sign ? -value : value;
     }
@@ -52,7 +52,7 @@ struct f16 {
     return {uint16_t(sign | half)};
   }
 };
-// x in another format.
+// Returns x in another format.
 template <class To, class From>
 HOST_DEVICE To convert(From x) {
   if constexpr (std::is_same_v<To, f16>) return f16::nearest(float(x));
@@ -71,7 +71,7 @@ template <class T>
 using acc_t = typename Accumulator<T>::type;
 
 template <class T>
-struct DTypeOf;  // of what no tensor holds: does not compile
+struct DTypeOf;  // does not compile for types that no tensor holds
 template <>
 struct DTypeOf<float> : std::integral_constant<DType, DType::f32> {};
 template <>
@@ -110,11 +110,11 @@ constexpr const char* name_of(DType t) {
   return names[int(t)];
 }
 constexpr bool is_float(DType t) { return t == DType::f32 || t == DType::bf16 || t == DType::f64 || t == DType::f16; }
-// What sums over numbers of this type are stored in.
+// The type of sums over numbers of this type.
 constexpr DType acc_of(DType t) { return t == DType::f64 ? DType::f64 : DType::f32; }
 
-// dispatch_float(x.dtype(), [&]<class T>() { … }) runs the body with T = float, bf16 or double; dispatch_stored with
-// f16 as well.
+// dispatch_float(x.dtype(), [&]<class T>() { … }) runs the body with T = float, bf16 or double; dispatch_stored also
+// accepts f16.
 template <class F>
 void dispatch_float(DType t, F&& f) {
   switch (t) {

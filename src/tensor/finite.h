@@ -4,6 +4,6 @@
 
 namespace vlm2vec {
 
-bool all_finite(const Tensor& t);  // f32 or f64, in host memory
+bool all_finite(const Tensor& t);  // t must be f32 or f64, in host memory
 
 }  // namespace vlm2vec

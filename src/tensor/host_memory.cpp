@@ -11,13 +11,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The number in a file that holds only that; `otherwise` if there is none ("max").
+// Returns the only number in a file; `otherwise` if the file holds no number ("max").
 int64_t number_in(const fs::path& file, int64_t otherwise) {
   int64_t value = 0;
   return std::ifstream(file) >> value ? value : otherwise;
 }
 
-// Lines of a name and a number.
+// Reads lines of a name and a number.
 std::map<std::string, int64_t> numbers_in(const fs::path& file) {
   std::map<std::string, int64_t> numbers;
   std::ifstream stream(file);
@@ -26,7 +26,7 @@ std::map<std::string, int64_t> numbers_in(const fs::path& file) {
   return numbers;
 }
 
-// What a group and those above it leave: limits hold for all below.
+// Applies the limits of a control group and of all its parents.
 void limit_by_groups(const fs::path& mount, std::string group, HostMemory& memory) {
   for (;; group.resize(group.rfind('/'))) {
     if (group == "/") group.clear();

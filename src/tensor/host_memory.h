@@ -1,4 +1,4 @@
-// How much memory this process may take.
+// The memory that this process may take.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -6,12 +6,12 @@
 
 namespace vlm2vec {
 
-// Bytes, of the machine with its swap, or of the process's control group (v2) where that grants less.
+// Bytes of the machine with its swap, or of the process's control group (v2) if the group's limit is lower.
 struct HostMemory {
-  int64_t total = 0;      // more can never be had
-  int64_t available = 0;  // without taking from others; what the system keeps of files is free
+  int64_t total = 0;      // the most that this process can ever get
+  int64_t available = 0;  // without taking memory from other processes; the file cache counts as free
 };
-HostMemory host_memory(const std::filesystem::path& root = "/");  // of another root: for tests
+HostMemory host_memory(const std::filesystem::path& root = "/");  // tests pass another root
 
 std::string in_bytes(int64_t bytes);  // "512 B", "1.5 MB", "12.3 GB", in powers of 1000
 

@@ -12,7 +12,7 @@ namespace vlm2vec {
 namespace {
 
 size_t distance(const std::string& a, const std::string& b) {
-  std::vector<size_t> row(b.size() + 1);  // edits from the letters of a so far to each beginning of b
+  std::vector<size_t> row(b.size() + 1);  // edits between the letters of a so far and each prefix of b
   std::iota(row.begin(), row.end(), size_t(0));
   for (size_t i = 0; i < a.size(); ++i) {
     size_t diagonal = row[0]++;
@@ -53,7 +53,7 @@ bool holds(const Parts& all, const Parts& some, Same same) {
 std::string nearest(const std::string& word, const std::vector<std::string>& words) {
   const Parts parts = parts_of(word);
   std::string best;
-  std::tuple<int, size_t, size_t> least{4, 0, 0};  // how they are alike, letters that differ, letters
+  std::tuple<int, size_t, size_t> least{4, 0, 0};  // kind of likeness, differing letters, letters
   for (const std::string& other : words) {
     const Parts others = parts_of(other);
     const size_t edits = distance(word, other);

@@ -7,7 +7,7 @@ namespace {
 
 void check_same(const char* op, const Tensor& a, const Tensor& b) {
   CHECK(a.shape() == b.shape() && a.dtype() == b.dtype(), op, ": ", a, " and ", b,
-        "; both must have one shape and type");
+        "; both must have the same shape and type");
 }
 void check_columns(const char* op, const char* what, const Tensor& w, const Tensor& x) {
   CHECK(w.numel() == x.columns(), op, ": ", what, " is ", w, ", x is ", x, "; one value per column is needed");
@@ -70,11 +70,11 @@ std::pair<Tensor, Tensor> swiglu_backward(const Tensor& dy, const Tensor& gate, 
   kernel::swiglu_backward(dy, gate, up, dgate, dup);
   return {dgate, dup};
 }
-Tensor dropout(const Tensor& x, const Tensor& row_keys, double p, uint64_t seed) {
-  CHECK(row_keys.numel() == x.rows(), "dropout: ", row_keys.numel(), " row keys for ", x);
+Tensor dropout(const Tensor& x, const Tensor& dropout_ids, double p, uint64_t seed) {
+  CHECK(dropout_ids.numel() == x.rows(), "dropout: ", dropout_ids.numel(), " dropout ids for ", x);
   CHECK(0 <= p && p < 1, "dropout: probability ", p, ", expected one from 0 to below 1");
   Tensor y = empty_like(x);
-  kernel::dropout(x, row_keys, p, seed, y);
+  kernel::dropout(x, dropout_ids, p, seed, y);
   return y;
 }
 
@@ -217,7 +217,7 @@ void check_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Te
             s.v_column + s.kv_heads * s.head_dim <= v.columns() && k.rows() == v.rows(),
         "attention: q ", q, ", k ", k, ", v ", v, " do not hold ", s.heads, " and ", s.kv_heads, " heads of ",
         s.head_dim);
-  // Heads of q, k and v may lie in one tensor, but not on one another: their gradients would be written twice.
+  // Heads of q, k and v may share a tensor but must not overlap: their gradients would be written twice.
   struct Heads {
     const Tensor& x;
     int64_t begin, end;
@@ -247,7 +247,7 @@ std::vector<Tensor> attention_backward(const Tensor& d_o, const Tensor& q, const
                                        const AttentionResult& forward, const Tensor& cu_q, const Tensor& cu_k,
                                        const AttentionShape& shape) {
   check_same("attention_backward", d_o, forward.o);
-  // Kernels write the columns of the heads; other columns of q, k and v have no part in the result.
+  // Kernels write only the columns of the heads; other columns do not affect the result.
   const auto gradient = [](const Tensor& x, int64_t columns) {
     return columns == x.columns() ? empty_like(x) : zeros(x.shape(), x.dtype(), x.device());
   };
@@ -261,21 +261,9 @@ std::vector<Tensor> attention_backward(const Tensor& d_o, const Tensor& q, const
   return {dq, dk, dv};
 }
 
-CrossEntropy cross_entropy(const Tensor& x, const Tensor& targets) {
-  CHECK(targets.numel() == x.rows(), "cross_entropy: ", targets.numel(), " targets for ", x);
-  CrossEntropy r{row_statistic(x), row_statistic(x)};
-  kernel::cross_entropy(x, targets, r.loss, r.lse);
-  return r;
-}
-Tensor cross_entropy_dx(const Tensor& dloss, const Tensor& x, const Tensor& targets, const Tensor& lse) {
-  Tensor dx = empty_like(x);
-  kernel::cross_entropy_dx(dloss, x, targets, lse, dx);
-  return dx;
-}
-
 namespace {
 
-// The labels that `matching` gives or implies.
+// Returns the labels that `matching` gives or implies.
 Tensor labels_of(const Tensor& q, const Tensor& t, const Matching& matching) {
   if (matching.labels.defined()) return matching.labels;
   std::vector<int32_t> labels;
@@ -288,7 +276,7 @@ InfoNce infonce(const Tensor& q, const Tensor& t, double inverse_tau, const Matc
   const bool labelled = matching.labels.defined();
   CHECK(q.columns() == t.columns() && q.rows() > 0 && (labelled || t.rows() % q.rows() == 0) && q.dtype() == t.dtype(),
         "infonce: ", q.rows(), " queries of ", q.columns(), " and ", t.rows(), " targets of ", t.columns(),
-        "; the targets must be a multiple of the queries, of one width and type");
+        "; the targets must be a multiple of the queries, with the same width and type");
   CHECK(!labelled || matching.labels.numel() == q.rows(), "infonce: ", matching.labels.numel(), " labels of ", q.rows(),
         " queries");
   CHECK(!matching.groups.defined() || matching.groups.numel() == t.rows(), "infonce: ", matching.groups.numel(),

@@ -1,6 +1,5 @@
-// The vocabulary of the program: what can be done to tensors. Each function checks shapes, allocates its result and
-// runs one kernel; none writes into an existing tensor, except those named *_to and *_dw, which accumulate into their
-// last one.
+// The vocabulary of the program: all operations on tensors. Each function checks shapes, allocates its result and runs
+// one kernel. Only functions named *_to write into an existing tensor: they add to their last argument.
 #pragma once
 #include <utility>
 #include <vector>
@@ -19,7 +18,7 @@ Tensor activate(const Tensor& x, Activation f);
 Tensor activate_dx(const Tensor& dy, const Tensor& x, Activation f);
 Tensor swiglu(const Tensor& gate, const Tensor& up);
 std::pair<Tensor, Tensor> swiglu_backward(const Tensor& dy, const Tensor& gate, const Tensor& up);
-Tensor dropout(const Tensor& x, const Tensor& row_keys, double p, uint64_t seed);
+Tensor dropout(const Tensor& x, const Tensor& dropout_ids, double p, uint64_t seed);
 
 void column_sums_to(const Tensor& x, const Tensor& sums);
 double sum_of_squares(const Tensor& x);
@@ -65,23 +64,17 @@ struct AttentionResult {
 };
 AttentionResult attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& cu_q, const Tensor& cu_k,
                           const AttentionShape& shape);
-// dq, dk, dv have the shapes of q, k, v; where two of these are one tensor (a fused projection), so are their
+// Returns dq, dk, dv in the shapes of q, k, v. If two of q, k, v are one tensor (a fused projection), so are their
 // gradients.
 std::vector<Tensor> attention_backward(const Tensor& d_o, const Tensor& q, const Tensor& k, const Tensor& v,
                                        const AttentionResult& forward, const Tensor& cu_q, const Tensor& cu_k,
                                        const AttentionShape& shape);
 
-struct CrossEntropy {
-  Tensor loss, lse;
-};
-CrossEntropy cross_entropy(const Tensor& x, const Tensor& targets);
-Tensor cross_entropy_dx(const Tensor& dloss, const Tensor& x, const Tensor& targets, const Tensor& lse);
-
 struct InfoNce {
   Tensor loss, lse, best;
 };  // per query
-// Query i belongs to target labels[i], without labels to i·(N/B) of the N targets. With groups, of the targets that are
-// in the label's group only the label itself counts.
+// Query i belongs to target labels[i]; without labels, to target i·(N/B) of N. With groups, the other targets in the
+// label's group do not count.
 struct Matching {
   Tensor labels, groups;  // i32 [B] and i32 [N], or undefined
 };

@@ -19,9 +19,9 @@ namespace vlm2vec {
 namespace {
 
 constexpr unsigned flush_bits = 0x8040;                    // MXCSR: flush to zero, denormals are zero
-constexpr auto spin_time = std::chrono::microseconds(40);  // about what waking a sleeping thread costs
+constexpr auto spin_time = std::chrono::microseconds(40);  // about as long as waking a sleeping thread takes
 
-thread_local bool inside = false;  // of a parallel_for
+thread_local bool inside = false;  // this thread runs a range of a parallel_for
 
 class FlushDenormals {
  public:
@@ -59,14 +59,14 @@ class Pool {
       for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
     } catch (const std::system_error& e) {
       stop();
-      fail(Exit::resources, "of ", threads, " threads the system starts only ", workers_.size() + 1, " (",
-           e.code().message(), "); ask for fewer with --threads");
+      fail(Exit::resources, "--threads ", threads, ": the system starts only ", workers_.size() + 1, " (",
+           e.code().message(), "); use a smaller number");
     }
   }
   ~Pool() { stop(); }
   int threads() const { return int(workers_.size()) + 1; }
 
-  // False, and nothing done, if another thread's job has the pool.
+  // Returns false and does nothing if another thread's job has the pool.
   bool run(Job& job) {
     std::unique_lock turn(turn_, std::try_to_lock);
     if (!turn) return false;
@@ -80,7 +80,7 @@ class Pool {
     if (sleepers) wake_.notify_all();
     take_pieces(job);
     std::unique_lock lock(mutex_);
-    job_ = nullptr;  // who wakes up now is too late, and nobody waits for him
+    job_ = nullptr;  // workers that wake up from here on find no job
     if (busy_ > 0) {
       lock.unlock();
       spin_until([&] { return busy_ == 0; });
@@ -141,7 +141,7 @@ class Pool {
   }
 
   std::mutex turn_;   // held by the caller whose job runs
-  std::mutex mutex_;  // guards what follows; the atomics may be looked at without it
+  std::mutex mutex_;  // guards the fields below; the atomics may be read without it
   std::condition_variable wake_, done_;
   Job* job_ = nullptr;
   std::atomic<uint64_t> epoch_{0};  // counts jobs
@@ -151,11 +151,11 @@ class Pool {
   std::vector<std::thread> workers_;
 };
 
-int cores() {  // that this process may run on
+int cores() {  // only cores that this process may run on
   cpu_set_t set;
   return sched_getaffinity(0, sizeof set, &set) == 0 ? std::max(1, CPU_COUNT(&set)) : 1;
 }
-std::unique_ptr<Pool>& pool(int threads = cores()) {  // that many if it is not there yet
+std::unique_ptr<Pool>& pool(int threads = cores()) {  // `threads` counts only in the first call
   static std::unique_ptr<Pool> pool = std::make_unique<Pool>(threads);
   return pool;
 }
@@ -176,7 +176,7 @@ void detail::parallel_run(int64_t n, int64_t grain, void (*run)(void*, int64_t, 
   if (n <= 0) return;
   const FlushDenormals flush;
   if (!inside && n > grain && threads() > 1) {
-    // Up to four pieces a thread: a thread that lost its core for a while then leaves its share to the others.
+    // Up to four pieces per thread: the other threads take over pieces of one that loses its core for a while.
     const int64_t size = std::max<int64_t>(grain, 1), pieces = std::min<int64_t>((n + size - 1) / size, 4 * threads());
     Job job{run, f, n, pieces, {}, {}};
     if (pool()->run(job)) {

@@ -1,5 +1,5 @@
-// One pool of threads for the whole program. The caller joins in the work; idle workers spin for a moment and then
-// sleep, so that shared cores are not burnt.
+// One pool of threads for the whole program. The caller joins in the work. Idle workers spin briefly, then sleep and
+// leave shared cores free.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -7,20 +7,20 @@
 
 namespace vlm2vec {
 
-int threads();            // how many work together, the caller included; at first one for each core
-void set_threads(int n);  // not while a parallel_for runs; Exit::resources if the system refuses so many
+int threads();            // number of working threads with the caller; one per core by default
+void set_threads(int n);  // must not run inside a parallel_for; Exit::resources if the system refuses so many threads
 
-// This thread computes denormal numbers as zero from now on, as the pool's threads do (on some machines they cost
-// hundreds of cycles each). Inside parallel_for the caller does so too: results do not depend on who computed them.
+// Makes this thread treat denormal numbers as zero, as the pool's threads do (they cost hundreds of cycles on some
+// machines). The caller does the same inside parallel_for: results do not depend on the thread that computes them.
 void flush_denormals();
 
 namespace detail {
 void parallel_run(int64_t n, int64_t grain, void (*run)(void* f, int64_t begin, int64_t end), void* f);
 }
 
-// f(begin, end) on ranges that cover [0, n) once, of about `grain` numbers or more; in any order, at the same time. One
-// range, run here, if n <= grain or if called from inside another parallel_for. The first exception that a range throws
-// reaches the caller; ranges not yet begun are then left out.
+// Runs f(begin, end) on ranges that cover [0, n) once, in any order, in parallel; each has about `grain` numbers or
+// more. The caller runs one range alone if n <= grain or inside another parallel_for. The first exception of a range
+// reaches the caller; ranges not yet begun are skipped.
 template <class F>
 void parallel_for(int64_t n, int64_t grain, F&& f) {
   using Function = std::remove_reference_t<F>;

@@ -1,5 +1,5 @@
-// Counter-based randomness: Philox4x32-10 (Salmon et al. 2011). The n-th number of a stream is a function of the key
-// and n alone, so the same key replays the same numbers on every device, in every order, for any chunking.
+// Counter-based random numbers: Philox4x32-10 (Salmon et al. 2011). The n-th number of a stream depends on the key and
+// n alone: the same key gives the same numbers on every device, in every order, for any chunking.
 #pragma once
 #include <array>
 #include <cmath>
@@ -30,10 +30,10 @@ struct Philox {
   }
 };
 
-// In [0, 1), 24 bits.
+// Returns a number in [0, 1) of 24 bits.
 HOST_DEVICE inline float uniform(uint32_t word) { return float(word >> 8) * 0x1p-24f; }
 
-// A key for a purpose out of several numbers (splitmix64 steps).
+// Makes one key from two numbers (splitmix64 steps).
 inline uint64_t mix(uint64_t a, uint64_t b) {
   uint64_t x = a + 0x9E3779B97F4A7C15u * (b + 1);
   x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9u;
@@ -67,8 +67,8 @@ class Random {
 
  private:
   Philox philox_;
-  uint64_t position_;    // words taken
-  Philox::Block block_;  // that the next word is in, unless it begins one
+  uint64_t position_;    // words taken so far
+  Philox::Block block_;  // holds the next word, unless that word begins a new block
 };
 
 }  // namespace vlm2vec

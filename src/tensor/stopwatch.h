@@ -1,4 +1,4 @@
-// Seconds between two moments, by the clock on the wall.
+// Measures wall-clock seconds.
 #pragma once
 #include <chrono>
 
@@ -6,7 +6,7 @@ namespace vlm2vec {
 
 class Stopwatch {
  public:
-  // Since the last call, or since it was made.
+  // Returns the seconds since the last call, or since construction.
   double lap() {
     const auto now = std::chrono::steady_clock::now();
     const double seconds = std::chrono::duration<double>(now - last_).count();

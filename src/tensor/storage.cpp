@@ -13,7 +13,7 @@
 namespace vlm2vec {
 namespace {
 
-// Smaller blocks are malloc's, as are all where a sanitizer watches the ends of its blocks.
+// Smaller blocks come from malloc; under AddressSanitizer all do, so that it watches their ends.
 #ifdef __SANITIZE_ADDRESS__
 constexpr int64_t kOwnPages = INT64_MAX;
 #else
@@ -49,7 +49,7 @@ struct Pool {
   }
 };
 
-// Of at least a page, so that each tensor has an address of its own.
+// At least one page, so that each tensor has an address of its own.
 int64_t mapped_size(int64_t bytes) { return std::max<int64_t>(bytes, 4096); }
 
 void* map_nothing(int64_t bytes) {
@@ -61,7 +61,7 @@ void* map_nothing(int64_t bytes) {
 bool dry_run = false;
 
 Pool& pool() {
-  static Pool* pool = new Pool;  // never destroyed: tensors in static variables outlive it otherwise
+  static Pool* pool = new Pool;  // never destroyed: tensors in static variables may outlive it
   return *pool;
 }
 

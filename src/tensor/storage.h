@@ -1,4 +1,4 @@
-// Reference-counted bytes on a device, taken from and returned to a pool.
+// Bytes on a device, taken from a pool and returned to it.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -17,15 +17,14 @@ struct Device {
 inline constexpr Device Device::cpu{Device::cpu_kind}, Device::emu{Device::emu_kind}, Device::cuda{Device::cuda_kind};
 
 const char* name_of(Device device);
-Device parse_device(
-    const std::string& name);  // "cpu", "emu" or "cuda"; Exit::device where this build has no such device
+Device parse_device(const std::string& name);  // "cpu", "emu" or "cuda"; Exit::device if this build lacks the device
 
 struct Storage {
   void* data = nullptr;
   int64_t bytes = 0;
   Device device;
-  bool dry = false;                   // address space alone, of a dry run
-  std::shared_ptr<const void> owner;  // set when the bytes belong to somebody else, e.g. a mapped file
+  bool dry = false;                   // address space without memory, made in a dry run
+  std::shared_ptr<const void> owner;  // set if the bytes are not the pool's, e.g. a mapped file's
 
   Storage(int64_t bytes, Device device);                                        // uninitialised, from the pool
   Storage(const void* data, int64_t bytes, std::shared_ptr<const void> owner);  // borrowed host memory, read-only
@@ -34,17 +33,17 @@ struct Storage {
   Storage& operator=(const Storage&) = delete;
 };
 
-// Bytes over all devices, now and at most.
+// Bytes over all devices: now, and the peak.
 struct MemoryStatistics {
   int64_t live_bytes = 0, peak_bytes = 0;       // of live tensors
   int64_t held_bytes = 0, peak_held_bytes = 0;  // held from the system, in use or free for reuse; 0 in a dry run
 };
 MemoryStatistics memory_statistics();
-void reset_peak_bytes();  // both peaks are what is now
+void reset_peak_bytes();  // sets both peaks to the present values
 
-// While one exists, new tensors are address space alone, full of zeros, and kernels do nothing, nor should others write
-// much: what a computation takes is found by running its own code (memory_statistics), in little time and memory. On
-// one thread, and not nested.
+// Measures the memory of a computation by running its code (memory_statistics): while a DryRun exists, kernels do
+// nothing and new tensors are address space that reads as zeros. Memory that the code writes itself is really taken.
+// Must stay on one thread and must not be nested.
 class DryRun {
  public:
   DryRun();

@@ -7,19 +7,8 @@
 
 namespace vlm2vec {
 
-std::string to_string(const Shape& shape) {
-  std::string text = "[";
-  for (size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
-  return text + "]";
-}
 std::ostream& operator<<(std::ostream& out, const Tensor& x) {
   return x.defined() ? out << name_of(x.dtype()) << to_string(x.shape()) : out << "(none)";
-}
-
-int64_t numel(const Shape& shape) {
-  int64_t n = 1;
-  for (int64_t d : shape) n *= d;
-  return n;
 }
 
 Tensor::Tensor(Shape shape, DType dtype, Device device)
@@ -60,7 +49,7 @@ Tensor Tensor::view(Shape shape) const {
     else known *= shape[i];
   if (open >= 0 && known > 0) shape[size_t(open)] = numel_ / known;
   CHECK(vlm2vec::numel(shape) == numel_, "view: ", *this, " has ", numel_, " elements, ", to_string(shape),
-        " wants another number");
+        " has another number");
   Tensor t = *this;
   t.shape_ = std::move(shape);
   return t;

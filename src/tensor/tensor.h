@@ -1,4 +1,4 @@
-// An n-dimensional array: contiguous and row-major, always. Copying a Tensor copies the handle, not the numbers.
+// An n-dimensional array, always contiguous and row-major. Copying a Tensor copies the handle, not the numbers.
 #pragma once
 #include <memory>
 #include <ostream>
@@ -6,18 +6,15 @@
 #include <string>
 #include <vector>
 
+#include "io/shape.h"
 #include "tensor/dtype.h"
 #include "tensor/storage.h"
 
 namespace vlm2vec {
 
-using Shape = std::vector<int64_t>;
-std::string to_string(const Shape& shape);  // "[3, 4]"
-int64_t numel(const Shape& shape);
-
 class Tensor {
  public:
-  Tensor() = default;                               // undefined: stands for "none", e.g. a layer without bias
+  Tensor() = default;                               // undefined: means "none", e.g. a layer without bias
   Tensor(Shape shape, DType dtype, Device device);  // uninitialised
 
   const Shape& shape() const { return shape_; }
@@ -28,7 +25,7 @@ class Tensor {
   DType dtype() const { return dtype_; }
   Device device() const;
   bool defined() const { return storage_ != nullptr; }
-  bool is_borrowed() const { return storage_ && storage_->owner; }  // the bytes are a mapped file's, say
+  bool is_borrowed() const { return storage_ && storage_->owner; }  // the bytes belong to e.g. a mapped file
   explicit operator bool() const { return defined(); }
   int64_t bytes() const { return numel_ * size_of(dtype_); }
 
@@ -39,10 +36,10 @@ class Tensor {
   }
   void* raw() const;
 
-  Tensor view(Shape shape) const;                 // the same numbers in another shape; one -1 is worked out
+  Tensor view(Shape shape) const;                 // the same numbers in another shape; one dimension may be -1
   Tensor rows(int64_t begin, int64_t end) const;  // a view of a leading slice
   Tensor to(Device device) const;
-  Tensor to(DType dtype) const;  // rounds to nearest; itself if it already is
+  Tensor to(DType dtype) const;  // rounds to nearest; returns *this if the type is the same
   Tensor clone() const;
   bool shares_storage_with(const Tensor& other) const { return storage_ == other.storage_; }
   bool unique() const { return storage_.use_count() == 1; }
@@ -62,15 +59,15 @@ class Tensor {
 std::ostream& operator<<(std::ostream& out, const Tensor& x);  // "f32[3, 4]"
 
 Tensor empty_like(const Tensor& x);
-void copy_bytes(const Tensor& from, const Tensor& to);  // of one size
+void copy_bytes(const Tensor& from, const Tensor& to);  // both must have the same size
 Tensor zeros(Shape shape, DType dtype, Device device);
 Tensor full(Shape shape, double value, DType dtype, Device device);
 
-// Host numbers into a tensor and back. to_vector converts floats of any type.
+// Copy host numbers into a tensor and back. to_vector converts floats of any type.
 template <class T>
 Tensor from_vector(const std::vector<T>& values, Shape shape, Device device = Device::cpu);
 template <class T>
 std::vector<T> to_vector(const Tensor& x);
-double item(const Tensor& x);  // of a one-element tensor
+double item(const Tensor& x);  // x must have one element
 
 }  // namespace vlm2vec

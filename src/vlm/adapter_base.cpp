@@ -23,7 +23,7 @@ std::string other_base_note(const std::filesystem::path& model, const std::files
   if (trained_on == sha256) return "";
   return sentence("warning: ", adapter.string(), " was trained on another base model than ", model.string(), " (",
                   text(state.value("options", nlohmann::json()), "model_name"),
-                  ", whose files were others then); results are valid only with that base");
+                  ", whose files differed then); results are valid only with that base");
 }
 
 }  // namespace vlm2vec

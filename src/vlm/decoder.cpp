@@ -25,16 +25,18 @@ DecoderLayer::DecoderLayer(Module* parent, std::string name, const DecoderConfig
       mlp{this, "mlp", c},
       shape_{c.num_attention_heads, c.num_key_value_heads, c.head_dim, true, 1 / std::sqrt(double(c.head_dim))} {}
 
-Var DecoderLayer::operator()(const Var& x, const TokenRows& rows) const {
+Var DecoderLayer::operator()(const Var& x, const TokenRows& rows, DropoutState& dropout) const {
+  const RowScope all(dropout, rows.dropout_ids);
   const Var normed = input_layernorm(x);
   const Var k = rope(self_attn.k_proj(normed), rows.rope, shape_.kv_heads), v = self_attn.v_proj(normed);
   return attend(x, normed, rows.rope, rows.cu_seqlens, k, v, rows.cu_seqlens);
 }
 
-Var DecoderLayer::last_rows(const Var& x, const TokenRows& rows, const std::function<void()>& narrowed) const {
+Var DecoderLayer::last_rows(const Var& x, const TokenRows& rows, DropoutState& dropout) const {
+  const RowScope all(dropout, rows.dropout_ids);
   const Var normed = input_layernorm(x);
   const Var k = rope(self_attn.k_proj(normed), rows.rope, shape_.kv_heads), v = self_attn.v_proj(normed);
-  narrowed();
+  const RowScope last(dropout, rows.last_dropout_ids);
   return attend(gather_rows(x, rows.last_rows), gather_rows(normed, rows.last_rows), rows.last_rope, rows.one_each, k,
                 v, rows.cu_seqlens);
 }

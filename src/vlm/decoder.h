@@ -2,9 +2,8 @@
 // rotary positions and a SwiGLU MLP. Rows of all sequences lie packed one after another; cu_seqlens says where each
 // begins.
 #pragma once
-#include <functional>
-
 #include "nn/layers.h"
+#include "nn/lora.h"
 
 namespace vlm2vec {
 
@@ -28,20 +27,20 @@ struct DecoderMlp : Module {
 
 // Packed token rows and where their sequences lie.
 struct TokenRows {
-  Tensor cu_seqlens;    // i32 [sequences + 1]
-  RopeTable rope;       // angles of every row
-  Tensor last_rows;     // i32 [sequences]: the last row of each
-  Tensor one_each;      // i32 [sequences + 1]: 0, 1, 2, …: the cu_seqlens of the last rows alone
-  RopeTable last_rope;  // their angles
+  Tensor cu_seqlens;                     // i32 [sequences + 1]
+  RopeTable rope;                        // angles of every row
+  Tensor last_rows;                      // i32 [sequences]: the last row of each
+  Tensor one_each;                       // i32 [sequences + 1]: 0, 1, 2, …: the cu_seqlens of the last rows alone
+  RopeTable last_rope;                   // their angles
+  Tensor dropout_ids, last_dropout_ids;  // i64 [tokens], [sequences]
 };
 
 struct DecoderLayer : Module {
   DecoderLayer(Module* parent, std::string name, const DecoderConfig& config);
-  Var operator()(const Var& x, const TokenRows& rows) const;
-  // The same, only for the last row of each sequence: all that is needed of the last layer. Each row's result has the
-  // same bits as in operator(), as rows do not depend on each other but through k and v. `narrowed` is called between
-  // the products of all rows and those of the last ones.
-  Var last_rows(const Var& x, const TokenRows& rows, const std::function<void()>& narrowed) const;
+  Var operator()(const Var& x, const TokenRows& rows, DropoutState& dropout) const;
+  // The same for the last row of each sequence only: the last layer needs no others. The bits are those of operator(),
+  // because rows depend on each other through k and v only.
+  Var last_rows(const Var& x, const TokenRows& rows, DropoutState& dropout) const;
 
   RmsNorm input_layernorm;
   DecoderAttention self_attn;
@@ -49,7 +48,7 @@ struct DecoderLayer : Module {
   DecoderMlp mlp;
 
  private:
-  // The rest of the layer for the rows x, given keys and values.
+  // Runs the rest of the layer for the rows x, given keys and values.
   Var attend(const Var& x, const Var& normed, const RopeTable& angles, const Tensor& cu_q, const Var& k, const Var& v,
              const Tensor& cu_k) const;
   AttentionShape shape_;

@@ -4,17 +4,42 @@
 #include <cmath>
 #include <cstring>
 
+#include "nn/state.h"
 #include "tensor/ops.h"
-#include "vlm/families/qwen2_vl.h"
 
 namespace vlm2vec {
+
+Encoder::Encoder(const ModelFolder& folder, const EncoderOptions& options)
+    : notes(folder.notes),
+      family(family_of(folder.path / "config.json")),
+      backbone(make_backbone(folder.path / "config.json")),
+      processor(folder, family, backbone->input(), options, notes),
+      device_(options.device),
+      dtype_(options.f64 ? DType::f64 : DType::f32) {
+  if (options.official_mask && !backbone->take_official_mask())
+    fail(Exit::usage, "--official_mask: ", family.title, " has one mask only; the option is for CLIP, leave it out");
+  if (options.bf16) backbone->use_bf16_products();
+  if (!options.load_weights) return;
+  const std::optional<DType> dtype = options.f64 ? std::optional(DType::f64) : std::nullopt;
+  const LoadOptions load{device_, dtype, backbone->tied()};
+  for (std::string& note : load_parameters(*backbone, load_checkpoint(folder.path), load, folder.path.string()))
+    notes.push_back(std::move(note));
+}
+
+TokenBatch Encoder::prepare(std::span<const EncoderInput> rows) const {
+  TokenBatch batch = processor.prepare(rows);
+  const std::string positions = processor.image_positions();
+  backbone->place(batch, positions.empty() ? ImagePositions::one_d : parse_image_positions(positions));
+  batch.to(dtype_, device_);
+  return batch;
+}
 
 std::unique_ptr<Encoder> load_encoder(const std::filesystem::path& folder, const EncoderOptions& options) {
   return load_encoder(look_at_model_folder(folder, {}, !options.load_weights), options);
 }
 
 std::unique_ptr<Encoder> load_encoder(const ModelFolder& folder, const EncoderOptions& options) {
-  return std::make_unique<Qwen2Vl>(folder, options);  // other families are refused by its configuration
+  return std::make_unique<Encoder>(folder, options);
 }
 
 void CutTexts::add(const EncoderInput& row, bool is_cut) {
@@ -34,19 +59,20 @@ void CutTexts::add(std::span<const EncoderInput> rows, const std::vector<size_t>
 std::string CutTexts::note(int64_t max_len) const {
   if (cut == 0) return "";
   const std::string which = texts == 1 ? "the text" : sentence(cut, " of ", texts, " texts");
-  return sentence("--max_len ", max_len, " cut ", which, texts == 1 || first.empty() ? "" : ", first: " + first,
+  const std::string limit = max_len > 0 ? sentence("--max_len ", max_len) : "the model's limit of tokens";
+  return sentence(limit, " cut ", which, texts == 1 || first.empty() ? "" : ", first: " + first,
                   "; the vectors do not cover the cut part");
 }
 
-Embedded embed_rows(Encoder& encoder, std::span<const EncoderInput> rows, int64_t batch_size,
+Embedded embed_rows(const Encoder& encoder, std::span<const EncoderInput> rows, int64_t batch_size,
                     const std::function<void(int64_t done)>& progress) {
   const NoGrad no_grad;
   Embedded all{Tensor({int64_t(rows.size()), encoder.dim()}, DType::f32, Device::cpu), {}};
   for (size_t begin = 0; begin < rows.size(); begin += size_t(batch_size)) {
     const auto part = rows.subspan(begin, std::min(size_t(batch_size), rows.size() - begin));
-    const auto batch = encoder.prepare(part);
-    for (const size_t row : batch->cut) all.cut.push_back(begin + row);
-    const Tensor y = encoder(*batch).value().to(DType::f32).to(Device::cpu);
+    const TokenBatch batch = encoder.prepare(part);
+    for (const size_t row : batch.cut) all.cut.push_back(begin + row);
+    const Tensor y = encoder(batch).value().to(DType::f32).to(Device::cpu);
     std::memcpy(all.vectors.rows(int64_t(begin), int64_t(begin + part.size())).raw(), y.raw(), size_t(y.bytes()));
     for (int64_t row = 0; row < y.rows(); ++row)
       if (const double squares = sum_of_squares(y.rows(row, row + 1)); !std::isfinite(squares) || squares == 0)
@@ -57,7 +83,7 @@ Embedded embed_rows(Encoder& encoder, std::span<const EncoderInput> rows, int64_
   return all;
 }
 
-Tensor embed(Encoder& encoder, std::span<const EncoderInput> rows, int64_t batch_size) {
+Tensor embed(const Encoder& encoder, std::span<const EncoderInput> rows, int64_t batch_size) {
   return embed_rows(encoder, rows, batch_size).vectors;
 }
 

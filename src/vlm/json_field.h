@@ -1,10 +1,10 @@
-// A field of a settings file, of which an error says the name.
+// Reads a field of a settings file; errors name it.
 #pragma once
 #include <nlohmann/json_fwd.hpp>
 
 namespace vlm2vec {
 
-// T is bool, int, double, std::string or json. Exit::data if the field is there and of another type.
+// T is bool, int, double, std::string or json. Throws Exit::data for a field of another type.
 template <class T>
 T json_field(const nlohmann::json& object, const char* name, const T& otherwise);
 

@@ -19,7 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-// File systems' clocks tick in milliseconds; two seconds are beyond the tick of all in use.
+// Two seconds are longer than the clock tick of any file system in use.
 bool is_settled(const FileStamp& stamp) { return std::time(nullptr) - stamp[2] / 1'000'000'000 >= 2; }
 
 // {path: {"stamp": […], "sha256": "…"}}
@@ -28,12 +28,12 @@ json read_memory(const fs::path& memory) {
   try {
     json known = !memory.empty() && fs::exists(memory, none) ? read_json(memory) : json::object();
     if (known.is_object()) return known;
-  } catch (const Error&) {  // damaged: what it knew is found out again
+  } catch (const Error&) {  // damaged: the hashes are computed again
   }
   return json::object();
 }
 
-// With what other processes have learned meanwhile, and without files that are gone.
+// Keeps what other processes learned meanwhile; drops files that are gone.
 void write_memory(const fs::path& memory, const json& learned) {
   json known = read_memory(memory);
   known.update(learned);
@@ -61,7 +61,7 @@ FileStamp stamp_of(const fs::path& file) {
 fs::path hash_memory() {
   const char *cache = std::getenv("XDG_CACHE_HOME"), *home = std::getenv("HOME");
   fs::path folder;
-  if (cache && fs::path(cache).is_absolute()) folder = cache;  // a relative one means nothing, says the standard
+  if (cache && fs::path(cache).is_absolute()) folder = cache;  // the standard ignores relative paths
   else if (home && *home) folder = fs::path(home) / ".cache";
   return folder.empty() ? folder : folder / "vlm2vec/file_hashes.json";
 }

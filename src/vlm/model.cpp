@@ -3,7 +3,6 @@
 #include <cstdio>
 
 #include "vlm/adapter_base.h"
-#include "vlm/positions.h"
 
 namespace vlm2vec {
 
@@ -24,7 +23,8 @@ EncoderOptions encoder_options(const ModelOptions& o, Device device) {
           .max_len = o.max_len,
           .image_positions = o.image_positions,
           .image_resolution = o.image_resolution,
-          .exif = o.exif};
+          .exif = o.exif,
+          .official_mask = o.official_mask};
 }
 
 std::unique_ptr<Encoder> load_model(const ModelOptions& o, Device device, bool quiet) {
@@ -36,8 +36,8 @@ std::unique_ptr<Encoder> load_model(const ModelOptions& o, Device device, bool q
   if (o.adapter.empty() && !folder.adapter.empty())
     encoder->notes.push_back(o.model_name + ": the adapter beside the weights is applied");
   if (!folder.adapter.empty()) {
-    print_warning(load_adapter(*encoder, folder.adapter, adapter_options(o), nullptr, encoder->notes));
-    // Other results than meant, so also with --quiet.
+    print_warning(load_adapter(*encoder->backbone, folder.adapter, adapter_options(o), nullptr, encoder->notes));
+    // Printed even with --quiet: the results may be wrong.
     if (const std::string note = other_base_note(o.model_name, folder.adapter); !note.empty())
       std::fprintf(stderr, "%s\n", note.c_str());
   }

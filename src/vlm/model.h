@@ -9,12 +9,12 @@
 namespace vlm2vec {
 
 AdapterOptions adapter_options(const AdapterArguments& arguments);
-EncoderOptions encoder_options(const ModelOptions& options, Device device);  // Exit::usage for values out of range
+EncoderOptions encoder_options(const ModelOptions& options, Device device);  // throws Exit::usage
 
-// With its adapter. The notes about what is not used go to stderr unless quiet.
+// Loads the model with its adapter. Notes about unused parts go to stderr unless quiet.
 std::unique_ptr<Encoder> load_model(const ModelOptions& options, Device device, bool quiet);
 
-// What must be said of an adapter even with --quiet, on stderr.
+// Prints the adapter's warning on stderr, even with --quiet.
 void print_warning(const AttachedLora& lora);
 
 }  // namespace vlm2vec

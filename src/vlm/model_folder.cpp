@@ -7,7 +7,7 @@
 #include "io/files.h"
 #include "io/hub.h"
 #include "io/text.h"
-#include "vlm/processor.h"
+#include "vlm/processor_files.h"
 #include "vlm/sentence_transformers.h"
 
 namespace vlm2vec {
@@ -28,7 +28,7 @@ bool has_adapter_tensors(const fs::path& folder) {
   return fs::exists(folder / "adapter_model.safetensors") || fs::exists(folder / "adapter_model.bin");
 }
 
-// Weights, whether this program reads them or not.
+// True for weights in any format, readable here or not.
 bool is_weights_file(const std::string& name) {
   const std::string kind = fs::path(name).extension();
   if (kind == ".safetensors") return name != "adapter_model.safetensors" && name != "optimizer.safetensors";
@@ -37,7 +37,7 @@ bool is_weights_file(const std::string& name) {
   return kind == ".gguf" || kind == ".h5" || kind == ".msgpack";
 }
 
-// The files of the index, which must all be there.
+// Returns the files of the index; all must be present.
 std::set<std::string> shards_of(const fs::path& folder) {
   const fs::path index = folder / kWeightsIndex;
   const json content = read_json(index);
@@ -55,6 +55,13 @@ std::set<std::string> shards_of(const fs::path& folder) {
   return files;
 }
 
+// The Python class that can save the model.
+std::string class_of(const fs::path& folder) {
+  const json config = read_json(folder / "config.json");
+  const json names = config.is_object() ? config.value("architectures", json()) : json();
+  return names.is_array() && !names.empty() && names[0].is_string() ? names[0].get<std::string>() : "AutoModel";
+}
+
 [[noreturn]] void refuse_without_weights(const fs::path& folder, const std::vector<std::string>& others) {
   const auto is_shard = [](const std::string& name) { return name.starts_with("model-0"); };
   const auto shard = std::ranges::find_if(others, is_shard);
@@ -66,7 +73,7 @@ std::set<std::string> shards_of(const fs::path& folder) {
     fail(Exit::data, folder.string(), ": has neither ", kWeightsFile, " nor ", kWeightsIndex,
          download_hint(folder, fs::is_symlink(folder / kWeightsFile) ? kWeightsFile : ""));
   fail(Exit::data, folder.string(), ": has no ", kWeightsFile, ", only ", listed(others), ", which is not read; ",
-       pickled ? "in Python, Qwen2VLForConditionalGeneration.from_pretrained(\"" + folder.string() +
+       pickled ? "in Python, " + class_of(folder) + ".from_pretrained(\"" + folder.string() +
                      "\").save_pretrained(NEW) writes safetensors"
                : "download the model in the layout of Hugging Face's transformers");
 }
@@ -97,7 +104,7 @@ void find_weights(ModelFolder& model, const std::vector<std::string>& others) {
 }
 
 [[noreturn]] void refuse_without_config(const fs::path& folder) {
-  std::string below;  // of checkpoint-90 and checkpoint-100 the latter
+  std::string below;  // checkpoint-100 wins over checkpoint-90
   std::error_code unreadable;
   for (const auto& entry : fs::directory_iterator(folder, unreadable))
     if (fs::exists(entry.path() / "config.json", unreadable))
@@ -117,7 +124,7 @@ bool has_own_adapter(const fs::path& folder) {
   return config;
 }
 
-// Files of these names in `folder`, as the ones that count.
+// Makes the files of these names in `folder` the ones that count.
 void take(ModelFolder& model, const fs::path& folder, const std::set<std::string>& names) {
   for (const std::string& name : names)
     if (model.configuration.erase(name); fs::exists(folder / name)) model.configuration[name] = folder / name;
@@ -134,15 +141,17 @@ void find_processor(ModelFolder& model) {
   if (model.processor.empty())
     fail(Exit::data, model.path.string(), ": has neither processor_config.json with an image_processor nor ",
          "preprocessor_config.json", download_hint(model.path, ""), "; copy that of the model it was made from");
-  const ProcessorConfig used = ProcessorConfig::read(model.processor);
+  const Family& family = family_of(model.path / "config.json");
+  const auto used = read_picture_rule(model.processor, family);
   const auto note_other = [&](const fs::path& other, const std::string& why) {
     std::string difference = " is; this one cannot be read";
     try {
-      ProcessorConfig config = ProcessorConfig::read(other);
-      if (config.image_positions.empty()) config.image_positions = used.image_positions;
-      if (config == used) return;
-      difference = ", has " + used.unlike(config) + ", this one has " + config.unlike(used);
-    } catch (const Error&) {  // what is not used may be anything
+      const auto rule = read_picture_rule(other, family);
+      if (rule->image_positions.empty()) rule->image_positions = used->image_positions;
+      const std::string unlike = used->unlike(*rule);
+      if (unlike.empty()) return;
+      difference = ", has " + unlike + ", this one has " + rule->unlike(*used);
+    } catch (const Error&) {  // an unused file may be anything
     }
     model.notes.push_back(other.string() + " is not used: " + why + ", " + model.processor.string() + difference);
   };

@@ -4,7 +4,7 @@
 
 #include "io/error.h"
 #include "io/hub.h"
-#include "vlm/encoder.h"
+#include "vlm/model_folder.h"
 
 namespace vlm2vec {
 
@@ -16,9 +16,8 @@ void ModelHash::add_files(const fs::path& folder, const std::string& role, std::
     const std::string name = entry.path().filename().string(), kind = entry.path().extension().string();
     const bool counts = configuration_files().contains(name) ||
                         (kind == ".safetensors" && name != "optimizer.safetensors" &&  // moments of a training run
-                         !name.starts_with("consolidated")) ||                         // weights in a layout of others
-                        name == "model.safetensors.index.json" ||
-                        name == "adapter_config.json" || name == "adapter_model.bin";
+                         !name.starts_with("consolidated")) ||                         // weights in another layout
+                        name == kWeightsIndex || name == "adapter_config.json" || name == "adapter_model.bin";
     if (std::error_code unreadable; !counts || !entry.is_regular_file(unreadable)) continue;
     const fs::path path = fs::canonical(entry.path());
     files.push_back({role + "/" + name, path, stamp_of(path)});

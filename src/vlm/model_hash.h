@@ -1,4 +1,4 @@
-// What a model is, as one number: SHA-256 over the names and contents of the files that make its embeddings.
+// A model's identity: SHA-256 over the names and contents of the files that make its embeddings.
 #pragma once
 #include <filesystem>
 #include <string>
@@ -11,11 +11,11 @@ namespace vlm2vec {
 
 class ModelHash {
  public:
-  // Of a checkpoint's weights, configuration, tokenizer and processor, and of an adapter's files (`adapter` may be
-  // empty). Where the folders lie does not matter. Files that are known (known_hashes.h) are not read again.
+  // Hashes a checkpoint's weights, configuration, tokenizer and processor, and an adapter's files (`adapter` may be
+  // empty). Where the folders lie does not matter. Known files (known_hashes.h) are not read again.
   ModelHash(const std::filesystem::path& model, const std::filesystem::path& adapter);
   const Digest& digest() const { return digest_; }
-  // Exit::data if a file came, went or changed since: whoever loaded the model meanwhile may have another one.
+  // Throws Exit::data if a file came, went or changed since: a model loaded meanwhile may be another one.
   void require_unchanged() const;
 
  private:

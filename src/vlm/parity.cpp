@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "io/files.h"
-#include "io/safetensors.h"
 #include "tensor/deviation.h"
+#include "tensor/tensor_files.h"
 #include "vlm/stages.h"
 
 namespace vlm2vec {
@@ -26,7 +26,7 @@ double largest_difference(const std::vector<double>& a, const std::vector<double
   return largest;
 }
 
-// Each channel has its own scale: in real models a few are a thousand times larger than the others.
+// Each channel has its own scale: in real models a few are a thousand times larger than the rest.
 double largest_relative_difference(const std::vector<double>& a, const std::vector<double>& b, size_t channels) {
   std::vector<double> scale(channels, 1.0);
   for (size_t i = 0; i < b.size(); ++i) scale[i % channels] = std::max(scale[i % channels], std::abs(b[i]));
@@ -43,7 +43,7 @@ StageParity compare(const std::string& stage, const Tensor& ours, const Tensor& 
   return {stage, largest_relative_difference(a, b, size_t(ours.columns())), 1e-4};
 }
 
-// How many tokens have a place in a picture, where time, row and column are not one number. positions: [3, tokens]
+// Counts the tokens of pictures: their time, row and column differ. positions: [3, tokens]
 int64_t placed_tokens(const Tensor& positions) {
   const auto p = to_vector<double>(positions);
   const size_t tokens = p.size() / 3;

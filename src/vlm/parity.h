@@ -1,4 +1,4 @@
-// Does a model compute here what it computes elsewhere? Every stage against a reference implementation's.
+// Compares every stage of a model with a reference implementation's.
 #pragma once
 #include <filesystem>
 #include <functional>
@@ -9,7 +9,7 @@
 
 namespace vlm2vec {
 
-// The largest deviation of a stage and what is allowed:
+// A stage's largest deviation and its limit:
 //   ids, positions, grids   how many differ                                       0
 //   pixel_values            max |a - b|                                           3e-7
 //   embedding               max |a - b|; every case must have it                   5e-6
@@ -17,7 +17,7 @@ namespace vlm2vec {
 struct StageParity {
   std::string stage;
   double error, limit;
-  bool ok() const { return error <= limit; }  // not a number: no
+  bool ok() const { return error <= limit; }  // false for NaN
 };
 
 struct CaseParity {
@@ -27,8 +27,8 @@ struct CaseParity {
   const StageParity* divergence() const;  // the first stage beyond its limit; null: none
 };
 
-// A reference folder holds cases.json, [{"name", "text": the prompt, "images": [file, …]}], pictures relative to it,
-// and for each case NAME.safetensors with stages by their names in stages.h. Errors: Exit::data for anything else.
+// A reference folder holds cases.json, [{"name", "text": the prompt, "images": [file, …]}], pictures relative to it.
+// Each case has a NAME.safetensors with the stages of stages.h by name. Throws Exit::data for anything else.
 std::vector<CaseParity> compare_with_reference(Encoder& encoder, const std::filesystem::path& reference,
                                                const std::function<void(const CaseParity&)>& done = {});
 

@@ -26,7 +26,7 @@ std::string portable_config(const std::string& text) {
       if (!of_whole || !has_value(config, field.c_str())) config[field] = value;
     }
   }
-  if (has_value(config, "rope_parameters")) {  // what they leave out is as in transformers 5
+  if (has_value(config, "rope_parameters")) {  // missing values get the defaults of transformers 5
     const ordered_json rope = config["rope_parameters"];
     if (rope.contains("rope_theta") || !has_value(config, "rope_theta"))
       config["rope_theta"] = rope.value("rope_theta", 1e6);
@@ -39,7 +39,7 @@ std::string portable_config(const std::string& text) {
   return config == given ? text : config.dump(2) + "\n";
 }
 
-std::string portable_tokenizer_config(const std::string& text) {
+std::string portable_tokenizer_config(const std::string& text, const std::string& tokenizer_class) {
   const ordered_json given = ordered_json::parse(text);
   ordered_json config = given;
   if (config.contains("extra_special_tokens") && config["extra_special_tokens"].is_array()) {
@@ -51,7 +51,7 @@ std::string portable_tokenizer_config(const std::string& text) {
     config["additional_special_tokens"] = all;
   }
   if (config.value("tokenizer_class", ordered_json()) == "TokenizersBackend")
-    config["tokenizer_class"] = "Qwen2Tokenizer";
+    config["tokenizer_class"] = tokenizer_class;
   return config == given ? text : config.dump(2) + "\n";
 }
 

@@ -90,7 +90,7 @@ RopeTable vision_rotary(std::span<const Grid> grids, int head_dim, int merge_siz
     longest = std::max<int64_t>({longest, grid.h, grid.w});
     patches += grid.patches();
   }
-  const RopeTable line = empty_table(longest, half);  // what a position adds to a patch, whether row or column
+  const RopeTable line = empty_table(longest, half);  // the angles of one coordinate, row or column
   for (int64_t position = 0, at = 0; position < longest; ++position)
     for (const float frequency : frequencies) set(line, at++, int(position), frequency);
 

@@ -1,93 +1,236 @@
-// A patch value has only 256 levels per channel, so normalising is a look-up: equal to the reference by construction.
 #include "vlm/processor.h"
 
 #include <algorithm>
-#include <cmath>
 
-#include "io/error.h"
+#include "io/files.h"
+#include "tensor/parallel.h"
+#include "vlm/portable_files.h"
+#include "vlm/prompt.h"
 
 namespace vlm2vec {
 namespace {
 
-// The 256 levels of one channel: float32(double(u8) * (1/255)), then float32 arithmetic, as numpy does it.
-std::array<float, 256> levels_of(double mean, double std) {
-  std::array<float, 256> levels;
-  for (int u8 = 0; u8 < 256; ++u8) levels[u8] = (float(u8 * (1 / 255.0)) - float(mean)) / float(std);
-  return levels;
+constexpr uint64_t kPatchIds = uint64_t(1) << 30, kSeenIds = uint64_t(1) << 31;  // apart from the ids of tokens
+
+template <class T>
+Tensor vector_tensor(const std::vector<T>& values) {
+  return from_vector(values, {int64_t(values.size())});
 }
 
-Picture resize_like_v1(Picture picture, const std::string& resolution) {
-  const Size size = picture.samples.size();
-  int side = resolution == "high" ? 1344 : resolution == "mid" ? 672 : resolution == "low" ? 128 : 0;
-  if (side == 0 && std::max(size.width, size.height) > 1344) side = 1344;
-  if (side == 0) return picture;
-  // The default of Pillow 10.4, which V1 pins: what has a number of bits in its mode's name (I;16) gets nearest.
-  return resize(picture, {side, side}, picture.mode == Mode::gray16 ? Filter::nearest : Filter::bicubic);
-}
+// "row 12 of Scene_t2i: ", for error messages.
+std::string prefix(const EncoderInput& input) { return input.row.empty() ? "" : input.row + ": "; }
+
+int64_t dropout_id(const EncoderInput& row, uint64_t number) { return int64_t(row.dropout_id << 32 | number); }
 
 }  // namespace
 
-// Doubles in this order, and round half to even, as Python computes it: a different last bit can move a side.
-Size smart_resize(Size size, const ProcessorConfig& config) {
-  const int factor = config.factor();
-  auto [width, height] = size;
-  const int shorter = std::min(width, height), longer = std::max(width, height);
-  if (shorter < factor || longer > 200.0 * shorter) width = height = std::max(factor, longer);
-  const auto sides = [&](auto units) {  // units: pixels -> number of factors
-    const auto side = [&](int pixels) { return std::max(1, int(units(double(pixels)))) * factor; };
-    return Size{side(width), side(height)};
-  };
-  const double area = double(width) * height;
-  const Size nearest = sides([&](double pixels) { return std::nearbyint(pixels / factor); });
-  const int64_t nearest_area = int64_t(nearest.width) * nearest.height;
-  if (nearest_area > config.max_pixels) {
-    const double scale = std::sqrt(area / config.max_pixels);
-    return sides([&](double pixels) { return std::floor(pixels / scale / factor); });
+Processor::Processor(const ModelFolder& folder, const Family& family, const InputShape& input,
+                     const EncoderOptions& options, std::vector<std::string>& notes)
+    : input_(input),
+      rule_(read_picture_rule(folder.processor, family)),
+      tokenizer_(Tokenizer::load(folder.tokenizer_folder)),
+      max_len_(options.max_len),
+      images_(options.images ? options.images : std::make_shared<ImageCache>(kImageCacheBytes)) {
+  if (rule_->patch_size == 0) rule_->patch_size = input_.patch_size;
+  check(folder);
+  if (input_.image_token_id >= 0) image_token_ = tokenizer_.token(input_.image_token_id);
+  else if (!options.image_positions.empty())
+    fail(Exit::usage, "--image_positions ", options.image_positions, ": pictures of ", family.title,
+         " have no place among the tokens; leave the option out");
+  if (input_.most_tokens > 0) max_len_ = max_len_ > 0 ? std::min(max_len_, input_.most_tokens) : input_.most_tokens;
+  if (const int64_t ends = ends_of_a_text(); max_len_ > 0 && max_len_ < ends)
+    fail(Exit::usage, "--max_len ", max_len_, " has no room for the ", ends, " tokens around every text");
+  std::string& positions = rule_->image_positions;  // the option must not contradict the training
+  if (!options.image_positions.empty() && !positions.empty() && positions != options.image_positions)
+    fail(Exit::usage, "--image_positions ", options.image_positions, ": ", folder.processor.string(),
+         " says that the model was trained with ", positions,
+         "; leave the option out, or take image_positions out of the file");
+  if (!options.image_positions.empty()) positions = options.image_positions;
+  if (!image_token_.empty()) parse_image_positions(image_positions());  // for its error
+  const bool moved = rule_->take_bounds(options.min_pixels, options.max_pixels, folder.processor.string());
+  keep_configuration(folder, family, moved);
+  rule_->exif = options.exif;
+  if (const std::string note = rule_->take_resolution(options.image_resolution); !note.empty()) notes.push_back(note);
+  rule_->temporal_patch_size = 1;  // one frame of a still picture; the vision tower adds its weight's slices instead
+}
+
+// Checks that the processor's files and the weights belong together.
+void Processor::check(const ModelFolder& folder) const {
+  const std::string config_file = folder.path / "config.json", tokenizer_folder = folder.tokenizer_folder;
+  if (rule_->patch_size != input_.patch_size || rule_->merge_size != input_.merge_size)
+    fail(Exit::data, folder.processor.string(), ": has patches of ", rule_->patch_size, " merged by ",
+         rule_->merge_size, ", ", config_file, " ", input_.patch_size, " by ", input_.merge_size);
+  if (rule_->temporal_patch_size != input_.temporal_patch_size)
+    fail(Exit::data, folder.processor.string(), ": temporal_patch_size is ", rule_->temporal_patch_size, ", in ",
+         config_file, " ", input_.temporal_patch_size);
+  if (rule_->picture_size != input_.image_size)
+    fail(Exit::data, folder.processor.string(), ": makes pictures of ", rule_->picture_size, " pixels to a side, in ",
+         config_file, " image_size is ", input_.image_size);
+  if (tokenizer_.vocab_size() > input_.vocab_size)
+    fail(Exit::data, tokenizer_folder, ": the tokenizer has ", tokenizer_.vocab_size(), " tokens, ", config_file,
+         " a vocabulary of ", input_.vocab_size);
+  const int id = input_.image_token_id;
+  if (id >= 0 && (id >= tokenizer_.vocab_size() || !tokenizer_.is_added(id)))
+    fail(Exit::data, config_file, ": image_token_id is ", id, ", but the tokenizer of ", tokenizer_folder,
+         " has no added token of that id; do the two belong together?");
+}
+
+// Keeps the configuration files in the form that all versions read, with the requested bounds.
+void Processor::keep_configuration(const ModelFolder& folder, const Family& family, bool moved) {
+  for (const auto& [name, file] : folder.configuration) {
+    configuration_[name] = read_text(file);
+    if (name == "config.json") configuration_[name] = family.portable_config(configuration_[name]);
+    if (name == "tokenizer_config.json")
+      configuration_[name] = portable_tokenizer_config(configuration_[name], family.tokenizer_class);
   }
-  if (nearest_area < config.min_pixels) {
-    const double scale = std::sqrt(config.min_pixels / area);
-    return sides([&](double pixels) { return std::ceil(pixels * scale / factor); });
+  configuration_ = portable_processor_files(configuration_, folder.processor.filename(), *rule_, moved);
+  const auto own_folder = (folder.path / "config.json").parent_path();
+  for (const auto& [name, content] : configuration_) {
+    const auto file = folder.configuration.find(name);
+    const bool brought = file != folder.configuration.end() && file->second.parent_path() != own_folder;
+    if (brought || processor_files().contains(name)) adapter_files_.insert(name);
   }
-  return nearest;
 }
 
-Image resize_for_model(Picture picture, const ProcessorConfig& config) {
-  if (config.exif) picture = turned(std::move(picture), picture.orientation);
-  const bool v1 = !config.image_resolution.empty();
-  if (v1) picture = resize_like_v1(std::move(picture), config.image_resolution);
-  Image rgb = to_rgb(std::move(picture));
-  // V2's rule was written for patches of 14.
-  if (!v1 && config.factor() == 28 && std::min(rgb.width, rgb.height) < 28)
-    rgb = resize(rgb, {56, 56}, Filter::bicubic);
-  const Size size = smart_resize(rgb.size(), config);
-  return size == rgb.size() ? rgb : resize(rgb, size, Filter::bicubic);
-}
-
-Grid grid_of(const Image& resized, const ProcessorConfig& config) {
-  CHECK(resized.channels == 3 && resized.width % config.factor() == 0 && resized.height % config.factor() == 0,
-        "grid_of: ", resized.width, "x", resized.height, "x", resized.channels,
-        ", expected RGB with sides of multiples of ", config.factor(), "; resize_for_model makes such pictures");
-  return {1, resized.height / config.patch_size, resized.width / config.patch_size};
-}
-
-void write_patches(const Image& resized, const ProcessorConfig& config, float* out) {
-  const Grid grid = grid_of(resized, config);
-  const int patch = config.patch_size, frame = patch * patch;
-  const int channel_stride = config.temporal_patch_size * frame;
-  std::array<std::array<float, 256>, 3> levels;
-  for (int c = 0; c < 3; ++c) levels[c] = levels_of(config.mean[c], config.std[c]);
-  for_each_patch(grid, config.merge_size, [&](int row, int column) {
-    for (int y = 0; y < patch; ++y) {
-      const uint8_t* from = resized.at(row * patch + y, column * patch);
-      float* to = out + y * patch;
-      for (int x = 0; x < patch; ++x, from += 3, ++to)
-        for (int c = 0; c < 3; ++c) to[c * channel_stride] = levels[c][from[c]];
+// Repeats each image token for each vector of its picture; without pictures it stays. The result may exceed max_len,
+// but max_len cuts no picture.
+std::vector<int32_t> Processor::tokens_of(const EncoderInput& row, std::span<const Grid> grids) const {
+  const std::string name = prefix(row);
+  if (const std::string fault = prompt_fault(row.text, grids.size(), image_token_); !fault.empty())
+    fail(Exit::data, name, fault);
+  const std::vector<int32_t> ids = tokenizer_.encode_with_ends(row.text);
+  if (image_token_.empty()) {
+    const bool blank = int64_t(ids.size()) == ends_of_a_text();  // a removed image token left it
+    return blank && !grids.empty() ? std::vector<int32_t>() : ids;
+  }
+  const auto count = std::count(ids.begin(), ids.end(), input_.image_token_id);
+  CHECK(grids.empty() || size_t(count) == grids.size(), name, "the tokenizer makes ", count, " tokens of the ",
+        grids.size(), " image tokens of the text");
+  std::vector<int32_t> tokens;
+  size_t image = 0;
+  for (const int32_t id : ids) {
+    const bool picture = id == input_.image_token_id && !grids.empty();
+    const size_t begin = tokens.size();
+    tokens.insert(tokens.end(), picture ? size_t(grids[image].tokens(rule_->merge_size)) : 1, id);
+    if (picture && max_len_ > 0 && int64_t(tokens.size()) > max_len_) {
+      const Grid& g = grids[image];
+      fail(Exit::data, name, "--max_len ", max_len_, " would cut through picture ", image + 1, ", whose grid of ", g.t,
+           "x", g.h, "x", g.w, " patches makes tokens ", begin + 1, " to ", tokens.size(), "; give --max_len ",
+           tokens.size(), " or more, or smaller pictures (--resize_max_pixels)");
     }
-    for (int c = 0; c < 3; ++c)
-      for (int t = 1; t < config.temporal_patch_size; ++t)
-        std::copy_n(out + c * channel_stride, frame, out + c * channel_stride + t * frame);
-    out += config.patch_values();
+    image += picture;
+  }
+  CHECK(!tokens.empty(), name, "the tokenizer makes no token of the text");
+  return tokens;
+}
+
+std::shared_ptr<const Image> Processor::picture(const EncoderInput& row, const PictureSource& source) const {
+  try {
+    return images_->get(source, *rule_);
+  } catch (const Error& error) {
+    fail(error.code, prefix(row), error.what());
+  }
+}
+
+std::vector<std::string> Processor::faults(std::span<const EncoderInput> rows) const {
+  std::vector<std::string> faults(rows.size());
+  parallel_for(int64_t(rows.size()), 1, [&](int64_t begin, int64_t end) {
+    for (size_t i = size_t(begin); i < size_t(end); ++i) try {
+        const EncoderInput row{rows[i].text, rows[i].images};  // nameless, so that errors are, too
+        std::vector<Grid> grids;
+        for (const auto& source : row.images) grids.push_back(rule_->grid_of(*picture(row, source)));
+        tokens_of(row, grids);
+      } catch (const Error& error) {
+        if (error.code != Exit::data) throw;
+        faults[i] = error.what();
+      }
   });
+  return faults;
+}
+
+int64_t Processor::ends_of_a_text() const {
+  return int64_t(tokenizer_.begin_ids().size() + tokenizer_.end_ids().size());
+}
+
+void Processor::pack_tokens(std::span<const EncoderInput> rows, std::span<const Grid> grids, TokenBatch& batch) const {
+  std::vector<int32_t> ids, cu{0}, last, image_rows, one_each{0};
+  std::vector<int64_t> token_ids, last_ids, patch_ids, seen_ids;
+  const int cell = rule_->merge_size * rule_->merge_size;
+  for (const EncoderInput& row : rows) {
+    const std::span<const Grid> own = grids.first(row.images.size());
+    grids = grids.subspan(row.images.size());
+    std::vector<int32_t> tokens = tokens_of(row, own);
+    if (max_len_ > 0 && int64_t(tokens.size()) > max_len_) {
+      const auto end = tokens.end() - int64_t(tokenizer_.end_ids().size());
+      tokens.erase(end - (int64_t(tokens.size()) - max_len_), end);
+      batch.cut.push_back(size_t(&row - rows.data()));
+    }
+    uint64_t patches = 0, seen = 0;
+    for (const Grid& g : own)
+      for (int p = 0; p < g.patches(); ++p) {
+        patch_ids.push_back(dropout_id(row, kPatchIds | patches++));
+        if (p % cell == 0) seen_ids.push_back(dropout_id(row, kSeenIds | seen++));
+      }
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      if (tokens[i] == input_.image_token_id && !own.empty()) image_rows.push_back(int32_t(ids.size()));
+      ids.push_back(tokens[i]);
+      token_ids.push_back(dropout_id(row, i));
+    }
+    cu.push_back(int32_t(ids.size()));
+    last.push_back(cu.back() - 1);
+    last_ids.push_back(tokens.empty() ? 0 : token_ids.back());
+    one_each.push_back(int32_t(one_each.size()));
+    batch.picture_rows.insert(batch.picture_rows.end(), own.size(), int32_t(&row - rows.data()));
+  }
+  batch.ids = vector_tensor(ids), batch.cu_seqlens = vector_tensor(cu);
+  batch.last_rows = vector_tensor(last), batch.one_each = vector_tensor(one_each);
+  batch.dropout_ids = vector_tensor(token_ids), batch.last_dropout_ids = vector_tensor(last_ids);
+  if (batch.grids.empty()) return;
+  batch.image_rows = vector_tensor(image_rows);
+  batch.patch_dropout_ids = vector_tensor(patch_ids), batch.seen_dropout_ids = vector_tensor(seen_ids);
+}
+
+TokenBatch Processor::prepare(std::span<const EncoderInput> rows) const {
+  CHECK(!rows.empty(), "encoder: no rows to embed");
+  struct RowPicture {
+    const PictureSource& source;
+    const EncoderInput& row;
+  };
+  std::vector<RowPicture> sources;
+  for (const EncoderInput& row : rows)
+    for (const auto& source : row.images) sources.push_back({source, row});
+  std::vector<std::shared_ptr<const Image>> pictures(sources.size());
+  parallel_for(int64_t(sources.size()), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const auto& [source, row] = sources[size_t(i)];
+      pictures[size_t(i)] = picture(row, source);
+    }
+  });
+  TokenBatch batch;
+  std::vector<int64_t> starts;
+  int64_t patches = 0;
+  for (const auto& picture : pictures) {
+    batch.grids.push_back(rule_->grid_of(*picture));
+    starts.push_back(patches);
+    patches += batch.grids.back().patches();
+  }
+  pack_tokens(rows, batch.grids, batch);
+  if (pictures.empty()) return batch;
+  batch.patches = Tensor({patches, rule_->patch_values()}, DType::f32, Device::cpu);
+  parallel_for(DryRun::on() ? 0 : int64_t(pictures.size()), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      rule_->write_patches(*pictures[size_t(i)],
+                           batch.patches.data<float>() + starts[size_t(i)] * batch.patches.columns());
+  });
+  return batch;
+}
+
+void Processor::write_configuration(const std::filesystem::path& folder) const {
+  for (const auto& [name, content] : configuration_) write_text(folder / name, content);
+}
+
+void Processor::write_adapter_files(const std::filesystem::path& folder) const {
+  for (const std::string& name : adapter_files_) write_text(folder / name, configuration_.at(name));
 }
 
 }  // namespace vlm2vec

@@ -76,12 +76,19 @@ std::string prompt_fault(const std::string& prompt, size_t pictures, const std::
   const std::vector<ImageToken> tokens = image_tokens(prompt, image_token);
   const std::string shown = nlohmann::json(one_line(prompt)).dump(-1, ' ', false, kReplace),
                     count = counted(pictures, "picture");
-  for (const ImageToken& token : tokens)
-    if (!token.number.empty())
-      return sentence("the text ", shown, " has <|image_", token.number, "|> and ", count, "; in rows <|image_1|> ",
+  for (const ImageToken& token : tokens) {
+    if (token.number.empty()) continue;
+    if (image_token.empty())
+      return sentence("the text ", shown, " has <|image_", token.number, "|> and ", count, "; prompts of this model ",
+                      "have no image token, so take it out",
+                      has_option ? " (--prompt vlm2vec-v1 and vlm2vec-v2 do)" : "");
+    return sentence("the text ", shown, " has <|image_", token.number, "|> and ", count, "; in rows <|image_1|> ",
                       "stands for the first picture, <|image_2|> for the second, each once, and in a raw prompt ",
                       image_token, " stands for each",
                       has_option ? " (--prompt vlm2vec-v1 and vlm2vec-v2 replace <|image_1|>)" : "");
+  }
+  if (image_token.empty())
+    return pictures > 1 ? sentence("has ", count, "; this model reads a text, a picture or both") : "";
   if (pictures == 0 || tokens.size() == pictures) return "";
   return sentence("the text ", shown, " has ", counted(tokens.size(), "image token"), " (\"", image_token,
                   "\"; in MMEB's rows <|image_1|>) and ", count, "; every picture needs one",
@@ -94,7 +101,7 @@ Prompt build_prompt(const std::string& style, const PromptParts& parts, const st
   const bool stored = placed && parts.instruction.empty();  // as a row of MMEB has it
   const auto before = [&](const char* separator) {
     std::string tokens;
-    for (size_t i = 0; i < parts.pictures && !placed; ++i) tokens += image_token + separator;
+    for (size_t i = 0; i < parts.pictures && !placed && !image_token.empty(); ++i) tokens += image_token + separator;
     return tokens;
   };
   if (style == "vlm2vec-v2")

@@ -13,13 +13,13 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using nlohmann::ordered_json;
 
-// "Pooling" of sentence_transformers.models.Pooling and of sentence_transformers.….pooling.Pooling; of other packages'
-// modules, the whole name.
+// Returns "Pooling" for sentence_transformers.models.Pooling and sentence_transformers.….pooling.Pooling; the whole
+// name for modules of other packages.
 std::string module_kind(const std::string& type) {
   return type.starts_with("sentence_transformers.") ? type.substr(type.rfind('.') + 1) : type;
 }
 
-// "mean+lasttoken": how a Pooling folder's config.json says it, up to version 5 and since 6; its default is mean.
+// Returns "mean+lasttoken" from a Pooling folder's config.json of versions up to 5 or since 6; the default is mean.
 std::string pooling_mode(const fs::path& config_file) {
   const json config = fs::exists(config_file) ? read_json(config_file) : json::object();
   std::string mode;

@@ -20,19 +20,19 @@ Stages stages_of(Encoder& encoder, const EncoderInput& input) {
   Stages stages;
   Clock::time_point before = Clock::now();
   try {
-    const auto batch = encoder.prepare({&input, 1});
-    stages.cut = !batch->cut.empty();
-    encoder.trace = [&](const std::string& name, const Tensor& value) {
+    const TokenBatch batch = encoder.prepare({&input, 1});
+    stages.cut = !batch.cut.empty();
+    encoder.backbone->trace = [&](const std::string& name, const Tensor& value) {
       const double seconds = std::chrono::duration<double>(Clock::now() - before).count();
-      stages.list.push_back({name, on_host(value), encoder.describe(name, *batch), seconds});
+      stages.list.push_back({name, on_host(value), encoder.backbone->describe(name, batch), seconds});
       before = Clock::now();
     };
-    encoder(*batch);
+    encoder(batch);
   } catch (...) {
-    encoder.trace = nullptr;
+    encoder.backbone->trace = nullptr;
     throw;
   }
-  encoder.trace = nullptr;
+  encoder.backbone->trace = nullptr;
   Tensor& embedding = stages.list.back().value;
   embedding = embedding.view({embedding.numel()});
   return stages;

@@ -147,7 +147,7 @@ void random_embeddings(const Demonstration& demo) {
 void permuted_targets(const Demonstration& demo) {
   const fs::path permuted = demo.path("permuted");
   for (const std::string& name : list_subsets(demo.train_data(), "original.jsonl", {})) {
-    const TrainRows rows = read_train_rows(demo.train_data() / name / "original.jsonl");
+    const PackedRows rows = read_train_rows(demo.train_data() / name / "original.jsonl");
     std::vector<size_t> order(rows.size());
     for (size_t i = 0; i < order.size(); ++i) order[i] = i;
     Random(11).shuffle(order);
@@ -216,13 +216,14 @@ void grad_cache(const Demonstration& demo) {
   std::vector<EncoderInput> queries, targets;
   const auto gradients = [&](int64_t chunk, int64_t pairs, bool lora = false) {
     const auto encoder = load_encoder(demo.path("seed42"));
-    std::vector<Parameter*> trained = encoder->parameters();
+    std::vector<Parameter*> trained = encoder->backbone->parameters();
     if (lora) {
-      trained =
-          attach_lora(*encoder, {8, 16, 0.1, {"q_proj", "v_proj", "down_proj", "fc1"}}, &encoder->dropout).parameters();
+      trained = attach_lora(*encoder->backbone, {8, 16, 0.1, {"q_proj", "v_proj", "down_proj", "fc1"}},
+                            &encoder->backbone->dropout)
+                    .parameters();
       for (size_t i = 0; i < trained.size(); ++i)
         trained[i]->set(normal_tensor(trained[i]->shape(), 0.1, i, DType::f32, Device::cpu));  // B = 0 would hide A
-      encoder->dropout.active = true, encoder->dropout.seed = 5;
+      encoder->backbone->dropout.active = true, encoder->backbone->dropout.seed = 5;
     }
     const TrainedParameters parameters(trained);
     reset_peak_bytes();
@@ -230,8 +231,8 @@ void grad_cache(const Demonstration& demo) {
                      {0.05, chunk, chunk});
     return std::pair(to_vector<double>(parameters.gradients()), memory_statistics().peak_bytes);
   };
-  for (const TrainSource& source : train_folder(demo.train_data())) {
-    const TrainRows rows = read_train_rows(source.file, 6);
+  for (const SetSource& source : train_folder(demo.train_data())) {
+    const PackedRows rows = read_train_rows(source.file, 6);
     for (size_t i = 0; i < rows.size(); ++i) {
       const TrainRow row = rows[i];
       const uint64_t key = 2 * queries.size();
@@ -252,7 +253,7 @@ void grad_cache(const Demonstration& demo) {
               std::sqrt(difference / size), 1e-5);
     }
   }
-  const TrainRows grids = read_train_rows(demo.train_data() / "GridQA/original.jsonl", 1);  // a 64×64 picture
+  const PackedRows grids = read_train_rows(demo.train_data() / "GridQA/original.jsonl", 1);  // a 64×64 picture
   queries.assign(512, encoder_input(grids[0].query, "<|image_pad|>", demo.train_data()));
   targets = queries;
   const double small = double(gradients(8, 64).second), large = double(gradients(8, 512).second);

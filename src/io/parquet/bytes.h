@@ -1,5 +1,5 @@
-// A place in a span of bytes that never passes its end, and the integers of variable length that Parquet's headers, run
-// lengths and differences share: seven bits a byte, low bits first (LEB128), signs folded in by zigzag.
+// Reads a span of bytes and never passes its end. Parquet's headers, run lengths and differences share integers of
+// variable length: seven bits a byte, low bits first (LEB128), signs folded in by zigzag.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -52,7 +52,7 @@ class Bytes {
   const uint8_t *begin_, *at_, *end_;
 };
 
-// `width` (0 to 64) bits of `bytes` from bit number `bit` on, low bits first; they must be there.
+// Returns `width` (0 to 64) bits of `bytes` from bit number `bit` on, low bits first. The bits must be there.
 inline uint64_t bits_at(Span bytes, uint64_t bit, int width) {
   if (width == 0) return 0;
   const uint8_t* at = bytes.data() + bit / 8;

@@ -104,7 +104,7 @@ void Column::load_page() {
   else begin_data_v2(page, stored);
 }
 
-// All of it compressed: repetition levels, definition levels, values. Levels as runs say their length first.
+// Compressed as a whole: repetition levels, definition levels, values. Levels as runs say their length first.
 void Column::begin_data(const PageHeader& page, Span stored) {
   Bytes bytes(decompress(chunk_.codec, stored, size_t(page.size), page_buffer_));
   const auto levels = [&](int most, Encoding encoding) {
@@ -118,7 +118,7 @@ void Column::begin_data(const PageHeader& page, Span stored) {
   begin_values(page, bytes.rest());
 }
 
-// The levels as they are, then the values, compressed or not.
+// The levels uncompressed, then the values, compressed or not.
 void Column::begin_data_v2(const PageHeader& page, Span stored) {
   Bytes bytes(stored);
   repetitions_ = Levels(bytes.take(uint64_t(page.repetition_size)), leaf_.most_repetition, Encoding::rle);

@@ -16,31 +16,30 @@ struct StoredDictionary {
   std::optional<Dictionary> values;
 };
 
-// Where a value that is not null lies: the page's first byte in the file, and how many such values the page has before
-// it.
+// The place of a value that is not null: its page's first byte in the file, and how many such values come before it.
 struct Place {
   uint64_t page = 0, index = 0;
 };
 
 class Column {
  public:
-  // Stands at the first entry; both must outlive it.
+  // Starts at the first entry. `chunk` and `leaf` must outlive the column.
   Column(const Chunk& chunk, const Leaf& leaf);
-  // Stands at the first entry of the page at byte `page` of the file, and ends with the page.
+  // Starts at the first entry of the page at byte `page` of the file, and ends with the page.
   Column(const Chunk& chunk, const Leaf& leaf, uint64_t page, std::shared_ptr<const StoredDictionary> dictionary);
-  // The chunk's, which lies before its other pages; null: it has none.
+  // Returns the chunk's dictionary, which lies before its other pages; null: it has none.
   static std::shared_ptr<const StoredDictionary> dictionary_of(const Chunk& chunk, const Leaf& leaf);
 
-  // The entry where it stands. Of a null or an empty list there is an entry without a value.
+  // The current entry. A null or an empty list has an entry without a value.
   bool at_end() const { return at_end_; }
   int definition() const { return definition_; }
   int repetition() const { return repetition_; }
   void next();
 
   // Call exactly one of these, once, for an entry whose definition level is the column's highest.
-  nlohmann::ordered_json value();  // not of a binary column
+  nlohmann::ordered_json value();  // not for a binary column
   std::string_view bytes() { return values_->text(); }
-  Place place() const { return {page_, values_seen_ - 1}; }  // of a binary value, in place of bytes()
+  Place place() const { return {page_, values_seen_ - 1}; }  // for a binary value, instead of bytes()
 
   const Leaf& leaf() const { return leaf_; }
   bool texts_stay() const { return values_->texts_stay(); }
@@ -58,8 +57,8 @@ class Column {
   int64_t values_to_come_, left_in_page_ = 0;
   bool at_end_ = false;
   int definition_ = 0, repetition_ = 0;
-  uint64_t begin_, page_ = 0;  // of pages_ and of the current page: their first bytes in the file
-  uint64_t values_seen_ = 0;   // of the page, with the one where it stands
+  uint64_t begin_, page_ = 0;  // first bytes in the file: of pages_, of the current page
+  uint64_t values_seen_ = 0;   // in the page, with the current one
   Buffer page_buffer_;
   std::shared_ptr<const StoredDictionary> dictionary_;
   Levels definitions_, repetitions_;

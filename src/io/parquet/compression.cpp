@@ -12,7 +12,7 @@
 namespace vlm2vec::parquet {
 namespace {
 
-// Bytes written to out[capacity], or none when it is too small.
+// Returns the number of bytes written to out[capacity], or none if that is too small.
 using Unpack = std::optional<size_t> (*)(Span stored, uint8_t* out, size_t capacity);
 
 [[noreturn]] void damaged(Codec codec) { fail(Exit::data, "the ", name_of(codec), " data of a page are damaged"); }
@@ -56,8 +56,8 @@ std::optional<size_t> zstd(Span stored, uint8_t* out, size_t capacity) {
   damaged(Codec::zstd);
 }
 
-// The first result of attempt(out, room) that is_done, else that for all `size` bytes. Room grows with what comes out,
-// not with what was claimed.
+// Returns the first result of attempt(out, room) that is_done, else that for all `size` bytes. Room grows with the
+// bytes that come out, not with the claim.
 template <class Attempt, class IsDone>
 std::optional<size_t> grow(Attempt&& attempt, IsDone&& is_done, Span stored, size_t size, Buffer& buffer) {
   for (size_t room = std::min(size, 16 * stored.size() + 1024);; room = std::min(size, 2 * room)) {
@@ -66,7 +66,7 @@ std::optional<size_t> grow(Attempt&& attempt, IsDone&& is_done, Span stored, siz
   }
 }
 
-// By an algorithm that says when its output has no room.
+// For an algorithm that says when its output has no room.
 size_t unpacked(Unpack unpack, Span stored, size_t size, Buffer& buffer) {
   const auto attempt = [&](uint8_t* out, size_t room) { return unpack(stored, out, room); };
   const auto is_done = [](const std::optional<size_t>& written, size_t) { return written.has_value(); };
@@ -84,8 +84,8 @@ size_t snappy_size(Span stored, size_t size, Buffer& buffer) {
   return length;
 }
 
-// One block: the bytes written to out[capacity], none if it is damaged. If it has more, that is damage too where `all`
-// of it is wanted; else out is filled.
+// Unpacks one block. Returns the number of bytes written to out[capacity], none if it is damaged. A larger block is
+// damaged if `all` is set; else `out` is filled.
 std::optional<size_t> lz4_block(Span stored, uint8_t* out, size_t capacity, bool all) {
   if (stored.size() > INT32_MAX || capacity > INT32_MAX) return {};
   const char* in = reinterpret_cast<const char*>(stored.data());
@@ -100,8 +100,8 @@ uint32_t big_endian(Span bytes) {
   return uint32_t(bytes[0]) << 24 | uint32_t(bytes[1]) << 16 | uint32_t(bytes[2]) << 8 | bytes[3];
 }
 
-// The same for a page with Hadoop's framing: sizes of four bytes, high byte first, of what comes and then of each block
-// that makes it up.
+// The same with Hadoop's framing: sizes of four bytes, high byte first, of the unpacked bytes and then of each block
+// that makes them up.
 std::optional<size_t> lz4_frames(Span stored, uint8_t* out, size_t capacity) {
   Bytes bytes(stored);
   size_t written = 0;
@@ -120,7 +120,7 @@ std::optional<size_t> lz4_frames(Span stored, uint8_t* out, size_t capacity) {
   return written;
 }
 
-// `framed`: as the codec LZ4 may be (Hadoop, parquet-mr); early files of Arrow have a bare block, as LZ4_RAW is.
+// `framed`: Hadoop and parquet-mr frame the codec LZ4; early files of Arrow have a bare block, as LZ4_RAW does.
 std::optional<size_t> lz4(Span stored, size_t size, Buffer& buffer, bool framed) {
   const auto attempt = [&](uint8_t* out, size_t room) {
     return framed ? lz4_frames(stored, out, room) : lz4_block(stored, out, room, room == size);

@@ -1,4 +1,4 @@
-// Pages as they were before snappy, gzip, Brotli, LZ4 or zstd.
+// Unpacks pages that snappy, gzip, Brotli, LZ4 or zstd compressed.
 #pragma once
 #include <memory>
 
@@ -23,8 +23,8 @@ class Buffer {
   size_t capacity_ = 0;
 };
 
-// The `size` bytes that `stored` holds: itself without compression, else in `buffer`. A page that only claims to be
-// large takes at most twice the memory of what it holds.
+// Returns the `size` bytes that `stored` holds: itself without compression, else in `buffer`. A page that only claims
+// to be large takes at most twice the memory of its content.
 Span decompress(Codec codec, Span stored, size_t size, Buffer& buffer);
 
 }  // namespace vlm2vec::parquet

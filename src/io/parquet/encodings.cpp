@@ -109,7 +109,7 @@ class Differences {
     value_ += smallest_ + bits_at(packed_, position_++ * uint64_t(width_), width_);
     return value_;
   }
-  // What follows the numbers, which are passed over.
+  // Passes over the numbers and returns the bytes that follow.
   Span skip_all() && {
     uint64_t passed = first_ ? 1 : 0;
     for (; left_ > passed; passed += size_) begin_miniblock();
@@ -133,7 +133,7 @@ class Differences {
   uint64_t miniblocks_ = 0, size_ = 0;  // in a block; numbers in a miniblock
   uint64_t left_ = 0, value_ = 0, smallest_ = 0;
   bool first_ = true;
-  Span widths_, packed_;  // of the miniblocks to come; the current one
+  Span widths_, packed_;  // widths of the miniblocks to come; the current miniblock
   int width_ = 0;
   uint64_t position_ = 0;
 };
@@ -166,7 +166,7 @@ struct PrefixTexts : Values {
   bool texts_stay() const override { return false; }
   Differences prefixes;
   LengthTexts rests;
-  size_t width;  // of all texts; 0: any
+  size_t width;  // bytes of every text; 0: any
   std::string last;
 };
 

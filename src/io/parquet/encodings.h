@@ -1,5 +1,5 @@
-// The values of a page, one after the other, in each of Parquet's encodings. All read on the fly: what a page only
-// claims takes no memory. https://github.com/apache/parquet-format/blob/master/Encodings.md
+// Reads the values of a page one by one, in each of Parquet's encodings. Nothing is decoded ahead: a claim takes no
+// memory. https://github.com/apache/parquet-format/blob/master/Encodings.md
 #pragma once
 #include <memory>
 #include <string_view>
@@ -27,7 +27,7 @@ class Runs {
 
   Bytes bytes_;
   int width_;
-  uint64_t left_ = 0;  // of the run
+  uint64_t left_ = 0;  // numbers left in the run
   uint32_t value_ = 0;
   Span packed_;
   uint64_t bit_ = 0;
@@ -58,15 +58,15 @@ class Levels {
 class Values {
  public:
   virtual ~Values() = default;
-  virtual uint64_t number();  // its bits: of INT32 and FLOAT the lower 32, of BOOLEAN the lowest
+  virtual uint64_t number();  // its bits: the lower 32 of INT32 and FLOAT, the lowest of BOOLEAN
   virtual std::string_view text();
   virtual bool texts_stay() const { return true; }  // false: text() is valid until the next one
 };
 
-// What a column's dictionary page holds.
+// The content of a column's dictionary page.
 class Dictionary {
  public:
-  // Values of `width` bytes, or, if it is 0, texts that say their length. `page` must stay where it is.
+  // `width`: bytes of a value; 0: texts that say their length. `page` must stay where it is.
   Dictionary(Physical type, size_t width, Span page, int64_t entries);
   uint64_t number(uint32_t index) const;
   std::string_view text(uint32_t index) const;

@@ -6,8 +6,6 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "tensor/dtype.h"
-
 namespace vlm2vec::parquet {
 namespace {
 
@@ -47,7 +45,7 @@ std::string timestamp_text(int64_t units, int digits) {
   return date_text(days) + "T" + time_text(units - days * day, digits);
 }
 
-// `bytes`: two's complement, the high byte first; `digits` of the number are behind the point.
+// `bytes`: two's complement, the high byte first; `digits` of the number are after the point.
 std::string decimal_text(std::string bytes, int digits) {
   const bool negative = !bytes.empty() && (bytes[0] & 0x80);
   if (negative) {  // its absolute value: the complement and one
@@ -144,7 +142,7 @@ nlohmann::ordered_json bytes_value(const Leaf& leaf, std::string_view bytes) {
       if (bytes.size() > 1024) fail(Exit::data, "a decimal has ", bytes.size(), " bytes, expected at most 1024");
       return decimal_text(std::string(bytes), leaf.meaning.digits);
     case Kind::float16:
-      return float(f16{uint16_t(low_first(bytes))});
+      return float(std::bit_cast<_Float16>(uint16_t(low_first(bytes))));
     case Kind::interval:
       return interval_text(bytes);
     case Kind::timestamp96:

@@ -10,7 +10,7 @@ namespace {
 using Type = Thrift::Type;
 constexpr int64_t kPageLimit = INT32_MAX, kMostDigits = 1000;
 
-// One of the first `count` values of an enum.
+// Reads one of the first `count` values of an enum.
 template <class Enum>
 Enum choice(Thrift& thrift, Type type, int count, const char* what) {
   const int64_t value = thrift.integer(type);
@@ -41,14 +41,14 @@ Meaning converted_type(int64_t code) {
   return {A::other, sentence("converted type ", code)};
 }
 
-// The one field of a union: its number.
+// Returns the number of a union's one field.
 int64_t choice_of_union(Thrift& thrift, Type type) {
   int64_t chosen = 0;
   thrift.fields(type, [&](int64_t number, Type field) { chosen = number, thrift.skip(field); });
   return chosen;
 }
 
-// A union: the number of its one field says which.
+// Reads a union: the number of its one field is the kind.
 Meaning logical_type(Thrift& thrift, Type type) {
   using A = Annotation;
   static const Meaning meanings[] = {{A::other, "logical type 0"},
@@ -106,7 +106,7 @@ SchemaElement schema_element(Thrift& thrift, Type type) {
   return element;
 }
 
-// What keeps one column from being read is kept for when it is.
+// A fault of one column is kept, and thrown when that column is read.
 Chunk column_chunk(Thrift& thrift, Type type, Span file) {
   Chunk chunk;
   int64_t first_page = -1, dictionary = 0, size = -1;

@@ -1,4 +1,4 @@
-// What a Parquet file says about itself: the footer with schema and row groups, and the header before each page.
+// A Parquet file's metadata: the footer with schema and row groups, and the header before each page.
 // Names and numbers as in https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift
 #pragma once
 #include <optional>
@@ -45,12 +45,12 @@ std::string name_of(Physical type);      // "INT32"
 std::string name_of(Codec codec);        // "brotli"
 std::string name_of(Encoding encoding);  // "DELTA_BYTE_ARRAY"
 
-// What a column's numbers or bytes mean.
+// The meaning of a column's numbers or bytes.
 struct Meaning {
   Annotation kind = Annotation::none;
   std::string name = {};  // "TIMESTAMP", for sentences
-  int digits = 0;         // behind the point: of a decimal, and of the second of a time (3, 6 or 9)
-  bool utc = false;       // of a timestamp: no local time
+  int digits = 0;         // after the point: of a decimal, and of the second of a time (3, 6 or 9)
+  bool utc = false;       // a timestamp in UTC, not in local time
 };
 
 struct SchemaElement {
@@ -69,7 +69,7 @@ struct Chunk {
   int64_t values = 0;  // with nulls
   uint64_t begin = 0;  // byte of the file
   Span pages;
-  std::string fault;  // why this column cannot be read, though others can; empty: it can
+  std::string fault;  // why this column cannot be read; empty: it can
 };
 
 struct RowGroup {
@@ -81,11 +81,11 @@ struct Metadata {
   std::vector<SchemaElement> schema;  // the tree, depth first; [0] is the root
   std::vector<RowGroup> groups;
   int64_t rows = 0;
-  // Arrow marks every text, so its other bytes are none. Some older writers (Impala, Hive) mark no texts.
+  // Arrow marks every text, so its unmarked bytes are not text. Some older writers (Impala, Hive) mark no texts.
   bool marks_texts = false;
 };
 
-// Errors (Exit::data) of one sentence without the file's name; so have all functions of this folder's inner headers.
+// Throws Exit::data with one sentence, without the file's name, as do all inner functions of this folder.
 Metadata read_metadata(Span file);
 
 struct PageHeader {
@@ -94,10 +94,10 @@ struct PageHeader {
   std::optional<uint32_t> checksum;   // CRC-32 of the stored bytes
   int64_t values = 0;                 // with nulls; of a dictionary: its entries
   Encoding encoding = Encoding::plain, definition_encoding = Encoding::rle, repetition_encoding = Encoding::rle;
-  int64_t definition_size = 0, repetition_size = 0;  // of a data page V2
+  int64_t definition_size = 0, repetition_size = 0;  // in a data page V2
   bool compressed = true;
 };
 
-PageHeader read_page_header(Bytes& bytes);  // and goes on behind it
+PageHeader read_page_header(Bytes& bytes);  // moves `bytes` behind it
 
 }  // namespace vlm2vec::parquet

@@ -33,10 +33,10 @@ struct OpenPage {
   std::vector<std::string_view> values;
 };
 
-// What was made last, by file and byte of the file.
+// The values made last, by file and byte of the file.
 class Cache {
  public:
-  // make() → {value, bytes of memory}, unless the value is there.
+  // Returns the kept value, or that of make() → {value, bytes of memory}.
   template <class Value, class Make>
   std::shared_ptr<const Value> get(const std::shared_ptr<const void>& file, uint64_t byte, Make&& make) {
     std::shared_ptr<Slot> slot;

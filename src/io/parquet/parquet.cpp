@@ -20,7 +20,7 @@ using Json = nlohmann::ordered_json;
 using FieldReferences = std::vector<std::reference_wrapper<const Field>>;
 constexpr int64_t kMostItems = 1 << 20;  // in the lists of a row: run lengths may claim a billion nulls in five bytes
 
-// The column as a part of a path, for people: the place behind it says where the value is.
+// Returns the column as a part of a path, for people: the place behind it says where the value is.
 std::string path_part(const Leaf& leaf) {
   std::string part = leaf.path;
   std::replace(part.begin(), part.end(), '/', '_');
@@ -42,8 +42,8 @@ std::optional<Place> parse_place(const std::string& value) {
   return at == end ? std::optional(Place{numbers[1], numbers[2]}) : std::nullopt;
 }
 
-// Puts rows together from the columns of one row group ("Dremel", section 4.3, but the levels are compared with the
-// schema instead of fed to an automaton).
+// Puts rows together from the columns of one row group ("Dremel", section 4.3). The levels are compared with the
+// schema, not fed to an automaton.
 class Assembler {
  public:
   Assembler(const std::string& file, const Schema& schema, const RowGroup& group, const FieldReferences& fields,
@@ -76,7 +76,7 @@ class Assembler {
     }
   }
 
-  // {name: value_of(field)} of each field. Their names are known to differ, so nobody need look for them.
+  // Returns {name: value_of(field)} of each field. Their names are known to differ, so they are not looked up.
   template <class Fields, class ValueOf>
   static Json object_of(const Fields& fields, ValueOf&& value_of) {
     Json object = Json::object();
@@ -86,8 +86,8 @@ class Assembler {
     return object;
   }
 
-  // The value of `field`, whose columns stand at its first entry: there the repetition level is `repetition` and the
-  // definition level at least `definition`, the field's parent being there.
+  // Returns the value of `field`. Its columns stand at its first entry: there the repetition level is `repetition` and
+  // the definition level at least `definition`, because the field's parent is there.
   Json value(const Field& field, int definition, int repetition) {
     const size_t first = field.first_leaf;
     Column& column = *columns_[first];
@@ -131,7 +131,7 @@ class Assembler {
     return name == "bytes" ? Json(bytes.size()) : Json{{"bytes", bytes.size()}};
   }
 
-  // Goes over the one entry that a null or an empty list has in each of its columns.
+  // Skips the one entry that a null or an empty list has in each of its columns.
   void pass(const Field& field, int repetition) {
     const int definition = columns_[field.first_leaf]->definition();
     for (size_t i = field.first_leaf; i < field.end_leaf; ++i) {
@@ -154,9 +154,9 @@ class Assembler {
   const Schema& schema_;
   const FieldReferences& fields_;
   const ParquetFile::Binary binary_;
-  std::vector<std::unique_ptr<Column>> columns_;  // of the leaves that are read
-  int64_t items_ = 0;                             // of the row's lists so far
-  int64_t number_ = 0;                            // of the row
+  std::vector<std::unique_ptr<Column>> columns_;  // one for each leaf that is read
+  int64_t items_ = 0;                             // items in the row's lists so far
+  int64_t number_ = 0;                            // the row's number from 0
 };
 
 }  // namespace
@@ -167,7 +167,7 @@ struct ParquetFile::Content {
   Metadata metadata;
   Schema schema;
 
-  // The column of bytes in which a page at this byte would be.
+  // The column of bytes that would hold a page at this byte.
   struct Part {
     const Chunk* chunk = nullptr;
     const Leaf* leaf = nullptr;
@@ -215,7 +215,7 @@ void ParquetFile::read(const std::function<void(const Json&)>& row, const Select
 
   const int64_t first = selection.first, rows = this->rows();
   const int64_t end = selection.count < 0 || selection.count > rows - first ? rows : first + selection.count;
-  int64_t number = 0;  // of the next row
+  int64_t number = 0;  // the next row
   for (const RowGroup& group : content_->metadata.groups) {
     const int64_t group_end = number + group.rows;
     if (group_end <= first || number >= end) {

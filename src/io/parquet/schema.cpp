@@ -100,7 +100,7 @@ class Builder {
     return position_ < elements_.size() && elements_[position_].repetition == Repetition::repeated;
   }
 
-  // The next element below levels `definition` and `repetition`; `path` is its parent's, with a dot behind.
+  // Reads the next element below levels `definition` and `repetition`; `path` is its parent's, with a dot at the end.
   Field field(int definition, int repetition, const std::string& path) {
     const SchemaElement& element = next();
     if (element.repetition != Repetition::repeated)
@@ -108,7 +108,7 @@ class Builder {
     return list_of(element.name, definition, repetition, [&](int d, int r) { return content(element, d, r, path); });
   }
 
-  // An element that is there at level `definition`: its value, its fields or its items.
+  // Reads an element that is there at level `definition`: its value, its fields or its items.
   Field content(const SchemaElement& element, int definition, int repetition, const std::string& path) {
     const Nested nested(depth_);
     const std::string below = depth_ == 1 ? "" : path + element.name + ".";  // the root's name is of no interest
@@ -133,7 +133,7 @@ class Builder {
     return object;
   }
 
-  // The repeated element is a layer of its own around the item, or, as older writers have it, the item itself.
+  // The repeated element is a layer of its own around the item or, in older files, the item itself.
   Field annotated_list(const SchemaElement& list, int definition, int repetition, const std::string& path) {
     const SchemaElement& repeated = next();
     const bool is_layer = list.meaning.kind == Annotation::list && !repeated.type && repeated.children == 1 &&

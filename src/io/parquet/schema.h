@@ -1,6 +1,6 @@
-// What rows look like: the footer's flat schema as a tree of values, objects and lists with their levels (Melnik et
-// al., "Dremel", 2010). Of each value a column stores two levels: the definition level counts the optional and repeated
-// fields on its path that are there, the repetition level says at which list a new item began (0: a new row).
+// The shape of rows: the footer's flat schema as a tree of values, objects and lists with their levels (Melnik et al.,
+// "Dremel", 2010). A column stores two levels with each value. The definition level counts the optional and repeated
+// fields on its path that are there; the repetition level says at which list a new item began (0: a new row).
 #pragma once
 #include <string>
 #include <vector>
@@ -45,9 +45,9 @@ struct Field {
   enum class Kind { value, object, list } kind = Kind::value;
   std::string name;
   int definition = 0;         // from this level on it is not null
-  int item_definition = 0;    // of a list: from this level on it has an item
-  int item_repetition = 0;    // of a list: the level of its second and later items
-  std::vector<Field> fields;  // an object's fields, or what a list's items are
+  int item_definition = 0;    // a list: from this level on it has an item
+  int item_repetition = 0;    // a list: the level of its second and later items
+  std::vector<Field> fields;  // an object's fields, or the one of a list's items
   size_t first_leaf = 0, end_leaf = 0;
 };
 
@@ -56,10 +56,10 @@ struct Schema {
   std::vector<Leaf> leaves;
 };
 
-// Lists as the format's LogicalTypes.md has them: three levels with any names, and the older ones of two. A map is a
-// list of {key, value}, and a repeated field outside of any annotation a list.
-// `bytes` in a struct {bytes, path}, as the `datasets` library stores pictures, are never taken for text; other bytes
-// without an annotation may be one unless `marks_texts`.
+// Reads lists as the format's LogicalTypes.md has them: three levels with any names, and the older ones of two. A map
+// is a list of {key, value}; a repeated field outside of any annotation is a list.
+// `bytes` in a struct {bytes, path}, as the `datasets` library stores pictures, are never taken for text. Other bytes
+// without an annotation may be text unless `marks_texts`.
 Schema read_schema(const std::vector<SchemaElement>& elements, bool marks_texts);
 
 }  // namespace vlm2vec::parquet

@@ -13,7 +13,7 @@ class Thrift {
   explicit Thrift(Span bytes) : bytes_(bytes) {}
   size_t position() const { return bytes_.position(); }
 
-  // Calls field(number, type) for each field of a struct, which reads the value or skips it.
+  // Calls field(number, type) for each field of a struct; `field` must read the value or skip it.
   template <class Field>
   void fields(Type type, Field&& field) {
     expect(type, Type::record);
@@ -30,7 +30,7 @@ class Thrift {
     fields(Type::record, field);
   }
 
-  // Calls item(type) for each item of a list, which reads it or skips it.
+  // Calls item(type) for each item of a list; `item` must read it or skip it.
   template <class Item>
   void items(Type type, Item&& item) {
     expect(type, Type::list);

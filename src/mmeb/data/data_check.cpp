@@ -11,7 +11,7 @@
 namespace vlm2vec {
 namespace {
 
-// How often something is wrong, where first, and why there.
+// A kind of fault: its count, and the first places with a reason.
 struct Fault {
   std::string what;
   int64_t count = 0;
@@ -26,7 +26,7 @@ struct Fault {
   }
 };
 
-// A picture, where it stands first, and what decoding said; both empty where nothing was wrong.
+// A picture, its first place, and the messages of decoding, which are empty if all is well.
 struct Decoded {
   PictureSource source;
   std::string where, error = {}, flaw = {};
@@ -50,7 +50,7 @@ void decode_all(std::vector<Decoded>& pictures, const std::string& set) {
   }
 }
 
-// The rows and sides of a set; what they have is counted in `check`, their pictures go to `found`.
+// Checks the rows and sides of a set. Counts go to `check`, pictures to `found`.
 void check_rows(const DataSet& set, const DataFolder& folder, const CheckOptions& options, SetCheck& check,
                 std::vector<Decoded>& found) {
   constexpr size_t kShown = 5;
@@ -62,9 +62,9 @@ void check_rows(const DataSet& set, const DataFolder& folder, const CheckOptions
   if (unread > kShown) check.problems.push_back(sentence(set.name, ": ", unread - kShown, " more rows cannot be read"));
   check.rows = int64_t(rows.size());
   PictureCheck there(folder.pictures);
-  Fault tokens{"image tokens that do not fit the pictures"}, empty{"neither text nor picture"};
+  Fault tokens{"image tokens that do not match the pictures"}, empty{"neither text nor picture"};
   for (size_t i = 0; i < rows.size(); ++i) {
-    if (rows[i].positives.empty()) continue;  // cannot be read
+    if (rows[i].positives.empty()) continue;  // the row cannot be read
     const auto look_at = [&](const Side& side, const std::string& which) {
       const std::string where = sentence("row ", i + 1, which), fault = text_fault(side, options.image_token);
       const bool has_token = count_image_tokens(side.text, options.image_token) > 0;

@@ -31,7 +31,7 @@ DataFolder open_data_folder(const std::filesystem::path& folder, const DataFolde
   for (const std::string& name : others) names += (names.empty() ? "" : ", ") + name;
   if (!names.empty())
     data.note = sentence(folder.string(), ": only ", o.dataset_split == "test" ? "" : o.dataset_split + " and ",
-                         "test are looked at; --dataset_split can name ", names);
+                         "test rows are read; --dataset_split can name ", names);
   std::vector<std::string> known;
   for (const DataSet& set : data.sets) known.push_back(set.name);
   for (const std::string& name : o.subset_name)
@@ -55,7 +55,7 @@ std::vector<TrainRow> read_data_rows(const DataSet& set, const Pictures& picture
                                      const RowFault& fault) {
   std::vector<TrainRow> rows;
   if (!set.test) {
-    const TrainRows train = read_train_rows(set.file, limit, true, pictures, fault);
+    const PackedRows train = read_train_rows(set.file, limit, true, pictures, fault);
     for (size_t i = 0; i < train.size(); ++i) rows.push_back(train.fault(i).empty() ? train[i] : TrainRow());
     return rows;
   }

@@ -1,5 +1,5 @@
-// A folder of training or test sets as the `data` commands see it: every row is a query, its positives and its
-// negatives; of a test row the first candidate is the positive and the others are negatives.
+// A folder of training or test sets as the `data` commands see it: every row has a query, positives and negatives. A
+// test row's first candidate is the positive; its other candidates are negatives.
 #pragma once
 #include <optional>
 
@@ -11,31 +11,30 @@ namespace vlm2vec {
 struct DataSet {
   std::string name;
   bool test = false;
-  std::filesystem::path file;  // <split>.jsonl or test.jsonl, or where Parquet files lie in its place
+  std::filesystem::path file;  // <split>.jsonl or test.jsonl, perhaps replaced by Parquet files (row_files.h)
 };
 
-// What a `data` command looks at: the sets of `folder`, or those named in `subsets`, their pictures in `image_dir`
-// (empty: the folder).
+// The input of a `data` command: the sets of a folder, all or those of --subset_name, with their pictures.
 struct DataFolder {
   std::filesystem::path folder;
   std::vector<DataSet> sets;  // by name; training sets first
   Pictures pictures;
-  std::string note;  // which other splits lie there, in a line; may be empty
+  std::string note;  // a line about other splits in the folder; may be empty
 };
-// What the commands share; `dataset_split` is that of training sets, "test": none of them.
+// Options shared by the commands; `dataset_split` names the rows of training sets; "test" leaves out training sets.
 struct DataFolderOptions {
   std::vector<std::string> folders, subset_name;
   std::string image_dir, dataset_split = "original";
 };
-// Errors: Exit::data without such sets, Exit::usage for a name that is not there.
+// Throws Exit::data if there are no such sets, Exit::usage for an unknown name.
 DataFolder open_data_folder(const std::filesystem::path& folder, const DataFolderOptions& options = {});
 std::vector<DataFolder> open_data_folders(const DataFolderOptions& options);
 
-// A row whose `fault` returns has no positives.
+// If `fault` returns for a row, the row has no positives.
 std::vector<TrainRow> read_data_rows(const DataSet& set, const Pictures& pictures, int64_t limit = 0,
                                      const RowFault& fault = {});
 
-// The first column to the left, the others to the right, two blanks between; the first row is the heading.
+// Formats a table: the first column is left-aligned, the others right-aligned; the first row is the heading.
 std::string text_table(const std::vector<std::vector<std::string>>& rows);
 std::string percent(double share);  // 0.5 → "50.0 %"
 }  // namespace vlm2vec

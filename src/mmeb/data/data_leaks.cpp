@@ -32,14 +32,14 @@ struct NamedPicture {
   std::string error = {};
 };
 
-// The two sides of a pair: the text's hash and the numbers of the pictures.
+// The two sides of a pair, each as the hash of its text and the numbers of its pictures.
 struct StoredPair {
   std::array<std::pair<uint64_t, std::vector<size_t>>, 2> sides;
   Place place;
   std::string text;  // for the report
 };
 
-// What is in a data set.
+// The texts, pairs and pictures of a data set.
 struct Content {
   std::unordered_map<std::string, Place> queries, positives;
   std::vector<NamedPicture> pictures;  // by path
@@ -80,7 +80,7 @@ Content content_of(const DataFolder& folder) {
 
 void hash_pictures(std::vector<NamedPicture>& pictures, const Pictures& where, const char* title, bool quiet) {
   Progress progress(title, int64_t(pictures.size()), quiet);
-  constexpr int64_t kBlock = 256;  // between two lines of progress
+  constexpr int64_t kBlock = 256;  // pictures between two lines of progress
   for (int64_t done = 0; done < int64_t(pictures.size()); done += kBlock) {
     const int64_t count = std::min(kBlock, int64_t(pictures.size()) - done);
     parallel_for(count, 1, [&](int64_t begin, int64_t end) {
@@ -119,7 +119,7 @@ void compare_texts(const Texts& a, const Texts& b, LeakKind& kind) {
   for (const auto& [in_a, in_b] : both) add_leak(kind, one_line(in_b->first), in_a->second, in_b->second);
 }
 
-// Equal for equal texts and equal pixels; a pair with an unreadable picture has none.
+// Equal for equal texts and equal pixels. A pair with an unreadable picture has no key.
 using PairKey = std::array<std::pair<uint64_t, std::vector<Digest>>, 2>;
 std::optional<PairKey> key_of(const StoredPair& pair, const std::vector<NamedPicture>& pictures) {
   PairKey key;
@@ -151,7 +151,7 @@ void compare_pairs(const Content& a, const Content& b, LeakKind& kind) {
   }
 }
 
-// Those that could be read, by their pixels, the first in place of all equal ones.
+// Returns the readable pictures, only the first of those with equal pixels.
 std::vector<const NamedPicture*> distinct_pictures(const Content& content, std::map<Digest, const NamedPicture*>& all) {
   std::vector<const NamedPicture*> order;
   for (const NamedPicture& picture : content.pictures)

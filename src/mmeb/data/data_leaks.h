@@ -1,5 +1,5 @@
-// What two data sets share, such as training and test rows: texts, whole pairs, pictures by their pixels, and pictures
-// that look alike (vlm/picture_hash.h).
+// Finds texts, whole pairs, equal pictures (by pixels) and similar pictures (vlm/picture_hash.h) that two data sets
+// share, e.g. training and test rows.
 #pragma once
 #include <nlohmann/json_fwd.hpp>
 
@@ -7,45 +7,43 @@
 
 namespace vlm2vec {
 
-// One thing that both have: what it is, and where it stands first in each.
+// One shared item: its text or name, and its first place in each data set.
 struct Leak {
   std::string what, in_a, in_b;
-  int distance = 0;  // of near pictures: bits in which the hashes differ
+  int distance = 0;  // for near pictures: differing bits of the hashes
 };
 struct LeakKind {
   std::string name;
-  int64_t in_a = 0, in_b = 0, shared = 0;  // different ones
-  std::vector<Leak> first = {};            // up to five, in the order of B
+  int64_t in_a = 0, in_b = 0, shared = 0;  // distinct items
+  std::vector<Leak> first = {};            // the first five in the order of B
 };
 struct LeakReport {
   LeakKind queries{"query texts"}, positives{"positive texts"}, pairs{"pairs"}, pictures{"pictures, equal pixels"},
-      near{"pictures, near"};  // near: those of B that have no equal in A
+      near{"pictures, near"};  // near: pictures of B without an equal in A
   int64_t unreadable = 0;      // pictures that are missing or cannot be decoded, and so were not compared
   std::vector<std::string> first_unreadable;
   bool leaks() const { return pairs.shared + pictures.shared + near.shared > 0; }
 };
 
-// Texts are those of queries and positives; a pair is equal if both texts are and the pixels of both pictures; pictures
-// are those of queries and all candidates, decoded on all cores. `distance`: most bits, 0 to 15, in which hashes of
-// near pictures differ.
+// Compares the texts of queries and positives, and the pictures of queries and all candidates, decoded on all cores.
+// Pairs are equal if their texts and pixels are. Hashes of near pictures differ in at most `distance` bits, 0 to 15.
 LeakReport find_leaks(const DataFolder& a, const DataFolder& b, int distance, bool quiet);
 
 std::string leaks_table(const LeakReport& report);
 nlohmann::ordered_json leaks_json(const LeakReport& report);
 
-// Finds numbers that differ in few bits: two that differ in at most d agree in one of d + 1 bands of their 64 bits.
+// Finds numbers that differ in few bits. Two numbers with at most d differing bits agree in one of d + 1 bands.
 class NearIndex {
  public:
   NearIndex(std::vector<uint64_t> hashes, int distance);
-  // The number of the nearest hash, the first among equals; nothing within `distance`.
+  // Returns the number of the nearest hash within `distance`, the first among equals.
   std::optional<size_t> nearest(uint64_t hash) const;
 
  private:
   uint64_t band(uint64_t hash, int number) const;
   std::vector<uint64_t> hashes_;
   int distance_;
-  std::vector<std::vector<std::pair<uint64_t, uint32_t>>>
-      bands_;  // of each band: its bits and the hash's number, sorted
+  std::vector<std::vector<std::pair<uint64_t, uint32_t>>> bands_;  // per band: its bits and the hash's number, sorted
 };
 
 }  // namespace vlm2vec

@@ -1,4 +1,4 @@
-// The report of `data leaks` for people and for machines.
+// Prints the report of `data leaks` as a table and as JSON.
 #include <nlohmann/json.hpp>
 
 #include "io/error.h"

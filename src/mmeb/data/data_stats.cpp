@@ -68,9 +68,8 @@ std::string stats_table(const std::vector<SetStats>& sets) {
                      in_words(s.query_length), in_words(s.positive_length), in_words(s.candidates),
                      sentence(s.negatives), percent(double(s.duplicates) / double(s.rows))});
   return text_table(table) +
-         "queries, positives and pictures: different ones; a/b/c/d: 5 %, half and 95 % of the rows have at most a, b "
-         "and c, and d is the most\n"
-         "same positive: rows whose positive another row has, too; in one batch they are each other's wrong answers\n";
+         "queries, positives and pictures: distinct ones; a/b/c/d: the 5 %, 50 % and 95 % quantiles and the maximum\n"
+         "same positive: rows whose positive another row also has; in one batch they are each other's wrong answers\n";
 }
 
 nlohmann::ordered_json stats_json(const std::vector<SetStats>& sets) {

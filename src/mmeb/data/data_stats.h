@@ -1,5 +1,5 @@
-// What is in a set: counts, shares, lengths, and how many rows have the same target, which InfoNCE takes for a wrong
-// answer when two of them meet in a batch.
+// Statistics of a set: counts, shares, lengths, and rows with the same target. InfoNCE takes such a target for a wrong
+// answer if two of these rows are in one batch.
 #pragma once
 #include <array>
 #include <nlohmann/json_fwd.hpp>
@@ -8,7 +8,7 @@
 
 namespace vlm2vec {
 
-// The 5th, 50th and 95th of a hundred and the largest: each the smallest value that so many do not exceed.
+// The 5 %, 50 % and 95 % quantiles and the maximum; a quantile is the smallest value that this share does not exceed.
 struct Quantiles {
   int64_t low = 0, median = 0, high = 0, most = 0;
 };
@@ -17,12 +17,12 @@ Quantiles quantiles(std::vector<int64_t> values);  // at least one value
 struct SetStats {
   std::string name;
   bool test = false;
-  int64_t rows = 0, queries = 0, positives = 0, pictures = 0;  // the last three: different ones
+  int64_t rows = 0, queries = 0, positives = 0, pictures = 0;  // the last three count distinct items
   double with_query_picture = 0, with_positive_picture = 0;    // shares of the rows
   Quantiles query_length, positive_length;                     // characters (Unicode code points) of the text
-  Quantiles candidates;                                        // of a row; of a training row its positives
-  int64_t negatives = 0;                                       // hard ones, of all rows
-  int64_t duplicates = 0;                                      // rows whose positive another row has, too
+  Quantiles candidates;                                        // per row; for training rows, positives
+  int64_t negatives = 0;                                       // hard negatives of all rows
+  int64_t duplicates = 0;                                      // rows whose positive another row also has
 };
 SetStats stats_of(const DataSet& set, const Pictures& pictures = {});
 

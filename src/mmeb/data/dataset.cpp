@@ -21,8 +21,8 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using Row = nlohmann::ordered_json;
 
-// `positive` is of the same row: negatives that are pictures without text, as in VisDial, are read with its text, or
-// the token alone if it is not a picture.
+// `positive` is the same row's. Negatives that are pictures without text, as in VisDial, get its text, or only the
+// token if the positive is not a picture.
 std::vector<Side> negative_sides(const Row& row, const Side& positive, const Pictures& pictures) {
   const auto given = [&](const char* name) { return row.contains(name) && !row[name].is_null(); };
   std::vector<Side> all;
@@ -43,11 +43,11 @@ std::vector<Side> negative_sides(const Row& row, const Side& positive, const Pic
 
 }  // namespace
 
-TrainRows read_train_rows(const fs::path& file, int64_t limit, bool negatives, const Pictures& pictures,
-                          const RowFault& fault) {
+PackedRows read_train_rows(const fs::path& file, int64_t limit, bool negatives, const Pictures& pictures,
+                           const RowFault& fault) {
   std::vector<std::string> columns = {"qry", "qry_image_path", "pos_text", "pos_image_path"};
   if (negatives) columns.insert(columns.end(), {"neg_text", "neg_image_path"});
-  TrainRows rows;
+  PackedRows rows;
   const auto add = [&](const Row& row) {
     TrainRow train{{text_field(row, "qry"), pictures_field(row, "qry_image_path", pictures)},
                    sides_field(row, "pos_text", "pos_image_path", pictures),
@@ -72,9 +72,9 @@ bool has_negatives(const fs::path& file) {
 
 }  // namespace
 
-std::vector<TrainSet> read_train_sets(const std::vector<TrainSource>& sources, bool negatives, const RowFault& fault) {
-  std::map<fs::path, Pictures> pictures;  // sets of one folder share what is found out about its archives
-  for (const TrainSource& source : sources) pictures.try_emplace(source.image_dir, source.image_dir);
+std::vector<TrainSet> read_train_sets(const std::vector<SetSource>& sources, bool negatives, const RowFault& fault) {
+  std::map<fs::path, Pictures> pictures;  // sets of one folder share the index of its archives
+  for (const SetSource& source : sources) pictures.try_emplace(source.image_dir, source.image_dir);
   std::vector<TrainSet> sets(sources.size());
   parallel_for(int64_t(sources.size()), 1, [&](int64_t begin, int64_t end) {
     for (size_t i = size_t(begin); i < size_t(end); ++i) {
@@ -131,54 +131,42 @@ std::string other_rows_hint(const fs::path& folder, const std::set<std::string>&
   const bool test_only = splits == std::set<std::string>{"test"};
   return (names.empty() ? ""
                         : "; there are rows called " + names +
-                              (test_only ? ", and eval reads those called test" : ", which --dataset_split can name")) +
-         (one_set ? "; this is the folder of one set, name the one above" : "") +
+                              (test_only ? ", but eval reads rows called test" : ", which --dataset_split can name")) +
+         (one_set ? "; this is the folder of one set, name its parent folder" : "") +
          (below.empty() ? "" : "; name " + *below.begin() + ", which has such sets");
 }
 
-std::vector<TrainSource> train_folder(const fs::path& folder, const std::vector<std::string>& subsets,
-                                      const std::string& split, bool may_be_missing) {
-  std::vector<TrainSource> sources;
+std::vector<SetSource> train_folder(const fs::path& folder, const std::vector<std::string>& subsets,
+                                    const std::string& split, bool may_be_missing) {
+  std::vector<SetSource> sources;
   for (const std::string& name : list_subsets(folder, split + ".jsonl", subsets, may_be_missing))
     sources.push_back({name, split_file(folder / name, split), folder});
   return sources;
 }
 
-std::vector<EvalSource> eval_folder(const fs::path& folder, const std::vector<std::string>& subsets,
-                                    const fs::path& image_dir, bool may_be_missing) {
-  std::vector<EvalSource> sources;
+std::vector<SetSource> eval_folder(const fs::path& folder, const std::vector<std::string>& subsets,
+                                   const fs::path& image_dir, bool may_be_missing) {
+  std::vector<SetSource> sources;
   for (const std::string& name : list_subsets(folder, "test.jsonl", subsets, may_be_missing))
     sources.push_back({name, split_file(folder / name, "test"), image_dir.empty() ? folder : image_dir});
   return sources;
 }
 
-namespace {
-
-template <class Source>
-std::vector<std::string> leave_out(std::vector<Source>& sources, bool skip) {
+std::vector<std::string> leave_out_missing(std::vector<SetSource>& sources, bool skip) {
   std::vector<std::string> missing;
-  const auto has_no_rows = [](const Source& source) { return row_files(source.file).empty(); };
-  for (const Source& source : sources)
+  const auto has_no_rows = [](const SetSource& source) { return row_files(source.file).empty(); };
+  for (const SetSource& source : sources)
     if (has_no_rows(source)) missing.push_back(source.name);
   if (missing.empty()) return missing;
-  const Source& first = *std::ranges::find_if(sources, has_no_rows);
+  const SetSource& first = *std::ranges::find_if(sources, has_no_rows);
   if (!skip || missing.size() == sources.size())
     fail(Exit::data, first.file.string(), ": no such file, and no Parquet file in its place; of ", sources.size(),
          missing.size() == sources.size()
              ? " sets none has rows"
              : sentence(" sets ", missing.size(), missing.size() == 1 ? " has" : " have", " no rows"),
-         skip ? "" : " (--missing_sets skip goes on without them)");
+         skip ? "" : " (--missing_sets skip continues without them)");
   std::erase_if(sources, has_no_rows);
   return missing;
-}
-
-}  // namespace
-
-std::vector<std::string> leave_out_missing(std::vector<TrainSource>& sources, bool skip) {
-  return leave_out(sources, skip);
-}
-std::vector<std::string> leave_out_missing(std::vector<EvalSource>& sources, bool skip) {
-  return leave_out(sources, skip);
 }
 
 std::string missing_sets_note(const std::string& command, const std::vector<std::string>& sets) {

@@ -19,7 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 using Words = std::vector<std::string>;
 
-// Keys of the official rows for videos, documents and other models, which change nothing about these.
+// Keys of the official entries for videos, documents and other models, without effect here.
 const std::set<std::string> kWithoutMeaning = {"data_mode", "dataset_path", "global_dataset_name", "num_frames",
                                                "num_rows"};
 
@@ -29,7 +29,7 @@ std::string list_of(const Words& words, const char* last = " or ") {
   return text;
 }
 
-// One row of a configuration: its values as text, each with its line.
+// One entry of a configuration: its values as text, each with its line.
 class ConfigRow {
  public:
   ConfigRow(const fs::path& file, const YAML::Node& name, const YAML::Node& values, const Words& parsers,
@@ -43,14 +43,14 @@ class ConfigRow {
       if (!key.IsScalar() || !(value.IsScalar() || value.IsNull()))
         refuse(line, name_, " has lists or maps as keys or values; expected numbers and texts");
       if (!written.insert(key.Scalar()).second) refuse(line, name_, " has the key ", key.Scalar(), " twice");
-      if (!value.IsNull()) values_[key.Scalar()] = {value.Scalar(), line};  // null: as if it were not there
+      if (!value.IsNull()) values_[key.Scalar()] = {value.Scalar(), line};  // null counts as absent
       else if (std::ranges::find(keys, key.Scalar()) == keys.end() && !kWithoutMeaning.contains(key.Scalar()))
         refuse(line, name_, " has the key ", key.Scalar(), ", which is not known", nearest_hint(key.Scalar(), keys));
     }
     const std::string parser = text("dataset_parser");
     if (std::find(parsers.begin(), parsers.end(), parser) == parsers.end())
       refuse(line_of("dataset_parser"), name_, " has the dataset_parser ", parser, "; rows of ", list_of(parsers),
-             " are read (no videos, no visual documents); remove this one");
+             " are read (no videos, no visual documents); remove this entry");
     for (const auto& [key, value] : values_) {
       if (kWithoutMeaning.contains(key)) without_meaning.insert(key);
       else if (std::find(keys.begin(), keys.end(), key) == keys.end())
@@ -69,7 +69,7 @@ class ConfigRow {
   }
   double number(const std::string& key, double standard) const {
     if (!has(key)) return standard;
-    std::string digits = text(key);  // as Python's YAML: 100_000
+    std::string digits = text(key);  // Python's YAML allows 100_000
     std::erase(digits, '_');
     double value = 0;
     const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
@@ -80,13 +80,13 @@ class ConfigRow {
   fs::path folder(const std::string& key, const fs::path& basedir, const fs::path& standard = {}) const {
     return has(key) || standard.empty() ? basedir / text(key) : standard;
   }
-  // The file of its split in a folder.
+  // Returns the file of the entry's split in a folder.
   fs::path split(const fs::path& folder, const std::string& standard) const {
     const std::string split = text("dataset_split", standard);
     if (split.find('/') != split.npos) wrong("dataset_split", "a name such as " + standard);
     return split_file(folder, split);
   }
-  int64_t limit() const {  // the first rows only
+  int64_t limit() const {  // > 0: only the first rows
     const double limit = number("num_sample_per_subset", 0);
     if (limit != std::floor(limit) || limit > 1e15) wrong("num_sample_per_subset", "a whole number");
     return int64_t(limit);
@@ -112,10 +112,9 @@ class ConfigRow {
   std::map<std::string, Value> values_;
 };
 
-template <class Source>
-DatasetConfig<Source> read_config(const fs::path& file, const Words& parsers, const Words& keys,
-                                  const std::function<Source(const ConfigRow&)>& make) {
-  DatasetConfig<Source> config;
+DatasetConfig read_config(const fs::path& file, const Words& parsers, const Words& keys,
+                          const std::function<SetSource(const ConfigRow&)>& make) {
+  DatasetConfig config;
   std::set<std::string> names, without_meaning;
   try {
     const std::vector<YAML::Node> documents = YAML::LoadAll(read_text(file));
@@ -144,29 +143,32 @@ DatasetConfig<Source> read_config(const fs::path& file, const Words& parsers, co
 
 }  // namespace
 
-DatasetConfig<TrainSource> read_train_config(const fs::path& file, const fs::path& basedir) {
-  return read_config<TrainSource>(file, {"mmeb", "mmeb_neg"},
-                                  {"dataset_parser", "dataset_name", "subset_name", "dataset_split", "image_dir",
-                                   "num_sample_per_subset", "weight"},
-                                  [&](const ConfigRow& row) {
-                                    const fs::path folder = row.folder("dataset_name", basedir);
-                                    const double weight = row.number("weight", 1);
-                                    if (weight == 0) row.wrong("weight", "more than 0; remove the set instead");
-                                    return TrainSource{row.name(),
-                                                       row.split(folder / row.text("subset_name"), "original"),
-                                                       row.folder("image_dir", basedir, folder), row.limit(), weight};
-                                  });
+DatasetConfig read_train_config(const fs::path& file, const fs::path& basedir) {
+  return read_config(file, {"mmeb", "mmeb_neg"},
+                     {"dataset_parser", "dataset_name", "subset_name", "dataset_split", "image_dir",
+                      "num_sample_per_subset", "weight"},
+                     [&](const ConfigRow& row) {
+                       const fs::path folder = row.folder("dataset_name", basedir);
+                       const double weight = row.number("weight", 1);
+                       if (weight == 0) row.wrong("weight", "more than 0; remove the set instead");
+                       return SetSource{row.name(), row.split(folder / row.text("subset_name"), "original"),
+                                        row.folder("image_dir", basedir, folder), row.limit(), weight};
+                     });
 }
 
-DatasetConfig<EvalSource> read_eval_config(const fs::path& file, const fs::path& basedir) {
-  return read_config<EvalSource>(
+DatasetConfig read_eval_config(const fs::path& file, const fs::path& basedir) {
+  return read_config(
       file, {"image_cls", "image_qa", "image_i2t", "image_t2i", "image_i2i_vg"},
       {"dataset_parser", "dataset_name", "dataset_split", "image_root", "eval_type", "num_sample_per_subset"},
       [&](const ConfigRow& row) {
         const std::string type = row.text("eval_type", "local");
         if (type != "local" && type != "global") row.wrong("eval_type", "local or global");
-        return EvalSource{row.name(), row.split(row.folder("dataset_name", basedir), "test"),
-                          row.folder("image_root", basedir), type == "global", row.limit()};
+        return SetSource{row.name(),
+                         row.split(row.folder("dataset_name", basedir), "test"),
+                         row.folder("image_root", basedir),
+                         row.limit(),
+                         1,
+                         type == "global"};
       });
 }
 

@@ -1,8 +1,8 @@
-// The rows of a test set <Set>/test.jsonl, in both layouts that are published; both give the same texts:
+// Reads the rows of a test set <Set>/test.jsonl in both published layouts, which give the same texts:
 //   MMEB-eval           "qry_text", "qry_img_path", "tgt_text": […], "tgt_img_path": […] (old: "tgt_text": "")
 //   MMEB_Test_Instruct  "qry_inst", "qry_text", "qry_img_path", "tgt_inst", "tgt_text": […], "tgt_img_path": […],
-//                       the instructions apart. They are joined as VLM2Vec V2 does it, so targets that are pictures of
-//                       picture queries (CIRR, NIGHTS, FashionIQ) end without V1's line break.
+//                       with separate instructions. They are joined as in VLM2Vec V2, so picture targets of picture
+//                       queries (CIRR, NIGHTS, FashionIQ) end without V1's line break.
 #include <nlohmann/json.hpp>
 
 #include "io/json_lines.h"
@@ -28,7 +28,7 @@ std::string strip(const std::string& text, const char* characters = " \t\n\r\f\v
   return begin == text.npos ? "" : text.substr(begin, text.find_last_not_of(characters) + 1 - begin);
 }
 
-// "<|image_1|>\nInstruction" and " words", without the blank before a line break that joining leaves.
+// Joins "<|image_1|>\nInstruction" and " words" without a blank before a line break.
 std::string with_pictures(size_t pictures, const std::string& instruction, const std::string& words) {
   std::string tokens;
   for (size_t i = 1; i <= pictures; ++i) tokens += sentence("<|image_", i, "|> ");
@@ -42,7 +42,7 @@ std::string join_query(const std::string& set, const std::string& instruction, c
   return with_pictures(query.images.size(), "\n" + strip(without_tokens(instruction)), query.text) + "\n";
 }
 
-// The caption of a candidate that is a picture, which is part of its name: what the text adds to the instruction.
+// Returns the caption of a picture candidate, a part of its name: the words after the instruction.
 std::string caption(const std::string& text, const RegisteredSet* set) {
   return strip(set ? own_words(text, set->target) : text, "\"");
 }
@@ -74,15 +74,15 @@ EvalRow instructed_row(const Row& row, Side query, std::vector<Side> targets, co
   return read;
 }
 
-// The targets of a row, the positive first. "tgt_text": "" of MMEB's older files is as many empty texts as pictures.
+// Returns a row's targets, the positive first. In MMEB's older files, "tgt_text": "" means an empty text per picture.
 std::vector<Side> targets_of(const Row& row, bool instructed, const Pictures& pictures) {
   std::vector<Side> targets;
   if (row.contains("tgt_text") && row["tgt_text"] == "") {
     for (auto& images : picture_sides_field(row, "tgt_img_path", pictures)) targets.emplace_back("", std::move(images));
-  } else if (instructed && !row.contains("tgt_img_path")) {  // targets that are texts need not name their pictures
+  } else if (instructed && !row.contains("tgt_img_path")) {  // text targets may omit pictures
     for (const std::string& text : text_list_field(row, "tgt_text")) targets.emplace_back(text);
   } else {
-    if (!field(row, "tgt_text").is_array()) text_list_field(row, "tgt_text");  // says that a list is expected
+    if (!field(row, "tgt_text").is_array()) text_list_field(row, "tgt_text");  // throws: a list is expected
     targets = sides_field(row, "tgt_text", "tgt_img_path", pictures);
   }
   if (targets.empty()) fail(Exit::data, "tgt_text and tgt_img_path have no items; expected at least one target");

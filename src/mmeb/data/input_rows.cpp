@@ -53,7 +53,7 @@ InputRows read_inputs(const fs::path& file, const fs::path& image_dir, const std
   };
   const auto leave_out = [&](const Error& error) {
     fault(error);
-    const std::string what = error.what();  // behind the file and the line, which name() says
+    const std::string what = error.what();  // follows file and line, which name() replaces
     all.left_out[all.rows] = {name(), "input", what.substr(what.find(": ", file.string().size()) + 2)};
     ++all.rows;
   };

@@ -1,5 +1,5 @@
-// The rows that `embed` and `search` turn into vectors: {"text", "instruction", "image": path or [paths], "id"}, one
-// JSON object a line, not all of the first three absent. Pictures have the forms of mmeb/data/row_pictures.h.
+// The rows of `embed` and `search`: {"text", "instruction", "image": path or [paths], "id"}, one JSON object per line.
+// Each row has one of the first three fields. Pictures have the forms of mmeb/data/row_pictures.h.
 #pragma once
 #include <filesystem>
 #include <map>
@@ -15,24 +15,24 @@ namespace vlm2vec {
 
 struct InputRow {
   std::string text, instruction;
-  std::vector<std::string> images = {};  // as Pictures finds them
-  std::string id = {};                   // as JSON; empty: none
+  std::vector<std::string> images = {};  // names for Pictures::find
+  std::string id = {};                   // as JSON; empty if absent
 };
-// Exit::data for unknown fields and wrong types.
+// Throws Exit::data for unknown fields and wrong types.
 InputRow input_row(const nlohmann::ordered_json& row, const Pictures& pictures);
 
-// The prompt of `style` (vlm/prompt.h) and the pictures. Exit::data if a picture is not there.
+// Returns the prompt in `style` (vlm/prompt.h) with the pictures. Throws Exit::data if a picture is missing.
 EncoderInput encoder_input(const InputRow& row, const Pictures& pictures, const std::string& style,
                            const std::string& image_token);
 
 struct InputRows {
   std::vector<EncoderInput> inputs;
-  std::vector<int64_t> numbers;         // of each input: its row in the file, from 0
-  std::map<int64_t, LeftOut> left_out;  // by their numbers: rows that are no inputs
-  int64_t rows = 0;                     // of the file
+  std::vector<int64_t> numbers;         // per input: its row in the file, from 0
+  std::map<int64_t, LeftOut> left_out;  // rows that are not inputs, by number
+  int64_t rows = 0;                     // number of rows in the file
 };
-// All rows of a file. A row with a fault is said now, not hours later; if `fault` returns, it is left out.
-// image_dir: empty, the file's folder.
+// Reads all rows of a file, so that faults show before hours of work. Leaves out a row if `fault` returns for it. An
+// empty image_dir means the file's folder.
 InputRows read_inputs(const std::filesystem::path& file, const std::filesystem::path& image_dir,
                       const std::string& style, const std::string& image_token, const RowFault& fault = {});
 

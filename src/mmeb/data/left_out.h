@@ -1,5 +1,5 @@
-// --bad_rows skip: rows that turn out to be unusable (a line that cannot be read, a picture that cannot be decoded, a
-// side with neither text nor picture, image tokens that do not fit the pictures) are left out and listed.
+// --bad_rows skip: leaves out and lists unusable rows. Faults are an unreadable line, a picture that cannot be decoded,
+// a side with neither text nor picture, or image tokens that do not match the pictures.
 #pragma once
 #include <filesystem>
 #include <string>
@@ -11,23 +11,23 @@ namespace vlm2vec {
 
 struct LeftOut {
   std::string row;   // "row 12 of Scene_t2i"
-  std::string side;  // "query", "target", "negative", "candidate 3", "input", or "row": all of it cannot be read
+  std::string side;  // "query", "target", "negative", "candidate 3", "input", or "row" if it is unreadable
   std::string fault;
 };
 
-// {"row": "row 12 of Scene_t2i", "side": "query", "error": "…"} for each; nothing left out: the file is removed.
+// Writes {"row": "row 12 of Scene_t2i", "side": "query", "error": "…"} for each; removes the file if there is none.
 void write_left_out(const std::filesystem::path& file, const std::vector<LeftOut>& sides);
 std::string left_out_line(const LeftOut& side);
 
-// True for skip, false for error; Exit::usage for another word.
+// Returns true for skip, false for error; throws Exit::usage for another word.
 bool skips_bad_rows(const std::string& command, const std::string& bad_rows);
 
-// The error, and how to go on without the row.
+// Throws the error with a hint at --bad_rows skip.
 [[noreturn]] void refuse_row(const Error& error);
-// For rows that are read: nothing with `skip`, else refuse_row.
+// Returns a function for faulty rows: it ignores them with `skip`, else calls refuse_row.
 RowFault bad_row(bool skip);
 
-// f(), in which only rows have faults; with --bad_rows error, an error of a row says how to go on without it.
+// Runs f(), whose errors must come from rows. With --bad_rows error, the error says how to continue without the row.
 template <class F>
 auto reading_rows(const std::string& bad_rows, F&& f) {
   try {

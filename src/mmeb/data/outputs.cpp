@@ -31,10 +31,9 @@ void check_output_file(const fs::path& output, const FileKind& kind, const std::
   for (const fs::path& input : read)
     if (fs::equivalent(output, input, ignored)) fail(Exit::usage, output.string(), ": is the input; name another file");
   if (fs::is_regular_file(output) && !fs::is_empty(output) && !is_kind(output, kind))
-    fail(Exit::usage, output.string(), ": is there already and is not ", kind.name,
-         "; name another file, or remove it");
+    fail(Exit::usage, output.string(), ": already exists and is not ", kind.name, "; name another file, or remove it");
   if (!fs::is_directory(folder))
-    fail(Exit::resources, output.string(), ": cannot be written: there is no folder ", folder.string());
+    fail(Exit::resources, output.string(), ": cannot be written: no such folder: ", folder.string());
   if (::access(fs::exists(output) ? output.c_str() : folder.c_str(), W_OK) != 0)
     fail(Exit::resources, output.string(), ": cannot be written (", std::strerror(errno), ")");
 }

@@ -16,15 +16,15 @@ namespace fs = std::filesystem;
 
 constexpr size_t kShownName = 300;  // characters of a name in a message
 constexpr const char* kBase64Digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=\n";
-const std::string kStoredFolder = "images/";  // with which the paths of MMEB's rows begin
+const std::string kStoredFolder = "images/";  // begins the paths of MMEB's rows
 
-// "a/b.zip" is a file of this kind; names in lower case, as the hub writes them.
+// True for "a/b.zip" with ".zip"; names must be in lower case, as on the hub.
 bool ends_with_any(const fs::path& file, const std::vector<std::string>& endings) {
   const std::string name = file.filename().string();
   return !is_junk(name) && std::any_of(endings.begin(), endings.end(), [&](auto& end) { return name.ends_with(end); });
 }
 
-// The files of these kinds where the hub puts its archives, in order.
+// Returns the files with these endings in the hub's folders of archives, in order.
 std::vector<fs::path> files_beside(const fs::path& image_dir, const std::vector<std::string>& endings) {
   if (fs::is_regular_file(image_dir)) return {image_dir};
   std::vector<fs::path> found;
@@ -38,7 +38,7 @@ std::vector<fs::path> files_beside(const fs::path& image_dir, const std::vector<
   return found;
 }
 
-// images_zip/OK-VQA.zip → "/OK-VQA/". Archives with this folder in a path are opened first for it, most often alone.
+// images_zip/OK-VQA.zip → "/OK-VQA/". For a path with this folder, this archive is opened first, mostly alone.
 std::string folder_named_by(const fs::path& archive) { return "/" + archive.stem().string() + "/"; }
 
 std::optional<std::string> member_for(const ArchiveFile& archive, const std::string& path) {
@@ -108,36 +108,35 @@ PictureSource Pictures::locate(const std::string& path) const { return find(path
 
 std::string Pictures::likely_cause(const std::string& path) const {
   if (path.size() > 200 && path.find_first_not_of(kBase64Digits) == path.npos)
-    return "it looks like base64: write data:image/png;base64, before it";
-  if (path.find("://") != path.npos) return "nothing is downloaded: fetch it and write the path of the file";
-  if (path.find('\\') != path.npos) return "folders are separated by / here, not by \\";
+    return "the path looks like base64: write data:image/png;base64, before it";
+  if (path.find("://") != path.npos) return "nothing is downloaded: fetch the picture and write the path of its file";
+  if (path.find('\\') != path.npos) return "write / between folders, not \\";
   std::error_code none;  // a name may be too long for a file
   const fs::path normal = fs::absolute(state_->image_dir).lexically_normal();
   const fs::path folder = normal.has_filename() ? normal : normal.parent_path(), above = folder.parent_path();
   const std::string last = folder.filename().string();
-  if (!fs::exists(folder)) return sentence("there is no ", folder.string(), ", which --image_dir should name");
+  if (!fs::exists(folder)) return sentence("no such folder: ", folder.string(), "; give another one with --image_dir");
   const bool stored = path.starts_with(kStoredFolder);
   if (stored && (last == "images" || last == "image" || fs::exists(above / path, none)))
-    return sentence("the rows' paths begin with images/ already: say --image_dir ", above.string());
+    return sentence("the rows' paths already begin with images/: use --image_dir ", above.string());
   if (stored && fs::exists(folder / path.substr(kStoredFolder.size()), none))
-    return sentence("it lies in ", last, " without the folder images/ of the rows' paths: move what is in ", last,
-                    " to ", last, "/images");
+    return sentence("the picture is in ", last, " without the folder images/ of the rows' paths: move the content of ",
+                    last, " to ", last, "/images");
   for (const fs::path& file :
        files_beside(folder, {".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".lz4", ".7z", ".rar"}))
-    if (const std::string how = how_to_unpack(file); !how.empty())
-      return sentence(file.string(), " lies there and ", how);
+    if (const std::string how = how_to_unpack(file); !how.empty()) return sentence(file.string(), " exists but ", how);
   const std::vector<fs::path> archives = files_beside(folder, {".zip", ".tar"});
   for (const fs::path& file : archives)
     if (("/" + path).find(folder_named_by(file)) != std::string::npos || archives.size() == 1)
-      return sentence(file.string(), " lies there and has no such member: is it the right one, and complete?");
+      return sentence(file.string(), " exists but has no such member; it may be incomplete or the wrong file");
   if (!archives.empty())
     return sentence("none of the ", archives.size(),
-                    " archives there has such a member: is one still to be downloaded?");
+                    " archives there has such a member; one may still have to be downloaded");
   const std::string first = path.substr(0, path.find('/'));
   if (first != path && !fs::exists(folder / first, none))
-    return sentence("there is no folder ", one_line((folder / first).string(), kShownName),
-                    ": are the pictures downloaded? --image_dir is joined before the rows' paths");
-  return "--image_dir is joined before it";
+    return sentence("no such folder: ", one_line((folder / first).string(), kShownName),
+                    "; download the pictures, or give --image_dir, which is joined before the rows' paths");
+  return "--image_dir is joined before the path";
 }
 
 bool PictureCheck::add(const std::string& path, size_t row, const std::string& set) {

@@ -59,7 +59,7 @@ fs::path split_file(const fs::path& folder, const std::string& split) {
   for (const char* other : {".parquet", ".jsonl"})
     if (const fs::path whole = folder / (split + other); fs::exists(whole)) found.insert(found.begin(), whole);
   if (found.size() > 1 && found[0].stem() == split)
-    fail(Exit::data, found[0].string(), ": lies beside ", found[1].filename().string(), "; keep the one that is meant");
+    fail(Exit::data, found[0].string(), ": lies beside ", found[1].filename().string(), "; keep only one of them");
   return file;
 }
 

@@ -1,4 +1,4 @@
-// Rows wherever they lie: JSON lines, a Parquet file, or Parquet shards as the hub names them.
+// Reads rows from JSON lines, a Parquet file, or Parquet shards named as on the hub.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -12,25 +12,26 @@
 
 namespace vlm2vec {
 
-// Where the rows of `file` are: the file itself, or if there is none and it is called Set/original.jsonl,
-// Set/original.parquet or the shards Set/original-00000-of-00002.parquet, …, in order. None of them: nothing.
-// Errors (Exit::data): shards that do not make one set.
+// Returns the files with the rows of `file`: the file itself or, for a missing Set/original.jsonl, Set/original.parquet
+// or the shards Set/original-00000-of-00002.parquet, …, in order. Empty if none exists. Throws Exit::data if shards do
+// not make one complete set.
 std::vector<std::filesystem::path> row_files(const std::filesystem::path& file);
 
-// The file of a split in a set's folder, as row_files() takes it: Set/original.jsonl. Errors (Exit::data): its rows are
-// there in two forms.
+// Returns the file of a split in a set's folder for row_files(): Set/original.jsonl. Throws Exit::data if its rows
+// exist in two forms.
 std::filesystem::path split_file(const std::filesystem::path& folder, const std::string& split);
 
-// The other way: original of original.jsonl, original.parquet and original-00000-of-00002.parquet; "": no file of rows.
+// Returns the split of a file: original for original.jsonl, original.parquet and original-00000-of-00002.parquet; "" if
+// it is not a file of rows.
 std::string split_of(const std::filesystem::path& file);
 
-// The columns of its rows: of a Parquet file those of its schema, so that no value is read; of JSON lines the first
-// row's keys. Errors (Exit::data) as read_rows().
+// Returns the columns of a Parquet file's schema, without reading values, or the keys of the first JSON line. Throws
+// like read_rows().
 std::vector<std::string> column_names(const std::filesystem::path& file);
 
-// Calls row(object) for each row in row_files(file), of the first `limit` rows if that is positive. Of a Parquet file
-// only `columns` are read, if any are named; binary values are names of bytes (binary_name(), parquet.h), unless
-// `binary` says otherwise. Errors (Exit::data), also those that row() throws, begin with file and row.
+// Calls row(object) for each row in row_files(file); a positive `limit` stops after so many rows. Reads only `columns`
+// of a Parquet file if any are named; binary values are names of bytes (binary_name(), parquet.h) unless `binary` says
+// otherwise. Errors (Exit::data), also those of row(), begin with file and row.
 void read_rows(const std::filesystem::path& file, const std::vector<std::string>& columns,
                const std::function<void(const nlohmann::ordered_json& row)>& row, int64_t limit = 0,
                const RowFault& fault = {}, ParquetFile::Binary binary = ParquetFile::Binary::name);

@@ -1,29 +1,29 @@
-// The pictures that a row names, in whatever form: a path, a data URI, {"bytes": base64, "path": …} (what the
-// `datasets` library makes of an image), or a list of these.
+// Reads the pictures of a row in all forms: a path, a data URI, {"bytes": base64, "path": …} (an image of the
+// `datasets` library), or a list of these.
 #pragma once
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
+#include "mmeb/data/packed_rows.h"
 #include "mmeb/data/pictures.h"
-#include "mmeb/data/train_rows.h"
 
 namespace vlm2vec {
 
-// The pictures of one side in the field `name` of `row`: one, several in a list, or none (null, "", an empty list,
-// items that are null). Those that the row holds itself go to `pictures`. → names for Pictures::find. Errors
-// (Exit::data) say what came.
+// Returns the pictures of one side in the field `name` of `row` as names for Pictures::find: one, a list, or none
+// (null, "", an empty list, null items). Pictures embedded in the row go to `pictures`. Throws Exit::data with the
+// wrong value.
 std::vector<std::string> pictures_field(const nlohmann::ordered_json& row, const std::string& name,
                                         const Pictures& pictures);
 
-// The name of one picture in one of these forms; "": none.
+// Returns the name of one picture in one of these forms; "" if there is none.
 std::string picture_name(const nlohmann::ordered_json& value, const std::string& field, const Pictures& pictures);
 
-// The sides in a column of texts and one of pictures. A text: one side, whose pictures may be a list. A list of texts:
-// a side for each, and a list of as many items for their pictures, or null where there are none.
+// Returns the sides in a column of texts and a column of pictures. A single text is one side, perhaps with a list of
+// pictures. A list of texts gives a side per text; their pictures must be a list of the same length, or null for none.
 std::vector<Side> sides_field(const nlohmann::ordered_json& row, const std::string& text, const std::string& image,
                               const Pictures& pictures);
-// The pictures of sides without texts: a list is one side for each item, anything else one side.
+// Returns the pictures of sides without texts: one side for each item of a list, otherwise one side.
 std::vector<std::vector<std::string>> picture_sides_field(const nlohmann::ordered_json& row, const std::string& name,
                                                           const Pictures& pictures);
 

@@ -8,7 +8,7 @@
 namespace vlm2vec {
 namespace {
 
-// Of each candidate: the first one of the same side. Its names do not matter where rows get each other's candidates.
+// Returns for each candidate the first one with the same side; names do not matter if rows share candidates.
 std::vector<int32_t> first_of_side(const EvaluationSet& set) {
   std::vector<int32_t> of_side(set.sides.size(), -1), first;
   for (size_t c = 0; c < set.candidates.size(); ++c) {
@@ -28,7 +28,7 @@ std::vector<CandidateList> with_num_candidates(const EvaluationSet& set, int64_t
   const auto side = [&](int32_t candidate) { return set.candidates[size_t(candidate)].side; };
   std::sort(pool.begin(), pool.end(), [&](int32_t a, int32_t b) { return side(a) < side(b); });
   pool.erase(std::unique(pool.begin(), pool.end()), pool.end());
-  std::vector<size_t> taken_by(first.size());  // row + 1 that has it last
+  std::vector<size_t> taken_by(first.size());  // last row + 1 that took the candidate
   std::vector<CandidateList> lists;
   for (size_t row = 0; row < set.lists.size(); ++row) {
     Random random(mix(seed, row));

@@ -21,7 +21,7 @@ Comparison::Line compared(const SetCounts& counts, int64_t right_a, const Estima
   return line;
 }
 
-// Its sets: scores are means over them, rows are added up.
+// A group's scores are means over its sets; its rows are sums.
 Comparison::Line compared_group(const Estimate& difference, const std::vector<SetCounts>& counts,
                                 const std::vector<Comparison::Line>& sets) {
   Comparison::Line line{difference.name};
@@ -50,7 +50,7 @@ void require_outcomes(const SetScore& set, const fs::path& folder) {
          " are right; evaluate again");
 }
 
-// Can the scores of a set be compared, row by row?
+// Throws if the scores of a set cannot be compared row by row.
 void require_same_rows(const SetScore& a, const SetScore& b, const fs::path& folder_a, const fs::path& folder_b) {
   require_outcomes(a, folder_a), require_outcomes(b, folder_b);
   const std::string place = sentence(folder_b.string(), ": ", a.name, " "), other = ", in " + folder_a.string() + " ";
@@ -59,9 +59,9 @@ void require_same_rows(const SetScore& a, const SetScore& b, const fs::path& fol
          "; its score would count in different means");
   if (a.global != b.global)
     fail(Exit::data, place, "was ranked with eval_type ", b.global ? "global" : "local", other,
-         a.global ? "global" : "local", "; only equal ones can be compared");
+         a.global ? "global" : "local", "; the types must be equal");
   if (a.rows != b.rows || a.digest != b.digest)
-    fail(Exit::data, place, "has ", b.rows, " rows", other, a.rows, a.rows == b.rows ? " other ones" : "",
+    fail(Exit::data, place, "has ", b.rows, " rows", other, a.rows, a.rows == b.rows ? " different ones" : "",
          " (pictures of queries, names of candidates); only evaluations of the same rows can be compared");
 }
 
@@ -71,7 +71,7 @@ Comparison compare_evaluations(const fs::path& folder_a, const fs::path& folder_
   const Summary a = read_summary(folder_a), b = read_summary(folder_b);
   if (num_candidates(a) != num_candidates(b))
     fail(Exit::data, folder_b.string(), ": was evaluated with --num_candidates ", num_candidates(b), ", ",
-         folder_a.string(), " with ", num_candidates(a), "; only equal ones can be compared");
+         folder_a.string(), " with ", num_candidates(a), "; the numbers must be equal");
   Comparison comparison;
   std::vector<SetCounts> counts;
   std::vector<int64_t> right_a;

@@ -1,4 +1,4 @@
-// Two evaluations of the same rows: B − A with paired intervals, and how likely such a difference is between equals.
+// Compares two evaluations of the same rows: B − A with paired intervals and tests of significance.
 #pragma once
 #include <filesystem>
 #include <string>
@@ -10,18 +10,18 @@ namespace vlm2vec {
 
 struct Comparison {
   struct Line {
-    std::string name;                          // of a set or a group
+    std::string name;                          // a set or a group
     double a = 0, b = 0;                       // percent right
     Estimate difference;                       // B − A, percentage points
-    int64_t rows = 0, only_a = 0, only_b = 0;  // of a group: of all its sets together, as is p
+    int64_t rows = 0, only_a = 0, only_b = 0;  // a group's counts and p cover all its sets together
     double p = 1, p_holm = 1;                  // McNemar's test; corrected for the number of sets, −1 for groups
-    bool optional = false;                     // a set that is in no mean
+    bool optional = false;                     // the set does not count in means
   };
   std::vector<Line> sets, groups;
   std::vector<std::string> missing_in_a, missing_in_b;  // sets that only the other folder has
 };
-// Rows are right as in the table of `eval` (Precision@1 by VLM2Vec V1's rule). Exit::data if the rows of a set are not
-// the same in both folders or were ranked among other candidates, or if no set is in both.
+// Counts right rows as the table of `eval` does (Precision@1 by VLM2Vec V1's rule). Throws Exit::data if the rows of a
+// set or their candidates differ between the folders, or if no set is in both.
 Comparison compare_evaluations(const std::filesystem::path& a, const std::filesystem::path& b, uint64_t seed);
 
 std::string comparison_table(const Comparison& comparison);

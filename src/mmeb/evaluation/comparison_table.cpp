@@ -1,4 +1,4 @@
-// A comparison for people and for machines.
+// Prints a comparison as a table and as JSON.
 #include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -64,10 +64,9 @@ std::string comparison_table(const Comparison& c) {
   table += rule;
   for (const Comparison::Line& group : c.groups) table += line_text(group, group.name, width);
   table +=
-      "95 %: rows drawn again, in pairs. only A, only B: rows that one alone has right. p: McNemar's exact test of "
-      "these "
-      "rows; Holm: corrected for the number of sets. Groups: means over sets; their rows are added up.\n";
-  if (optional) table += "(+) optional, in no mean\n";
+      "95 %: interval of the paired bootstrap. only A, only B: rows that only one evaluation has right. p: McNemar's "
+      "exact test of these rows. Holm: p corrected for the number of sets. Groups: means over sets, sums of rows.\n";
+  if (optional) table += "(+) optional, not counted in means\n";
   return table + names_text(c.missing_in_b, "A") + names_text(c.missing_in_a, "B");
 }
 

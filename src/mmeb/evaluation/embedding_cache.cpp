@@ -15,19 +15,20 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// To be raised whenever the program begins to compute other vectors from the same model, options and input.
-constexpr int kEmbeddingVersion = 2;  // since 2: what lies beside the weights (adapters, newer processor files) counts
+// Must be raised whenever the program computes other vectors from the same model, options and input.
+constexpr int kEmbeddingVersion = 2;  // since 2: files beside the weights (adapters, newer processor files) count
 
 fs::path vector_file(const fs::path& folder, const Digest& model, ModelOptions options, Device device) {
   nlohmann::json what = {{"version", kEmbeddingVersion},
                          {"model", hex(model)},
                          {"device", name_of(device)},
-                         {"instruction_set", isa_name()}};  // sums are taken in another order
+                         {"instruction_set", isa_name()}};  // determines the order of sums
   options.fields([&](const char* name, const auto& value, const char*) {
-    const std::string option = name;  // the hash stands for the two folders; the norms are only printed
+    const std::string option = name;  // the hash covers the two folders; the norms are only printed
+    if (option == "official_mask" && !options.official_mask) return;  // files without it keep their names
     if (option != "model_name" && option != "adapter" && option != "adapter_norms") what[option] = value;
   });
-  if (options.max_len > 0) what["cut_texts"] = true;  // are known, beside the vectors
+  if (options.max_len > 0) what["cut_texts"] = true;  // this file also knows the cut texts
   return folder / (hex(sha256(what.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace))) + ".vectors");
 }
 
@@ -47,17 +48,18 @@ Embedder::Embedder(const ModelOptions& options, const fs::path& cache, Device de
   std::error_code error;
   fs::create_directories(cache, error);
   if (!fs::is_directory(cache))
-    fail(Exit::resources, cache.string(), ": --embedding_cache cannot be made (", error.message(), ")");
+    fail(Exit::resources, cache.string(), ": cannot create the folder of --embedding_cache (", error.message(), ")");
   hash_.emplace(options.model_name, options.adapter);
   encoder_ = load_model(options, device, quiet);
   file_ = vector_file(cache, hash_->digest(), options, device);
   vectors_ = std::make_unique<VectorFile>(file_, encoder_->dim());
-  if (options.max_len > 0) cut_ = std::make_unique<VectorFile>(fs::path(file_).replace_extension(".cut"), 0);
+  if (options.max_len > 0 || encoder_->backbone->input().most_tokens > 0)
+    cut_ = std::make_unique<VectorFile>(fs::path(file_).replace_extension(".cut"), 0);
 }
 
-// Lengths stand before texts, so that no two inputs have the same bytes.
+// Each text follows its length, so that no two inputs have the same bytes.
 Embedder::Keys Embedder::keys_of(std::span<const EncoderInput> rows, bool skip) {
-  std::map<PictureSource, std::string> faults;  // of each picture
+  std::map<PictureSource, std::string> faults;  // per picture
   for (const EncoderInput& row : rows)
     for (const PictureSource& source : row.images) faults[source];
   std::vector<PictureSource> sources;
@@ -96,7 +98,7 @@ void Embedder::embed_part(std::span<const EncoderInput> rows, std::vector<size_t
   };
   collect();
   if (skip) {
-    const std::vector<std::string> faults = encoder_->faults(inputs);
+    const std::vector<std::string> faults = encoder_->processor.faults(inputs);
     for (size_t i = 0; i < numbers.size(); ++i) all.faults[numbers[i]] = faults[i];
     std::erase_if(numbers, [&](size_t row) { return !all.faults[row].empty(); });
     collect();
@@ -109,7 +111,7 @@ void Embedder::embed_part(std::span<const EncoderInput> rows, std::vector<size_t
     for (const size_t row : numbers) part_keys.push_back(keys[row]);
     for (const size_t row : part.cut) cut_keys.push_back(part_keys[row]);
     hash_->require_unchanged();
-    keys_of(inputs, false);  // fails if a picture is another now
+    keys_of(inputs, false);  // throws if a picture has changed
     if (cut_) cut_->add(cut_keys, part.vectors.data<float>());
     vectors_->add(part_keys, part.vectors.data<float>());
     embedded_.insert(part_keys.begin(), part_keys.end());
@@ -127,8 +129,8 @@ EmbeddedRows Embedder::embed(std::span<const EncoderInput> rows, int64_t batch_s
   const auto vector = [&](size_t row) { return all.vectors.data<float>() + int64_t(row) * dim; };
   std::vector<bool> cut(rows.size());
   Keys known;
-  std::map<Digest, size_t> missing;  // and the first row that needs it
-  std::vector<size_t> first;         // those rows, in order
+  std::map<Digest, size_t> missing;  // missing keys, each with the first row that needs it
+  std::vector<size_t> first;         // these rows, in order
   if (vectors_) known = keys_of(rows, skip), all.faults = known.faults;
   for (size_t i = 0; i < rows.size(); ++i) {
     if (!all.faults[i].empty()) continue;
@@ -163,14 +165,14 @@ EmbeddedRows Embedder::embed(std::span<const EncoderInput> rows, int64_t batch_s
 
 std::string Embedder::cache_note() const {
   if (!vectors_) return "";
-  std::string text = sentence("embedding cache: ", found_, " of ", inputs_, " vectors were there");
+  std::string text = sentence("embedding cache: ", found_, " of ", inputs_, " vectors were found");
   if (vectors_->damaged() > 0)
-    text += sentence("; ", vectors_->damaged(), " damaged ones were dropped from ", file_.string());
+    text += sentence("; ", vectors_->damaged(), " damaged vectors were dropped from ", file_.string());
   return text;
 }
 
 std::string Embedder::how_to_go_on() const {
-  return vectors_ ? "the same command goes on from the vectors in " + folder_.string()
+  return vectors_ ? "the same command continues from the vectors in " + folder_.string()
                   : "the same command starts over; with --embedding_cache FOLDER it continues";
 }
 

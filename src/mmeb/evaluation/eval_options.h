@@ -1,4 +1,4 @@
-// Every option of `eval`, once (vlm/model_options.h says how such a list is used).
+// The option list of `eval` (vlm/model_options.h explains option lists).
 #pragma once
 #include <cstdint>
 #include <string>
@@ -20,38 +20,40 @@ struct EvalOptions : ModelOptions {
   void fields(Visit&& visit) {
     ModelOptions::fields(visit);
     section(visit, "Data");
-    visit("dataset_name", dataset_name, "folder of test sets, one sub-folder each (MMEB-eval)");
-    visit("subset_name", subset_name, "use only these sets of the folder");
-    visit("dataset_config", dataset_config, "official YAML file that names the sets, instead of a folder");
-    visit("data_basedir", data_basedir, "joined before relative folders in dataset_config");
+    visit("dataset_name", dataset_name, "<DIR> folder of test sets, one sub-folder each (MMEB-eval)");
+    visit("subset_name", subset_name, "<NAME> use only these sets of the folder");
+    visit("dataset_config", dataset_config, "<FILE> official YAML file that names the sets, instead of a folder");
+    visit("data_basedir", data_basedir, "<DIR> joined before relative folders in dataset_config");
     visit("retrieval_file", retrieval_file,
-          "instead of a folder: rows {\"filename\": picture, \"caption\": [texts]}, as Flickr30K has them, for recall "
-          "both ways among all of them");
+          "<FILE> instead of a folder: rows {\"filename\": picture, \"caption\": [texts]}, as in Flickr30K; measures recall "
+          "both ways among all rows");
     visit("image_dir", image_dir,
-          "joined before the rows' picture paths, or a zip or tar file; zips and tars in it, its images_zip and its "
-          "images are read in place (default: dataset_name, or the folder of retrieval_file)");
+          "<PATH> joined before the rows' picture paths, or a zip or tar file; zips and tars in it, its images_zip and "
+          "its images are read in place (default: dataset_name, or the folder of retrieval_file)");
     visit("missing_sets", missing_sets,
-          "sets of subset_name or dataset_config that have no file of rows: error stops, skip evaluates the others and "
-          "names those in summary.json");
+          "<error|skip> sets of subset_name or dataset_config that have no file of rows: error stops; skip evaluates the other sets "
+          "and lists the missing ones in summary.json");
     visit("num_candidates", num_candidates,
           "limit or extend every query's candidates to N, sampled from its row, then from the whole set (not for "
           "classification). 0: as in the data");
     visit("prompt_variants", prompt_variants,
-          "JSON file {\"Set\": [\"instruction\", ...]}, or \"*\" for all sets: measures how far other instructions "
-          "move the scores");
+          "<FILE> JSON file {\"Set\": [\"instruction\", ...]}, or \"*\" for all sets: measures how far other "
+          "instructions move the scores");
     section(visit, "Output");
-    visit("encode_output_path", encode_output_path, "folder for scores, predictions, embeddings and summary.json");
+    visit("encode_output_path", encode_output_path,
+          "<DIR> folder for scores, predictions, embeddings and summary.json");
     visit("save_embeddings", save_embeddings, "also write the vectors of each set: {set}_qry.npy, {set}_tgt.npy");
     visit("per_device_eval_batch_size", per_device_eval_batch_size,
           "inputs embedded at a time; scores do not depend on it");
     visit("embedding_cache", embedding_cache,
-          "folder that keeps vectors for later runs with the same model, options, text and pictures");
+          "<DIR> folder that keeps vectors for later runs with the same model, options, text and pictures");
     visit("bad_rows", bad_rows,
-          "what cannot be used (unreadable picture, empty side, image tokens that do not fit): error stops, skip "
-          "leaves out the query that has it or whose right answer has it, and other candidates alone; all are listed");
+          "<error|skip> error: stop at an input that cannot be used (unreadable picture, empty side, image tokens that do not "
+          "match). skip: leave out the row if its query or right answer is the fault, else only the candidate; list "
+          "all");
     visit("overwrite", overwrite,
-          "evaluate again what is in encode_output_path, and replace it when all is done (False: go on with sets that "
-          "are not there; an evaluation with other options or another model is refused)");
+          "evaluate all sets again and replace encode_output_path at the end (False: evaluate only missing sets, and "
+          "refuse a folder with other options or another model)");
   }
 };
 

@@ -8,9 +8,9 @@
 #include <unordered_map>
 
 #include "io/files.h"
-#include "io/npy.h"
 #include "mmeb/evaluation/metrics.h"
 #include "tensor/parallel.h"
+#include "tensor/tensor_files.h"
 
 namespace vlm2vec {
 namespace {
@@ -30,7 +30,7 @@ Json score_json(const Metrics& metrics, const std::vector<RowResult>& results) {
   return score;
 }
 
-// str.isprintable: neither "other" nor a separator, but for the blank.
+// Python's str.isprintable: neither "other" nor a separator, except the blank.
 bool is_printable(int32_t codepoint) {
   switch (utf8proc_category(codepoint)) {
     case UTF8PROC_CATEGORY_CN:
@@ -48,7 +48,7 @@ bool is_printable(int32_t codepoint) {
   }
 }
 
-// Each number once, in the order in which they come.
+// Returns each number once, in order of appearance.
 std::vector<int32_t> distinct(const std::vector<int32_t>& numbers, size_t end) {
   std::vector<bool> seen(end);
   std::vector<int32_t> kept;
@@ -57,7 +57,7 @@ std::vector<int32_t> distinct(const std::vector<int32_t>& numbers, size_t end) {
   return kept;
 }
 
-// The candidates that rows have, each once, in the order in which they come.
+// Returns the candidates of all rows, each once, in order of appearance.
 std::vector<int32_t> used_candidates(const EvaluationSet& set) {
   std::vector<bool> seen(set.candidates.size());
   std::vector<int32_t> used;
@@ -67,7 +67,7 @@ std::vector<int32_t> used_candidates(const EvaluationSet& set) {
   return used;
 }
 
-// Of each candidate the side that its name stands for.
+// Returns for each candidate the side that its name stands for.
 std::vector<int32_t> first_of_name(const EvaluationSet& set, const std::vector<int32_t>& used) {
   std::unordered_map<std::string, int32_t> first;
   std::vector<int32_t> sides(set.candidates.size(), -1);

@@ -12,10 +12,11 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-// In the mark: the other files of its group, but for optional ones, and their bytes.
+// Key in the mark: the sizes of the group's other files, except optional ones.
 constexpr const char* kFiles = "files";
 
-// Files in unfinished/: a run with --overwrite makes the groups there; all of them are whole and moving up.
+// Marker files in unfinished/. The first: a run with --overwrite writes groups there. The second: all groups are
+// complete and are being moved up.
 constexpr const char *kOverwriting = "overwriting", *kMoving = "moving";
 
 const fs::path& made_folder(const fs::path& folder) {
@@ -39,7 +40,7 @@ bool has_size(const fs::path& file, const Json& bytes) {
 EvaluationFolder::EvaluationFolder(const fs::path& folder, bool overwrite)
     : folder_(folder), lock_(made_folder(folder)) {
   remove_leftovers(folder);
-  overwrite_ = overwrite && !fs::exists(unfinished() / kMoving);  // else some groups of this evaluation are up already
+  overwrite_ = overwrite && !fs::exists(unfinished() / kMoving);  // else some groups of this evaluation have moved up
   if (overwrite_ && !fs::exists(unfinished() / kOverwriting)) {
     remove_folder(unfinished());
     make_folder(unfinished());
@@ -84,13 +85,13 @@ void EvaluationFolder::add(const FileGroup& group, const std::function<Json(cons
   else move_up(group);
 }
 
-// Killed in the middle it goes on later: a file that is not here is up already, the first one before all others.
+// Continues after a kill: files missing here have already moved up, the first file of a group before all others.
 void EvaluationFolder::move_up(const FileGroup& group) const {
   const fs::path place = unfinished() / group.name;
   const auto move = [&](const std::string& file) {
     if (fs::exists(place / file)) fs::rename(place / file, folder_ / file);
   };
-  if (fs::exists(place / group.files.front())) {  // those of an earlier evaluation, the mark before all others
+  if (fs::exists(place / group.files.front())) {  // removes an earlier evaluation's files, its mark first
     fs::remove(folder_ / group.files.back());
     for (const std::string& file : group.optional) fs::remove(folder_ / file);
   }
@@ -111,7 +112,7 @@ void EvaluationFolder::finish(const std::vector<FileGroup>& groups, const std::s
       if (waiting_.contains(group.name)) move_up(group);
   }
   if (!summary.empty() && !(fs::exists(file) && read_text(file) == summary)) write_text(file, summary);
-  if (!fs::exists(unfinished() / kOverwriting)) remove_folder(unfinished());  // else another evaluation's half
+  if (!fs::exists(unfinished() / kOverwriting)) remove_folder(unfinished());  // else another evaluation is half done
 }
 
 }  // namespace vlm2vec

@@ -14,10 +14,10 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-// To be raised whenever the program begins to compute other scores from the same model, options and data.
+// Must be raised whenever the program computes other scores from the same model, options and data.
 constexpr int kEvaluationVersion = 1;
 
-// Options that name a place, which may be spelled in several ways.
+// Options with paths, which may be spelled in several ways.
 const std::set<std::string> kPlaces = {"model_name",   "adapter",   "dataset_name",   "dataset_config",
                                        "data_basedir", "image_dir", "retrieval_file", "prompt_variants"};
 
@@ -27,11 +27,11 @@ std::string full_place(const std::string& path) {
 
 struct Made {
   Json options;
-  std::string model;     // its hash; empty: not known
-  bool content = false;  // its rows and pictures are known by a hash
+  std::string model;     // the model's hash; empty: not known
+  bool content = false;  // a hash identifies rows and pictures
 };
 
-// Those of the sets that lie in a folder; of an earlier version's, which do not say, that of the summary.
+// Returns the evaluations of the sets in a folder. Files of an earlier version take theirs from the summary.
 std::vector<Made> evaluations_in(const fs::path& folder) {
   std::vector<Made> found;
   std::error_code none;
@@ -46,7 +46,7 @@ std::vector<Made> evaluations_in(const fs::path& folder) {
   try {
     const Summary summary = read_summary(folder);
     found.push_back({Json::parse(summary.options), summary.model_sha256});
-  } catch (const Error&) {  // none, or one that nobody can read
+  } catch (const Error&) {  // missing or unreadable
   }
   return found;
 }
@@ -63,7 +63,7 @@ Json options_json(EvalOptions o) {
   o.fields([&](const char* name, const auto& value, const char*) { options[name] = value; });
   for (const char* how :
        {"encode_output_path", "embedding_cache", "save_embeddings", "per_device_eval_batch_size", "overwrite"})
-    options.erase(how);  // these change no score
+    options.erase(how);  // these options change no score
   for (const std::string& name : kPlaces)
     if (options[name] != "") options[name] = full_place(options[name]);
   return options;
@@ -72,7 +72,7 @@ Json options_json(EvalOptions o) {
 void require_same_evaluation(const fs::path& folder, const Json& options, const std::string& model) {
   const auto refuse = [&](const std::string& what) {
     fail(Exit::usage, "eval: ", folder.string(), ": has an evaluation ", what,
-         "; choose another --encode_output_path, or replace it with --overwrite True");
+         "; choose another --encode_output_path, or replace the evaluation with --overwrite True");
   };
   for (const auto& [then, then_model, content] : evaluations_in(folder)) {
     for (const auto& [name, value] : options.items()) {
@@ -84,9 +84,9 @@ void require_same_evaluation(const fs::path& folder, const Json& options, const 
         refuse(sentence("with --", name, " ", then[name].dump(), ", now it is ", value.dump()));
     }
     if (!model.empty() && !then_model.empty() && then_model != model)
-      refuse(sentence("of another model, ", then.value("model_name", "which it does not name"),
+      refuse(sentence("of another model, ", then.value("model_name", "not named"),
                       then.value("adapter", "").empty() ? "" : " with " + then.value("adapter", ""),
-                      " as its files were then"));
+                      " with the files of that time"));
   }
 }
 

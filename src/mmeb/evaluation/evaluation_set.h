@@ -1,7 +1,8 @@
-// A test set as numbers: each distinct side and candidate once, and the rows as lists of their numbers. 1,000 rows of
-// 5,000 candidates are 20 MB so; rows that share their candidates share a list.
+// A test set as numbers: each distinct side and candidate once, and rows as lists of these numbers. 1,000 rows of 5,000
+// candidates take 20 MB; rows with the same candidates share a list.
 #pragma once
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -13,19 +14,19 @@ namespace vlm2vec {
 
 struct EmbeddedRows {
   EmbeddedRows(Tensor all) : vectors(std::move(all)), faults(size_t(vectors.rows())) {}
-  Tensor vectors;                   // f32 [rows, dim]; zeros where there is a fault
-  std::vector<std::string> faults;  // of each row why it cannot be read; empty: it can
-  CutTexts cut = {};                // of rows that can
+  Tensor vectors;                   // f32 [rows, dim]; zeros for rows with a fault
+  std::vector<std::string> faults;  // per row: why it cannot be read, or empty
+  CutTexts cut = {};                // cut texts of the readable rows
 };
-// Embeds the distinct inputs of a set; what the evaluator needs of a model.
+// Embeds the distinct inputs of a set: all that the evaluator needs from a model.
 using EmbedFunction = std::function<EmbeddedRows(const std::vector<EncoderInput>& inputs, const std::string& set)>;
 
 struct Candidate {
   int32_t side = 0;
-  std::string name;  // as VLM2Vec V2 tells candidates apart; a side may have several
+  std::string name;  // VLM2Vec V2's key of a candidate; a side may have several names
 };
 
-// A row's candidates: a list, which other rows may have too, with the positive moved to its front.
+// A row's candidates: a list, perhaps shared with other rows, with the positive moved to the front.
 class CandidateList {
  public:
   explicit CandidateList(std::vector<int32_t> own)
@@ -45,34 +46,44 @@ class CandidateList {
   size_t positive_;
 };
 
+// The queries of a set under another instruction.
+struct Variant {
+  std::string instruction;
+  std::vector<int32_t> queries;  // per row: the side with this instruction
+};
+
 struct EvaluationSet {
   std::string name;
-  std::vector<Side> sides;            // distinct, of queries and candidates
-  std::vector<size_t> first_rows;     // of each side: the row that has it first, from 0
-  std::vector<int32_t> first_places;  // in that row: the number of a candidate from 0; -1: the query
-  std::vector<Candidate> candidates;  // distinct
-  std::vector<int32_t> queries;       // of each row: number in sides
-  std::vector<CandidateList> lists;   // of each row: numbers in candidates, the positive first
-  std::string digests;                // SHA-256 of what tells each row from others: its names and the query's picture
+  std::vector<Side> sides;               // distinct queries and candidates
+  std::vector<size_t> first_rows;        // per side: the first row that has it, from 0
+  std::vector<int32_t> first_places;     // per side: its place in that row, a candidate from 0, or -1 for the query
+  std::vector<Candidate> candidates;     // distinct
+  std::vector<int32_t> queries;          // per row: index in sides
+  std::vector<CandidateList> lists;      // per row: indices in candidates, the positive first
+  std::string digests;                   // per row: SHA-256 of the candidates' names and the query's picture
+  std::map<size_t, std::string> faults;  // rows that cannot be read: they have an empty query and no candidates
+  bool cut = false;                      // the file has more rows than its limit
+  std::string instruction;  // common beginning of its stored queries after the picture's token; only with variants
+  std::vector<Variant> variants;
 
   void add(const EvalRow& row);
-  // Equal sides share a number. candidate: the side's place in the row's list; -1: it is the query.
+  // Returns the side's number; equal sides share one. candidate: its place in the row's list, or -1 for the query.
   int32_t number(const Side& side, size_t row, int32_t candidate = -1);
-  // Where a side comes first: "Scene_t2i", or "Scene_t2i, candidate 8 (index 7)"; with "row 1 of " before it.
+  // Say where a side comes first: "Scene_t2i, candidate 8 (index 7)"; place() adds "row 1 of ".
   std::string set_and_candidate(size_t side) const;
   std::string place(size_t side) const;
 
  private:
-  std::unordered_multimap<size_t, int32_t> numbers_;  // in sides, by hash: the texts are not kept twice
-  std::vector<std::vector<int32_t>> candidates_of_;   // of each side: its numbers in candidates
+  std::unordered_multimap<size_t, int32_t> numbers_;  // indices in sides by hash, so that texts are stored once
+  std::vector<std::vector<int32_t>> candidates_of_;   // per side: its indices in candidates
 };
 
 // Looks for the pictures of all sides.
 void check_pictures(const EvaluationSet& set, PictureCheck& pictures);
-// Exit::data for a side that no model with this image token can read (text_fault).
+// Throws Exit::data for a side that no model with this image token can read (text_fault).
 void check_texts(const EvaluationSet& set, const std::string& image_token);
 
-// What is to be embedded: an input for each side.
+// Returns an input of the model for each side.
 std::vector<EncoderInput> encoder_inputs(const EvaluationSet& set, const std::string& image_token,
                                          const Pictures& pictures);
 

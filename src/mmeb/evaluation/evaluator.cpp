@@ -27,7 +27,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr uint64_t kCandidateSeed = 42;
 
-// The score that lies in the folder, if the set need not be evaluated again.
+// Returns the folder's score if the set need not be evaluated again.
 std::optional<SetScore> finished_score(EvaluationFolder& folder, const std::string& set, const Json& identity,
                                        const EvaluationData& data, std::vector<std::string>& changed) {
   const FileGroup group = set_files(set);
@@ -44,7 +44,7 @@ std::optional<SetScore> finished_score(EvaluationFolder& folder, const std::stri
       if (data.save_embeddings && !folder.has(group, set + vectors)) return false;
     try {
       score = read_set_score(set, mark.value("summary", Json()), set);
-    } catch (const Error&) {  // not what eval writes
+    } catch (const Error&) {  // not a file of eval
       return false;
     }
     if (score->skipped + score->skipped_candidates > 0 && !data.skip_bad_rows) score.reset();
@@ -53,35 +53,35 @@ std::optional<SetScore> finished_score(EvaluationFolder& folder, const std::stri
   return score;
 }
 
-// A set that is being evaluated: its rows, where they come from, and what its files say of it.
+// A set under evaluation: its rows, their source and its identity.
 struct Work {
-  ReadSet set;
-  EvalSource source;
+  EvaluationSet set;
+  SetSource source;
   Pictures pictures;
-  int64_t candidates;  // of each query; 0: those of its row
+  int64_t candidates;  // per query; 0: the row's own
   Json identity;
 };
 
 SetScore evaluate_set(Work work, const EvaluationData& data, const EmbedFunction& embed, EvaluationFolder* folder,
                       std::vector<std::string>& notes) {
-  ReadSet& set = work.set;
-  const EmbeddedRows embedded = embed(encoder_inputs(set.rows, data.image_token, work.pictures), set.rows.name);
+  EvaluationSet& set = work.set;
+  const EmbeddedRows embedded = embed(encoder_inputs(set, data.image_token, work.pictures), set.name);
   const bool unreadable = !set.faults.empty() || !std::ranges::all_of(embedded.faults, &std::string::empty);
-  const bool own = !work.source.global && work.candidates == 0;  // else rows get each other's candidates
+  const bool own = !work.source.global && work.candidates == 0;  // else rows share candidates
   const Unusable unusable = unreadable ? leave_out(set, embedded.faults, own) : Unusable();
-  if (work.source.global) set.rows.lists = with_all_candidates(set.rows);
+  if (work.source.global) set.lists = with_all_candidates(set);
   if (work.candidates > 0) {
-    set.rows.lists = with_num_candidates(set.rows, work.candidates, kCandidateSeed);
-    notes.push_back(shortage_note(set.rows, work.candidates));
+    set.lists = with_num_candidates(set, work.candidates, kCandidateSeed);
+    notes.push_back(shortage_note(set, work.candidates));
   }
-  notes.push_back(repetition_note(set.rows));
-  const std::vector<RowResult> results = rank(embedded.vectors, set.rows, set.rows.queries);
+  notes.push_back(repetition_note(set));
+  const std::vector<RowResult> results = rank(embedded.vectors, set, set.queries);
   SetScore score = score_of(set, work.source, results, embedded.vectors);
   score.skipped = unusable.rows, score.skipped_candidates = unusable.candidates;
   score.texts = embedded.cut.texts, score.cut = embedded.cut.cut, score.first_cut = embedded.cut.first;
   if (folder)
     folder->add(set_files(score.name), [&](const fs::path& place) {
-      Json mark = write_set_files(place, set.rows, embedded.vectors, results, data.save_embeddings);
+      Json mark = write_set_files(place, set, embedded.vectors, results, data.save_embeddings);
       write_left_out(place / (score.name + "_skipped_rows.jsonl"), unusable.sides);
       mark["num_data"] = score.rows + score.skipped;
       mark["num_skipped"] = score.skipped, mark["num_skipped_candidates"] = score.skipped_candidates;
@@ -92,12 +92,12 @@ SetScore evaluate_set(Work work, const EvaluationData& data, const EmbedFunction
   return score;
 }
 
-// Reads every set and looks it through, before the first is embedded.
+// Reads and checks every set before the first is embedded.
 std::vector<Work> read_sets(const EvaluationData& data) {
-  std::map<fs::path, Pictures> pictures;  // sets of one folder share what is found out about its archives
+  std::map<fs::path, Pictures> pictures;  // sets of one folder share the index of its archives
   std::map<fs::path, PictureCheck> checks;
   std::vector<Work> sets;
-  for (const EvalSource& source : data.sets) {
+  for (const SetSource& source : data.sets) {
     const bool classes = task_of(source.name, data.tasks).meta_task == "classification";
     const Pictures& here = pictures.try_emplace(source.image_dir, source.image_dir).first->second;
     Work work{read_set(source, here, data.prompt_variants, bad_row(data.skip_bad_rows)),
@@ -105,7 +105,7 @@ std::vector<Work> read_sets(const EvaluationData& data) {
               here,
               classes ? 0 : data.num_candidates,
               {}};
-    const EvaluationSet& rows = work.set.rows;
+    const EvaluationSet& rows = work.set;
     if (!data.skip_bad_rows) {
       check_pictures(rows, checks.try_emplace(source.image_dir, here).first->second);
       reading_rows("error", [&] { check_texts(rows, data.image_token); });
@@ -120,7 +120,7 @@ std::vector<Work> read_sets(const EvaluationData& data) {
   return sets;
 }
 
-// An evaluation of more sets is not replaced by one of fewer, and its summary covers all.
+// Throws if the folder has sets beyond `names`: a smaller evaluation must not replace a larger one.
 void require_all_sets(const fs::path& output, const std::vector<std::string>& names) {
   const std::string end = "_score.json";
   std::vector<std::string> others;
@@ -134,18 +134,18 @@ void require_all_sets(const fs::path& output, const std::vector<std::string>& na
   std::ranges::sort(others);
   fail(Exit::usage, "eval: ", output.string(), ": has the evaluation of more sets, ", others[0],
        others.size() == 1 ? "" : sentence(" and ", others.size() - 1, " others"),
-       ", than are evaluated now; choose another --encode_output_path, or evaluate them all");
+       ", than are evaluated now; choose another --encode_output_path, or evaluate all sets");
 }
 
 }  // namespace
 
 Evaluation evaluate(const EvaluationData& data, const EmbedFunction& embed, const fs::path& output) {
   std::vector<std::string> names;
-  for (const EvalSource& source : data.sets) names.push_back(source.name);
+  for (const SetSource& source : data.sets) names.push_back(source.name);
   check_variant_sets(data.prompt_variants, names);
   std::vector<Work> sets = read_sets(data);
 
-  const InterruptGuard guard;  // a signal waits until what is being written is whole
+  const InterruptGuard guard;  // a signal waits until all files under way are complete
   std::optional<EvaluationFolder> folder;
   if (fs::is_directory(output)) require_all_sets(output, names);
   if (!output.empty()) folder.emplace(output, data.overwrite);
@@ -190,7 +190,7 @@ Summary evaluate(const EvalOptions& o, Device device, bool quiet) {
   if (o.dataset_config.empty()) {
     data.sets = eval_folder(o.dataset_name, o.subset_name, o.image_dir, o.missing_sets == "skip");
   } else {
-    DatasetConfig<EvalSource> config = read_eval_config(o.dataset_config, o.data_basedir);
+    DatasetConfig config = read_eval_config(o.dataset_config, o.data_basedir);
     data.sets = std::move(config.sources), config_note = config.note;
   }
   data.missing_sets = leave_out_missing(data.sets, o.missing_sets == "skip");
@@ -214,8 +214,8 @@ Summary evaluate(const EvalOptions& o, Device device, bool quiet) {
   int64_t sets = 0;
   const auto go_on = [&] {
     return sentence(sets, " of ", counted(data.sets.size(), "set"), data.sets.size() == 1 ? " is" : " are",
-                    " finished in ", o.encode_output_path, "; the same command goes on ",
-                    o.embedding_cache.empty() ? "with the others (with --embedding_cache FOLDER in the middle of a set)"
+                    " finished in ", o.encode_output_path, "; the same command continues ",
+                    o.embedding_cache.empty() ? "with the other sets (with --embedding_cache FOLDER inside a set)"
                                               : "from the vectors in " + o.embedding_cache);
   };
   data.note = [&](const std::string& note) { progress.note(note); };
@@ -233,7 +233,7 @@ Summary evaluate(const EvalOptions& o, Device device, bool quiet) {
   };
   Evaluation evaluation = evaluate(data, embed_set, o.encode_output_path);
   for (const std::string& note : evaluation.notes) progress.note(note);
-  progress.note(embedder.encoder().picture_note());
+  progress.note(embedder.encoder().processor.picture_note());
   progress.note(embedder.cache_note());
   return std::move(evaluation.summary);
 }

@@ -18,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-// As Python's datetime.now().isoformat(): 2025-05-15T13:02:59.123456
+// Formats the time like Python's datetime.now().isoformat(): 2025-05-15T13:02:59.123456
 std::string now() {
   const auto since = std::chrono::system_clock::now().time_since_epoch();
   const std::time_t seconds = std::chrono::duration_cast<std::chrono::seconds>(since).count();
@@ -29,14 +29,14 @@ std::string now() {
   return std::string(day) + fraction;
 }
 
-// V2's metrics and counts of a score file, without V1's keys and ours.
+// Returns V2's metrics and counts of a score file, without V1's and this program's keys.
 Json official_scores(const fs::path& file) {
   const nlohmann::json score = read_json(file);
   Json kept;
   for (const auto& [key, unused] : ranking_metrics(RankedNames{})) {
     if (!score.contains(key) || !score[key].is_number())
       fail(Exit::data, file.string(), ": has no ", key,
-           "; these are not the scores of a set of MMEB, evaluate it again");
+           "; it is not a score file of an MMEB set; evaluate the set again");
     kept[key] = score[key];
   }
   for (const char* key : {"num_pred", "num_data"})
@@ -44,24 +44,24 @@ Json official_scores(const fs::path& file) {
   return kept;
 }
 
-// Of all rows of the set, against their own candidates.
+// Throws unless all rows of the set were ranked among their own candidates.
 void require_whole_set(const Summary& summary, const std::string& name, const fs::path& file) {
   const auto set = std::ranges::find(summary.sets, name, &SetScore::name);
   if (set == summary.sets.end())
-    fail(Exit::data, file.string(), ": is of another evaluation than summary.json, which does not name ", name,
-         "; evaluate all sets at once (--embedding_cache keeps what is done)");
+    fail(Exit::data, file.string(), ": belongs to another evaluation than summary.json, which does not name ", name,
+         "; evaluate all sets together (--embedding_cache keeps finished vectors)");
   if (set->global)
     fail(Exit::data, file.string(), ": was evaluated with eval_type global; the leaderboard takes MMEB's own lists");
   if (set->limit > 0)
-    fail(Exit::data, file.string(), ": is of the first ", set->rows,
+    fail(Exit::data, file.string(), ": covers only the first ", set->rows,
          " rows (num_sample_per_subset); the leaderboard takes whole sets, evaluate again without the limit");
   if (set->skipped + set->skipped_candidates > 0)
     fail(Exit::data, file.string(), ": ", set->skipped, " rows and ", set->skipped_candidates,
          " candidates were left out (--bad_rows skip); the leaderboard takes whole sets, mend the data (", name,
-         "_skipped_rows.jsonl lists what is wrong) and evaluate again");
+         "_skipped_rows.jsonl lists the faults) and evaluate again");
 }
 
-// "scores of Shapes, Colours", or "no scores".
+// Returns "scores of Shapes, Colours", or "no scores".
 std::string other_sets(const fs::path& folder) {
   constexpr std::string_view kEnd = "_score.json";
   std::set<std::string> names;
@@ -95,16 +95,16 @@ Json leaderboard_json(const fs::path& folder, LeaderboardEntry entry) {
       const std::string set = name.substr(0, name.rfind("-fixed"));
       const fs::path file = from / (set + "_score.json");
       if (fs::exists(file) && summary) require_whole_set(*summary, set, file);
-      if (fs::exists(file) && !summary && read_json(file).contains("num_ties"))  // ours, not the official program's
+      if (fs::exists(file) && !summary && read_json(file).contains("num_ties"))  // written by this program
         fail(Exit::data, from.string(),
-             ": has scores and no summary.json; the evaluation was not finished, run it again");
+             ": has scores but no summary.json; the evaluation is not finished, run it again");
       if (fs::exists(file)) metrics[group][name] = official_scores(file), ++found;
       else metrics[group][name] = fs::is_directory(from) ? "FILE_N/A" : "DIR_N/A";
     }
   }
   if (found == 0)
-    fail(Exit::data, folder.string(), ": has ", other_sets(folder),
-         "; only MMEB's 36 sets count, of which eval writes ", "{set}_score.json");
+    fail(Exit::data, folder.string(), ": has ", other_sets(folder), "; only MMEB's 36 sets count; eval writes their ",
+         "{set}_score.json");
   return {{"metadata", metadata}, {"metrics", metrics}};
 }
 

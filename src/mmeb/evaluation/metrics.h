@@ -4,8 +4,8 @@
 //   precision  H_k / k                              ndcg_exponential  the same of 2^{r_i} − 1
 //   recall     H_k / |L|, 1 without labels          map               Σ_{i≤k, hit} (hits up to i) / i / min(|L|, k)
 //   f1         their harmonic mean                  mrr               1 / rank of the first hit within k, else 0
-// A name that a ranking repeats counts once in precision, recall and hit, but each time in map and nDCG, which can then
-// exceed 1 (as they do in the official files where candidates repeat the right one).
+// A name that a ranking repeats counts once in precision, recall and hit, but each time in map and nDCG. These can then
+// exceed 1, as in the official files whose candidates repeat the right one.
 #pragma once
 #include <string>
 #include <utility>
@@ -13,16 +13,16 @@
 
 namespace vlm2vec {
 
-// No metric looks further down a ranking.
+// Metrics ignore lower ranks.
 constexpr size_t kLastRank = 10;
 
 struct RankedNames {
-  std::vector<std::string> prediction;  // best first, the first kLastRank at least
+  std::vector<std::string> prediction;  // best first, at least kLastRank names
   std::vector<std::string> label;       // the right names
-  std::vector<double> relevance = {};   // of each label; empty: 1 each
+  std::vector<double> relevance = {};   // per label; empty: 1 each
 };
 
-// Under the official keys, in the official order: hit@1, hit@5, hit@10, ndcg_linear@1, …, mrr@10.
+// The official keys in the official order: hit@1, hit@5, hit@10, ndcg_linear@1, …, mrr@10.
 using Metrics = std::vector<std::pair<std::string, double>>;
 Metrics ranking_metrics(const RankedNames& row);
 Metrics ranking_metrics(const std::vector<RankedNames>& rows);  // the means over rows

@@ -20,10 +20,10 @@ std::string without_trailing_space(const std::string& text) {
   return text.substr(0, text.find_last_not_of(" \t\r\n") + 1);
 }
 
-// Letters, digits and all beyond ASCII.
+// True for letters, digits and all bytes beyond ASCII.
 bool is_in_word(char c) { return std::isalnum(static_cast<unsigned char>(c)) || static_cast<unsigned char>(c) >= 0x80; }
 
-// Behind a first line that is the tokens of the pictures, <|image_1|> <|image_2|>.
+// Returns the place after a first line of picture tokens, <|image_1|> <|image_2|>.
 size_t begin_of_instruction(const std::string& query) {
   const size_t end = query.find('\n');
   const bool tokens = end != query.npos && query.starts_with(kStoredImage) &&
@@ -72,7 +72,7 @@ std::string with_instruction(const std::string& query, const std::string& stored
     fail(Exit::data, "the query \"", query.substr(begin, 60), "\" does not begin with the instruction \"", old, "\"");
   const bool places_picture = wanted.find(kStoredImage) != wanted.npos;
   if (places_picture && begin == 0)
-    fail(Exit::data, "the instruction \"", wanted, "\" has ", kStoredImage, ", the query \"", query.substr(0, 60),
+    fail(Exit::data, "the instruction \"", wanted, "\" has ", kStoredImage, ", but the query \"", query.substr(0, 60),
          "\" does not begin with it");
   return (places_picture ? "" : query.substr(0, begin)) + without_trailing_space(wanted) +
          query.substr(begin + old.size());
@@ -81,7 +81,7 @@ std::string with_instruction(const std::string& query, const std::string& stored
 std::string common_instruction(const std::vector<std::string>& queries) {
   if (queries.empty()) return "";
   std::string common = queries[0].substr(begin_of_instruction(queries[0]));
-  bool whole = true;  // every query is the instruction and nothing else
+  bool whole = true;  // every query is only the instruction
   for (const std::string& query : queries) {
     const std::string text = query.substr(begin_of_instruction(query));
     const auto [end, other] = std::mismatch(common.begin(), common.end(), text.begin(), text.end());
@@ -90,7 +90,7 @@ std::string common_instruction(const std::vector<std::string>& queries) {
   }
   if (whole) return common;
   while (!common.empty() && is_in_word(common.back())) common.pop_back();
-  // Questions that begin alike are no instruction: it ends with a colon or a sentence, if there is one.
+  // A common beginning of questions is not an instruction: cut at the last colon or end of a sentence, if any.
   for (size_t at = common.size(); at-- > 1;)
     if (std::isspace(static_cast<unsigned char>(common[at])) && std::strchr(":.?!", common[at - 1])) {
       common.resize(at + 1);

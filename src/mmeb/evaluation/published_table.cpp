@@ -1,4 +1,4 @@
-// Our row beside published ones, averaged over the same sets.
+// Compares an evaluation with published results, averaged over the same sets.
 #include <algorithm>
 #include <cstdio>
 
@@ -35,7 +35,7 @@ std::vector<double> printed(const std::map<std::string, double>& averages) {
   return values;
 }
 
-// "Name, name, …" in lines of at most 110 characters.
+// Wraps "Name, name, …" in lines of at most 110 characters.
 std::string wrapped(const std::vector<std::string>& names) {
   std::string text = "  ";
   size_t width = 2;
@@ -83,16 +83,16 @@ std::string published_table(const Summary& ours, const std::string& title) {
     }
   }
   table += rule + line(title, means(summarise(known, tasks)));
-  if (only_averages) table += "+ averages as published; all others are recomputed from their 36 sets\n";
+  if (only_averages) table += "+ averages as published; all other averages are recomputed from the 36 sets\n";
   if (!missing.empty())
     table += sentence("All means are over the ", known.size(), known.size() == 1 ? " set" : " sets",
                       " of MMEB evaluated here; ", missing.size(), " are missing:\n") +
              wrapped(missing);
   if (!global_sets.empty())
-    table += "Published scores are among each row's own candidates; these are among those of all rows:\n" +
+    table += "Published scores rank each row's own candidates; these sets rank the candidates of all rows:\n" +
              wrapped(global_sets);
   if (!short_sets.empty())
-    table += "Published scores are of 1000 rows a set; these have another number here:\n" + wrapped(short_sets);
+    table += "Published scores have 1000 rows per set; these sets have another number here:\n" + wrapped(short_sets);
   return table;
 }
 

@@ -66,7 +66,7 @@ std::vector<RowResult> rank(const Tensor& embeddings, const EvaluationSet& set, 
     for (size_t row = size_t(begin); row < size_t(end); ++row) {
       std::vector<int32_t> sides = set.lists[row].numbers();
       for (int32_t& number : sides) number = set.candidates[size_t(number)].side;
-      std::vector<uint8_t> right;  // the positive wherever it stands
+      std::vector<uint8_t> right;  // the positive, wherever it is in the list
       for (const int32_t side : sides) right.push_back(side == sides[0]);
       const std::vector<float> scores = scorer(queries[row], sides);
       RowResult& result = results[row];

@@ -13,13 +13,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string instruction_of(const ReadSet& read) {
-  const EvaluationSet& set = read.rows;
+std::string instruction_of(const EvaluationSet& set) {
   if (const RegisteredSet* known = registered(set.name))
     return common_instruction({known->query.substr(0, known->query.find('{'))});
   std::vector<std::string> queries;
   for (size_t row = 0; row < set.queries.size(); ++row)
-    if (!read.faults.contains(row)) queries.push_back(set.sides[size_t(set.queries[row])].text);
+    if (!set.faults.contains(row)) queries.push_back(set.sides[size_t(set.queries[row])].text);
   return common_instruction(queries);
 }
 
@@ -27,7 +26,7 @@ double accuracy(const std::vector<RowResult>& results) {
   return 100.0 * double(std::ranges::count(results, true, &RowResult::correct)) / double(results.size());
 }
 
-// Size and time of modification of a picture's file, or of the archive that it is in; "" if there is none.
+// Returns size and time of modification of a picture's file, or of its archive; "" if there is none.
 std::string stamp_of_picture(fs::path file) {
   struct stat s {};
   while (stat(file.c_str(), &s) != 0 || !S_ISREG(s.st_mode)) {
@@ -37,7 +36,7 @@ std::string stamp_of_picture(fs::path file) {
   return sentence(s.st_size, " ", s.st_mtim.tv_sec, ".", s.st_mtim.tv_nsec);
 }
 
-// What is hashed: lengths stand before texts, so that no two contents have the same bytes.
+// The hashed bytes: each text follows its length, so that no two contents have the same bytes.
 class SetContent {
  public:
   void add(const std::string& text) { bytes_ += sentence(text.size(), " ", text); }
@@ -54,18 +53,18 @@ class SetContent {
 
 }  // namespace
 
-ReadSet read_set(const EvalSource& source, const Pictures& pictures, const PromptVariants& prompt_variants,
-                 const RowFault& fault) {
-  ReadSet set;
-  set.rows.name = source.name;
+EvaluationSet read_set(const SetSource& source, const Pictures& pictures, const PromptVariants& prompt_variants,
+                       const RowFault& fault) {
+  EvaluationSet set;
+  set.name = source.name;
   int64_t rows = 0;
   const auto add = [&](const EvalRow& row) {
     if (source.limit > 0 && ++rows > source.limit) set.cut = true;
-    else set.rows.add(row);
+    else set.add(row);
   };
   const auto keep = [&](const Error& error) {
     fault(error);
-    const size_t row = set.rows.queries.size();
+    const size_t row = set.queries.size();
     add({});
     if (!set.cut) set.faults[row] = error.what();
   };
@@ -74,38 +73,37 @@ ReadSet read_set(const EvalSource& source, const Pictures& pictures, const Promp
   if (!instructions.empty()) set.instruction = instruction_of(set);
   for (const std::string& instruction : instructions) {
     set.variants.push_back({instruction, {}});
-    for (size_t row = 0; row < set.rows.queries.size(); ++row) {
-      Side query = set.rows.sides[size_t(set.rows.queries[row])];
+    for (size_t row = 0; row < set.queries.size(); ++row) {
+      Side query = set.sides[size_t(set.queries[row])];
       if (!set.faults.contains(row)) query.text = with_instruction(query.text, set.instruction, instruction);
-      set.variants.back().queries.push_back(set.rows.number(query, row));
+      set.variants.back().queries.push_back(set.number(query, row));
     }
   }
   return set;
 }
 
-std::string content_digest(const ReadSet& set, const EvalSource& source, const std::vector<EncoderInput>& inputs) {
+std::string content_digest(const EvaluationSet& set, const SetSource& source, const std::vector<EncoderInput>& inputs) {
   SetContent content;
   for (const EncoderInput& input : inputs) {
     content.add(input.text);
     for (const PictureSource& picture : input.images)
       content.add(picture.is_file() ? stamp_of_picture(picture.name()) : picture.key());
   }
-  for (const Side& side : set.rows.sides) {
+  for (const Side& side : set.sides) {
     content.add(int64_t(side.images.size()));
     for (const std::string& image : side.images) content.add(image);
   }
-  for (const Candidate& candidate : set.rows.candidates) content.add(candidate.side), content.add(candidate.name);
-  for (const CandidateList& list : set.rows.lists) content.add(list.numbers());
-  content.add(set.rows.queries);
+  for (const Candidate& candidate : set.candidates) content.add(candidate.side), content.add(candidate.name);
+  for (const CandidateList& list : set.lists) content.add(list.numbers());
+  content.add(set.queries);
   for (const Variant& variant : set.variants) content.add(variant.instruction), content.add(variant.queries);
   content.add(source.global);
   return content.digest();
 }
 
-Unusable leave_out(ReadSet& set, const std::vector<std::string>& faults, bool own) {
+Unusable leave_out(EvaluationSet& rows, const std::vector<std::string>& faults, bool own) {
   Unusable unusable;
-  EvaluationSet& rows = set.rows;
-  std::vector<int32_t> numbers;  // of each candidate, without those that cannot be read (-1)
+  std::vector<int32_t> numbers;  // per candidate: its new number, or -1 if it cannot be read
   std::vector<Candidate> candidates;
   std::vector<bool> counted(rows.sides.size());
   for (const Candidate& candidate : rows.candidates) {
@@ -117,7 +115,7 @@ Unusable leave_out(ReadSet& set, const std::vector<std::string>& faults, bool ow
   std::vector<bool> listed(rows.sides.size());
   const auto fault_of_query = [&](size_t row) {
     std::string fault = faults[size_t(rows.queries[row])];
-    for (const Variant& variant : set.variants)
+    for (const Variant& variant : rows.variants)
       if (fault.empty()) fault = faults[size_t(variant.queries[row])];
     return fault;
   };
@@ -128,7 +126,7 @@ Unusable leave_out(ReadSet& set, const std::vector<std::string>& faults, bool ow
     const auto leave = [&](const std::string& side, const std::string& fault) {
       unusable.sides.push_back({name, side, fault});
     };
-    if (const auto unread = set.faults.find(row); unread != set.faults.end()) {
+    if (const auto unread = rows.faults.find(row); unread != rows.faults.end()) {
       leave("row", unread->second);
       continue;
     }
@@ -148,7 +146,7 @@ Unusable leave_out(ReadSet& set, const std::vector<std::string>& faults, bool ow
       continue;
     }
     rows.queries[kept] = rows.queries[row];
-    for (Variant& variant : set.variants) variant.queries[kept] = variant.queries[row];
+    for (Variant& variant : rows.variants) variant.queries[kept] = variant.queries[row];
     rows.digests.replace(kept * sizeof(Digest), sizeof(Digest), rows.digests, row * sizeof(Digest), sizeof(Digest));
     lists.emplace_back(std::move(list));
     ++kept;
@@ -158,21 +156,20 @@ Unusable leave_out(ReadSet& set, const std::vector<std::string>& faults, bool ow
     fail(Exit::data, rows.name, ": none of ", rows.queries.size(), " rows can be used; ", unusable.sides[0].row, ", ",
          unusable.sides[0].side, ": ", unusable.sides[0].fault);
   rows.queries.resize(kept), rows.digests.resize(kept * sizeof(Digest));
-  for (Variant& variant : set.variants) variant.queries.resize(kept);
+  for (Variant& variant : rows.variants) variant.queries.resize(kept);
   rows.lists = std::move(lists), rows.candidates = std::move(candidates);
   return unusable;
 }
 
-SetScore score_of(const ReadSet& set, const EvalSource& source, const std::vector<RowResult>& results,
+SetScore score_of(const EvaluationSet& set, const SetSource& source, const std::vector<RowResult>& results,
                   const Tensor& embeddings) {
-  SetScore score{.name = set.rows.name,
+  SetScore score{.name = set.name,
                  .accuracy = accuracy(results),
                  .rows = int64_t(results.size()),
-                 .digest = hex(sha256(set.rows.digests)),
+                 .digest = hex(sha256(set.digests)),
                  .global = source.global,
                  .limit = set.cut ? source.limit : 0};
-  for (const CandidateList& list : set.rows.lists)
-    score.chance += 100.0 / double(list.size()) / double(set.rows.lists.size());
+  for (const CandidateList& list : set.lists) score.chance += 100.0 / double(list.size()) / double(set.lists.size());
   for (const RowResult& result : results) {
     score.correct += result.correct;
     score.ties += result.tie();
@@ -181,7 +178,7 @@ SetScore score_of(const ReadSet& set, const EvalSource& source, const std::vecto
   }
   if (!set.variants.empty()) score.variants.emplace_back(set.instruction, score.accuracy);
   for (const auto& [instruction, queries] : set.variants)
-    score.variants.emplace_back(instruction, accuracy(rank(embeddings, set.rows, queries)));
+    score.variants.emplace_back(instruction, accuracy(rank(embeddings, set, queries)));
   return score;
 }
 
@@ -196,7 +193,7 @@ std::string repetition_note(const EvaluationSet& set) {
   if (rows == 0) return "";
   return sentence(
       set.name, ": in ", rows, rows == 1 ? " row" : " rows",
-      " another candidate has the right one's name; map and ndcg count each, as the official evaluation does, "
+      " another candidate has the right one's name; map and ndcg count both, as the official evaluation does, "
       "and may exceed 1");
 }
 

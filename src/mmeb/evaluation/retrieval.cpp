@@ -29,8 +29,8 @@ using Json = nlohmann::ordered_json;
 
 constexpr const char* kPictureText = "<|image_1|> Find an image caption describing the given image.";
 
-// One direction: every query against the whole pool. A name is that of a picture: its own, or the one a caption
-// belongs to. {name}_pred.jsonl is written to `output`; its scores are returned, too, as they stand in the file.
+// Evaluates one direction: every query against the whole pool. The name of a picture, and of its captions, is the
+// picture's. Writes {name}_pred.jsonl to `output`; returns the scores, and their JSON for the score file.
 std::pair<RecallScore, Json> evaluate_direction(const std::string& name, const Tensor& embeddings,
                                                 const std::vector<int32_t>& queries,
                                                 const std::vector<std::string>& query_names,
@@ -62,7 +62,7 @@ std::pair<RecallScore, Json> evaluate_direction(const std::string& name, const T
   return {score, json};
 }
 
-// All files of both ways; the scores of the second mark them as whole.
+// Returns all files of both ways; the second way's scores are the mark.
 FileGroup group_of_pictures(const std::string& name) {
   FileGroup group{name, {}, {}};
   for (const char* what : {"_i2t_pred.jsonl", "_t2i_pred.jsonl", "_i2t_score.json", "_t2i_score.json"})
@@ -78,7 +78,7 @@ std::vector<EvalRow> read_captioned_pictures(const fs::path& file, const Picture
   std::vector<EvalRow> rows;
   std::set<std::string> seen;
   read_rows(file, {"filename", "image", "caption"}, [&](const Json& row) {
-    const auto held = row.find("image");  // beside a filename, it may be the picture itself
+    const auto held = row.find("image");  // beside a filename, it may hold the picture's bytes
     const bool has_bytes = held != row.end() && (held->is_object() || held->is_binary());
     const char* const name = has_bytes || (!row.contains("filename") && held != row.end()) ? "image" : "filename";
     const std::string image = picture_name(field(row, name), name, pictures);
@@ -111,7 +111,7 @@ std::vector<RecallScore> evaluate_retrieval(const std::string& name, const std::
   check_pictures(set, check);
   check_texts(set, image_token);
   check.require_all();
-  const InterruptGuard guard;  // a signal waits until what is being written is whole
+  const InterruptGuard guard;  // a signal waits until all files under way are complete
   std::optional<EvaluationFolder> folder;
   if (!output.empty()) folder.emplace(output, true);
   const Tensor embeddings = embed(encoder_inputs(set, image_token, image_dir), name).vectors;
@@ -161,7 +161,7 @@ std::vector<RecallScore> evaluate_retrieval(const EvalOptions& o, Device device,
   auto scores = evaluate_retrieval(file.stem().string(), rows, image_dir, embedder.encoder().image_token(), embed_all,
                                    o.encode_output_path, o.save_embeddings);
   progress.update(1);
-  progress.note(embedder.encoder().picture_note());
+  progress.note(embedder.encoder().processor.picture_note());
   progress.note(embedder.cache_note());
   return scores;
 }

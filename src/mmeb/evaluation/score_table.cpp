@@ -29,7 +29,7 @@ std::string right(const std::string& text, size_t width) {
   return std::string(width - std::min(width, text.size()), ' ') + text;
 }
 
-// interval: of the last value; null: it has none.
+// interval: the last value's; null if it has none.
 std::string row(const std::string& title, const std::vector<double>& values, Widths width, const Estimate* interval) {
   std::string line = title + std::string(width.names - title.size(), ' ');
   for (const double value : values) {
@@ -55,7 +55,7 @@ const Estimate* find(const std::vector<Estimate>& estimates, const std::string& 
 
 std::string score_table(const std::vector<std::pair<std::string, Summary>>& columns) {
   const Estimates estimates = intervals(columns.back().second);
-  std::vector<Task> tasks;  // of the last column first
+  std::vector<Task> tasks;  // the last column's come first
   for (auto column = columns.rbegin(); column != columns.rend(); ++column)
     for (const SetScore& set : column->second.sets)
       if (std::none_of(tasks.begin(), tasks.end(), [&](const Task& t) { return t.name == set.name; }))
@@ -102,15 +102,15 @@ std::string score_table(const std::vector<std::pair<std::string, Summary>>& colu
     if (rows + candidates > 0)
       notes += sentence(title, ": ", rows, rows == 1 ? " query" : " queries", " and ", candidates,
                         candidates == 1 ? " candidate" : " candidates",
-                        " were left out (--bad_rows skip); its scores are of the others\n");
+                        " were left out (--bad_rows skip); the scores cover the rest\n");
     if (cut.cut > 0) notes += title + ": " + cut.note(max_len(summary)) + "\n";
     if (ties > 0)
       notes += sentence(title, ": ", ties,
-                        " rows are right only because the first of equal scores wins; if the last one did, ", last,
+                        " rows are right only because the first of equal scores wins; if the last one won, ", last,
                         " would be wrong\n");
   }
   if (ood) table += "* out of distribution\n";
-  if (optional) table += "(+) optional, in no mean\n";
+  if (optional) table += "(+) optional, not counted in means\n";
   return table + notes;
 }
 

@@ -1,4 +1,4 @@
-// Summaries for people.
+// Prints summaries as tables.
 #pragma once
 #include <string>
 #include <utility>
@@ -8,14 +8,14 @@
 
 namespace vlm2vec {
 
-// A table like the paper's: a row per group and data set; several summaries side by side under their titles, the last
-// one with its intervals.
+// Returns a table like the paper's, with a row per group and data set. Several summaries stand side by side under their
+// titles; the last one has intervals.
 std::string score_table(const std::vector<std::pair<std::string, Summary>>& columns);
-std::string variants_table(const Summary& summary);  // how far other instructions move each set's score; may be empty
-// The same sets beside published results: means of each model over the sets of MMEB that were evaluated, and which were
-// not. Averages that are published without their sets stand there only when all 36 were. Empty: no set is MMEB's.
+std::string variants_table(const Summary& summary);  // each set's scores under other instructions; may be empty
+// Returns the means of published models over the evaluated sets of MMEB, and a list of the missing sets. Averages
+// published without scores per set appear only if all 36 sets were evaluated. Empty if no set is MMEB's.
 std::string published_table(const Summary& ours, const std::string& title);
-// The paper's scores by the number of candidates, for --num_candidates. Empty: no set is MMEB's.
+// Returns the paper's scores by number of candidates, for --num_candidates. Empty if no set is MMEB's.
 std::string published_candidates_table(const Summary& ours);
 
 }  // namespace vlm2vec

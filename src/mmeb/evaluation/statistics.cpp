@@ -16,7 +16,7 @@ double log_factorial(int64_t n) {
   return lgamma_r(double(n) + 1, &sign);
 }
 
-// Binomial(n, p) at k; 0 < p < 1.
+// Returns the probability of k under Binomial(n, p); 0 < p < 1.
 double binomial_probability(int64_t n, int64_t k, double p) {
   return std::exp(log_factorial(n) - log_factorial(k) - log_factorial(n - k) + double(k) * std::log(p) +
                   double(n - k) * std::log1p(-p));
@@ -27,13 +27,13 @@ uint64_t stream_of(uint64_t seed, const std::string& name) {
   return seed;
 }
 
-// In [0, 1), 53 bits.
+// Returns a number in [0, 1) of 53 bits.
 double uniform_double(Random& random) {
   const uint64_t high = random.word();
   return double((high << 21) ^ (random.word() >> 11)) * 0x1p-53;
 }
 
-// A statistic, in percent, in each resample: what its lower bound is taken from, and its upper one.
+// A statistic's values in percent, one per resample: one list for the lower bound, one for the upper bound.
 struct Resamples {
   std::vector<double> low, high;
 };
@@ -47,7 +47,7 @@ Resamples resample(const SetCounts& set, uint64_t seed, int resamples) {
   for (int i = 0; i < resamples; ++i) {
     double low, high;
     if (changed == 0 || set.gains == set.rows || set.losses == set.rows) {
-      const double other = 100 * (1 - std::pow(1 - uniform_double(random), 1 / n));  // rows that were never drawn
+      const double other = 100 * (1 - std::pow(1 - uniform_double(random), 1 / n));  // outcomes not observed
       low = set.gains > 0 ? 100 - other : set.losses > 0 ? -100 : set.paired ? -other : 0;
       high = set.gains > 0 ? 100 : set.losses > 0 ? other - 100 : other;
     } else {
@@ -59,7 +59,7 @@ Resamples resample(const SetCounts& set, uint64_t seed, int resamples) {
   return values;
 }
 
-// Linear between the two values around the place.
+// Interpolates linearly between the two nearest values.
 double percentile_of(const std::vector<double>& sorted, double q) {
   const double place = q * double(sorted.size() - 1);
   const size_t i = std::min(size_t(place), sorted.size() - 1), next = std::min(i + 1, sorted.size() - 1);
@@ -74,8 +74,8 @@ Estimate estimate(const std::string& name, double value, Resamples resamples) {
 
 }  // namespace
 
-// Subtracts the probabilities from a uniform number, from the most likely count outwards, until nothing is left of it:
-// about as many steps as the standard deviation.
+// Subtracts probabilities from a uniform number, from the most likely count outwards, until it falls below 0. The
+// number of steps is about the standard deviation.
 int64_t draw_binomial(Random& random, int64_t n, double p) {
   if (n == 0 || p <= 0) return 0;
   if (p >= 1) return n;
@@ -97,7 +97,7 @@ int64_t draw_binomial(Random& random, int64_t n, double p) {
       if ((left -= p_below) < 0) return below;
     }
   }
-  return mode;  // the probabilities' sum was a rounding error less than 1
+  return mode;  // the probabilities sum to slightly less than 1
 }
 
 const std::vector<std::string>& group_names() {
@@ -143,7 +143,7 @@ Estimates bootstrap(const std::vector<SetCounts>& sets, uint64_t seed, int resam
   return estimates;
 }
 
-// From the larger term to the smaller: each is the one before times k / (n − k + 1).
+// Sums terms from large to small: each is the term before times k / (n − k + 1).
 double mcnemar(int64_t only_a, int64_t only_b) {
   const int64_t n = only_a + only_b;
   if (only_a == only_b) return 1;

@@ -33,7 +33,7 @@ void require_kind(const std::string& place, const Json& value, const Json& like)
     fail(Exit::data, place, " is ", kind_of(value), ", expected ", kind_of(like), "; evaluate again");
 }
 
-// The fields of an object in summary.json, each of the type of the value that stands for it.
+// Reads the fields of an object in summary.json; each must have the type of its variable.
 class Fields {
  public:
   Fields(const Json& object, std::string place) : object_(object), place_(std::move(place)) {
@@ -175,7 +175,7 @@ Summary read_summary(const fs::path& folder) {
     fail(Exit::data, folder.string(), ": there is no such folder; name one that eval wrote (--encode_output_path)");
   if (!fs::exists(file))
     fail(Exit::data, folder.string(), ": is not a finished evaluation: it has no summary.json, which eval writes last");
-  read_json(file);                                    // for what it says of damaged files
+  read_json(file);                                    // throws a clear error for damaged files
   const Json content = Json::parse(read_text(file));  // the sets in the order of the file
   const Fields fields(content, file.string());
   std::vector<SetScore> scores;

@@ -29,7 +29,7 @@ bool is_sound(const char* record, int64_t bytes) {
   return stored == checksum(record, bytes);
 }
 
-// The other processes wait while it lives.
+// Other processes wait while it exists.
 class FileLock {
  public:
   FileLock(int fd, const fs::path& path) : fd_(fd) {
@@ -53,13 +53,13 @@ void write_at(int fd, const fs::path& path, const std::string& bytes, int64_t of
   }
 }
 
-// The size in whole records; what a killed process left of one more is cut off. Under the lock.
+// Returns the size in whole records, after cutting off a killed process's partial record. Needs the lock.
 int64_t whole_size(int fd, const fs::path& path, int64_t record) {
   struct stat info {};
   if (fstat(fd, &info) != 0) fail(Exit::resources, path.string(), ": ", std::strerror(errno));
   const int64_t whole = info.st_size / record * record;
   if (whole != info.st_size && ftruncate(fd, whole) != 0)
-    fail(Exit::resources, path.string(), ": cannot be cut (", std::strerror(errno), ")");
+    fail(Exit::resources, path.string(), ": cannot be truncated (", std::strerror(errno), ")");
   return whole;
 }
 
@@ -89,7 +89,7 @@ void VectorFile::open_records() {
     std::memcpy(key.data(), record, kKeyBytes);
     if (is_sound(record, record_)) {
       places_.emplace(key, place);
-    } else if (std::any_of(record, record + record_, [](char byte) { return byte != 0; })) {  // not dropped before
+    } else if (std::any_of(record, record + record_, [](char byte) { return byte != 0; })) {  // not yet dropped
       ++damaged_;
       write_at(fd_, path_, std::string(size_t(record_), '\0'), place);
     }
@@ -102,7 +102,7 @@ bool VectorFile::find(const Digest& key, float* vector) const {
   std::string record(size_t(record_), '\0');
   if (pread(fd_, record.data(), record.size(), found->second) != record_ || !is_sound(record.data(), record_) ||
       std::memcmp(record.data(), key.data(), kKeyBytes) != 0)
-    return false;  // damaged since it was opened
+    return false;  // damaged since opening
   std::memcpy(vector, record.data() + kKeyBytes, size_t(dim_) * sizeof(float));
   return true;
 }

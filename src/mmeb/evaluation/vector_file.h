@@ -1,7 +1,7 @@
-// Vectors on the disk, found by a key: a list of records of equal length
+// Vectors on disk, found by a key. The file is a list of records of equal length:
 //   [key 32 bytes | vector f32 x dim | CRC-32 of both, 4 bytes]
-// to which whole records are added under a lock (flock), so that several processes may share a file. A record cut off
-// by a killed process is cut away, a damaged one is overwritten with zeros; neither is ever served.
+// Whole records are added under a lock (flock), so several processes may share a file. A partial record of a killed
+// process is removed; a damaged record is overwritten with zeros. Neither is ever returned.
 #pragma once
 #include <filesystem>
 #include <map>
@@ -13,13 +13,13 @@ namespace vlm2vec {
 
 class VectorFile {
  public:
-  VectorFile(const std::filesystem::path& path, int64_t dim);  // made if absent
+  VectorFile(const std::filesystem::path& path, int64_t dim);  // creates the file if absent
   ~VectorFile();
   VectorFile(const VectorFile&) = delete;
   bool contains(const Digest& key) const { return places_.contains(key); }
-  bool find(const Digest& key, float* vector) const;             // false: not here
+  bool find(const Digest& key, float* vector) const;             // false if missing
   void add(std::span<const Digest> keys, const float* vectors);  // [keys, dim]; Exit::resources if the disk is full
-  int64_t damaged() const { return damaged_; }                   // records that were dropped when it was opened
+  int64_t damaged() const { return damaged_; }                   // records dropped on opening
 
  private:
   void open_records();

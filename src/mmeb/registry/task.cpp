@@ -38,7 +38,7 @@ std::vector<Task> read_tasks(const fs::path& folder) {
   } catch (const json::exception& e) {
     fail(Exit::data, file.string(), ": expected {\"datasets\": [{name, meta_task, split}]} (", reason_of(e), ")");
   }
-  for (const Task& known : registered_tasks())  // the file adds to MMEB's sets, or says otherwise
+  for (const Task& known : registered_tasks())  // the file adds to MMEB's sets or replaces them
     if (std::none_of(tasks.begin(), tasks.end(), [&](const Task& task) { return task.name == known.name; }))
       tasks.push_back(known);
   return tasks;

@@ -11,7 +11,7 @@ using Json = nlohmann::ordered_json;
 
 BadRows::BadRows(std::filesystem::path output_dir, bool resumed) : file_(std::move(output_dir) / "skipped_rows.jsonl") {
   if (!std::filesystem::exists(file_)) return;
-  std::string whole;  // lines; a killed run may have left the last one cut off
+  std::string whole;  // complete lines: a killed run may have left a partial one
   if (resumed) {
     std::ifstream list(file_);
     for (std::string text; std::getline(list, text);)

@@ -1,7 +1,7 @@
-// --bad_rows skip: what training does with rows that turn out to be unusable only when they are read: a picture that
-// cannot be decoded, a side with neither text nor picture, image tokens that do not fit the pictures. A pair with such
-// a query or target is left out of its batch, and such a negative out of the batch's negatives, the same in every run;
-// each is listed once in skipped_rows.jsonl: {"row": "row 12 of Scene_t2i", "side": "query", "error": "…"}.
+// --bad_rows skip: leaves out rows that prove unusable during training. Faults are a picture that cannot be decoded, a
+// side with neither text nor picture, or image tokens that do not match the pictures. A pair with a bad query or target
+// leaves its batch, a bad negative leaves the batch's negatives, the same in every run. skipped_rows.jsonl lists each
+// once: {"row": "row 12 of Scene_t2i", "side": "query", "error": "…"}.
 #pragma once
 #include <filesystem>
 #include <nlohmann/json_fwd.hpp>
@@ -14,10 +14,10 @@ namespace vlm2vec {
 
 class BadRows {
  public:
-  // Goes on with the list in `output_dir` if `resumed`, else begins it anew.
+  // Continues the list in `output_dir` if `resumed`, else starts a new one.
   BadRows(std::filesystem::path output_dir, bool resumed);
   void add(const std::vector<LeftOut>& sides);
-  std::string note() const;  // how many rows and negatives are listed, and where; empty: none
+  std::string note() const;  // says how many rows and negatives are listed, and where; empty if none
 
  private:
   void count(const nlohmann::ordered_json& line);

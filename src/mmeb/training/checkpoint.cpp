@@ -24,7 +24,7 @@ Json to_json(TrainOptions options) {
   return json;
 }
 
-// The step in "checkpoint-120"; −1 for other names, "checkpoint-0120" among them.
+// Returns the step in "checkpoint-120"; −1 for other names, also "checkpoint-0120".
 int64_t step_of(const std::string& name) {
   if (!name.starts_with(kPrefix)) return -1;
   const std::string number = name.substr(kPrefix.size());
@@ -33,8 +33,8 @@ int64_t step_of(const std::string& name) {
   return step >= 0 && std::to_string(step) == number ? step : -1;
 }
 
-// Options that may differ between the run that wrote a checkpoint and the one that goes on: where and how, not what.
-// Rows and the base model are compared by content, wherever they lie.
+// Options that may differ when a run is resumed: they do not change the result. Rows and the base model are compared by
+// content, not by path.
 bool may_differ(const std::string& name) {
   static const std::set<std::string> names = {"output_dir",
                                               "resume_from",
@@ -62,7 +62,7 @@ bool may_differ(const std::string& name) {
   return names.contains(name);
 }
 
-// Two spellings of one folder.
+// True for two spellings of one folder.
 bool same_place(const nlohmann::json& a, const nlohmann::json& b) {
   const auto place = [](const nlohmann::json& path) {
     return fs::weakly_canonical(fs::absolute(path.get<std::string>()) / "");
@@ -70,7 +70,7 @@ bool same_place(const nlohmann::json& a, const nlohmann::json& b) {
   return a.is_string() && b.is_string() && a != "" && b != "" && place(a) == place(b);
 }
 
-// Without loss: a vector that was rounded to bf16 is computed with in f32.
+// Narrows to bf16 without loss: vectors are rounded to bf16, but computed with in f32.
 Tensor narrowed(const Tensor& t) {
   if (t.dtype() != DType::f32) return t;
   const Tensor narrow = t.to(DType::bf16);
@@ -94,7 +94,7 @@ std::string state_of(const RunIdentity& run, int64_t step, const AdamW& optimise
 }
 
 struct State {
-  int64_t step = 0, optimiser_steps = 0;  // fewer where steps had no pair
+  int64_t step = 0, optimiser_steps = 0;  // the optimiser skips steps without pairs
   uint64_t rows = 0;
   std::string base_model;
   std::map<std::string, nlohmann::json> options;
@@ -106,11 +106,11 @@ State read_state(const fs::path& file) {
     return {state.at("step"), state.at("optimiser_steps"), state.at("rows"), state.at("base_model"),
             state.at("options")};
   } catch (const nlohmann::json::exception& error) {
-    fail(Exit::data, file.string(), ": not the state of a training run; ", reason_of(error));
+    fail(Exit::data, file.string(), ": is not the state of a training run; ", reason_of(error));
   }
 }
 
-// By step; of two of one step checkpoint-N is the last.
+// Returns checkpoints by step; checkpoint-N comes after checkpoint-latest of the same step.
 std::vector<FoundCheckpoint> checkpoints_of(const fs::path& output_dir) {
   std::vector<FoundCheckpoint> found;
   if (!fs::is_directory(output_dir)) return found;
@@ -125,7 +125,7 @@ std::vector<FoundCheckpoint> checkpoints_of(const fs::path& output_dir) {
 
 bool is_latest(const FoundCheckpoint& checkpoint) { return checkpoint.folder.filename() == kLatest; }
 
-// More steps than planned are another schedule, so another run, which begins with the weights of this one.
+// Says how to train beyond the planned steps: this needs another schedule, so another run that starts from the weights.
 std::string training_on(const FoundCheckpoint& checkpoint, const TrainOptions& o) {
   const std::string run = "train on from its weights, with another --output_dir and a new schedule: ",
                     folder = checkpoint.folder.string();
@@ -142,17 +142,17 @@ bool has_weights(const fs::path& folder) {
 void save_model(const TrainedModel& model, const fs::path& folder) {
   if (model.lora) {
     save_adapter(*model.lora, folder, model.base_model, model.adapter_names);
-    model.encoder->write_adapter_files(folder);
+    model.encoder->processor.write_adapter_files(folder);
     return;
   }
-  model.encoder->write_configuration(folder);
-  NamedTensors weights = state_dict(*model.encoder);
+  model.encoder->processor.write_configuration(folder);
+  NamedTensors weights = state_dict(*model.encoder->backbone);
   if (model.bf16_storage)
     for (auto& [name, weight] : weights) weight = narrowed(weight);
   const bool all_bf16 =
       std::all_of(weights.begin(), weights.end(), [](const auto& w) { return w.second.dtype() == DType::bf16; });
   Json config = Json::parse(read_text(folder / "config.json"));
-  // Trained weights are kept so, whatever the checkpoint was stored in; newer configurations say dtype.
+  // Trained weights have this type, whatever the base model's type; newer configurations call it dtype.
   config[config.contains("dtype") ? "dtype" : "torch_dtype"] = all_bf16 ? "bfloat16" : "float32";
   write_text(folder / "config.json", config.dump(2) + "\n");
   save_safetensors(folder / "model.safetensors", weights);
@@ -214,7 +214,7 @@ void begin_run(const RunIdentity& run, int64_t first) {
   if (anew && (has_weights(output_dir) || fs::exists(output_dir / kOptionsFile)))
     for (const std::string& name : earlier) fs::remove(output_dir / name);
   Json options = to_json(o);
-  options["working_directory"] = fs::current_path().string();  // from which relative paths are seen
+  options["working_directory"] = fs::current_path().string();  // relative paths start here
   if (!run.missing_sets.empty()) options["left_out_sets"] = run.missing_sets;
   write_text(output_dir / kOptionsFile, options.dump(2) + "\n");
 }
@@ -228,14 +228,14 @@ void require_same_run(const FoundCheckpoint& checkpoint, const RunIdentity& run)
   const auto require_same = [&](const std::string& name, const Json& value) {
     const auto found = state.options.find(name);
     const nlohmann::json then =
-        found == state.options.end() ? defaults.at(name) : found->second;  // newer than the file
+        found == state.options.end() ? defaults.at(name) : found->second;  // an option newer than the file
     if (!may_differ(name) && nlohmann::json(value) != then && !(name == "adapter" && same_place(value, then)) &&
-        !(name == "bad_rows" && value == "skip"))  // until now no row was bad
+        !(name == "bad_rows" && value == "skip"))  // no row has been bad so far
       fail(Exit::usage, file, ": was written with --", name, " ", then.dump(), ", now it is ", value.dump(),
-           "; go on with the same options, or ",
+           "; continue with the same options, or ",
            name == "max_steps" || name == "num_train_epochs" ? training_on(checkpoint, run.options) : anew);
   };
-  for (const char* what : {"lora", "adapter"}) require_same(what, now[what]);  // others follow from these
+  for (const char* what : {"lora", "adapter"}) require_same(what, now[what]);  // other options follow from these
   for (const auto& [name, value] : now.items()) require_same(name, value);
   if (state.rows != run.rows) fail(Exit::data, file, ": was written with other training rows; ", anew);
   if (!run.base_model.empty() && !state.base_model.empty() && state.base_model != run.base_model)
@@ -253,14 +253,14 @@ std::optional<FoundCheckpoint> find_checkpoint(const TrainOptions& o) {
   if (o.resume_from == "none") {
     if (!o.overwrite_output_dir && (weights || !found.empty()))
       fail(Exit::usage, o.output_dir, ": has ", weights ? "the weights" : found.back().folder.filename().string(),
-           " of an earlier run; go on with --resume_from auto, replace it with --overwrite_output_dir True, or choose "
-           "another --output_dir");
+           " of an earlier run; continue it with --resume_from auto, replace it with --overwrite_output_dir True, or "
+           "choose another --output_dir");
     return std::nullopt;
   }
   if (o.resume_from == "auto") {
     if (finished) return FoundCheckpoint{output_dir, read_state(output_dir / kState).step, true};
     if (found.empty() && weights)
-      fail(Exit::usage, o.output_dir, ": has weights and neither checkpoints nor ", kState,
+      fail(Exit::usage, o.output_dir, ": has weights but neither checkpoints nor ", kState,
            "; choose another --output_dir, or replace them with --resume_from none --overwrite_output_dir True");
     if (found.empty()) return std::nullopt;
     return found.back();
@@ -273,7 +273,7 @@ std::optional<FoundCheckpoint> find_checkpoint(const TrainOptions& o) {
   for (const FoundCheckpoint& checkpoint : found)
     list += (list.empty() ? "; there are steps " : ", ") + std::to_string(checkpoint.step);
   fail(Exit::usage, "--resume_from ", o.resume_from, ": ", o.output_dir, " has no checkpoint-", wanted,
-       list.empty() ? ", and no other" : list);
+       list.empty() ? " and no other checkpoint" : list);
 }
 
 std::string kept_checkpoint(const fs::path& output_dir) {

@@ -12,7 +12,7 @@ using Rows = std::span<const EncoderInput>;
 
 struct RowChunk {
   Rows rows;
-  std::unique_ptr<Batch> kept;  // the rows prepared, for the second pass; null: they are prepared again
+  std::optional<TokenBatch> kept;  // the rows prepared, for the second pass; none: they are prepared again
   Var embeddings;
 };
 
@@ -23,12 +23,12 @@ std::vector<RowChunk> split(Rows rows, int64_t chunk_size) {
   return chunks;
 }
 
-// One side of the batch: its rows in chunks, with a tape if all rows are one chunk.
+// One side of the batch: its rows in chunks. A single chunk keeps its tape.
 struct EmbeddedSide {
   std::vector<RowChunk> chunks;
-  Var gathered;  // the embeddings of all ranks, a leaf: its gradient is the cache
+  Var gathered;  // the embeddings of all ranks, as a leaf; its gradient is the cache
 
-  // room: bytes that prepared chunks may still take. Texts that are cut go to `cut`.
+  // room: bytes left for prepared chunks. `cut` counts cut texts.
   EmbeddedSide(Encoder& encoder, Rows rows, int64_t chunk_size, const Comm& comm, int64_t& room, CutTexts& cut)
       : chunks(split(rows, chunk_size > 0 ? chunk_size : int64_t(rows.size()))) {
     std::optional<NoGrad> no_grad;
@@ -36,28 +36,28 @@ struct EmbeddedSide {
     std::vector<Tensor> values;
     for (RowChunk& chunk : chunks) {
       const int64_t before = memory_statistics().live_bytes;
-      auto batch = encoder.prepare(chunk.rows);
-      cut.add(chunk.rows, batch->cut);
-      const bool settled = no_grad && encoder.run_frozen(*batch);
+      TokenBatch batch = encoder.prepare(chunk.rows);
+      cut.add(chunk.rows, batch.cut);
+      const bool settled = no_grad && encoder.backbone->run_frozen(batch);
       const int64_t bytes = memory_statistics().live_bytes - before;
-      chunk.embeddings = encoder(*batch);
+      chunk.embeddings = encoder(batch);
       values.push_back(chunk.embeddings.value());
       if (settled && bytes <= room) chunk.kept = std::move(batch), room -= bytes;
     }
     gathered = Var::leaf(comm.all_gather(concat_rows(values)));
   }
 
-  // Continues the chain rule from this rank's rows of the cache, through each chunk embedded again unless its tape was
-  // kept.
+  // Continues the chain rule from this rank's rows of the cache. Embeds each chunk again unless its tape was kept.
   void backward(Encoder& encoder, const Comm& comm) {
     int64_t row = comm.rank * (gathered.value().rows() / comm.size);
     for (RowChunk& chunk : chunks) {
       const int64_t begin = row;
       row += int64_t(chunk.rows.size());
       Var embeddings = std::move(chunk.embeddings);
-      if (chunks.size() > 1) embeddings = encoder(*(chunk.kept ? std::move(chunk.kept) : encoder.prepare(chunk.rows)));
+      if (chunks.size() > 1)
+        embeddings = encoder(chunk.kept ? *std::exchange(chunk.kept, {}) : encoder.prepare(chunk.rows));
       if (!embeddings.requires_grad())
-        continue;  // rows that meet no trained parameter: texts, of a trained vision tower
+        continue;  // no trained parameter is involved: e.g. texts, if only the vision tower is trained
       embeddings.backward(gathered.grad().rows(begin, row));
     }
   }

@@ -1,7 +1,7 @@
-// One contrastive step: the loss of a batch of pairs and its gradients, by GradCache (Gao et al. 2021, section 3):
-// embed every chunk without a tape; differentiate the loss of the whole batch by the embeddings; embed every chunk
-// again, with a tape, and continue the chain rule. A side that is one chunk keeps its tape and is embedded once.
-// Between the passes the output of a frozen vision tower is kept.
+// One contrastive step: the loss of a batch of pairs and its gradients, by GradCache (Gao et al. 2021, section 3).
+// It embeds every chunk without a tape and differentiates the loss of the whole batch by the embeddings. Then it embeds
+// every chunk again with a tape and continues the chain rule. A side of one chunk keeps its tape and is embedded once.
+// The output of a frozen vision tower is kept between the passes.
 #pragma once
 #include <span>
 
@@ -16,22 +16,22 @@ inline constexpr int64_t kKeptChunkBytes = int64_t(512) << 20;
 struct ContrastiveOptions {
   double temperature = 0.02;
   int64_t query_chunk = 0, target_chunk = 0;  // rows embedded at a time; 0: the whole side at once
-  Matching matching = {};                     // of the gathered rows: which target is whose
+  Matching matching = {};                     // assigns the gathered targets to queries
   Comm comm = {};
-  int64_t keep_bytes = kKeptChunkBytes;  // of prepared chunks between the passes, at most (Encoder::run_frozen)
+  int64_t keep_bytes = kKeptChunkBytes;  // most bytes of prepared chunks between the passes (Encoder::run_frozen)
 };
 
 struct ContrastiveResult {
   double loss;
   std::vector<int32_t> best;  // per query: the target it scores highest, the first among equals
-  int64_t kept_bytes;         // of the prepared chunks that waited for the second pass
-  // Pictures and forward; the loss and its gradient by the embeddings; backward, with the second forward of chunks.
+  int64_t kept_bytes;         // bytes of the prepared chunks kept for the second pass
+  // Times: pictures and forward; the loss and its gradient by the embeddings; backward with the second forward.
   double embed_seconds = 0, loss_seconds = 0, backward_seconds = 0;
   CutTexts cut = {};
 };
 
 // Adds d loss / d parameter to the gradients of the trained parameters. Targets beyond the queries' own are hard
-// negatives of all queries: the paper's formula has them, the official code reads them and does not use them.
+// negatives of all queries: the paper's formula uses them; the official code reads but ignores them.
 ContrastiveResult contrastive_step(Encoder& encoder, std::span<const EncoderInput> queries,
                                    std::span<const EncoderInput> targets, const ContrastiveOptions& options);
 

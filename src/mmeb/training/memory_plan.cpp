@@ -21,7 +21,7 @@ int64_t largest_chunk(int64_t rows, int64_t chunk_size) { return chunk_size > 0 
 
 }  // namespace
 
-MemoryPlan plan_memory(TrainOptions o, const TrainingRows& rows, const std::optional<FoundCheckpoint>& checkpoint,
+MemoryPlan plan_memory(TrainOptions o, const TrainingData& rows, const std::optional<FoundCheckpoint>& checkpoint,
                        const EncoderOptions& encoder_options) {
   const DryRun dry;
   MemoryPlan plan;
@@ -29,7 +29,7 @@ MemoryPlan plan_memory(TrainOptions o, const TrainingRows& rows, const std::opti
   const TrainedModel model = load_trained_model(o, checkpoint, encoder_options, notes);
   const TrainedParameters parameters(parameters_to_train(model, o), model.bf16_storage);
   const AdamW optimiser(parameters, {});
-  for (const Parameter* p : model.encoder->parameters())
+  for (const Parameter* p : model.encoder->backbone->parameters())
     if (p->value().is_borrowed()) plan.mapped += p->value().bytes();
   plan.masters = parameters.values().bytes();
   plan.gradients = parameters.gradients().bytes();
@@ -39,9 +39,9 @@ MemoryPlan plan_memory(TrainOptions o, const TrainingRows& rows, const std::opti
   plan.weights = held - plan.masters - plan.gradients - plan.optimiser;
 
   Encoder& encoder = *model.encoder;
-  encoder.dropout.active = model.has_dropout();
+  encoder.backbone->dropout.active = model.has_dropout();
   BatchOptions batch_options{o.num_hardneg, o.mask_duplicates};
-  if (o.bad_rows == "skip") batch_options.faults = [&](auto inputs) { return encoder.faults(inputs); };
+  if (o.bad_rows == "skip") batch_options.faults = [&](auto inputs) { return encoder.processor.faults(inputs); };
   int64_t seen = 0, batches = 0;
   std::set<RowId> different;
   for (const std::vector<RowId>& ids : rows.upcoming(kMostRows)) {
@@ -65,7 +65,7 @@ MemoryPlan plan_memory(TrainOptions o, const TrainingRows& rows, const std::opti
     plan.chunk = std::max<int64_t>(0, peak - held - plan.embeddings - plan.kept);
     plan.chunk_rows = std::max(largest_chunk(queries, o.gc_q_chunk_size), largest_chunk(targets, o.gc_p_chunk_size));
   }
-  // The run meets the pictures of rows that were not looked at, too.
+  // The run also needs the pictures of rows beyond the plan.
   const double more = std::min(double(rows.count()) / double(different.size()),
                                double(o.max_steps * o.gradient_accumulation_steps) / double(batches));
   plan.pictures = int64_t(std::min(more * double(encoder_options.images->bytes()), double(kImageCacheBytes)));
@@ -80,8 +80,8 @@ std::string MemoryPlan::table() const {
     const std::string value = in_bytes(bytes);
     text += "  " + what + std::string(std::max<size_t>(1, 56 - what.size() - value.size()), ' ') + value + '\n';
   };
-  if (weights > 0) line("weights that are not trained, or kept in bf16", weights);
-  line("weights that are trained", masters);
+  if (weights > 0) line("frozen weights and bf16 copies", weights);
+  line("trained weights", masters);
   line("gradients", gradients);
   line("optimiser (two moments)", optimiser);
   line("embeddings of a batch and their gradients", embeddings);
@@ -93,32 +93,23 @@ std::string MemoryPlan::table() const {
   line(sentence("plus: work space of ", work_space / kSimdScratchBytes, " threads"), work_space);
   line("total, without the program", total());
   if (mapped > 0) line("not counted, weights read from their file", mapped);
-  line("on the disk, the model", disk.model);
-  line("on the disk, a checkpoint", disk.checkpoint);
-  line("on the disk, all together at most", disk.most);
+  line("on disk, the model", disk.model);
+  line("on disk, a checkpoint", disk.checkpoint);
+  line("on disk, at most", disk.most);
   return text;
 }
 
 std::string MemoryPlan::json() const {
   const HostMemory memory = host_memory();
-  return nlohmann::ordered_json{{"weights", weights},
-                                {"trained_weights", masters},
-                                {"gradients", gradients},
-                                {"optimiser", optimiser},
-                                {"embeddings", embeddings},
-                                {"kept_chunks", kept},
-                                {"largest_chunk", chunk},
-                                {"largest_chunk_rows", chunk_rows},
-                                {"predicted_peak", peak},
-                                {"mapped_weights", mapped},
-                                {"decoded_pictures", pictures},
-                                {"rows", rows},
-                                {"work_space", work_space},
-                                {"predicted_total", total()},
-                                {"disk_model", disk.model},
-                                {"disk_checkpoint", disk.checkpoint},
-                                {"disk_most", disk.most},
-                                {"available", memory.available},
+  return nlohmann::ordered_json{{"weights", weights},           {"trained_weights", masters},
+                                {"gradients", gradients},       {"optimiser", optimiser},
+                                {"embeddings", embeddings},     {"kept_chunks", kept},
+                                {"largest_chunk", chunk},       {"largest_chunk_rows", chunk_rows},
+                                {"predicted_peak", peak},       {"mapped_weights", mapped},
+                                {"decoded_pictures", pictures}, {"rows", rows},
+                                {"work_space", work_space},     {"predicted_total", total()},
+                                {"disk_model", disk.model},     {"disk_checkpoint", disk.checkpoint},
+                                {"disk_most", disk.most},       {"available", memory.available},
                                 {"total", memory.total}}
       .dump();
 }
@@ -137,13 +128,13 @@ std::string MemoryPlan::require(const HostMemory& memory, const TrainOptions& o)
   else if (!o.lora && o.adapter.empty())
     cure = sentence("train adapters with --lora True (weights, gradients and moments of the whole model take ",
                     in_bytes(masters + gradients + optimiser), ")");
-  else cure = sentence("take a smaller model (its tensors alone take ", in_bytes(rest), ")");
+  else cure = sentence("use a smaller model (its tensors alone take ", in_bytes(rest), ")");
   if (chunk > rest && !o.gradient_checkpointing) cure += ", or add --gradient_checkpointing True";
   if (hopeless)
-    fail(Exit::resources, "train: the run would take ", in_bytes(needed), " of memory and there are ", in_bytes(limit),
-         "; ", cure);
-  return sentence("train: the run will take ", in_bytes(needed), " of memory and only ", in_bytes(limit),
-                  " are free now; end other programs, or ", cure);
+    fail(Exit::resources, "train: the run would take ", in_bytes(needed), " of memory, but the machine has ",
+         in_bytes(limit), "; ", cure);
+  return sentence("train: the run will take ", in_bytes(needed), " of memory, but only ", in_bytes(limit),
+                  " are free now; close other programs, or ", cure);
 }
 
 }  // namespace vlm2vec

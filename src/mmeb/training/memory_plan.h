@@ -1,44 +1,44 @@
-// What a training run will take, before it takes it: its first batches are run dry (src/tensor/storage.h), the real
-// code on tensors without memory.
+// Predicts the memory of a training run: a dry run (tensor/storage.h) executes the real code of its first batches on
+// tensors without memory.
 #pragma once
 #include <string>
 
 #include "mmeb/training/disk_plan.h"
-#include "mmeb/training/training_rows.h"
+#include "mmeb/training/training_data.h"
 #include "tensor/host_memory.h"
 
 namespace vlm2vec {
 
-// Bytes. Those from `weights` to `chunk` are tensors and sum up to `peak`; what follows is beside them.
+// Bytes. The fields from `weights` to `chunk` count tensors and sum up to `peak`; later fields count other memory.
 struct MemoryPlan {
-  int64_t mapped = 0;   // weights that are read where they lie in the checkpoint's files
-  int64_t weights = 0;  // others that are no masters: bf16 ones, vectors of adapters
-  int64_t masters = 0;  // the numbers that are trained
+  int64_t mapped = 0;   // weights read in place from the checkpoint's files
+  int64_t weights = 0;  // other weights that are not masters: bf16 weights, vectors of adapters
+  int64_t masters = 0;  // the trained numbers
   int64_t gradients = 0, optimiser = 0;
-  int64_t embeddings = 0;  // GradCache: of all rows of a batch, and their gradients
-  int64_t kept = 0;        // chunks that are kept between GradCache's passes, kKeptChunkBytes at most
-  int64_t chunk = 0;       // the most that embedding and differentiating one chunk takes
-  int64_t peak = 0;        // the most that is alive at one time
-  int64_t chunk_rows = 0;  // of the largest chunk
-  int64_t pictures = 0;    // kept decoded, kImageCacheBytes at most
+  int64_t embeddings = 0;  // GradCache: embeddings of all rows of a batch, and their gradients
+  int64_t kept = 0;        // chunks kept between GradCache's passes, at most kKeptChunkBytes
+  int64_t chunk = 0;       // peak of embedding and differentiating one chunk
+  int64_t peak = 0;        // peak of all tensors
+  int64_t chunk_rows = 0;  // rows of the largest chunk
+  int64_t pictures = 0;    // cache of decoded pictures, at most kImageCacheBytes
   int64_t rows = 0;        // the texts of the training rows
-  int64_t work_space = 0;  // of the threads
+  int64_t work_space = 0;  // work space of the threads
 
-  DiskPlan disk;           // beside memory
+  DiskPlan disk;  // beside memory
 
-  // What the process will take, but for the program itself and weights that lie mapped in their file.
+  // The memory of the process, without the program itself and weights mapped from files.
   int64_t total() const { return peak + pictures + rows + work_space; }
   std::string table() const;  // in lines, for the user
   std::string json() const;   // in one line
-  // If total() is more than is there: the option to lower, and to what. Exit::resources if it is more than
-  // there can be, a note if only others' use is in the way, else nothing.
+  // Throws Exit::resources if total() exceeds the machine's memory; returns a note if it exceeds only the free memory.
+  // Both name the option to lower, and to what.
   std::string require(const HostMemory& memory, const TrainOptions& options) const;
 };
 
-// Of the next 4096 rows, at least of one step, by a run from this checkpoint; of fewer, but 512, if they are more than
-// 64 batches, or if their pictures would not stay in encoder_options.images (not null), where the run finds them.
-// Longer rows may need more later. Errors: those of loading the model and reading the rows.
-MemoryPlan plan_memory(TrainOptions options, const TrainingRows& rows, const std::optional<FoundCheckpoint>& checkpoint,
+// Plans from the next 4096 rows, at least one step, of a run from this checkpoint. It uses fewer rows, at least 512, if
+// they make more than 64 batches or if their pictures exceed encoder_options.images (not null), the run's cache. Longer
+// rows may need more later. Throws like loading the model and reading the rows.
+MemoryPlan plan_memory(TrainOptions options, const TrainingData& rows, const std::optional<FoundCheckpoint>& checkpoint,
                        const EncoderOptions& encoder_options);
 
 }  // namespace vlm2vec

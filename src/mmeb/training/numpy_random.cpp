@@ -12,7 +12,7 @@ constexpr Wide kMultiplier = Wide(0x2360ED051FC65DA4u) << 64 | 0x4385DF649FCCF64
 
 uint32_t fold(uint32_t x) { return x ^ x >> 16; }
 
-// Hashes one word after another; the constant moves on with each.
+// Hashes one word after another; each word changes the constant.
 struct Hash {
   uint32_t constant, factor;
   uint32_t operator()(uint32_t word) {
@@ -22,8 +22,8 @@ struct Hash {
   }
 };
 
-// SeedSequence(seed).generate_state(4, uint64): the seed's words are mixed into a pool of four, from which eight 32-bit
-// words are drawn.
+// SeedSequence(seed).generate_state(4, uint64): mixes the seed's words into a pool of four and draws eight 32-bit words
+// from it.
 std::array<uint64_t, 4> seed_sequence(uint64_t seed) {
   Hash in{0x43B0D7E5u, 0x931E8875u}, out{0x8B51F9DDu, 0x58F38DEDu};
   std::array<uint32_t, 4> pool = {uint32_t(seed), uint32_t(seed >> 32), 0, 0};

@@ -14,11 +14,11 @@ void check_sizes(const std::vector<int64_t>& sizes) {
   for (size_t s = 0; s < sizes.size(); ++s) CHECK(sizes[s] > 0, "sampler: set ", s, " is empty");
 }
 
-// The numbers below n in one random order after another.
+// Gives the numbers below n in one random order after another.
 class Permutations {
  public:
   Permutations(int64_t n, uint64_t key) : order_(size_t(n)), position_(order_.size()), key_(key) {}
-  bool at_end() const { return position_ == order_.size(); }  // of an order
+  bool at_end() const { return position_ == order_.size(); }  // the order is used up
   int32_t next() {
     if (at_end()) {
       std::iota(order_.begin(), order_.end(), 0);
@@ -34,7 +34,7 @@ class Permutations {
   uint64_t key_, epoch_ = 0;
 };
 
-// The pass of interleaved_sampler.
+// One pass of interleaved_sampler.
 class Interleaver {
  public:
   Interleaver(std::vector<int64_t> sizes, const Interleaving& how, uint64_t seed)
@@ -55,8 +55,8 @@ class Interleaver {
     spent_ = 0, left_in_block_ = 0;
   }
   bool at_end() const { return spent_ == spent_at_end_; }
-  RowId next() {                                                       // not at the end
-    while (left_in_block_ == 0 || positions_[set_] == sizes_[set_]) {  // of a spent set no block goes on
+  RowId next() {                                                       // must not be called at the end
+    while (left_in_block_ == 0 || positions_[set_] == sizes_[set_]) {  // a spent set ends its block
       set_ = size_t(std::upper_bound(ends_.begin(), ends_.end(), random_.uniform()) - ends_.begin());
       left_in_block_ = block_;
     }
@@ -70,7 +70,7 @@ class Interleaver {
   std::vector<int64_t> sizes_, positions_;
   int64_t block_, left_in_block_ = 0;
   uint64_t seed_;
-  std::vector<double> ends_;  // of the sets' shares of [0, 1)
+  std::vector<double> ends_;  // ends of the sets' shares of [0, 1)
   size_t spent_at_end_, spent_ = 0, set_ = 0;
   NumpyRandom random_{0};
 };
@@ -118,7 +118,7 @@ Sampler interleaved_sampler(const std::vector<int64_t>& sizes, const Interleavin
         if (++pass > 1)
           fail(Exit::usage, "train: a pass of interleaved sampling has ", batch.size(), " rows, fewer than the ",
                batch_size, " of a batch; lower --per_device_train_batch_size");
-        batch.clear();  // the rows that fill no batch
+        batch.clear();  // drops rows that do not fill a batch
         rows.restart();
       }
       batch.push_back(rows.next());

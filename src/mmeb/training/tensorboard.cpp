@@ -16,14 +16,14 @@ std::string little_endian(uint64_t value, int bytes) {
   return text;
 }
 
-// Protocol buffers: seven bits a byte, the lowest first; the eighth says that more follow.
+// Protocol buffers: seven bits per byte, the lowest first; the eighth bit says that more follow.
 std::string varint(uint64_t value) {
   std::string text;
   for (; value >= 0x80; value >>= 7) text += char(value | 0x80);
   return text + char(value);
 }
 
-// A field's key is 8·number + how it is stored: 0 varint, 1 eight bytes, 2 length and bytes, 5 four bytes.
+// A field's key is 8·number + wire type: 0 varint, 1 eight bytes, 2 length and bytes, 5 four bytes.
 std::string bytes_field(int number, const std::string& bytes) {
   return char(8 * number + 2) + varint(bytes.size()) + bytes;
 }
@@ -38,7 +38,7 @@ double seconds_since_1970() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
-std::string masked_crc(std::string_view bytes) {  // so that CRCs of data that holds CRCs are no weaker
+std::string masked_crc(std::string_view bytes) {  // masked, since a CRC of data with CRCs would be weak
   const uint32_t crc = crc32c(bytes);
   return little_endian((crc >> 15 | crc << 17) + 0xA282EAD8u, 4);
 }

@@ -1,9 +1,8 @@
-// TensorBoard's event files: events.out.tfevents.<seconds>.<host>.<process>.0, a sequence of records
+// Writes TensorBoard's event files: events.out.tfevents.<seconds>.<host>.<process>.0, a sequence of records
 //   u64 length, u32 masked CRC of the length, the bytes, u32 masked CRC of the bytes      (all little-endian)
-// whose bytes are protocol buffers: Event {1: wall_time double, 2: step int64, 3: file_version string, 5: Summary,
+// The bytes are protocol buffers: Event {1: wall_time double, 2: step int64, 3: file_version string, 5: Summary,
 // 7: SessionLog}, Summary {1: Value, repeated}, Value {1: tag string, 2: simple_value float}, SessionLog {1: status}.
-// The first event says "brain.Event:2"; the second, a session's START, that what other files of the folder have from
-// its step on is void.
+// The first event says "brain.Event:2". The second, a session's START, voids later steps in other files of the folder.
 #pragma once
 #include <filesystem>
 #include <fstream>
@@ -21,7 +20,7 @@ std::string tensorboard_event(double wall_time, int64_t step, const Scalars& sca
 
 class TensorBoard {
  public:
-  TensorBoard(const std::filesystem::path& folder, int64_t first_step);  // a new file in it, of steps from this one on
+  TensorBoard(const std::filesystem::path& folder, int64_t first_step);  // starts a new file at this step
   void add(int64_t step, const Scalars& scalars);                        // Exit::resources if it cannot be written
 
  private:

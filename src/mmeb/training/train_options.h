@@ -43,32 +43,49 @@ struct TrainOptions : ModelOptions {
   template <class Visit>
   void fields(Visit&& visit) {
     ModelOptions::fields(visit, true);
+    data_fields(visit);
+    batch_fields(visit);
+    loss_fields(visit);
+    adapter_fields(visit);
+    output_fields(visit);
+  }
+
+ private:
+  template <class Visit>
+  void data_fields(Visit& visit) {
     section(visit, "Data");
-    visit("dataset_name", dataset_name, "folder of training sets, one sub-folder each (MMEB-train)");
-    visit("subset_name", subset_name, "use only these sets of the folder");
-    visit("dataset_split", dataset_split, "which rows of each set: original or diverse_instruction");
+    visit("dataset_name", dataset_name, "<DIR> folder of training sets, one sub-folder each (MMEB-train)");
+    visit("subset_name", subset_name, "<NAME> use only these sets of the folder");
+    visit("dataset_split", dataset_split, "<NAME> which rows of each set: original or diverse_instruction");
     visit("num_sample_per_subset", num_sample_per_subset, "use only the first N rows of each set (0: all)");
-    visit("dataset_config", dataset_config, "official YAML file that names the sets, instead of a folder");
-    visit("data_basedir", data_basedir, "joined before relative folders in dataset_config");
-    visit("train_file", train_file, "one file of training rows (JSON lines) instead of a folder");
+    visit("dataset_config", dataset_config, "<FILE> official YAML file that names the sets, instead of a folder");
+    visit("data_basedir", data_basedir, "<DIR> joined before relative folders in dataset_config");
+    visit("train_file", train_file, "<FILE> one file of training rows (JSON lines) instead of a folder");
     visit("image_dir", image_dir,
-          "joined before the rows' picture paths, or a zip or tar file; zips and tars in it, its images_zip and its "
-          "images are read in place (default: the folder of the rows)");
+          "<PATH> joined before the rows' picture paths, or a zip or tar file; zips and tars in it, its images_zip and "
+          "its images are read in place (default: the folder of the rows)");
     visit("missing_sets", missing_sets,
-          "sets of subset_name or dataset_config that have no file of rows: error stops, skip trains without them");
+          "<error|skip> sets of subset_name or dataset_config that have no file of rows: error stops; skip trains "
+          "without them");
     visit("sampling", sampling,
-          "order of rows: shuffled (VLM2Vec V1: all sets together), interleaved (V2: blocks of one set) or balanced "
-          "(the set of each row drawn uniformly); default: interleaved with dataset_config, else shuffled");
+          "<shuffled|interleaved|balanced> order of rows: shuffled (VLM2Vec V1: all sets together), interleaved (V2: "
+          "blocks of one set) or balanced (the set of each row drawn uniformly); default: interleaved with "
+          "dataset_config, else shuffled");
     visit("interleave_stopping_strategy", interleave_stopping_strategy,
-          "an interleaved pass ends when all sets are used up (all_exhausted) or the first is (first_exhausted)");
+          "<all_exhausted|first_exhausted> interleaved: a pass ends when all sets (all_exhausted) or the first set "
+          "(first_exhausted) is used up");
     visit("homogeneous_batch_size_per_device", homogeneous_batch_size_per_device,
-          "interleaved: rows of a block; up to 1: share of the batch (0: the set of each row is drawn anew)");
+          "interleaved: rows per block; up to 1: share of the batch (0: draw a set for each row)");
     visit("batches", batches,
-          "JSON file with a list of row numbers for each step, to replay another trainer's run; replaces the batch "
-          "size");
+          "<FILE> JSON file with a list of row numbers for each step, to replay another trainer's run; replaces the "
+          "batch size");
     visit("bad_rows", bad_rows,
-          "error: stop at a row that cannot be used (unreadable picture, empty side, image tokens that do not match); "
-          "skip: leave it out and list it in skipped_rows.jsonl");
+          "<error|skip> error: stop at a row that cannot be used (unreadable picture, empty side, image tokens that do "
+          "not match); skip: leave it out and list it in skipped_rows.jsonl");
+  }
+
+  template <class Visit>
+  void batch_fields(Visit& visit) {
     section(visit, "Batch and memory");
     visit("per_device_train_batch_size", per_device_train_batch_size,
           "pairs per step; they are each other's negatives");
@@ -80,55 +97,69 @@ struct TrainOptions : ModelOptions {
     visit("gc_q_chunk_size", gc_q_chunk_size, "GradCache: queries embedded at a time (0: all at once)");
     visit("gc_p_chunk_size", gc_p_chunk_size, "GradCache: targets embedded at a time (0: all at once)");
     visit("gradient_checkpointing", gradient_checkpointing,
-          "keep one activation per layer and compute the others again: less memory, more time");
+          "keep one activation per layer and compute the rest again: less memory, more time");
+  }
+
+  template <class Visit>
+  void loss_fields(Visit& visit) {
     section(visit, "Loss and optimiser");
     visit("max_steps", max_steps, "training steps (0 or -1: as num_train_epochs says, or 2000 without it)");
     visit("num_train_epochs", num_train_epochs, "number of passes over the data (instead of max_steps)");
-    visit("temperature", temperature, "temperature of InfoNCE, by which similarities are divided");
+    visit("temperature", temperature, "temperature of InfoNCE: similarities are divided by it");
     visit("learning_rate", learning_rate, "highest learning rate");
-    visit("lr_scheduler_type", lr_scheduler_type, "linear, cosine, constant or constant_with_warmup");
+    visit("lr_scheduler_type", lr_scheduler_type,
+          "<linear|cosine|constant|constant_with_warmup> linear, cosine, constant or constant_with_warmup");
     visit("warmup_steps", warmup_steps,
-          "steps over which the learning rate rises from 0; below 1 a share of all steps, as in transformers 5");
-    visit("warmup_ratio", warmup_ratio, "the same as a share of all steps; ignored if warmup_steps is set");
-    visit("weight_decay", weight_decay, "of AdamW, on all parameters but biases and norms");
+          "steps over which the learning rate rises from 0; below 1: share of all steps, as in transformers 5");
+    visit("warmup_ratio", warmup_ratio, "warmup as a share of all steps; ignored if warmup_steps is set");
+    visit("weight_decay", weight_decay, "weight decay of AdamW, not for biases and norms");
     visit("adam_beta1", adam_beta1, "AdamW: decay of the mean of gradients");
     visit("adam_beta2", adam_beta2, "AdamW: decay of the mean of squared gradients");
-    visit("adam_epsilon", adam_epsilon, "AdamW: added to the root of that mean");
+    visit("adam_epsilon", adam_epsilon, "AdamW: added to the root of the mean of squared gradients");
     visit("max_grad_norm", max_grad_norm, "scale the gradient down to this norm if it is longer (0: never)");
-    visit("seed", seed, "of the order of rows, new adapters and dropout");
+    visit("seed", seed, "random seed for the order of rows, new adapters and dropout");
+  }
+
+  template <class Visit>
+  void adapter_fields(Visit& visit) {
     section(visit, "What is trained");
     visit("lora", lora, "train adapters on frozen weights: DoRA, or LoRA with use_dora False");
     visit("lora_r", lora_r, "rank of the adapters");
     visit("lora_alpha", lora_alpha, "the adapter's output is scaled by alpha / r");
     visit("lora_dropout", lora_dropout, "dropout before the adapter");
     visit("lora_target_modules", lora_target_modules,
-          "names of the layers that get an adapter, or all-linear: all linear layers, also of the image encoder");
+          "<NAME> names of the layers that get an adapter, or all-linear: all linear layers, with the image encoder's");
     visit("adapter_names", adapter_names,
-          "names in the saved adapter: hub (model.language_model.layers, for PEFT with transformers since 4.52) or "
-          "official (model.layers, for VLM2Vec's own model class and older transformers); both are read");
-    visit("image_encoder_freeze", image_encoder_freeze, "do not train the image encoder: the same as freeze visual");
+          "<hub|official> names in the saved adapter: hub (model.language_model.layers, for PEFT with transformers "
+          "since 4.52) or official (model.layers, for VLM2Vec's own model class and older transformers); the program "
+          "reads both");
+    visit("image_encoder_freeze", image_encoder_freeze, "do not train the image encoder, like --freeze visual");
     visit("freeze", freeze,
-          "do not train parameters whose Hugging Face names begin with: model.embed_tokens visual.blocks.0");
+          "<NAME> do not train parameters whose Hugging Face names begin with these, e.g. model.embed_tokens "
+          "visual.blocks.0");
+  }
+
+  template <class Visit>
+  void output_fields(Visit& visit) {
     section(visit, "Output");
-    visit("output_dir", output_dir, "folder for the trained model, log.jsonl and checkpoints");
-    visit("overwrite_output_dir", overwrite_output_dir,
-          "with resume_from none: remove what an earlier run left in output_dir");
-    visit("resume_from", resume_from, "auto (the latest checkpoint in output_dir, if any), none, or a step");
+    visit("output_dir", output_dir, "<DIR> folder for the trained model, log.jsonl and checkpoints");
+    visit("overwrite_output_dir", overwrite_output_dir, "with resume_from none: remove an earlier run from output_dir");
+    visit("resume_from", resume_from,
+          "<none|auto|N> auto (the latest checkpoint in output_dir, if any), none, or a step");
     visit("save_strategy", save_strategy,
-          "steps (checkpoints as save_minutes and save_steps say) or no (only when interrupted)");
+          "<steps|no> steps (checkpoints by save_minutes and save_steps) or no (only when interrupted)");
     visit("save_minutes", save_minutes,
-          "every N minutes a checkpoint replaces the last such one, checkpoint-latest; the finished model replaces it "
-          "(0: never)");
-    visit("save_steps", save_steps, "a checkpoint every N steps, which stays (0: none)");
-    visit("save_total_limit", save_total_limit, "keep the latest N of them (0: all)");
+          "save checkpoint-latest every N minutes; each replaces the one before, and the finished model the last (0: "
+          "never)");
+    visit("save_steps", save_steps, "save a permanent checkpoint every N steps (0: none)");
+    visit("save_total_limit", save_total_limit, "keep only the latest N checkpoints of save_steps (0: all)");
     visit("logging_steps", logging_steps,
-          "report the mean loss every N steps: in trainer_state.json, in TensorBoard and, if stderr is a file, as a "
+          "report the mean loss every N steps in trainer_state.json, in TensorBoard and, if stderr is a file, as a "
           "line of progress");
-    visit("report_to", report_to, "tensorboard (event files in logging_dir) or none");
-    visit("logging_dir", logging_dir, "folder of the event files (default: output_dir/runs/run_name)");
+    visit("report_to", report_to, "<none|tensorboard> tensorboard (event files in logging_dir) or none");
+    visit("logging_dir", logging_dir, "<DIR> folder of the event files (default: output_dir/runs/run_name)");
     visit("run_name", run_name,
-          "kept in training_options.json; names the event files (default: the last part of "
-          "output_dir)");
+          "<NAME> name of the event files, also kept in training_options.json (default: the last part of output_dir)");
   }
 };
 

@@ -5,27 +5,24 @@
 #include "nn/state.h"
 #include "tensor/nearest.h"
 #include "vlm/model.h"
-#include "vlm/processor.h"
 
 namespace vlm2vec {
 namespace {
 
-LoraConfig lora_config(const TrainOptions& o) {
+LoraConfig lora_config(const TrainOptions& o, const TensorNames& names) {
   LoraConfig config{int(o.lora_r), o.lora_alpha, o.lora_dropout, o.lora_target_modules, o.use_dora};
-  for (std::string& name : config.target_modules) name = canonical_name(name);
+  for (std::string& name : config.target_modules) name = canonical_name(name, names);
   if (config.target_modules.size() == 1 && is_all_linear(config.target_modules[0]))
     config.target_modules.clear(), config.target_pattern = kAllLinear;
   return config;
 }
-
-constexpr const char* kImageEncoder = "visual";  // the module of Qwen2-VL
 
 // "visual.blocks.1" means visual.blocks.1.attn.qkv.weight, and not visual.blocks.10.
 bool begins_with(const std::string& name, const std::string& path) {
   return name.starts_with(path) && (name.size() == path.size() || name[path.size()] == '.');
 }
 
-// visual.blocks.0.norm1.weight: visual, visual.blocks, visual.blocks.0, …
+// Returns all prefixes: for visual.blocks.0.norm1.weight visual, visual.blocks, visual.blocks.0, …
 std::vector<std::string> beginnings(const std::vector<Parameter*>& parameters) {
   std::set<std::string> all;
   for (const Parameter* p : parameters)
@@ -45,31 +42,34 @@ TrainedModel load_trained_model(TrainOptions& o, const std::optional<FoundCheckp
   const ModelFolder folder =
       look_at_model_folder(checkpoint && !adapters ? checkpoint->folder : std::filesystem::path(o.model_name), adapter);
   if (folder.own_adapter && o.adapter.empty())
-    fail(Exit::data, o.model_name, ": has an adapter beside its weights; go on from it with --adapter ", o.model_name,
-         ", or merge the two first and train that: vlm2vec merge --model_name ", o.model_name, " --adapter ",
+    fail(Exit::data, o.model_name, ": has an adapter beside its weights; train the adapter with --adapter ",
+         o.model_name, ", or merge both and train the result: vlm2vec merge --model_name ", o.model_name, " --adapter ",
          o.model_name, " --output_dir MERGED");
   if (!checkpoint) folder.require_one_adapter();
-  EncoderOptions options = encoder_options;  // with the positions that the trained model will say
-  if (options.image_positions.empty())
-    options.image_positions = ProcessorConfig::read(folder.processor).image_positions;
-  if (options.image_positions.empty()) options.image_positions = "1d";
+  EncoderOptions options = encoder_options;  // with the positions of the trained model
+  if (const Family& family = family_of(folder.path / "config.json");
+      options.image_positions.empty() && !family.image_token.empty()) {
+    options.image_positions = read_picture_rule(folder.processor, family)->image_positions;
+    if (options.image_positions.empty()) options.image_positions = "1d";
+  }
   TrainedModel model{load_encoder(folder, options),
                      {},
                      o.model_name,
                      spelling_of(o.adapter_names),
                      o.precision == "bf16" && !adapters};
   Encoder& encoder = *model.encoder;
-  encoder.set_gradient_checkpointing(o.gradient_checkpointing);
+  Backbone& backbone = *encoder.backbone;
+  backbone.gradient_checkpointing = o.gradient_checkpointing;
   notes = encoder.notes;
   if (!adapters) return model;
   if (!adapter.empty()) {
-    model.lora = load_adapter(encoder, adapter, adapter_options(o), &encoder.dropout, notes);
-    const LoraConfig& own = model.lora->config;  // the folder's configuration holds
+    model.lora = load_adapter(backbone, adapter, adapter_options(o), &backbone.dropout, notes);
+    const LoraConfig& own = model.lora->config;  // the folder's configuration counts
     o.lora_r = own.rank, o.lora_alpha = own.alpha, o.lora_dropout = own.dropout,
     o.lora_target_modules = own.target_pattern.empty() ? own.target_modules : std::vector{own.target_pattern},
     o.use_dora = own.use_dora;
   } else {
-    model.lora = attach_lora(encoder, lora_config(o), &encoder.dropout);
+    model.lora = attach_lora(backbone, lora_config(o, backbone.names()), &backbone.dropout);
     model.lora->initialise(o.seed);
     const bool chosen = o.lora_target_modules != TrainOptions().lora_target_modules;  // the default fits many models
     if (const std::string note = model.lora->unmatched_note(); chosen && !note.empty()) notes.push_back(note);
@@ -78,22 +78,23 @@ TrainedModel load_trained_model(TrainOptions& o, const std::optional<FoundCheckp
 }
 
 std::vector<Parameter*> parameters_to_train(const TrainedModel& model, const TrainOptions& o) {
-  const std::vector<Parameter*> all = model.lora ? model.lora->parameters() : model.encoder->parameters();
+  const std::vector<Parameter*> all = model.lora ? model.lora->parameters() : model.encoder->backbone->parameters();
+  const TensorNames& names = model.encoder->backbone->names();
   std::vector<Parameter*> rest = all;
   const auto freeze = [&](const std::string& path) {
     std::erase_if(rest, [&](const Parameter* p) { return begins_with(p->path(), path); });
   };
   for (const std::string& given : o.freeze) {
-    std::string path = canonical_name(given.ends_with('.') ? given : given + ".");  // either spelling of the names
+    std::string path = canonical_name(given.ends_with('.') ? given : given + ".", names);  // in either spelling
     path.pop_back();
     const bool known = std::any_of(all.begin(), all.end(), [&](Parameter* p) { return begins_with(p->path(), path); });
     if (!known)
-      fail(Exit::usage, "train: --freeze ", given, ": no parameter that is trained has a name that begins so",
+      fail(Exit::usage, "train: --freeze ", given, ": no trained parameter has a name that begins with it",
            nearest_hint(path, beginnings(all)));
     freeze(path);
   }
-  if (o.image_encoder_freeze) freeze(kImageEncoder);
-  if (rest.empty()) fail(Exit::usage, "train: --freeze and --image_encoder_freeze leave nothing to be trained");
+  if (o.image_encoder_freeze) freeze(names.image_encoder);
+  if (rest.empty()) fail(Exit::usage, "train: --freeze and --image_encoder_freeze leave no parameter to train");
   return rest;
 }
 

@@ -24,23 +24,23 @@ long long count(const std::vector<Parameter*>& parameters) {
   return n;
 }
 
-// What the plan decodes is not decoded again.
+// Shares a cache of pictures, so that the run need not decode those of the plan again.
 EncoderOptions with_pictures(EncoderOptions options) {
   options.images = std::make_shared<ImageCache>(kImageCacheBytes);
   return options;
 }
 
-TrainingRows checked_rows(TrainOptions& o) {
+TrainingData checked_rows(TrainOptions& o) {
   check_options(o);
   o.sampling = sampling_of(o);
-  TrainingRows rows(o);
+  TrainingData rows(o);
   if (o.bad_rows == "error") reading_rows(o.bad_rows, [&] { rows.check_pictures(); });
   return rows;
 }
 
 }  // namespace
 
-TrainerRun::TrainerRun(TrainOptions o, Device d, bool be_quiet, TrainingRows r, TrainedModel m)
+TrainerRun::TrainerRun(TrainOptions o, Device d, bool be_quiet, TrainingData r, TrainedModel m)
     : options(std::move(o)),
       device(d),
       quiet(be_quiet),
@@ -53,7 +53,7 @@ std::unique_ptr<TrainerRun> prepare_run(TrainOptions o, Device device, bool quie
   const auto say = [&](const std::string& line) {
     if (!quiet && !line.empty()) std::fprintf(stderr, "%s\n", line.c_str());
   };
-  TrainingRows rows = checked_rows(o);
+  TrainingData rows = checked_rows(o);
   std::unique_ptr<FolderLock> lock;
   if (fs::is_directory(o.output_dir)) lock = std::make_unique<FolderLock>(o.output_dir), remove_leftovers(o.output_dir);
   const std::optional<FoundCheckpoint> checkpoint = find_checkpoint(o);
@@ -61,17 +61,16 @@ std::unique_ptr<TrainerRun> prepare_run(TrainOptions o, Device device, bool quie
   std::optional<ModelHash> base;
   const auto hash_base = [&] { base.emplace(o.model_name, ""), identity.base_model = hex(base->digest()); };
   const bool adapters = o.lora || !o.adapter.empty();
-  if (checkpoint && (adapters || fs::is_directory(o.model_name)))  // a whole model's checkpoint needs its base no more
+  if (checkpoint && (adapters || fs::is_directory(o.model_name)))  // a whole model's checkpoint does not need its base
     hash_base();
   if (checkpoint) require_same_run(*checkpoint, identity);
   if (checkpoint && checkpoint->finished) {
-    say(sentence("train: ", o.output_dir, " has this run, finished with step ", checkpoint->step,
-                 "; nothing is to be done"));
+    say(sentence("train: ", o.output_dir, " has this run, finished with step ", checkpoint->step, "; nothing to do"));
     return nullptr;
   }
   o.max_steps = rows.steps();
   const EncoderOptions encoder = with_pictures(encoder_options(o, device));
-  say("train: looking at the first rows, to plan memory");
+  say("train: reading the first rows to plan memory");
   const MemoryPlan plan = plan_memory(o, rows, checkpoint, encoder);
   if (!quiet) std::fputs(plan.table().c_str(), stderr);
   say(plan.require(host_memory(), o));
@@ -95,7 +94,7 @@ std::unique_ptr<TrainerRun> prepare_run(TrainOptions o, Device device, bool quie
   if (!lock) {
     lock = std::make_unique<FolderLock>(o.output_dir);
     if (find_checkpoint(o))
-      fail(Exit::usage, o.output_dir, ": another process has trained into this folder meanwhile; start again");
+      fail(Exit::usage, o.output_dir, ": another process has started a run in this folder meanwhile; start again");
   }
   run->log.emplace(o, run->first, run->rows.epochs());
   run->bad_rows.emplace(o.output_dir, run->first > 0);
@@ -104,14 +103,14 @@ std::unique_ptr<TrainerRun> prepare_run(TrainOptions o, Device device, bool quie
   if (run->model.lora) print_warning(*run->model.lora);
   for (const std::string& note : notes) say(note);
   say(run->rows.note());
-  const std::string from = run->first ? sentence(", going on after step ", run->first) : "";
+  const std::string from = run->first ? sentence(", continuing after step ", run->first) : "";
   say(sentence("train: ", run->rows.summary(), ", ", count(run->parameters.parameters()), " of ",
-               count(run->model.encoder->parameters()), " parameters trained", from));
+               count(run->model.encoder->backbone->parameters()), " parameters trained", from));
   return run;
 }
 
 MemoryPlan plan_training(TrainOptions o, Device device) {
-  const TrainingRows rows = checked_rows(o);
+  const TrainingData rows = checked_rows(o);
   o.max_steps = rows.steps();
   return plan_memory(o, rows, {}, with_pictures(encoder_options(o, device)));
 }

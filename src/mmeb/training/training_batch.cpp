@@ -9,7 +9,7 @@
 namespace vlm2vec {
 namespace {
 
-// `count` of the sides, in random order if there are more; counter-based, so that a resumed run draws the same.
+// Draws `count` sides, in random order if there are more; counter-based, so that a resumed run draws the same.
 std::vector<Side> draw(std::vector<Side> sides, size_t count, uint64_t key) {
   if (sides.size() <= count) return sides;
   Random(key).shuffle(sides);
@@ -27,9 +27,9 @@ std::vector<int32_t> groups_of(const std::vector<EncoderInput>& targets) {
 
 }  // namespace
 
-TrainingBatch make_batch(const TrainingRows& rows, const std::vector<RowId>& ids, const std::string& image_token,
+TrainingBatch make_batch(const TrainingData& rows, const std::vector<RowId>& ids, const std::string& image_token,
                          const BatchOptions& o, Device device) {
-  std::vector<EncoderInput> inputs;  // of row i from starts[i] on: query, target, negatives
+  std::vector<EncoderInput> inputs;  // row i begins at starts[i]: query, target, negatives
   std::vector<size_t> starts;
   size_t drawn = 0;
   for (size_t i = 0; i < ids.size(); ++i) {
@@ -73,7 +73,8 @@ TrainingBatch make_batch(const TrainingRows& rows, const std::vector<RowId>& ids
 
   for (const auto* side : {&batch.queries, &batch.targets})
     for (const EncoderInput& input : *side)
-      batch.tokens_without_picture += input.images.empty() && input.text.find(image_token) != std::string::npos;
+      batch.tokens_without_picture +=
+          input.images.empty() && !image_token.empty() && input.text.find(image_token) != std::string::npos;
   batch.groups = groups_of(batch.targets);
   std::vector<int32_t> sizes(batch.targets.size());
   for (const int32_t group : batch.groups) ++sizes[size_t(group)];

@@ -14,18 +14,18 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-// The lines of the steps that a checkpoint has.
+// Returns the lines of a checkpoint's steps.
 std::string first_lines(const fs::path& file, int64_t steps) {
   if (steps == 0) return "";
   if (!fs::exists(file))
-    fail(Exit::data, file.string(), ": is not there, but the checkpoint to go on from has ", steps,
-         " steps; put it back, or train on from its weights into another --output_dir");
+    fail(Exit::data, file.string(), ": no such file, but the checkpoint to continue from has ", steps,
+         " steps; put the file back, or train from the checkpoint's weights into another --output_dir");
   const std::string text = read_text(file);
   size_t end = 0;
   for (int64_t i = 0; i < steps; ++i) {
     end = text.find('\n', end);
     if (end == std::string::npos)
-      fail(Exit::data, file.string(), ": has ", i, " steps, the checkpoint ", steps, "; does the log belong to it?");
+      fail(Exit::data, file.string(), ": has ", i, " steps, the checkpoint ", steps, "; they belong to different runs");
     ++end;
   }
   return text.substr(0, end);
@@ -66,7 +66,7 @@ StepLog read_step(const Json& line) {
   StepLog step;
   const bool empty = line.contains("pairs") && line["pairs"] == 0;
   fields(step, [&]<class T>(const char* name, T& value) {
-    if (!line.contains(name) && std::string(name) == "cut_texts") return;  // of an earlier version's run
+    if (!line.contains(name) && std::string(name) == "cut_texts") return;  // an earlier version's log
     if (std::is_floating_point_v<T> && empty && line.contains(name) && line[name].is_null()) {
       value = std::numeric_limits<T>::quiet_NaN();
       return;
@@ -112,7 +112,7 @@ bool TrainingLog::count(const StepLog& step) {
   history_.push_back({{"epoch", step.epoch},
                       {"grad_norm", entry_.grad_norm},
                       {"learning_rate", step.learning_rate},
-                      {"loss", std::round(entry_.loss / double(entry_.steps) * 1e4) / 1e4},  // four digits, as there
+                      {"loss", std::round(entry_.loss / double(entry_.steps) * 1e4) / 1e4},  // 4 digits, as there
                       {"step", step.step}});
   return true;
 }

@@ -1,4 +1,4 @@
-// The steps of a run, its log lines and its checkpoints; and what is kept when a step ends with an error.
+// Runs the steps of a run, writes its log and its checkpoints, and handles steps that end with an error.
 #include <array>
 #include <chrono>
 
@@ -14,20 +14,20 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Draws the batches that a checkpoint has seen; how many pairs they were.
-int64_t skip(TrainingRows& rows, int64_t batches) {
+// Draws the batches that a checkpoint has seen and returns their number of pairs.
+int64_t skip(TrainingData& rows, int64_t batches) {
   int64_t pairs = 0;
   for (int64_t i = 0; i < batches; ++i) pairs += int64_t(rows.next().size());
   return pairs;
 }
 
-// Weights and moments.
+// Checks weights and moments.
 bool is_finite(const TrainerRun& run) {
   return all_finite(run.parameters.values()) && all_finite(run.optimiser.first_moment()) &&
          all_finite(run.optimiser.second_moment());
 }
 
-// What to do about too little memory, in words that follow the sentence.
+// Returns the cure for too little memory, as the end of a sentence.
 std::string memory_cure(const TrainOptions& o) {
   if (o.gc_q_chunk_size == 1 && o.gc_p_chunk_size == 1) return "; lower --resize_max_pixels or --max_len";
   if (o.gc_q_chunk_size > 0 && o.gc_p_chunk_size > 0) return "; lower --gc_q_chunk_size and --gc_p_chunk_size";
@@ -46,19 +46,19 @@ Error step_error(const TrainOptions& o) {
   }
 }
 
-// Ends the run with the error and what there is to go on from.
+// Ends the run with the error and names the checkpoint to continue from.
 [[noreturn]] void fail_keeping(const TrainerRun& run, const Error& error) {
   std::string kept;
   try {
     kept = kept_checkpoint(run.options.output_dir);
-  } catch (...) {  // the first error is the one to tell
+  } catch (...) {  // the first error matters
   }
   if (kept.empty()) throw error;
-  const bool adapter = run.model.lora.has_value();  // the same steps would come to the same numbers
+  const bool adapter = run.model.lora.has_value();  // resuming after Exit::failed would fail again
   fail(error.code, error.what(), "; ", kept, " is kept",
-       error.code != Exit::failed ? ", and --resume_from auto goes on from it"
-       : adapter                  ? sentence("; --adapter ", kept, " and another --output_dir train on from it")
-                                  : sentence("; --model_name ", kept, " and another --output_dir train on from it"));
+       error.code != Exit::failed ? ", and --resume_from auto continues from it"
+       : adapter                  ? sentence("; train from it with --adapter ", kept, " and another --output_dir")
+                                  : sentence("; train from it with --model_name ", kept, " and another --output_dir"));
 }
 
 enum class Save { checkpoint, latest, finished };
@@ -74,7 +74,7 @@ void save(const TrainerRun& run, int64_t step, Save what) {
   }
 }
 
-// For a run that ends with an error, which is the one to tell.
+// Saves after an error, without a second error.
 void save_if_sound(const TrainerRun& run, int64_t step) {
   try {
     if (is_finite(run)) save_checkpoint(run.identity, step, run.model, run.optimiser, run.log->trainer_state());
@@ -90,7 +90,7 @@ std::string rate_of(double pairs_per_second) {
   return text;
 }
 
-// The most important first.
+// Returns details for the progress line, the most important first.
 std::vector<std::string> details_of(const StepLog& line, double pairs_per_second) {
   if (line.pairs == 0) return {sentence("no pair, ", line.skipped, " left out")};
   const auto number = [](const char* format, double value) {
@@ -105,7 +105,7 @@ std::vector<std::string> details_of(const StepLog& line, double pairs_per_second
 std::string single_pairs_note(int64_t batches) {
   if (batches == 0) return "";
   return sentence("train: --bad_rows skip left a single pair in ", batches, batches == 1 ? " batch" : " batches",
-                  "; a pair alone has no negatives and teaches nothing");
+                  "; a single pair has no negatives, so the model learns nothing from it");
 }
 
 }  // namespace
@@ -152,14 +152,14 @@ TrainResult run_steps(TrainerRun& run, const std::function<StepLog(TrainerRun&, 
     else continue;
     saved = step, saved_at = Clock::now();
   }
-  progress.note(run.model.encoder->picture_note());
+  progress.note(run.model.encoder->processor.picture_note());
   progress.note(run.bad_rows->note());
   progress.note(single_pairs_note(run.single_pairs));
   progress.note(run.cut.note(o.max_len));
   progress.note(sentence("train: peak tensor memory ", in_bytes(result.held_bytes), ", predicted ",
                          in_bytes(result.planned_peak_bytes)));
   if (result.interrupted) return result;
-  if (run.optimiser.steps() == 0) fail(Exit::data, "train: no step had a row that can be used; ", run.bad_rows->note());
+  if (run.optimiser.steps() == 0) fail(Exit::data, "train: no step had a usable row; ", run.bad_rows->note());
   save(run, o.max_steps, Save::finished);
   return result;
 }

@@ -17,6 +17,17 @@ double learning_rate(const TrainOptions& o, int64_t step) {
   return o.learning_rate * Schedule{parse_schedule(o.lr_scheduler_type), warmup, o.max_steps}.factor(step - 1);
 }
 
+void add(StepLog& log, const TrainingBatch& batch, const ContrastiveResult& result) {
+  log.embed_seconds += result.embed_seconds, log.loss_seconds += result.loss_seconds;
+  log.backward_seconds += result.backward_seconds;
+  log.loss += result.loss;
+  log.in_batch_accuracy += batch.accuracy(result.best);
+  log.duplicates += batch.duplicates;
+  log.pairs += int64_t(batch.queries.size());
+  log.tokens_without_picture += batch.tokens_without_picture;
+  log.cut_texts += result.cut.cut;
+}
+
 std::string shown(double x) { return std::isnan(x) ? "NaN" : sentence(x); }
 
 }  // namespace
@@ -26,15 +37,15 @@ StepLog train_step(TrainerRun& run, int64_t step) {
   Stopwatch whole, part;
   reset_peak_bytes();
   Encoder& encoder = *run.model.encoder;
-  encoder.dropout.active = run.model.has_dropout();
-  encoder.dropout.seed = mix(o.seed, uint64_t(step));
+  encoder.backbone->dropout.active = run.model.has_dropout();
+  encoder.backbone->dropout.seed = mix(o.seed, uint64_t(step));
   run.parameters.clear_gradients();
   StepLog log;
   log.step = step;
   log.learning_rate = learning_rate(o, step);
   BatchOptions batch_options{o.num_hardneg, o.mask_duplicates, mix(o.seed, uint64_t(step))};
-  if (o.bad_rows == "skip") batch_options.faults = [&](auto inputs) { return encoder.faults(inputs); };
-  double batches = 0;  // with a pair
+  if (o.bad_rows == "skip") batch_options.faults = [&](auto inputs) { return encoder.processor.faults(inputs); };
+  double batches = 0;  // batches with pairs
   for (int64_t i = 0; i < o.gradient_accumulation_steps; ++i) {
     part.lap();
     const std::vector<RowId> ids = run.rows.next();
@@ -50,14 +61,7 @@ StepLog train_step(TrainerRun& run, int64_t step) {
                               {o.temperature, o.gc_q_chunk_size, o.gc_p_chunk_size, batch.matching});
     });
     ++batches;
-    log.embed_seconds += result.embed_seconds, log.loss_seconds += result.loss_seconds;
-    log.backward_seconds += result.backward_seconds;
-    log.loss += result.loss;
-    log.in_batch_accuracy += batch.accuracy(result.best);
-    log.duplicates += batch.duplicates;
-    log.pairs += int64_t(batch.queries.size());
-    log.tokens_without_picture += batch.tokens_without_picture;
-    log.cut_texts += result.cut.cut;
+    add(log, batch, result);
     run.cut.add(result.cut);
   }
   run.unusable = batches > 0 ? 0 : run.unusable + log.skipped;

@@ -1,5 +1,5 @@
-// Attention over packed sequences. A task is one sequence and one key-value head, in the forward also one block of the
-// queries; tasks are independent, so who runs which does not matter.
+// Attention over packed sequences. A task is one sequence and one key-value head; the forward also splits the queries
+// into blocks. Tasks are independent, so any thread may run any task.
 #include <algorithm>
 #include <vector>
 
@@ -13,7 +13,7 @@ namespace {
 struct Task {
   int kv_head;
   int64_t q_begin, q_end, k_begin, k_end;  // rows
-  int64_t cost_before;                     // of all tasks before this one, in products
+  int64_t cost_before;                     // products in all tasks before this one
 };
 
 const int32_t* boundaries(const char* what, const Tensor& cu, const Tensor& rows) {
@@ -24,8 +24,8 @@ const int32_t* boundaries(const char* what, const Tensor& cu, const Tensor& rows
   return b;
 }
 
-// If causal, a query's keys end at its own place: a block of queries is a sequence of its own with the keys up to its
-// last query's. A sequence without queries is a task too: the gradients of its keys are written.
+// If causal, a query sees the keys up to its own position, so a block needs the keys up to its last query only. A
+// sequence without queries is a task too: its keys get zero gradients.
 std::vector<Task> tasks_of(const Tensor& q, const Tensor& k, const Tensor& cu_q, const Tensor& cu_k,
                            const AttentionShape& s, int64_t block) {
   const int32_t *bq = boundaries("cu_q", cu_q, q), *bk = boundaries("cu_k", cu_k, k);
@@ -44,7 +44,7 @@ std::vector<Task> tasks_of(const Tensor& q, const Tensor& k, const Tensor& cu_q,
   return tasks;
 }
 
-// f(task) for all, in ranges of equal cost: a task belongs to the range in which its cost begins.
+// Runs f(task) for all tasks in ranges of equal cost; a task belongs to the range in which its cost begins.
 template <class F>
 void parallel_tasks(const std::vector<Task>& tasks, F&& f) {
   constexpr int64_t cost_grain = 1 << 18;
@@ -55,7 +55,7 @@ void parallel_tasks(const std::vector<Task>& tasks, F&& f) {
   });
 }
 
-// Where a head's columns begin in a row.
+// Says where a head's columns begin in a row.
 struct Columns {
   float* data;
   int64_t stride;
@@ -105,7 +105,7 @@ struct Operands {
 
 void attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& cu_q, const Tensor& cu_k,
                AttentionShape shape, const Tensor& o, const Tensor& lse) {
-  constexpr int64_t query_block = 192;  // enough to pay for turning the keys
+  constexpr int64_t query_block = 192;  // enough to pay for transposing the keys
   const Operands operands("attention", q, k, v, o, lse, shape);
   parallel_tasks(tasks_of(q, k, cu_q, cu_k, shape, query_block),
                  [&](const Task& t) { simd().attention(operands.task(t)); });

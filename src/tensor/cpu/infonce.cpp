@@ -1,4 +1,4 @@
-// InfoNCE (van den Oord et al. 2018) in strips of queries: [strip, N] scores exist at a time, never [B, N].
+// InfoNCE (van den Oord et al. 2018) in strips of queries: only [strip, N] scores exist at a time, never [B, N].
 //   s = q tᵀ / τ,   loss_i = lse_i − s_i,label(i),   ds = (softmax(s) − onehot)·dloss / τ,   dq = ds·t,   dt = dsᵀ·q
 // A target that does not count for a query (kernels.h) has the score −∞.
 #include <algorithm>
@@ -11,7 +11,7 @@
 namespace vlm2vec::cpu {
 namespace {
 
-// The scores s[0 … n) of query i where its targets do not count become −∞.
+// Sets query i's scores of targets that do not count to −∞.
 void leave_out(const Tensor& labels, const Tensor& groups, int64_t i, float* s) {
   if (!groups.defined()) return;
   const int32_t *group = groups.data<int32_t>(), label = labels.data<int32_t>()[i];
@@ -19,7 +19,7 @@ void leave_out(const Tensor& labels, const Tensor& groups, int64_t i, float* s) 
     if (group[j] == group[label] && j != label) s[j] = -INFINITY;
 }
 
-// f(query, its scores) for every query; after each strip, done(its queries, the first's number, its scores).
+// Runs f(query, its scores) for every query, and done(queries, first query's number, scores) after each strip.
 template <class F, class G>
 void each_strip(const Tensor& q, const Tensor& t, double inverse_tau, F&& f, G&& done) {
   constexpr int64_t strip_rows = 64;
@@ -54,7 +54,7 @@ void infonce(const Tensor& q, const Tensor& t, const Tensor& labels, const Tenso
     const int64_t winner = std::find(s, s + n, top) - s;
     sums[i] = float(sum);
     losses[i] = float(sum - s[labels.data<int32_t>()[i]]);
-    winners[i] = int32_t(winner < n ? winner : 0);  // NaN equals nothing
+    winners[i] = int32_t(winner < n ? winner : 0);  // NaN equals no score
   };
   each_strip(q, t, inverse_tau, finish, [](const Tensor&, int64_t, const Tensor&) {});
 }

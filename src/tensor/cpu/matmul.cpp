@@ -1,4 +1,4 @@
-// c = op(a)·op(b) + bias as one task for gemm.h; the factors may be bf16 or f16.
+// Runs c = op(a)·op(b) + bias as one task of gemm.h; the factors may be bf16 or f16.
 #include "kernels/kernels.h"
 #include "tensor/cpu/gemm.h"
 #include "tensor/cpu/shared.h"
@@ -9,7 +9,7 @@ namespace {
 Stored stored(const Tensor& x) {
   if (x.dtype() == DType::bf16) return Stored::bf16;
   if (x.dtype() == DType::f16) return Stored::f16;
-  f32("matmul", x);  // for its error
+  f32("matmul", x);  // throws for other types
   return Stored::f32;
 }
 

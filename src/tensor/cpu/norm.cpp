@@ -1,4 +1,4 @@
-// Norms and rotary embedding: rows are spread over the threads, the gradients of the weights by columns.
+// Norms and rotary embedding. Threads share the rows; for the gradients of weights they share the columns.
 #include <algorithm>
 
 #include "kernels/kernels.h"

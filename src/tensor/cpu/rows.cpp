@@ -1,6 +1,5 @@
-// Rows: sums over them, rows by number, cross-entropy of rows of logits.
+// Functions of rows: sums, gathering and scattering by row number.
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <vector>
 
@@ -18,7 +17,7 @@ void column_sums(const Tensor& x, const Tensor& sums) {
   });
 }
 
-// In blocks of fixed size, whose sums are added in order.
+// Sums blocks of fixed size and adds the block sums in order.
 void sum_of_squares(const Tensor& x, const Tensor& sum) {
   constexpr int64_t block = 1 << 16;
   const float* from = f32("sum_of_squares", x);
@@ -34,7 +33,7 @@ void sum_of_squares(const Tensor& x, const Tensor& sum) {
 
 namespace {
 
-// The row numbers, all of them rows of `of`.
+// Returns the row numbers after checking that `of` has these rows.
 const int32_t* row_numbers(const char* op, const Tensor& ids, const Tensor& of) {
   const int32_t* numbers = ids.data<int32_t>();
   for (int64_t i = 0; i < ids.numel(); ++i)
@@ -93,41 +92,6 @@ void clear_rows(const Tensor& x, const Tensor& rows, const Tensor& y) {
   copy_rows(x, y);
   parallel_rows(rows.numel(), d, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) std::fill_n(y.data<float>() + numbers[i] * d, d, 0.0f);
-  });
-}
-
-void cross_entropy(const Tensor& x, const Tensor& targets, const Tensor& loss, const Tensor& lse) {
-  const int64_t n = x.columns();
-  const float* from = f32("cross_entropy", x);
-  const int32_t* target = targets.data<int32_t>();
-  float *const out = f32("cross_entropy", loss), *const sums = f32("cross_entropy", lse);
-  parallel_rows(x.rows(), n, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const float* row = from + i * n;
-      CHECK(target[i] >= 0 && target[i] < n, "cross_entropy: target ", target[i], " of row ", i, ", x is ", x);
-      const float top = simd().max(n, row);
-      const double sum = top + std::log(simd().sum_exp(n, row, top));
-      sums[i] = float(sum);
-      out[i] = float(sum - row[target[i]]);
-    }
-  });
-}
-
-// dx = dloss·(exp(x − lse) − onehot)
-void cross_entropy_dx(const Tensor& dloss, const Tensor& x, const Tensor& targets, const Tensor& lse,
-                      const Tensor& dx) {
-  const int64_t n = x.columns();
-  const float *from = f32("cross_entropy_dx", x), *d = f32("cross_entropy_dx", dloss),
-              *sums = f32("cross_entropy_dx", lse);
-  const int32_t* target = targets.data<int32_t>();
-  float* const to = f32("cross_entropy_dx", dx);
-  parallel_rows(x.rows(), n, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      float* const row = to + i * n;
-      simd().exp(n, from + i * n, sums[i], row);
-      row[target[i]] -= 1;
-      simd().scale(n, d[i], row, row);
-    }
   });
 }
 

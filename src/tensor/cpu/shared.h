@@ -1,4 +1,4 @@
-// What the functions of this folder share. They know f32 (f64 runs the scalar kernels); an error names the operation.
+// Shared by the functions of this folder. They compute in f32 (f64 runs the scalar kernels); errors name the operation.
 #pragma once
 #include <algorithm>
 
@@ -13,18 +13,18 @@ inline float* f32(const char* op, const Tensor& x) {
   return x.data<float>();
 }
 
-// A thread takes at least so many numbers: for fewer, waking it takes longer than the work.
+// The fewest numbers per thread: below this, waking the thread takes longer than the work.
 constexpr int64_t grain = 1 << 14;
 inline int64_t grain_of(int64_t numbers_each) { return grain / (numbers_each + 1) + 1; }
 
-// f(begin, end) on ranges of rows of this many columns.
+// Runs f(begin, end) on ranges of rows.
 template <class F>
 void parallel_rows(int64_t rows, int64_t columns, F&& f) {
   parallel_for(rows, grain_of(columns), f);
 }
 
-// f(begin, end) on ranges of columns, of all rows each: every column's sum has one owner, who adds from top to bottom,
-// so its bits do not depend on the number of threads. Ranges begin at multiples of 64, whole cache lines.
+// Runs f(begin, end) on ranges of columns. One thread sums a column from top to bottom, so its bits do not depend on
+// the number of threads. Ranges begin at multiples of 64: whole cache lines.
 template <class F>
 void parallel_columns(int64_t rows, int64_t columns, F&& f) {
   constexpr int64_t strip = 64;

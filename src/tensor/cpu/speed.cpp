@@ -15,7 +15,7 @@
 namespace vlm2vec {
 namespace {
 
-// Twelve or 24 independent chains, enough to hide the latency of two pipes.
+// 12 or 24 independent chains hide the latency of two pipes.
 __attribute__((target("avx512f"))) float chains_avx512(long n, const float* numbers) {
   __m512 s[24], a = _mm512_loadu_ps(numbers), b = _mm512_loadu_ps(numbers + 16);
 #pragma GCC unroll 24
@@ -56,8 +56,8 @@ double cpu_seconds() {
   return double(t.tv_sec) + 1e-9 * double(t.tv_nsec);
 }
 
-// On numbers with all their digits: easy ones (zeros, one constant) take less power, and the clock is higher than any
-// real product sees.
+// Computes on numbers with many digits: zeros or a constant take less power, and raise the clock above that of real
+// products.
 double fma_peak() {
   const int lanes = simd().lanes;
   if (lanes < 8) return 0;

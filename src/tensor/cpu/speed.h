@@ -1,20 +1,20 @@
-// What this processor can do at most, measured in the seconds in which it is asked.
+// The peak speed of this processor, measured at the moment of the call.
 #pragma once
 #include <cstdint>
 #include <string>
 
 namespace vlm2vec {
 
-std::string processor_name();  // as the system calls it
+std::string processor_name();
 
-double cpu_seconds();  // of this thread: what neighbours take does not count
+double cpu_seconds();  // CPU time of this thread: other processes do not count
 
-// GFLOP/s of one core that does nothing but fused multiply-adds on registers, with simd()'s instruction set, a multiply
-// and an add counting two; 0 if that has none.
+// Returns the GFLOP/s of one core doing only fused multiply-adds on registers with simd()'s instruction set. One such
+// instruction counts two operations per lane; 0 if the set has none.
 double fma_peak();
 
-// GB/s (10⁹) at which all threads together read `bytes` of memory once through, the best of three times. For the memory
-// itself, and not a cache, it takes hundreds of megabytes.
+// Returns the GB/s (10⁹) at which all threads together read `bytes` of memory once, the best of three times. Memory
+// rather than a cache is measured from hundreds of megabytes on.
 double read_bandwidth(int64_t bytes);
 
 }  // namespace vlm2vec

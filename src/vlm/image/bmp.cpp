@@ -1,6 +1,6 @@
-// BMP (Microsoft, "Bitmap Storage"): headers of 12 to 124 bytes, 1, 4 and 8 bits with a palette, 16 to 32 bits by
-// colour, run lengths; in Pillow's reading, which takes a palette that is a ramp of grays for a gray picture. Rows are
-// unpacked by stb_image, indices and wide colours as a picture of grays and of whole bytes.
+// BMP (Microsoft, "Bitmap Storage") as Pillow reads it: headers of 12 to 124 bytes, 1, 4 and 8 bits with a palette, 16
+// to 32 bits by colour, run lengths. A palette that is a ramp of grays makes a gray picture. stb_image unpacks the
+// rows: indices as grays, wide colours as whole bytes.
 #include <algorithm>
 #include <array>
 
@@ -68,7 +68,7 @@ void read_palette(ByteReader& file, const Header& h, const std::string& name, Pi
   }
 }
 
-// Where the colours of 16 bits and more lie in a pixel. Pillow knows no other layouts, either.
+// Returns where the colours of 16 bits and more lie in a pixel; Pillow knows the same layouts.
 Masks colour_masks(const Header& h, const std::string& name) {
   constexpr struct {
     uint32_t bits;
@@ -91,7 +91,7 @@ Masks colour_masks(const Header& h, const std::string& name) {
   fail(Exit::data, name, ": a BMP of ", h.bits, " bits with colour masks that are not known; convert it to PNG");
 }
 
-// A BMP header written here, with a palette of grays from 0 in steps of `step`.
+// Returns a new BMP header, with a palette of grays from 0 in steps of `step`.
 std::string header_for_stb(const Header& h, const Masks& masks, uint32_t step) {
   std::string bytes = "BM";
   const auto put = [&](uint32_t value) {

@@ -1,4 +1,4 @@
-// One decoder a format, each in a file of its name; see decode_picture in vlm/image.h for what they promise.
+// One decoder per format, each in a file of its name; decode_picture in image.h says what they promise.
 #pragma once
 #include "vlm/image/image.h"
 
@@ -16,16 +16,16 @@ Picture decode_tga(Bytes bytes, const std::string& name);
 bool is_tga(Bytes bytes);
 std::string encode_png(const Image& image);
 
-// The samples of a BMP, PNM or TGA file that consists of `header` and of `pixels`, none of which may be missing.
+// Returns the samples of a BMP, PNM or TGA file made of `header` and `pixels`; no pixel may be missing.
 Image decode_with_stb(std::string header, Bytes pixels, int channels);
 
-// EXIF's orientation, 1 to 8, from "Exif\0\0II*\0…" or the same without the first six bytes; 1 if there is none.
+// Returns EXIF's orientation, 1 to 8, from "Exif\0\0II*\0…" or the same without the first six bytes; 1: none is stored.
 int orientation_of(Bytes exif);
 
-// "an AVIF picture", of what is not read; empty if the bytes are of no format that is known by name.
+// Returns the name of a format that is not read, "an AVIF picture"; empty: an unknown format.
 std::string unread_format(Bytes bytes);
 
-// For every decoder, before it takes memory for pixels: no side is 0, and there are not more of them than Pillow takes.
+// Must be called before pixels are allocated. Throws Exit::data for a side of 0 and for more pixels than Pillow takes.
 void check_size(uint64_t width, uint64_t height, const std::string& name);
 
 inline std::string bytes_follow(size_t count) {

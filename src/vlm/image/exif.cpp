@@ -1,4 +1,4 @@
-// How a camera was held: EXIF's orientation (CIPA DC-008, tag 0x112), and turning a picture upright by it.
+// EXIF's orientation (CIPA DC-008, tag 0x112), which says how a camera was held, and turning a picture upright by it.
 #include <algorithm>
 
 #include "vlm/image/byte_reader.h"
@@ -8,7 +8,7 @@ namespace {
 
 constexpr uint32_t orientation_tag = 0x112, short_type = 3, long_type = 4;
 
-// out(x, y) = in(u, v): of 5 to 8 the axes are swapped; 2, 3, 7 and 8 mirror u, 3, 4, 6 and 7 mirror v.
+// out(x, y) = in(u, v): orientations 5 to 8 swap the axes; 2, 3, 7 and 8 mirror u; 3, 4, 6 and 7 mirror v.
 template <class T>
 std::vector<T> turned(const std::vector<T>& in, Size size, int per_pixel, int orientation) {
   const bool swap = orientation >= 5, mirror_u = orientation == 2 || orientation == 3 || orientation >= 7,

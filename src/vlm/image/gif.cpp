@@ -1,6 +1,6 @@
-// GIF (GIF89a specification, CompuServe 1990): the first frame, LZW-coded indices of 1 to 8 bits, in Pillow's reading.
-// A palette that is a ramp of grays makes a gray picture; what the frame leaves of the screen has index 0 or the
-// transparent one; a frame that sticks out enlarges the screen.
+// GIF (GIF89a specification, CompuServe 1990) as Pillow reads it: the first frame, LZW-coded indices of 1 to 8 bits. A
+// palette that is a ramp of grays makes a gray picture. Outside the frame the index is 0 or the transparent one. A
+// frame that sticks out enlarges the screen.
 #include <array>
 
 #include "vlm/image/byte_reader.h"
@@ -16,7 +16,7 @@ bool is_ramp(Bytes palette) {
   return true;
 }
 
-// The codes of the frame's sub-blocks, of growing width, least significant bit first.
+// Reads the codes of the frame's sub-blocks, of growing width, least significant bit first.
 class Codes {
  public:
   explicit Codes(ByteReader& file) : file_(file) {}
@@ -131,7 +131,7 @@ Picture decode_gif(Bytes bytes, const std::string& name) {
   check_size(uint64_t(width), uint64_t(height), name);
   check_size(uint64_t(frame_width), uint64_t(frame_height), name);
   const int bits = file.u8();
-  constexpr uint64_t most_per_byte = most_codes * 8 / 3;  // a code of three bits stands for at most so many indices
+  constexpr uint64_t most_per_byte = most_codes * 8 / 3;  // the most indices of a code of three bits
   if (uint64_t(frame_width) * uint64_t(frame_height) / most_per_byte > bytes.size())
     fail(Exit::data, name, ": ", bytes.size(), " bytes for ", frame_width, "x", frame_height,
          " pixels; the GIF is truncated");

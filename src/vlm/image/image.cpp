@@ -1,4 +1,4 @@
-// Which decoder reads a file is decided by its first bytes, never by its name; converting to RGB is Pillow's Convert.c.
+// A file's first bytes decide which decoder reads it, never its name. Converting to RGB is Pillow's Convert.c.
 #include "vlm/image/image.h"
 
 #include <algorithm>
@@ -41,7 +41,7 @@ const Format* format_of(Bytes bytes) {
   return is_tga(bytes) ? &formats[6] : nullptr;
 }
 
-// "is a JPEG by its bytes" of a file named .png; empty for names that promise nothing.
+// Returns "the name says PNG, the bytes say JPEG"; empty for names that promise nothing.
 std::string misnamed(const std::filesystem::path& path, const Format& format) {
   std::string extension = path.extension().string();
   std::transform(extension.begin(), extension.end(), extension.begin(),

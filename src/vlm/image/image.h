@@ -12,7 +12,7 @@
 namespace vlm2vec {
 
 constexpr int64_t most_pixels = 178'956'970;             // Pillow refuses larger pictures as decompression bombs
-constexpr int64_t most_picture_bytes = 4 * most_pixels;  // of a member of an archive
+constexpr int64_t most_picture_bytes = 4 * most_pixels;  // limit of a member of an archive
 
 struct Size {
   int width, height;
@@ -36,23 +36,22 @@ struct Image {
 // Pillow's modes 1, L, LA, P, RGB, RGBA, CMYK, I;16 and I, as far as they bear on resizing and converting.
 enum class Mode { bilevel, gray, gray_alpha, palette, rgb, rgba, cmyk, gray16, gray32 };
 
-// What a file holds, in its own mode: samples that are not colours yet.
+// A file's picture in its own mode: samples that are not colours yet.
 struct Picture {
   Mode mode = Mode::rgb;
   Image samples;  // bilevel: 0 or 255; palette: numbers of entries; cmyk: 255 is full ink; gray16, gray32: size only
   std::vector<uint8_t> palette;  // palette: [256, RGBA]
   std::vector<int32_t> wide;     // gray16 (0 to 65535), gray32: [height, width]
-  std::string flaw;              // what is wrong with the file, which could be read all the same; empty: nothing
+  std::string flaw;              // the fault of a file that could be read all the same; empty: none
   int orientation = 1;           // EXIF's: 1 upright, 2 to 8 mirrored or turned; of PNG, JPEG and WebP
 };
 
-// PNG, JPEG, GIF (its first frame), BMP, WebP (first frame), TGA, PPM, PGM and PBM; the bytes decide which, not the
-// name; others are refused by name. EXIF orientation (reported, not applied), gamma, colour profiles and transparent
-// colours change no sample; 16-bit samples keep their high byte unless there is but gray. What Pillow opens in spite of
-// damage is opened with the same samples and a flaw. Limits are checked before memory is taken. `name` stands in
-// errors: Exit::data, naming the file and its fault.
+// Decodes PNG, JPEG, GIF and WebP (their first frame), BMP, TGA, PPM, PGM and PBM. The bytes decide the format, not the
+// name. EXIF orientation (reported, not applied), gamma, colour profiles and transparent colours change no sample.
+// 16-bit samples keep their high byte, except in gray pictures. Damaged files that Pillow opens give the same samples
+// and a flaw. Limits are checked before memory is taken. Throws Exit::data, naming the file by `name`, and its fault.
 Picture decode_picture(std::span<const uint8_t> bytes, const std::string& name);
-// A file name that promises another format is a flaw, too.
+// The same for a file; a name that promises another format is a flaw, too.
 Picture read_picture(const PictureSource& source);
 
 // As Pillow's ImageOps.exif_transpose for this orientation.
@@ -64,12 +63,12 @@ Image to_rgba(Picture picture);  // 255 where there is no alpha
 inline Image read_rgb(const PictureSource& source) { return to_rgb(read_picture(source)); }
 
 enum class Filter { nearest, box, bilinear, bicubic, lanczos };
-Filter parse_filter(const std::string& name);  // Errors: Exit::usage
+Filter parse_filter(const std::string& name);  // throws Exit::usage
 
-// Antialiased, 8-bit between the two passes, horizontal pass first; pictures with alpha are resized premultiplied and
+// Antialiased, horizontal pass first, 8-bit between the two passes. Pictures with alpha are resized premultiplied and
 // divided again.
 Image resize(const Image& image, Size size, Filter filter);
-// In the picture's own mode: palette and bilevel pictures always with nearest, wide gray in double precision.
+// Resizes in the picture's own mode: palette and bilevel pictures with nearest, wide gray in double precision.
 Picture resize(const Picture& picture, Size size, Filter filter);
 
 // Equal pictures give equal files. The file appears whole or not at all: a temporary one beside it is renamed.

@@ -4,16 +4,16 @@
 
 namespace vlm2vec {
 
-std::shared_ptr<const Image> ImageCache::get(const PictureSource& source, const ProcessorConfig& config) {
-  const std::string& key = source.key();
+std::shared_ptr<const Image> ImageCache::get(const PictureSource& source, const PictureRule& rule) {
+  const std::string key = rule.key() + "\n" + source.key();
   {
     std::lock_guard guard(lock_);
     if (const auto found = images_.find(key); found != images_.end()) return found->second;
   }
   Picture picture = read_picture(source);
   const std::string flaw = std::move(picture.flaw);
-  const bool rotated = picture.orientation != 1 && !config.exif;
-  const auto image = std::make_shared<const Image>(resize_for_model(std::move(picture), config));
+  const bool rotated = picture.orientation != 1 && !rule.exif;
+  const auto image = std::make_shared<const Image>(rule.apply(std::move(picture)));
   std::lock_guard guard(lock_);
   if (!flaw.empty()) flaws_.emplace(source.name(), flaw);
   if (rotated) rotated_.insert(source.name());

@@ -1,13 +1,12 @@
-// JPEG through libjpeg-turbo with its default settings (JDCT_ISLOW, fancy upsampling), which are Pillow's. As Pillow
-// feeds it, the library suspends where the bytes end: a picture whose last rows need bytes that are missing is refused,
-// corrupt data within are decoded with warnings. libjpeg reports errors by longjmp, so the lambdas that call it hold
-// plain values only.
+// JPEG through libjpeg-turbo with its default settings (JDCT_ISLOW, fancy upsampling), which are Pillow's. As in
+// Pillow, pictures without the bytes of their last rows are refused, corrupt data are decoded with warnings. libjpeg
+// reports errors by longjmp, so the lambdas that call it hold plain values only.
 #include <algorithm>
 #include <csetjmp>
 #include <cstdio>
 
 #include <jpeglib.h>
-// needs jpeglib.h before it
+// must follow jpeglib.h
 #include <jerror.h>
 
 #include "io/error.h"
@@ -55,7 +54,7 @@ void skip(j_decompress_ptr jpeg, long count) {
   jpeg->src->bytes_in_buffer -= step;
 }
 
-// False if the library found an error; its sentence is job.fault then.
+// Returns false if the library found an error, with its sentence in job.fault.
 template <class Call>
 bool attempt(Job& job, Call call) {
   if (setjmp(job.escape)) return false;
@@ -76,12 +75,12 @@ void open(Job& job, Bytes bytes) {
   jpeg_save_markers(&job.jpeg, JPEG_APP0 + 1, 0xFFFF);  // EXIF
 }
 
-// The standard's example tables (ITU T.81, annex K) are assumed, as in frames of Motion JPEG.
+// Frames of Motion JPEG lack them; the standard's example tables (ITU T.81, annex K) are assumed.
 bool lacks_huffman_tables(const jpeg_decompress_struct& jpeg) {
   return !jpeg.arith_code && !jpeg.dc_huff_tbl_ptrs[0] && !jpeg.dc_huff_tbl_ptrs[1] && !jpeg.ac_huff_tbl_ptrs[0];
 }
 
-// EXIF's, of the first marker that holds it.
+// Returns EXIF's orientation from the first marker that has it.
 int stored_orientation(const jpeg_decompress_struct& jpeg) {
   for (const jpeg_marker_struct* marker = jpeg.marker_list; marker; marker = marker->next)
     if (marker->data_length >= 6 && std::equal(marker->data, marker->data + 6, "Exif\0"))
@@ -89,7 +88,7 @@ int stored_orientation(const jpeg_decompress_struct& jpeg) {
   return 1;
 }
 
-// What an error says of a JPEG that is sound, but of a kind that the library does not decode; else empty.
+// Returns the kind of a sound JPEG that the library does not decode; else empty.
 std::string unread_process(const Job& job) {
   const int number = job.errors.msg_parm.i[0];
   switch (job.fault_code) {

@@ -29,7 +29,8 @@ PictureSource PictureSource::of_text(const std::string& text) {
 
 PictureSource PictureSource::of_data_uri(const std::string& uri) {
   const size_t comma = uri.find(',');
-  if (comma == uri.npos || !(comma >= kBase64.size() && strncasecmp(&uri[comma - kBase64.size()], kBase64.data(), kBase64.size()) == 0))
+  if (comma == uri.npos ||
+      !(comma >= kBase64.size() && strncasecmp(&uri[comma - kBase64.size()], kBase64.data(), kBase64.size()) == 0))
     fail(Exit::data, one_line(uri, 40), ": is not a picture in base64; expected data:image/png;base64,...");
   PictureSource source = of_base64(uri.substr(comma + 1));
   source.name_ = one_line(uri, comma + 13) + source.name_.substr(source.name_.find(" ("));

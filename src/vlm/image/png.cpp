@@ -1,5 +1,5 @@
-// PNG through libpng. libpng reports errors by longjmp, so everything with a destructor lives outside the functions
-// that call it (decode_rows, encode_rows), and those hold plain values only.
+// PNG through libpng, which reports errors by longjmp. So the functions that call it (decode_rows, encode_rows) hold
+// plain values only; everything with a destructor lives outside.
 #include <png.h>
 #include <zlib.h>
 
@@ -16,7 +16,7 @@ namespace {
 constexpr size_t header_size = 33;           // signature (8), IHDR: length, name (4 + 4), fields (13), CRC (4)
 constexpr uint64_t best_compression = 1032;  // deflate cannot expand one byte to more
 
-// What one call of libpng reads or writes, and its last words.
+// The input, output and error of one call of libpng.
 struct Job {
   std::span<const uint8_t> input = {};
   std::string output = {};
@@ -57,7 +57,7 @@ void on_flush(png_structp) {}
 
 uint32_t big_endian(const uint8_t* p) { return uint32_t(p[0]) << 24 | p[1] << 16 | p[2] << 8 | p[3]; }
 
-// The file's bytes must be able to hold the size that the header claims, before anything of that size is allocated.
+// Checks that the file can hold the size in its header, before anything of that size is allocated.
 void check_header(std::span<const uint8_t> bytes, const std::string& name) {
   if (bytes.size() < header_size) fail(Exit::data, name, ": the PNG is truncated: it ends within its header");
   const uint8_t* ihdr = bytes.data() + 12;
@@ -71,7 +71,7 @@ void check_header(std::span<const uint8_t> bytes, const std::string& name) {
          " bytes; the PNG is truncated");
 }
 
-// What a lenient reader does not notice; Pillow checks no sums behind the header, nor the end.
+// Returns damage that Pillow overlooks: wrong check sums behind the header, and a missing end.
 std::string flaw_of(std::span<const uint8_t> bytes) {
   for (size_t at = 8;;) {
     if (bytes.size() - at < 12) return "the PNG ends before its end mark";
@@ -84,7 +84,7 @@ std::string flaw_of(std::span<const uint8_t> bytes) {
   }
 }
 
-// EXIF's, which may also lie behind the pixels.
+// Returns EXIF's orientation, which may also lie behind the pixels.
 int orientation_in_chunks(std::span<const uint8_t> bytes) {
   for (size_t at = 8; bytes.size() - at >= 12;) {
     const size_t length = big_endian(&bytes[at]);
@@ -135,7 +135,7 @@ void prepare_rows(png_structp png, png_infop info, Job& job) {
   for (int y = 0; y < height; ++y) job.rows[y] = first + y * row_bytes;
 }
 
-// 16-bit samples lie as big-endian pairs at the front of their row's memory; from its end on, each gets its own place.
+// 16-bit samples lie as big-endian pairs at the front of their row's memory; each moves to its place, the last first.
 void widen_rows(Job& job) {
   const int width = job.picture.samples.width;
   for (size_t y = 0; y < job.rows.size(); ++y) {
@@ -161,7 +161,7 @@ bool decode_rows(Job& job, size_t step) {
   png_set_crc_action(png, PNG_CRC_QUIET_USE, PNG_CRC_QUIET_USE);  // Pillow does not check the pixels' CRC either
   prepare_rows(png, info, job);
   png_read_image(png, job.rows.data());
-  png_destroy_read_struct(&png, &info, nullptr);  // what follows the pixels is not read, as in Pillow
+  png_destroy_read_struct(&png, &info, nullptr);  // Pillow, too, reads nothing behind the pixels
   return true;
 }
 

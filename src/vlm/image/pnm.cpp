@@ -1,6 +1,5 @@
-// PBM, PGM and PPM, plain and binary (Netpbm formats), in Pillow's reading: samples of 0 to maxval are scaled to 0 to
-// 255, gray ones of more than 255 levels to 0 to 65535, rounded half to even. Binary ones up to 255 go through
-// stb_image.
+// PBM, PGM and PPM, plain and binary (Netpbm formats), as Pillow reads them. Samples of 0 to maxval are scaled to 0 to
+// 255, gray ones of more than 255 levels to 0 to 65535, rounded half to even. stb_image reads binary ones up to 255.
 #include <algorithm>
 #include <cmath>
 
@@ -13,7 +12,7 @@ constexpr size_t longest_number = 10;  // digits
 
 bool is_space(int c) { return c == ' ' || ('\t' <= c && c <= '\r'); }
 
-// Numbers as text. A comment reaches from # to the end of its line, which it swallows; the number around it goes on.
+// Reads numbers as text. A comment, from # through the end of its line, may stand within a number.
 class PlainReader {
  public:
   PlainReader(ByteReader& file, const std::string& name) : file_(file), name_(name) {}
@@ -75,7 +74,7 @@ Picture decode_pnm(Bytes bytes, const std::string& name) {
                row_bytes = bits           ? (row + 7) / 8
                            : maxval < 256 ? row
                                           : 2 * row;
-  // Plain numbers have at least one digit and a space between them, bits may be without.
+  // Plain numbers have at least one digit and a space between them; bits need no space.
   if ((plain ? bits ? values : 2 * values - 1 : row_bytes * height) > file.left())
     fail(Exit::data, name, ": ", file.left(), " bytes for ", width, "x", height, " pixels; the PNM is truncated");
 

@@ -2,7 +2,7 @@
 //   weight of source j for output x:  f((j + 1/2 - c)/s) / sum,  c = (x + 1/2) n/m,  s = max(n/m, 1),  |j - c| < r s
 // with r the radius of f; as 22-bit fixed point for 8-bit samples, as doubles for wide ones; first along the rows,
 // rounded to samples, then along the columns. A side that keeps its size is skipped. Doubles must not be contracted to
-// FMA: it could turn a rounding (-ffp-contract=off in CMakeLists.txt).
+// FMA, which could turn a rounding (-ffp-contract=off in CMakeLists.txt).
 #include <algorithm>
 #include <cmath>
 #include <numbers>
@@ -187,7 +187,7 @@ std::vector<Sample> resize_nearest(const std::vector<Sample>& in, Size from, Siz
 
 int32_t rounded(double x) { return int32_t(x >= 0 ? x + 0.5 : x - 0.5); }
 
-// Pillow stores a 16-bit sum byte by byte: one beyond 65535 keeps its low byte under a full high one.
+// Pillow stores a 16-bit sum byte by byte: a sum beyond 65535 keeps its low byte under a full high one.
 int32_t rounded16(double x) {
   const int32_t sum = rounded(x);
   return std::clamp(sum % 256, 0, 255) | std::clamp(sum >> 8, 0, 255) << 8;
@@ -226,7 +226,7 @@ void check_sizes(Size from, Size to) {
         " to ", to.width, "x", to.height, "; sides must be positive");
 }
 
-// Each channel by itself.
+// Resizes each channel by itself.
 Image resize_channels(const Image& image, Size size, Filter filter) {
   if (filter == Filter::nearest) {
     Image out;

@@ -1,5 +1,5 @@
-// stb_image, for formats that have no library of their own. It never sees a file's header: decoders check that, and
-// hand over one that is written here, because stb takes sizes, offsets, palettes and missing bytes on trust.
+// stb_image, for formats that have no library of their own. It never sees a file's header: decoders check that and
+// write a new one, because stb trusts sizes, offsets, palettes and missing bytes.
 #include <algorithm>
 #include <memory>
 #include <new>

@@ -1,5 +1,5 @@
-// TGA (Truevision, version 2.0): 8 bits of gray or with a palette, 16 bits of gray and alpha, 16, 24 and 32 bits of
-// colour, in runs or not, in Pillow's reading. stb_image unpacks them; indices and words as grays.
+// TGA (Truevision, version 2.0) as Pillow reads it: 8 bits of gray or with a palette, 16 bits of gray and alpha, 16, 24
+// and 32 bits of colour, in runs or not. stb_image unpacks them; indices and words as grays.
 #include <algorithm>
 
 #include "vlm/image/byte_reader.h"
@@ -41,7 +41,7 @@ void read_palette(ByteReader& file, const Header& h, const std::string& name, Pi
   }
 }
 
-// The bytes of runs and stretches that make up the picture. A run may not reach into the next row, as in Pillow.
+// Returns how many bytes of runs and stretches make up the picture. As in Pillow, a run must end with its row.
 size_t length_of_runs(Bytes bytes, const Header& h, const std::string& name) {
   ByteReader file(bytes, name);
   const size_t width = size_t(h.width), total = width * size_t(h.height), pixel = size_t(h.bits) / 8;

@@ -1,4 +1,4 @@
-// The names of formats that are not read, by their first bytes, so that a refusal can say what a file is.
+// Names formats that are not read, by their first bytes, so that a refusal can say what a file is.
 #include <algorithm>
 #include <cctype>
 #include <string_view>

@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "io/error.h"
+#include "vlm/tokenizer/normalizer.h"
 #include "vlm/tokenizer/pretokenizer.h"
 
 namespace vlm2vec {
@@ -87,7 +88,7 @@ BpeVocabulary train_bpe(std::span<const std::string> texts, int vocab_size,
   };
   for (const std::string& special : special_tokens) vocabulary.added.push_back({special, id_of(special)});
   std::vector<std::string> alphabet(byte_alphabet().begin(), byte_alphabet().end());
-  std::ranges::sort(alphabet);  // of UTF-8, so by code point
+  std::ranges::sort(alphabet);  // UTF-8 sorts by code point
   for (const std::string& letter : alphabet) id_of(letter);
 
   std::map<std::string, int64_t> counts;

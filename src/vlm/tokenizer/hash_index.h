@@ -1,4 +1,4 @@
-// Which entry of a list has a key: open addressing with linear probing (Knuth, vol. 3, section 6.4). The list stays
+// Finds a list's entry by its key: open addressing with linear probing (Knuth, vol. 3, section 6.4). The list stays
 // with the caller; a slot holds an entry's number, so that a million look-ups miss the cache about once each.
 #pragma once
 #include <bit>
@@ -12,12 +12,12 @@ class HashIndex {
   static constexpr int32_t none = -1;
   explicit HashIndex(size_t entries = 0) : slots_(std::bit_ceil(2 * entries + 2), none) {}
 
-  // The entry for which equal(entry) holds, among those of this hash; none if there is none.
+  // Returns the entry of this hash for which equal(entry) holds, or none.
   template <class Equal>
   int32_t find(uint64_t hash, Equal equal) const {
     return slots_[slot_of(hash, equal)];
   }
-  // At most as many as the constructor was told; an equal entry is replaced.
+  // Replaces an equal entry. Must not get more entries than the constructor was told.
   template <class Equal>
   void insert(uint64_t hash, int32_t entry, Equal equal) {
     slots_[slot_of(hash, equal)] = entry;

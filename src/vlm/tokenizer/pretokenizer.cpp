@@ -8,11 +8,7 @@
 
 #include <utf8proc.h>
 
-#include <algorithm>
-#include <cstdlib>
-#include <memory>
-
-#include "io/error.h"
+#include "vlm/tokenizer/refusal.h"
 
 namespace vlm2vec {
 namespace {
@@ -50,9 +46,7 @@ Kind kind_of(int32_t code) {
   }
 }
 
-[[noreturn]] void not_utf8(size_t at) { fail(Exit::data, "text is not UTF-8 at byte ", at, "; re-encode it"); }
-
-// The characters of `text` and one past the end, of no kind that any alternative accepts.
+// Returns the characters of `text` and one past the end, of a kind that no alternative accepts.
 std::vector<Character> characters_of(std::string_view text) {
   static const std::array<Kind, 128> ascii = [] {
     std::array<Kind, 128> kinds;
@@ -75,7 +69,7 @@ std::vector<Character> characters_of(std::string_view text) {
   return characters;
 }
 
-// The length of an English contraction's ending at `c`, 0 if there is none. Case folding makes U+017F an s.
+// Returns the length of an English contraction's ending at `c`, or 0. Case folding makes U+017F an s.
 int contraction(const Character* c) {
   if (c[0].code != '\'') return 0;
   const auto lower = [](Character x) { return x.code >= 'A' && x.code <= 'Z' ? x.code + 32 : x.code; };
@@ -92,7 +86,7 @@ const Character* skip(const Character* c, Predicate predicate) {
   return c;
 }
 
-// The end of the word that begins at `c`; `end` is the character past the text.
+// Returns the end of the word that begins at `c`; `end` is the character past the text.
 const Character* match(const Character* c, const Character* end) {
   const auto letter = [](Character x) { return x.is(Kind::letter); };
   const auto line_break = [](Character x) { return x.is(Kind::line_break); };
@@ -107,67 +101,22 @@ const Character* match(const Character* c, const Character* end) {
   return blanks == end || blanks - c == 1 ? blanks : blanks - 1;  // 6, 7
 }
 
-// Characters that Unicode has since version 10 and that have a combining class or are part of a composition; what else
-// lies in a range came as late.
-bool is_too_new(int32_t code) {
-  struct Range {
-    int32_t first, last;
-  };
-  static constexpr Range ranges[] = {{0x07FD, 0x07FD},   {0x0898, 0x089F},   {0x08CA, 0x08D3},   {0x09FE, 0x09FE},
-                                     {0x0C3C, 0x0C3C},   {0x0D3B, 0x0D3C},   {0x0EBA, 0x0EBA},   {0x1715, 0x1715},
-                                     {0x1ABF, 0x1ACE},   {0x1DF6, 0x1DFA},   {0xA82C, 0xA82C},   {0x10D24, 0x10D27},
-                                     {0x10EAB, 0x10EAC}, {0x10EFD, 0x10EFF}, {0x10F46, 0x10F85}, {0x11070, 0x11070},
-                                     {0x1133B, 0x1133B}, {0x1145E, 0x1145E}, {0x11839, 0x1183A}, {0x11930, 0x11943},
-                                     {0x119E0, 0x119E0}, {0x11A34, 0x11A47}, {0x11A99, 0x11A99}, {0x11D42, 0x11D45},
-                                     {0x11D97, 0x11D97}, {0x11F41, 0x11F42}, {0x16FF0, 0x16FF1}, {0x1E08F, 0x1E08F},
-                                     {0x1E130, 0x1E136}, {0x1E2AE, 0x1E2EF}, {0x1E4EC, 0x1E4EF}};
-  const auto next = std::ranges::upper_bound(ranges, code, {}, &Range::first);
-  return next != std::begin(ranges) && code <= std::prev(next)->last;
-}
-
-void append_composed(std::string& normal, std::string_view text) {
-  if (text.empty()) return;
-  utf8proc_uint8_t* composed = nullptr;
-  const auto size = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), utf8proc_ssize_t(text.size()),
-                                 &composed, utf8proc_option_t(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
-  const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(composed, &std::free);
-  if (size < 0) fail(Exit::data, "text cannot be normalised: ", utf8proc_errmsg(size));
-  normal.append(reinterpret_cast<const char*>(composed), size_t(size));
-}
-
 }  // namespace
 
-std::vector<std::string_view> split_words(std::string_view text) {
+void split_words_into(std::string_view text, std::vector<std::string_view>& words) {
   const std::vector<Character> characters = characters_of(text);
   const Character *c = characters.data(), *end = c + characters.size() - 1;
-  std::vector<std::string_view> words;
   while (c != end) {
     const Character* next = match(c, end);
     words.push_back(text.substr(c->begin, next->begin - c->begin));
     c = next;
   }
-  return words;
 }
 
-std::string normalize_nfc(std::string_view text) {
-  const auto combining = [](char byte) { return uint8_t(byte) >= 0xCC; };  // nothing below U+0300 is ever changed
-  if (std::none_of(text.begin(), text.end(), combining)) return std::string(text);
-  const auto* bytes = reinterpret_cast<const utf8proc_uint8_t*>(text.data());
-  std::string normal;
-  size_t begin = 0;  // of what is still to be normalised
-  for (size_t i = 0; i < text.size();) {
-    int32_t code = 0;
-    const utf8proc_ssize_t length = utf8proc_iterate(bytes + i, utf8proc_ssize_t(text.size() - i), &code);
-    if (length <= 0) not_utf8(i);
-    if (is_too_new(code)) {
-      append_composed(normal, text.substr(begin, i - begin));
-      normal += text.substr(i, size_t(length));
-      begin = i + size_t(length);
-    }
-    i += size_t(length);
-  }
-  append_composed(normal, text.substr(begin));
-  return normal;
+std::vector<std::string_view> split_words(std::string_view text) {
+  std::vector<std::string_view> words;
+  split_words_into(text, words);
+  return words;
 }
 
 const std::array<std::string, 256>& byte_alphabet() {

@@ -1,5 +1,5 @@
-// What happens to text before byte-pair encoding: Unicode normalisation, Qwen2's split into words, and the spelling of
-// bytes as printable characters that tokenizer.json uses. Input must be UTF-8; anything else is an error (Exit::data).
+// Qwen2's split into words, and the spelling of bytes as printable characters that tokenizer.json uses. Text must be
+// UTF-8; anything else throws Exit::data.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -9,14 +9,11 @@
 
 namespace vlm2vec {
 
-// Normalization Form C of Unicode 9.0, which is that of Hugging Face's tokenizers: characters that came later stand for
-// themselves, and nothing is reordered or composed across them.
-std::string normalize_nfc(std::string_view text);
-
-// The words of `text`, in order and without gaps: the leftmost-first matches of qwen2_split_pattern.
+// Returns the words of `text`, in order and without gaps: the leftmost-first matches of qwen2_split_pattern.
 std::vector<std::string_view> split_words(std::string_view text);
+void split_words_into(std::string_view text, std::vector<std::string_view>& words);  // appended
 
-// As it stands in Qwen2's tokenizer.json.
+// As in Qwen2's tokenizer.json.
 inline constexpr std::string_view qwen2_split_pattern =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 

@@ -1,13 +1,13 @@
-// Functions made of exp: activations and their derivatives, exponentials of scores.
+// Functions built on exp: activations, their derivatives, exponentials of scores.
 
-// eˣ to 2 units in the last place: x = n·ln 2 + r, |r| ≤ ln 2 / 2, eʳ by Cephes' polynomial, ·2ⁿ in two steps so that
-// the ends of the range (inf, denormal, 0) come out right. A NaN stays one.
+// Computes eˣ to 2 units in the last place: x = n·ln 2 + r, |r| ≤ ln 2 / 2, eʳ by Cephes' polynomial. The factor 2ⁿ is
+// applied in two steps, so that inf, denormals and 0 come out right. NaN stays NaN.
 INLINE V exp_of(V x) {
   x = x < splat(-104.0f) ? splat(-104.0f) : x;  // → 0
   x = x > splat(89.0f) ? splat(89.0f) : x;      // → inf
   const V magic = splat(0x1.8p23f);             // adding it rounds to the nearest whole number, kept in the low bits
   const V shifted = fma(x, splat(1.44269504f), magic), whole = shifted - magic;
-  // ln 2 in two parts, the first of which has few bits, so that its product is exact.
+  // ln 2 is split in two; the first part has few bits, so that its product is exact.
   const V r = fma(whole, splat(2.12194440e-4f), fma(whole, splat(-0.693359375f), x));
   V p = splat(1.9875691500e-4f);
   p = fma(p, r, splat(1.3981999507e-3f));
@@ -60,7 +60,7 @@ void swiglu_backward(int64_t n, const float* dy, const float* gate, const float*
 }
 
 // The normal distribution: density e = exp(−x²/2) and Φ(x) = e · erfcx(−x/√2) / 2 for x < 0, 1 − Φ(−x) else, with
-// erfcx(u) = exp(u²)·erfc(u) ≈ t·P(t), t = 1 / (1 + u/2): relative error 3e-7 on [0, 10] (a minimax fit of ours).
+// erfcx(u) = exp(u²)·erfc(u) ≈ t·P(t), t = 1 / (1 + u/2): relative error 3e-7 on [0, 10] (our minimax fit).
 struct Normal {
   V density, below;
 };

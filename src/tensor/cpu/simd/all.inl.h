@@ -1,5 +1,5 @@
-// The body of base.cpp, avx2.cpp and avx512.cpp: everything once, for SIMD_LANES floats a vector, into SIMD_ISA::table.
-// All else has internal linkage, so that the linker can never hand one machine's code to another (a test looks).
+// The shared body of base.cpp, avx2.cpp and avx512.cpp. It fills SIMD_ISA::table with code for SIMD_LANES floats per
+// vector. All functions have internal linkage: the linker can never mix instruction sets (a test checks this).
 #include <immintrin.h>
 
 #include "tensor/cpu/simd/table.h"
@@ -9,17 +9,17 @@
 
 namespace vlm2vec::SIMD_ISA {
 namespace {
-// Later files use earlier ones.
+// The order matters: later files use earlier ones.
 // clang-format off
-#include "tensor/cpu/simd/activation.inl.h"
-#include "tensor/cpu/simd/attention.inl.h"
-#include "tensor/cpu/simd/elementwise.inl.h"
-#include "tensor/cpu/simd/gemm.inl.h"
-#include "tensor/cpu/simd/norm.inl.h"
-#include "tensor/cpu/simd/reduce.inl.h"
-#include "tensor/cpu/simd/rope.inl.h"
-#include "tensor/cpu/simd/tile.inl.h"
 #include "tensor/cpu/simd/vector.inl.h"
+#include "tensor/cpu/simd/tile.inl.h"
+#include "tensor/cpu/simd/gemm.inl.h"
+#include "tensor/cpu/simd/elementwise.inl.h"
+#include "tensor/cpu/simd/activation.inl.h"
+#include "tensor/cpu/simd/reduce.inl.h"
+#include "tensor/cpu/simd/norm.inl.h"
+#include "tensor/cpu/simd/rope.inl.h"
+#include "tensor/cpu/simd/attention.inl.h"
 // clang-format on
 }  // namespace
 

@@ -1,8 +1,8 @@
 // Attention of one sequence: o = softmax(scale·q kᵀ)·v by tiles of keys with a running maximum and sum (Milakov and
-// Gimelshein 2018; Dao et al. 2022), so that no more than a tile of scores exists. Tiles begin at the first key, and a
-// key that a query does not see adds an exact 0: a query's result depends on its own keys only.
+// Gimelshein 2018; Dao et al. 2022); only one tile of scores exists at a time. Tiles begin at the first key, and unseen
+// keys add an exact 0: a query's result depends on its own keys only.
 
-// C[rows, columns] (+)= A[rows, k]·B[k, columns]; t says where they lie.
+// C[rows, columns] (+)= A[rows, k]·B[k, columns]; t holds their addresses.
 template <bool ROWS>
 void product(int64_t rows, int64_t columns, int64_t k, const Tile& t) {
   const Panels panels(rows);
@@ -20,13 +20,13 @@ constexpr int64_t tile_keys = 128, tile_queries = 64;
 
 INLINE int64_t whole_vectors(int64_t n) { return count_of(n, W) * W; }
 
-// x [rows, columns] → xᵀ [columns][tile_keys]; what is missing to a whole vector of rows is 0.
+// x [rows, columns] → xᵀ [columns][tile_keys]; zeros fill the last vector of rows.
 void transpose_tile(const float* x, int64_t stride, int64_t rows, int64_t columns, float* to) {
   for (int64_t r = 0; r < rows; r += W)
     pack_rows(x + r * stride, stride, int(smaller(W, rows - r)), columns, to + r, tile_keys);
 }
 
-// How many of the n keys from k0 on query i sees.
+// Returns how many of the n keys from k0 on query i sees.
 INLINE int64_t visible(const AttentionTask& a, int64_t i, int64_t k0, int64_t n) {
   if (!a.causal) return n;
   const int64_t seen = i + 1 + a.nk - a.nq - k0;
@@ -38,8 +38,8 @@ INLINE void fill_zero(int64_t rows, int64_t columns, float* x, int64_t stride) {
     for_lanes(columns, [=](int64_t c, auto part) { store(x + r * stride + c, V{}, part); });
 }
 
-// One query's scores of a tile → exp(scale·score − maximum), 0 beyond `seen` up to `width`. Adds to the running sum and
-// returns the factor by which what was summed so far shrinks.
+// Replaces one query's scores of a tile by exp(scale·score − maximum), with 0 from `seen` up to `width`. Updates the
+// running sum and returns the factor by which earlier sums shrink.
 INLINE float soften(float* s, int64_t seen, int64_t width, float scale, float& maximum, float& sum) {
   constexpr float none = -__builtin_inff();
   V top = splat(none);
@@ -99,7 +99,7 @@ void attention(const AttentionTask& a) {
   for (int g = 0; g < a.group; ++g)
     for (int64_t i = 0; i < a.nq; ++i) {
       const float sum = sums[g * a.nq + i];
-      if (sum == 0) continue;  // saw nothing
+      if (sum == 0) continue;  // the query sees no key
       float* const o = a.o + i * a.o_stride + g * d;
       scale(d, 1 / sum, o, o);
       a.lse[g * a.lse_stride + i] += __builtin_logf(sum);

@@ -1,4 +1,4 @@
-// Sums, products, conversions and the optimiser's step, number by number.
+// Element-wise sums, products, conversions and the optimiser's step.
 
 void add(int64_t n, const float* x, const float* y, float* z) {
   for_lanes(n, [=](int64_t i, auto part) { store(z + i, load(x + i, part) + load(y + i, part), part); });
@@ -20,7 +20,7 @@ void narrow(int64_t n, const float* x, uint16_t* y) {
   for_lanes(n, [=](int64_t i, auto part) { store(y + i, load(x + i, part), part); });
 }
 
-// Loshchilov and Hutter 2019. The factors are worked out in f64, as torch does.
+// AdamW (Loshchilov and Hutter 2019). The factors are computed in f64, as in torch.
 void adamw(int64_t n, float* p, const float* g, float* m, float* v, const AdamWRates& r) {
   const float decay = float(1 - r.learning_rate * r.weight_decay), step = float(r.learning_rate / r.bias_correction1);
   const float b1 = float(r.beta1), b2 = float(r.beta2), rest1 = float(1 - r.beta1), rest2 = float(1 - r.beta2);

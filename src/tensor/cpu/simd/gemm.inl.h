@@ -1,18 +1,18 @@
-// C (+)= op(A)·op(B) + bias by blocks (Goto and van de Geijn 2008): a strip of B, KC × NR, waits in the first cache, a
-// block of A, MC × KC, in the second. An operand that is used often is packed, so that the innermost loop reads it
-// straight through; one that is used little is read as it lies.
+// C (+)= op(A)·op(B) + bias by blocks (Goto and van de Geijn 2008): a strip of B, KC × NR, stays in the L1 cache, a
+// block of A, MC × KC, in L2. An operand that is used often is packed, so that the innermost loop reads it
+// sequentially; other operands are read in place.
 //
 //   packed A: [panel of at most MR rows][k][row of the panel]
 //   packed B: [strip of NR columns][k][column of the strip]
 //
-// k is cut into equal blocks of at most KC; one C number is the sum over blocks of a tile's chain. So the order of its
-// terms depends on k alone.
+// k is cut into equal blocks of at most KC, and a number of C sums the blocks in order: the order of its terms depends
+// on k alone.
 
 constexpr int64_t KC = 384, MC = 336, NC = 768;
-constexpr int64_t packed_rows = 32;  // at a time where k's are far apart, so that few pages are read at once
-constexpr int64_t pack_above = 200;  // packing an operand costs as much as multiplying it by some 20 numbers
+constexpr int64_t packed_rows = 32;  // rows packed at a time if the k lie far apart: few pages are read at once
+constexpr int64_t pack_above = 200;  // packing an operand costs about as much as multiplying it by 20 numbers
 
-// v[i][l] ↔ v[l][i]: log₂ W rounds, each exchanging the off-diagonal quarters of 2·apart squares.
+// Transposes v[i][l] ↔ v[l][i] in log₂ W rounds; each exchanges the off-diagonal quarters of 2·apart squares.
 template <int apart, int... lane>
 INLINE void exchange(V* v, Lanes<lane...>) {
   UNROLL for (int i = 0; i < W; ++i) {
@@ -28,8 +28,8 @@ INLINE void transpose(V* v) {
   if constexpr (apart > 1) transpose<apart / 2>(v);
 }
 
-// Up to W rows that lie along k → to[k][·]. Each k writes W floats, `step` apart: with step < W the next k overwrites
-// the surplus, so `to` needs W floats of slack at its end.
+// Packs up to W rows that lie along k into to[k][·]. Each k writes W floats, `step` apart. If step < W, the next k
+// overwrites the surplus, so `to` needs W spare floats at its end.
 template <class T>
 void pack_rows(const T* from, int64_t stride, int rows, int64_t k, float* to, int64_t step) {
   V v[W];
@@ -48,7 +48,7 @@ void pack_rows(const T* from, int64_t stride, int rows, int64_t k, float* to, in
   for (int i = 0; i < k; ++i, to += step) store(to, v[i]);
 }
 
-// Up to W columns that lie across k, one row for each k → to[k][·].
+// Packs up to W columns that lie across k, one row for each k, into to[k][·].
 template <class T>
 void pack_columns(const T* from, int64_t stride, int columns, int64_t k, float* to, int64_t step) {
   if (columns == W)
@@ -57,7 +57,7 @@ void pack_columns(const T* from, int64_t stride, int columns, int64_t k, float* 
     for (; k > 0; --k, from += stride, to += step) store(to, load(from, Part{columns}));
 }
 
-// Strips of columns [n0, n1) of B for k in [k0, k0 + k).
+// Packs the strips of columns [n0, n1) of B for k in [k0, k0 + k).
 template <class T>
 void pack_b(const T* b, const GemmTask& g, int64_t k0, int64_t k, int64_t n0, int64_t n1, float* to) {
   const int64_t chunk = g.transpose_b ? k : packed_rows;
@@ -75,7 +75,7 @@ void pack_b(const T* b, const GemmTask& g, int64_t k0, int64_t k, int64_t n0, in
   }
 }
 
-// Panels of A's rows from `first` on for k in [k0, k0 + k), each with the slack that pack_rows asks for.
+// Packs panels of A's rows from `first` on for k in [k0, k0 + k), each with the spare floats that pack_rows needs.
 INLINE int64_t room_for_panel(int64_t k) { return MR * k + W; }
 template <class T>
 void pack_a(const T* a, const GemmTask& g, int64_t k0, int64_t k, int64_t first, const Panels& panels, float* to) {
@@ -93,7 +93,7 @@ void pack_a(const T* a, const GemmTask& g, int64_t k0, int64_t k, int64_t first,
   }
 }
 
-// f(p) with p as a pointer to what lies there.
+// Calls f(p) with p as a pointer to the stored type.
 template <class F>
 INLINE void as_stored(const void* p, Stored type, F f) {
   if (type == Stored::bf16) f((const uint16_t*)p);
@@ -103,8 +103,8 @@ INLINE void as_stored(const void* p, Stored type, F f) {
 
 void gemm(const GemmTask& g, int64_t m0, int64_t m1, int64_t n0, int64_t n1) {
   if (m0 >= m1 || n0 >= n1) return;
-  // What cannot be read as it lies: an operand to be widened, a B to be turned, and rows so far apart that they get
-  // into each other's way in the cache.
+  // Packs what cannot be read in place: an operand to be widened, a B to be transposed, rows so far apart that they
+  // collide in the cache.
   const bool pack_a_first =
       n1 - n0 >= pack_above || g.a_type != Stored::f32 || (g.transpose_a ? g.a_stride > 1024 : g.a_stride % 256 == 0);
   const bool pack_b_first = m1 - m0 >= pack_above || g.transpose_b || g.b_type != Stored::f32 || g.b_stride > 1024;

@@ -29,7 +29,7 @@ void rms_norm_dw(int64_t rows, int64_t columns, const float* dy, const float* x,
   });
 }
 
-// LayerNorm (Ba et al. 2016): y = x̂·w + b, x̂ = (x − mean)·rstd; the variance in a second pass over the row.
+// LayerNorm (Ba et al. 2016): y = x̂·w + b, x̂ = (x − mean)·rstd; a second pass over the row gives the variance.
 void layer_norm(int64_t rows, int64_t columns, const float* x, const float* w, const float* b, float eps, float* y,
                 float* mean, float* rstd) {
   for (int64_t r = 0; r < rows; ++r, x += columns, y += columns) {

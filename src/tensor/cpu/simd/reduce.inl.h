@@ -1,4 +1,4 @@
-// Sums and maxima. Long sums are joined in f64 from blocks of f32 lanes; columns are summed in blocks of rows.
+// Sums and maxima. Long sums add blocks of f32 lanes in f64; column sums add blocks of rows.
 
 constexpr int64_t block_size = 1024, block_rows = 64;
 
@@ -28,7 +28,7 @@ float max(int64_t n, const float* x) {
   return max_lanes(m);
 }
 
-// sums[c] += Σ_r f(r, c): blocks of rows, and in them strips of four vectors, which stay in registers.
+// sums[c] += Σ_r f(r, c), in blocks of rows; strips of four vectors stay in registers.
 template <class F>
 INLINE void sum_rows(int64_t rows, int64_t columns, float* sums, F f) {
   for (int64_t r0 = 0; r0 < rows; r0 += block_rows) {

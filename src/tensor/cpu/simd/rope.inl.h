@@ -1,5 +1,4 @@
-// Rotary position embedding (Su et al. 2021): (a, b) ↦ (a·cos − b·sin, b·cos + a·sin) for the pairs (i, i + head_dim /
-// 2).
+// Rotary position embedding (Su et al. 2021): (a, b) ↦ (a·cos − b·sin, b·cos + a·sin) for pairs (i, i + head_dim/2).
 
 void rope(int64_t rows, int64_t columns, const float* x, const float* cos, const float* sin, int heads, int head_dim,
           float sign, float* y) {

@@ -21,7 +21,7 @@ extern const Simd table;
 
 std::vector<const Simd*> available_isas() {
   std::vector<const Simd*> tables{&base::table};
-  // Also asks whether the system saves the wide registers.
+  // The built-in also checks that the system saves the wide registers.
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
   if (avx2) tables.push_back(&avx2::table);
   if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -53,7 +53,7 @@ const char* isa_name() { return simd().name; }
 ScopedIsa::ScopedIsa(const Simd& table) : before_(override_.exchange(&table)) {}
 ScopedIsa::~ScopedIsa() { override_ = before_; }
 
-// Whole huge pages: packed panels are read again and again, and a miss of the address cache costs as much as one of L2.
+// Uses huge pages: packed panels are read again and again, and a TLB miss costs as much as an L2 miss.
 namespace {
 struct Scratch {
   float* data = nullptr;
@@ -65,8 +65,8 @@ struct Scratch {
     std::free(data);
     data = static_cast<float*>(std::aligned_alloc(page, bytes));
     floats = data ? bytes / int64_t(sizeof(float)) : 0;
-    if (!data) fail(Exit::resources, "simd: no memory for a work space of ", bytes, " bytes");
-    madvise(data, bytes, MADV_HUGEPAGE);  // a wish: without huge pages it is only slower
+    if (!data) fail(Exit::resources, "out of memory: needed ", bytes, " more bytes for the work space of a thread");
+    madvise(data, bytes, MADV_HUGEPAGE);  // only a hint: without huge pages the products are slower
     return data;
   }
 };

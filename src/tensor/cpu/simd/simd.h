@@ -1,4 +1,4 @@
-// Which of the machine's instruction sets the inner loops use: the best, or the one that VLM2VEC_ISA names.
+// Chooses the instruction set of the inner loops: the machine's best, or the one that VLM2VEC_ISA names.
 #pragma once
 #include <string>
 #include <vector>
@@ -7,13 +7,13 @@
 
 namespace vlm2vec {
 
-const Simd& simd();      // Exit::usage if VLM2VEC_ISA names none of this machine's
+const Simd& simd();      // Exit::usage if this machine lacks the set that VLM2VEC_ISA names
 const char* isa_name();  // "base", "avx2" or "avx512"
 
 const Simd& isa_named(const std::string& name);  // Exit::usage as above
 std::vector<const Simd*> available_isas();       // all that this machine can run, from the plainest to the best
 
-// While it lives, simd() is the given table, in every thread: for tests.
+// For tests: while it exists, simd() is the given table in every thread.
 class ScopedIsa {
  public:
   explicit ScopedIsa(const Simd& table);

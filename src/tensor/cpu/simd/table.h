@@ -1,23 +1,23 @@
-// The table of the CPU's inner loops: raw pointers, one thread, a range of rows or numbers. Every instruction set fills
-// one (base.cpp, avx2.cpp, avx512.cpp); who spreads the ranges over threads is src/tensor/cpu.
+// The table of the CPU's inner loops. A loop takes raw pointers and runs a range of rows or numbers on one thread;
+// src/tensor/cpu spreads ranges over threads. Each instruction set fills one table (base.cpp, avx2.cpp, avx512.cpp).
 // Matrices are row-major; *_stride counts floats from one row to the next; without one, rows lie back to back.
 // Same bits: the order of the terms of a sum depends on its length and the instruction set only. A row's result is
 // therefore the same alone or in a batch, and a number's result does not depend on its place in a range.
-// No inline code and nothing of std here: the files above are compiled with instructions older machines lack.
+// No inline code and no std here: the three files are compiled with instructions that older machines lack.
 #pragma once
 #include <stdint.h>
 
 namespace vlm2vec {
 
-// How a factor of a product lies in memory: bf16 and f16 are widened to f32 on the way.
+// The stored type of a factor; products widen bf16 and f16 to f32.
 enum class Stored : uint8_t { f32, bf16, f16 };
 
 // C[m, n] = op(A)[m, k] · op(B)[k, n] + bias[n], or C += … if accumulate.
 struct GemmTask {
   int64_t m, n, k;
-  const void* a;  // [m, k], or [k, m] if transpose_a; of a_type
+  const void* a;  // [m, k], or [k, m] if transpose_a; type a_type
   int64_t a_stride;
-  const void* b;  // [k, n], or [n, k] if transpose_b: a Linear's weight; of b_type
+  const void* b;  // [k, n], or [n, k] if transpose_b (a Linear's weight); type b_type
   int64_t b_stride;
   float* c;
   int64_t c_stride;
@@ -28,7 +28,7 @@ struct GemmTask {
 };
 
 // One sequence, one key-value head and the `group` query heads that share it, head_dim columns each, side by side.
-// Query i sees the keys 0 … i + nk − nq if causal, else all. Sees it none, then o = 0, lse = −inf and no gradient.
+// Query i sees the keys 0 … i + nk − nq if causal, else all keys. Without keys, o = 0, lse = −inf, and no gradient.
 struct AttentionTask {
   int64_t nq, nk;
   int group, head_dim;
@@ -55,10 +55,10 @@ struct Simd {
   const char* name;  // "base", "avx2", "avx512"
   int lanes;         // floats in a vector
 
-  // ---- gemm.inl.h: the part of C in rows [m0, m1), columns [n0, n1)
+  // ---- gemm.inl.h: computes rows [m0, m1), columns [n0, n1) of C
   void (*gemm)(const GemmTask& g, int64_t m0, int64_t m1, int64_t n0, int64_t n1);
 
-  // ---- elementwise.inl.h: n numbers each; results may lie on an argument
+  // ---- elementwise.inl.h: n numbers each; a result may overwrite an argument
   void (*add)(int64_t n, const float* x, const float* y, float* z);       // z = x + y
   void (*add_to)(int64_t n, const float* x, float* y);                    // y += x
   void (*multiply)(int64_t n, const float* x, const float* y, float* z);  // z = x·y
@@ -79,12 +79,12 @@ struct Simd {
   void (*swiglu)(int64_t n, const float* gate, const float* up, float* y);  // silu(gate)·up
   void (*swiglu_backward)(int64_t n, const float* dy, const float* gate, const float* up, float* dgate, float* dup);
 
-  // ---- reduce.inl.h: f32 lanes, joined in f64 every 1024 numbers. Who shares a sum among threads must cut it at
-  // places that do not depend on their number
+  // ---- reduce.inl.h: f32 lanes, added in f64 every 1024 numbers. A caller that splits a sum over threads must cut at
+  // places that do not depend on the number of threads
   double (*dot)(int64_t n, const float* x, const float* y);
   double (*sum_of_squares)(int64_t n, const float* x);
   double (*sum_exp)(int64_t n, const float* x, float shift);  // Σ exp(x − shift)
-  float (*max)(int64_t n, const float* x);                    // −inf of none
+  float (*max)(int64_t n, const float* x);                    // −inf if n = 0
   // sums[c] += Σ_r x[r, c], rows in order; threads share the columns, here and in the *_dw
   void (*column_sums)(int64_t rows, int64_t columns, const float* x, int64_t stride, float* sums);
 
@@ -105,8 +105,8 @@ struct Simd {
   void (*l2_normalize_dx)(int64_t rows, int64_t columns, const float* dy, const float* y, const float* norm, float eps,
                           float* dx);
 
-  // ---- rope.inl.h: the first `heads` heads of each row turned by the row's angles (cos, sin [rows, head_dim / 2];
-  // pairs are (i, i + head_dim / 2)), the other columns copied. sign = −1 turns back: the backward. y may be x.
+  // ---- rope.inl.h: rotates the first `heads` heads of each row by the row's angles (cos, sin [rows, head_dim / 2];
+  // pairs are (i, i + head_dim / 2)) and copies the other columns. sign = −1 rotates back (backward). y may be x.
   void (*rope)(int64_t rows, int64_t columns, const float* x, const float* cos, const float* sin, int heads,
                int head_dim, float sign, float* y);
 
@@ -115,9 +115,9 @@ struct Simd {
   void (*attention_backward)(const AttentionTask& a, const AttentionTaskGradient& g);
 };
 
-// What a thread's work space takes: one huge page, in which the products of any model find room.
+// Size of a thread's work space: one huge page, enough for the products of any model.
 inline constexpr int64_t kSimdScratchBytes = 2 << 20;
-// This thread's work space, at least so many floats, 64-byte aligned; its content is lost at the next call.
+// Returns this thread's work space of at least `floats` floats, 64-byte aligned. The next call may overwrite it.
 float* simd_scratch(int64_t floats);
 
 }  // namespace vlm2vec

@@ -1,8 +1,8 @@
-// The innermost loop of all products: a tile of C that stays in registers.
+// The innermost loop of all products; a tile of C stays in registers.
 //
 //   C[i, j] (+)= Σ_k A[i, k]·B[k, j] (+ bias[j])      i < R, j < N vectors, of which the last may have fewer lanes
 //
-// One C number is a chain of fused multiply-adds over k that starts at 0, the same in every shape of tile.
+// A number of C is a chain of fused multiply-adds over k from 0 on, the same in tiles of every shape.
 
 #if SIMD_LANES == 16
 constexpr int MR = 14, NV = 2;  // 28 of 32 registers accumulate
@@ -14,8 +14,8 @@ constexpr int MR = 4, NV = 2;  // 8 of 16: without a fused multiply-add the prod
 static_assert(MR <= W, "a panel of A is packed from one group of W rows");
 constexpr int NR = NV * W;
 
-// k numbers of B's row follow each other; rows are b_step apart. A lies either way: in rows a_step apart (ROWS), or k's
-// are a_step apart and its rows follow each other, as in a transposed matrix and in a packed panel.
+// The numbers of a row of B are adjacent; rows are b_step apart. If ROWS, the rows of A are a_step apart. Otherwise its
+// columns are a_step apart and the numbers of a column adjacent, as in a transposed matrix or a packed panel.
 struct Tile {
   const float* a;
   int64_t a_step;
@@ -24,7 +24,7 @@ struct Tile {
   float* c;
   int64_t c_step;
   bool add;
-  const float* bias;  // or none
+  const float* bias;  // or null
   int last;           // lanes of the last vector: W unless RAGGED
 };
 template <int R, int N, bool ROWS, bool RAGGED>
@@ -34,7 +34,7 @@ __attribute__((noinline)) void tile(int64_t k, const Tile& t) {
   const Part part{t.last};
   const float *a = t.a, *b = t.b;
   const int64_t a_step = t.a_step, b_step = t.b_step;
-  const float* quad[4];  // every fourth row: the three between are an addressing mode away
+  const float* quad[4];  // every fourth row; addressing modes reach the three rows between
   UNROLL for (int i = 0; i < 4; ++i) quad[i] = a + 4 * i * a_step;
   for (int64_t i = 0; i < k; ++i, b += b_step) {
     V row[N];
@@ -78,7 +78,7 @@ struct TileTableOf {
 };
 
 INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-INLINE int64_t count_of(int64_t n, int64_t size) { return (n + size - 1) / size; }  // how many of `size` cover n
+INLINE int64_t count_of(int64_t n, int64_t size) { return (n + size - 1) / size; }  // blocks of `size` that cover n
 
 // At most MR rows, at most NR columns.
 template <bool ROWS>
@@ -89,9 +89,9 @@ INLINE void run_tile(int64_t k, int64_t rows, int64_t columns, Tile& t) {
   else TileTableOf<ROWS, true, MR * NV>::type::by_shape[shape](k, t);
 }
 
-// Rows [0, rows) in panels of nearly equal height, so that none is left almost empty.
+// Splits rows [0, rows) into panels of nearly equal height, so that no panel is almost empty.
 struct Panels {
-  int64_t count, height, taller;  // the first `taller` have one row more
+  int64_t count, height, taller;  // the first `taller` panels have one row more
   explicit Panels(int64_t rows) : count(count_of(rows, MR)), height(rows / count), taller(rows % count) {}
   int rows(int64_t i) const { return int(height + (i < taller)); }
 };

@@ -1,6 +1,6 @@
-// A vector of W floats and what the compiler's vector arithmetic (a + b, a < b ? c : d …) lacks. Compiled once for each
-// instruction set, in its own unnamed namespace; intrinsics only where no portable expression gives the instruction.
-// A range's last, shorter vector is read and written through Part: the same arithmetic, so the same bits.
+// A vector of W floats, with the functions that the compiler's vector arithmetic (a + b, a < b ? c : d …) lacks. Each
+// instruction set compiles it in its own unnamed namespace. Intrinsics serve only where no portable expression gives
+// the instruction. Part reads and writes the shorter last vector of a range: same arithmetic, same bits.
 
 constexpr int W = SIMD_LANES;
 #define INLINE inline __attribute__((always_inline))
@@ -13,7 +13,7 @@ typedef uint16_t H __attribute__((vector_size(W * 2)));
 typedef uint16_t UnalignedH __attribute__((vector_size(W * 2), aligned(2), may_alias));
 typedef uint32_t U __attribute__((vector_size(W * 4)));
 
-// How much of a vector is meant: all of it, or its first n lanes, 0 < n < W.
+// The part of a vector to use: all lanes, or the first n, 0 < n < W.
 struct Whole {};
 struct Part {
   int n;
@@ -56,7 +56,7 @@ INLINE void store(float* p, V x, Part part) {
   for (int i = 0; i < part.n; ++i) p[i] = x[i];
 }
 INLINE V sqrt(V x) { return _mm_sqrt_ps(x); }
-INLINE V fma(V a, V b, V c) { return a * b + c; }  // rounds twice: these machines have no fused one
+INLINE V fma(V a, V b, V c) { return a * b + c; }  // rounds twice: these machines lack a fused one
 #endif
 
 // bf16: the upper half of a float.
@@ -66,7 +66,7 @@ INLINE V load(const uint16_t* p, Part part) {
   for (int i = 0; i < part.n; ++i) x[i] = p[i];
   return load(x);
 }
-// To nearest, ties to even; a NaN stays one.
+// Rounds to nearest, ties to even; NaN stays NaN.
 INLINE H to_bf16(V x) {
   const U u = (U)x, rounded = (u + 0x7FFFu + (u >> 16 & 1u)) >> 16;
   return __builtin_convertvector(x == x ? rounded : 0x7FFFu - U{}, H);
@@ -97,7 +97,7 @@ INLINE V load(const Half* p, Part part) {
 INLINE V max(V a, V b) { return a > b ? a : b; }
 INLINE V abs(V x) { return from_bits(bits(x) & 0x7FFFFFFF); }
 
-// All lanes into one, by halves: ((0 + 8) + (4 + 12)) + …
+// Combines all lanes into one, by halves: ((0 + 8) + (4 + 12)) + …
 template <int apart, int... lane>
 INLINE V swap_lanes(V x, Lanes<lane...>) {
   return __builtin_shufflevector(x, x, (lane ^ apart)...);
@@ -113,7 +113,7 @@ INLINE float max_lanes(V x) {
   else return max_lanes<apart / 2>(max(x, swap_lanes<apart>(x, AllLanes{})));
 }
 
-// f(i, Whole{}) for each whole vector of [0, n), then f(i, Part{…}) for the rest.
+// Calls f(i, Whole{}) for each whole vector of [0, n), then f(i, Part{…}) for the rest.
 template <class F>
 INLINE void for_lanes(int64_t n, F f) {
   int64_t i = 0;
@@ -121,7 +121,7 @@ INLINE void for_lanes(int64_t n, F f) {
   if (i < n) f(i, Part{int(n - i)});
 }
 
-// Σ f(i, …) over [0, n), four vectors side by side to hide the latency of the sums. Lanes beyond n must give 0.
+// Returns Σ f(i, …) over [0, n); four vectors in parallel hide the latency of the sums. Lanes beyond n must give 0.
 template <class F>
 INLINE V sum_over(int64_t n, F f) {
   V s[4] = {};

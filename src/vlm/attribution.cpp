@@ -1,0 +1,127 @@
+#include "vlm/attribution.h"
+
+namespace vlm2vec {
+namespace {
+
+constexpr int kPathSteps = 32;
+
+// The straight line from `from` to `to`, and the mean gradient along it.
+struct Path {
+  std::vector<double> from, to, gradient;
+  Var at(const Tensor& like, double way) const {
+    std::vector<double> values(to.size());
+    for (size_t i = 0; i < to.size(); ++i) values[i] = from[i] + way * (to[i] - from[i]);
+    return Var::leaf(from_vector(values, like.shape(), Device::cpu).to(like.dtype()).to(like.device()));
+  }
+  void add(const Var& x) {
+    if (!x.grad()) return;
+    const auto g = to_vector<double>(x.grad());
+    for (size_t i = 0; i < g.size(); ++i) gradient[i] += g[i] / kPathSteps;
+  }
+  std::vector<float> shares(size_t rows) const {
+    std::vector<float> sums(rows, 0.0f);
+    const size_t columns = to.size() / std::max<size_t>(1, rows);
+    for (size_t r = 0; r < rows; ++r) {
+      double sum = 0;
+      for (size_t i = r * columns; i < (r + 1) * columns; ++i) sum += (to[i] - from[i]) * gradient[i];
+      sums[r] = float(sum);
+    }
+    return sums;
+  }
+};
+
+Path path_between(std::vector<double> from, const Tensor& to) {
+  return {std::move(from), to_vector<double>(to), std::vector<double>(size_t(to.numel()), 0.0)};
+}
+
+// Paints each picture in its mean colour. (A fixed gray would be zero when normalised, and the layer norm behind the
+// patch embedding would hide the way from zero to the picture.)
+std::vector<double> mean_colours(const Tensor& patches, const Tensor& cu_seqlens) {
+  std::vector<double> values = to_vector<double>(patches);
+  const auto cu = to_vector<int64_t>(cu_seqlens);
+  const size_t columns = size_t(patches.columns()), pixels = columns / 3;  // a patch: all red ones, then green, blue
+  for (size_t picture = 0; picture + 1 < cu.size(); ++picture)
+    for (size_t channel = 0; channel < 3; ++channel) {
+      double sum = 0;
+      const auto each = [&](auto&& f) {
+        for (size_t row = size_t(cu[picture]); row < size_t(cu[picture + 1]); ++row)
+          for (size_t i = 0; i < pixels; ++i) f(values[row * columns + channel * pixels + i]);
+      };
+      each([&](double& value) { sum += value; });
+      const double mean = sum / (double(cu[picture + 1] - cu[picture]) * double(pixels));
+      each([&](double& value) { value = mean; });
+    }
+  return values;
+}
+
+// Returns the token of a blank, or token 0 if the tokenizer makes no token of it.
+int32_t blank_token(const Tokenizer& tokenizer) {
+  const std::vector<int32_t> blank = tokenizer.encode(" ");
+  return blank.empty() ? 0 : blank[0];
+}
+
+// Replaces each token by a blank, except those around every text.
+std::vector<int32_t> blanked(std::vector<int32_t> ids, const Tokenizer& tokenizer) {
+  const size_t begin = tokenizer.begin_ids().size(), end = tokenizer.end_ids().size();
+  if (ids.size() > begin + end)
+    std::fill(ids.begin() + int64_t(begin), ids.end() - int64_t(end), blank_token(tokenizer));
+  return ids;
+}
+
+}  // namespace
+
+Attribution attribute(Encoder& encoder, const EncoderInput& row, const Tensor& target) {
+  const Processor& processor = encoder.processor;
+  Backbone& model = *encoder.backbone;
+  const TokenBatch batch = encoder.prepare({&row, 1});
+  const bool pictured = batch.has_pictures();
+  TokenBatch blanks = batch;
+  blanks.ids = from_vector(blanked(to_vector<int32_t>(batch.ids), processor.tokenizer()), {batch.ids.numel()},
+                           batch.ids.device());
+  const Tensor words = model.words(batch).value(), patches = batch.patches;
+  Path of_words = path_between(to_vector<double>(model.words(blanks).value()), words), of_patches;
+  if (pictured) of_patches = path_between(mean_colours(patches, batch.placed.cu_patches), patches);
+  const Tensor t = target.view({1, model.dim()}).to(encoder.dtype()).to(words.device());
+  const auto embedded = [&](const Var& w, const Var& p) {
+    return model.read(batch, w, pictured ? model.see(batch, p) : Var());
+  };
+  const auto score_at = [&](double way) {
+    const NoGrad no_grad;
+    const auto y = to_vector<double>(
+                   embedded(of_words.at(words, way), pictured ? of_patches.at(patches, way) : Var()).value()),
+               seed = to_vector<double>(t);
+    double score = 0;
+    for (size_t i = 0; i < y.size(); ++i) score += y[i] * seed[i];
+    return score;
+  };
+
+  Attribution result{score_at(1), score_at(0), {}, {}};
+  for (int step = 0; step < kPathSteps; ++step) {
+    const double way = (step + 0.5) / kPathSteps;
+    const Var w = of_words.at(words, way), p = pictured ? of_patches.at(patches, way) : Var();
+    embedded(w, p).backward(t);
+    of_words.add(w);
+    if (pictured) of_patches.add(p);
+  }
+  const std::vector<float> word_shares = of_words.shares(size_t(batch.ids.numel()));
+  const auto ids = to_vector<int64_t>(batch.ids);
+  const int64_t image_token = model.input().image_token_id;
+  for (size_t i = 0; i < ids.size(); ++i)
+    if (row.images.empty() || ids[i] != image_token)
+      result.words.emplace_back(processor.tokenizer().token(int32_t(ids[i])), word_shares[i]);
+  if (row.images.empty()) return result;
+  const std::vector<float> patch_shares = of_patches.shares(size_t(patches.rows()));
+  size_t patch = 0;
+  for (const PictureSource& source : row.images) {
+    const auto image = processor.picture(row, source);
+    const Grid grid = processor.rule().grid_of(*image);
+    PictureAttribution picture{*image, grid.h, grid.w, std::vector<float>(size_t(grid.h) * size_t(grid.w))};
+    for_each_patch(grid, processor.rule().merge_size, [&](int y, int x) {
+      picture.shares[size_t(y) * size_t(grid.w) + size_t(x)] = patch_shares[patch++];
+    });
+    result.pictures.push_back(std::move(picture));
+  }
+  return result;
+}
+
+}  // namespace vlm2vec

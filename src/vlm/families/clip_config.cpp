@@ -1,0 +1,88 @@
+// Reads CLIP's config.json and refuses settings that this program does not know.
+#include <nlohmann/json.hpp>
+
+#include "io/error.h"
+#include "vlm/config_fields.h"
+#include "vlm/families/clip.h"
+
+namespace vlm2vec {
+namespace {
+
+using nlohmann::json;
+
+// Returns a tower's fields over transformers' defaults. Older files have them twice; then text_config_dict counts, not
+// text_config.
+json tower_fields(const json& root, const std::string& name, json defaults) {
+  for (const std::string& key : {name + "_dict", name})
+    if (root.contains(key) && !root[key].is_null()) {
+      for (const auto& [field, value] : root[key].items())
+        if (!value.is_null()) defaults[field] = value;
+      break;
+    }
+  return defaults;
+}
+
+ClipTowerConfig read_tower(const json& tower, const std::string& name) {
+  ClipTowerConfig t;
+  t.layers = int(size_field(tower, "num_hidden_layers", kMostLayers));
+  t.heads = int(size_field(tower, "num_attention_heads", kMostHeads));
+  t.width = size_field(tower, "hidden_size", kMostWidth);
+  t.mlp_hidden = size_field(tower, "intermediate_size", kMostWidth);
+  t.eps = positive_field(tower, "layer_norm_eps");
+  if (const json& act = tower.at("hidden_act"); act == "gelu") t.activation = Activation::gelu;
+  else if (act != "quick_gelu") fail(Exit::data, "hidden_act of ", name, " is ", act, ", expected quick_gelu or gelu");
+  if (t.width % t.heads != 0)
+    fail(Exit::data, "hidden_size ", t.width, " of ", name, " is not a multiple of num_attention_heads ", t.heads);
+  return t;
+}
+
+}  // namespace
+
+std::unique_ptr<Backbone> make_clip(const json& root) {
+  const json text = tower_fields(root, "text_config",
+                                 {{"vocab_size", 49408u},
+                                  {"hidden_size", 512u},
+                                  {"intermediate_size", 2048u},
+                                  {"num_hidden_layers", 12u},
+                                  {"num_attention_heads", 8u},
+                                  {"max_position_embeddings", 77u},
+                                  {"hidden_act", "quick_gelu"},
+                                  {"layer_norm_eps", 1e-5},
+                                  {"initializer_range", 0.02},
+                                  {"eos_token_id", 49407u}}),
+             vision = tower_fields(root, "vision_config",
+                                   {{"hidden_size", 768u},
+                                    {"intermediate_size", 3072u},
+                                    {"num_hidden_layers", 12u},
+                                    {"num_attention_heads", 12u},
+                                    {"num_channels", 3u},
+                                    {"image_size", 224u},
+                                    {"patch_size", 32u},
+                                    {"hidden_act", "quick_gelu"},
+                                    {"layer_norm_eps", 1e-5}});
+  ClipConfig c;
+  c.text = read_tower(text, "text_config"), c.vision = read_tower(vision, "vision_config");
+  c.text.causal = true;
+  c.text.positions = size_field(text, "max_position_embeddings", kMostTokens);
+  c.vocab_size = size_field(text, "vocab_size", kMostTokens);
+  c.eos_token_id = size_field(text, "eos_token_id", kMostTokens);
+  c.initializer_range = positive_field(text, "initializer_range");
+  c.projection_dim = size_field(root, "projection_dim", kMostWidth, 512);
+  c.image_size = int(size_field(vision, "image_size", 1 << 14));
+  c.patch_size = int(size_field(vision, "patch_size", 1 << 14));
+  expect_config(vision["num_channels"] == 3, "num_channels of vision_config must be 3");
+  expect_config(c.image_size % c.patch_size == 0, "image_size of vision_config must be a multiple of its patch_size");
+  const int64_t side = c.image_size / c.patch_size;
+  c.vision.positions = side * side + 1;
+  return std::make_unique<Clip>(c);
+}
+
+json tiny_clip(int hidden) {
+  const json tower = {{"intermediate_size", 24}, {"num_hidden_layers", 2}, {"num_attention_heads", 2}};
+  json text = tower, vision = tower;
+  text.update({{"hidden_size", hidden}, {"vocab_size", 300}, {"eos_token_id", 2}});
+  vision.update({{"hidden_size", 16}, {"image_size", 16}, {"patch_size", 4}});
+  return {{"model_type", "clip"}, {"projection_dim", 16}, {"text_config", text}, {"vision_config", vision}};
+}
+
+}  // namespace vlm2vec

@@ -1,0 +1,123 @@
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "io/error.h"
+#include "io/files.h"
+#include "vlm/backbone.h"
+#include "vlm/families/clip.h"
+#include "vlm/families/family.h"
+#include "vlm/families/qwen2_5_vl.h"
+#include "vlm/families/qwen2_vl.h"
+#include "vlm/image/center_crop.h"
+#include "vlm/image/smart_resize.h"
+#include "vlm/portable_files.h"
+
+namespace vlm2vec {
+namespace {
+
+using nlohmann::json;
+
+const decltype(Family::config_tokens) kQwenTokens = {{"bos_token_id", {"<|endoftext|>"}},
+                                                     {"eos_token_id", {"<|im_end|>", "<|endoftext|>"}},
+                                                     {"vision_start_token_id", {"<|vision_start|>"}},
+                                                     {"vision_end_token_id", {"<|vision_end|>"}},
+                                                     {"video_token_id", {"<|video_pad|>"}}};
+
+const Family kFamilies[] = {
+    {.model_type = "qwen2_vl",
+     .title = "Qwen2-VL",
+     .make = make_qwen2_vl,
+     .picture_rule = SmartResize::read,
+     .image_token = "<|image_pad|>",
+     .config_tokens = kQwenTokens,
+     .tokenizer_class = "Qwen2Tokenizer",
+     .portable_config = portable_config,
+     .tiny_config = tiny_qwen2_vl},
+    {.model_type = "qwen2_5_vl",
+     .title = "Qwen2.5-VL",
+     .make = make_qwen2_5_vl,
+     .picture_rule = SmartResize::read,
+     .image_token = "<|image_pad|>",
+     .config_tokens = kQwenTokens,
+     .tokenizer_class = "Qwen2Tokenizer",
+     .portable_config = portable_config,
+     .tiny_config = tiny_qwen2_5_vl},
+    {.model_type = "clip",
+     .title = "CLIP",
+     .make = make_clip,
+     .picture_rule = CenterCrop::read,
+     .image_token = "",
+     .config_tokens = {},
+     .tokenizer_class = "CLIPTokenizer",
+     .portable_config = [](const std::string& text) { return text; },
+     .tiny_config = tiny_clip},
+};
+
+// Families that users may try; a refusal names them.
+const std::map<std::string, std::string> kOthers = {{"qwen3_vl", "Qwen3-VL"},
+                                                    {"qwen2", "Qwen2, which sees no pictures"},
+                                                    {"llava_next", "LLaVA-NeXT"},
+                                                    {"llava", "LLaVA-1.5"},
+                                                    {"phi3_v", "Phi-3-vision or Phi-3.5-vision"},
+                                                    {"blip-2", "BLIP-2"},
+                                                    {"siglip", "SigLIP"},
+                                                    {"llava_onevision", "LLaVA-OneVision"}};
+
+const Family& family_of(const json& config) {
+  const auto type = config.is_object() ? config.find("model_type") : config.end();
+  if (type == config.end() || !type->is_string())
+    fail(Exit::data, "has no model_type; is this the config.json of a Hugging Face model?");
+  std::string known;
+  for (const Family& family : kFamilies) {
+    if (*type == family.model_type) return family;
+    known += (known.empty() ? "" : ", ") + family.title + " (" + family.model_type + ")";
+  }
+  const auto other = kOthers.find(*type);
+  fail(Exit::data, "model_type is ", *type, other == kOthers.end() ? "" : ": this is " + other->second,
+       "; this program runs ", known);
+}
+
+// Refuses quantised weights, which this program cannot read.
+void check_precision(const json& config) {
+  for (const char* field : {"quantization_config", "compression_config"})
+    if (config.contains(field)) {
+      const json& how = config.at(field);
+      const json method = how.value("quant_method", how.value("format", json("a method without a name")));
+      const char* const bits = how.value("load_in_4bit", false)   ? " in 4 bits"
+                               : how.value("load_in_8bit", false) ? " in 8 bits"
+                                                                  : "";
+      fail(Exit::data, field, " says that the weights are quantised by ", method.get<std::string>(), bits,
+           "; quantised weights are not read: take the model that they were made from");
+    }
+}
+
+// Returns f(config.json); errors begin with the file.
+template <class F>
+auto with_config(const std::filesystem::path& file, F&& f) -> decltype(f(json())) {
+  const json root = read_settings(file);
+  try {
+    return f(root);
+  } catch (const json::exception& e) {
+    fail(Exit::data, file.string(), ": a field is missing or of the wrong type (", reason_of(e), ")");
+  } catch (const Error& e) {
+    fail(e.code, file.string(), ": ", e.what());
+  }
+}
+
+}  // namespace
+
+std::span<const Family> families() { return kFamilies; }
+
+const Family& family_of(const std::filesystem::path& config_file) {
+  return with_config(config_file, [](const json& config) -> const Family& { return family_of(config); });
+}
+
+std::unique_ptr<Backbone> make_backbone(const std::filesystem::path& config_file) {
+  return with_config(config_file, [](const json& config) {
+    const Family& family = family_of(config);
+    check_precision(config);
+    return family.make(config);
+  });
+}
+
+}  // namespace vlm2vec

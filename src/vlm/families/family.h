@@ -1,0 +1,42 @@
+// The table of model families (families.cpp): what each family adds to the shared parts. A new family is two files
+// beside this one and a row of the table.
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "vlm/image/picture_rule.h"
+
+namespace vlm2vec {
+
+class Backbone;
+
+struct Family {
+  std::string model_type;  // of config.json
+  std::string title;       // "Qwen2-VL"
+  // Makes the modules for a config.json, without numbers. Throws Exit::data, without the file's name.
+  std::unique_ptr<Backbone> (*make)(const nlohmann::json& config);
+  // Reads the picture rule from the settings of the processor's file. Throws Exit::data, without the file's name.
+  std::unique_ptr<PictureRule> (*picture_rule)(const nlohmann::json& settings);
+  // The token for a picture in a prompt; empty: none, a row has a text, a picture or both.
+  std::string image_token;
+  // Token ids that transformers requires in config.json, and their tokens: the first in the tokenizer counts.
+  std::vector<std::pair<const char*, std::vector<const char*>>> config_tokens;
+  const char* tokenizer_class;  // in transformers 4; replaces the class that only 5 has
+  // Rewrites config.json so that every version of transformers reads it.
+  std::string (*portable_config)(const std::string& text);
+  // config.json of a model with a few thousand parameters, for selftest; `hidden`: its width, a multiple of 8.
+  nlohmann::json (*tiny_config)(int hidden);
+};
+
+std::span<const Family> families();
+// Returns the family of a config.json. Throws Exit::data, beginning with the file, for an unknown family.
+const Family& family_of(const std::filesystem::path& config_file);
+// Reads config.json and makes the family's modules. Throws Exit::data, beginning with the file.
+std::unique_ptr<Backbone> make_backbone(const std::filesystem::path& config_file);
+
+}  // namespace vlm2vec

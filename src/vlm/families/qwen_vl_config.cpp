@@ -1,0 +1,111 @@
+// Reads config.json of Qwen2-VL and Qwen2.5-VL and refuses settings that this program does not know.
+#include <nlohmann/json.hpp>
+
+#include "io/error.h"
+#include "vlm/config_fields.h"
+#include "vlm/families/qwen_vl.h"
+
+namespace vlm2vec {
+namespace {
+
+using nlohmann::json;
+
+DecoderConfig read_decoder(const json& text) {
+  DecoderConfig d;
+  d.vocab_size = size_field(text, "vocab_size", kMostTokens);
+  d.hidden_size = size_field(text, "hidden_size", kMostWidth);
+  d.intermediate_size = size_field(text, "intermediate_size", kMostWidth);
+  d.num_hidden_layers = int(size_field(text, "num_hidden_layers", kMostLayers));
+  d.num_attention_heads = int(size_field(text, "num_attention_heads", kMostHeads));
+  d.num_key_value_heads = int(size_field(text, "num_key_value_heads", kMostHeads));
+  d.head_dim =
+      int(text.contains("head_dim") ? size_field(text, "head_dim", kMostWidth) : d.hidden_size / d.num_attention_heads);
+  d.rms_norm_eps = positive_field(text, "rms_norm_eps");
+  if (json_field(text, "hidden_act", std::string("silu")) != "silu")
+    fail(Exit::data, "hidden_act is ", text["hidden_act"], ", expected silu");
+  if (json_field(text, "use_sliding_window", false))
+    fail(Exit::data, "use_sliding_window is true, which this program does not know");
+  return d;
+}
+
+// transformers 5 writes rope_parameters. Missing values get its defaults, which the published models use.
+void read_rope(const json& text, QwenVlConfig& c) {
+  const json none = json::object();
+  const char* const rope_name = text.contains("rope_scaling") ? "rope_scaling" : "rope_parameters";
+  const json& rope = text.contains(rope_name) ? text.at(rope_name) : none;
+  const json& theta = rope.contains("rope_theta") ? rope : text;
+  c.text.rope_theta = theta.contains("rope_theta") ? positive_field(theta, "rope_theta") : 1e6;
+  const json sections = rope.value("mrope_section", json{16u, 24u, 24u});
+  for (const json& section : sections.get_ref<const json::array_t&>()) {
+    if (!section.is_number_unsigned() || section > kMostWidth || c.mrope_section.size() == 3)
+      fail(Exit::data, "mrope_section is ", sections, ", expected three whole numbers");
+    c.mrope_section.push_back(section);
+  }
+  for (const char* name : {"rope_type", "type"})
+    if (const auto type = json_field(rope, name, std::string("mrope")); type != "mrope" && type != "default")
+      fail(Exit::data, "the rotary embedding is of type ", json(type), " (", name, "), expected mrope or default");
+}
+
+void read_vision(const json& vision, QwenVisionConfig& v) {
+  v.depth = int(size_field(vision, "depth", kMostLayers));
+  v.num_heads = int(size_field(vision, "num_heads", kMostHeads));
+  v.patch_size = int(size_field(vision, "patch_size", 1024, 14));
+  v.spatial_merge_size = int(size_field(vision, "spatial_merge_size", 64, 2));
+  v.temporal_patch_size = int(size_field(vision, "temporal_patch_size", 64, 2));
+  const json rope = json_field(vision, "rope_parameters", json(json::object()));
+  if (rope.value("rope_theta", json(10000)) != 10000 || rope.value("rope_type", json("axial")) != "axial")
+    fail(Exit::data, "rope_parameters of vision_config are ", rope, ", expected rope_theta 10000 and axial");
+  if (vision.contains("in_channels") && vision["in_channels"] != 3)
+    fail(Exit::data, "in_channels is ", vision["in_channels"], ", expected 3");
+}
+
+}  // namespace
+
+QwenVlConfig read_qwen_vl(const json& root, void (*read_tower)(const json& vision, QwenVisionConfig& tower)) {
+  const json& text = root.contains("text_config") ? root.at("text_config") : root;
+  const json& vision = root.at("vision_config");
+  const auto token = [&](const char* key) {
+    const json& from = root.contains(key) ? root : text;
+    if (!from.contains(key)) return -1;
+    return from[key] == 0 ? 0 : int(size_field(from, key, kMostTokens));
+  };
+  QwenVlConfig c;
+  c.text = read_decoder(text);
+  read_rope(text, c);
+  c.tied = json_field(root, "tie_word_embeddings", json_field(text, "tie_word_embeddings", false));
+  c.image_token_id = token("image_token_id");
+  c.vision_start_token_id = token("vision_start_token_id");
+  c.initializer_range = text.contains("initializer_range") ? positive_field(text, "initializer_range") : 0.02;
+  read_vision(vision, c.vision);
+  read_tower(vision, c.vision);
+
+  const DecoderConfig& d = c.text;
+  const QwenVisionConfig& v = c.vision;
+  const std::vector<int>& sections = c.mrope_section;
+  expect_config(d.head_dim > 0 && d.num_attention_heads % d.num_key_value_heads == 0,
+                "num_attention_heads must be a multiple of num_key_value_heads, hidden_size at least as large");
+  expect_config(v.embed_dim % (4 * v.num_heads) == 0, "the vision head size must be a multiple of 4");
+  expect_config(v.hidden_size == d.hidden_size, "the width that vision_config gives the merger must equal hidden_size");
+  expect_config(v.temporal_patch_size == 2, "temporal_patch_size must be 2");
+  expect_config(sections.size() == 3 && 2 * (sections[0] + sections[1] + sections[2]) == d.head_dim,
+                "mrope_section must be three numbers that add up to half the head size");
+  expect_config(c.image_token_id >= 0 && c.image_token_id < d.vocab_size, "image_token_id must lie in the vocabulary");
+  return c;
+}
+
+json tiny_qwen_vl(int hidden, const char* model_type) {
+  return {{"model_type", model_type},
+          {"hidden_size", hidden},
+          {"intermediate_size", 24},
+          {"num_hidden_layers", 2},
+          {"num_attention_heads", 2},
+          {"num_key_value_heads", 1},
+          {"rms_norm_eps", 1e-6},
+          {"rope_theta", 10000.0},
+          {"rope_scaling", {{"mrope_section", {hidden / 4 - 2, 1, 1}}}},
+          {"vocab_size", 300},
+          {"image_token_id", 1},
+          {"vision_config", {{"depth", 1}, {"num_heads", 2}, {"patch_size", 4}}}};
+}
+
+}  // namespace vlm2vec

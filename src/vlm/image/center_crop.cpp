@@ -1,0 +1,111 @@
+#include "vlm/image/center_crop.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "io/error.h"
+#include "vlm/json_field.h"
+
+namespace vlm2vec {
+namespace {
+
+using nlohmann::json;
+using nlohmann::ordered_json;
+
+constexpr int kLargestSide = 1 << 14;
+
+// Reads a number of pixels, or an object whose members `names` all have it.
+int side_field(const json& file, const char* field, std::initializer_list<const char*> names, int otherwise) {
+  if (!file.contains(field)) return otherwise;
+  const json& given = file[field];
+  const json side = given.is_object() && given.contains(*names.begin()) ? given[*names.begin()] : given;
+  bool one = side.is_number_unsigned() && side >= 1 && side <= kLargestSide;
+  for (const char* name : names) one &= !given.is_object() || (given.contains(name) && given[name] == side);
+  std::string expected;
+  for (const char* name : names) expected += (expected.empty() ? "" : " and ") + std::string(name);
+  if (!one) fail(Exit::data, field, " is ", given, ", expected a number of pixels, also as ", expected);
+  return side;
+}
+
+// round down((size - square) / 2)
+int first_of_middle(int size, int square) { return size >= square ? (size - square) / 2 : -((square - size + 1) / 2); }
+
+}  // namespace
+
+std::unique_ptr<PictureRule> CenterCrop::read(const json& file) {
+  if (!file.is_object()) fail(Exit::data, "is ", file.type_name(), ", expected an object {...}");
+  const std::string older = json_field(file, "feature_extractor_type", std::string("CLIPImageProcessor")),
+                    type = json_field(file, "image_processor_type", older);
+  if (type != "CLIPImageProcessor" && type != "CLIPFeatureExtractor" && type != "CLIPImageProcessorFast" &&
+      type != "CLIPImageProcessorPil")
+    fail(Exit::data, "image_processor_type is ", type, ", expected CLIPImageProcessor");
+  if (!json_field(file, "do_center_crop", true))
+    fail(Exit::data, "do_center_crop is false; pictures can only be processed with all steps");
+  auto rule = std::make_unique<CenterCrop>();
+  rule->read_common(file);
+  rule->shortest_edge = side_field(file, "size", {"shortest_edge"}, rule->shortest_edge);
+  rule->picture_size = side_field(file, "crop_size", {"height", "width"}, rule->picture_size);
+  return rule;
+}
+
+Image CenterCrop::apply(Picture picture) const {
+  if (exif) picture = turned(std::move(picture), picture.orientation);
+  Image rgb = to_rgb(std::move(picture));
+  // As Python computes it: a quotient of whole numbers in double, rounded down.
+  const double shorter = std::min(rgb.width, rgb.height);
+  const auto side = [&](int pixels) { return int(double(int64_t(shortest_edge) * pixels) / shorter); };
+  rgb = resize(rgb, {side(rgb.width), side(rgb.height)}, Filter::bicubic);
+  const int left = first_of_middle(rgb.width, picture_size), top = first_of_middle(rgb.height, picture_size);
+  Image square(picture_size, picture_size, 3);
+  const int x = std::max(0, -left), columns = std::min(picture_size, rgb.width - left) - x;
+  for (int y = std::max(0, -top); y < std::min(picture_size, rgb.height - top); ++y)
+    std::copy_n(rgb.at(y + top, x + left), size_t(columns) * 3, square.at(y, x));
+  return square;
+}
+
+std::string CenterCrop::key() const {
+  return sentence("center_crop ", shortest_edge, " ", picture_size, exif ? " exif" : "");
+}
+
+bool CenterCrop::take_bounds(int64_t min, int64_t max, const std::string& file, const std::string& option) {
+  if (min > 0 || max > 0)
+    fail(Exit::usage, option, min > 0 ? "min" : "max", "_pixels: by ", file, " every picture becomes ", picture_size,
+         "x", picture_size, " pixels; leave the option out");
+  return false;
+}
+
+std::string CenterCrop::take_resolution(const std::string& word) {
+  if (!word.empty())
+    fail(Exit::usage, "--image_resolution ", word, ": every picture becomes ", picture_size, "x", picture_size,
+         " pixels; leave the option out");
+  return "";
+}
+
+ordered_json CenterCrop::settings() const {
+  return {{"image_processor_type", "CLIPImageProcessor"},
+          {"processor_class", "CLIPProcessor"},
+          {"size", {{"shortest_edge", shortest_edge}}},
+          {"crop_size", {{"height", picture_size}, {"width", picture_size}}},
+          {"do_resize", true},
+          {"do_center_crop", true},
+          {"do_rescale", true},
+          {"do_normalize", true},
+          {"do_convert_rgb", true},
+          {"resample", 3},
+          {"rescale_factor", 1 / 255.0},
+          {"image_mean", mean},
+          {"image_std", std}};
+}
+
+void CenterCrop::update(ordered_json& file, bool moved) const {
+  if (moved && !file.contains("processor_class")) file["processor_class"] = "CLIPProcessor";
+}
+
+std::string CenterCrop::unlike(const PictureRule& any) const {
+  const std::string rest = PictureRule::unlike(any);
+  const auto* other = dynamic_cast<const CenterCrop*>(&any);
+  if (other && other->shortest_edge == shortest_edge && other->picture_size == picture_size) return rest;
+  return sentence("size ", shortest_edge, ", crop_size ", picture_size, rest.empty() ? "" : ", " + rest);
+}
+
+}  // namespace vlm2vec

@@ -1,0 +1,26 @@
+// CLIP's image processor, bit for bit: it resizes the shorter side to a size and cuts the middle out as a square.
+#pragma once
+#include <memory>
+
+#include "vlm/image/picture_rule.h"
+
+namespace vlm2vec {
+
+struct CenterCrop : PictureRule {
+  int shortest_edge = 224;  // after resizing; picture_size: side of the square
+
+  CenterCrop() { patch_size = 0, picture_size = 224; }
+  // Throws Exit::data, without the file's name, for anything but CLIP's image processor.
+  static std::unique_ptr<PictureRule> read(const nlohmann::json& settings);
+
+  // Returns RGB. A square larger than the picture is black around it.
+  Image apply(Picture picture) const override;
+  std::string key() const override;
+  bool take_bounds(int64_t min_pixels, int64_t max_pixels, const std::string& file, const std::string& option) override;
+  std::string take_resolution(const std::string& word) override;
+  nlohmann::ordered_json settings() const override;
+  void update(nlohmann::ordered_json& settings, bool moved) const override;
+  std::string unlike(const PictureRule& other) const override;
+};
+
+}  // namespace vlm2vec

@@ -1,0 +1,74 @@
+// Turns a picture into the patches that a vision tower reads. Each family has one rule; the processor's file of the
+// model's folder configures it:
+//   Picture (decoded) -> apply(): RGB, as the model sees it -> write_patches(): (u8 / 255 - mean) / std, in patches
+#pragma once
+#include <array>
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+#include "vlm/image/image.h"
+
+namespace vlm2vec {
+
+// A picture's patches: t temporal slices of h rows of w columns.
+struct Grid {
+  int t, h, w;
+  int patches() const { return t * h * w; }
+  int tokens(int merge_size) const { return patches() / (merge_size * merge_size); }
+  bool operator==(const Grid&) const = default;
+};
+
+// Calls visit(row, column) for every patch in the order of the model's rows: slice by slice, in blocks of merge x merge
+// patches. A block becomes one token: (t, h / merge, w / merge, merge, merge).
+template <class Visit>
+void for_each_patch(const Grid& grid, int merge, Visit visit) {
+  for (int t = 0; t < grid.t; ++t)
+    for (int block_row = 0; block_row < grid.h; block_row += merge)
+      for (int block_column = 0; block_column < grid.w; block_column += merge)
+        for (int row = block_row; row < block_row + merge; ++row)
+          for (int column = block_column; column < block_column + merge; ++column) visit(row, column);
+}
+
+struct PictureRule {
+  int patch_size = 14;          // pixels; 0: the model says it, not the file
+  int temporal_patch_size = 1;  // frames that a patch spans; a still picture is repeated
+  int merge_size = 1;           // merge_size x merge_size patches become one token
+  int picture_size = 0;         // side of every picture in pixels; 0: sizes differ
+  std::array<double, 3> mean = {0.48145466, 0.4578275, 0.40821073};  // CLIP's
+  std::array<double, 3> std = {0.26862954, 0.26130258, 0.27577711};
+  // 1d or 3d: the positions of the training (positions.h); only this program writes them; empty: unknown.
+  std::string image_positions = "";
+  bool exif = false;  // turn pictures upright first; the official code does not
+
+  virtual ~PictureRule() = default;
+  virtual Image apply(Picture picture) const = 0;
+  // Everything that apply() depends on, except the picture: equal keys give equal pixels.
+  virtual std::string key() const = 0;
+  // Sets the bounds of a picture's area in pixels; 0: as the file says. Returns whether a bound has changed.
+  // Throws Exit::usage, naming the file or the options, which begin with `option`.
+  virtual bool take_bounds(int64_t min_pixels, int64_t max_pixels, const std::string& file,
+                           const std::string& option = "--resize_") = 0;
+  // Sets VLM2Vec V1's --image_resolution. Returns a note for the user, perhaps empty.
+  virtual std::string take_resolution(const std::string& word) = 0;
+  virtual nlohmann::ordered_json settings() const = 0;  // the content of a preprocessor_config.json
+  // Writes the bounds into a file's content, so that every version of transformers prepares pictures by this rule.
+  // moved: the bounds differ from that file's.
+  virtual void update(nlohmann::ordered_json& settings, bool moved) const = 0;
+
+  // Returns the differences from another rule, for the user: "3136 to 1003520 pixels, image_mean [...]"; empty: none.
+  virtual std::string unlike(const PictureRule& other) const;
+  int factor() const { return patch_size * merge_size; }  // side of a token in pixels
+  int patch_values() const { return 3 * temporal_patch_size * patch_size * patch_size; }
+  // Must be called with an image of apply().
+  Grid grid_of(const Image& image) const;
+  // Writes [patches, 3, temporal_patch_size, patch_size, patch_size] to `out`, which may be a slice of a batch.
+  void write_patches(const Image& image, float* out) const;
+
+ protected:
+  // Reads the fields that all image processors have: image_mean, image_std, image_positions, and the steps that must
+  // not be left out. Throws Exit::data, without the file's name.
+  void read_common(const nlohmann::json& settings);
+};
+
+}  // namespace vlm2vec

@@ -1,0 +1,34 @@
+// Qwen2-VL's image processor, bit for bit: resizes to multiples of patch_size merge_size, with an area within bounds.
+#pragma once
+#include <memory>
+
+#include "vlm/image/picture_rule.h"
+
+namespace vlm2vec {
+
+struct SmartResize : PictureRule {
+  int64_t min_pixels = 56 * 56, max_pixels = 28 * 28 * 1280;
+  // V1's --image_resolution (high, mid, low or another word), from no file; empty: VLM2Vec V2, which converts first.
+  std::string image_resolution = "";
+
+  SmartResize() { temporal_patch_size = merge_size = 2; }
+  // Throws Exit::data, without the file's name, for anything but Qwen2-VL's image processor.
+  static std::unique_ptr<PictureRule> read(const nlohmann::json& settings);
+
+  // Returns RGB in the size of size_of(). Before that VLM2Vec resizes by itself. V2: pictures with a side below 28 to
+  // 56x56. V1, in the file's own mode: to 1344x1344 (high), 672x672 (mid) or 128x128 (low); with another word, pictures
+  // with a side above 1344 to 1344x1344.
+  Image apply(Picture picture) const override;
+  std::string key() const override;
+  bool take_bounds(int64_t min_pixels, int64_t max_pixels, const std::string& file, const std::string& option) override;
+  std::string take_resolution(const std::string& word) override;
+  nlohmann::ordered_json settings() const override;
+  void update(nlohmann::ordered_json& settings, bool moved) const override;
+  std::string unlike(const PictureRule& other) const override;
+
+  // Returns the size for the resize: the nearest multiples of the factor, scaled where the area is out of bounds.
+  // VLM2Vec's rule: if a side is below the factor, or the sides are beyond 200 : 1, both become the longer side.
+  Size size_of(Size size) const;
+};
+
+}  // namespace vlm2vec

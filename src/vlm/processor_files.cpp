@@ -1,0 +1,85 @@
+#include "vlm/processor_files.h"
+
+#include <nlohmann/json.hpp>
+
+#include "io/error.h"
+#include "io/files.h"
+
+namespace vlm2vec {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using nlohmann::ordered_json;
+
+constexpr const char* kFlat = "preprocessor_config.json";
+constexpr const char* kNested = "processor_config.json";
+constexpr const char* kImages = "image_processor";
+constexpr const char* kVideo = "video_processor";
+
+template <class Json>
+bool has_images(const Json& file) {
+  return file.is_object() && file.contains(kImages) && file.at(kImages).is_object();
+}
+
+// Returns the settings of pictures, nested or not.
+template <class Json>
+Json image_part(const Json& file) {
+  return has_images(file) ? file.at(kImages) : file;
+}
+
+std::string text_of(const ordered_json& file) { return file.dump(2) + "\n"; }
+
+}  // namespace
+
+fs::path processor_file(const fs::path& folder) {
+  const fs::path nested = folder / kNested, flat = folder / kFlat;
+  if (fs::exists(nested) && has_images(read_json(nested))) return nested;
+  return fs::exists(flat) ? flat : fs::path();
+}
+
+std::unique_ptr<PictureRule> read_picture_rule(const fs::path& file, const Family& family) {
+  const json settings = image_part(read_settings(file));
+  try {
+    return family.picture_rule(settings);
+  } catch (const json::exception& error) {
+    fail(Exit::data, file.string(), ": ", reason_of(error));
+  } catch (const Error& error) {
+    fail(error.code, file.string(), ": ", error.what());
+  }
+}
+
+std::unique_ptr<PictureRule> new_picture_rule(const Family& family, const InputShape& input, int64_t min_pixels,
+                                              int64_t max_pixels) {
+  json settings = {{"patch_size", input.patch_size},
+                   {"merge_size", input.merge_size},
+                   {"temporal_patch_size", input.temporal_patch_size}};
+  if (input.image_size > 0) settings["size"] = settings["crop_size"] = input.image_size;
+  auto rule = family.picture_rule(settings);
+  rule->take_bounds(min_pixels, max_pixels, "the " + family.title + " family", "--");
+  return rule;
+}
+
+void write_picture_rule(const PictureRule& rule, const fs::path& folder) {
+  write_text(folder / kFlat, text_of(rule.settings()));
+}
+
+TextFiles portable_processor_files(const TextFiles& known, const std::string& used, const PictureRule& rule,
+                                   bool moved) {
+  TextFiles files = known;
+  const ordered_json content = ordered_json::parse(known.at(used)), given = image_part(content);
+  ordered_json image = given;
+  rule.update(image, moved || used != kFlat);
+  if (content.contains("processor_class")) image["processor_class"] = content["processor_class"];
+  if (image.value("image_positions", "") != rule.image_positions) image["image_positions"] = rule.image_positions;
+  if (image != given) files[kFlat] = text_of(image);
+  if (!known.contains(kNested)) return files;
+  ordered_json rest = ordered_json::parse(known.at(kNested));
+  if (!rest.contains(kImages) && !rest.contains(kVideo)) return files;
+  if (rest.contains(kVideo)) files["video_preprocessor_config.json"] = text_of(rest[kVideo]);
+  rest.erase(kImages), rest.erase(kVideo);
+  files[kNested] = text_of(rest);
+  return files;
+}
+
+}  // namespace vlm2vec

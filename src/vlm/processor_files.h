@@ -1,0 +1,33 @@
+// The files that tell transformers how to prepare pictures: preprocessor_config.json, and since version 5 the
+// image_processor of processor_config.json.
+#pragma once
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "vlm/backbone.h"
+#include "vlm/families/family.h"
+#include "vlm/image/picture_rule.h"
+
+namespace vlm2vec {
+
+// Returns processor_config.json if it has an image_processor (transformers 5 writes no other file), else
+// preprocessor_config.json; empty if the folder has neither.
+std::filesystem::path processor_file(const std::filesystem::path& folder);
+// Reads either file. Throws Exit::data, beginning with the file, if it is not of the family.
+std::unique_ptr<PictureRule> read_picture_rule(const std::filesystem::path& file, const Family& family);
+// Returns the rule of a new model; bounds as in take_bounds().
+std::unique_ptr<PictureRule> new_picture_rule(const Family& family, const InputShape& input, int64_t min_pixels,
+                                              int64_t max_pixels);
+// Writes preprocessor_config.json, which all versions read.
+void write_picture_rule(const PictureRule& rule, const std::filesystem::path& folder);
+
+// Returns a folder's processor files, by name and content, so that transformers 4 and 5 read them alike. All settings
+// go to preprocessor_config.json, because 4.52 cannot read nested ones. `known`: the folder's files; `used`: the one
+// that counts; moved: the rule has other bounds than that file. Files that already have this form are not changed.
+using TextFiles = std::map<std::string, std::string>;
+TextFiles portable_processor_files(const TextFiles& known, const std::string& used, const PictureRule& rule,
+                                   bool moved);
+
+}  // namespace vlm2vec

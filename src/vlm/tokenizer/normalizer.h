@@ -1,0 +1,30 @@
+// Normalises text before it is split into words. Text must be UTF-8; anything else throws Exit::data.
+#pragma once
+#include <functional>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace vlm2vec {
+
+// Normalization Form C of Unicode 9.0, as in Hugging Face's tokenizers: later characters stay as they are, and nothing
+// is reordered or composed across them.
+std::string normalize_nfc(std::string_view text);
+
+// Unicode's lower case, character by character: U+0130 becomes two, and no rule looks at the neighbours (final sigma).
+std::string lower_case(std::string_view text);
+
+class Normalizer {
+ public:
+  // tokenizer.json's normalizer: null, NFC, Lowercase, Replace (of a pattern by a text), or a Sequence of these;
+  // anything else is refused by name.
+  explicit Normalizer(const nlohmann::json& part);
+  std::string operator()(std::string_view text) const;
+
+ private:
+  void add(const nlohmann::json& part);
+  std::vector<std::function<std::string(std::string_view)>> steps_;
+};
+
+}  // namespace vlm2vec

@@ -1,0 +1,26 @@
+// A text's words, as tokenizer.json's pre_tokenizer describes them.
+#pragma once
+#include <functional>
+#include <nlohmann/json_fwd.hpp>
+#include <string_view>
+#include <vector>
+
+namespace vlm2vec {
+
+class Splitter {
+ public:
+  // Reads Split steps by a pattern (the matches, what is between them, or both), then ByteLevel, alone or as a
+  // Sequence; anything else is refused by name.
+  explicit Splitter(const nlohmann::json& pre_tokenizer);
+
+  // Returns the words in order, none empty, as bytes of `text`; the model applies ByteLevel's alphabet.
+  std::vector<std::string_view> words(std::string_view text) const;
+
+ private:
+  using Words = std::vector<std::string_view>;
+  void add(const std::string& pattern, bool keeps_matches, bool keeps_gaps);
+
+  std::vector<std::function<void(std::string_view, Words&)>> steps_;  // each appends the parts of a word
+};
+
+}  // namespace vlm2vec

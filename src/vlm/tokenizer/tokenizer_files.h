@@ -1,0 +1,30 @@
+// A tokenizer as its files describe it: normaliser, splitter, model, post-processor. Each setting is in TokenizerParts
+// or refused by name.
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <vector>
+
+#include "vlm/tokenizer/normalizer.h"
+#include "vlm/tokenizer/splitter.h"
+#include "vlm/tokenizer/token_model.h"
+#include "vlm/tokenizer/vocabulary.h"
+
+namespace vlm2vec {
+
+struct TokenizerParts {
+  Vocabulary vocabulary;  // the added tokens too
+  std::vector<AddedToken> added;
+  Normalizer normalizer;
+  Splitter splitter;
+  std::shared_ptr<const TokenModel> model;
+  struct Ends {
+    std::vector<int32_t> begin, end;
+  } ends;  // the ids that the post-processor puts around a text
+};
+
+// Reads a folder's tokenizer.json or, without one, vocab.json {token: id} and merges.txt (a line per merge) of a
+// Qwen2Tokenizer or CLIPTokenizer; adds the tokens of tokenizer_config.json. Throws Exit::data, naming the file.
+TokenizerParts read_tokenizer(const std::filesystem::path& folder);
+
+}  // namespace vlm2vec

@@ -1,0 +1,139 @@
+// The commands with a CLIP: made by init with the reference's tokenizer, trained, evaluated, explained, merged.
+#include <cmath>
+
+#include "cli_fixture.h"
+#include "golden.h"
+#include "lines_of_json.h"
+#include "tensor/tensor_files.h"
+
+namespace vlm2vec {
+namespace {
+
+class ClipCommands : public Cli {
+ protected:
+  void SetUp() override {
+    NEEDS_GOLDEN("clip")
+    make_model();
+    const Json vocabulary = read_json(golden("clip/model/config.json")).at("text_config").at("vocab_size");
+    Json tower = {{"intermediate_size", 24}, {"num_hidden_layers", 2}, {"num_attention_heads", 2}, {"hidden_size", 16}};
+    Json config = {{"model_type", "clip"}, {"projection_dim", 16}, {"text_config", tower}, {"vision_config", tower}};
+    config["text_config"].update({{"vocab_size", vocabulary}, {"eos_token_id", 2}});
+    config["vision_config"].update({{"image_size", 16}, {"patch_size", 4}});
+    write("clip.json", config.dump());
+    must("init --config clip.json --output_dir clip --tokenizer " + golden("clip/model").string());
+    write("rows.jsonl", R"({"text": "a thing"})" "\n" R"({"image": "train/p1.png"})" "\n"
+                        R"({"text": "a thing", "image": "train/p1.png"})" "\n");
+  }
+  void must(const std::string& line) const {
+    const Result r = run(line + " --quiet");
+    ASSERT_EQ(r.code, 0) << line << ": " << r.err;
+  }
+  void refused(int code, const std::string& part, const std::string& line) const {
+    const Result r = run(line);
+    EXPECT_EQ(r.code, code) << line;
+    EXPECT_TRUE(has(r.err, part)) << line << ": " << r.err;
+  }
+  std::vector<std::vector<float>> embed(const std::string& options, const std::string& rows = "rows.jsonl") const {
+    must("embed --input " + rows + " --output x.npy " + options);
+    const Tensor vectors = read_npy(folder_ / "x.npy");
+    std::vector<std::vector<float>> all;
+    for (int64_t row = 0; row < vectors.rows(); ++row) all.push_back(to_vector<float>(vectors.rows(row, row + 1)));
+    return all;
+  }
+};
+
+TEST_F(ClipCommands, train_and_eval) {
+  const std::string train = "train --model_name clip --dataset_name train --per_device_train_batch_size 5 "
+                            "--temperature 0.1 --learning_rate 0.02 --lr_scheduler_type constant ",
+                    eval = "eval --dataset_name test --encode_output_path out --overwrite True ";
+  must(train + "--max_steps 30 --gc_q_chunk_size 2 --gc_p_chunk_size 2 --output_dir full");
+  const auto log = lines_of_json(folder_ / "full/log.jsonl");
+  ASSERT_EQ(log.size(), 30u);
+  EXPECT_NEAR(log.front().at("loss").get<double>(), std::log(5), 0.5);
+  EXPECT_LT(log.back().at("loss").get<double>(), 0.1);
+  must(eval + "--model_name full");
+  EXPECT_EQ(read_json(folder_ / "out/Set_score.json").at("acc"), 1.0);
+  const NamedTensors before = load_safetensors(folder_ / "clip/model.safetensors"),
+                     after = load_safetensors(folder_ / "full/model.safetensors");
+  EXPECT_EQ(after.size(), before.size());
+  EXPECT_EQ(after.at("logit_scale").shape(), Shape{});
+  EXPECT_EQ(item(after.at("logit_scale")), item(before.at("logit_scale")));
+  for (const char* name : {"vision_model.embeddings.class_embedding", "text_projection.weight"})
+    EXPECT_NE(to_vector<float>(after.at(name)), to_vector<float>(before.at(name))) << name;
+  const std::string file = "preprocessor_config.json";
+  EXPECT_EQ(read_json(folder_ / "full" / file), read_json(folder_ / "clip" / file));  // no image_positions
+
+  must(train + "--max_steps 8 --lora --lora_r 4 --lora_dropout 0.1 --image_encoder_freeze True --output_dir adapter");
+  must(eval + "--model_name clip --adapter adapter");
+  EXPECT_NE(embed("--model_name clip --adapter adapter"), embed("--model_name clip"));
+  must("merge --model_name clip --adapter adapter --output_dir merged");
+  const auto merged = embed("--model_name merged"), adapted = embed("--model_name clip --adapter adapter");
+  for (size_t row = 0; row < 3; ++row)
+    for (size_t i = 0; i < 16; ++i) EXPECT_NEAR(merged[row][i], adapted[row][i], 1e-5);
+}
+
+TEST_F(ClipCommands, embed_takes_a_text_a_picture_or_both) {
+  const Result r = run("embed --model_name clip --input rows.jsonl --output x.npy");
+  EXPECT_EQ(r.code, 0) << r.err;
+  EXPECT_FALSE(has(r.err, "image token")) << r.err;
+  const auto plain = embed("--model_name clip"), official = embed("--model_name clip --official_mask True");
+  EXPECT_NE(plain[0], official[0]);
+  EXPECT_EQ(plain[1], official[1]);  // the mask is of texts
+  EXPECT_NE(plain[2], official[2]);
+  // The stored form of MMEB, in both official styles.
+  write("stored.jsonl", R"({"text": "a thing\n"})" "\n" R"({"text": "<|image_1|>\n", "image": "train/p1.png"})" "\n"
+                        R"({"text": "<|image_1|>\na thing\n", "image": "train/p1.png"})" "\n");
+  EXPECT_EQ(embed("--model_name clip --prompt vlm2vec-v1", "stored.jsonl"), plain);
+  EXPECT_EQ(embed("--model_name clip --prompt vlm2vec-v2", "stored.jsonl"), plain);
+  refused(3, "row 2 of stored.jsonl", "embed --model_name clip --input stored.jsonl --output y.npy");
+  must("embed --model_name clip --input rows.jsonl --output index.npy");
+  EXPECT_EQ(run("search --index index.npy --image train/p1.png --top 1 --quiet").code, 0);
+  write("two.jsonl", R"({"image": ["train/p1.png", "train/p2.png"]})");
+  refused(3, "has 2 pictures; this model reads a text, a picture or both",
+          "embed --model_name clip --input two.jsonl --output y.npy");
+}
+
+TEST_F(ClipCommands, texts_end_at_the_models_limit) {
+  std::string words;
+  for (int i = 0; i < 90; ++i) words += "a ";
+  write("long.jsonl", Json{{"text", words}}.dump() + "\n" + R"({"text": "a b"})" + "\n");
+  const std::string embed = "embed --model_name clip --input long.jsonl --output x.npy ";
+  for (const char* cache : {"", "--embedding_cache cache", "--embedding_cache cache"}) {  // the last: all are there
+    const Result r = run(embed + cache);
+    EXPECT_TRUE(has(r.err, "the model's limit of tokens cut 1 of 2 texts, first: row 1 of long.jsonl;")) << r.err;
+  }
+  EXPECT_TRUE(has(run(embed + "--max_len 3").err, "--max_len 3 cut 2 of 2 texts"));
+  refused(2, "--max_len 1 has no room for the 2 tokens around every text", embed + "--max_len 1");
+}
+
+TEST_F(ClipCommands, explain_and_parity) {
+  const std::string input = "explain --model_name clip --text 'a thing' --image train/p1.png ";
+  const Result r = run(input + "--target 'thing 2' --heat_map map.png --json --dump reference/one.safetensors");
+  EXPECT_EQ(r.code, 5) << "no such folder";
+  fs::create_directories(folder_ / "reference");
+  const Result ok = run(input + "--target 'thing 2' --heat_map map.png --json --dump reference/one.safetensors");
+  ASSERT_EQ(ok.code, 0) << ok.err;
+  EXPECT_EQ(Json::parse(ok.out).at("attribution").at("pictures").at(0).at("rows"), 4);
+  EXPECT_TRUE(fs::exists(folder_ / "map.png"));
+  EXPECT_EQ(load_safetensors(folder_ / "reference/one.safetensors").at("pixel_values").shape(), (Shape{1, 3, 16, 16}));
+  write("reference/cases.json",
+        Json{{{"name", "one"}, {"text", "a thing"}, {"images", {(folder_ / "train/p1.png").string()}}}}.dump());
+  const std::string parity = "parity --model_name clip --reference reference ";
+  EXPECT_EQ(run(parity).code, 0) << run(parity).err;
+  EXPECT_EQ(run(parity + "--official_mask True").code, 1);
+  EXPECT_EQ(run("explain --model_name clip --image train/p1.png").code, 0);
+}
+
+TEST_F(ClipCommands, what_is_not_for_clip_is_refused) {
+  refused(2, "--official_mask: Qwen2-VL has one mask only; the option is for CLIP",
+          "embed --model_name model --input rows.jsonl --output y.npy --official_mask True");
+  refused(2, "a tokenizer of CLIP's kind is not learned here; give --tokenizer",
+          "init --config clip.json --train_tokenizer train --output_dir other");
+  refused(2, "--min_pixels: by the CLIP family every picture becomes 16x16 pixels",
+          "init --config clip.json --tokenizer clip --min_pixels 64 --output_dir other");
+  refused(2, "CLIP has two towers, leave the option out",
+          "merge --model_name clip --sentence_transformers True --output_dir other");
+}
+
+}  // namespace
+}  // namespace vlm2vec

@@ -1,0 +1,91 @@
+// Every family with an image token through the commands, from a tiny configuration: made, trained, evaluated, looked
+// at.
+#include "cli_fixture.h"
+#include "lines_of_json.h"
+#include "tensor/tensor_files.h"
+#include "vlm/encoder.h"
+#include "vlm/parity.h"
+#include "vlm/stages.h"
+
+namespace vlm2vec {
+namespace {
+
+class FamilyCommands : public Cli, public testing::WithParamInterface<std::string> {
+ protected:
+  // A model of the family in ./family, from the tokenizer of make_model().
+  void make_family() const {
+    make_model();
+    for (const Family& family : families())
+      if (family.model_type == GetParam()) write("config.json", family.tiny_config(16).dump());
+    const Result r = run(
+        "init --config config.json --tokenizer model --min_pixels 64 --max_pixels 4096 --output_dir family --quiet");
+    ASSERT_EQ(r.code, 0) << r.err;
+  }
+  void succeed(const std::string& arguments) const {
+    const Result r = run(arguments);
+    EXPECT_EQ(r.code, 0) << arguments << "\n" << r.err;
+  }
+  double loss(const std::string& run, bool last) const {
+    const auto lines = lines_of_json(folder_ / run / "log.jsonl");
+    return (last ? lines.back() : lines.front()).at("loss");
+  }
+};
+
+constexpr const char* kTrain =
+    "train --model_name family --dataset_name train --max_steps 30 --per_device_train_batch_size 5 --temperature 0.1 "
+    "--learning_rate 1e-2 --gc_q_chunk_size 2 --gradient_checkpointing True --quiet --output_dir ";
+
+TEST_P(FamilyCommands, train_whole_models_and_adapters_that_merge) {
+  make_family();
+  succeed(kTrain + std::string("whole"));
+  EXPECT_LT(loss("whole", true), 0.5 * loss("whole", false));
+  succeed(kTrain + std::string("lora --lora True --lora_target_modules q_proj gate_proj fc1 --lora_dropout 0"));
+  EXPECT_LT(loss("lora", true), 0.8 * loss("lora", false));
+  succeed("merge --model_name family --adapter lora --output_dir merged --quiet");
+  write("rows.jsonl", R"({"text": "what is this?", "image": "train/p1.png"})"
+                      "\n");
+  const auto vectors = [&](const std::string& model) {
+    succeed("embed --input rows.jsonl --output v.npy --prompt vlm2vec-v2 --quiet --model_name " + model);
+    return to_vector<float>(read_npy(folder_ / "v.npy"));
+  };
+  const auto adapted = vectors("family --adapter lora"), merged = vectors("merged"), plain = vectors("family");
+  for (size_t i = 0; i < adapted.size(); ++i) EXPECT_NEAR(adapted[i], merged[i], 1e-5);
+  EXPECT_NE(adapted, plain);
+}
+
+TEST_P(FamilyCommands, evaluate_and_explain) {
+  make_family();
+  succeed("eval --model_name family --dataset_name test --encode_output_path scores --quiet");
+  EXPECT_TRUE(fs::exists(folder_ / "scores/summary.json"));
+  succeed("explain --model_name family --text '<|image_pad|> what is this?' --image train/p1.png");
+}
+
+TEST_P(FamilyCommands, agree_with_their_own_reference) {
+  make_family();
+  const auto encoder = load_encoder(folder_ / "family");
+  NamedTensors reference;
+  const EncoderInput input{encoder->image_token() + " what is this?", {folder_ / "train/p1.png"}};
+  for (const Stage& stage : stages_of(*encoder, input).list) reference[stage.name] = stage.value;
+  write("reference/cases.json",
+        Json::array({{{"name", "one"}, {"text", input.text}, {"images", {"../train/p1.png"}}}}).dump());
+  save_safetensors(folder_ / "reference/one.safetensors", reference);
+  const auto cases = compare_with_reference(*encoder, folder_ / "reference");
+  EXPECT_EQ(cases.at(0).divergence(), nullptr);
+  EXPECT_EQ(cases[0].stages.size(), reference.size());
+  reference.at("vision_block_0").data<float>()[0] += 1;
+  save_safetensors(folder_ / "reference/one.safetensors", reference);
+  EXPECT_EQ(compare_with_reference(*encoder, folder_ / "reference").at(0).divergence()->stage, "vision_block_0");
+}
+
+std::vector<std::string> with_image_token() {
+  std::vector<std::string> types;
+  for (const Family& family : families())
+    if (!family.image_token.empty()) types.push_back(family.model_type);
+  return types;
+}
+
+INSTANTIATE_TEST_SUITE_P(, FamilyCommands, testing::ValuesIn(with_image_token()),
+                         [](const auto& test) { return test.param; });
+
+}  // namespace
+}  // namespace vlm2vec

@@ -1,0 +1,185 @@
+// Qwen2.5-VL against transformers' numbers: tests/golden/qwen2_5_vl, or another folder of that layout.
+#include "vlm/families/qwen2_5_vl.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "golden.h"
+#include "golden_compare.h"
+#include "io/files.h"
+#include "mmeb/training/grad_cache.h"
+#include "nn/optim.h"
+#include "nn/peft.h"
+#include "nn/state.h"
+#include "tiny_model.h"
+#include "vlm/stages.h"
+
+namespace vlm2vec {
+namespace {
+
+using nlohmann::json;
+
+std::filesystem::path file(const std::string& name) { return golden("qwen2_5_vl") / name; }
+
+EncoderInput input_of(const json& c) {
+  EncoderInput input{c.at("text"), {}};
+  for (const auto& image : c.value("images", json::array()))
+    input.images.push_back(file("images/" + std::string(image)));
+  return input;
+}
+
+EncoderOptions options_of(const json& c) {
+  if (!c.contains("limits")) return {};
+  return {.min_pixels = c.at("limits")[0], .max_pixels = c.at("limits")[1]};
+}
+
+std::unique_ptr<Encoder> model(const EncoderOptions& options = {}) { return load_encoder(file("tiny"), options); }
+
+std::string rows_key(const std::string& stage) {
+  if (stage.starts_with("hidden")) return "hidden_rows";
+  if (stage == "pixel_values") return "pixel_rows";
+  return stage == "vision_merger" ? "merger_rows" : "vision_rows";
+}
+
+double limit_of(const std::string& stage) {
+  if (stage == "pixel_values") return 0;
+  if (stage == "embedding") return 5e-6;
+  return stage == "vision_merger" ? 1e-4 : stage.starts_with("vision") ? 3e-4 : 2e-4;
+}
+
+// What only the batch and the modules show: the order of windows, their borders, the embedded patches.
+void check_windows(const Encoder& encoder, const EncoderInput& input, const NamedTensors& expected,
+                   const std::string& prefix, std::set<std::string>& seen) {
+  const NoGrad no_grad;
+  const TokenBatch batch = encoder.prepare({&input, 1});
+  std::vector<int64_t> cells;
+  for (size_t i = 0; i < size_t(batch.placed.window_order.numel()); i += 4)
+    cells.push_back(to_vector<int64_t>(batch.placed.window_order)[i] / 4);
+  const auto same = [&](const char* key, const std::vector<int64_t>& ours) {
+    EXPECT_EQ(ours, to_vector<int64_t>(expected.at(prefix + key))) << key;
+    seen.insert(key);
+  };
+  same("window_index", cells);
+  same("cu_window_seqlens", to_vector<int64_t>(batch.placed.cu_windows));
+  same("cu_seqlens", to_vector<int64_t>(batch.placed.cu_patches));
+  auto& tower = dynamic_cast<Qwen25Vl&>(*encoder.backbone).visual;
+  EXPECT_LE(distance(select(tower.patch_embed(batch.patches).value(), expected.at(prefix + "vision_rows")),
+                     expected.at(prefix + "patch_embed")),
+            5e-6);
+  seen.insert("patch_embed");
+}
+
+TEST(Qwen25VlGolden, forward) {
+  NEEDS_GOLDEN("qwen2_5_vl")
+  const NamedTensors expected = load_safetensors(file("expected.safetensors"));
+  int pictured = 0;
+  for (const json& c : read_json(file("cases.json"))) {
+    const std::string prefix = std::string(c.at("name")) + "/";
+    SCOPED_TRACE(prefix);
+    const auto encoder = model(options_of(c));
+    const EncoderInput input = input_of(c);
+    std::set<std::string> seen;
+    Tensor embedding;
+    for (const auto& [stage, value, note, seconds] : stages_of(*encoder, input).list) {
+      seen.insert(stage);
+      EXPECT_FALSE(note.text.empty());
+      if (stage == "embedding") embedding = value;
+      if (stage == "position_ids" && c.at("positions") == "1d") {
+        for (int64_t i = 0; i < value.numel(); ++i) EXPECT_EQ(value.data<int64_t>()[i], i % value.columns());
+        continue;
+      }
+      const Tensor reference = expected.at(prefix + stage);
+      if (!is_float(value.dtype())) EXPECT_EQ(to_vector<int64_t>(value), to_vector<int64_t>(reference)) << stage;
+      else if (stage == "embedding") EXPECT_LE(distance(value, reference), limit_of(stage));
+      else
+        EXPECT_LE(distance(select(value, expected.at(prefix + rows_key(stage))), reference), limit_of(stage)) << stage;
+    }
+    if (!input.images.empty()) check_windows(*encoder, input, expected, prefix, seen), ++pictured;
+    for (const auto& [key, tensor] : expected)  // every stored stage was compared
+      if (key.starts_with(prefix) && !key.ends_with("_rows") && !key.ends_with("_bf16"))
+        EXPECT_TRUE(seen.contains(key.substr(prefix.size()))) << key;
+    EXPECT_EQ(to_vector<float>(embed(*encoder, {&input, 1}, 1)), to_vector<float>(embedding)) << "without a trace";
+    EncoderOptions bf16 = options_of(c);
+    bf16.bf16 = true;
+    EXPECT_GE(cosine(embed(*model(bf16), {&input, 1}, 1), expected.at(prefix + "embedding")), 0.999);
+  }
+  EXPECT_GE(pictured, 8);
+}
+
+TEST(Qwen25VlGolden, batches_and_stored_bf16_give_the_same_bits) {
+  NEEDS_GOLDEN("qwen2_5_vl")
+  const TemporaryFolder folder("bf16");
+  std::filesystem::copy(file("tiny"), folder.path(), std::filesystem::copy_options::overwrite_existing);
+  std::filesystem::copy_file(file("tiny_bf16/model.safetensors"), folder / "model.safetensors",
+                             std::filesystem::copy_options::overwrite_existing);
+  std::vector<EncoderInput> inputs;
+  for (const json& c : read_json(file("cases.json")))
+    if (!c.contains("limits")) inputs.push_back(input_of(c));
+  const auto vectors = [&](const std::filesystem::path& from, int64_t batch) {
+    return to_vector<float>(embed(*load_encoder(from), inputs, batch));
+  };
+  const auto alone = vectors(file("tiny"), 1);
+  EXPECT_EQ(vectors(file("tiny"), 64), alone);
+  EXPECT_EQ(vectors(folder.path(), 5), alone);
+}
+
+TEST(Qwen25VlGolden, adapters_of_either_spelling) {
+  NEEDS_GOLDEN("qwen2_5_vl")
+  const NamedTensors expected = load_safetensors(file("adapters/expected.safetensors"));
+  const json cases = read_json(file("cases.json"));
+  for (const auto& [name, facts] : read_json(file("adapters/adapters.json")).items()) {
+    SCOPED_TRACE(name);
+    const auto encoder = model();
+    std::vector<std::string> notes;
+    const AttachedLora lora = load_adapter(*encoder->backbone, file("adapters/" + name), {}, nullptr, notes);
+    for (const json& c : cases)
+      if (const auto found = expected.find(name + "/" + std::string(c.at("name")) + "/embedding");
+          found != expected.end()) {
+        const EncoderInput input = input_of(c);
+        const auto limited = c.contains("limits") ? model(options_of(c)) : nullptr;
+        if (limited) load_adapter(*limited->backbone, file("adapters/" + name), {}, nullptr, notes);
+        EXPECT_LE(distance(embed(limited ? *limited : *encoder, {&input, 1}, 1), found->second), 1e-5) << found->first;
+      }
+    size_t merged = 0;
+    for (const Lora* adapter : lora.adapters)
+      if (const auto found = expected.find(name + "/merged/" + adapter->base.path() + ".weight");
+          found != expected.end()) {
+        EXPECT_LE(distance(adapter->merged().rows(0, found->second.rows()), found->second), 1e-6) << found->first;
+        ++merged;
+      }
+    EXPECT_GE(merged, 1u);
+    EXPECT_EQ(lora.adapters.size(), size_t(facts.at("tensors")) / (name == "lora" ? 2 : 3)) << "A, B, and DoRA's m";
+  }
+}
+
+TEST(Qwen25VlGolden, loss_and_gradients) {
+  NEEDS_GOLDEN("qwen2_5_vl")
+  const json facts = read_json(file("loss.json"));
+  const NamedTensors expected = load_safetensors(file("loss.safetensors"));
+  const auto encoder = model({.max_pixels = 1003520});
+  std::vector<EncoderInput> queries, targets;
+  for (const json& c : facts.at("queries")) queries.push_back(input_of(c));
+  for (const json& c : facts.at("targets")) targets.push_back(input_of(c));
+  for (const int64_t chunk : {0, 3}) {
+    const TrainedParameters trained(encoder->backbone->parameters());
+    const ContrastiveResult result =
+        contrastive_step(*encoder, queries, targets,
+                         {.temperature = facts.at("temperature"), .query_chunk = chunk, .target_chunk = chunk});
+    EXPECT_NEAR(result.loss, facts.at("loss"), 1e-4);
+    size_t compared = 0;
+    encoder->backbone->each_parameter([&](Parameter& p) {
+      const Tensor& reference = expected.at("gradient/" + p.path());
+      const Tensor gradient = static_cast<const Var&>(p).grad();
+      const auto rows = expected.find("gradient_rows/" + p.path());
+      EXPECT_LE(relative_distance(rows == expected.end() ? gradient : select(gradient, rows->second), reference), 3e-4)
+          << p.path();
+      ++compared;
+    });
+    EXPECT_EQ(compared, facts.at("gradient_norms").size());
+  }
+}
+
+}  // namespace
+}  // namespace vlm2vec
