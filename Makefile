@@ -20,7 +20,7 @@ PREFIX ?= /usr/local
 RECIPE = --sampling balanced --per_device_train_batch_size 128 --temperature 0.05 --learning_rate 3e-3 --lr_scheduler_type linear \
          --warmup_ratio 0.05 --weight_decay 0.01 --adam_beta1 0.9 --adam_beta2 0.98 --max_grad_norm 1
 
-.PHONY: vlm2vec help deps install demo tests test test-slow test-golden test-asan kernels bench clean
+.PHONY: vlm2vec help deps install demo tiny tests test test-slow test-golden test-asan kernels bench clean
 
 vlm2vec: deps  ## build ./vlm2vec (what `make` alone does)
 	@test -f build/build.ninja || cmake -S . -B build -G Ninja >/dev/null
@@ -57,6 +57,10 @@ demo: vlm2vec  ## miniature MMEB: draw it, train on it, evaluate before and afte
 	./vlm2vec eval --model_name $(DEMO)/model --dataset_name $(DEMO)/data/MMEB-eval \
 	  --encode_output_path $(DEMO)/trained --beside $(DEMO)/untrained
 	./vlm2vec report $(DEMO)
+
+tiny: vlm2vec  ## the method on one page: build and run examples/tiny_contrastive.cpp
+	@cmake --build build -j $(JOBS) --target tiny_contrastive
+	build/tiny_contrastive
 
 install: vlm2vec  ## copy it to PREFIX/bin, with completion for bash
 	install -D -m 755 build/vlm2vec $(DESTDIR)$(PREFIX)/bin/vlm2vec

@@ -166,11 +166,12 @@ void train(const char* title, bool shuffle_pairs) {
     result.loss.backward();  // one gradient for each parameter, by the chain rule
     optimiser.step(/*learning_rate=*/5e-3 * schedule.factor(step), /*gradient_scale=*/1);
   }
-  std::printf("%zu held-out pictures: guessing finds %.1f %%. Guessing in a batch costs ln %d = %.3f.\n\n",
+  std::printf("%zu held-out pictures: guessing finds %.1f %%. Guessing in a batch costs ln %d = %.3f.\n",
               held_out.size(), 100.0 / double(held_out.size()), batch, std::log(batch));
 }
 
 int main() {
   train("Captions with their pictures", /*shuffle_pairs=*/false);
+  std::printf("\n");
   train("Control: captions with pictures of other things", /*shuffle_pairs=*/true);
 }
