@@ -63,7 +63,7 @@ const std::map<std::string, std::string> kOthers = {{"qwen3_vl", "Qwen3-VL"},
                                                     {"siglip", "SigLIP"},
                                                     {"llava_onevision", "LLaVA-OneVision"}};
 
-const Family& family_of(const json& config) {
+const Family& family_named_in(const json& config) {
   const auto type = config.is_object() ? config.find("model_type") : config.end();
   if (type == config.end() || !type->is_string())
     fail(Exit::data, "has no model_type; is this the config.json of a Hugging Face model?");
@@ -109,12 +109,12 @@ auto with_config(const std::filesystem::path& file, F&& f) -> decltype(f(json())
 std::span<const Family> families() { return kFamilies; }
 
 const Family& family_of(const std::filesystem::path& config_file) {
-  return with_config(config_file, [](const json& config) -> const Family& { return family_of(config); });
+  return with_config(config_file, [](const json& config) -> const Family& { return family_named_in(config); });
 }
 
 std::unique_ptr<Backbone> make_backbone(const std::filesystem::path& config_file) {
   return with_config(config_file, [](const json& config) {
-    const Family& family = family_of(config);
+    const Family& family = family_named_in(config);
     check_precision(config);
     return family.make(config);
   });
