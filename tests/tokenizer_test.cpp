@@ -124,7 +124,9 @@ TEST(Tokenizer, RefusesOtherKinds) {
   EXPECT_EQ(refusal("/normalizer", nullptr), "accepted");
   for (const auto& [pointer, value, name] : std::vector<std::tuple<const char*, json, const char*>>{
            {"/model/type", "Unigram", "the model is \"Unigram\""},
-           {"/model", {{"type", "Unigram"}, {"vocab", {{"a", -1.5}}}}, "the model is \"Unigram\""},
+           {"/model",
+            {{"type", "Unigram"}, {"vocab", json::array({json::array({"a", -1.5})})}},
+            "the model is \"Unigram\""},
            {"/model", {{"type", "WordPiece"}, {"vocab", {{"a", 0}}}}, "the model is \"WordPiece\""},
            {"/model/ignore_merges", true, "ignore_merges"},
            {"/model/dropout", 0.1, "dropout"},

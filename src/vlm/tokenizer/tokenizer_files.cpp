@@ -14,7 +14,6 @@ namespace vlm2vec {
 namespace {
 
 using nlohmann::json;
-using Path = std::filesystem::path;
 
 // Checks only options that can change ids: an unknown token or byte_fallback cannot, since every byte has a token.
 void check_model(const json& model) {
@@ -83,8 +82,8 @@ TokenizerParts assemble(const json& root, TokenLists lists) {
           std::move(splitter),   std::move(bpe),       std::move(ends)};
 }
 
-TokenizerParts read_tokenizer_json(const Path& folder) {
-  const Path file = folder / "tokenizer.json", config = folder / "tokenizer_config.json";
+TokenizerParts read_tokenizer_json(const std::filesystem::path& folder) {
+  const std::filesystem::path file = folder / "tokenizer.json", config = folder / "tokenizer_config.json";
   TokenLists lists;
   const json root = read_file(file, [&] {
     const json parsed = lists.take_tokenizer_json(file);
@@ -136,9 +135,10 @@ json read_configured_pipeline(TokenLists& lists, json config) {
   return pipeline;
 }
 
-TokenizerParts read_vocab_and_merges(const Path& folder) {
+TokenizerParts read_vocab_and_merges(const std::filesystem::path& folder) {
   TokenLists lists;
-  const Path vocab = folder / "vocab.json", merges = folder / "merges.txt", config = folder / "tokenizer_config.json";
+  const std::filesystem::path vocab = folder / "vocab.json", merges = folder / "merges.txt",
+                              config = folder / "tokenizer_config.json";
   for (const auto& file : {merges, config})
     if (!std::filesystem::exists(file))
       fail(Exit::data, folder.string(), ": has vocab.json but neither tokenizer.json nor ", file.filename().string(),
@@ -153,7 +153,7 @@ TokenizerParts read_vocab_and_merges(const Path& folder) {
 
 }  // namespace
 
-TokenizerParts read_tokenizer(const Path& folder) {
+TokenizerParts read_tokenizer(const std::filesystem::path& folder) {
   if (std::filesystem::exists(folder / "tokenizer.json")) return read_tokenizer_json(folder);
   if (std::filesystem::exists(folder / "vocab.json")) return read_vocab_and_merges(folder);
   fail(Exit::data, folder.string(),
