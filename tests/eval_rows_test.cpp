@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "expect_error.h"
+#include "mmeb/data/dataset.h"
 #include "mmeb/registry/registry.h"
 #include "temporary_folder.h"
 
