@@ -61,15 +61,17 @@ class TinyModel {
     initialise(*encoder->backbone, kStd, seed_, f64 ? DType::f64 : DType::f32, device);
     return encoder;
   }
-  std::vector<EncoderInput> queries() const { return rows(family_.image_token + "\nwhich thing is this? ", true); }
-  std::vector<EncoderInput> targets() const { return rows("thing ", false); }
+  std::vector<EncoderInput> queries() const { return rows(family_.image_token + "\n", " which thing is this?", true); }
+  std::vector<EncoderInput> targets() const { return rows("", " thing", false); }
 
  private:
   fs::path picture(int i) const { return folder_.path / (std::to_string(i) + ".png"); }
-  std::vector<EncoderInput> rows(const std::string& text, bool with_pictures) const {
+  // Numbers come first: a family may take the text's vector from a token that sees only what stands before it.
+  std::vector<EncoderInput> rows(const std::string& before, const std::string& after, bool with_pictures) const {
     std::vector<EncoderInput> rows;
     for (int i = 0; i < kRows; ++i) {
-      rows.push_back({text + std::string(size_t(i % 3), '.') + std::to_string(i), {}, uint64_t(2 * i + with_pictures)});
+      rows.push_back(
+          {before + std::to_string(i) + std::string(size_t(i % 3), '.') + after, {}, uint64_t(2 * i + with_pictures)});
       if (with_pictures) rows.back().images.push_back(picture(i));
     }
     return rows;
