@@ -46,11 +46,11 @@ TEST_F(ClipCommands, train_and_eval) {
   const std::string train = "train --model_name clip --dataset_name train --per_device_train_batch_size 5 "
                             "--temperature 0.1 --learning_rate 0.02 --lr_scheduler_type constant ",
                     eval = "eval --dataset_name test --encode_output_path out --overwrite True ";
-  must(train + "--max_steps 30 --gc_q_chunk_size 2 --gc_p_chunk_size 2 --output_dir full");
+  must(train + "--max_steps 120 --gc_q_chunk_size 2 --gc_p_chunk_size 2 --output_dir full");
   const auto log = lines_of_json(folder_ / "full/log.jsonl");
-  ASSERT_EQ(log.size(), 30u);
+  ASSERT_EQ(log.size(), 120u);
   EXPECT_NEAR(log.front().at("loss").get<double>(), std::log(5), 0.5);
-  EXPECT_LT(log.back().at("loss").get<double>(), 0.1);
+  EXPECT_LT(log.back().at("loss").get<double>(), 0.25 * std::log(5)) << "five pairs";
   must(eval + "--model_name full");
   EXPECT_EQ(read_json(folder_ / "out/Set_score.json").at("acc"), 1.0);
   const NamedTensors before = load_safetensors(folder_ / "clip/model.safetensors"),
@@ -85,7 +85,7 @@ TEST_F(ClipCommands, embed_takes_a_text_a_picture_or_both) {
                         R"({"text": "<|image_1|>\na thing\n", "image": "train/p1.png"})" "\n");
   EXPECT_EQ(embed("--model_name clip --prompt vlm2vec-v1", "stored.jsonl"), plain);
   EXPECT_EQ(embed("--model_name clip --prompt vlm2vec-v2", "stored.jsonl"), plain);
-  refused(3, "row 2 of stored.jsonl", "embed --model_name clip --input stored.jsonl --output y.npy");
+  refused(3, "stored.jsonl:2: the text", "embed --model_name clip --input stored.jsonl --output y.npy");
   must("embed --model_name clip --input rows.jsonl --output index.npy");
   EXPECT_EQ(run("search --index index.npy --image train/p1.png --top 1 --quiet").code, 0);
   write("two.jsonl", R"({"image": ["train/p1.png", "train/p2.png"]})");
@@ -109,7 +109,7 @@ TEST_F(ClipCommands, texts_end_at_the_models_limit) {
 TEST_F(ClipCommands, explain_and_parity) {
   const std::string input = "explain --model_name clip --text 'a thing' --image train/p1.png ";
   const Result r = run(input + "--target 'thing 2' --heat_map map.png --json --dump reference/one.safetensors");
-  EXPECT_EQ(r.code, 5) << "no such folder";
+  EXPECT_EQ(r.code, 4) << "no such folder";
   fs::create_directories(folder_ / "reference");
   const Result ok = run(input + "--target 'thing 2' --heat_map map.png --json --dump reference/one.safetensors");
   ASSERT_EQ(ok.code, 0) << ok.err;

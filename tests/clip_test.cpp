@@ -48,7 +48,8 @@ class TinyClip : public testing::Test {
     initialise(*backbone, 0.2, 1, DType::f32, Device::cpu);
     save_safetensors(folder_ / "model.safetensors", state_dict(*backbone));
   }
-  EncoderInput text(int i) const { return {"a thing of number " + std::to_string(i), {}, uint64_t(2 * i)}; }
+  // The number comes first: the tiny tokenizer has no end token, and the vector is that of the largest id.
+  EncoderInput text(int i) const { return {std::to_string(i) + " what is this?", {}, uint64_t(2 * i)}; }
   EncoderInput picture(int i) const { return {"", {folder_ / (std::to_string(i) + ".png")}, uint64_t(2 * i + 1)}; }
   // A text, a picture, both, a text, …
   std::vector<EncoderInput> rows(int n, int first) const {
@@ -245,7 +246,7 @@ TEST_F(TinyClip, activation_and_end_token_are_the_configurations) {
   const auto ids = to_vector<int64_t>(load_encoder(folder_.path())->prepare({&row, 1}).ids);
   config["text_config"]["eos_token_id"] = *std::ranges::max_element(ids);
   EXPECT_EQ(after(), before) << "the largest id";
-  config["text_config"]["eos_token_id"] = ids[1];
+  config["text_config"]["eos_token_id"] = ids[0];
   EXPECT_NE(after().first, before.first);
   config["text_config"]["eos_token_id"] = 299;
   expect_error(Exit::data, "eos_token_id of text_config is 299, but the tokenizer ends no text with that token", after);

@@ -101,7 +101,7 @@ TEST_F(Report, OfOneSetFromElsewhere) {
   EXPECT_TRUE(has(here, " eval --model_name model --dataset_name test --encode_output_path run/trained\n"))
       << "as seen from where the report was made";
   EXPECT_TRUE(has(here, " data mini --output_dir data --train_rows 5 --test_rows 3 --seed 42\n"));
-  EXPECT_TRUE(has(here, "Training began with the model in model, which these commands do not make"));
+  EXPECT_TRUE(has(here, "Training began with the model in model, which these commands do not create"));
 }
 
 // As many rows of the one set as there is place for, each with another target.

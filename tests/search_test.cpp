@@ -177,7 +177,7 @@ TEST_F(SearchCommand, KnowsItsModelAndRowsWhereverTheyGo) {
   fs::rename(folder_ / "model", folder_ / "moved");
   const Result lost = run("search --index elsewhere/rows.npy --text thing");
   EXPECT_EQ(lost.code, 3);
-  EXPECT_TRUE(has(lost.err, "model: no such folder") && has(lost.err, "--model_name says where")) << lost.err;
+  EXPECT_TRUE(has(lost.err, "model: no such folder") && has(lost.err, "give its new path with --model_name")) << lost.err;
   const Result found = run("search --index elsewhere/rows.npy --text 'thing 1' --model_name moved --top 1");
   EXPECT_TRUE(has(found.out, "1.0000       1  thing 1\n")) << found.out << found.err;
 }
