@@ -26,7 +26,7 @@ std::vector<Tensor> normals(const std::vector<Shape>& shapes) {
   for (const Shape& shape : shapes) all.push_back(normal(shape, 10 + all.size()));
   return all;
 }
-Tensor integers(const std::vector<int32_t>& values) { return from_vector(values, {int64_t(values.size())}); }
+Tensor integers(const std::vector<int32_t>& values) { return from_vector(values); }
 RopeTable angles(int64_t rows, int64_t half) {
   std::vector<double> cos, sin;
   Random random(99);

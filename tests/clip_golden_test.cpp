@@ -10,7 +10,7 @@
 #include "lines_of_json.h"
 #include "mmeb/training/grad_cache.h"
 #include "nn/optim.h"
-#include "tensor/deviation.h"
+#include "tensor/finite.h"
 #include "tensor/tensor_files.h"
 #include "vlm/stages.h"
 

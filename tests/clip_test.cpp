@@ -11,7 +11,7 @@
 #include "mmeb/training/grad_cache.h"
 #include "nn/optim.h"
 #include "nn/peft.h"
-#include "tensor/deviation.h"
+#include "tensor/finite.h"
 #include "tiny_model.h"
 #include "vlm/stages.h"
 

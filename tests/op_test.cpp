@@ -77,7 +77,7 @@ struct AttentionCase {
 Tensor cumulative(const std::vector<int32_t>& lengths, Device device) {
   std::vector<int32_t> cu{0};
   for (int32_t n : lengths) cu.push_back(cu.back() + n);
-  return from_vector(cu, {int64_t(cu.size())}, device);
+  return from_vector(cu, device);
 }
 
 Results run_attention(Draw& draw, const AttentionCase& c, bool fused) {

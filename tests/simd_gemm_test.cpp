@@ -5,7 +5,7 @@
 #include <bit>
 #include <cmath>
 
-#include "tensor/cpu/gemm.h"
+#include "tensor/cpu/shared.h"
 #include "tensor/dtype.h"
 #include "tensor/parallel.h"
 #include "tensor/random.h"

@@ -15,7 +15,7 @@
 #include "nn/state.h"
 #include "qwen_testing.h"
 #include "temporary_folder.h"
-#include "tensor/deviation.h"
+#include "tensor/finite.h"
 #include "tensor/tensor_files.h"
 
 namespace vlm2vec {

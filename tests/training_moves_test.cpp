@@ -3,8 +3,8 @@
 #include "expect_error.h"
 #include "tensor/tensor_files.h"
 #include "trainer_fixture.h"
-#include "vlm/adapter_base.h"
 #include "vlm/model.h"
+#include "vlm/model_hash.h"
 
 namespace vlm2vec {
 namespace {

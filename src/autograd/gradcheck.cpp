@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "tensor/deviation.h"
+#include "tensor/finite.h"
 #include "tensor/random.h"
 
 namespace vlm2vec {

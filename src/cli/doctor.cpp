@@ -9,7 +9,7 @@
 #include <thread>
 
 #include "cli/commands.h"
-#include "mini/sources.h"
+#include "mini/world.h"
 #include "tensor/cpu/simd/simd.h"
 #include "tensor/cpu/speed.h"
 #include "tensor/host_memory.h"

@@ -2,10 +2,9 @@
 
 #include <algorithm>
 #include <cctype>
-#include <iterator>
 #include <span>
-#include <sstream>
 
+#include "io/text.h"
 #include "tensor/nearest.h"
 
 namespace vlm2vec {
@@ -116,11 +115,6 @@ constexpr Synonyms kCommands[] = {
     {"leaks dedup decontaminate", "data leaks"},
 };
 
-std::vector<std::string> names_in(const char* text) {
-  std::istringstream stream(text);
-  return {std::istream_iterator<std::string>(stream), {}};
-}
-
 // "Eval-Data=x" → "eval_data"
 std::string official(const std::string& option) {
   std::string name = option.substr(0, option.find('='));
@@ -134,8 +128,8 @@ std::string likely(const std::string& unknown, const std::vector<std::string>& k
     return std::find(words.begin(), words.end(), word) != words.end();
   };
   for (const auto& [others, ours] : table)
-    if (has(names_in(others), unknown))
-      for (const std::string& name : names_in(ours))
+    if (has(words_of(others), unknown))
+      for (const std::string& name : words_of(ours))
         if (has(known, name)) return name;
   return nearest(unknown, known);
 }

@@ -7,9 +7,9 @@
 #include "io/files.h"
 #include "mmeb/data/outputs.h"
 #include "nn/state.h"
-#include "vlm/adapter_base.h"
 #include "vlm/encoder.h"
 #include "vlm/model.h"
+#include "vlm/model_hash.h"
 #include "vlm/sentence_transformers.h"
 #include "vlm/tokenizer/tokenizer.h"
 

@@ -2,20 +2,14 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <iterator>
 #include <set>
-#include <sstream>
 
 #include "io/error.h"
+#include "io/text.h"
 #include "vlm/families/family.h"
 
 namespace vlm2vec {
 namespace {
-
-std::vector<std::string> words_of(const std::string& text) {
-  std::istringstream stream(text);
-  return {std::istream_iterator<std::string>(stream), {}};
-}
 
 // Options without effect, whatever their value.
 struct NoMeaning {

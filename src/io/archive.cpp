@@ -109,7 +109,7 @@ const Packing* packing_of(std::string_view bytes) {
 std::string how_to_unpack(const fs::path& file) {
   const auto mapped = MappedFile::open(file);
   const std::span<const uint8_t> bytes = mapped->bytes();
-  const Packing* packing = packing_of({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  const Packing* packing = packing_of(as_text(bytes));
   if (!packing) return "";
   const auto& [name, tool] = *packing;
   return tool ? sentence("is compressed as a whole (", name, "): ", tool, " it to a .tar file, or unpack it")

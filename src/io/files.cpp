@@ -25,7 +25,7 @@ std::string read_text(const fs::path& path) {
     return {std::istreambuf_iterator<char>(pipe), {}};
   }
   const auto file = MappedFile::open(path);
-  return std::string(reinterpret_cast<const char*>(file->bytes().data()), file->bytes().size());
+  return std::string(as_text(file->bytes()));
 }
 
 size_t check_nesting(std::string_view json, const std::string& name) {
@@ -58,7 +58,7 @@ std::string reason_of(const std::exception& json_error) {
 
 nlohmann::json read_json(const fs::path& path) {
   const auto file = MappedFile::open(path);
-  check_nesting({reinterpret_cast<const char*>(file->bytes().data()), file->bytes().size()}, path.string());
+  check_nesting(as_text(file->bytes()), path.string());
   try {
     return nlohmann::json::parse(file->bytes().begin(), file->bytes().end());
   } catch (const nlohmann::json::parse_error& e) {

@@ -64,6 +64,10 @@ struct FileBytes {
   std::shared_ptr<const void> owner;
 };
 
+inline std::string_view as_text(std::span<const uint8_t> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
 // A file mapped into memory, read-only.
 class MappedFile {
  public:

@@ -93,8 +93,7 @@ void read_json_lines(const std::filesystem::path& file, const std::function<void
   const bool pipe = std::filesystem::is_fifo(file);
   const std::string piped = pipe ? read_text(file) : "";
   const auto mapped = pipe ? nullptr : MappedFile::open(file);
-  std::string_view text =
-      pipe ? piped : std::string_view(reinterpret_cast<const char*>(mapped->bytes().data()), mapped->bytes().size());
+  std::string_view text = pipe ? piped : as_text(mapped->bytes());
   if (const std::string other = other_format(text); !other.empty())
     fail(Exit::data, file.string(), ": ", other, "; rows are JSON lines, one object {...} a line");
   if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());

@@ -28,7 +28,7 @@ void write_npy_array(const std::filesystem::path& file, const StoredArray& x) {
 
 StoredArray read_npy_array(const std::filesystem::path& file) {
   const auto mapped = MappedFile::open(file);
-  const std::string_view bytes(reinterpret_cast<const char*>(mapped->bytes().data()), mapped->bytes().size());
+  const std::string_view bytes = as_text(mapped->bytes());
   const auto wrong = [&](const auto&... what) { fail(Exit::data, file.string(), ": ", what...); };
   if (!bytes.starts_with(std::string_view("\x93NUMPY\x01\x00", 8)) || bytes.size() < 10)
     wrong("is not a NumPy file of format 1.0");

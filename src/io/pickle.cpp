@@ -71,10 +71,7 @@ class Unpickler {
     std::memcpy(&value, take(size).data(), size);
     return value;
   }
-  std::string text(size_t size) {
-    const auto bytes = take(size);
-    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-  }
+  std::string text(size_t size) { return std::string(as_text(take(size))); }
   std::string line() {
     std::string line;
     for (char c; (c = char(next())) != '\n';) line += c;

@@ -160,6 +160,22 @@ void write_safetensors(const std::filesystem::path& path, const StoredArrays& ar
   });
 }
 
+std::map<std::string, std::string> read_weight_map(const std::filesystem::path& index) {
+  const std::string text = read_text(index);
+  check_nesting(text, index.string());
+  const json content = parse(index.string() + ":", text, [](int, Event, json&) { return true; });
+  const auto found = content.find("weight_map");
+  if (found == content.end() || !found->is_object())
+    fail(Exit::data, index.string(), ": has no weight_map; expected {tensor: file}");
+  std::map<std::string, std::string> map;
+  for (const auto& [name, value] : found->items()) {
+    std::string& file = map[name] = value.is_string() ? value.get<std::string>() : "";
+    if (file.empty() || file.find_first_of(std::string_view("/\0", 2)) != std::string::npos)
+      fail(Exit::data, index.string(), ": ", name, " is in ", value.dump(), ", expected a file of this folder");
+  }
+  return map;
+}
+
 StoredArrays read_checkpoint(const std::filesystem::path& folder) {
   if (!std::filesystem::is_directory(folder))
     fail(Exit::data, folder.string(), ": no such folder; expected a Hugging Face checkpoint");
@@ -167,29 +183,19 @@ StoredArrays read_checkpoint(const std::filesystem::path& folder) {
   if (std::filesystem::exists(single)) return read_safetensors(single);
   if (!std::filesystem::exists(index))
     fail(Exit::data, folder.string(), ": neither model.safetensors nor model.safetensors.index.json is there");
-  const std::string text = read_text(index);
-  check_nesting(text, index.string());
-  const json content = parse(index.string() + ":", text, [](int, Event, json&) { return true; });
-  const json* map = content.is_object() && content.contains("weight_map") ? &content["weight_map"] : nullptr;
-  if (!map || !map->is_object()) fail(Exit::data, index.string(), ": has no weight_map; expected {tensor: file}");
+  const auto map = read_weight_map(index);
   std::set<std::string> files;
-  for (const auto& [name, value] : map->items()) {
-    const std::string file = value.is_string() ? value.get<std::string>() : "";
-    if (file.empty() || file.find_first_of(std::string_view("/\0", 2)) != std::string::npos)
-      fail(Exit::data, index.string(), ": ", name, " is in ", value.dump(), ", expected a file of this folder");
-    files.insert(file);
-  }
+  for (const auto& [name, file] : map) files.insert(file);
   StoredArrays arrays;
   for (const std::string& file : files)
     for (auto& [name, array] : read_safetensors(folder / file)) {
-      if (const auto said = map->find(name); said == map->end() || *said != file)
+      if (const auto said = map.find(name); said == map.end() || said->second != file)
         fail(Exit::data, (folder / file).string(), ": ", name, " is here, which the index does not say");
       arrays.emplace(name, array);
     }
-  for (const auto& [name, value] : map->items())
+  for (const auto& [name, file] : map)
     if (!arrays.contains(name))
-      fail(Exit::data, (folder / value.get<std::string>()).string(), ": ", name,
-           " is missing, which the index says is here");
+      fail(Exit::data, (folder / file).string(), ": ", name, " is missing, which the index says is here");
   return arrays;
 }
 

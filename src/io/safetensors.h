@@ -19,6 +19,9 @@ void write_safetensors(const std::filesystem::path& path, const StoredArrays& ar
                        const std::map<std::string, std::string>& metadata,
                        const std::function<void(const std::string& name, std::ostream& out)>& write);
 
+// Reads {tensor: file} from model.safetensors.index.json.
+std::map<std::string, std::string> read_weight_map(const std::filesystem::path& index);
+
 // Reads a Hugging Face folder: model.safetensors, or the shards of model.safetensors.index.json, which must hold
 // exactly what the index says.
 StoredArrays read_checkpoint(const std::filesystem::path& folder);

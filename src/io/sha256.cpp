@@ -22,7 +22,7 @@ std::string hex(const Digest& digest) {
 
 std::string hash_of_file(const std::filesystem::path& file) {
   const auto mapped = MappedFile::open(file);
-  return hex(sha256({reinterpret_cast<const char*>(mapped->bytes().data()), mapped->bytes().size()}));
+  return hex(sha256(as_text(mapped->bytes())));
 }
 
 }  // namespace vlm2vec

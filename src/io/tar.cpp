@@ -51,7 +51,7 @@ bool sum_is_right(TarBytes header) {
 
 // Reads pax records, "LENGTH key=value\n", LENGTH counting all of it. Returns false if they are damaged.
 bool read_records(TarBytes data, Announced& announced) {
-  std::string_view text(reinterpret_cast<const char*>(data.data()), data.size());
+  std::string_view text = as_text(data);
   while (!text.empty()) {
     size_t length = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), length);

@@ -13,6 +13,8 @@ std::string one_line(std::string_view text, size_t most = 80);
 std::string counted(uint64_t number, const std::string& noun);  // "1 item", "2 items"
 std::string listed(const std::vector<std::string>& names);      // "a, b, c, d and 3 more"
 
+std::vector<std::string> words_of(const std::string& text);     // parts between white space
+
 bool is_utf8(std::string_view text);
 
 }  // namespace vlm2vec

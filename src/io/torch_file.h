@@ -1,5 +1,5 @@
-// Files of torch.save (since torch 1.6): an uncompressed zip file with the pickle {name}/data.pkl, and
-// {name}/data/{key} for every storage of numbers. libzip reads them and checks every entry's CRC.
+// Files of torch.save (since torch 1.6): a zip file with the pickle {name}/data.pkl, and {name}/data/{key} for every
+// storage of numbers.
 #pragma once
 #include <filesystem>
 

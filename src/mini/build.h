@@ -28,8 +28,8 @@
 #include <string>
 #include <vector>
 
-#include "mini/sources.h"
 #include "mini/tasks.h"
+#include "mini/world.h"
 
 namespace vlm2vec::mini {
 

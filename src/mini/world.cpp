@@ -6,6 +6,7 @@
 #include <set>
 
 #include "io/error.h"
+#include "io/files.h"
 #include "io/sha256.h"
 #include "mini/emoji_font.h"
 #include "mini/emoji_names.h"
@@ -18,57 +19,13 @@ const std::array<std::string, 3> shapes = {"heart", "circle", "square"};
 
 namespace {
 
-const std::array<const char*, 51> seen_things = {"lion",
-                                                 "tiger",
-                                                 "bison",
-                                                 "camel",
-                                                 "llama",
-                                                 "giraffe",
-                                                 "rhinoceros",
-                                                 "beaver",
-                                                 "bat",
-                                                 "bear",
-                                                 "koala",
-                                                 "panda",
-                                                 "skunk",
-                                                 "kangaroo",
-                                                 "badger",
-                                                 "chicken",
-                                                 "penguin",
-                                                 "frog",
-                                                 "crocodile",
-                                                 "snake",
-                                                 "dolphin",
-                                                 "tropical fish",
-                                                 "bug",
-                                                 "cricket",
-                                                 "rose",
-                                                 "hibiscus",
-                                                 "evergreen tree",
-                                                 "palm tree",
-                                                 "mushroom",
-                                                 "melon",
-                                                 "banana",
-                                                 "pineapple",
-                                                 "pear",
-                                                 "cherries",
-                                                 "avocado",
-                                                 "carrot",
-                                                 "onion",
-                                                 "teapot",
-                                                 "tropical drink",
-                                                 "pickup truck",
-                                                 "airplane departure",
-                                                 "suspension railway",
-                                                 "satellite",
-                                                 "soccer ball",
-                                                 "basketball",
-                                                 "ice hockey",
-                                                 "goggles",
-                                                 "scarf",
-                                                 "sari",
-                                                 "crown",
-                                                 "drum"};
+const std::array<const char*, 51> seen_things = {
+    "lion", "tiger", "bison", "camel", "llama", "giraffe", "rhinoceros", "beaver", "bat", "bear", "koala", "panda",
+    "skunk", "kangaroo", "badger", "chicken", "penguin", "frog", "crocodile", "snake", "dolphin", "tropical fish",
+    "bug", "cricket", "rose", "hibiscus", "evergreen tree", "palm tree", "mushroom", "melon", "banana", "pineapple",
+    "pear", "cherries", "avocado", "carrot", "onion", "teapot", "tropical drink", "pickup truck",
+    "airplane departure", "suspension railway", "satellite", "soccer ball", "basketball", "ice hockey", "goggles",
+    "scarf", "sari", "crown", "drum"};
 const std::array<const char*, 9> unseen_things = {
     "herb",  "stuffed flatbread", "popcorn",  "chocolate bar", "chopsticks",
     "ferry", "mountain cableway", "softball", "cricket game"};
@@ -101,6 +58,14 @@ std::string stamp_name(const std::filesystem::path& description) {
   for (const std::string article : {"a ", "an ", "the ", "some "})
     if (name.starts_with(article)) return name.substr(article.size());
   return name;
+}
+
+std::string read_source(const std::filesystem::path& path, const std::string& package) {
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(path, ignored))
+    fail(Exit::data, path.string(), ": no such file; the miniature MMEB needs the Debian package ", package,
+         ": apt-get install ", package);
+  return read_text(path);
 }
 
 }  // namespace

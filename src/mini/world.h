@@ -2,15 +2,21 @@
 // stamps are installed, it has another artist's pictures of some things. The lists in world.cpp are fixed.
 #pragma once
 #include <array>
+#include <filesystem>
 #include <string>
 #include <vector>
 
-#include "mini/sources.h"
 #include "vlm/image/image.h"
 
 namespace vlm2vec::mini {
 
 inline constexpr std::array<int, 3> sprite_sizes = {32, 30, 28};  // pixels
+
+struct Sources {
+  std::filesystem::path font = "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf";  // package fonts-noto-color-emoji
+  std::filesystem::path names = "/usr/share/unicode/emoji/emoji-test.txt";           // package unicode-data
+  std::filesystem::path stamps = "/usr/share/tuxpaint/stamps";  // package tuxpaint-stamps-default, optional
+};
 
 struct Picture {
   std::string name;              // "lion", "red heart"

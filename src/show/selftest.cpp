@@ -12,7 +12,7 @@
 #include "nn/adapters.h"
 #include "nn/optim.h"
 #include "nn/state.h"
-#include "tensor/deviation.h"
+#include "tensor/finite.h"
 #include "tensor/parallel.h"
 #include "tensor/random.h"
 #include "vlm/encoder.h"

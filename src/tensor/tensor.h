@@ -67,6 +67,10 @@ Tensor full(Shape shape, double value, DType dtype, Device device);
 template <class T>
 Tensor from_vector(const std::vector<T>& values, Shape shape, Device device = Device::cpu);
 template <class T>
+Tensor from_vector(const std::vector<T>& values, Device device = Device::cpu) {  // of one axis
+  return from_vector(values, Shape{int64_t(values.size())}, device);
+}
+template <class T>
 std::vector<T> to_vector(const Tensor& x);
 double item(const Tensor& x);  // x must have one element
 

@@ -2,7 +2,7 @@
 
 #include <cstdio>
 
-#include "vlm/adapter_base.h"
+#include "vlm/model_hash.h"
 
 namespace vlm2vec {
 

@@ -6,6 +6,7 @@
 #include "io/error.h"
 #include "io/files.h"
 #include "io/hub.h"
+#include "io/safetensors.h"
 #include "io/text.h"
 #include "vlm/processor_files.h"
 #include "vlm/sentence_transformers.h"
@@ -40,12 +41,8 @@ bool is_weights_file(const std::string& name) {
 // Returns the files of the index; all must be present.
 std::set<std::string> shards_of(const fs::path& folder) {
   const fs::path index = folder / kWeightsIndex;
-  const json content = read_json(index);
-  if (!content.is_object() || !content.contains("weight_map") || !content["weight_map"].is_object())
-    fail(Exit::data, index.string(), ": has no weight_map; expected {tensor: file}");
   std::set<std::string> files;
-  for (const auto& [tensor, file] : content["weight_map"].items())
-    if (file.is_string()) files.insert(file.get<std::string>());
+  for (const auto& [tensor, file] : read_weight_map(index)) files.insert(file);
   std::vector<std::string> missing;
   for (const std::string& file : files)
     if (!fs::exists(folder / file)) missing.push_back(file);

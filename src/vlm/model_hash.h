@@ -32,4 +32,9 @@ class ModelHash {
   Digest digest_;
 };
 
+// Returns a warning if the base model that an adapter's training_state.json names had other files than `model`; empty:
+// the same files, or an adapter that another program wrote. sha256: the ModelHash of `model`, if it is known already.
+std::string other_base_note(const std::filesystem::path& model, const std::filesystem::path& adapter,
+                            std::string sha256 = "");
+
 }  // namespace vlm2vec

@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/files.h"
-#include "tensor/deviation.h"
+#include "tensor/finite.h"
 #include "tensor/tensor_files.h"
 #include "vlm/stages.h"
 

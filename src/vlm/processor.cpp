@@ -12,11 +12,6 @@ namespace {
 
 constexpr uint64_t kPatchIds = uint64_t(1) << 30, kSeenIds = uint64_t(1) << 31;  // apart from the ids of tokens
 
-template <class T>
-Tensor vector_tensor(const std::vector<T>& values) {
-  return from_vector(values, {int64_t(values.size())});
-}
-
 // "row 12 of Scene_t2i: ", for error messages.
 std::string prefix(const EncoderInput& input) { return input.row.empty() ? "" : input.row + ": "; }
 
@@ -182,12 +177,12 @@ void Processor::pack_tokens(std::span<const EncoderInput> rows, std::span<const 
     one_each.push_back(int32_t(one_each.size()));
     batch.picture_rows.insert(batch.picture_rows.end(), own.size(), int32_t(&row - rows.data()));
   }
-  batch.ids = vector_tensor(ids), batch.cu_seqlens = vector_tensor(cu);
-  batch.last_rows = vector_tensor(last), batch.one_each = vector_tensor(one_each);
-  batch.dropout_ids = vector_tensor(token_ids), batch.last_dropout_ids = vector_tensor(last_ids);
+  batch.ids = from_vector(ids), batch.cu_seqlens = from_vector(cu);
+  batch.last_rows = from_vector(last), batch.one_each = from_vector(one_each);
+  batch.dropout_ids = from_vector(token_ids), batch.last_dropout_ids = from_vector(last_ids);
   if (batch.grids.empty()) return;
-  batch.image_rows = vector_tensor(image_rows);
-  batch.patch_dropout_ids = vector_tensor(patch_ids), batch.seen_dropout_ids = vector_tensor(seen_ids);
+  batch.image_rows = from_vector(image_rows);
+  batch.patch_dropout_ids = from_vector(patch_ids), batch.seen_dropout_ids = from_vector(seen_ids);
 }
 
 TokenBatch Processor::prepare(std::span<const EncoderInput> rows) const {

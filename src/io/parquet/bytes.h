@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "io/error.h"
+#include "io/files.h"
 
 namespace vlm2vec::parquet {
 
@@ -30,10 +31,7 @@ class Bytes {
     std::memcpy(&value, take(4).data(), 4);
     return value;
   }
-  std::string_view text() {  // u32 length, then that many bytes
-    const Span bytes = take(u32());
-    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-  }
+  std::string_view text() { return as_text(take(u32())); }  // u32 length, then that many bytes
   uint64_t varint() {
     uint64_t value = 0;
     for (int shift = 0; shift < 64; shift += 7) {
@@ -50,6 +48,15 @@ class Bytes {
 
  private:
   const uint8_t *begin_, *at_, *end_;
+};
+
+// Counts how deep a reader is within structs or columns.
+struct Nested {
+  explicit Nested(int& depth) : depth(depth) {
+    if (++depth > 32) fail(Exit::data, "structs or columns are nested more than 32 deep");
+  }
+  ~Nested() { --depth; }
+  int& depth;
 };
 
 // Returns `width` (0 to 64) bits of `bytes` from bit number `bit` on, low bits first. The bits must be there.

@@ -9,7 +9,6 @@ namespace {
 
 [[noreturn]] void ends_early() { fail(Exit::data, "a page has fewer values than it claims"); }
 
-std::string_view as_text(Span bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
 uint64_t load(const uint8_t* at, size_t width) {
   uint64_t value = 0;

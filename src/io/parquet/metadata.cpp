@@ -21,17 +21,10 @@ Enum choice(Thrift& thrift, Type type, int count, const char* what) {
 // ConvertedType, which LogicalType has replaced.
 Meaning converted_type(int64_t code) {
   using A = Annotation;
-  static const Meaning meanings[] = {{A::text},
-                                     {A::map},
-                                     {A::map},
-                                     {A::list},
-                                     {A::text},
-                                     {A::decimal, "DECIMAL"},
-                                     {A::date, "DATE"},
-                                     {A::time, "TIME", 3},
-                                     {A::time, "TIME", 6},
-                                     {A::timestamp, "TIMESTAMP", 3, true},
-                                     {A::timestamp, "TIMESTAMP", 6, true}};
+  static const Meaning meanings[] = {
+    {A::text}, {A::map}, {A::map}, {A::list}, {A::text}, {A::decimal, "DECIMAL"}, {A::date, "DATE"},
+    {A::time, "TIME", 3}, {A::time, "TIME", 6}, {A::timestamp, "TIMESTAMP", 3, true},
+    {A::timestamp, "TIMESTAMP", 6, true}};
   if (code < 11) return meanings[code];
   if (code <= 14) return {A::unsigned_int};
   if (code <= 18) return {A::signed_int};
@@ -187,21 +180,14 @@ std::string name_of(Codec codec) {
 }
 
 std::string name_of(Encoding encoding) {
-  static const char* const names[] = {"PLAIN",
-                                      "1",
-                                      "PLAIN_DICTIONARY",
-                                      "RLE",
-                                      "BIT_PACKED",
-                                      "DELTA_BINARY_PACKED",
-                                      "DELTA_LENGTH_BYTE_ARRAY",
-                                      "DELTA_BYTE_ARRAY",
-                                      "RLE_DICTIONARY",
-                                      "BYTE_STREAM_SPLIT"};
+  static const char* const names[] = {
+      "PLAIN", "1", "PLAIN_DICTIONARY", "RLE", "BIT_PACKED", "DELTA_BINARY_PACKED", "DELTA_LENGTH_BYTE_ARRAY",
+      "DELTA_BYTE_ARRAY", "RLE_DICTIONARY", "BYTE_STREAM_SPLIT"};
   return names[int(encoding)];
 }
 
 Metadata read_metadata(Span file) {
-  const std::string_view text(reinterpret_cast<const char*>(file.data()), file.size());
+  const std::string_view text = as_text(file);
   if (file.size() < 12) fail(Exit::data, file.size(), " bytes are too few for a Parquet file; is it complete?");
   if (text.ends_with("PARE")) fail(Exit::data, "is encrypted; write it without encryption");
   if (!text.ends_with("PAR1"))

@@ -82,14 +82,6 @@ class Builder {
   }
 
  private:
-  struct Nested {
-    explicit Nested(int& depth) : depth(depth) {
-      if (++depth > 32) fail(Exit::data, "the columns are nested too deeply");
-    }
-    ~Nested() { --depth; }
-    int& depth;
-  };
-
   const SchemaElement& next() {
     if (position_ >= elements_.size()) fail(Exit::data, "the schema misses columns");
     const SchemaElement& element = elements_[position_++];

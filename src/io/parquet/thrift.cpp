@@ -32,8 +32,7 @@ bool Thrift::boolean(Type type) {
 
 std::string_view Thrift::text(Type type) {
   expect(type, Type::binary);
-  const Span bytes = bytes_.take(bytes_.varint());
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+  return as_text(bytes_.take(bytes_.varint()));
 }
 
 void Thrift::skip(Type type, bool is_item) {

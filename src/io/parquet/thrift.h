@@ -48,13 +48,6 @@ class Thrift {
   void skip(Type type) { skip(type, false); }
 
  private:
-  struct Nested {
-    explicit Nested(int& depth) : depth(depth) {
-      if (++depth > 32) fail(Exit::data, "structs are nested too deeply");
-    }
-    ~Nested() { --depth; }
-    int& depth;
-  };
   static Type type_of(int code);
   static void expect(Type type, Type expected);
   int64_t any_integer(Type type);

@@ -34,7 +34,7 @@ fs::path vector_file(const fs::path& folder, const Digest& model, ModelOptions o
 
 Digest picture_digest(const PictureSource& source) {
   const FileBytes file = source.read();
-  return sha256({reinterpret_cast<const char*>(file.bytes.data()), file.bytes.size()});
+  return sha256(as_text(file.bytes));
 }
 
 }  // namespace

@@ -163,4 +163,8 @@ struct TrainOptions : ModelOptions {
   }
 };
 
+// Throws Exit::usage for values out of range, options that exclude each other and options without effect. No file is
+// read.
+void check_options(const TrainOptions& options);
+
 }  // namespace vlm2vec

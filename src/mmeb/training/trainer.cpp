@@ -4,11 +4,10 @@
 
 #include "io/files.h"
 #include "mmeb/training/memory_plan.h"
+#include "mmeb/training/train_options.h"
 #include "mmeb/training/trained_model.h"
-#include "mmeb/training/training_checks.h"
 #include "mmeb/training/training_run.h"
 #include "tensor/host_memory.h"
-#include "vlm/adapter_base.h"
 #include "vlm/image/image_cache.h"
 #include "vlm/model.h"
 #include "vlm/model_hash.h"

@@ -83,8 +83,8 @@ TrainingBatch make_batch(const TrainingData& rows, const std::vector<RowId>& ids
 
   std::vector<int32_t> labels(pairs);
   std::iota(labels.begin(), labels.end(), 0);
-  batch.matching.labels = from_vector(labels, {int64_t(labels.size())}, device);
-  if (o.mask_duplicates) batch.matching.groups = from_vector(batch.groups, {int64_t(batch.groups.size())}, device);
+  batch.matching.labels = from_vector(labels, device);
+  if (o.mask_duplicates) batch.matching.groups = from_vector(batch.groups, device);
   return batch;
 }
 

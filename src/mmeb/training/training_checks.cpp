@@ -1,5 +1,4 @@
-#include "mmeb/training/training_checks.h"
-
+// Checks the options of a training run before any file is read.
 #include <algorithm>
 #include <cmath>
 #include <filesystem>

@@ -133,35 +133,19 @@ void TrainingLog::add(const StepLog& step) {
 }
 
 std::string TrainingLog::trainer_state() const {
-  const bool over = last_.step >= options_.max_steps;
-  const Json control = {{"args",
-                         {{"should_epoch_stop", false},
-                          {"should_evaluate", false},
-                          {"should_log", false},
-                          {"should_save", true},
-                          {"should_training_stop", over}}},
-                        {"attributes", Json::object()}};
-  return Json{{"best_metric", nullptr},
-              {"best_model_checkpoint", nullptr},
-              {"epoch", last_.epoch},
-              {"eval_steps", 500},
-              {"global_step", last_.step},
-              {"is_hyper_param_search", false},
-              {"is_local_process_zero", true},
-              {"is_world_process_zero", true},
-              {"log_history", history_},
-              {"logging_steps", options_.logging_steps},
-              {"max_steps", options_.max_steps},
-              {"num_input_tokens_seen", 0},
-              {"num_train_epochs", num_train_epochs_},
-              {"save_steps", options_.save_steps},
-              {"stateful_callbacks", {{"TrainerControl", control}}},
-              {"total_flos", 0.0},
-              {"train_batch_size", options_.per_device_train_batch_size},
-              {"trial_name", nullptr},
-              {"trial_params", nullptr}}
-             .dump(2) +
-         "\n";
+  Json state = Json::parse(R"({"best_metric": null, "best_model_checkpoint": null, "epoch": 0, "eval_steps": 500,
+      "global_step": 0, "is_hyper_param_search": false, "is_local_process_zero": true, "is_world_process_zero": true,
+      "log_history": [], "logging_steps": 0, "max_steps": 0, "num_input_tokens_seen": 0, "num_train_epochs": 0,
+      "save_steps": 0, "stateful_callbacks": {"TrainerControl": {
+        "args": {"should_epoch_stop": false, "should_evaluate": false, "should_log": false, "should_save": true,
+          "should_training_stop": false}, "attributes": {}}},
+      "total_flos": 0.0, "train_batch_size": 0, "trial_name": null, "trial_params": null})");
+  state["epoch"] = last_.epoch, state["global_step"] = last_.step, state["log_history"] = history_;
+  state["logging_steps"] = options_.logging_steps, state["max_steps"] = options_.max_steps;
+  state["num_train_epochs"] = num_train_epochs_, state["save_steps"] = options_.save_steps;
+  state["train_batch_size"] = options_.per_device_train_batch_size;
+  state["stateful_callbacks"]["TrainerControl"]["args"]["should_training_stop"] = last_.step >= options_.max_steps;
+  return state.dump(2) + "\n";
 }
 
 }  // namespace vlm2vec

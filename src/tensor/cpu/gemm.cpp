@@ -1,8 +1,4 @@
-#include "tensor/cpu/gemm.h"
-
-#include <algorithm>
-
-#include "tensor/parallel.h"
+#include "tensor/cpu/shared.h"
 
 namespace vlm2vec::cpu {
 

@@ -1,6 +1,5 @@
 // Runs c = op(a)·op(b) + bias as one task of gemm.h; the factors may be bf16 or f16.
 #include "kernels/kernels.h"
-#include "tensor/cpu/gemm.h"
 #include "tensor/cpu/shared.h"
 
 namespace vlm2vec::cpu {

@@ -2,6 +2,7 @@
 #pragma once
 #include <algorithm>
 
+#include "tensor/cpu/simd/simd.h"
 #include "tensor/parallel.h"
 #include "tensor/tensor.h"
 
@@ -12,6 +13,8 @@ inline float* f32(const char* op, const Tensor& x) {
         "; bf16 is for the second factor of a product and for embedding tables only");
   return x.data<float>();
 }
+
+void gemm(const GemmTask& g);  // C[m, n] (+)= op(A)·op(B) + bias, spread over the threads; see GemmTask
 
 // The fewest numbers per thread: below this, waking the thread takes longer than the work.
 constexpr int64_t grain = 1 << 14;

@@ -7,14 +7,6 @@
 #include "io/error.h"
 
 namespace vlm2vec {
-namespace {
-
-template <class T>
-Tensor row_of(const std::vector<T>& values) {
-  return from_vector(values, {int64_t(values.size())});
-}
-
-}  // namespace
 
 ClipAttention::ClipAttention(Module* parent, std::string name, const ClipTowerConfig& c)
     : Module(parent, std::move(name)),
@@ -107,11 +99,11 @@ void Clip::place(TokenBatch& batch, ImagePositions) const {
     attend(end, begin, end), attend(end + 1, begin, end), attend(begin + tokens, end + 1, begin + tokens);
   }
   Placement& placed = batch.placed;
-  placed.position_ids = row_of(positions);
-  placed.text_rows = row_of(text_rows), placed.pooled_rows = row_of(pooled_rows);
-  batch.last_dropout_ids = row_of(pooled_ids);
+  placed.position_ids = from_vector(positions);
+  placed.text_rows = from_vector(text_rows), placed.pooled_rows = from_vector(pooled_rows);
+  batch.last_dropout_ids = from_vector(pooled_ids);
   if (official_mask_)
-    placed.keys = row_of(keys), placed.cu_queries = row_of(cu_queries), placed.cu_keys = row_of(cu_keys);
+    placed.keys = from_vector(keys), placed.cu_queries = from_vector(cu_queries), placed.cu_keys = from_vector(cu_keys);
   if (batch.has_pictures()) place_pictures(batch);
 }
 
@@ -131,9 +123,9 @@ void Clip::place_pictures(TokenBatch& batch) const {
     cu_patches.push_back(first + grid.patches()), cu_images.push_back(int32_t(order.size()));
   }
   Placement& placed = batch.placed;
-  placed.cu_patches = row_of(cu_patches), placed.cu_images = row_of(cu_images);
-  placed.image_order = row_of(order), placed.image_positions = row_of(positions);
-  batch.patch_dropout_ids = row_of(row_ids), batch.seen_dropout_ids = row_of(class_ids);
+  placed.cu_patches = from_vector(cu_patches), placed.cu_images = from_vector(cu_images);
+  placed.image_order = from_vector(order), placed.image_positions = from_vector(positions);
+  batch.patch_dropout_ids = from_vector(row_ids), batch.seen_dropout_ids = from_vector(class_ids);
 }
 
 Var Clip::run_layers(ModuleList<ClipLayer>& layers, Var x, const ClipRows& rows, const std::string& stage) {
@@ -192,7 +184,7 @@ Var Clip::read(const TokenBatch& batch, const Var& words, const Var& seen) {
   }
   if (seen.value())
     add("image_embeds", visual_projection, seen,
-        from_vector(batch.picture_rows, {int64_t(batch.picture_rows.size())}, any.device()), batch.seen_dropout_ids);
+        from_vector(batch.picture_rows, any.device()), batch.seen_dropout_ids);
   sum = l2_normalize(sum);
   if (trace) trace("embedding", sum.value());
   return sum;
@@ -209,7 +201,7 @@ void Clip::trace_inputs(const TokenBatch& batch) const {
       for (int32_t y = 0; y < config_.image_size; ++y)
         for (int32_t x = 0; x < side; ++x)
           lines.push_back(((picture * patches + y / p * side + x) * 3 + channel) * p + y % p);
-  const Tensor order = from_vector(lines, {int64_t(lines.size())}, batch.patches.device());
+  const Tensor order = from_vector(lines, batch.patches.device());
   trace("pixel_values",
         gather_rows(batch.patches.view({-1, p}), order).view({-1, 3, config_.image_size, config_.image_size}));
 }

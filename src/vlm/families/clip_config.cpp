@@ -10,16 +10,25 @@ namespace {
 
 using nlohmann::json;
 
-// Returns a tower's fields over transformers' defaults. Older files have them twice; then text_config_dict counts, not
+// The defaults of transformers' CLIPTextConfig and CLIPVisionConfig.
+constexpr const char* kTextDefaults = R"({"vocab_size": 49408, "hidden_size": 512, "intermediate_size": 2048,
+  "num_hidden_layers": 12, "num_attention_heads": 8, "max_position_embeddings": 77, "hidden_act": "quick_gelu",
+  "layer_norm_eps": 1e-5, "initializer_range": 0.02, "eos_token_id": 49407})";
+constexpr const char* kVisionDefaults = R"({"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12,
+  "num_attention_heads": 12, "num_channels": 3, "image_size": 224, "patch_size": 32, "hidden_act": "quick_gelu",
+  "layer_norm_eps": 1e-5})";
+
+// Returns a tower's fields over the defaults. Older files have them twice; then text_config_dict counts, not
 // text_config.
-json tower_fields(const json& root, const std::string& name, json defaults) {
+json tower_fields(const json& root, const std::string& name, const char* defaults) {
+  json fields = json::parse(defaults);
   for (const std::string& key : {name + "_dict", name})
     if (root.contains(key) && !root[key].is_null()) {
       for (const auto& [field, value] : root[key].items())
-        if (!value.is_null()) defaults[field] = value;
+        if (!value.is_null()) fields[field] = value;
       break;
     }
-  return defaults;
+  return fields;
 }
 
 ClipTowerConfig read_tower(const json& tower, const std::string& name) {
@@ -39,27 +48,8 @@ ClipTowerConfig read_tower(const json& tower, const std::string& name) {
 }  // namespace
 
 std::unique_ptr<Backbone> make_clip(const json& root) {
-  const json text = tower_fields(root, "text_config",
-                                 {{"vocab_size", 49408u},
-                                  {"hidden_size", 512u},
-                                  {"intermediate_size", 2048u},
-                                  {"num_hidden_layers", 12u},
-                                  {"num_attention_heads", 8u},
-                                  {"max_position_embeddings", 77u},
-                                  {"hidden_act", "quick_gelu"},
-                                  {"layer_norm_eps", 1e-5},
-                                  {"initializer_range", 0.02},
-                                  {"eos_token_id", 49407u}}),
-             vision = tower_fields(root, "vision_config",
-                                   {{"hidden_size", 768u},
-                                    {"intermediate_size", 3072u},
-                                    {"num_hidden_layers", 12u},
-                                    {"num_attention_heads", 12u},
-                                    {"num_channels", 3u},
-                                    {"image_size", 224u},
-                                    {"patch_size", 32u},
-                                    {"hidden_act", "quick_gelu"},
-                                    {"layer_norm_eps", 1e-5}});
+  const json text = tower_fields(root, "text_config", kTextDefaults),
+             vision = tower_fields(root, "vision_config", kVisionDefaults);
   ClipConfig c;
   c.text = read_tower(text, "text_config"), c.vision = read_tower(vision, "vision_config");
   c.text.causal = true;

@@ -35,8 +35,6 @@ Tensor reordered(const Tensor& ids, const std::vector<int32_t>& order) {
   return from_vector(ordered, ids.shape());
 }
 
-Tensor rows_of(const std::vector<int32_t>& rows) { return from_vector(rows, {int64_t(rows.size())}); }
-
 }  // namespace
 
 Qwen25VisionMlp::Qwen25VisionMlp(Module* parent, std::string name, const QwenVisionConfig& c)
@@ -70,8 +68,8 @@ void Qwen25Vl::place(TokenBatch& batch, ImagePositions positions) const {
     for (int p = 0; p < patches_of_cell; ++p) patches.push_back(cells[i] * patches_of_cell + p);
   }
   Placement& placed = batch.placed;
-  placed.cu_windows = rows_of(starts);
-  placed.window_order = rows_of(patches), placed.raster_order = rows_of(back);
+  placed.cu_windows = from_vector(starts);
+  placed.window_order = from_vector(patches), placed.raster_order = from_vector(back);
   placed.patches = {gather_rows(placed.patches.cos, placed.window_order),
                     gather_rows(placed.patches.sin, placed.window_order)};
   batch.patch_dropout_ids = reordered(batch.patch_dropout_ids, patches);

@@ -81,7 +81,7 @@ void QwenVl::place(TokenBatch& batch, ImagePositions which) const {
   std::vector<int32_t> cu_patches{0};
   for (const Grid& g : batch.grids)
     for (int t = 0; t < g.t; ++t) cu_patches.push_back(cu_patches.back() + g.h * g.w);
-  placed.cu_patches = from_vector(cu_patches, {int64_t(cu_patches.size())});
+  placed.cu_patches = from_vector(cu_patches);
   placed.patches = vision_rotary(batch.grids, config_.vision.head_dim(), merge);
 }
 
@@ -120,7 +120,7 @@ void QwenVl::trace_inputs(const TokenBatch& batch) const {
   std::vector<int32_t> rows;
   for (int64_t i = 0; i < batch.patches.rows() * channels; ++i) rows.insert(rows.end(), size_t(frames), int32_t(i));
   const Tensor by_channel = batch.patches.view({-1, batch.patches.columns() / channels});
-  trace("pixel_values", gather_rows(by_channel, from_vector(rows, {int64_t(rows.size())}, by_channel.device()))
+  trace("pixel_values", gather_rows(by_channel, from_vector(rows, by_channel.device()))
                             .view({batch.patches.rows(), -1}));
 }
 

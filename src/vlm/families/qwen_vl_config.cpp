@@ -94,18 +94,11 @@ QwenVlConfig read_qwen_vl(const json& root, void (*read_tower)(const json& visio
 }
 
 json tiny_qwen_vl(int hidden, const char* model_type) {
-  return {{"model_type", model_type},
-          {"hidden_size", hidden},
-          {"intermediate_size", 24},
-          {"num_hidden_layers", 2},
-          {"num_attention_heads", 2},
-          {"num_key_value_heads", 1},
-          {"rms_norm_eps", 1e-6},
-          {"rope_theta", 10000.0},
-          {"rope_scaling", {{"mrope_section", {hidden / 4 - 2, 1, 1}}}},
-          {"vocab_size", 300},
-          {"image_token_id", 1},
-          {"vision_config", {{"depth", 1}, {"num_heads", 2}, {"patch_size", 4}}}};
+  return {
+      {"model_type", model_type}, {"hidden_size", hidden}, {"intermediate_size", 24}, {"num_hidden_layers", 2},
+      {"num_attention_heads", 2}, {"num_key_value_heads", 1}, {"rms_norm_eps", 1e-6}, {"rope_theta", 10000.0},
+      {"rope_scaling", {{"mrope_section", {hidden / 4 - 2, 1, 1}}}}, {"vocab_size", 300}, {"image_token_id", 1},
+      {"vision_config", {{"depth", 1}, {"num_heads", 2}, {"patch_size", 4}}}};
 }
 
 }  // namespace vlm2vec

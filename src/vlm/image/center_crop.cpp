@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/error.h"
-#include "vlm/json_field.h"
+#include "vlm/config_fields.h"
 
 namespace vlm2vec {
 namespace {
@@ -82,19 +82,12 @@ std::string CenterCrop::take_resolution(const std::string& word) {
 }
 
 ordered_json CenterCrop::settings() const {
-  return {{"image_processor_type", "CLIPImageProcessor"},
-          {"processor_class", "CLIPProcessor"},
+  return {{"image_processor_type", "CLIPImageProcessor"}, {"processor_class", "CLIPProcessor"},
           {"size", {{"shortest_edge", shortest_edge}}},
           {"crop_size", {{"height", picture_size}, {"width", picture_size}}},
-          {"do_resize", true},
-          {"do_center_crop", true},
-          {"do_rescale", true},
-          {"do_normalize", true},
-          {"do_convert_rgb", true},
-          {"resample", 3},
-          {"rescale_factor", 1 / 255.0},
-          {"image_mean", mean},
-          {"image_std", std}};
+          {"do_resize", true}, {"do_center_crop", true}, {"do_rescale", true}, {"do_normalize", true},
+          {"do_convert_rgb", true}, {"resample", 3}, {"rescale_factor", 1 / 255.0},
+          {"image_mean", mean}, {"image_std", std}};
 }
 
 void CenterCrop::update(ordered_json& file, bool moved) const {

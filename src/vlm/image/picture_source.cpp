@@ -14,7 +14,7 @@ namespace {
 constexpr std::string_view kBase64 = ";base64";
 
 std::string key_of(std::span<const uint8_t> bytes) {
-  return "sha256:" + hex(sha256({reinterpret_cast<const char*>(bytes.data()), bytes.size()}));
+  return "sha256:" + hex(sha256(as_text(bytes)));
 }
 
 }  // namespace

@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/error.h"
-#include "vlm/json_field.h"
+#include "vlm/config_fields.h"
 
 namespace vlm2vec {
 namespace {

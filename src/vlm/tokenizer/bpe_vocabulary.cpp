@@ -20,38 +20,21 @@ ordered_json qwen2_pipeline() {
 }
 
 void write_tokenizer_json(const std::filesystem::path& file, const BpeVocabulary& vocabulary) {
-  const ordered_json pipeline = qwen2_pipeline();
   ordered_json added = ordered_json::array(), vocab = ordered_json::object(), merges = ordered_json::array();
   for (const auto& [text, id, normalized] : vocabulary.added)
-    added.push_back({{"id", id},
-                     {"content", text},
-                     {"single_word", false},
-                     {"lstrip", false},
-                     {"rstrip", false},
-                     {"normalized", normalized},
-                     {"special", true}});
+    added.push_back({{"id", id}, {"content", text}, {"single_word", false}, {"lstrip", false}, {"rstrip", false},
+                     {"normalized", normalized}, {"special", true}});
   for (size_t id = 0; id < vocabulary.tokens.size(); ++id) vocab[vocabulary.tokens[id]] = id;
   for (const auto& [left, right, merged] : vocabulary.merges)
     merges.push_back(vocabulary.tokens[left] + " " + vocabulary.tokens[right]);
-  const ordered_json root = {{"version", "1.0"},
-                             {"truncation", nullptr},
-                             {"padding", nullptr},
-                             {"added_tokens", added},
-                             {"normalizer", pipeline["normalizer"]},
-                             {"pre_tokenizer", pipeline["pre_tokenizer"]},
-                             {"post_processor", pipeline["post_processor"]},
-                             {"decoder", pipeline["post_processor"]},
-                             {"model",
-                              {{"type", "BPE"},
-                               {"dropout", nullptr},
-                               {"unk_token", nullptr},
-                               {"continuing_subword_prefix", nullptr},
-                               {"end_of_word_suffix", nullptr},
-                               {"fuse_unk", false},
-                               {"byte_fallback", false},
-                               {"ignore_merges", false},
-                               {"vocab", vocab},
-                               {"merges", merges}}}};
+  ordered_json root = ordered_json::parse(R"({"version": "1.0", "truncation": null, "padding": null,
+      "added_tokens": [], "normalizer": null, "pre_tokenizer": null, "post_processor": null, "decoder": null,
+      "model": {"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+        "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": false}})");
+  root["added_tokens"] = added;
+  root.update(qwen2_pipeline());
+  root["decoder"] = root["post_processor"];
+  root["model"]["vocab"] = vocab, root["model"]["merges"] = merges;
   write_text(file, root.dump(1) + "\n");
 }
 

@@ -86,7 +86,7 @@ class Collector {
 
 json parse(const std::filesystem::path& file, Collector collector) {
   const auto mapped = MappedFile::open(file);
-  check_nesting({reinterpret_cast<const char*>(mapped->bytes().data()), mapped->bytes().size()}, file.string());
+  check_nesting(as_text(mapped->bytes()), file.string());
   try {
     return json::parse(mapped->bytes().begin(), mapped->bytes().end(), std::ref(collector));
   } catch (const json::parse_error& e) {
