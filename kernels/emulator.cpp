@@ -5,10 +5,10 @@
 #include <sanitizer/common_interface_defs.h>
 
 #include <algorithm>
+#include <bit>
 #include <deque>
 #include <exception>
 #include <memory>
-#include <queue>
 #include <random>
 #include <string>
 #include <utility>
@@ -32,7 +32,7 @@ struct Thread : Coordinates {
   Fiber* fiber = nullptr;  // none before the thread starts
   enum State { ready, at_barrier, in_collective, done } state = ready;
   Site waits_at;
-  uint64_t priority = 0;
+  unsigned rank = 0;  // among ready threads the lowest runs next
 };
 
 // Where the lanes of a mask of one warp meet. Two sets of slots: a lane may bring its next value while others still
@@ -55,8 +55,9 @@ std::string where(const Site& site) {
   const std::string file = site.file_name();
   return sentence(file.substr(file.rfind('/') + 1), ":", site.line());
 }
+bool same(const char* a, const char* b) { return a == b || std::strcmp(a, b) == 0; }
 bool same(const Site& a, const Site& b) {
-  return a.line() == b.line() && std::strcmp(a.file_name(), b.file_name()) == 0;
+  return a.line() == b.line() && same(a.file_name(), b.file_name());
 }
 std::string too_much_shared(size_t bytes) {
   return sentence("a block wants ", bytes, " bytes of shared memory; a GPU has ", shared_limit);
@@ -111,7 +112,7 @@ class Machine {
     if (!(mask >> me.lane() & 1)) stop(operation, " at ", where(site), ": lane ", me.lane(), " is not in its own mask");
     Meeting& meeting = meeting_of(warps_[warp], mask);
     if (meeting.arrived == 0) meeting.operation = operation, meeting.site = site;
-    if (std::strcmp(meeting.operation, operation) != 0 || !same(meeting.site, site))
+    if (!same(meeting.operation, operation) || !same(meeting.site, site))
       stop("lanes of one warp met in ", meeting.operation, " at ", where(meeting.site), " and in ", operation, " at ",
            where(site), "; all lanes of the mask must take the same path");
     uint64_t* slots = meeting.slots[meeting.generation & 1];
@@ -161,17 +162,15 @@ class Machine {
     ASAN_POISON_MEMORY_REGION(arena_, arena_bytes);
     arrays_.clear();
     arena_used_ = shared_bytes_ = at_barrier_ = 0;
-    uint64_t warp_priority = 0;
     for (unsigned i = 0; i < threads_.size(); ++i) {
       Thread& t = threads_[i] = Thread{};
       t.thread_idx = Dim3(i % block_.x, i / block_.x % block_.y, i / block_.x / block_.y);
       t.block_idx = block_idx, t.block_dim = block_, t.grid_dim = grid_, t.index = i;
-      if (schedule == Schedule::priority) {
-        if (i % 32 == 0) warp_priority = random_() << 32;
-        t.priority = warp_priority | uint32_t(random_());
-      }
-      make_ready(t);
+      t.rank = schedule == Schedule::reversed ? unsigned(threads_.size()) - 1 - i : i;
     }
+    if (schedule == Schedule::priority) draw_ranks();
+    ready_.assign((threads_.size() + 63) / 64, 0), by_rank_.resize(64 * ready_.size());
+    for (Thread& t : threads_) by_rank_[t.rank] = &t, make_ready(t);
     self = next();
     if (dynamic_bytes_) shared_array(nullptr, dynamic_bytes_, 1024, Site());
     switch_stack(main_, *current().fiber);
@@ -180,6 +179,18 @@ class Machine {
     free_.clear(), fibers_.clear(), warps_.clear();  // abandons what still waits
     if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
     fail(Exit::failed, "emulator: ", complaint, " (block ", text(block_idx), ")");
+  }
+
+  // Orders the warps at random, and the lanes of each.
+  void draw_ranks() {
+    std::vector<std::pair<uint64_t, Thread*>> order;
+    uint64_t warp = 0;
+    for (Thread& t : threads_) {
+      if (t.lane() == 0) warp = random_() << 32;
+      order.emplace_back(warp | uint32_t(random_()), &t);
+    }
+    std::sort(order.begin(), order.end());
+    for (unsigned rank = 0; rank < order.size(); ++rank) order[rank].second->rank = rank;
   }
 
   // A finished thread's fiber takes the next thread that has not started: a kernel without barriers is a plain loop.
@@ -199,7 +210,7 @@ class Machine {
       }
       current().state = Thread::done;
       machine.free_.push_back(current().fiber);
-      if (machine.error_) machine.ready_ = {};  // nobody else runs
+      if (machine.error_) std::ranges::fill(machine.ready_, 0);  // nobody else runs
       machine.run_another();
     }
   }
@@ -215,9 +226,13 @@ class Machine {
   }
 
   Thread* next() {
-    if (ready_.empty()) return nullptr;
-    Thread* thread = ready_.top().second;
-    ready_.pop();
+    const uint64_t start = schedule == Schedule::random ? random_() : 0;  // the search begins at this rank
+    size_t word = start / 64 % ready_.size(), passed = 0;
+    while (!ready_[word] && ++passed <= ready_.size()) word = (word + 1) % ready_.size();
+    if (!ready_[word]) return nullptr;
+    const int bit = (std::countr_zero(std::rotr(ready_[word], int(start % 64))) + int(start % 64)) % 64;
+    ready_[word] &= ~(uint64_t(1) << bit);
+    Thread* thread = by_rank_[64 * word + size_t(bit)];
     if (!thread->fiber) {
       if (free_.empty()) free_.push_back(&fibers_.emplace_back(fiber_main));
       thread->fiber = free_.back();
@@ -228,11 +243,7 @@ class Machine {
 
   void make_ready(Thread& t) {
     t.state = Thread::ready;
-    const uint64_t key = schedule == Schedule::in_order   ? ~uint64_t(t.index)
-                         : schedule == Schedule::reversed ? t.index
-                         : schedule == Schedule::random   ? random_()
-                                                          : t.priority;
-    ready_.emplace(key, &t);
+    ready_[t.rank / 64] |= uint64_t(1) << (t.rank % 64);
   }
 
   static Meeting& meeting_of(std::deque<Meeting>& warp, uint32_t mask) {
@@ -278,7 +289,8 @@ class Machine {
 
   std::vector<Thread> threads_;
   std::vector<std::deque<Meeting>> warps_;
-  std::priority_queue<std::pair<uint64_t, Thread*>> ready_;
+  std::vector<uint64_t> ready_;  // a bit for each rank
+  std::vector<Thread*> by_rank_;
   size_t at_barrier_ = 0;
   const Thread* first_at_barrier_ = nullptr;
   std::exception_ptr error_;

@@ -37,6 +37,14 @@ class Saves : public Trainer {
   using Names = std::set<std::string>;
 };
 
+TEST_F(Saves, nothing_when_there_are_two_ranks) {
+  const auto two = prepare_run(options("ranks"), Device::cpu, true);
+  two->comm = {.rank = 0, .size = 2};
+  const Tensor before = two->parameters.values().clone();
+  expect_error("Comm: rank 0 of 2; only one rank can run", [&] { train_step(*two, 0); });
+  EXPECT_EQ(to_vector<float>(two->parameters.values()), to_vector<float>(before));
+}
+
 TEST_F(Saves, by_time_one_checkpoint_takes_the_place_of_the_other) {
   TrainOptions o = lora("run");
   o.save_minutes = 1e-9, o.save_total_limit = 1, o.save_steps = 4;

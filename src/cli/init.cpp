@@ -55,8 +55,8 @@ void learn_tokenizer(const fs::path& dataset, const Family& family, const InputS
                        train_bpe(training_texts(dataset, special_tokens[1]), int(input.vocab_size), special_tokens));
 }
 
-// The given configuration, portable, with the type of the weights and all token ids, without which transformers 4.52
-// fails. A token that the tokenizer lacks gets an id behind the vocabulary, which no text has.
+// Writes the configuration in portable form, with the weights' type and all token ids; transformers 4.52 fails without
+// these. A token that the tokenizer lacks gets an id behind the vocabulary, which no text has.
 void write_config(const fs::path& from, const Family& family, const fs::path& folder, const std::string& dtype) {
   auto config = nlohmann::ordered_json::parse(family.portable_config(read_text(from)));
   config["torch_dtype"] = dtype == "bf16" ? "bfloat16" : "float32";

@@ -60,7 +60,7 @@ class StoredNames {
   bool has_embedding_ = false;
 };
 
-// Of one file of weights, tensor by tensor: f32, rounded once to the type the base has.
+// Returns the tensors of one file. Merged ones are computed in f32 and rounded once to the base's type.
 std::map<std::string, LazyTensor> merged_tensors(const fs::path& file, const StoredNames& names,
                                                  const std::map<std::string, const Lora*>& changed) {
   std::map<std::string, LazyTensor> tensors;
@@ -100,7 +100,7 @@ Exit run_merge(const Command& command, const Arguments& arguments) {
     fail(Exit::usage, "merge: --adapter is missing; only --sentence_transformers True works without it");
   if (const Family& family = family_of(model.path / "config.json"); sentence_transformers && family.image_token.empty())
     fail(Exit::usage, "merge: --sentence_transformers True is for models whose vector is their last token's; ",
-         family.title, " has two towers, leave the option out");
+         family.title, " has two towers, so leave the option out");
   const auto encoder = load_encoder(model);  // checks all files copied below
   AttachedLora lora;
   if (!model.adapter.empty())

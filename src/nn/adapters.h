@@ -25,7 +25,7 @@ struct AttachedLora {
 bool is_frozen(Module& module);
 
 std::vector<Linear*> targeted_layers(Module& model, LoraConfig config);
-// The caller must still set the adapters' numbers. Exit::usage if no layer is targeted.
+// The caller must still fill the adapters' parameters. Exit::usage if no layer is targeted.
 AttachedLora attach_lora(Module& model, const LoraConfig& config, const DropoutState* dropout);
 AttachedLora attach_lora(Module& model, const std::vector<Linear*>& layers, const LoraConfig& config,
                          const DropoutState* dropout);

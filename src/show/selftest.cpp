@@ -175,7 +175,7 @@ std::vector<Check> selftest(Device device, uint64_t seed) {
   add(gradient_checks(device, seed));
   add(info_nce_checks(device));
   for (const Family& family : families()) {
-    const bool first = &family == &families()[0];  // the others differ in their modules only: one check of each kind
+    const bool first = &family == &families()[0];  // others: one check of each
     add(grad_cache_checks(family, device, seed, first));
     add(invariance_checks(family, device, seed, first));
   }

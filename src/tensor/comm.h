@@ -1,5 +1,5 @@
 // The seam for several devices: every training step gathers embeddings and sums one flat gradient buffer over all
-// ranks. This program runs one rank, for which both leave their argument as it is; more are an error.
+// ranks. This program runs one rank, for which both leave their argument as it is; more than one rank is an error.
 #pragma once
 #include "io/error.h"
 #include "tensor/tensor.h"

@@ -95,7 +95,7 @@ std::vector<int32_t> Processor::tokens_of(const EncoderInput& row, std::span<con
     fail(Exit::data, name, fault);
   const std::vector<int32_t> ids = tokenizer_.encode_with_ends(row.text);
   if (image_token_.empty()) {
-    const bool blank = int64_t(ids.size()) == ends_of_a_text();  // a removed image token left it
+    const bool blank = int64_t(ids.size()) == ends_of_a_text();  // a removed image token left only blanks
     return blank && !grids.empty() ? std::vector<int32_t>() : ids;
   }
   const auto count = std::count(ids.begin(), ids.end(), input_.image_token_id);

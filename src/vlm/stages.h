@@ -7,9 +7,8 @@
 
 namespace vlm2vec {
 
-// On the host, as f32 or i64: input_ids [n], position_ids [3, n], image_grid_thw [pictures, 3], pixel_values
-// [patches, 1176], vision_block_0 …, vision_merger, hidden_embed, hidden_layer_0 …, hidden_final [n, dim],
-// embedding [dim]; stages about pictures only if there are any.
+// A value on the host, as f32 or i64. The family names its stages: input_ids [n], pixel_values, vision_block_0 …,
+// hidden_layer_0 …, hidden_final [n, dim], embedding [dim] and others; stages about pictures only if there are any.
 struct Stage {
   std::string name;
   Tensor value;

@@ -1,5 +1,5 @@
-// Finds texts, whole pairs, equal pictures (by pixels) and similar pictures (vlm/picture_hash.h) that two data sets
-// share, e.g. training and test rows.
+// Finds texts, whole pairs, equal pictures (by pixels) and similar pictures (vlm/image/picture_hash.h) that two data
+// sets share, e.g. training and test rows.
 #pragma once
 #include <nlohmann/json_fwd.hpp>
 

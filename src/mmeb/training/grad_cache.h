@@ -18,7 +18,7 @@ struct ContrastiveOptions {
   int64_t query_chunk = 0, target_chunk = 0;  // rows embedded at a time; 0: the whole side at once
   Matching matching = {};                     // assigns the gathered targets to queries
   Comm comm = {};
-  int64_t keep_bytes = kKeptChunkBytes;  // most bytes of prepared chunks between the passes (Encoder::run_frozen)
+  int64_t keep_bytes = kKeptChunkBytes;  // most bytes of prepared chunks between the passes (Backbone::run_frozen)
 };
 
 struct ContrastiveResult {

@@ -9,6 +9,7 @@
 #include "mmeb/training/trainer.h"
 #include "mmeb/training/training_data.h"
 #include "mmeb/training/training_log.h"
+#include "tensor/comm.h"
 
 namespace vlm2vec {
 
@@ -21,6 +22,7 @@ struct TrainerRun {
   TrainingData rows;
   TrainedModel model;
   TrainedParameters parameters;
+  Comm comm = {};  // gathers embeddings and sums gradients
   AdamW optimiser;
   RunIdentity identity;
   int64_t first = 0;  // steps of the checkpoint that the run continues

@@ -58,7 +58,7 @@ StepLog train_step(TrainerRun& run, int64_t step) {
     run.single_pairs += ids.size() > 1 && batch.targets.size() == 1;
     const ContrastiveResult result = reading_rows(o.bad_rows, [&] {
       return contrastive_step(encoder, batch.queries, batch.targets,
-                              {o.temperature, o.gc_q_chunk_size, o.gc_p_chunk_size, batch.matching});
+                              {o.temperature, o.gc_q_chunk_size, o.gc_p_chunk_size, batch.matching, run.comm});
     });
     ++batches;
     add(log, batch, result);
@@ -72,7 +72,7 @@ StepLog train_step(TrainerRun& run, int64_t step) {
   if (batches > 0) {
     for (double StepLog::*mean : {&StepLog::loss, &StepLog::in_batch_accuracy, &StepLog::duplicates})
       log.*mean /= batches;
-    Comm().all_reduce(run.parameters.gradients());
+    run.comm.all_reduce(run.parameters.gradients());
     const GradientNorm gradient = clip_gradients(run.parameters.gradients(), o.max_grad_norm, 1 / batches);
     if (!std::isfinite(log.loss) || !std::isfinite(gradient.norm))
       fail(Exit::failed, "train: step ", step, ": the loss is ", shown(log.loss), " and the gradient norm ",

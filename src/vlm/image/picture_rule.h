@@ -37,7 +37,7 @@ struct PictureRule {
   int picture_size = 0;         // side of every picture in pixels; 0: sizes differ
   std::array<double, 3> mean = {0.48145466, 0.4578275, 0.40821073};  // CLIP's
   std::array<double, 3> std = {0.26862954, 0.26130258, 0.27577711};
-  // 1d or 3d: the positions of the training (positions.h); only this program writes them; empty: unknown.
+  // The positions of the training (positions.h), 1d or 3d. Only this program writes them; empty: unknown.
   std::string image_positions = "";
   bool exif = false;  // turn pictures upright first; the official code does not
 
