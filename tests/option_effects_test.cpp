@@ -119,6 +119,17 @@ TEST_F(Effects, OfEval) {
   must("eval --model_name other --dataset_name test --encode_output_path before");
   fs::copy(folder_ / "test", folder_ / "damaged", fs::copy_options::recursive);
   write("damaged/p2.png", "no picture");
+  const auto candidates = [&] {  // the option also stands in the summary, which proves nothing
+    for (const int count : {2, 5}) {
+      must("eval --model_name model --dataset_name test --encode_output_path few" +
+           (count == 5 ? "" : sentence(" --num_candidates ", count)));
+      std::istringstream rows(read_text(folder_ / "few/OK-VQA_pred.jsonl"));
+      std::string row;
+      std::getline(rows, row);
+      EXPECT_EQ(Json::parse(row).at("prediction").size(), size_t(count));
+      fs::remove_all(folder_ / "few");
+    }
+  };
   keep_files();
   check({"eval",
          "",
@@ -134,7 +145,7 @@ TEST_F(Effects, OfEval) {
                     {"missing_sets", "skip", {{"subset_name", "Set Absent"}}},
                     {"encode_output_path", "elsewhere"},
                     {"save_embeddings", "False"},
-                    {"num_candidates", "3"},
+                    {"num_candidates", "", {}, 0, Seen::output, "", candidates},
                     {"prompt_variants", "variants.json"},
                     // of what fails, batches before are kept
                     {"per_device_eval_batch_size", "1", {{"dataset_name", "damaged"}, {"embedding_cache", "cache"}}, 3},
