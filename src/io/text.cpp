@@ -7,6 +7,8 @@
 #include <iterator>
 #include <sstream>
 
+#include "io/error.h"
+
 namespace vlm2vec {
 
 std::string one_line(std::string_view text, size_t most) {
@@ -50,5 +52,7 @@ bool is_utf8(std::string_view text) {
   }
   return true;
 }
+
+void not_utf8(size_t at) { fail(Exit::data, "text is not UTF-8 at byte ", at, "; re-encode it"); }
 
 }  // namespace vlm2vec

@@ -16,5 +16,6 @@ std::string listed(const std::vector<std::string>& names);      // "a, b, c, d a
 std::vector<std::string> words_of(const std::string& text);     // parts between white space
 
 bool is_utf8(std::string_view text);
+[[noreturn]] void not_utf8(size_t at);  // throws Exit::data; `at`: the first bad byte
 
 }  // namespace vlm2vec

@@ -12,7 +12,6 @@ template <class... Text>
 [[noreturn]] void refuse(const Text&... text) {
   fail(Exit::data, text..., "; this program reads byte-level BPE as in Qwen2 and CLIP");
 }
-[[noreturn]] inline void not_utf8(size_t at) { fail(Exit::data, "text is not UTF-8 at byte ", at, "; re-encode it"); }
 
 // A token as an error shows it: quoted, and on one line whatever bytes it has.
 std::string shown(std::string_view token);
