@@ -12,6 +12,7 @@
 #include "cli/hints.h"
 #include "io/error.h"
 #include "io/shell_word.h"
+#include "io/text.h"
 #include "tensor/parallel.h"
 
 namespace vlm2vec {
@@ -40,9 +41,7 @@ std::string text_of(const T& value) {
     char text[32];
     return std::string(text, std::to_chars(text, text + sizeof text, value).ptr);
   } else if constexpr (is_list<T>) {
-    std::string text;
-    for (const std::string& item : value) text += (text.empty() ? "" : " ") + item;
-    return text;
+    return joined(value, " ");
   } else {
     return value;
   }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <iterator>
+#include <span>
 #include <sstream>
 
 #include "io/error.h"
@@ -26,9 +27,8 @@ std::string counted(uint64_t number, const std::string& noun) {
 
 std::string listed(const std::vector<std::string>& names) {
   constexpr size_t most = 4;
-  std::string text;
-  for (size_t i = 0; i < std::min(names.size(), most); ++i) text += (i ? ", " : "") + names[i];
-  return names.size() > most ? text + " and " + std::to_string(names.size() - most) + " more" : text;
+  if (names.size() <= most) return joined(names);
+  return joined(std::span(names).first(most)) + " and " + std::to_string(names.size() - most) + " more";
 }
 
 std::vector<std::string> words_of(const std::string& text) {

@@ -7,6 +7,7 @@
 
 #include "io/error.h"
 #include "io/hub.h"
+#include "io/text.h"
 #include "mmeb/data/row_files.h"
 
 namespace vlm2vec {
@@ -27,11 +28,9 @@ DataFolder open_data_folder(const std::filesystem::path& folder, const DataFolde
   if (data.sets.empty())
     fail(Exit::data, folder.string(), ": no sub-folder has ", o.dataset_split,
          ".jsonl or test.jsonl or their Parquet files", other_rows_hint(folder, {o.dataset_split, "test"}));
-  std::string names;
-  for (const std::string& name : others) names += (names.empty() ? "" : ", ") + name;
-  if (!names.empty())
+  if (!others.empty())
     data.note = sentence(folder.string(), ": only ", o.dataset_split == "test" ? "" : o.dataset_split + " and ",
-                         "test rows are read; --dataset_split can name ", names);
+                         "test rows are read; --dataset_split can name ", joined(others));
   std::vector<std::string> known;
   for (const DataSet& set : data.sets) known.push_back(set.name);
   for (const std::string& name : o.subset_name)

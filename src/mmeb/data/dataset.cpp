@@ -7,6 +7,7 @@
 #include "io/files.h"
 #include "io/hub.h"
 #include "io/json_lines.h"
+#include "io/text.h"
 #include "mmeb/data/row_files.h"
 #include "mmeb/data/row_pictures.h"
 #include "mmeb/registry/registry.h"
@@ -126,12 +127,10 @@ std::string other_rows_hint(const fs::path& folder, const std::set<std::string>&
   }
   others.erase("");
   for (const std::string& split : splits) others.erase(split);
-  std::string names;
-  for (const std::string& name : others) names += (names.empty() ? "" : ", ") + name;
   const bool test_only = splits == std::set<std::string>{"test"};
-  return (names.empty() ? ""
-                        : "; there are rows called " + names +
-                              (test_only ? ", but eval reads rows called test" : ", which --dataset_split can name")) +
+  return (others.empty() ? ""
+                         : "; there are rows called " + joined(others) +
+                               (test_only ? ", but eval reads rows called test" : ", which --dataset_split can name")) +
          (one_set ? "; this is the folder of one set, name its parent folder" : "") +
          (below.empty() ? "" : "; name " + *below.begin() + ", which has such sets");
 }
@@ -170,11 +169,9 @@ std::vector<std::string> leave_out_missing(std::vector<SetSource>& sources, bool
 }
 
 std::string missing_sets_note(const std::string& command, const std::vector<std::string>& sets) {
-  std::string names;
-  for (const std::string& set : sets) names += (names.empty() ? "" : ", ") + set;
   if (sets.empty()) return "";
   return sentence(command, ": ", sets.size(), sets.size() == 1 ? " set has" : " sets have", " no rows and ",
-                  sets.size() == 1 ? "is" : "are", " left out: ", names);
+                  sets.size() == 1 ? "is" : "are", " left out: ", joined(sets));
 }
 
 std::string text_fault(const Side& side, const std::string& image_token) {

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "io/text.h"
 #include "mmeb/evaluation/comparison.h"
 
 namespace vlm2vec {
@@ -25,10 +26,7 @@ std::string line_text(const Comparison::Line& line, const std::string& title, si
 }
 
 std::string names_text(const std::vector<std::string>& names, const std::string& folder) {
-  if (names.empty()) return "";
-  std::string text = "Only " + folder + " has";
-  for (const std::string& name : names) text += (&name == &names[0] ? " " : ", ") + name;
-  return text + "\n";
+  return names.empty() ? "" : "Only " + folder + " has " + joined(names) + "\n";
 }
 
 nlohmann::ordered_json line_json(const Comparison::Line& line) {

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "io/files.h"
+#include "io/text.h"
 #include "mmeb/evaluation/metrics.h"
 #include "mmeb/evaluation/summary.h"
 #include "mmeb/registry/registry.h"
@@ -68,9 +69,7 @@ std::string other_sets(const fs::path& folder) {
   for (const auto& entry : fs::directory_iterator(folder))
     if (const std::string file = entry.path().filename().string(); file.ends_with(kEnd))
       names.insert(file.substr(0, file.size() - kEnd.size()));
-  std::string list;
-  for (const std::string& name : names) list += (list.empty() ? "scores of " : ", ") + name;
-  return list.empty() ? "no scores" : list;
+  return names.empty() ? "no scores" : "scores of " + joined(names);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/files.h"
+#include "io/text.h"
 #include "mmeb/data/dataset_config.h"
 #include "mmeb/data/left_out.h"
 
@@ -281,10 +282,8 @@ std::string TrainingData::note() const {
                              "--per_device_train_batch_size"));
   if (sampling_ == "shuffled" && batch_size_ > row_count_)
     notes.push_back(sentence("train: each step has all ", row_count_, " rows, fewer than a batch of ", batch_size_));
-  std::string lines;
   std::erase(notes, "");
-  for (const std::string& note : notes) lines += (lines.empty() ? "" : "\n") + note;
-  return lines;
+  return joined(notes, "\n");
 }
 
 uint64_t TrainingData::fingerprint() const {
