@@ -52,8 +52,6 @@ std::string package_note(const fs::path& file, const std::string& package) {
 }
 
 Json examine() {
-  std::vector<std::string> isas;
-  for (const Simd* isa : available_isas()) isas.push_back(isa->name);
   double peak = 0;
   for (int i = 0; i < 5; ++i) peak = std::max(peak, fma_peak());
   const int64_t memory = host_memory().available, read = std::min<int64_t>(512 << 20, memory / 4);
@@ -62,7 +60,7 @@ Json examine() {
   return {{"processor", processor_name()},
           {"cores", std::thread::hardware_concurrency()},
           {"threads", threads()},
-          {"instruction_sets", isas},
+          {"instruction_sets", isa_names()},
           {"instruction_set", isa_name()},
           {"fma_peak_gflops_one_core", peak},
           {"fma_peak_gflops", peak_of_all_threads()},
