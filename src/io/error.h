@@ -27,6 +27,16 @@ template <class... Parts>
   throw Error(code, sentence(parts...));
 }
 
+// Returns f(), whose errors begin with `where` and a colon.
+template <class F, class... Where>
+decltype(auto) naming(F&& f, const Where&... where) {
+  try {
+    return f();
+  } catch (const Error& e) {
+    fail(e.code, where..., ": ", e.what());
+  }
+}
+
 }  // namespace vlm2vec
 
 // CHECK(a.dim(1) == b.dim(0), "matmul: a is ", a, ", b is ", b, "; the inner dimensions differ")
