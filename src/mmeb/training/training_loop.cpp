@@ -1,5 +1,4 @@
 // Runs the steps of a run, writes its log and its checkpoints, and handles steps that end with an error.
-#include <array>
 #include <chrono>
 
 #include "io/current_error.h"
@@ -61,14 +60,11 @@ Error step_error(const TrainOptions& o) {
                                   : sentence("; train from it with --model_name ", kept, " and another --output_dir"));
 }
 
-enum class Save { checkpoint, latest, finished };
-
 void save(const TrainerRun& run, int64_t step, Save what) {
-  constexpr auto functions = std::array{save_checkpoint, save_latest_checkpoint, save_finished};
   try {
     if (!is_finite(run))
       fail(Exit::failed, "train: after step ", step, " not all weights are finite numbers; lower --learning_rate");
-    functions[size_t(what)](run.identity, step, run.model, run.optimiser, run.log->trainer_state());
+    save_run(what, run.identity, step, run.model, run.optimiser, run.log->trainer_state());
   } catch (...) {
     fail_keeping(run, current_error());
   }
@@ -77,7 +73,8 @@ void save(const TrainerRun& run, int64_t step, Save what) {
 // Saves after an error, without a second error.
 void save_if_sound(const TrainerRun& run, int64_t step) {
   try {
-    if (is_finite(run)) save_checkpoint(run.identity, step, run.model, run.optimiser, run.log->trainer_state());
+    if (is_finite(run))
+      save_run(Save::checkpoint, run.identity, step, run.model, run.optimiser, run.log->trainer_state());
   } catch (...) {
   }
 }
