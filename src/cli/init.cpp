@@ -64,7 +64,7 @@ void write_config(const fs::path& from, const Family& family, const fs::path& fo
   const Tokenizer tokenizer = Tokenizer::load(folder);
   int64_t unknown = config.value("vocab_size", int64_t(0));
   for (const auto& [field, tokens] : family.config_tokens) {
-    if (config.contains(field) && !config[field].is_null()) continue;
+    if (has_value(config, field)) continue;
     std::optional<int64_t> id;
     for (const char* token : tokens)
       if (!id) id = tokenizer.id_of(token);

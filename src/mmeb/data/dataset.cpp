@@ -25,15 +25,14 @@ using Row = nlohmann::ordered_json;
 // `positive` is the same row's. Negatives that are pictures without text, as in VisDial, get its text, or only the
 // token if the positive is not a picture.
 std::vector<Side> negative_sides(const Row& row, const Side& positive, const Pictures& pictures) {
-  const auto given = [&](const char* name) { return row.contains(name) && !row[name].is_null(); };
   std::vector<Side> all;
-  if (given("neg_text") && row.contains("neg_image_path")) {
+  if (has_value(row, "neg_text") && row.contains("neg_image_path")) {
     all = sides_field(row, "neg_text", "neg_image_path", pictures);
-  } else if (given("neg_text")) {
+  } else if (has_value(row, "neg_text")) {
     if (!row["neg_text"].is_array()) all.emplace_back(text_field(row, "neg_text"));
     else
       for (const std::string& text : text_list_field(row, "neg_text")) all.emplace_back(text);
-  } else if (given("neg_image_path")) {
+  } else if (has_value(row, "neg_image_path")) {
     for (auto& images : picture_sides_field(row, "neg_image_path", pictures)) all.emplace_back("", std::move(images));
   }
   std::erase_if(all, [](const Side& side) { return side.empty(); });

@@ -15,7 +15,6 @@ template <class... Text>
 
 // A token as an error shows it: quoted, and on one line whatever bytes it has.
 std::string shown(std::string_view token);
-std::string type_of(const nlohmann::json& part);               // "null" for null
-bool is_set(const nlohmann::json& object, const char* field);  // present and not null
+std::string type_of(const nlohmann::json& part);  // "null" for null
 
 }  // namespace vlm2vec
