@@ -24,6 +24,18 @@ std::string line(const std::string& title, const std::vector<double>& means) {
   return text + "\n";
 }
 
+const std::string kRule = std::string(kTitleWidth + 7 * 8, '-') + "\n";
+
+std::string head(std::string title) {
+  title.resize(kTitleWidth, ' ');
+  for (const char* column : {"CLS", "VQA", "RET", "VG", "IND", "OOD", "All"}) {
+    char cell[16];
+    std::snprintf(cell, sizeof cell, "%8s", column);
+    title += cell;
+  }
+  return "\n" + title + "\n" + kRule;
+}
+
 std::vector<double> means(const Summary& s) {
   return {s.classification, s.vqa, s.retrieval, s.grounding, s.ind, s.ood, s.overall};
 }
@@ -63,15 +75,7 @@ std::string published_table(const Summary& ours, const std::string& title) {
     else if (found->global) global_sets.push_back(set.name);
     else if (found->rows != 1000) short_sets.push_back(sentence(set.name, " ", found->rows));
   }
-  const std::string rule = std::string(kTitleWidth + 7 * 8, '-') + "\n";
-  std::string table = "\nBeside published results              ";
-  table.resize(kTitleWidth + 1, ' ');
-  for (const char* column : {"CLS", "VQA", "RET", "VG", "IND", "OOD", "All"}) {
-    char cell[16];
-    std::snprintf(cell, sizeof cell, "%8s", column);
-    table += cell;
-  }
-  table += "\n" + rule;
+  std::string table = head("Beside published results");
   bool only_averages = false;
   for (const PublishedResult& result : published_results()) {
     if (!result.datasets.empty()) {
@@ -82,7 +86,7 @@ std::string published_table(const Summary& ours, const std::string& title) {
       table += line(result.model + " +", printed(result.averages)), only_averages = true;
     }
   }
-  table += rule + line(title, means(summarise(known, tasks)));
+  table += kRule + line(title, means(summarise(known, tasks)));
   if (only_averages) table += "+ averages as published; all other averages are recomputed from the 36 sets\n";
   if (!missing.empty())
     table += sentence("All means are over the ", known.size(), known.size() == 1 ? " set" : " sets",
@@ -98,13 +102,7 @@ std::string published_table(const Summary& ours, const std::string& title) {
 
 std::string published_candidates_table(const Summary& ours) {
   if (std::none_of(ours.sets.begin(), ours.sets.end(), [](const SetScore& s) { return registered(s.name); })) return "";
-  std::string table = "\nPublished, by candidates of each query    ";
-  for (const char* column : {"CLS", "VQA", "RET", "VG", "IND", "OOD", "All"}) {
-    char cell[16];
-    std::snprintf(cell, sizeof cell, "%8s", column);
-    table += cell;
-  }
-  table += "\n" + std::string(kTitleWidth + 7 * 8, '-') + "\n";
+  std::string table = head("Published, by candidates of each query");
   for (const Ablation& row : published_ablations())
     if (row.subject == "candidates") table += line(row.setting + ", " + row.value, printed(row.averages));
   return table;
