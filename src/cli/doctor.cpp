@@ -104,8 +104,7 @@ void print(const Json& found) {
 Exit run_doctor(const Command& command, const Arguments& arguments) {
   bool json = false;
   CommandLine line(command.name, command.purpose, "doctor");
-  line.threads();
-  line.json(json);
+  line.threads().json(json);
   if (!line.parse(arguments)) return Exit::ok;
 
   const Json found = examine();

@@ -144,10 +144,7 @@ void declare(CommandLine& line, ExplainOptions& o) {
   line("heat_map", o.map, "<FILE> PNG to write: the picture, red where it raises the score, blue where it lowers it");
   line.require({"model_name"});
   line.collect({"image", "target_image"});
-  line.threads();
-  line.device(o.device);
-  line.quiet(o.quiet);
-  line.json(o.json);
+  line.threads().device(o.device).quiet(o.quiet).json(o.json);
 }
 
 void check_options(const ExplainOptions& o) {

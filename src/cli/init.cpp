@@ -119,8 +119,7 @@ Exit run_init(const Command& command, const Arguments& arguments) {
   line("dtype", dtype, "<f32|bf16> type of the weights, f32 or bf16");
   line("seed", seed, "random seed of the weights");
   line.require({"config", "output_dir"});
-  line.quiet(quiet);
-  line.json(json);
+  line.quiet(quiet).json(json);
   if (!line.parse(arguments)) return Exit::ok;
 
   check_options(tokenizer, train_tokenizer, dtype, min_pixels, max_pixels);
