@@ -25,12 +25,10 @@ using Json = nlohmann::ordered_json;
 double peak_of_all_threads() {
   const auto begin = std::chrono::steady_clock::now();
   std::vector<double> seconds(static_cast<size_t>(threads())), peaks(seconds.size());
-  parallel_for(threads(), 1, [&](int64_t first, int64_t last) {
-    for (int64_t i = first; i < last; ++i) {
-      const double start = cpu_seconds();
-      peaks[size_t(i)] = fma_peak();
-      seconds[size_t(i)] = cpu_seconds() - start;
-    }
+  parallel_each(seconds.size(), [&](size_t i) {
+    const double start = cpu_seconds();
+    peaks[i] = fma_peak();
+    seconds[i] = cpu_seconds() - start;
   });
   const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - begin;
   double billions = 0;

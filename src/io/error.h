@@ -37,6 +37,18 @@ decltype(auto) naming(F&& f, const Where&... where) {
   }
 }
 
+// Runs f() and returns the sentence of its Exit::data error; empty: there was none. Other errors are thrown.
+template <class F>
+std::string data_fault(F&& f) {
+  try {
+    f();
+    return "";
+  } catch (const Error& e) {
+    if (e.code != Exit::data) throw;
+    return e.what();
+  }
+}
+
 }  // namespace vlm2vec
 
 // CHECK(a.dim(1) == b.dim(0), "matmul: a is ", a, ", b is ", b, "; the inner dimensions differ")

@@ -184,13 +184,11 @@ bool find_finished(const MiniOptions& options, const World& world, const std::ve
 std::vector<Written> build_sets(const fs::path& folder, const World& world, const std::vector<Task>& tasks,
                                 const MiniOptions& options, bool test, const std::set<Digest>& taken) {
   std::vector<Written> written(tasks.size());
-  parallel_for(int64_t(tasks.size()), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      if (!test && tasks[i].split == "OOD") continue;
-      Album album(world, mix(mix(test ? test_seed : options.seed, uint64_t(i)), test), test);
-      const std::vector<Row> rows = draw_rows(tasks[i], album, test ? options.test_rows : options.train_rows, taken);
-      written[i] = write_set(folder, tasks[i].name, album, rows, test);
-    }
+  parallel_each(tasks.size(), [&](size_t i) {
+    if (!test && tasks[i].split == "OOD") return;
+    Album album(world, mix(mix(test ? test_seed : options.seed, uint64_t(i)), test), test);
+    const std::vector<Row> rows = draw_rows(tasks[i], album, test ? options.test_rows : options.train_rows, taken);
+    written[i] = write_set(folder, tasks[i].name, album, rows, test);
   });
   return written;
 }

@@ -76,12 +76,10 @@ std::vector<TrainSet> read_train_sets(const std::vector<SetSource>& sources, boo
   std::map<fs::path, Pictures> pictures;  // sets of one folder share the index of its archives
   for (const SetSource& source : sources) pictures.try_emplace(source.image_dir, source.image_dir);
   std::vector<TrainSet> sets(sources.size());
-  parallel_for(int64_t(sources.size()), 1, [&](int64_t begin, int64_t end) {
-    for (size_t i = size_t(begin); i < size_t(end); ++i) {
-      const Pictures& here = pictures.at(sources[i].image_dir);
-      sets[i] = {sources[i], read_train_rows(sources[i].file, sources[i].limit, negatives, here, fault), here};
-      sets[i].unused_negatives = !negatives && sets[i].rows.fault(0).empty() && has_negatives(sources[i].file);
-    }
+  parallel_each(sources.size(), [&](size_t i) {
+    const Pictures& here = pictures.at(sources[i].image_dir);
+    sets[i] = {sources[i], read_train_rows(sources[i].file, sources[i].limit, negatives, here, fault), here};
+    sets[i].unused_negatives = !negatives && sets[i].rows.fault(0).empty() && has_negatives(sources[i].file);
   });
   return sets;
 }

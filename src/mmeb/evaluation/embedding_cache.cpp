@@ -59,13 +59,10 @@ Embedder::Keys Embedder::keys_of(std::span<const EncoderInput> rows, bool skip) 
   std::vector<PictureSource> sources;
   for (const auto& [source, fault] : faults) sources.push_back(source);
   std::vector<Digest> digests(sources.size());
-  parallel_for(int64_t(sources.size()), 1, [&](int64_t begin, int64_t end) {
-    for (size_t i = size_t(begin); i < size_t(end); ++i) try {
-        digests[i] = picture_digest(sources[i]);
-      } catch (const Error& error) {
-        if (error.code != Exit::data || !skip) throw;
-        faults.at(sources[i]) = error.what();
-      }
+  parallel_each(sources.size(), [&](size_t i) {
+    const auto read = [&] { digests[i] = picture_digest(sources[i]); };
+    if (skip) faults.at(sources[i]) = data_fault(read);
+    else read();
   });
   for (size_t i = 0; i < sources.size(); ++i)
     if (faults.at(sources[i]).empty() &&

@@ -38,9 +38,7 @@ std::pair<RecallScore, Json> evaluate_direction(const std::string& name, const T
                                                 const std::vector<std::string>& pool_names, const fs::path& output) {
   const Scorer scorer(embeddings, Score::dot);
   std::vector<std::vector<int32_t>> best(queries.size());
-  parallel_for(int64_t(queries.size()), 1, [&](int64_t begin, int64_t end) {
-    for (size_t i = size_t(begin); i < size_t(end); ++i) best[i] = best_first(scorer(queries[i], pool), kLastRank);
-  });
+  parallel_each(queries.size(), [&](size_t i) { best[i] = best_first(scorer(queries[i], pool), kLastRank); });
   std::vector<RankedNames> predictions;
   for (size_t i = 0; i < queries.size(); ++i) {
     predictions.push_back({{}, {query_names[i]}});

@@ -118,12 +118,10 @@ Estimates bootstrap(const std::vector<SetCounts>& sets, uint64_t seed, int resam
   std::vector<double> values(sets.size());
   Estimates estimates;
   estimates.sets.resize(sets.size());
-  parallel_for(int64_t(sets.size()), 1, [&](int64_t begin, int64_t end) {
-    for (size_t i = size_t(begin); i < size_t(end); ++i) {
-      drawn[i] = resample(sets[i], seed, resamples);
-      values[i] = 100.0 * double(sets[i].gains - sets[i].losses) / double(sets[i].rows);
-      estimates.sets[i] = estimate(sets[i].task.name, values[i], drawn[i]);
-    }
+  parallel_each(sets.size(), [&](size_t i) {
+    drawn[i] = resample(sets[i], seed, resamples);
+    values[i] = 100.0 * double(sets[i].gains - sets[i].losses) / double(sets[i].rows);
+    estimates.sets[i] = estimate(sets[i].task.name, values[i], drawn[i]);
   });
   for (const std::string& group : group_names()) {
     double mean = 0;
