@@ -37,13 +37,15 @@ std::string head(std::string title) {
 }
 
 std::vector<double> means(const Summary& s) {
-  return {s.classification, s.vqa, s.retrieval, s.grounding, s.ind, s.ood, s.overall};
+  std::vector<double> values;
+  for (const MeanScore& mean : kMeanScores) values.push_back(s.*mean.score);
+  return values;
 }
 
 std::vector<double> printed(const std::map<std::string, double>& averages) {
   std::vector<double> values;
-  for (const char* key : {"classification", "vqa", "retrieval", "grounding", "IND", "OOD", "overall"})
-    values.push_back(averages.contains(key) ? averages.at(key) : -1);
+  for (const MeanScore& mean : kMeanScores)
+    values.push_back(averages.contains(mean.key) ? averages.at(mean.key) : -1);
   return values;
 }
 

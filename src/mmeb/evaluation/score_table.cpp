@@ -9,18 +9,6 @@
 namespace vlm2vec {
 namespace {
 
-struct Group {
-  const char *key, *title;
-  double Summary::*score;
-};
-constexpr Group kGroups[] = {{"classification", "Classification", &Summary::classification},
-                             {"vqa", "VQA", &Summary::vqa},
-                             {"retrieval", "Retrieval", &Summary::retrieval},
-                             {"grounding", "Visual grounding", &Summary::grounding},
-                             {"IND", "IND", &Summary::ind},
-                             {"OOD", "OOD", &Summary::ood},
-                             {"overall", "Overall", &Summary::overall}};
-
 struct Widths {
   size_t names = 24, values = 12;
 };
@@ -45,12 +33,6 @@ std::string row(const std::string& title, const std::vector<double>& values, Wid
   return line + "\n";
 }
 
-const Estimate* find(const std::vector<Estimate>& estimates, const std::string& name) {
-  const auto found =
-      std::find_if(estimates.begin(), estimates.end(), [&](const Estimate& e) { return e.name == name; });
-  return found == estimates.end() ? nullptr : &*found;
-}
-
 }  // namespace
 
 std::string score_table(const std::vector<std::pair<std::string, Summary>>& columns) {
@@ -69,7 +51,7 @@ std::string score_table(const std::vector<std::pair<std::string, Summary>>& colu
   table += "   95 % interval\n" + rule;
   bool optional = false, ood = false;
   std::string notes;
-  for (const Group& group : kGroups) {
+  for (const MeanScore& group : kMeanScores) {
     std::vector<double> means;
     for (const auto& [title, summary] : columns) means.push_back(summary.*group.score);
     if (std::all_of(means.begin(), means.end(), [](double m) { return m < 0; })) continue;
@@ -88,9 +70,9 @@ std::string score_table(const std::vector<std::pair<std::string, Summary>>& colu
                        (task.optional         ? " (+)"
                         : task.split == "OOD" ? " *"
                                               : ""),
-                   values, width, find(estimates.sets, task.name));
+                   values, width, find_estimate(estimates.sets, task.name));
     }
-    table += row(group.title, means, width, find(estimates.groups, group.key));
+    table += row(group.title, means, width, find_estimate(estimates.groups, group.key));
   }
   for (const auto& [title, summary] : columns) {
     int64_t ties = 0, last = 0, rows = 0, candidates = 0;

@@ -100,6 +100,11 @@ int64_t draw_binomial(Random& random, int64_t n, double p) {
   return mode;  // the probabilities sum to slightly less than 1
 }
 
+const Estimate* find_estimate(const std::vector<Estimate>& estimates, const std::string& name) {
+  const auto found = std::ranges::find(estimates, name, &Estimate::name);
+  return found == estimates.end() ? nullptr : &*found;
+}
+
 const std::vector<std::string>& group_names() {
   static const std::vector<std::string> names = {"classification", "vqa", "retrieval", "grounding", "IND", "OOD",
                                                  "overall"};
