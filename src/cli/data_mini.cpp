@@ -1,5 +1,4 @@
 #include <iostream>
-#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <filesystem>
 #include <ranges>
-#include <set>
 
 #include "io/error.h"
 #include "io/text.h"

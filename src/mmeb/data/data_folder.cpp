@@ -39,8 +39,7 @@ DataFolder open_data_folder(const std::filesystem::path& folder, const DataFolde
     std::erase_if(data.sets, [&](const DataSet& set) {
       return std::find(o.subset_name.begin(), o.subset_name.end(), set.name) == o.subset_name.end();
     });
-  std::sort(data.sets.begin(), data.sets.end(),
-            [](const DataSet& a, const DataSet& b) { return std::tie(a.test, a.name) < std::tie(b.test, b.name); });
+  std::ranges::sort(data.sets, {}, [](const DataSet& set) { return std::tie(set.test, set.name); });
   return data;
 }
 

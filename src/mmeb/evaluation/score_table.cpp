@@ -60,8 +60,7 @@ std::string score_table(const std::vector<std::pair<std::string, Summary>>& colu
       if (task.meta_task != group.key) continue;
       std::vector<double> values;
       for (const auto& [title, summary] : columns) {
-        const auto found = std::find_if(summary.sets.begin(), summary.sets.end(),
-                                        [&](const SetScore& s) { return s.name == task.name; });
+        const auto found = std::ranges::find(summary.sets, task.name, &SetScore::name);
         values.push_back(found == summary.sets.end() ? -1 : found->accuracy);
       }
       if (std::all_of(values.begin(), values.end(), [](double v) { return v < 0; })) continue;

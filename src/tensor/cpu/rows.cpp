@@ -1,6 +1,5 @@
 // Functions of rows: sums, gathering and scattering by row number.
 #include <algorithm>
-#include <cstring>
 #include <vector>
 
 #include "kernels/kernels.h"
