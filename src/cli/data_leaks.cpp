@@ -23,8 +23,7 @@ Exit run_data_leaks(const Command& command, const Arguments& arguments) {
   if (!line.parse(arguments)) return Exit::ok;
 
   if (folders.size() != 2)
-    fail(Exit::usage, "data leaks: got ", folders.size(), folders.size() == 1 ? " folder" : " folders",
-         ", expected two, A and B");
+    fail(Exit::usage, "data leaks: got ", counted(folders.size(), "folder"), ", expected two, A and B");
   if (image_dirs.size() > 2)
     fail(Exit::usage, "data leaks: --image_dir: got ", image_dirs.size(), ", expected one or two");
   if (distance < 0 || distance > 15) fail(Exit::usage, "data leaks: --distance: got ", distance, ", expected 0 to 15");

@@ -7,7 +7,6 @@
 
 #include "io/error.h"
 #include "io/hub.h"
-#include "io/text.h"
 #include "mmeb/data/row_files.h"
 
 namespace vlm2vec {

@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "io/error.h"
+#include "io/text.h"
 #include "mmeb/evaluation/prompt_variants.h"
 
 namespace vlm2vec {
@@ -81,8 +82,7 @@ std::string score_table(const std::vector<std::pair<std::string, Summary>>& colu
       cut.add({set.texts, set.cut, set.first_cut});
     }
     if (rows + candidates > 0)
-      notes += sentence(title, ": ", rows, rows == 1 ? " query" : " queries", " and ", candidates,
-                        candidates == 1 ? " candidate" : " candidates",
+      notes += sentence(title, ": ", rows, rows == 1 ? " query" : " queries", " and ", counted(candidates, "candidate"),
                         " were left out (--bad_rows skip); the scores cover the rest\n");
     if (cut.cut > 0) notes += title + ": " + cut.note(max_len(summary)) + "\n";
     if (ties > 0)

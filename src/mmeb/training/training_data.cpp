@@ -229,10 +229,10 @@ std::string TrainingData::summary() const {
   const int64_t pairs_of = sampling_ == "shuffled" ? std::min(batch_size_, row_count_) : batch_size_;
   const std::string times = accumulation_ > 1 ? sentence(accumulation_, " times ") : "",
                     pairs = sampling_.empty() ? "the pairs that --batches names"
-                                              : sentence(times, pairs_of, pairs_of == 1 ? " pair" : " pairs"),
+                                              : times + counted(uint64_t(pairs_of), "pair"),
                     order = sampling_.empty() ? "" : sampling_ + ", ";
-  return sentence(row_count_, " rows of ", sets_.size(), sets_.size() == 1 ? " set, " : " sets, ", order, steps_,
-                  steps_ == 1 ? " step of " : " steps of ", pairs);
+  return sentence(row_count_, " rows of ", counted(sets_.size(), "set"), ", ", order, counted(uint64_t(steps_), "step"),
+                  " of ", pairs);
 }
 
 // Without hard negatives, a batch of a single pair has no wrong answers.
