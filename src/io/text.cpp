@@ -2,6 +2,8 @@
 
 #include <utf8proc.h>
 
+#include <cstdarg>
+#include <cstdio>
 #include <cstring>
 #include <iterator>
 #include <span>
@@ -28,6 +30,17 @@ std::string listed(const std::vector<std::string>& names) {
   constexpr size_t most = 4;
   if (names.size() <= most) return joined(names);
   return joined(std::span(names).first(most)) + " and " + std::to_string(names.size() - most) + " more";
+}
+
+std::string formatted(const char* pattern, ...) {
+  std::va_list arguments, again;
+  va_start(arguments, pattern);
+  va_copy(again, arguments);
+  std::string text(size_t(std::vsnprintf(nullptr, 0, pattern, arguments)), '\0');
+  std::vsnprintf(text.data(), text.size() + 1, pattern, again);
+  va_end(again);
+  va_end(arguments);
+  return text;
 }
 
 std::vector<std::string> words_of(const std::string& text) {

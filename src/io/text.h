@@ -26,6 +26,8 @@ std::string joined(const Items& items, std::string_view between = ", ", std::str
   return text;
 }
 
+[[gnu::format(printf, 1, 2)]] std::string formatted(const char* pattern, ...);  // as printf
+
 std::vector<std::string> words_of(const std::string& text);  // parts between white space
 
 bool is_utf8(std::string_view text);

@@ -1,8 +1,7 @@
 // The table of scores as in the paper, with a bar for each.
 #include <algorithm>
-#include <cstdio>
 
-#include "io/error.h"
+#include "io/text.h"
 #include "show/html.h"
 #include "show/sections.h"
 
@@ -43,11 +42,7 @@ std::string table_row(const std::string& style, const std::string& title, const 
 
 }  // namespace
 
-std::string fixed(double value, int digits) {
-  char text[48];
-  std::snprintf(text, sizeof text, "%.*f", digits, value);
-  return text;
-}
+std::string fixed(double value, int digits) { return formatted("%.*f", digits, value); }
 
 std::string scores_section(const std::vector<EvaluationRun>& evaluations) {
   const Summary &after = evaluations.back().summary, chance = chance_summary(after);

@@ -1,7 +1,6 @@
 #include "mmeb/data/data_folder.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <set>
 #include <tuple>
 
@@ -82,10 +81,6 @@ std::string text_table(const std::vector<std::vector<std::string>>& rows) {
   return text;
 }
 
-std::string percent(double share) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.1f %%", 100 * share);
-  return text;
-}
+std::string percent(double share) { return formatted("%.1f %%", 100 * share); }
 
 }  // namespace vlm2vec

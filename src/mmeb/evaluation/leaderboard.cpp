@@ -24,10 +24,9 @@ std::string now() {
   const auto since = std::chrono::system_clock::now().time_since_epoch();
   const std::time_t seconds = std::chrono::duration_cast<std::chrono::seconds>(since).count();
   const auto micro = std::chrono::duration_cast<std::chrono::microseconds>(since).count() % 1000000;
-  char day[32], fraction[16];
+  char day[32];
   std::strftime(day, sizeof day, "%Y-%m-%dT%H:%M:%S", std::localtime(&seconds));
-  std::snprintf(fraction, sizeof fraction, ".%06d", int(micro));
-  return std::string(day) + fraction;
+  return day + formatted(".%06d", int(micro));
 }
 
 // Returns V2's metrics and counts of a score file, without V1's and this program's keys.

@@ -1,8 +1,8 @@
 // Compares an evaluation with published results, averaged over the same sets.
 #include <algorithm>
-#include <cstdio>
 
 #include "io/error.h"
+#include "io/text.h"
 #include "mmeb/evaluation/score_table.h"
 #include "mmeb/registry/registry.h"
 #include "mmeb/registry/task.h"
@@ -15,12 +15,7 @@ constexpr int kTitleWidth = 42;
 std::string line(const std::string& title, const std::vector<double>& means) {
   std::string text = title;
   text.resize(std::max(text.size(), size_t(kTitleWidth)), ' ');
-  for (const double mean : means) {
-    char cell[16];
-    if (mean < 0) std::snprintf(cell, sizeof cell, "%8s", "-");
-    else std::snprintf(cell, sizeof cell, "%8.1f", mean);
-    text += cell;
-  }
+  for (const double mean : means) text += mean < 0 ? formatted("%8s", "-") : formatted("%8.1f", mean);
   return text + "\n";
 }
 
@@ -28,11 +23,7 @@ const std::string kRule = std::string(kTitleWidth + 7 * 8, '-') + "\n";
 
 std::string head(std::string title) {
   title.resize(kTitleWidth, ' ');
-  for (const char* column : {"CLS", "VQA", "RET", "VG", "IND", "OOD", "All"}) {
-    char cell[16];
-    std::snprintf(cell, sizeof cell, "%8s", column);
-    title += cell;
-  }
+  for (const char* column : {"CLS", "VQA", "RET", "VG", "IND", "OOD", "All"}) title += formatted("%8s", column);
   return "\n" + title + "\n" + kRule;
 }
 

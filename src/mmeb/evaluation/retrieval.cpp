@@ -1,7 +1,6 @@
 #include "mmeb/evaluation/retrieval.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
@@ -166,10 +165,8 @@ std::vector<RecallScore> evaluate_retrieval(const EvalOptions& o, Device device,
 
 std::string recall_table(const std::vector<RecallScore>& scores) {
   const auto line = [](std::string title, const auto& recall, const std::string& note) {
-    char cells[64];
-    std::snprintf(cells, sizeof cells, "%8.1f%8.1f%8.1f", recall[0], recall[1], recall[2]);
     title.resize(std::max(title.size(), size_t(36)), ' ');
-    return title + cells + "   " + note + "\n";
+    return title + formatted("%8.1f%8.1f%8.1f   ", recall[0], recall[1], recall[2]) + note + "\n";
   };
   std::string table = "Recall, %                                 @1      @5     @10\n" + std::string(60, '-') + "\n";
   for (const RecallScore& score : scores)

@@ -1,7 +1,6 @@
 #include "mmeb/evaluation/score_table.h"
 
 #include <algorithm>
-#include <cstdio>
 
 #include "io/error.h"
 #include "io/text.h"
@@ -21,16 +20,8 @@ std::string right(const std::string& text, size_t width) {
 // interval: the last value's; null if it has none.
 std::string row(const std::string& title, const std::vector<double>& values, Widths width, const Estimate* interval) {
   std::string line = title + std::string(width.names - title.size(), ' ');
-  for (const double value : values) {
-    char text[32] = "-";
-    if (value >= 0) std::snprintf(text, sizeof text, "%.1f", value);
-    line += right(text, width.values);
-  }
-  if (interval) {
-    char text[32];
-    std::snprintf(text, sizeof text, "  [%5.1f, %5.1f]", interval->low, interval->high);
-    line += text;
-  }
+  for (const double value : values) line += right(value < 0 ? "-" : formatted("%.1f", value), width.values);
+  if (interval) line += formatted("  [%5.1f, %5.1f]", interval->low, interval->high);
   return line + "\n";
 }
 
@@ -102,10 +93,8 @@ std::string variants_table(const Summary& summary) {
     std::vector<double> accuracies;
     for (const auto& [instruction, accuracy] : set.variants) accuracies.push_back(accuracy);
     const VariantSummary s = summarise_variants(accuracies);
-    char text[160];
-    std::snprintf(text, sizeof text, "%-24s%10zu%10.1f%10.1f%10.1f%10.1f%10.1f\n", set.name.c_str(), accuracies.size(),
-                  accuracies[0], s.mean, s.deviation, s.lowest, s.highest);
-    table += text;
+    table += formatted("%-24s%10zu%10.1f%10.1f%10.1f%10.1f%10.1f\n", set.name.c_str(), accuracies.size(), accuracies[0],
+                       s.mean, s.deviation, s.lowest, s.highest);
   }
   if (table.empty()) return "";
   return "\nOther instructions        prompts    stored      mean deviation    lowest   highest\n" +
