@@ -1,4 +1,4 @@
-// Sums over a warp and over a block, and maxima over a warp, in a fixed order: all threads and all runs get the same bits.
+// Sums over a warp and a block, and maxima over a warp, in a fixed order: all threads and all runs get the same bits.
 #pragma once
 #include "kernels/cuda.h"
 
