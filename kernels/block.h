@@ -1,4 +1,4 @@
-// Sums and maxima over a warp and over a block, in a fixed order: all threads and all runs get the same bits.
+// Sums over a warp and a block, and maxima over a warp, in a fixed order: all threads and all runs get the same bits.
 #pragma once
 #include "kernels/cuda.h"
 
@@ -17,26 +17,17 @@ __device__ T warp_max(T x) {
   return x;
 }
 
-// For a block of whole warps in x: each warp gives one value, and every thread combines them in the same order.
-template <class T, class Combine>
-__device__ T combine_warps(T x, Combine combine) {
-  SHARED(T, of_warp, [32]);
-  __syncthreads();  // all threads have read an earlier call's values
-  if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = x;
-  __syncthreads();
-  T all = of_warp[0];
-  for (unsigned w = 1; w < blockDim.x / 32; ++w) all = combine(all, of_warp[w]);
-  return all;
-}
-
+// For a block of whole warps in x: each warp gives one sum, and every thread adds them in the same order.
 template <class T>
 __device__ T block_sum(T x) {
-  return combine_warps(warp_sum(x), [](T a, T b) { return a + b; });
-}
-
-template <class T>
-__device__ T block_max(T x) {
-  return combine_warps(warp_max(x), [](T a, T b) { return max(a, b); });
+  const T sum = warp_sum(x);
+  SHARED(T, of_warp, [32]);
+  __syncthreads();  // all threads have read an earlier call's values
+  if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = sum;
+  __syncthreads();
+  T all = of_warp[0];
+  for (unsigned w = 1; w < blockDim.x / 32; ++w) all += of_warp[w];
+  return all;
 }
 
 // Returns Σ term(row) over all rows for the column of threadIdx.x, only to threads with threadIdx.y = 0. The block is

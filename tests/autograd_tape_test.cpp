@@ -45,7 +45,7 @@ TEST(Tape, writes_a_parameters_gradient_where_it_was_told) {
   step();
   for (size_t i = 0; i < 10; ++i) EXPECT_NEAR(numbers(buffer)[i], 2 * once[i], 1e-13);
   for (size_t i : {0, 1, 8, 9}) EXPECT_EQ(once[i], 0);
-  EXPECT_TRUE(w.grad().shares_storage_with(buffer));
+  EXPECT_EQ(w.grad().data<double>(), buffer.data<double>() + 2);
   EXPECT_NE(once[2], 0);
 }
 
@@ -82,10 +82,8 @@ TEST(Tape, records_nothing_without_need) {
   {
     const NoGrad outer;
     { const NoGrad inner; }
-    EXPECT_FALSE(grad_enabled());
     EXPECT_FALSE((w * w).requires_grad());
   }
-  EXPECT_TRUE(grad_enabled());
   EXPECT_EQ(live_nodes(), before + 1) << "only the leaf";
   EXPECT_TRUE((w * x).requires_grad());
   EXPECT_THROW(y.backward(), Error);

@@ -165,7 +165,6 @@ std::vector<Var> record(const char* op, std::vector<Tensor> ys, const std::vecto
 
 NoGrad::NoGrad() : before_(std::exchange(enabled, false)) {}
 NoGrad::~NoGrad() { enabled = before_; }
-bool grad_enabled() { return enabled; }
 int64_t live_nodes() { return nodes; }
 
 Var checkpoint(const std::function<Var(const Var&)>& f, const Var& x) {

@@ -70,7 +70,6 @@ class NoGrad {
  private:
   bool before_;
 };
-bool grad_enabled();
 int64_t live_nodes();  // number of tape steps in memory
 
 // Returns f(x) without keeping its activations; the backward pass computes f again (Chen et al. 2016). Nothing is

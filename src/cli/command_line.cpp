@@ -12,6 +12,7 @@
 #include "cli/hints.h"
 #include "io/error.h"
 #include "io/shell_word.h"
+#include "io/text.h"
 #include "tensor/parallel.h"
 
 namespace vlm2vec {
@@ -40,9 +41,7 @@ std::string text_of(const T& value) {
     char text[32];
     return std::string(text, std::to_chars(text, text + sizeof text, value).ptr);
   } else if constexpr (is_list<T>) {
-    std::string text;
-    for (const std::string& item : value) text += (text.empty() ? "" : " ") + item;
-    return text;
+    return joined(value, " ");
   } else {
     return value;
   }
@@ -145,7 +144,7 @@ void CommandLine::words(const std::string& name, std::vector<std::string>& value
   words_name_ = name, words_help_ = help, words_ = &values;
 }
 
-void CommandLine::threads() {
+CommandLine& CommandLine::threads() {
   const auto assign = [option = command_ + ": --threads"](const std::vector<std::string>& values) {
     const int n = parse_values<int>(values, option);
     if (n < 1 || n > 1024) fail(Exit::usage, option, ": got ", n, ", expected 1 to 1024");
@@ -153,22 +152,29 @@ void CommandLine::threads() {
   };
   begin_last_section();
   declare({"threads", "N", "number of computing threads; results do not depend on it", "one per core", 1, 1, assign});
+  return *this;
 }
 
-void CommandLine::device(Device& device) {
+CommandLine& CommandLine::device(Device& device) {
   const auto assign = [&device, option = command_ + ": --device"](const std::vector<std::string>& values) {
     device = parse_device(parse_values<std::string>(values, option));
   };
   declare({"device", "cpu|emu|cuda", "emu runs the GPU kernels in an emulator on the CPU (slow)", name_of(device), 1, 1,
            assign});
+  return *this;
 }
 
-void CommandLine::quiet(bool& quiet) {
+CommandLine& CommandLine::quiet(bool& quiet) {
   begin_last_section();
   (*this)("quiet", quiet, "print no progress and no summary");
   quiet_ = &quiet;
+  return *this;
 }
-void CommandLine::json(bool& json) { (*this)("json", json, "print the result as one line of JSON"); }
+
+CommandLine& CommandLine::json(bool& json) {
+  (*this)("json", json, "print the result as one line of JSON");
+  return *this;
+}
 
 const CommandLine::Option* CommandLine::find(const std::string& name) const {
   for (const Option& option : options_)

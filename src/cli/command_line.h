@@ -40,10 +40,10 @@ class CommandLine {
   void say(const std::string& line) const;  // prints to stderr, unless quiet or empty; must be called after parse
 
   // Options shared by commands; each belongs only to commands that it affects.
-  void threads();
-  void device(Device& device);
-  void quiet(bool& quiet);
-  void json(bool& json);
+  CommandLine& threads();
+  CommandLine& device(Device& device);
+  CommandLine& quiet(bool& quiet);
+  CommandLine& json(bool& json);
 
   // Sets the variables and the number of threads. Returns false after printing --help. Throws Exit::usage with the
   // value given and the value expected, or with the nearest option for an unknown one.

@@ -12,8 +12,7 @@ Exit run_compare(const Command& command, const Arguments& arguments) {
   CommandLine line(command.name, command.purpose, "compare runs/demo/untrained runs/demo/trained");
   line.words("A B", folders, "two folders of eval (--encode_output_path) with the same rows");
   line("seed", seed, "random seed of the resampling for the intervals");
-  line.threads();
-  line.json(json);
+  line.threads().json(json);
   if (!line.parse(arguments)) return Exit::ok;
   if (folders.size() != 2)
     fail(Exit::usage, "compare: got ", folders.size(), folders.size() == 1 ? " folder" : " folders", ", expected 2");

@@ -19,8 +19,7 @@ Exit run_data_check(const Command& command, const Arguments& arguments) {
   line("decode", check.decode, "decode every picture (False: only check that it exists)");
   line("model_name", model_name,
        "<DIR> folder of the model for these rows, which gives the image token (default: Qwen2-VL's)");
-  line.threads();
-  line.json(json);
+  line.threads().json(json);
   if (!line.parse(arguments)) return Exit::ok;
 
   std::vector<std::vector<std::string>> table = {

@@ -19,14 +19,11 @@ Exit run_data_leaks(const Command& command, const Arguments& arguments) {
        "<NAME> which rows of training sets: original or diverse_instruction; test: only test sets");
   line("distance", distance, "pictures are similar if at most N of their 64 hash bits differ, 0 to 15");
   line("fail", fails, "exit with 1 if pairs or pictures are shared");
-  line.threads();
-  line.quiet(quiet);
-  line.json(json);
+  line.threads().quiet(quiet).json(json);
   if (!line.parse(arguments)) return Exit::ok;
 
   if (folders.size() != 2)
-    fail(Exit::usage, "data leaks: got ", folders.size(), folders.size() == 1 ? " folder" : " folders",
-         ", expected two, A and B");
+    fail(Exit::usage, "data leaks: got ", counted(folders.size(), "folder"), ", expected two, A and B");
   if (image_dirs.size() > 2)
     fail(Exit::usage, "data leaks: --image_dir: got ", image_dirs.size(), ", expected one or two");
   if (distance < 0 || distance > 15) fail(Exit::usage, "data leaks: --distance: got ", distance, ", expected 0 to 15");

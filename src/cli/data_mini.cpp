@@ -1,5 +1,4 @@
 #include <iostream>
-#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
@@ -17,9 +16,7 @@ Exit run_data_mini(const Command& command, const Arguments& arguments) {
   line("test_rows", options.test_rows, "rows of each test set");
   line("seed", options.seed, "random seed of the training rows and their pixels; test rows never change");
   line.require({"output_dir"});
-  line.threads();
-  line.quiet(quiet);
-  line.json(json);
+  line.threads().quiet(quiet).json(json);
   if (!line.parse(arguments)) return Exit::ok;
 
   options.output_dir = output_dir;

@@ -20,8 +20,7 @@ Exit run_data_preview(const Command& command, const Arguments& arguments) {
   line("output", output, "<FILE> the HTML file to write");
   line("limit", limit, "the first N rows of each set");
   line.require({"output"});
-  line.threads();
-  line.json(json);
+  line.threads().json(json);
   if (!line.parse(arguments)) return Exit::ok;
 
   if (limit < 1) fail(Exit::usage, "data preview: --limit: got ", limit, ", expected 1 or more");

@@ -25,12 +25,10 @@ using Json = nlohmann::ordered_json;
 double peak_of_all_threads() {
   const auto begin = std::chrono::steady_clock::now();
   std::vector<double> seconds(static_cast<size_t>(threads())), peaks(seconds.size());
-  parallel_for(threads(), 1, [&](int64_t first, int64_t last) {
-    for (int64_t i = first; i < last; ++i) {
-      const double start = cpu_seconds();
-      peaks[size_t(i)] = fma_peak();
-      seconds[size_t(i)] = cpu_seconds() - start;
-    }
+  parallel_each(seconds.size(), [&](size_t i) {
+    const double start = cpu_seconds();
+    peaks[i] = fma_peak();
+    seconds[i] = cpu_seconds() - start;
   });
   const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - begin;
   double billions = 0;
@@ -52,8 +50,6 @@ std::string package_note(const fs::path& file, const std::string& package) {
 }
 
 Json examine() {
-  std::vector<std::string> isas;
-  for (const Simd* isa : available_isas()) isas.push_back(isa->name);
   double peak = 0;
   for (int i = 0; i < 5; ++i) peak = std::max(peak, fma_peak());
   const int64_t memory = host_memory().available, read = std::min<int64_t>(512 << 20, memory / 4);
@@ -62,7 +58,7 @@ Json examine() {
   return {{"processor", processor_name()},
           {"cores", std::thread::hardware_concurrency()},
           {"threads", threads()},
-          {"instruction_sets", isas},
+          {"instruction_sets", isa_names()},
           {"instruction_set", isa_name()},
           {"fma_peak_gflops_one_core", peak},
           {"fma_peak_gflops", peak_of_all_threads()},
@@ -106,8 +102,7 @@ void print(const Json& found) {
 Exit run_doctor(const Command& command, const Arguments& arguments) {
   bool json = false;
   CommandLine line(command.name, command.purpose, "doctor");
-  line.threads();
-  line.json(json);
+  line.threads().json(json);
   if (!line.parse(arguments)) return Exit::ok;
 
   const Json found = examine();

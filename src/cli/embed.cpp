@@ -81,10 +81,7 @@ void declare(CommandLine& line, EmbedOptions& o) {
        "<error|skip> error: stop at a row that cannot be used (unreadable picture, neither text nor image, image "
        "tokens that do not match); skip: leave it out and list it in OUTPUT.skipped_rows.jsonl");
   line.require({"model_name", "input", "output"});
-  line.threads();
-  line.device(o.device);
-  line.quiet(o.quiet);
-  line.json(o.json);
+  line.threads().device(o.device).quiet(o.quiet).json(o.json);
 }
 
 void check_options(const EmbedOptions& o) {

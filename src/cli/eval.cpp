@@ -64,10 +64,7 @@ Exit run_eval(const Command& command, const Arguments& arguments) {
   line("beside", beside, "<DIR> folders of earlier evaluations, shown as further columns of the table");
   line.require({"model_name", "encode_output_path"});
   line.collect({"beside"});
-  line.threads();
-  line.device(device);
-  line.quiet(quiet);
-  line.json(json);
+  line.threads().device(device).quiet(quiet).json(json);
   official_options(line, options);
   if (!line.parse(arguments)) return Exit::ok;
 

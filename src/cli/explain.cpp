@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "cli/commands.h"
+#include "io/text.h"
 #include "mmeb/data/outputs.h"
 #include "tensor/tensor_files.h"
 #include "vlm/model.h"
@@ -33,9 +34,7 @@ Moments moments(const Tensor& x) {
 std::string short_number(double x) {
   const char* unit = x >= 1e12 ? " T" : x >= 1e9 ? " G" : x >= 1e6 ? " M" : x >= 1e3 ? " k" : "";
   x /= x >= 1e12 ? 1e12 : x >= 1e9 ? 1e9 : x >= 1e6 ? 1e6 : x >= 1e3 ? 1e3 : 1;
-  char text[32];
-  std::snprintf(text, sizeof text, *unit && x < 10 ? "%.1f%s" : "%.0f%s", x, unit);
-  return text;
+  return formatted(*unit && x < 10 ? "%.1f%s" : "%.0f%s", x, unit);
 }
 
 void print_table(const std::string& prompt, const std::vector<Stage>& stages) {
@@ -144,10 +143,7 @@ void declare(CommandLine& line, ExplainOptions& o) {
   line("heat_map", o.map, "<FILE> PNG to write: the picture, red where it raises the score, blue where it lowers it");
   line.require({"model_name"});
   line.collect({"image", "target_image"});
-  line.threads();
-  line.device(o.device);
-  line.quiet(o.quiet);
-  line.json(o.json);
+  line.threads().device(o.device).quiet(o.quiet).json(o.json);
 }
 
 void check_options(const ExplainOptions& o) {

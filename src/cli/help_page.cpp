@@ -5,6 +5,7 @@
 
 #include "cli/command_line.h"
 #include "io/shell_word.h"
+#include "io/text.h"
 
 namespace vlm2vec {
 namespace {
@@ -44,9 +45,7 @@ std::string CommandLine::foreign_names() const {
     if (option.foreign) words.push_back(option.name);
   for (const auto& [name, alias] : aliases_) words.push_back(name + " (--" + alias.option + ")");
   std::sort(words.begin(), words.end());
-  std::string list;
-  for (const std::string& word : words) list += (list.empty() ? "" : ", ") + word;
-  return list;
+  return joined(words);
 }
 
 std::string CommandLine::help_page(bool with_foreign) const {

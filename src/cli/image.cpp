@@ -74,8 +74,7 @@ Exit run_image(const Command& command, const Arguments& arguments) {
   line("output", output,
        "<FILE> F.npy (uint8 [height, width, 3]) or F.png; for several FILEs a folder, which gets a FILE.npy for each");
   line.require({"output"});
-  line.quiet(quiet);
-  line.json(json);
+  line.quiet(quiet).json(json);
   if (!line.parse(arguments)) return Exit::ok;
 
   if (size.empty() && (own_mode || filter != "bicubic"))

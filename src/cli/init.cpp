@@ -64,7 +64,7 @@ void write_config(const fs::path& from, const Family& family, const fs::path& fo
   const Tokenizer tokenizer = Tokenizer::load(folder);
   int64_t unknown = config.value("vocab_size", int64_t(0));
   for (const auto& [field, tokens] : family.config_tokens) {
-    if (config.contains(field) && !config[field].is_null()) continue;
+    if (has_value(config, field)) continue;
     std::optional<int64_t> id;
     for (const char* token : tokens)
       if (!id) id = tokenizer.id_of(token);
@@ -119,8 +119,7 @@ Exit run_init(const Command& command, const Arguments& arguments) {
   line("dtype", dtype, "<f32|bf16> type of the weights, f32 or bf16");
   line("seed", seed, "random seed of the weights");
   line.require({"config", "output_dir"});
-  line.quiet(quiet);
-  line.json(json);
+  line.quiet(quiet).json(json);
   if (!line.parse(arguments)) return Exit::ok;
 
   check_options(tokenizer, train_tokenizer, dtype, min_pixels, max_pixels);

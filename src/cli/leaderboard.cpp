@@ -21,8 +21,7 @@ Exit run_leaderboard(const Command& command, const Arguments& arguments) {
   line("output", output, "<FILE> the file to write");
   entry.fields(line);
   line.require({"output", "model_name"});
-  line.quiet(quiet);
-  line.json(json);
+  line.quiet(quiet).json(json);
   if (!line.parse(arguments)) return Exit::ok;
 
   if (folders.size() != 1) fail(Exit::usage, "leaderboard: got ", folders.size(), " folders, expected one");

@@ -87,9 +87,7 @@ Exit run_merge(const Command& command, const Arguments& arguments) {
   line("sentence_transformers", sentence_transformers,
        "also write the files that SentenceTransformer needs for the same vectors (works without --adapter)");
   line.require({"model_name", "output_dir"});
-  line.threads();
-  line.quiet(quiet);
-  line.json(json);
+  line.threads().quiet(quiet).json(json);
   if (!line.parse(arguments)) return Exit::ok;
 
   check_output_folder("merge: --output_dir", output_dir,

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <set>
+#include <ranges>
 
 #include "io/error.h"
 #include "io/text.h"
@@ -118,22 +118,16 @@ void declare(CommandLine& line, const Agreed (&table)[n]) {
     line.judged(row.name, [row](const std::string& value) {
       const std::vector<std::string> values = words_of(row.values);
       if (std::find(values.begin(), values.end(), lower_case(value)) != values.end()) return;
-      std::string expected;
-      for (const std::string& word : values) expected += (expected.empty() ? ", expected " : " or ") + word;
-      fail(Exit::usage, "--", row.name, ": got \"", value, "\"", expected, "; ", row.reason);
+      fail(Exit::usage, "--", row.name, ": got \"", value, "\", expected ", joined(values, " or "), "; ", row.reason);
     });
 }
 
 // The family that the official scripts are told must be the model's own.
 void judge_family(const std::string& option, const std::string& value, const std::string& model_name) {
-  std::string known;
-  bool is_known = false;
-  for (const Family& family : families()) {
-    known += (known.empty() ? "" : " or ") + family.model_type;
-    is_known |= family.model_type == lower_case(value);
-  }
-  if (!is_known)
-    fail(Exit::usage, "--", option, ": got \"", value, "\", expected ", known, "; the folder of --model_name decides");
+  const auto known = families() | std::views::transform(&Family::model_type);
+  if (std::ranges::find(known, lower_case(value)) == known.end())
+    fail(Exit::usage, "--", option, ": got \"", value, "\", expected ", joined(known, " or "),
+         "; the folder of --model_name decides");
   const std::filesystem::path config = std::filesystem::path(model_name) / "config.json";
   if (!std::filesystem::exists(config)) return;  // which is said where the model is loaded
   if (const Family& family = family_of(config); family.model_type != lower_case(value))

@@ -72,10 +72,7 @@ Exit run_parity(const Command& command, const Arguments& arguments) {
        "<DIR> folder with cases.json and a NAME.safetensors for each case (made by tests/interop/dump.py)");
   line("output", output, "<FILE> the certificate to write (default: parity.json in the reference folder)");
   line.require({"model_name", "reference"});
-  line.threads();
-  line.device(device);
-  line.quiet(quiet);
-  line.json(json);
+  line.threads().device(device).quiet(quiet).json(json);
   if (!line.parse(arguments)) return Exit::ok;
 
   if (output.empty()) output = fs::path(reference) / "parity.json";

@@ -18,8 +18,7 @@ Exit run_report(const Command& command, const Arguments& arguments) {
   line.words("RUN...", folders,
              "the folder of make demo, or folders of train and eval, with an earlier evaluation before a later one");
   line("output", output, "<FILE> the HTML file to write (default: report.html in the first folder)");
-  line.threads();
-  line.json(json);
+  line.threads().json(json);
   if (!line.parse(arguments)) return Exit::ok;
 
   const fs::path file = output.empty() ? fs::path(folders[0]) / "report.html" : fs::path(output);

@@ -42,9 +42,7 @@ void declare(CommandLine& line, SearchOptions& o) {
   line("output", o.output, "<FILE> HTML page to write, with pictures, instead of the table");
   line.require({"index"});
   line.collect({"image"});
-  line.threads();
-  line.device(o.device);
-  line.quiet(o.quiet);
+  line.threads().device(o.device).quiet(o.quiet);
   line("json", o.json, "print each row found as one line of JSON");
 }
 

@@ -15,10 +15,7 @@ Exit run_selftest(const Command& command, const Arguments& arguments) {
   bool quiet = false, json = false;
   CommandLine line(command.name, command.purpose, "selftest --device emu");
   line("seed", seed, "random seed of the test data");
-  line.threads();
-  line.device(device);
-  line.quiet(quiet);
-  line.json(json);
+  line.threads().device(device).quiet(quiet).json(json);
   if (!line.parse(arguments)) return Exit::ok;
 
   Stopwatch watch;

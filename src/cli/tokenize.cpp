@@ -56,8 +56,7 @@ Exit run_tokenize(const Command& command, const Arguments& arguments) {
   line("text", text, "text; prints it quoted, then an id and its piece per line, bytes in GPT-2's alphabet");
   line("max_len", max_len, "keep the first N ids of a text (0: all)");
   line.require({"model_name"});
-  line.threads();
-  line.json(json);
+  line.threads().json(json);
   if (!line.parse(arguments)) return Exit::ok;
 
   if (input.empty() == text.empty()) fail(Exit::usage, "tokenize: one of --input and --text is needed, but not both");

@@ -39,10 +39,7 @@ Exit run_train(const Command& command, const Arguments& arguments) {
   line.section("This run");
   line("plan", plan, "only print the memory and disk space the run will take");
   line.require({"model_name", "output_dir"});
-  line.threads();
-  line.device(device);
-  line.quiet(quiet);
-  line.json(json);
+  line.threads().device(device).quiet(quiet).json(json);
   official_options(line, options);
   if (!line.parse(arguments)) return Exit::ok;
   if (options.report_to == "wandb") {

@@ -33,12 +33,10 @@ nlohmann::ordered_json version_json() {
   pcre2_config(PCRE2_CONFIG_VERSION, pcre2);
   const int webp = WebPGetDecoderVersion();
   const uint32_t brotli = BrotliDecoderVersion();
-  std::vector<std::string> found;
-  for (const Simd* isa : available_isas()) found.push_back(isa->name);
   return {{"vlm2vec", VLM2VEC_VERSION},
           {"build", VLM2VEC_BUILD},
           {"compiler", "g++ " __VERSION__},
-          {"instruction_sets", found},
+          {"instruction_sets", isa_names()},
           {"instruction_set", isa_name()},
           {"cuda", "not linked"},
           {"libraries",

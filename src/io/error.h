@@ -27,6 +27,28 @@ template <class... Parts>
   throw Error(code, sentence(parts...));
 }
 
+// Returns f(), whose errors begin with `where` and a colon.
+template <class F, class... Where>
+decltype(auto) naming(F&& f, const Where&... where) {
+  try {
+    return f();
+  } catch (const Error& e) {
+    fail(e.code, where..., ": ", e.what());
+  }
+}
+
+// Runs f() and returns the sentence of its Exit::data error; empty: there was none. Other errors are thrown.
+template <class F>
+std::string data_fault(F&& f) {
+  try {
+    f();
+    return "";
+  } catch (const Error& e) {
+    if (e.code != Exit::data) throw;
+    return e.what();
+  }
+}
+
 }  // namespace vlm2vec
 
 // CHECK(a.dim(1) == b.dim(0), "matmul: a is ", a, ", b is ", b, "; the inner dimensions differ")

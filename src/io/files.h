@@ -15,6 +15,11 @@ namespace vlm2vec {
 std::string read_text(const std::filesystem::path& path);  // reads a pipe to its end
 nlohmann::json read_json(const std::filesystem::path& path);
 std::string reason_of(const std::exception& json_error);  // its message without its number
+template <class Json>
+bool has_value(const Json& object, const char* field) {  // present and not null
+  const auto found = object.find(field);
+  return found != object.end() && !found->is_null();
+}
 // read_json() without null fields, which transformers writes for settings that are not set.
 nlohmann::json read_settings(const std::filesystem::path& path);
 // Returns how many fields the outermost object has in the text, equal names counted each. Throws Exit::data, beginning

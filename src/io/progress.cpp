@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "io/text.h"
+
 namespace vlm2vec {
 namespace {
 
@@ -94,12 +96,10 @@ std::string progress_line(const std::string& title, int64_t done, int64_t total,
 }
 
 std::string duration(double seconds) {
-  char text[32];
   const long s = long(seconds + 0.5);
-  if (s < 60) std::snprintf(text, sizeof text, "%ld s", s);
-  else if (s < 3600) std::snprintf(text, sizeof text, "%ld:%02ld", s / 60, s % 60);
-  else std::snprintf(text, sizeof text, "%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
-  return text;
+  if (s < 60) return formatted("%ld s", s);
+  if (s < 3600) return formatted("%ld:%02ld", s / 60, s % 60);
+  return formatted("%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
 }
 
 }  // namespace vlm2vec

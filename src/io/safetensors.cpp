@@ -119,8 +119,7 @@ StoredArrays read_safetensors(const std::filesystem::path& path) {
     fail(Exit::data, path.string(), ": the header claims ", length, " bytes (the file has ", bytes.size(),
          ", the limit is ", kHeaderLimit, "); is this a complete safetensors file?");
   std::vector<Entry> entries = parse_header({reinterpret_cast<const char*>(bytes.data()) + 8, length}, path.string());
-  std::sort(entries.begin(), entries.end(),
-            [](const Entry& a, const Entry& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
+  std::ranges::sort(entries, {}, [](const Entry& e) { return std::pair(e.begin, e.end); });
   const uint8_t* data = bytes.data() + 8 + length;
   const uint64_t size = bytes.size() - 8 - length;
   uint64_t position = 0;

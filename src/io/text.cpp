@@ -2,10 +2,14 @@
 
 #include <utf8proc.h>
 
-#include <algorithm>
+#include <cstdarg>
+#include <cstdio>
 #include <cstring>
 #include <iterator>
+#include <span>
 #include <sstream>
+
+#include "io/error.h"
 
 namespace vlm2vec {
 
@@ -24,9 +28,19 @@ std::string counted(uint64_t number, const std::string& noun) {
 
 std::string listed(const std::vector<std::string>& names) {
   constexpr size_t most = 4;
-  std::string text;
-  for (size_t i = 0; i < std::min(names.size(), most); ++i) text += (i ? ", " : "") + names[i];
-  return names.size() > most ? text + " and " + std::to_string(names.size() - most) + " more" : text;
+  if (names.size() <= most) return joined(names);
+  return joined(std::span(names).first(most)) + " and " + std::to_string(names.size() - most) + " more";
+}
+
+std::string formatted(const char* pattern, ...) {
+  std::va_list arguments, again;
+  va_start(arguments, pattern);
+  va_copy(again, arguments);
+  std::string text(size_t(std::vsnprintf(nullptr, 0, pattern, arguments)), '\0');
+  std::vsnprintf(text.data(), text.size() + 1, pattern, again);
+  va_end(again);
+  va_end(arguments);
+  return text;
 }
 
 std::vector<std::string> words_of(const std::string& text) {
@@ -50,5 +64,7 @@ bool is_utf8(std::string_view text) {
   }
   return true;
 }
+
+void not_utf8(size_t at) { fail(Exit::data, "text is not UTF-8 at byte ", at, "; re-encode it"); }
 
 }  // namespace vlm2vec

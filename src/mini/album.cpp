@@ -1,7 +1,6 @@
 #include "mini/album.h"
 
 #include <algorithm>
-#include <string_view>
 #include <utility>
 
 namespace vlm2vec::mini {

@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "io/error.h"
 #include "io/files.h"
 #include "io/interrupt.h"
+#include "io/text.h"
 #include "tensor/parallel.h"
 
 namespace vlm2vec::mini {
@@ -25,11 +25,7 @@ struct Written {
   std::set<Digest> pairs;
 };
 
-std::string file_name(int picture) {
-  char name[16];
-  std::snprintf(name, sizeof name, "%06d.png", picture);
-  return name;
-}
+std::string file_name(int picture) { return formatted("%06d.png", picture); }
 
 std::string json_line(const Row& row, const std::string& image_folder, bool test) {
   const auto path = [&](const Side& side) {
@@ -184,13 +180,11 @@ bool find_finished(const MiniOptions& options, const World& world, const std::ve
 std::vector<Written> build_sets(const fs::path& folder, const World& world, const std::vector<Task>& tasks,
                                 const MiniOptions& options, bool test, const std::set<Digest>& taken) {
   std::vector<Written> written(tasks.size());
-  parallel_for(int64_t(tasks.size()), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      if (!test && tasks[i].split == "OOD") continue;
-      Album album(world, mix(mix(test ? test_seed : options.seed, uint64_t(i)), test), test);
-      const std::vector<Row> rows = draw_rows(tasks[i], album, test ? options.test_rows : options.train_rows, taken);
-      written[i] = write_set(folder, tasks[i].name, album, rows, test);
-    }
+  parallel_each(tasks.size(), [&](size_t i) {
+    if (!test && tasks[i].split == "OOD") return;
+    Album album(world, mix(mix(test ? test_seed : options.seed, uint64_t(i)), test), test);
+    const std::vector<Row> rows = draw_rows(tasks[i], album, test ? options.test_rows : options.train_rows, taken);
+    written[i] = write_set(folder, tasks[i].name, album, rows, test);
   });
   return written;
 }
@@ -242,22 +236,17 @@ MiniSummary build_mini(const MiniOptions& options) {
 }
 
 std::string describe(const MiniSummary& summary) {
-  std::string text;
-  char line[160];
-  const auto add = [&](auto... parts) {
-    std::snprintf(line, sizeof line, parts...);
-    text += line;
-  };
   int train_rows = 0, test_rows = 0, pictures = 0;
-  add("%-14s %-14s %-5s %10s %10s %10s\n", "set", "meta-task", "split", "training", "test", "pictures");
+  std::string text =
+      formatted("%-14s %-14s %-5s %10s %10s %10s\n", "set", "meta-task", "split", "training", "test", "pictures");
   for (const MiniSummary::Set& set : summary.sets) {
     const int set_pictures = set.train_pictures + set.test_pictures;
-    add("%-14s %-14s %-5s %10d %10d %10d%s\n", set.task.name.c_str(), set.task.meta_task.c_str(),
-        set.task.split.c_str(), set.train_rows, set.test_rows, set_pictures,
-        set.task.optional ? "  optional: not counted in OOD and Overall" : "");
+    text += formatted("%-14s %-14s %-5s %10d %10d %10d%s\n", set.task.name.c_str(), set.task.meta_task.c_str(),
+                      set.task.split.c_str(), set.train_rows, set.test_rows, set_pictures,
+                      set.task.optional ? "  optional: not counted in OOD and Overall" : "");
     train_rows += set.train_rows, test_rows += set.test_rows, pictures += set_pictures;
   }
-  add("%-14s %-14s %-5s %10d %10d %10d\n", "all", "", "", train_rows, test_rows, pictures);
+  text += formatted("%-14s %-14s %-5s %10d %10d %10d\n", "all", "", "", train_rows, test_rows, pictures);
   for (const MiniSummary::Skipped& skipped : summary.skipped)
     text += "left out: " + skipped.name + ": " + skipped.reason + "\n";
   const std::string folder = summary.output_dir.string();

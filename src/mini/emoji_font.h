@@ -3,7 +3,6 @@
 // miniature MMEB needs single code points only.
 #pragma once
 #include <cstdint>
-#include <filesystem>
 #include <span>
 #include <string>
 #include <vector>

@@ -2,6 +2,7 @@
 
 #include <set>
 
+#include "io/text.h"
 #include "nn/dora.h"
 #include "tensor/random.h"
 
@@ -39,9 +40,7 @@ void AttachedLora::update() const {
 }
 
 std::string AttachedLora::unmatched_note() const {
-  std::string names;
-  for (const std::string& target : unmatched_targets) names += (names.empty() ? "" : ", ") + target;
-  return names.empty() ? "" : "adapter: no layer is named " + names + "; ignored";
+  return unmatched_targets.empty() ? "" : "adapter: no layer is named " + joined(unmatched_targets) + "; ignored";
 }
 
 bool is_frozen(Module& module) {
@@ -81,13 +80,10 @@ AttachedLora attach_lora(Module& model, const std::vector<Linear*>& layers, cons
 AttachedLora attach_lora(Module& model, const LoraConfig& config, const DropoutState* dropout) {
   const std::vector<Linear*> layers = targeted_layers(model, config);
   if (layers.empty()) {
-    std::string wanted, names;
     std::set<std::string> there;
-    for (const std::string& target : config.target_modules) wanted += " " + target;
     for (const std::string& path : paths_of(linear_layers(model))) there.insert(path.substr(path.rfind('.') + 1));
-    for (const std::string& name : there) names += (names.empty() ? "" : ", ") + name;
-    fail(Exit::usage, "--lora_target_modules", wanted,
-         ": none of the target modules names a layer of this model, which ", "has ", names);
+    fail(Exit::usage, "--lora_target_modules ", joined(config.target_modules, " "),
+         ": none of the target modules names a layer of this model, which has ", joined(there));
   }
   AttachedLora attached = attach_lora(model, layers, config, dropout);
   for (const std::string& target : config.target_modules) {

@@ -1,7 +1,5 @@
 // Adapters (LoRA or DoRA) on the layers of a model.
 #pragma once
-#include <memory>
-
 #include "nn/lora.h"
 
 namespace vlm2vec {

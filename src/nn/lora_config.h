@@ -4,7 +4,7 @@
 #include <utility>
 #include <vector>
 
-#include "nn/pattern.h"
+#include "io/pattern.h"
 #include "nn/tensor_names.h"
 
 namespace vlm2vec {

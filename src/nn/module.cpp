@@ -1,7 +1,5 @@
 #include "nn/module.h"
 
-#include <algorithm>
-
 namespace vlm2vec {
 
 Parameter::Parameter(Module* owner, std::string name, Shape shape)

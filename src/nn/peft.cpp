@@ -6,6 +6,7 @@
 
 #include "io/files.h"
 #include "io/hub.h"
+#include "io/text.h"
 #include "nn/peft_config.h"
 #include "nn/state.h"
 #include "tensor/tensor_files.h"
@@ -65,23 +66,6 @@ StoredAdapter read_tensors(const fs::path& folder, const TensorNames& known) {
   if (stored.modules.empty()) fail(Exit::data, stored.file.string(), ": has no tensor of an adapter");
   stored.spelling = common_spelling(names, known);
   return stored;
-}
-
-// "a, b, … "
-std::string some(const std::vector<std::string>& names) {
-  std::string text;
-  for (size_t i = 0; i < names.size() && i < 3; ++i) text += (i ? ", " : "") + names[i];
-  return names.size() > 3 ? text + ", …" : text;
-}
-
-// Prefixes the errors of f with `where`.
-template <class F>
-auto naming(const std::string& where, F&& f) {
-  try {
-    return f();
-  } catch (const Error& e) {
-    fail(e.code, where, ": ", e.what());
-  }
 }
 
 void check_complete(const StoredAdapter& stored, bool dora) {
@@ -145,7 +129,7 @@ bool has_layers(Module& model, std::vector<std::string> paths) {
 std::string misfit(const Match& m, const StoredAdapter& stored) {
   if (m.whole()) return "";
   const auto list = [](const char* what, const auto& names, const char* rest) {
-    return names.empty() ? std::string() : what + some(names) + rest;
+    return names.empty() ? std::string() : what + listed(names) + rest;
   };
   return matched(m, stored) + list("; no layer of this model that target_modules names is ", m.without_layer, "") +
          list("; target_modules names ", m.without_tensors, ", which the file lacks");
@@ -180,14 +164,14 @@ AttachedLora load_adapter(Module& model, const fs::path& folder, const AdapterOp
     config.use_dora = false;
     notes.push_back(config_file + ": DoRA adapter read as LoRA, its magnitude vectors are dropped");
   }
-  const Match found = naming(config_file, [&] { return best_match(model, config, stored); });
+  const Match found = naming([&] { return best_match(model, config, stored); }, config_file);
   const std::string problem = misfit(found, stored);
   if (found.layers.empty() || (!problem.empty() && !options.allow_partial))
     fail(Exit::data, stored.file.string(), ": ", problem,
          has_layers(model, found.without_layer) ? "; do adapter_config.json and the tensors belong together?"
                                                 : "; is it the adapter's base model?",
          found.layers.empty() ? "" : " (--allow_partial_adapter takes what matches)");
-  AttachedLora lora = naming(config_file, [&] { return attach_lora(model, found.layers, config, dropout); });
+  AttachedLora lora = naming([&] { return attach_lora(model, found.layers, config, dropout); }, config_file);
   if (stored.head)
     notes.push_back(stored.file.string() +
                     ": the adapter of the language-model head is not used: embeddings need none");

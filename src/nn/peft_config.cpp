@@ -1,7 +1,6 @@
 #include "nn/peft_config.h"
 
 #include <cmath>
-#include <functional>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -95,7 +94,7 @@ class ConfigReader {
       refuse(name, " is ", shortened(value), ", expected {regular expression: number}");
     for (const auto& [key, number] : value.items()) {
       const T read = number_of(key, number);
-      naming(name, [&] { entries.emplace_back(key, read); });
+      naming([&] { entries.emplace_back(key, read); }, file_, ": ", name);
     }
   }
   // Reads a list of names, or a regular expression given as a single string.
@@ -108,7 +107,7 @@ class ConfigReader {
         names.push_back(item.get<std::string>());
       }
     else if (!is_unset(value)) refuse(name, " is ", shortened(value), ", expected names or a regular expression");
-    if (!expression.empty()) naming(name, [&] { Pattern{expression}; });
+    if (!expression.empty()) naming([&] { Pattern{expression}; }, file_, ": ", name);
   }
   void read_targets(LoraConfig& config) const {
     read_names("target_modules", config.target_modules, config.target_pattern);
@@ -128,14 +127,6 @@ class ConfigReader {
       if (!number.is_number_unsigned() || number > 1 << 20)
         refuse("layers_to_transform is ", shortened(numbers), ", expected the numbers of layers");
       config.layers_to_transform.push_back(number);
-    }
-  }
-  // Prefixes the errors of f with the field's name.
-  void naming(const std::string& name, const std::function<void()>& f) const {
-    try {
-      f();
-    } catch (const Error& e) {
-      refuse(name, ": ", e.what());
     }
   }
 

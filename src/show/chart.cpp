@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 
 #include "io/error.h"
+#include "io/text.h"
 #include "show/html.h"
 
 namespace vlm2vec {
@@ -14,11 +14,7 @@ namespace {
 constexpr double kWidth = 480, kHeight = 250, kLeft = 48, kRight = 468, kTop = 34, kBottom = 212;
 constexpr size_t kTooltips = 60;
 
-std::string place(double pixels) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.1f", pixels);
-  return text;
-}
+std::string place(double pixels) { return formatted("%.1f", pixels); }
 
 std::string points(const std::vector<double>& x, const std::vector<double>& y, const ChartScale& to_x,
                    const ChartScale& to_y) {
@@ -96,16 +92,10 @@ std::vector<double> logarithmic_ticks(double low, double high) {
 }
 
 std::string readable(double value) {
-  const double size = std::abs(value);
-  char text[32];
-  if (size >= 1000) {
-    std::snprintf(text, sizeof text, "%.0f", value);
-    std::string digits = text;
-    for (int at = int(digits.size()) - 3; at > (value < 0 ? 1 : 0); at -= 3) digits.insert(size_t(at), ",");
-    return digits;
-  }
-  std::snprintf(text, sizeof text, "%.3g", value);
-  return text;
+  if (std::abs(value) < 1000) return formatted("%.3g", value);
+  std::string digits = formatted("%.0f", value);
+  for (int at = int(digits.size()) - 3; at > (value < 0 ? 1 : 0); at -= 3) digits.insert(size_t(at), ",");
+  return digits;
 }
 
 std::string svg(const Chart& chart) {

@@ -43,10 +43,7 @@ void write_preview(std::ostream& page, const std::vector<DataFolder>& folders, i
     for (const DataSet& set : folder.sets) {
       const std::vector<TrainRow> rows = read_data_rows(set, folder.pictures, limit);
       std::vector<std::string> articles(rows.size());
-      parallel_for(int64_t(rows.size()), 1, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i)
-          articles[size_t(i)] = article(rows[size_t(i)], size_t(i), folder.pictures);
-      });
+      parallel_each(rows.size(), [&](size_t i) { articles[i] = article(rows[i], i, folder.pictures); });
       page << "<h2>" << escape_html(set.name) << (set.test ? " (test)" : " (train)") << "</h2>\n";
       for (const std::string& html : articles) page << html;
     }

@@ -11,14 +11,6 @@ namespace {
 
 constexpr size_t kWrongRows = 4, kRightRows = 2, kBest = 5;  // rows per set; candidates per row
 
-struct MetaTask {
-  const char *key, *title;
-};
-constexpr MetaTask kMetaTasks[] = {{"classification", "Classification"},
-                                   {"vqa", "Visual question answering"},
-                                   {"retrieval", "Retrieval"},
-                                   {"grounding", "Visual grounding"}};
-
 std::string side_html(const Side& side, const Pictures& pictures, Gallery& gallery,
                       const std::string& instruction = "") {
   std::string html;
@@ -122,12 +114,12 @@ std::string examples_section(const std::vector<RankedSet>& sets, Gallery& galler
       "candidates with the highest scores (cosine of two embeddings, at most 1). The right candidate (✓) is added if "
       "it is not among them. A wrong answer is a near miss if its score is close to the right one's.</p>\n");
   html += filter(sets);
-  for (const MetaTask& meta_task : kMetaTasks) {
+  for (const MeanScore& meta_task : kMeanScores) {  // no set has a split as its meta-task
     std::vector<std::pair<const RankedSet*, size_t>> wrong, right;
     for (const RankedSet& set : sets)
       if (set.task.meta_task == meta_task.key) choose(set, wrong, right);
     if (wrong.empty() && right.empty()) continue;
-    html += sentence("<section class=\"meta-task\">\n<h3>", meta_task.title, "</h3>\n<div class=\"examples\">\n");
+    html += sentence("<section class=\"meta-task\">\n<h3>", meta_task.long_title, "</h3>\n<div class=\"examples\">\n");
     wrong.insert(wrong.end(), right.begin(), right.end());
     const RankedSet* last = nullptr;
     std::optional<Scorer> score;

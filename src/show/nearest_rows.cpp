@@ -24,21 +24,19 @@ std::vector<std::vector<Hit>> nearest_rows(const Tensor& queries, const Tensor& 
   for (int64_t first = 0; first < index.rows(); first += block) {
     const Tensor part = index.rows(first, std::min(first + block, index.rows()));
     const Tensor scores = matmul(queries, part, false, true);  // [q, block]
-    parallel_for(queries.rows(), 1, [&](int64_t begin, int64_t end) {
-      for (int64_t q = begin; q < end; ++q) {
-        std::vector<Hit>& best = hits[size_t(q)];  // a heap with the worst hit in front
-        const float* row = scores.data<float>() + q * part.rows();
-        for (int64_t i = 0; i < part.rows(); ++i) {
-          if (std::isnan(row[i])) fail(Exit::data, "row ", first + i + 1, " has no score: its vector is not finite");
-          const Hit hit{first + i, row[i]};
-          if (int64_t(best.size()) == top) {
-            if (!is_better(hit, best.front())) continue;
-            std::pop_heap(best.begin(), best.end(), is_better);
-            best.pop_back();
-          }
-          best.push_back(hit);
-          std::push_heap(best.begin(), best.end(), is_better);
+    parallel_each(hits.size(), [&](size_t query) {
+      std::vector<Hit>& best = hits[query];  // a heap with the worst hit in front
+      const float* row = scores.data<float>() + int64_t(query) * part.rows();
+      for (int64_t i = 0; i < part.rows(); ++i) {
+        if (std::isnan(row[i])) fail(Exit::data, "row ", first + i + 1, " has no score: its vector is not finite");
+        const Hit hit{first + i, row[i]};
+        if (int64_t(best.size()) == top) {
+          if (!is_better(hit, best.front())) continue;
+          std::pop_heap(best.begin(), best.end(), is_better);
+          best.pop_back();
         }
+        best.push_back(hit);
+        std::push_heap(best.begin(), best.end(), is_better);
       }
     });
   }

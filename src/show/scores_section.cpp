@@ -1,8 +1,7 @@
 // The table of scores as in the paper, with a bar for each.
 #include <algorithm>
-#include <cstdio>
 
-#include "io/error.h"
+#include "io/text.h"
 #include "show/html.h"
 #include "show/sections.h"
 
@@ -41,18 +40,9 @@ std::string table_row(const std::string& style, const std::string& title, const 
   return html + "</td><td class=\"graph\">" + bar(c) + "</td></tr>\n";
 }
 
-const Estimate* find_estimate(const std::vector<Estimate>& estimates, const std::string& name) {
-  const auto found = std::ranges::find(estimates, name, &Estimate::name);
-  return found == estimates.end() ? nullptr : &*found;
-}
-
 }  // namespace
 
-std::string fixed(double value, int digits) {
-  char text[48];
-  std::snprintf(text, sizeof text, "%.*f", digits, value);
-  return text;
-}
+std::string fixed(double value, int digits) { return formatted("%.*f", digits, value); }
 
 std::string scores_section(const std::vector<EvaluationRun>& evaluations) {
   const Summary &after = evaluations.back().summary, chance = chance_summary(after);
@@ -69,17 +59,7 @@ std::string scores_section(const std::vector<EvaluationRun>& evaluations) {
       (two ? "<th>" + other + "</th>" : "") + "<th>" + title +
       "</th><th>95 % interval</th><th class=\"graph\">0 – 100</th></tr>"
       "</thead>\n<tbody>\n";
-  struct Group {
-    const char *key, *title;
-    double Summary::*score;
-  };
-  for (const Group& group : {Group{"classification", "Classification", &Summary::classification},
-                             {"vqa", "Visual question answering", &Summary::vqa},
-                             {"retrieval", "Retrieval", &Summary::retrieval},
-                             {"grounding", "Visual grounding", &Summary::grounding},
-                             {"IND", "IND: in distribution", &Summary::ind},
-                             {"OOD", "OOD: out of distribution", &Summary::ood},
-                             {"overall", "Overall", &Summary::overall}}) {
+  for (const MeanScore& group : kMeanScores) {
     if (after.*group.score < 0) continue;
     for (const SetScore& set : after.sets) {
       if (set.task.meta_task != group.key) continue;
@@ -92,7 +72,7 @@ std::string scores_section(const std::vector<EvaluationRun>& evaluations) {
                          find_estimate(estimates.sets, set.name)},
                         two);
     }
-    html += table_row(std::string("mean ") + group.key, group.title,
+    html += table_row(std::string("mean ") + group.key, group.long_title,
                       {chance.*group.score, two ? before.*group.score : -1, after.*group.score,
                        find_estimate(estimates.groups, group.key)},
                       two);

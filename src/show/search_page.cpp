@@ -1,6 +1,5 @@
 #include "show/search_page.h"
 
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "io/text.h"
@@ -9,11 +8,7 @@
 namespace vlm2vec {
 namespace {
 
-std::string score_text(float score) {
-  char text[16];
-  std::snprintf(text, sizeof text, "%.4f", double(score));
-  return text;
-}
+std::string score_text(float score) { return formatted("%.4f", double(score)); }
 
 std::string words_of(const InputRow& row) {
   return row.instruction + (row.instruction.empty() || row.text.empty() ? "" : " ") + row.text;
@@ -51,10 +46,7 @@ std::string search_table(const std::vector<SearchResult>& results, const Picture
     text += (text.empty() ? "" : "\n") + line_of(query) + "rank   score     row\n";
     int rank = 0;
     for (const auto& [hit, row] : result.found) {
-      char number[64];
-      std::snprintf(number, sizeof number, "%4d %7s %7lld", ++rank, score_text(hit.score).c_str(),
-                    (long long)hit.row + 1);
-      std::string line = number + id_of(row);
+      std::string line = formatted("%4d %7.4f %7lld", ++rank, double(hit.score), (long long)hit.row + 1) + id_of(row);
       for (const std::string& image : row.images) line += "  " + name_of(image, pictures);
       text += line_of(line + "  " + words_of(row));
     }

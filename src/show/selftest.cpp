@@ -3,11 +3,11 @@
 #include <unistd.h>
 
 #include <cmath>
-#include <cstdio>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "io/files.h"
+#include "io/text.h"
 #include "mmeb/training/grad_cache.h"
 #include "nn/adapters.h"
 #include "nn/optim.h"
@@ -183,15 +183,9 @@ std::vector<Check> selftest(Device device, uint64_t seed) {
 }
 
 std::string check_table(const std::vector<Check>& checks) {
-  std::string table;
-  char line[160];
-  std::snprintf(line, sizeof line, "%-52s %10s %10s\n", "check", "measured", "limit");
-  table += line;
-  for (const Check& c : checks) {
-    std::snprintf(line, sizeof line, "%-52s %10.3g %10.3g  %s\n", c.name.c_str(), c.measured, c.limit,
-                  c.ok() ? "ok" : "MISSED");
-    table += line;
-  }
+  std::string table = formatted("%-52s %10s %10s\n", "check", "measured", "limit");
+  for (const Check& c : checks)
+    table += formatted("%-52s %10.3g %10.3g  %s\n", c.name.c_str(), c.measured, c.limit, c.ok() ? "ok" : "MISSED");
   return table;
 }
 

@@ -3,7 +3,6 @@
 // are relative to F.npy's folder, and absolute under "absolute": one of the two works wherever F.npy moves.
 #pragma once
 #include <filesystem>
-#include <optional>
 #include <vector>
 
 #include "mmeb/data/input_rows.h"

@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
 #include <fstream>
 #include <map>
+
+#include "io/text.h"
 
 namespace vlm2vec {
 namespace {
@@ -60,9 +61,7 @@ std::string in_bytes(int64_t bytes) {
   double value = double(bytes);
   size_t unit = 0;
   for (; value >= 999.95 && unit + 1 < units.size(); ++unit) value /= 1000;
-  char text[32];
-  std::snprintf(text, sizeof text, unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
-  return text;
+  return formatted(unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
 }
 
 }  // namespace vlm2vec

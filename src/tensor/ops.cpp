@@ -1,7 +1,5 @@
 #include "tensor/ops.h"
 
-#include <cstring>
-
 namespace vlm2vec {
 namespace {
 

@@ -29,4 +29,12 @@ void parallel_for(int64_t n, int64_t grain, F&& f) {
       const_cast<void*>(static_cast<const void*>(std::addressof(f))));
 }
 
+// Runs f(i) for each i below n, as parallel_for does with grain 1.
+template <class F>
+void parallel_each(size_t n, F&& f) {
+  parallel_for(int64_t(n), 1, [&](int64_t begin, int64_t end) {
+    for (size_t i = size_t(begin); i < size_t(end); ++i) f(i);
+  });
+}
+
 }  // namespace vlm2vec

@@ -1,7 +1,6 @@
 // Counter-based random numbers: Philox4x32-10 (Salmon et al. 2011). The n-th number of a stream depends on the key and
 // n alone: the same key gives the same numbers on every device, in every order, for any chunking.
 #pragma once
-#include <array>
 #include <cmath>
 #include <cstdint>
 

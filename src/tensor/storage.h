@@ -10,7 +10,6 @@ namespace vlm2vec {
 // cpu: fast paths on host memory; emu: the CUDA kernels on host memory, run by the emulator; cuda: a GPU.
 struct Device {
   enum Kind : uint8_t { cpu_kind, emu_kind, cuda_kind } kind = cpu_kind;
-  uint8_t index = 0;
   static const Device cpu, emu, cuda;
   bool operator==(const Device&) const = default;
 };

@@ -41,7 +41,6 @@ class Tensor {
   Tensor to(Device device) const;
   Tensor to(DType dtype) const;  // rounds to nearest; returns *this if the type is the same
   Tensor clone() const;
-  bool shares_storage_with(const Tensor& other) const { return storage_ == other.storage_; }
   bool unique() const { return storage_.use_count() == 1; }
 
   // Borrows `bytes` bytes of host memory that `owner` keeps alive.

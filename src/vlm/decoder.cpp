@@ -6,9 +6,9 @@ namespace vlm2vec {
 
 DecoderAttention::DecoderAttention(Module* parent, std::string name, const DecoderConfig& c)
     : Module(parent, std::move(name)),
-      q_proj{this, "q_proj", c.hidden_size, int64_t(c.num_attention_heads) * c.head_dim, c.attention_bias},
-      k_proj{this, "k_proj", c.hidden_size, int64_t(c.num_key_value_heads) * c.head_dim, c.attention_bias},
-      v_proj{this, "v_proj", c.hidden_size, int64_t(c.num_key_value_heads) * c.head_dim, c.attention_bias},
+      q_proj{this, "q_proj", c.hidden_size, int64_t(c.num_attention_heads) * c.head_dim, true},
+      k_proj{this, "k_proj", c.hidden_size, int64_t(c.num_key_value_heads) * c.head_dim, true},
+      v_proj{this, "v_proj", c.hidden_size, int64_t(c.num_key_value_heads) * c.head_dim, true},
       o_proj{this, "o_proj", int64_t(c.num_attention_heads) * c.head_dim, c.hidden_size, false} {}
 
 DecoderMlp::DecoderMlp(Module* parent, std::string name, const DecoderConfig& c)
@@ -25,17 +25,11 @@ DecoderLayer::DecoderLayer(Module* parent, std::string name, const DecoderConfig
       mlp{this, "mlp", c},
       shape_{c.num_attention_heads, c.num_key_value_heads, c.head_dim, true, 1 / std::sqrt(double(c.head_dim))} {}
 
-Var DecoderLayer::operator()(const Var& x, const TokenRows& rows, DropoutState& dropout) const {
+Var DecoderLayer::operator()(const Var& x, const TokenRows& rows, DropoutState& dropout, bool only_last) const {
   const RowScope all(dropout, rows.dropout_ids);
   const Var normed = input_layernorm(x);
   const Var k = rope(self_attn.k_proj(normed), rows.rope, shape_.kv_heads), v = self_attn.v_proj(normed);
-  return attend(x, normed, rows.rope, rows.cu_seqlens, k, v, rows.cu_seqlens);
-}
-
-Var DecoderLayer::last_rows(const Var& x, const TokenRows& rows, DropoutState& dropout) const {
-  const RowScope all(dropout, rows.dropout_ids);
-  const Var normed = input_layernorm(x);
-  const Var k = rope(self_attn.k_proj(normed), rows.rope, shape_.kv_heads), v = self_attn.v_proj(normed);
+  if (!only_last) return attend(x, normed, rows.rope, rows.cu_seqlens, k, v, rows.cu_seqlens);
   const RowScope last(dropout, rows.last_dropout_ids);
   return attend(gather_rows(x, rows.last_rows), gather_rows(normed, rows.last_rows), rows.last_rope, rows.one_each, k,
                 v, rows.cu_seqlens);
@@ -50,7 +44,6 @@ Var DecoderLayer::attend(const Var& x, const Var& normed, const RopeTable& angle
 
 Decoder::Decoder(Module* parent, std::string name, const DecoderConfig& c)
     : Module(parent, std::move(name)),
-      config(c),
       embed_tokens{this, "embed_tokens", c.vocab_size, c.hidden_size},
       layers{this, "layers", c.num_hidden_layers, c},
       norm{this, "norm", c.hidden_size, c.rms_norm_eps} {}

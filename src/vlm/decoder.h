@@ -11,7 +11,6 @@ struct DecoderConfig {
   int64_t vocab_size = 0, hidden_size = 0, intermediate_size = 0;
   int num_hidden_layers = 0, num_attention_heads = 0, num_key_value_heads = 0, head_dim = 0;
   double rms_norm_eps = 1e-6, rope_theta = 1e6;
-  bool attention_bias = true;  // on q, k and v
 };
 
 struct DecoderAttention : Module {
@@ -37,10 +36,9 @@ struct TokenRows {
 
 struct DecoderLayer : Module {
   DecoderLayer(Module* parent, std::string name, const DecoderConfig& config);
-  Var operator()(const Var& x, const TokenRows& rows, DropoutState& dropout) const;
-  // The same for the last row of each sequence only: the last layer needs no others. The bits are those of operator(),
+  // only_last: for the last row of each sequence only, since the last layer needs no others. The bits are the same,
   // because rows depend on each other through k and v only.
-  Var last_rows(const Var& x, const TokenRows& rows, DropoutState& dropout) const;
+  Var operator()(const Var& x, const TokenRows& rows, DropoutState& dropout, bool only_last) const;
 
   RmsNorm input_layernorm;
   DecoderAttention self_attn;
@@ -56,7 +54,6 @@ struct DecoderLayer : Module {
 
 struct Decoder : Module {
   Decoder(Module* parent, std::string name, const DecoderConfig& config);
-  DecoderConfig config;
   Embedding embed_tokens;
   ModuleList<DecoderLayer> layers;
   RmsNorm norm;

@@ -83,9 +83,7 @@ std::vector<std::string> known_hashes(const std::vector<fs::path>& files) {
       hashes[names.size() - 1] = (*entry)["sha256"];
     else missing.push_back(names.size() - 1);
   }
-  parallel_for(int64_t(missing.size()), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) hashes[missing[size_t(i)]] = hash_of_file(files[missing[size_t(i)]]);
-  });
+  parallel_each(missing.size(), [&](size_t i) { hashes[missing[i]] = hash_of_file(files[missing[i]]); });
   json learned = json::object();
   for (const size_t i : missing)
     if (settled[i] && stamp_of(files[i]) == stamps[i])

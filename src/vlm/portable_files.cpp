@@ -3,16 +3,11 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "io/files.h"
+
 namespace vlm2vec {
-namespace {
 
 using nlohmann::ordered_json;
-
-bool has_value(const ordered_json& object, const char* field) {
-  return object.contains(field) && !object[field].is_null();
-}
-
-}  // namespace
 
 std::string portable_config(const std::string& text) {
   const ordered_json given = ordered_json::parse(text);

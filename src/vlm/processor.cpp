@@ -129,16 +129,13 @@ std::shared_ptr<const Image> Processor::picture(const EncoderInput& row, const P
 
 std::vector<std::string> Processor::faults(std::span<const EncoderInput> rows) const {
   std::vector<std::string> faults(rows.size());
-  parallel_for(int64_t(rows.size()), 1, [&](int64_t begin, int64_t end) {
-    for (size_t i = size_t(begin); i < size_t(end); ++i) try {
-        const EncoderInput row{rows[i].text, rows[i].images};  // nameless, so that errors are, too
-        std::vector<Grid> grids;
-        for (const auto& source : row.images) grids.push_back(rule_->grid_of(*picture(row, source)));
-        tokens_of(row, grids);
-      } catch (const Error& error) {
-        if (error.code != Exit::data) throw;
-        faults[i] = error.what();
-      }
+  parallel_each(rows.size(), [&](size_t i) {
+    faults[i] = data_fault([&] {
+      const EncoderInput row{rows[i].text, rows[i].images};  // nameless, so that errors are, too
+      std::vector<Grid> grids;
+      for (const auto& source : row.images) grids.push_back(rule_->grid_of(*picture(row, source)));
+      tokens_of(row, grids);
+    });
   });
   return faults;
 }
@@ -195,12 +192,7 @@ TokenBatch Processor::prepare(std::span<const EncoderInput> rows) const {
   for (const EncoderInput& row : rows)
     for (const auto& source : row.images) sources.push_back({source, row});
   std::vector<std::shared_ptr<const Image>> pictures(sources.size());
-  parallel_for(int64_t(sources.size()), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const auto& [source, row] = sources[size_t(i)];
-      pictures[size_t(i)] = picture(row, source);
-    }
-  });
+  parallel_each(sources.size(), [&](size_t i) { pictures[i] = picture(sources[i].row, sources[i].source); });
   TokenBatch batch;
   std::vector<int64_t> starts;
   int64_t patches = 0;
@@ -212,10 +204,8 @@ TokenBatch Processor::prepare(std::span<const EncoderInput> rows) const {
   pack_tokens(rows, batch.grids, batch);
   if (pictures.empty()) return batch;
   batch.patches = Tensor({patches, rule_->patch_values()}, DType::f32, Device::cpu);
-  parallel_for(DryRun::on() ? 0 : int64_t(pictures.size()), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i)
-      rule_->write_patches(*pictures[size_t(i)],
-                           batch.patches.data<float>() + starts[size_t(i)] * batch.patches.columns());
+  parallel_each(DryRun::on() ? 0 : pictures.size(), [&](size_t i) {
+    rule_->write_patches(*pictures[i], batch.patches.data<float>() + starts[i] * batch.patches.columns());
   });
   return batch;
 }

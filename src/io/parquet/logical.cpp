@@ -2,21 +2,14 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
-#include <cstdio>
 #include <nlohmann/json.hpp>
+
+#include "io/text.h"
 
 namespace vlm2vec::parquet {
 namespace {
 
 constexpr int64_t kSecondsOfDay = 86400, kJulianDayOf1970 = 2440588;
-
-template <class... Arguments>
-std::string format(const char* pattern, Arguments... arguments) {
-  char text[64];
-  std::snprintf(text, sizeof text, pattern, arguments...);
-  return text;
-}
 
 // `days` since 1970-01-01 in the Gregorian calendar, also before its time; algorithm of Howard Hinnant,
 // "chrono-compatible low-level date algorithms" (2013): years begin in March, eras have 400.
@@ -27,7 +20,8 @@ std::string date_text(int64_t days) {
   const int64_t year = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
   const int64_t day_of_year = day_of_era - (365 * year + year / 4 - year / 100), part = (5 * day_of_year + 2) / 153;
   const int64_t day = day_of_year - (153 * part + 2) / 5 + 1, month = part < 10 ? part + 3 : part - 9;
-  return format("%04lld-%02lld-%02lld", (long long)(era * 400 + year + (month <= 2)), (long long)month, (long long)day);
+  return formatted("%04lld-%02lld-%02lld", (long long)(era * 400 + year + (month <= 2)), (long long)month,
+                   (long long)day);
 }
 
 int64_t power_of_ten(int digits) { return digits == 0 ? 1 : 10 * power_of_ten(digits - 1); }
@@ -35,8 +29,8 @@ int64_t power_of_ten(int digits) { return digits == 0 ? 1 : 10 * power_of_ten(di
 // `units` of 10^-digits seconds since midnight.
 std::string time_text(int64_t units, int digits) {
   const int64_t second = power_of_ten(digits), seconds = units / second;
-  return format("%02lld:%02lld:%02lld.%0*lld", (long long)(seconds / 3600), (long long)(seconds / 60 % 60),
-                (long long)(seconds % 60), digits, (long long)(units % second));
+  return formatted("%02lld:%02lld:%02lld.%0*lld", (long long)(seconds / 3600), (long long)(seconds / 60 % 60),
+                   (long long)(seconds % 60), digits, (long long)(units % second));
 }
 
 std::string timestamp_text(int64_t units, int digits) {
@@ -76,14 +70,14 @@ uint64_t low_first(std::string_view bytes) {
 
 std::string hexadecimal(std::string_view bytes) {
   std::string text;
-  for (const char byte : bytes) text += format("%02x", unsigned(uint8_t(byte)));
+  for (const char byte : bytes) text += formatted("%02x", unsigned(uint8_t(byte)));
   return text;
 }
 
 // Months, days and milliseconds, four bytes each.
 std::string interval_text(std::string_view bytes) {
   const auto part = [&](size_t at) { return uint32_t(low_first(bytes.substr(at, 4))); };
-  return format("P%uM%uDT%u.%03uS", part(0), part(4), part(8) / 1000, part(8) % 1000);
+  return formatted("P%uM%uDT%u.%03uS", part(0), part(4), part(8) / 1000, part(8) % 1000);
 }
 
 // Nanoseconds of the day in eight bytes, then the Julian day's number.

@@ -195,11 +195,7 @@ Metadata read_metadata(Span file) {
   const uint32_t size = Bytes(file.last(8)).u32();
   if (size > file.size() - 12)
     fail(Exit::data, "the footer claims ", size, " bytes of a file of ", file.size(), "; is the file damaged?");
-  try {
-    return footer(file.subspan(file.size() - 8 - size, size), file);
-  } catch (const Error& e) {
-    fail(e.code, "the footer cannot be read: ", e.what());
-  }
+  return naming([&] { return footer(file.subspan(file.size() - 8 - size, size), file); }, "the footer cannot be read");
 }
 
 PageHeader read_page_header(Bytes& bytes) {

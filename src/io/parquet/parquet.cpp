@@ -69,11 +69,7 @@ class Assembler {
  private:
   template <class Call>
   void in_column(size_t leaf, Call&& call) {
-    try {
-      call();
-    } catch (const Error& e) {
-      fail(e.code, "column ", schema_.leaves[leaf].path, ": ", e.what());
-    }
+    naming(call, "column ", schema_.leaves[leaf].path);
   }
 
   // Returns {name: value_of(field)} of each field. Their names are known to differ, so they are not looked up.
@@ -186,16 +182,15 @@ ParquetFile ParquetFile::open(const std::filesystem::path& path) {
   const auto content = std::make_shared<Content>();
   content->name = path.string();
   content->file = MappedFile::open(path);
-  try {
+  const auto read = [&] {
     content->metadata = read_metadata(content->file->bytes());
     content->schema = read_schema(content->metadata.schema, content->metadata.marks_texts);
     for (const RowGroup& group : content->metadata.groups)
       if (group.chunks.size() != content->schema.leaves.size())
         fail(Exit::data, "a row group has ", group.chunks.size(), " columns, the schema ",
              content->schema.leaves.size());
-  } catch (const Error& e) {
-    fail(e.code, path.string(), ": ", e.what());
-  }
+  };
+  naming(read, content->name);
   return ParquetFile(content);
 }
 
@@ -223,23 +218,13 @@ void ParquetFile::read(const std::function<void(const Json&)>& row, const Select
       continue;
     }
     std::optional<Assembler> assembler;
-    const auto in_file = [&](auto&& call) {
-      try {
-        call();
-      } catch (const Error& e) {
-        fail(e.code, content_->name, ": ", e.what());
-      }
-    };
+    const auto in_file = [&](auto&& call) { naming(call, content_->name); };
     in_file([&] { assembler.emplace(content_->name, content_->schema, group, fields, selection.binary); });
     for (; number < std::min(end, group_end); ++number) {
       Json object;
       in_file([&] { object = assembler->row(number); });
       if (number < first) continue;
-      try {
-        row(object);
-      } catch (const Error& e) {
-        fail(e.code, content_->name, ":", number + 1, ": ", e.what());
-      }
+      naming([&] { row(object); }, content_->name, ":", number + 1);
     }
     if (number == group_end) in_file([&] { assembler->expect_end(); });
   }
@@ -255,13 +240,12 @@ FileBytes ParquetFile::read_value(const std::string& value, uint64_t most) const
   const std::optional<Place> place = parse_place(value);
   const Content::Part part = place ? content_->part_at(place->page) : Content::Part();
   if (!part.chunk) fail(Exit::data, name, ": the file has no such value");
-  try {
+  const auto read = [&]() -> FileBytes {
     const KeptValue found = value_at(content_, *part.chunk, *part.leaf, *place);
     if (found.bytes.size() > most) fail(Exit::data, "has ", found.bytes.size(), " bytes; at most ", most, " are read");
     return {{reinterpret_cast<const uint8_t*>(found.bytes.data()), found.bytes.size()}, found.owner};
-  } catch (const Error& e) {
-    fail(e.code, name, ": ", e.what());
-  }
+  };
+  return naming(read, name);
 }
 
 std::string binary_name(const Json& value) {

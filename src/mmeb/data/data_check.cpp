@@ -38,13 +38,12 @@ void decode_all(std::vector<Decoded>& pictures, const std::string& set) {
   const int64_t n = int64_t(pictures.size());
   Progress progress("pictures of " + set, n, n < kMany);
   for (int64_t done = 0; done < n; done += kBlock) {
-    parallel_for(std::min(kBlock, n - done), 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = done + begin; i < done + end; ++i) try {
-          const Picture picture = read_picture(pictures[size_t(i)].source);
-          pictures[size_t(i)].flaw = picture.flaw, pictures[size_t(i)].rotated = picture.orientation != 1;
-        } catch (const Error& e) {
-          pictures[size_t(i)].error = e.what();
-        }
+    parallel_each(size_t(std::min(kBlock, n - done)), [&](size_t i) {
+      Decoded& decoded = pictures[size_t(done) + i];
+      decoded.error = data_fault([&] {
+        const Picture picture = read_picture(decoded.source);
+        decoded.flaw = picture.flaw, decoded.rotated = picture.orientation != 1;
+      });
     });
     progress.update(std::min(n, done + kBlock));
   }
@@ -92,12 +91,7 @@ SetCheck check_data_set(const DataSet& set, const DataFolder& folder, const Chec
   SetCheck check{set.name, set.test};
   std::vector<Decoded> pictures;
   const auto noting = [&](auto&& look) {
-    try {
-      look();
-    } catch (const Error& e) {
-      if (e.code != Exit::data) throw;
-      check.problems.push_back(e.what());
-    }
+    if (const std::string fault = data_fault(look); !fault.empty()) check.problems.push_back(fault);
   };
   if (set.test) noting([&] { task_of(set.name, read_tasks(folder.folder)); });
   noting([&] { check_rows(set, folder, options, check, pictures); });

@@ -1,7 +1,6 @@
 #include "mmeb/data/data_folder.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <set>
 #include <tuple>
 
@@ -27,11 +26,9 @@ DataFolder open_data_folder(const std::filesystem::path& folder, const DataFolde
   if (data.sets.empty())
     fail(Exit::data, folder.string(), ": no sub-folder has ", o.dataset_split,
          ".jsonl or test.jsonl or their Parquet files", other_rows_hint(folder, {o.dataset_split, "test"}));
-  std::string names;
-  for (const std::string& name : others) names += (names.empty() ? "" : ", ") + name;
-  if (!names.empty())
+  if (!others.empty())
     data.note = sentence(folder.string(), ": only ", o.dataset_split == "test" ? "" : o.dataset_split + " and ",
-                         "test rows are read; --dataset_split can name ", names);
+                         "test rows are read; --dataset_split can name ", joined(others));
   std::vector<std::string> known;
   for (const DataSet& set : data.sets) known.push_back(set.name);
   for (const std::string& name : o.subset_name)
@@ -40,8 +37,7 @@ DataFolder open_data_folder(const std::filesystem::path& folder, const DataFolde
     std::erase_if(data.sets, [&](const DataSet& set) {
       return std::find(o.subset_name.begin(), o.subset_name.end(), set.name) == o.subset_name.end();
     });
-  std::sort(data.sets.begin(), data.sets.end(),
-            [](const DataSet& a, const DataSet& b) { return std::tie(a.test, a.name) < std::tie(b.test, b.name); });
+  std::ranges::sort(data.sets, {}, [](const DataSet& set) { return std::tie(set.test, set.name); });
   return data;
 }
 
@@ -85,10 +81,6 @@ std::string text_table(const std::vector<std::vector<std::string>>& rows) {
   return text;
 }
 
-std::string percent(double share) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.1f %%", 100 * share);
-  return text;
-}
+std::string percent(double share) { return formatted("%.1f %%", 100 * share); }
 
 }  // namespace vlm2vec

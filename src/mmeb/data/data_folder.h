@@ -1,7 +1,6 @@
 // A folder of training or test sets as the `data` commands see it: every row has a query, positives and negatives. A
 // test row's first candidate is the positive; its other candidates are negatives.
 #pragma once
-#include <optional>
 
 #include "io/text.h"
 #include "mmeb/data/dataset.h"

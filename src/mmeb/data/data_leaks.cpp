@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <unordered_map>
 
 #include "io/error.h"
@@ -83,19 +82,14 @@ void hash_pictures(std::vector<NamedPicture>& pictures, const Pictures& where, c
   constexpr int64_t kBlock = 256;  // pictures between two lines of progress
   for (int64_t done = 0; done < int64_t(pictures.size()); done += kBlock) {
     const int64_t count = std::min(kBlock, int64_t(pictures.size()) - done);
-    parallel_for(count, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = done + begin; i < done + end; ++i) {
-        NamedPicture& picture = pictures[size_t(i)];
-        try {
-          const PictureSource source = where.locate(picture.name);
-          if (!source.is_file()) picture.name = source.name();
-          const Image rgb = read_rgb(source);
-          picture.digest = pixel_digest(rgb), picture.look = perceptual_hash(rgb);
-        } catch (const Error& e) {
-          if (e.code != Exit::data) throw;
-          picture.error = e.what();
-        }
-      }
+    parallel_each(size_t(count), [&](size_t i) {
+      NamedPicture& picture = pictures[size_t(done) + i];
+      picture.error = data_fault([&] {
+        const PictureSource source = where.locate(picture.name);
+        if (!source.is_file()) picture.name = source.name();
+        const Image rgb = read_rgb(source);
+        picture.digest = pixel_digest(rgb), picture.look = perceptual_hash(rgb);
+      });
     });
     progress.update(done + count);
   }

@@ -1,7 +1,6 @@
 // Statistics of a set: counts, shares, lengths, and rows with the same target. InfoNCE takes such a target for a wrong
 // answer if two of these rows are in one batch.
 #pragma once
-#include <array>
 #include <nlohmann/json_fwd.hpp>
 
 #include "mmeb/data/data_folder.h"

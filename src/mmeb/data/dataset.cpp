@@ -7,6 +7,7 @@
 #include "io/files.h"
 #include "io/hub.h"
 #include "io/json_lines.h"
+#include "io/text.h"
 #include "mmeb/data/row_files.h"
 #include "mmeb/data/row_pictures.h"
 #include "mmeb/registry/registry.h"
@@ -24,15 +25,14 @@ using Row = nlohmann::ordered_json;
 // `positive` is the same row's. Negatives that are pictures without text, as in VisDial, get its text, or only the
 // token if the positive is not a picture.
 std::vector<Side> negative_sides(const Row& row, const Side& positive, const Pictures& pictures) {
-  const auto given = [&](const char* name) { return row.contains(name) && !row[name].is_null(); };
   std::vector<Side> all;
-  if (given("neg_text") && row.contains("neg_image_path")) {
+  if (has_value(row, "neg_text") && row.contains("neg_image_path")) {
     all = sides_field(row, "neg_text", "neg_image_path", pictures);
-  } else if (given("neg_text")) {
+  } else if (has_value(row, "neg_text")) {
     if (!row["neg_text"].is_array()) all.emplace_back(text_field(row, "neg_text"));
     else
       for (const std::string& text : text_list_field(row, "neg_text")) all.emplace_back(text);
-  } else if (given("neg_image_path")) {
+  } else if (has_value(row, "neg_image_path")) {
     for (auto& images : picture_sides_field(row, "neg_image_path", pictures)) all.emplace_back("", std::move(images));
   }
   std::erase_if(all, [](const Side& side) { return side.empty(); });
@@ -76,12 +76,10 @@ std::vector<TrainSet> read_train_sets(const std::vector<SetSource>& sources, boo
   std::map<fs::path, Pictures> pictures;  // sets of one folder share the index of its archives
   for (const SetSource& source : sources) pictures.try_emplace(source.image_dir, source.image_dir);
   std::vector<TrainSet> sets(sources.size());
-  parallel_for(int64_t(sources.size()), 1, [&](int64_t begin, int64_t end) {
-    for (size_t i = size_t(begin); i < size_t(end); ++i) {
-      const Pictures& here = pictures.at(sources[i].image_dir);
-      sets[i] = {sources[i], read_train_rows(sources[i].file, sources[i].limit, negatives, here, fault), here};
-      sets[i].unused_negatives = !negatives && sets[i].rows.fault(0).empty() && has_negatives(sources[i].file);
-    }
+  parallel_each(sources.size(), [&](size_t i) {
+    const Pictures& here = pictures.at(sources[i].image_dir);
+    sets[i] = {sources[i], read_train_rows(sources[i].file, sources[i].limit, negatives, here, fault), here};
+    sets[i].unused_negatives = !negatives && sets[i].rows.fault(0).empty() && has_negatives(sources[i].file);
   });
   return sets;
 }
@@ -126,12 +124,10 @@ std::string other_rows_hint(const fs::path& folder, const std::set<std::string>&
   }
   others.erase("");
   for (const std::string& split : splits) others.erase(split);
-  std::string names;
-  for (const std::string& name : others) names += (names.empty() ? "" : ", ") + name;
   const bool test_only = splits == std::set<std::string>{"test"};
-  return (names.empty() ? ""
-                        : "; there are rows called " + names +
-                              (test_only ? ", but eval reads rows called test" : ", which --dataset_split can name")) +
+  return (others.empty() ? ""
+                         : "; there are rows called " + joined(others) +
+                               (test_only ? ", but eval reads rows called test" : ", which --dataset_split can name")) +
          (one_set ? "; this is the folder of one set, name its parent folder" : "") +
          (below.empty() ? "" : "; name " + *below.begin() + ", which has such sets");
 }
@@ -170,11 +166,9 @@ std::vector<std::string> leave_out_missing(std::vector<SetSource>& sources, bool
 }
 
 std::string missing_sets_note(const std::string& command, const std::vector<std::string>& sets) {
-  std::string names;
-  for (const std::string& set : sets) names += (names.empty() ? "" : ", ") + set;
   if (sets.empty()) return "";
   return sentence(command, ": ", sets.size(), sets.size() == 1 ? " set has" : " sets have", " no rows and ",
-                  sets.size() == 1 ? "is" : "are", " left out: ", names);
+                  sets.size() == 1 ? "is" : "are", " left out: ", joined(sets));
 }
 
 std::string text_fault(const Side& side, const std::string& image_token) {

@@ -10,6 +10,7 @@
 #include <set>
 
 #include "io/files.h"
+#include "io/text.h"
 #include "mmeb/data/row_files.h"
 #include "tensor/nearest.h"
 
@@ -23,11 +24,7 @@ using Words = std::vector<std::string>;
 const std::set<std::string> kWithoutMeaning = {"data_mode", "dataset_path", "global_dataset_name", "num_frames",
                                                "num_rows"};
 
-std::string list_of(const Words& words, const char* last = " or ") {
-  std::string text;
-  for (size_t i = 0; i < words.size(); ++i) text += (i == 0 ? "" : i + 1 == words.size() ? last : ", ") + words[i];
-  return text;
-}
+std::string alternatives(const Words& words) { return joined(words, ", ", " or "); }
 
 // One entry of a configuration: its values as text, each with its line.
 class ConfigRow {
@@ -35,26 +32,24 @@ class ConfigRow {
   ConfigRow(const fs::path& file, const YAML::Node& name, const YAML::Node& values, const Words& parsers,
             const Words& keys, std::set<std::string>& without_meaning)
       : file_(file.string()), name_(name.Scalar()), line_(name.Mark().line + 1) {
-    if (!values.IsMap()) refuse(line_, name_, " is not a row; expected keys and values below it: ", list_of(keys));
-    std::set<std::string> written;
+    if (!values.IsMap()) refuse(line_, name_, " is not a row; expected keys and values below it: ", alternatives(keys));
+    std::map<std::string, int> lines;
     for (const auto& entry : values) {
       const YAML::Node &key = entry.first, &value = entry.second;
       const int line = key.Mark().line + 1;
       if (!key.IsScalar() || !(value.IsScalar() || value.IsNull()))
         refuse(line, name_, " has lists or maps as keys or values; expected numbers and texts");
-      if (!written.insert(key.Scalar()).second) refuse(line, name_, " has the key ", key.Scalar(), " twice");
+      if (!lines.emplace(key.Scalar(), line).second) refuse(line, name_, " has the key ", key.Scalar(), " twice");
       if (!value.IsNull()) values_[key.Scalar()] = {value.Scalar(), line};  // null counts as absent
-      else if (std::ranges::find(keys, key.Scalar()) == keys.end() && !kWithoutMeaning.contains(key.Scalar()))
-        refuse(line, name_, " has the key ", key.Scalar(), ", which is not known", nearest_hint(key.Scalar(), keys));
     }
     const std::string parser = text("dataset_parser");
     if (std::find(parsers.begin(), parsers.end(), parser) == parsers.end())
-      refuse(line_of("dataset_parser"), name_, " has the dataset_parser ", parser, "; rows of ", list_of(parsers),
+      refuse(line_of("dataset_parser"), name_, " has the dataset_parser ", parser, "; rows of ", alternatives(parsers),
              " are read (no videos, no visual documents); remove this entry");
-    for (const auto& [key, value] : values_) {
-      if (kWithoutMeaning.contains(key)) without_meaning.insert(key);
-      else if (std::find(keys.begin(), keys.end(), key) == keys.end())
-        refuse(value.line, name_, " has the key ", key, ", which is not known", nearest_hint(key, keys));
+    for (const auto& [key, line] : lines) {
+      if (has(key) && kWithoutMeaning.contains(key)) without_meaning.insert(key);
+      if (!kWithoutMeaning.contains(key) && std::find(keys.begin(), keys.end(), key) == keys.end())
+        refuse(line, name_, " has the key ", key, ", which is not known", nearest_hint(key, keys));
     }
   }
 
@@ -124,7 +119,7 @@ DatasetConfig read_config(const fs::path& file, const Words& parsers, const Word
     const YAML::Node content = documents.empty() ? YAML::Node() : documents[0];
     if (!content.IsMap() || content.size() == 0)
       fail(Exit::data, file.string(), ": is not a data configuration; expected names of data sets, each with ",
-           list_of(keys));
+           alternatives(keys));
     for (const auto& entry : content) {
       const YAML::Node& name = entry.first;
       if (!name.IsScalar()) fail(Exit::data, file.string(), ":", name.Mark().line + 1, ": expected a name");
@@ -136,8 +131,8 @@ DatasetConfig read_config(const fs::path& file, const Words& parsers, const Word
     fail(Exit::data, file.string(), ":", e.mark.line + 1, ": is not valid YAML: ", e.msg);
   }
   if (!without_meaning.empty())
-    config.note = sentence(file.string(), ": keys that change nothing for these sets: ",
-                           list_of({without_meaning.begin(), without_meaning.end()}, " and "));
+    config.note =
+        sentence(file.string(), ": keys that change nothing for these sets: ", joined(without_meaning, ", ", " and "));
   return config;
 }
 

@@ -2,7 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "io/error.h"
+#include "io/files.h"
 #include "io/json_lines.h"
 #include "io/text.h"
 #include "mmeb/data/row_pictures.h"
@@ -17,10 +17,9 @@ InputRow input_row(const nlohmann::ordered_json& row, const Pictures& pictures) 
     if (key != "text" && key != "image" && key != "instruction" && key != "id")
       fail(Exit::data, "has the unknown field ", key, "; expected text, image, instruction or id");
   InputRow input;
-  const auto given = [&](const char* name) { return row.contains(name) && !row[name].is_null(); };
-  if (given("text")) input.text = text_field(row, "text");
-  if (given("instruction")) input.instruction = text_field(row, "instruction");
-  if (given("id")) input.id = row["id"].dump();
+  if (has_value(row, "text")) input.text = text_field(row, "text");
+  if (has_value(row, "instruction")) input.instruction = text_field(row, "instruction");
+  if (has_value(row, "id")) input.id = row["id"].dump();
   if (row.contains("image")) input.images = pictures_field(row, "image", pictures);
   return input;
 }

@@ -153,8 +153,7 @@ std::string PictureCheck::summary() const {
   if (missing_ == 0) return "";
   std::string text = sentence(one_line(pictures_.locate(first_).name(), kShownName), ": no such file; ", where_,
                               " names this picture");
-  if (missing_ > 1) text += sentence("; ", missing_, " are missing, next ");
-  for (size_t i = 0; i < next_.size(); ++i) text += (i ? ", " : "") + next_[i];
+  if (missing_ > 1) text += sentence("; ", missing_, " are missing, next ", joined(next_));
   if (missing_ > 5) text += ", ...";
   return text + " (" + pictures_.likely_cause(first_) + ")";
 }

@@ -1,34 +1,26 @@
 // Prints a comparison as a table and as JSON.
 #include <algorithm>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "io/text.h"
 #include "mmeb/evaluation/comparison.h"
 
 namespace vlm2vec {
 namespace {
 
-std::string p_text(double p) {
-  char text[32];
-  std::snprintf(text, sizeof text, p < 0 ? "" : p < 0.001 ? "%.0e" : "%.3f", p);
-  return text;
-}
+std::string p_text(double p) { return p < 0 ? "" : formatted(p < 0.001 ? "%.0e" : "%.3f", p); }
 
 std::string line_text(const Comparison::Line& line, const std::string& title, size_t width) {
-  char interval[64], numbers[160];
-  std::snprintf(interval, sizeof interval, "[%+.1f, %+.1f]", line.difference.low, line.difference.high);
-  std::snprintf(numbers, sizeof numbers, "%8.1f%8.1f%+8.1f %16s%9lld%9lld%8s%8s", line.a, line.b, line.difference.value,
-                interval, static_cast<long long>(line.only_a), static_cast<long long>(line.only_b),
-                p_text(line.p).c_str(), p_text(line.p_holm).c_str());
-  std::string text = title + std::string(width - title.size(), ' ') + numbers;
+  const std::string interval = formatted("[%+.1f, %+.1f]", line.difference.low, line.difference.high);
+  std::string text = title + std::string(width - title.size(), ' ');
+  text += formatted("%8.1f%8.1f%+8.1f %16s%9lld%9lld%8s%8s", line.a, line.b, line.difference.value, interval.c_str(),
+                    static_cast<long long>(line.only_a), static_cast<long long>(line.only_b), p_text(line.p).c_str(),
+                    p_text(line.p_holm).c_str());
   return text.erase(text.find_last_not_of(' ') + 1) + "\n";
 }
 
 std::string names_text(const std::vector<std::string>& names, const std::string& folder) {
-  if (names.empty()) return "";
-  std::string text = "Only " + folder + " has";
-  for (const std::string& name : names) text += (&name == &names[0] ? " " : ", ") + name;
-  return text + "\n";
+  return names.empty() ? "" : "Only " + folder + " has " + joined(names) + "\n";
 }
 
 nlohmann::ordered_json line_json(const Comparison::Line& line) {
@@ -50,10 +42,8 @@ nlohmann::ordered_json line_json(const Comparison::Line& line) {
 std::string comparison_table(const Comparison& c) {
   size_t width = 18;
   for (const Comparison::Line& set : c.sets) width = std::max(width, set.name.size() + 8);
-  char head[160];
-  std::snprintf(head, sizeof head, "%8s%8s%8s %16s%9s%9s%8s%8s", "A", "B", "B - A", "95 %", "only A", "only B", "p",
-                "Holm");
-  std::string table = "Precision@1, %" + std::string(width - 14, ' ') + head + "\n";
+  std::string table = "Precision@1, %" + std::string(width - 14, ' ');
+  table += formatted("%8s%8s%8s %16s%9s%9s%8s%8s\n", "A", "B", "B - A", "95 %", "only A", "only B", "p", "Holm");
   const std::string rule = std::string(width + 74, '-') + "\n";
   table += rule;
   bool optional = false;

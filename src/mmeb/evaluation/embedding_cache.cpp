@@ -5,6 +5,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "io/files.h"
 #include "tensor/cpu/simd/simd.h"
 #include "tensor/parallel.h"
 #include "vlm/image/image.h"
@@ -40,17 +41,10 @@ Digest picture_digest(const PictureSource& source) {
 }  // namespace
 
 Embedder::Embedder(const ModelOptions& options, const fs::path& cache, Device device, bool quiet) : folder_(cache) {
-  if (cache.empty()) {
-    hash_.emplace(options.model_name, options.adapter);
-    encoder_ = load_model(options, device, quiet);
-    return;
-  }
-  std::error_code error;
-  fs::create_directories(cache, error);
-  if (!fs::is_directory(cache))
-    fail(Exit::resources, cache.string(), ": cannot create the folder of --embedding_cache (", error.message(), ")");
+  if (!cache.empty()) make_folder(cache);
   hash_.emplace(options.model_name, options.adapter);
   encoder_ = load_model(options, device, quiet);
+  if (cache.empty()) return;
   file_ = vector_file(cache, hash_->digest(), options, device);
   vectors_ = std::make_unique<VectorFile>(file_, encoder_->dim());
   if (options.max_len > 0 || encoder_->backbone->input().most_tokens > 0)
@@ -65,13 +59,10 @@ Embedder::Keys Embedder::keys_of(std::span<const EncoderInput> rows, bool skip) 
   std::vector<PictureSource> sources;
   for (const auto& [source, fault] : faults) sources.push_back(source);
   std::vector<Digest> digests(sources.size());
-  parallel_for(int64_t(sources.size()), 1, [&](int64_t begin, int64_t end) {
-    for (size_t i = size_t(begin); i < size_t(end); ++i) try {
-        digests[i] = picture_digest(sources[i]);
-      } catch (const Error& error) {
-        if (error.code != Exit::data || !skip) throw;
-        faults.at(sources[i]) = error.what();
-      }
+  parallel_each(sources.size(), [&](size_t i) {
+    const auto read = [&] { digests[i] = picture_digest(sources[i]); };
+    if (skip) faults.at(sources[i]) = data_fault(read);
+    else read();
   });
   for (size_t i = 0; i < sources.size(); ++i)
     if (faults.at(sources[i]).empty() &&

@@ -116,9 +116,7 @@ void write_lines(const fs::path& file, size_t rows, const std::function<std::str
     std::vector<std::string> lines(64);  // not all at once: a line may name 50,000 candidates
     for (size_t first = 0; first < rows; first += lines.size()) {
       const size_t count = std::min(lines.size(), rows - first);
-      parallel_for(int64_t(count), 1, [&](int64_t begin, int64_t end) {
-        for (size_t i = size_t(begin); i < size_t(end); ++i) lines[i] = line(first + i);
-      });
+      parallel_each(count, [&](size_t i) { lines[i] = line(first + i); });
       for (size_t i = 0; i < count; ++i) out << lines[i] << '\n';
     }
   });

@@ -153,11 +153,9 @@ Evaluation evaluate(const EvaluationData& data, const EmbedFunction& embed, cons
   std::vector<std::string> changed;
   for (size_t i = 0; folder && i < sets.size(); ++i)
     finished[i] = finished_score(*folder, names[i], sets[i].identity, data, changed);
-  if (!changed.empty() && data.note) {
-    std::string list;
-    for (const std::string& set : std::set(changed.begin(), changed.end())) list += (list.empty() ? "" : ", ") + set;
-    data.note("eval: rows or pictures have changed since the scores were made; evaluated again: " + list);
-  }
+  if (!changed.empty() && data.note)
+    data.note("eval: rows or pictures have changed since the scores were made; evaluated again: " +
+              joined(std::set(changed.begin(), changed.end())));
   const auto kept = std::ranges::count_if(finished, [](const auto& score) { return score.has_value(); });
   if (kept > 0 && data.note)
     data.note(sentence("eval: ", kept, " of ", counted(sets.size(), "set"), sets.size() == 1 ? " is" : " are",

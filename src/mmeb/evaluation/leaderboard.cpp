@@ -8,6 +8,7 @@
 #include <set>
 
 #include "io/files.h"
+#include "io/text.h"
 #include "mmeb/evaluation/metrics.h"
 #include "mmeb/evaluation/summary.h"
 #include "mmeb/registry/registry.h"
@@ -23,10 +24,9 @@ std::string now() {
   const auto since = std::chrono::system_clock::now().time_since_epoch();
   const std::time_t seconds = std::chrono::duration_cast<std::chrono::seconds>(since).count();
   const auto micro = std::chrono::duration_cast<std::chrono::microseconds>(since).count() % 1000000;
-  char day[32], fraction[16];
+  char day[32];
   std::strftime(day, sizeof day, "%Y-%m-%dT%H:%M:%S", std::localtime(&seconds));
-  std::snprintf(fraction, sizeof fraction, ".%06d", int(micro));
-  return std::string(day) + fraction;
+  return day + formatted(".%06d", int(micro));
 }
 
 // Returns V2's metrics and counts of a score file, without V1's and this program's keys.
@@ -68,9 +68,7 @@ std::string other_sets(const fs::path& folder) {
   for (const auto& entry : fs::directory_iterator(folder))
     if (const std::string file = entry.path().filename().string(); file.ends_with(kEnd))
       names.insert(file.substr(0, file.size() - kEnd.size()));
-  std::string list;
-  for (const std::string& name : names) list += (list.empty() ? "scores of " : ", ") + name;
-  return list.empty() ? "no scores" : list;
+  return names.empty() ? "no scores" : "scores of " + joined(names);
 }
 
 }  // namespace

@@ -107,7 +107,7 @@ VariantSummary summarise_variants(const std::vector<double>& accuracies) {
   for (const double a : accuracies) s.deviation += (a - s.mean) * (a - s.mean);
   s.deviation = n > 1 ? std::sqrt(s.deviation / (n - 1)) : 0;
   const auto [lowest, highest] = std::minmax_element(accuracies.begin(), accuracies.end());
-  s.lowest = *lowest, s.highest = *highest, s.spread = *highest - *lowest;
+  s.lowest = *lowest, s.highest = *highest;
   return s;
 }
 

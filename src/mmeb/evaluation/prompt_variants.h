@@ -24,10 +24,9 @@ std::string with_instruction(const std::string& query, const std::string& stored
 // word, or is the whole query; it may be empty.
 std::string common_instruction(const std::vector<std::string>& queries);
 
-// Accuracies of a set under its variants, percent. deviation: sample deviation (n - 1), 0 for one variant; spread:
-// highest - lowest.
+// Accuracies of a set under its variants, percent. deviation: sample deviation (n - 1), 0 for one variant.
 struct VariantSummary {
-  double mean = 0, deviation = 0, lowest = 0, highest = 0, spread = 0;
+  double mean = 0, deviation = 0, lowest = 0, highest = 0;
 };
 VariantSummary summarise_variants(const std::vector<double>& accuracies);
 

@@ -1,8 +1,8 @@
 // Compares an evaluation with published results, averaged over the same sets.
 #include <algorithm>
-#include <cstdio>
 
 #include "io/error.h"
+#include "io/text.h"
 #include "mmeb/evaluation/score_table.h"
 #include "mmeb/registry/registry.h"
 #include "mmeb/registry/task.h"
@@ -15,23 +15,28 @@ constexpr int kTitleWidth = 42;
 std::string line(const std::string& title, const std::vector<double>& means) {
   std::string text = title;
   text.resize(std::max(text.size(), size_t(kTitleWidth)), ' ');
-  for (const double mean : means) {
-    char cell[16];
-    if (mean < 0) std::snprintf(cell, sizeof cell, "%8s", "-");
-    else std::snprintf(cell, sizeof cell, "%8.1f", mean);
-    text += cell;
-  }
+  for (const double mean : means) text += mean < 0 ? formatted("%8s", "-") : formatted("%8.1f", mean);
   return text + "\n";
 }
 
+const std::string kRule = std::string(kTitleWidth + 7 * 8, '-') + "\n";
+
+std::string head(std::string title) {
+  title.resize(kTitleWidth, ' ');
+  for (const char* column : {"CLS", "VQA", "RET", "VG", "IND", "OOD", "All"}) title += formatted("%8s", column);
+  return "\n" + title + "\n" + kRule;
+}
+
 std::vector<double> means(const Summary& s) {
-  return {s.classification, s.vqa, s.retrieval, s.grounding, s.ind, s.ood, s.overall};
+  std::vector<double> values;
+  for (const MeanScore& mean : kMeanScores) values.push_back(s.*mean.score);
+  return values;
 }
 
 std::vector<double> printed(const std::map<std::string, double>& averages) {
   std::vector<double> values;
-  for (const char* key : {"classification", "vqa", "retrieval", "grounding", "IND", "OOD", "overall"})
-    values.push_back(averages.contains(key) ? averages.at(key) : -1);
+  for (const MeanScore& mean : kMeanScores)
+    values.push_back(averages.contains(mean.key) ? averages.at(mean.key) : -1);
   return values;
 }
 
@@ -63,15 +68,7 @@ std::string published_table(const Summary& ours, const std::string& title) {
     else if (found->global) global_sets.push_back(set.name);
     else if (found->rows != 1000) short_sets.push_back(sentence(set.name, " ", found->rows));
   }
-  const std::string rule = std::string(kTitleWidth + 7 * 8, '-') + "\n";
-  std::string table = "\nBeside published results              ";
-  table.resize(kTitleWidth + 1, ' ');
-  for (const char* column : {"CLS", "VQA", "RET", "VG", "IND", "OOD", "All"}) {
-    char cell[16];
-    std::snprintf(cell, sizeof cell, "%8s", column);
-    table += cell;
-  }
-  table += "\n" + rule;
+  std::string table = head("Beside published results");
   bool only_averages = false;
   for (const PublishedResult& result : published_results()) {
     if (!result.datasets.empty()) {
@@ -82,7 +79,7 @@ std::string published_table(const Summary& ours, const std::string& title) {
       table += line(result.model + " +", printed(result.averages)), only_averages = true;
     }
   }
-  table += rule + line(title, means(summarise(known, tasks)));
+  table += kRule + line(title, means(summarise(known, tasks)));
   if (only_averages) table += "+ averages as published; all other averages are recomputed from the 36 sets\n";
   if (!missing.empty())
     table += sentence("All means are over the ", known.size(), known.size() == 1 ? " set" : " sets",
@@ -98,13 +95,7 @@ std::string published_table(const Summary& ours, const std::string& title) {
 
 std::string published_candidates_table(const Summary& ours) {
   if (std::none_of(ours.sets.begin(), ours.sets.end(), [](const SetScore& s) { return registered(s.name); })) return "";
-  std::string table = "\nPublished, by candidates of each query    ";
-  for (const char* column : {"CLS", "VQA", "RET", "VG", "IND", "OOD", "All"}) {
-    char cell[16];
-    std::snprintf(cell, sizeof cell, "%8s", column);
-    table += cell;
-  }
-  table += "\n" + std::string(kTitleWidth + 7 * 8, '-') + "\n";
+  std::string table = head("Published, by candidates of each query");
   for (const Ablation& row : published_ablations())
     if (row.subject == "candidates") table += line(row.setting + ", " + row.value, printed(row.averages));
   return table;

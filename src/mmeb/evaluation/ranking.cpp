@@ -62,18 +62,16 @@ std::vector<RowResult> rank(const Tensor& embeddings, const EvaluationSet& set, 
                             Score score) {
   const Scorer scorer(embeddings, score);
   std::vector<RowResult> results(set.lists.size());
-  parallel_for(int64_t(results.size()), 1, [&](int64_t begin, int64_t end) {
-    for (size_t row = size_t(begin); row < size_t(end); ++row) {
-      std::vector<int32_t> sides = set.lists[row].numbers();
-      for (int32_t& number : sides) number = set.candidates[size_t(number)].side;
-      std::vector<uint8_t> right;  // the positive, wherever it is in the list
-      for (const int32_t side : sides) right.push_back(side == sides[0]);
-      const std::vector<float> scores = scorer(queries[row], sides);
-      RowResult& result = results[row];
-      result.best = int32_t(std::max_element(scores.begin(), scores.end()) - scores.begin());  // the first of equals
-      result.correct = result.best == 0;
-      result.ties = tie_outcome(scores, right);
-    }
+  parallel_each(results.size(), [&](size_t row) {
+    std::vector<int32_t> sides = set.lists[row].numbers();
+    for (int32_t& number : sides) number = set.candidates[size_t(number)].side;
+    std::vector<uint8_t> right;  // the positive, wherever it is in the list
+    for (const int32_t side : sides) right.push_back(side == sides[0]);
+    const std::vector<float> scores = scorer(queries[row], sides);
+    RowResult& result = results[row];
+    result.best = int32_t(std::max_element(scores.begin(), scores.end()) - scores.begin());  // the first of equals
+    result.correct = result.best == 0;
+    result.ties = tie_outcome(scores, right);
   });
   return results;
 }

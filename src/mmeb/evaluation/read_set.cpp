@@ -6,6 +6,7 @@
 
 #include "io/error.h"
 #include "io/sha256.h"
+#include "io/text.h"
 #include "mmeb/registry/registry.h"
 
 namespace vlm2vec {
@@ -191,10 +192,8 @@ std::string repetition_note(const EvaluationSet& set) {
     rows += same > 1;
   }
   if (rows == 0) return "";
-  return sentence(
-      set.name, ": in ", rows, rows == 1 ? " row" : " rows",
-      " another candidate has the right one's name; map and ndcg count both, as the official evaluation does, "
-      "and may exceed 1");
+  return sentence(set.name, ": in ", counted(rows, "row"), " another candidate has the right one's name; map and ",
+                  "ndcg count both, as the official evaluation does, and may exceed 1");
 }
 
 }  // namespace vlm2vec

@@ -1,7 +1,6 @@
 #include "mmeb/evaluation/retrieval.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
@@ -38,9 +37,7 @@ std::pair<RecallScore, Json> evaluate_direction(const std::string& name, const T
                                                 const std::vector<std::string>& pool_names, const fs::path& output) {
   const Scorer scorer(embeddings, Score::dot);
   std::vector<std::vector<int32_t>> best(queries.size());
-  parallel_for(int64_t(queries.size()), 1, [&](int64_t begin, int64_t end) {
-    for (size_t i = size_t(begin); i < size_t(end); ++i) best[i] = best_first(scorer(queries[i], pool), kLastRank);
-  });
+  parallel_each(queries.size(), [&](size_t i) { best[i] = best_first(scorer(queries[i], pool), kLastRank); });
   std::vector<RankedNames> predictions;
   for (size_t i = 0; i < queries.size(); ++i) {
     predictions.push_back({{}, {query_names[i]}});
@@ -168,10 +165,8 @@ std::vector<RecallScore> evaluate_retrieval(const EvalOptions& o, Device device,
 
 std::string recall_table(const std::vector<RecallScore>& scores) {
   const auto line = [](std::string title, const auto& recall, const std::string& note) {
-    char cells[64];
-    std::snprintf(cells, sizeof cells, "%8.1f%8.1f%8.1f", recall[0], recall[1], recall[2]);
     title.resize(std::max(title.size(), size_t(36)), ' ');
-    return title + cells + "   " + note + "\n";
+    return title + formatted("%8.1f%8.1f%8.1f   ", recall[0], recall[1], recall[2]) + note + "\n";
   };
   std::string table = "Recall, %                                 @1      @5     @10\n" + std::string(60, '-') + "\n";
   for (const RecallScore& score : scores)

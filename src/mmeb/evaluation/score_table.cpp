@@ -1,25 +1,13 @@
 #include "mmeb/evaluation/score_table.h"
 
 #include <algorithm>
-#include <cstdio>
 
 #include "io/error.h"
+#include "io/text.h"
 #include "mmeb/evaluation/prompt_variants.h"
 
 namespace vlm2vec {
 namespace {
-
-struct Group {
-  const char *key, *title;
-  double Summary::*score;
-};
-constexpr Group kGroups[] = {{"classification", "Classification", &Summary::classification},
-                             {"vqa", "VQA", &Summary::vqa},
-                             {"retrieval", "Retrieval", &Summary::retrieval},
-                             {"grounding", "Visual grounding", &Summary::grounding},
-                             {"IND", "IND", &Summary::ind},
-                             {"OOD", "OOD", &Summary::ood},
-                             {"overall", "Overall", &Summary::overall}};
 
 struct Widths {
   size_t names = 24, values = 12;
@@ -32,23 +20,9 @@ std::string right(const std::string& text, size_t width) {
 // interval: the last value's; null if it has none.
 std::string row(const std::string& title, const std::vector<double>& values, Widths width, const Estimate* interval) {
   std::string line = title + std::string(width.names - title.size(), ' ');
-  for (const double value : values) {
-    char text[32] = "-";
-    if (value >= 0) std::snprintf(text, sizeof text, "%.1f", value);
-    line += right(text, width.values);
-  }
-  if (interval) {
-    char text[32];
-    std::snprintf(text, sizeof text, "  [%5.1f, %5.1f]", interval->low, interval->high);
-    line += text;
-  }
+  for (const double value : values) line += right(value < 0 ? "-" : formatted("%.1f", value), width.values);
+  if (interval) line += formatted("  [%5.1f, %5.1f]", interval->low, interval->high);
   return line + "\n";
-}
-
-const Estimate* find(const std::vector<Estimate>& estimates, const std::string& name) {
-  const auto found =
-      std::find_if(estimates.begin(), estimates.end(), [&](const Estimate& e) { return e.name == name; });
-  return found == estimates.end() ? nullptr : &*found;
 }
 
 }  // namespace
@@ -69,7 +43,7 @@ std::string score_table(const std::vector<std::pair<std::string, Summary>>& colu
   table += "   95 % interval\n" + rule;
   bool optional = false, ood = false;
   std::string notes;
-  for (const Group& group : kGroups) {
+  for (const MeanScore& group : kMeanScores) {
     std::vector<double> means;
     for (const auto& [title, summary] : columns) means.push_back(summary.*group.score);
     if (std::all_of(means.begin(), means.end(), [](double m) { return m < 0; })) continue;
@@ -78,8 +52,7 @@ std::string score_table(const std::vector<std::pair<std::string, Summary>>& colu
       if (task.meta_task != group.key) continue;
       std::vector<double> values;
       for (const auto& [title, summary] : columns) {
-        const auto found = std::find_if(summary.sets.begin(), summary.sets.end(),
-                                        [&](const SetScore& s) { return s.name == task.name; });
+        const auto found = std::ranges::find(summary.sets, task.name, &SetScore::name);
         values.push_back(found == summary.sets.end() ? -1 : found->accuracy);
       }
       if (std::all_of(values.begin(), values.end(), [](double v) { return v < 0; })) continue;
@@ -88,9 +61,9 @@ std::string score_table(const std::vector<std::pair<std::string, Summary>>& colu
                        (task.optional         ? " (+)"
                         : task.split == "OOD" ? " *"
                                               : ""),
-                   values, width, find(estimates.sets, task.name));
+                   values, width, find_estimate(estimates.sets, task.name));
     }
-    table += row(group.title, means, width, find(estimates.groups, group.key));
+    table += row(group.title, means, width, find_estimate(estimates.groups, group.key));
   }
   for (const auto& [title, summary] : columns) {
     int64_t ties = 0, last = 0, rows = 0, candidates = 0;
@@ -100,8 +73,7 @@ std::string score_table(const std::vector<std::pair<std::string, Summary>>& colu
       cut.add({set.texts, set.cut, set.first_cut});
     }
     if (rows + candidates > 0)
-      notes += sentence(title, ": ", rows, rows == 1 ? " query" : " queries", " and ", candidates,
-                        candidates == 1 ? " candidate" : " candidates",
+      notes += sentence(title, ": ", rows, rows == 1 ? " query" : " queries", " and ", counted(candidates, "candidate"),
                         " were left out (--bad_rows skip); the scores cover the rest\n");
     if (cut.cut > 0) notes += title + ": " + cut.note(max_len(summary)) + "\n";
     if (ties > 0)
@@ -121,10 +93,8 @@ std::string variants_table(const Summary& summary) {
     std::vector<double> accuracies;
     for (const auto& [instruction, accuracy] : set.variants) accuracies.push_back(accuracy);
     const VariantSummary s = summarise_variants(accuracies);
-    char text[160];
-    std::snprintf(text, sizeof text, "%-24s%10zu%10.1f%10.1f%10.1f%10.1f%10.1f\n", set.name.c_str(), accuracies.size(),
-                  accuracies[0], s.mean, s.deviation, s.lowest, s.highest);
-    table += text;
+    table += formatted("%-24s%10zu%10.1f%10.1f%10.1f%10.1f%10.1f\n", set.name.c_str(), accuracies.size(), accuracies[0],
+                       s.mean, s.deviation, s.lowest, s.highest);
   }
   if (table.empty()) return "";
   return "\nOther instructions        prompts    stored      mean deviation    lowest   highest\n" +

@@ -100,6 +100,11 @@ int64_t draw_binomial(Random& random, int64_t n, double p) {
   return mode;  // the probabilities sum to slightly less than 1
 }
 
+const Estimate* find_estimate(const std::vector<Estimate>& estimates, const std::string& name) {
+  const auto found = std::ranges::find(estimates, name, &Estimate::name);
+  return found == estimates.end() ? nullptr : &*found;
+}
+
 const std::vector<std::string>& group_names() {
   static const std::vector<std::string> names = {"classification", "vqa", "retrieval", "grounding", "IND", "OOD",
                                                  "overall"};
@@ -118,12 +123,10 @@ Estimates bootstrap(const std::vector<SetCounts>& sets, uint64_t seed, int resam
   std::vector<double> values(sets.size());
   Estimates estimates;
   estimates.sets.resize(sets.size());
-  parallel_for(int64_t(sets.size()), 1, [&](int64_t begin, int64_t end) {
-    for (size_t i = size_t(begin); i < size_t(end); ++i) {
-      drawn[i] = resample(sets[i], seed, resamples);
-      values[i] = 100.0 * double(sets[i].gains - sets[i].losses) / double(sets[i].rows);
-      estimates.sets[i] = estimate(sets[i].task.name, values[i], drawn[i]);
-    }
+  parallel_each(sets.size(), [&](size_t i) {
+    drawn[i] = resample(sets[i], seed, resamples);
+    values[i] = 100.0 * double(sets[i].gains - sets[i].losses) / double(sets[i].rows);
+    estimates.sets[i] = estimate(sets[i].task.name, values[i], drawn[i]);
   });
   for (const std::string& group : group_names()) {
     double mean = 0;

@@ -35,6 +35,8 @@ struct Estimates {
   std::vector<Estimate> sets, groups;  // groups: the entries of group_names() that have a set
 };
 
+const Estimate* find_estimate(const std::vector<Estimate>& estimates, const std::string& name);  // null: none
+
 constexpr int kResamples = 10'000;
 
 // Estimates (gains − losses) / rows of each set, and the mean over the sets of each group; optional sets are in no

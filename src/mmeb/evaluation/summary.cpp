@@ -122,8 +122,7 @@ Summary summarise(std::vector<SetScore> scores, const std::vector<Task>& tasks, 
   const auto mean = [&](const char* group) {
     return groups.contains(group) ? groups[group].first / groups[group].second : -1.0;
   };
-  std::sort(scores.begin(), scores.end(),
-            [&](const SetScore& a, const SetScore& b) { return &task_of(a.name, tasks) < &task_of(b.name, tasks); });
+  std::ranges::sort(scores, {}, [&](const SetScore& score) { return &task_of(score.name, tasks); });
   return {mean("overall"), mean("IND"),       mean("OOD"),       mean("classification"),
           mean("vqa"),     mean("retrieval"), mean("grounding"), std::move(scores)};
 }

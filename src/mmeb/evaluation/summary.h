@@ -37,6 +37,21 @@ struct Summary {
   std::string model_sha256 = {};               // ModelHash, in hexadecimal digits; empty: not known
   std::vector<std::string> missing_sets = {};  // left out by --missing_sets skip; not counted in means
 };
+
+// The means in the order of tables: names in summary.json, in tables and in the report.
+struct MeanScore {
+  const char *key, *title, *long_title;
+  double Summary::*score;
+};
+inline constexpr MeanScore kMeanScores[] = {
+    {"classification", "Classification", "Classification", &Summary::classification},
+    {"vqa", "VQA", "Visual question answering", &Summary::vqa},
+    {"retrieval", "Retrieval", "Retrieval", &Summary::retrieval},
+    {"grounding", "Visual grounding", "Visual grounding", &Summary::grounding},
+    {"IND", "IND", "IND: in distribution", &Summary::ind},
+    {"OOD", "OOD", "OOD: out of distribution", &Summary::ood},
+    {"overall", "Overall", "Overall", &Summary::overall}};
+
 Summary summarise(std::vector<SetScore> scores, const std::vector<Task>& tasks,
                   double SetScore::*value = &SetScore::accuracy);
 Summary chance_summary(const Summary& summary);  // the scores of guessing on these sets

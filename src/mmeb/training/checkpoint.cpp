@@ -59,10 +59,6 @@ Tensor narrowed(const Tensor& t) {
   return std::memcmp(narrow.to(DType::f32).raw(), t.raw(), size_t(t.bytes())) == 0 ? narrow : t;
 }
 
-fs::path checkpoint_folder(const fs::path& output_dir, int64_t step) {
-  return output_dir / (std::string(kPrefix) + std::to_string(step));
-}
-
 constexpr const char *kState = "training_state.json", *kOptionsFile = "training_options.json";
 
 std::string state_of(const RunIdentity& run, int64_t step, const AdamW& optimiser) {
@@ -142,45 +138,35 @@ void save_model(const TrainedModel& model, const fs::path& folder) {
 
 namespace {
 
-void write_checkpoint(const fs::path& checkpoint, const RunIdentity& run, int64_t step, const TrainedModel& model,
-                      const AdamW& optimiser, const std::string& trainer_state) {
-  write_folder_atomically(checkpoint, [&](const fs::path& folder) {
-    save_model(model, folder);
-    NamedTensors state = {{"exp_avg", optimiser.first_moment()}, {"exp_avg_sq", optimiser.second_moment()}};
-    if (model.bf16_storage) state["master"] = optimiser.parameters().values();
-    save_safetensors(folder / "optimizer.safetensors", state);
-    write_text(folder / "trainer_state.json", trainer_state);
-    write_text(folder / kState, state_of(run, step, optimiser));
-  });
-}
-
-}  // namespace
-
-void save_checkpoint(const RunIdentity& run, int64_t step, const TrainedModel& model, const AdamW& optimiser,
-                     const std::string& trainer_state) {
-  const fs::path output_dir = run.options.output_dir;
-  write_checkpoint(checkpoint_folder(output_dir, step), run, step, model, optimiser, trainer_state);
+void remove_earlier(const fs::path& output_dir, int64_t step, size_t limit) {
   std::vector<FoundCheckpoint> earlier = checkpoints_of(output_dir);
   std::erase_if(earlier, [&](const FoundCheckpoint& other) { return other.step > step; });
   for (const FoundCheckpoint& other : earlier)
     if (is_latest(other)) remove_folder(other.folder);
   std::erase_if(earlier, is_latest);
-  const size_t limit = size_t(run.options.save_total_limit);
   for (size_t i = 0; limit > 0 && i + limit < earlier.size(); ++i) remove_folder(earlier[i].folder);
 }
 
-void save_latest_checkpoint(const RunIdentity& run, int64_t step, const TrainedModel& model, const AdamW& optimiser,
-                            const std::string& trainer_state) {
-  write_checkpoint(fs::path(run.options.output_dir) / kLatest, run, step, model, optimiser, trainer_state);
-}
+}  // namespace
 
-void save_finished(const RunIdentity& run, int64_t step, const TrainedModel& model, const AdamW& optimiser,
-                   const std::string& trainer_state) {
-  const fs::path output_dir = run.options.output_dir;
-  save_model(model, output_dir);
-  write_text(output_dir / "trainer_state.json", trainer_state);
-  write_text(output_dir / kState, state_of(run, step, optimiser));
-  remove_folder(output_dir / kLatest);
+void save_run(Save what, const RunIdentity& run, int64_t step, const TrainedModel& model, const AdamW& optimiser,
+              const std::string& trainer_state) {
+  const fs::path output_dir = run.options.output_dir, latest = output_dir / kLatest;
+  const auto write = [&](const fs::path& folder) {
+    save_model(model, folder);
+    NamedTensors state = {{"exp_avg", optimiser.first_moment()}, {"exp_avg_sq", optimiser.second_moment()}};
+    if (model.bf16_storage) state["master"] = optimiser.parameters().values();
+    if (what != Save::finished) save_safetensors(folder / "optimizer.safetensors", state);
+    write_text(folder / "trainer_state.json", trainer_state);
+    write_text(folder / kState, state_of(run, step, optimiser));
+  };
+  if (what == Save::latest) return write_folder_atomically(latest, write);
+  if (what == Save::finished) {
+    write(output_dir);
+    return remove_folder(latest);
+  }
+  write_folder_atomically(output_dir / (std::string(kPrefix) + std::to_string(step)), write);
+  remove_earlier(output_dir, step, size_t(run.options.save_total_limit));
 }
 
 void begin_run(const RunIdentity& run, int64_t first) {

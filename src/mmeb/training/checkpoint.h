@@ -34,18 +34,14 @@ struct RunIdentity {
   std::vector<std::string> missing_sets = {};  // left out by --missing_sets skip
 };
 
-// Saves checkpoint-N. Removes a checkpoint-latest of an earlier step and, with save_total_limit, all but the latest
-// checkpoints up to this step.
-void save_checkpoint(const RunIdentity& run, int64_t step, const TrainedModel& model, const AdamW& optimiser,
-                     const std::string& trainer_state);
-// Saves checkpoint-latest; at every moment the old or the new one is there, complete.
-void save_latest_checkpoint(const RunIdentity& run, int64_t step, const TrainedModel& model, const AdamW& optimiser,
-                            const std::string& trainer_state);
-
-// Saves the finished run: the model, trainer_state.json, and training_state.json, which marks it as finished. Then
-// removes checkpoint-latest.
-void save_finished(const RunIdentity& run, int64_t step, const TrainedModel& model, const AdamW& optimiser,
-                   const std::string& trainer_state);
+// checkpoint: checkpoint-N. Removes a checkpoint-latest of an earlier step and, with save_total_limit, all but the
+//             latest checkpoints up to this step
+// latest:     checkpoint-latest; at every moment the old or the new one is there, complete
+// finished:   the model, trainer_state.json, and training_state.json, which marks the run as finished. Then removes
+//             checkpoint-latest
+enum class Save { checkpoint, latest, finished };
+void save_run(Save what, const RunIdentity& run, int64_t step, const TrainedModel& model, const AdamW& optimiser,
+              const std::string& trainer_state);
 
 // The checkpoint that `resume_from` (auto, none or a step) names. auto means the latest one, or a finished run, whose
 // folder is output_dir itself. Without a checkpoint the folder is free for a new run, or --overwrite_output_dir will

@@ -36,12 +36,10 @@ TrainingBatch make_batch(const TrainingData& rows, const std::vector<RowId>& ids
     const TrainRow row = rows[ids[i]];
     const uint64_t place = o.first + i, key = mix(o.seed, place);
     const auto add = [&](const Side& side, uint64_t input_key) {
-      try {
-        inputs.push_back(encoder_input(side, image_token, rows.pictures(ids[i]), input_key));
-      } catch (const Error& error) {  // an archive that cannot be read
-        fail(error.code, rows.name_of(ids[i]), ": ", error.what());
-      }
-      inputs.back().row = rows.name_of(ids[i]);
+      const std::string name = rows.name_of(ids[i]);  // also for an archive that cannot be read
+      inputs.push_back(
+          naming([&] { return encoder_input(side, image_token, rows.pictures(ids[i]), input_key); }, name));
+      inputs.back().row = name;
     };
     starts.push_back(inputs.size());
     add(row.query, 2 * place);

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/files.h"
+#include "io/text.h"
 #include "mmeb/data/dataset_config.h"
 #include "mmeb/data/left_out.h"
 
@@ -228,10 +229,10 @@ std::string TrainingData::summary() const {
   const int64_t pairs_of = sampling_ == "shuffled" ? std::min(batch_size_, row_count_) : batch_size_;
   const std::string times = accumulation_ > 1 ? sentence(accumulation_, " times ") : "",
                     pairs = sampling_.empty() ? "the pairs that --batches names"
-                                              : sentence(times, pairs_of, pairs_of == 1 ? " pair" : " pairs"),
+                                              : times + counted(uint64_t(pairs_of), "pair"),
                     order = sampling_.empty() ? "" : sampling_ + ", ";
-  return sentence(row_count_, " rows of ", sets_.size(), sets_.size() == 1 ? " set, " : " sets, ", order, steps_,
-                  steps_ == 1 ? " step of " : " steps of ", pairs);
+  return sentence(row_count_, " rows of ", counted(sets_.size(), "set"), ", ", order, counted(uint64_t(steps_), "step"),
+                  " of ", pairs);
 }
 
 // Without hard negatives, a batch of a single pair has no wrong answers.
@@ -281,10 +282,8 @@ std::string TrainingData::note() const {
                              "--per_device_train_batch_size"));
   if (sampling_ == "shuffled" && batch_size_ > row_count_)
     notes.push_back(sentence("train: each step has all ", row_count_, " rows, fewer than a batch of ", batch_size_));
-  std::string lines;
   std::erase(notes, "");
-  for (const std::string& note : notes) lines += (lines.empty() ? "" : "\n") + note;
-  return lines;
+  return joined(notes, "\n");
 }
 
 uint64_t TrainingData::fingerprint() const {

@@ -1,10 +1,10 @@
 // Runs the steps of a run, writes its log and its checkpoints, and handles steps that end with an error.
-#include <array>
 #include <chrono>
 
 #include "io/current_error.h"
 #include "io/interrupt.h"
 #include "io/progress.h"
+#include "io/text.h"
 #include "mmeb/training/training_run.h"
 #include "tensor/finite.h"
 #include "tensor/host_memory.h"
@@ -61,14 +61,11 @@ Error step_error(const TrainOptions& o) {
                                   : sentence("; train from it with --model_name ", kept, " and another --output_dir"));
 }
 
-enum class Save { checkpoint, latest, finished };
-
 void save(const TrainerRun& run, int64_t step, Save what) {
-  constexpr auto functions = std::array{save_checkpoint, save_latest_checkpoint, save_finished};
   try {
     if (!is_finite(run))
       fail(Exit::failed, "train: after step ", step, " not all weights are finite numbers; lower --learning_rate");
-    functions[size_t(what)](run.identity, step, run.model, run.optimiser, run.log->trainer_state());
+    save_run(what, run.identity, step, run.model, run.optimiser, run.log->trainer_state());
   } catch (...) {
     fail_keeping(run, current_error());
   }
@@ -77,29 +74,22 @@ void save(const TrainerRun& run, int64_t step, Save what) {
 // Saves after an error, without a second error.
 void save_if_sound(const TrainerRun& run, int64_t step) {
   try {
-    if (is_finite(run)) save_checkpoint(run.identity, step, run.model, run.optimiser, run.log->trainer_state());
+    if (is_finite(run))
+      save_run(Save::checkpoint, run.identity, step, run.model, run.optimiser, run.log->trainer_state());
   } catch (...) {
   }
 }
 
 std::string rate_of(double pairs_per_second) {
-  char text[32];
   const double rate = pairs_per_second < 1 ? 1 / pairs_per_second : pairs_per_second;
-  std::snprintf(text, sizeof text, rate < 9.95 ? "%.1f %s" : "%.0f %s", rate,
-                pairs_per_second < 1 ? "s/pair" : "pairs/s");
-  return text;
+  return formatted(rate < 9.95 ? "%.1f %s" : "%.0f %s", rate, pairs_per_second < 1 ? "s/pair" : "pairs/s");
 }
 
 // Returns details for the progress line, the most important first.
 std::vector<std::string> details_of(const StepLog& line, double pairs_per_second) {
   if (line.pairs == 0) return {sentence("no pair, ", line.skipped, " left out")};
-  const auto number = [](const char* format, double value) {
-    char text[32];
-    std::snprintf(text, sizeof text, format, value);
-    return std::string(text);
-  };
-  return {number("loss %.4f", line.loss), number("acc %.2f", line.in_batch_accuracy), rate_of(pairs_per_second),
-          number("lr %.2e", line.learning_rate), number("duplicates %.2f", line.duplicates)};
+  return {formatted("loss %.4f", line.loss), formatted("acc %.2f", line.in_batch_accuracy), rate_of(pairs_per_second),
+          formatted("lr %.2e", line.learning_rate), formatted("duplicates %.2f", line.duplicates)};
 }
 
 std::string single_pairs_note(int64_t batches) {

@@ -1,5 +1,4 @@
 // Norms and rotary embedding. Threads share the rows; for the gradients of weights they share the columns.
-#include <algorithm>
 
 #include "kernels/kernels.h"
 #include "tensor/cpu/shared.h"

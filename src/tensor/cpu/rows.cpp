@@ -1,6 +1,5 @@
 // Functions of rows: sums, gathering and scattering by row number.
 #include <algorithm>
-#include <cstring>
 #include <vector>
 
 #include "kernels/kernels.h"
@@ -22,9 +21,9 @@ void sum_of_squares(const Tensor& x, const Tensor& sum) {
   constexpr int64_t block = 1 << 16;
   const float* from = f32("sum_of_squares", x);
   std::vector<double> parts(size_t((x.numel() + block - 1) / block));
-  parallel_for(int64_t(parts.size()), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i)
-      parts[size_t(i)] = simd().sum_of_squares(std::min(block, x.numel() - i * block), from + i * block);
+  parallel_each(parts.size(), [&](size_t i) {
+    const int64_t begin = int64_t(i) * block;
+    parts[i] = simd().sum_of_squares(std::min(block, x.numel() - begin), from + begin);
   });
   double total = 0;
   for (double part : parts) total += part;

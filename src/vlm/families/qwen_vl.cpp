@@ -95,8 +95,8 @@ Var QwenVl::read(const TokenBatch& batch, const Var& words, const Var& seen) {
   // The last layer computes only each sequence's last row, unless a trace wants all rows.
   const size_t last = model.layers.size() - 1;
   for (size_t i = 0; i <= last; ++i) {
-    const auto layer = [this, &layer = model.layers[i], rows, prune = !trace && i == last](const Var& h) {
-      return prune ? layer.last_rows(h, rows, dropout) : layer(h, rows, dropout);
+    const auto layer = [this, &layer = model.layers[i], rows, only_last = !trace && i == last](const Var& h) {
+      return layer(h, rows, dropout, only_last);
     };
     x = run(layer, x);
     if (trace) trace("hidden_layer_" + std::to_string(i), x.value());

@@ -52,12 +52,6 @@ std::string misnamed(const std::filesystem::path& path, const Format& format) {
   return "";
 }
 
-// round(a b / 255) without a division, exact for bytes.
-int product(int a, int b) {
-  const int t = a * b + 128;
-  return ((t >> 8) + t) >> 8;
-}
-
 // formula(samples of a pixel, RGB or RGBA out) for every pixel.
 template <class Formula>
 Image converted(const Image& from, int channels, Formula formula) {
@@ -91,7 +85,7 @@ Image convert(Picture picture, int channels) {
     case Mode::cmyk:
       return converted(samples, channels, [&](const uint8_t* in, uint8_t* out) {
         const int light = 255 - in[3];
-        for (int c = 0; c < 3; ++c) out[c] = uint8_t(light - product(in[c], light));
+        for (int c = 0; c < 3; ++c) out[c] = uint8_t(light - product_of_bytes(in[c], light));
         if (alpha) out[3] = 255;
       });
     case Mode::gray16:

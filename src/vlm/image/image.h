@@ -19,6 +19,12 @@ struct Size {
   bool operator==(const Size&) const = default;
 };
 
+// round(a b / 255) without a division, exact for bytes.
+inline int product_of_bytes(int a, int b) {
+  const int t = a * b + 128;
+  return ((t >> 8) + t) >> 8;
+}
+
 // Row-major 8-bit samples, [height, width, channels]; channels: 1 gray, 2 gray + alpha, 3 RGB, 4 RGBA (straight alpha).
 struct Image {
   Image() = default;

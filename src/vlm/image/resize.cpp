@@ -147,12 +147,6 @@ Image resize_height(const Image& in, int height, Filter filter) {
   return out;
 }
 
-// round(c a / 255) without a division, exact for bytes.
-uint8_t premultiplied(int c, int a) {
-  const int t = c * a + 128;
-  return uint8_t(((t >> 8) + t) >> 8);
-}
-
 uint8_t divided(int c, int a) { return a == 0 || a == 255 ? uint8_t(c) : uint8_t(std::min(255, 255 * c / a)); }
 
 template <class Formula>
@@ -254,9 +248,9 @@ Image resize(const Image& image, Size size, Filter filter) {
   if (size == image.size()) return image;
   const bool alpha = image.channels == 2 || image.channels == 4;
   if (!alpha || filter == Filter::nearest) return resize_channels(image, size, filter);
-  Image premultiplied_image = image;
-  for_each_colour(premultiplied_image, premultiplied);
-  Image out = resize_channels(premultiplied_image, size, filter);
+  Image premultiplied = image;
+  for_each_colour(premultiplied, product_of_bytes);
+  Image out = resize_channels(premultiplied, size, filter);
   for_each_colour(out, divided);
   return out;
 }

@@ -1,6 +1,5 @@
 // Names formats that are not read, by their first bytes, so that a refusal can say what a file is.
 #include <algorithm>
-#include <cctype>
 #include <string_view>
 
 #include "vlm/image/decoders.h"

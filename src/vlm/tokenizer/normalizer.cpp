@@ -7,8 +7,9 @@
 #include <iterator>
 #include <memory>
 
+#include "io/text.h"
 #include "vlm/tokenizer/refusal.h"
-#include "vlm/tokenizer/search_pattern.h"
+#include "vlm/tokenizer/splitter.h"
 
 namespace vlm2vec {
 namespace {
@@ -52,7 +53,7 @@ void append_composed(std::string& normal, std::string_view text) {
   normal.append(reinterpret_cast<const char*>(composed), size_t(size));
 }
 
-std::string replace_matches(std::string_view text, const SearchPattern& pattern, std::string_view content) {
+std::string replace_matches(std::string_view text, const Pattern& pattern, std::string_view content) {
   std::string replaced;
   size_t last = 0;
   for (const auto [begin, end] : pattern.matches(text)) {
@@ -112,7 +113,7 @@ void Normalizer::add(const json& part) {
   if (type == "NFC") steps_.push_back(normalize_nfc);
   else if (type == "Lowercase") steps_.push_back(lower_case);
   else if (type == "Replace" && part.at("pattern").contains("Regex"))
-    steps_.push_back([pattern = SearchPattern(part["pattern"]["Regex"]),
+    steps_.push_back([pattern = search_pattern(part["pattern"]["Regex"]),
                       content = part.at("content").get<std::string>()](std::string_view text) {
       return replace_matches(text, pattern, content);
     });

@@ -8,7 +8,8 @@
 
 #include <utf8proc.h>
 
-#include "vlm/tokenizer/refusal.h"
+#include "io/error.h"
+#include "io/text.h"
 
 namespace vlm2vec {
 namespace {

@@ -2,7 +2,6 @@
 // UTF-8; anything else throws Exit::data.
 #pragma once
 #include <array>
-#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>

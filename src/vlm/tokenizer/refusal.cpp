@@ -10,6 +10,4 @@ std::string shown(std::string_view token) { return json(token).dump(-1, ' ', fal
 
 std::string type_of(const json& part) { return part.is_null() ? "null" : part.at("type").get<std::string>(); }
 
-bool is_set(const json& object, const char* field) { return object.contains(field) && !object[field].is_null(); }
-
 }  // namespace vlm2vec

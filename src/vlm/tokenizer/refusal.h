@@ -12,11 +12,9 @@ template <class... Text>
 [[noreturn]] void refuse(const Text&... text) {
   fail(Exit::data, text..., "; this program reads byte-level BPE as in Qwen2 and CLIP");
 }
-[[noreturn]] inline void not_utf8(size_t at) { fail(Exit::data, "text is not UTF-8 at byte ", at, "; re-encode it"); }
 
 // A token as an error shows it: quoted, and on one line whatever bytes it has.
 std::string shown(std::string_view token);
-std::string type_of(const nlohmann::json& part);               // "null" for null
-bool is_set(const nlohmann::json& object, const char* field);  // present and not null
+std::string type_of(const nlohmann::json& part);  // "null" for null
 
 }  // namespace vlm2vec

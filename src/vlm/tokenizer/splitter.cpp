@@ -1,8 +1,9 @@
 #include "vlm/tokenizer/splitter.h"
 
+#include <cstring>
+
 #include "vlm/tokenizer/pretokenizer.h"
 #include "vlm/tokenizer/refusal.h"
-#include "vlm/tokenizer/search_pattern.h"
 
 namespace vlm2vec {
 namespace {
@@ -13,7 +14,33 @@ using nlohmann::json;
 constexpr const char* byte_level_pattern =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
+// \s and \S become Unicode's White_Space: PCRE2's \s has U+180E as well. Refuses all that PCRE2 understands
+// differently: a class within a class; \h, which is a hexadecimal digit; \w and \b, which include marks.
+std::string with_white_space_spelled_out(const std::string& expression) {
+  static const std::string white = R"(\t-\r\x{85}\p{Z})";
+  std::string spelled;
+  bool in_class = false;
+  for (size_t i = 0; i < expression.size(); ++i) {
+    const std::string_view pair = std::string_view(expression).substr(i, 2);
+    if (pair == "\\s") spelled += in_class ? white : "[" + white + "]";
+    else if (pair == "\\S" && !in_class) spelled += "[^" + white + "]";
+    else if (in_class && (pair == "\\S" || pair == "&&" || pair[0] == '['))
+      refuse("the pattern ", shown(expression), " has ", shown(pair), " within a class");
+    else if (pair.size() == 2 && pair[0] == '\\' && std::strchr("hHwWbB", pair[1]))
+      refuse("the pattern ", shown(expression), " has ", shown(pair));
+    else spelled += pair[0] == '\\' ? pair : pair.substr(0, 1);
+    if (pair[0] == '\\') ++i;
+    else if (pair[0] == '[') in_class = true;
+    else if (pair[0] == ']') in_class = false;
+  }
+  return spelled;
+}
+
 }  // namespace
+
+Pattern search_pattern(const std::string& expression) {
+  return Pattern(with_white_space_spelled_out(expression), Pattern::Syntax::oniguruma);
+}
 
 Splitter::Splitter(const json& pre_tokenizer) {
   const bool sequence = type_of(pre_tokenizer) == "Sequence";
@@ -44,7 +71,7 @@ void Splitter::add(const std::string& pattern, bool keeps_matches, bool keeps_ga
     steps_.push_back(split_words_into);
     return;
   }
-  steps_.push_back([=, search = SearchPattern(pattern)](std::string_view text, Words& words) {
+  steps_.push_back([=, search = search_pattern(pattern)](std::string_view text, Words& words) {
     const auto keep = [&](size_t begin, size_t end) {
       if (begin < end) words.push_back(text.substr(begin, end - begin));
     };

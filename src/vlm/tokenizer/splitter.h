@@ -5,7 +5,12 @@
 #include <string_view>
 #include <vector>
 
+#include "io/pattern.h"
+
 namespace vlm2vec {
+
+// A regular expression as tokenizer.json has it; throws Exit::data for one that PCRE2 would read differently.
+Pattern search_pattern(const std::string& expression);
 
 class Splitter {
  public:

@@ -141,11 +141,11 @@ void TokenLists::take_added(const json& token) { added.push_back(added_token(tok
 
 void TokenLists::take_configured(const json& config) {
   for (const char* option : {"split_special_tokens", "add_prefix_space"})
-    if (is_set(config, option) && config[option] != false) refuse(option, " is ", config[option]);
+    if (has_value(config, option) && config[option] != false) refuse(option, " is ", config[option]);
   const auto known = [&](const std::string& token) { return std::ranges::find(added, token, &Entry::token); };
   const bool beside = !added.empty();  // beside tokenizer.json; else vocabulary() checks the ids
   std::map<uint64_t, Entry> declared;
-  if (is_set(config, "added_tokens_decoder"))
+  if (has_value(config, "added_tokens_decoder"))
     for (const auto& [id, token] : config["added_tokens_decoder"].items()) {
       Entry entry = added_token(token, json::parse(id));
       declared.emplace(entry.id, std::move(entry));
@@ -168,11 +168,11 @@ void TokenLists::take_configured(const json& config) {
     added.push_back(std::move(entry));
   };
   for (const char* name : {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"})
-    if (is_set(config, name)) add(config[name]);
+    if (has_value(config, name)) add(config[name]);
   const size_t before = added.size();
   for (const char* list : {"additional_special_tokens", "extra_special_tokens"}) {
     const size_t first = added.size();
-    if (!is_set(config, list)) continue;
+    if (!has_value(config, list)) continue;
     for (const auto& [name, token] : config[list].items()) add(token);
     if (first > before && added.size() > first)
       refuse(list, " adds ", shown(added[first].token), " beside additional_special_tokens, which versions of ",

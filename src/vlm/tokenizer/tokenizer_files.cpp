@@ -18,9 +18,9 @@ using nlohmann::json;
 // Checks only options that can change ids: an unknown token or byte_fallback cannot, since every byte has a token.
 void check_model(const json& model) {
   if (type_of(model) != "BPE") refuse("the model is ", shown(type_of(model)));
-  if (is_set(model, "dropout") && model["dropout"] != 0) refuse("the model has dropout ", model["dropout"]);
+  if (has_value(model, "dropout") && model["dropout"] != 0) refuse("the model has dropout ", model["dropout"]);
   constexpr const char* prefix = "continuing_subword_prefix";
-  if (is_set(model, prefix) && model[prefix] != "") refuse("the model has ", prefix, " ", model[prefix]);
+  if (has_value(model, prefix) && model[prefix] != "") refuse("the model has ", prefix, " ", model[prefix]);
   if (model.value("ignore_merges", false)) refuse("the model has ignore_merges");
 }
 
@@ -74,7 +74,7 @@ TokenizerParts assemble(const json& root, TokenLists lists) {
   const json& model = root.at("model");
   Normalizer normalizer(root.at("normalizer"));
   Splitter splitter(root.at("pre_tokenizer"));
-  const std::string end_of_word = is_set(model, "end_of_word_suffix") ? model["end_of_word_suffix"] : json("");
+  const std::string end_of_word = has_value(model, "end_of_word_suffix") ? model["end_of_word_suffix"] : json("");
   Vocabulary vocabulary = lists.vocabulary();
   auto bpe = std::make_shared<Bpe>(vocabulary, lists.ids_of_merges(vocabulary), end_of_word);
   auto ends = read_post_processor(root.at("post_processor"), vocabulary);
@@ -121,7 +121,7 @@ json read_configured_pipeline(TokenLists& lists, json config) {
   const std::string kind = config.at("tokenizer_class");
   if (kind == "CLIPTokenizer" || kind == "CLIPTokenizerFast") {
     for (const char* name : {"bos_token", "eos_token", "unk_token"}) {
-      if (!is_set(config, name)) config[name] = name[0] == 'b' ? "<|startoftext|>" : "<|endoftext|>";
+      if (!has_value(config, name)) config[name] = name[0] == 'b' ? "<|startoftext|>" : "<|endoftext|>";
       if (config[name].is_string()) config[name] = {{"content", config[name]}, {"normalized", true}};
     }
     lists.take_configured(config);

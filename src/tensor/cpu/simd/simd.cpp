@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "io/error.h"
+#include "io/text.h"
 
 namespace vlm2vec {
 
@@ -30,14 +31,17 @@ std::vector<const Simd*> available_isas() {
   return tables;
 }
 
+std::vector<std::string> isa_names() {
+  std::vector<std::string> names;
+  for (const Simd* table : available_isas()) names.push_back(table->name);
+  return names;
+}
+
 const Simd& isa_named(const std::string& name) {
-  std::string names;
-  for (const Simd* table : available_isas()) {
+  for (const Simd* table : available_isas())
     if (name == table->name) return *table;
-    names += (names.empty() ? "" : ", ") + std::string(table->name);
-  }
-  fail(Exit::usage, "VLM2VEC_ISA: expected an instruction set of this machine (", names, "), got \"", name,
-       "\"; unset it to get the best");
+  fail(Exit::usage, "VLM2VEC_ISA: expected an instruction set of this machine (", joined(isa_names()), "), got \"",
+       name, "\"; unset it to get the best");
 }
 
 static std::atomic<const Simd*> override_{nullptr};

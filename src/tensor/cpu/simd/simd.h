@@ -12,6 +12,7 @@ const char* isa_name();  // "base", "avx2" or "avx512"
 
 const Simd& isa_named(const std::string& name);  // Exit::usage as above
 std::vector<const Simd*> available_isas();       // all that this machine can run, from the plainest to the best
+std::vector<std::string> isa_names();            // theirs
 
 // For tests: while it exists, simd() is the given table in every thread.
 class ScopedIsa {
