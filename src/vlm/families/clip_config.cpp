@@ -21,14 +21,8 @@ constexpr const char* kVisionDefaults = R"({"hidden_size": 768, "intermediate_si
 // Returns a tower's fields over the defaults. Older files have them twice; then text_config_dict counts, not
 // text_config.
 json tower_fields(const json& root, const std::string& name, const char* defaults) {
-  json fields = json::parse(defaults);
-  for (const std::string& key : {name + "_dict", name})
-    if (root.contains(key) && !root[key].is_null()) {
-      for (const auto& [field, value] : root[key].items())
-        if (!value.is_null()) fields[field] = value;
-      break;
-    }
-  return fields;
+  const json given = json_field(root, name.c_str(), json(json::object()));
+  return over_defaults(json_field(root, (name + "_dict").c_str(), given), defaults);
 }
 
 ClipTowerConfig read_tower(const json& tower, const std::string& name) {
