@@ -201,7 +201,8 @@ TEST_F(ModelFolders, what_rope_parameters_leave_out_is_as_in_transformers) {
   config.erase("rope_parameters");
   write_json(folder_ / "config.json", config);
   EXPECT_EQ(qwen_config(folder_ / "config.json").text.rope_theta, 1e6);
-  config["rope_parameters"] = {{"rope_theta", 5000.0}, {"mrope_section", {32, 16, 16}}}, config["rope_scaling"] = nullptr;
+  config["rope_parameters"] = {{"rope_theta", 5000.0}, {"mrope_section", {32, 16, 16}}};
+  config["rope_scaling"] = nullptr;
   const json portable = json::parse(portable_config(config.dump()));
   EXPECT_EQ(portable.at("rope_scaling"), (json{{"type", "mrope"}, {"mrope_section", {32, 16, 16}}}));
   EXPECT_EQ(portable.at("rope_theta"), 5000);
@@ -361,6 +362,22 @@ TEST_F(ModelFolders, processor_files_are_written_as_all_versions_read_them) {
   const SmartResize moved = written({.min_pixels = 100, .max_pixels = 200});
   EXPECT_EQ(moved.min_pixels, 100);
   EXPECT_EQ(moved.max_pixels, 200);
+}
+
+TEST(ProcessorFiles, of_new_models_name_the_familys_class) {
+  const TemporaryFolder folder("class");
+  std::map<std::string, std::string> classes;
+  for (const Family& family : families()) {
+    write_json(folder / "config.json", family.tiny_config(16));
+    const auto rule = new_picture_rule(family, make_backbone(folder / "config.json")->input(), 0, 0);
+    classes[family.model_type] = rule->settings().at("processor_class");
+    nlohmann::ordered_json without = {{"min_pixels", 64}};
+    rule->update(without, true);
+    EXPECT_EQ(without.at("processor_class"), classes[family.model_type]);
+  }
+  EXPECT_EQ(classes, (std::map<std::string, std::string>{{"qwen2_vl", "Qwen2VLProcessor"},
+                                                         {"qwen2_5_vl", "Qwen2_5_VLProcessor"},
+                                                         {"clip", "CLIPProcessor"}}));
 }
 
 }  // namespace

@@ -36,7 +36,12 @@ const Family kFamilies[] = {
     {.model_type = "qwen2_5_vl",
      .title = "Qwen2.5-VL",
      .make = make_qwen2_5_vl,
-     .picture_rule = SmartResize::read,
+     .picture_rule =
+         [](const json& settings) {
+           auto rule = SmartResize::read(settings);
+           rule->processor_class = "Qwen2_5_VLProcessor";
+           return rule;
+         },
      .image_token = "<|image_pad|>",
      .config_tokens = kQwenTokens,
      .tokenizer_class = "Qwen2Tokenizer",

@@ -82,7 +82,7 @@ std::string CenterCrop::take_resolution(const std::string& word) {
 }
 
 ordered_json CenterCrop::settings() const {
-  return {{"image_processor_type", "CLIPImageProcessor"}, {"processor_class", "CLIPProcessor"},
+  return {{"image_processor_type", "CLIPImageProcessor"}, {"processor_class", processor_class},
           {"size", {{"shortest_edge", shortest_edge}}},
           {"crop_size", {{"height", picture_size}, {"width", picture_size}}},
           {"do_resize", true}, {"do_center_crop", true}, {"do_rescale", true}, {"do_normalize", true},
@@ -91,7 +91,7 @@ ordered_json CenterCrop::settings() const {
 }
 
 void CenterCrop::update(ordered_json& file, bool moved) const {
-  if (moved && !file.contains("processor_class")) file["processor_class"] = "CLIPProcessor";
+  if (moved && !file.contains("processor_class")) file["processor_class"] = processor_class;
 }
 
 std::string CenterCrop::unlike(const PictureRule& any) const {

@@ -39,6 +39,7 @@ struct PictureRule {
   std::array<double, 3> std = {0.26862954, 0.26130258, 0.27577711};
   // 1d or 3d: the positions of the training (positions.h); only this program writes them; empty: unknown.
   std::string image_positions = "";
+  const char* processor_class = "";  // of transformers, for new files
   bool exif = false;  // turn pictures upright first; the official code does not
 
   virtual ~PictureRule() = default;
