@@ -106,6 +106,18 @@ TEST_F(ClipCommands, texts_end_at_the_models_limit) {
   refused(2, "--max_len 1 has no room for the 2 tokens around every text", embed + "--max_len 1");
 }
 
+// The shorter side of a line of one pixel becomes 16, the longer one millions.
+TEST_F(ClipCommands, pictures_that_grow_beyond_all_bounds_are_bad_rows) {
+  for (const auto& [width, height] : {std::pair(1, 2'000'000), {2'000'000, 1}})
+    write_png(folder_ / sentence("train/", width, ".png"), Image(width, height, 3));
+  write("lines.jsonl", R"({"image": "train/1.png"})" "\n" R"({"image": "train/p1.png"})" "\n"
+                       R"({"image": "train/2000000.png"})" "\n");
+  const std::string embed = "embed --model_name clip --input lines.jsonl --output lines.npy ";
+  refused(3, "train/1.png: 1x2000000 pixels would become 16x32000000 before the middle is cut out", embed);
+  must(embed + "--bad_rows skip");
+  EXPECT_EQ(read_npy(folder_ / "lines.npy").rows(), 1);
+}
+
 TEST_F(ClipCommands, explain_and_parity) {
   const std::string input = "explain --model_name clip --text 'a thing' --image train/p1.png ";
   const Result r = run(input + "--target 'thing 2' --heat_map map.png --json --dump reference/one.safetensors");

@@ -53,8 +53,12 @@ Image CenterCrop::apply(Picture picture) const {
   Image rgb = to_rgb(std::move(picture));
   // As Python computes it: a quotient of whole numbers in double, rounded down.
   const double shorter = std::min(rgb.width, rgb.height);
-  const auto side = [&](int pixels) { return int(double(int64_t(shortest_edge) * pixels) / shorter); };
-  rgb = resize(rgb, {side(rgb.width), side(rgb.height)}, Filter::bicubic);
+  const auto side = [&](int pixels) { return int64_t(double(int64_t(shortest_edge) * pixels) / shorter); };
+  const int64_t width = side(rgb.width), height = side(rgb.height);
+  if (width * height > most_pixels)
+    fail(Exit::data, rgb.width, "x", rgb.height, " pixels would become ", width, "x", height,
+         " before the middle is cut out, expected at most ", most_pixels, " pixels; cut the picture");
+  rgb = resize(rgb, {int(width), int(height)}, Filter::bicubic);
   const int left = first_of_middle(rgb.width, picture_size), top = first_of_middle(rgb.height, picture_size);
   Image square(picture_size, picture_size, 3);
   const int x = std::max(0, -left), columns = std::min(picture_size, rgb.width - left) - x;
