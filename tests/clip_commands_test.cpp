@@ -5,6 +5,7 @@
 #include "golden.h"
 #include "lines_of_json.h"
 #include "tensor/tensor_files.h"
+#include "vlm/encoder.h"
 
 namespace vlm2vec {
 namespace {
@@ -104,6 +105,21 @@ TEST_F(ClipCommands, texts_end_at_the_models_limit) {
   }
   EXPECT_TRUE(has(run(embed + "--max_len 3").err, "--max_len 3 cut 2 of 2 texts"));
   refused(2, "--max_len 1 has no room for the 2 tokens around every text", embed + "--max_len 1");
+}
+
+TEST_F(ClipCommands, tokenize_prints_what_the_model_reads) {
+  const std::string text = "a thing, a thing and a thing";
+  write("text.jsonl", Json{{"text", text}}.dump() + "\n");
+  for (const int max_len : {0, 2, 5, 77}) {
+    const std::string limit = sentence(" --max_len ", max_len);
+    const auto encoder = load_encoder(folder_ / "clip", {.max_len = max_len});
+    const EncoderInput row{text};
+    const auto ids = to_vector<int64_t>(encoder->prepare({&row, 1}).ids);
+    EXPECT_EQ(ids.size() == 5, max_len == 5);
+    EXPECT_EQ(Json::parse(run("tokenize --model_name clip --json --text '" + text + "'" + limit).out).at("ids"), ids);
+    EXPECT_EQ(Json::parse(run("tokenize --model_name clip --input text.jsonl" + limit).out).at("ids"), ids);
+  }
+  refused(2, "--max_len 1 has no room for the 2 tokens", "tokenize --model_name clip --text a --max_len 1");
 }
 
 // The shorter side of a line of one pixel becomes 16, the longer one millions.
