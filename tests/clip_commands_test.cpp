@@ -1,11 +1,12 @@
 // The commands with a CLIP: made by init with the reference's tokenizer, trained, evaluated, explained, merged.
 #include <cmath>
+#include <numeric>
 
 #include "cli_fixture.h"
 #include "golden.h"
 #include "lines_of_json.h"
 #include "tensor/tensor_files.h"
-#include "vlm/encoder.h"
+#include "vlm/stages.h"
 
 namespace vlm2vec {
 namespace {
@@ -141,8 +142,22 @@ TEST_F(ClipCommands, explain_and_parity) {
   fs::create_directories(folder_ / "reference");
   const Result ok = run(input + "--target 'thing 2' --heat_map map.png --json --dump reference/one.safetensors");
   ASSERT_EQ(ok.code, 0) << ok.err;
-  EXPECT_EQ(Json::parse(ok.out).at("attribution").at("pictures").at(0).at("rows"), 4);
-  EXPECT_TRUE(fs::exists(folder_ / "map.png"));
+  const Json told = Json::parse(ok.out).at("attribution"), picture = told.at("pictures").at(0);
+  write("pair.jsonl", R"({"text": "a thing", "image": "train/p1.png"})" "\n" R"({"text": "thing 2"})" "\n");
+  const auto pair = embed("--model_name clip", "pair.jsonl");
+  EXPECT_NEAR(std::inner_product(pair[0].begin(), pair[0].end(), pair[1].begin(), 0.0), told.at("score"), 1e-6);
+  const auto shares = picture.at("shares").get<std::vector<float>>();
+  double sum = 0, size = 0;
+  const auto add = [&](double share) { sum += share, size += std::abs(share); };
+  for (const Json& word : told.at("words")) add(word.at("share"));
+  for (const float share : shares) add(share);
+  EXPECT_GT(size, 0.01);
+  EXPECT_NEAR(sum, told.at("score").get<double>() - told.at("score_of_nothing").get<double>(), 0.01 * size);
+  EXPECT_EQ(told.at("words").at(1).at("piece"), "a</w>");
+  EXPECT_TRUE(
+      has(run(input + "--target 'thing 2'").out, "Baseline (\"<|endoftext|>\" for each word, plain pictures): "));
+  const auto seen = load_encoder(folder_ / "clip")->processor.picture({}, folder_ / "train/p1.png");
+  EXPECT_EQ(read_rgb(folder_ / "map.png"), heat_map({*seen, picture.at("rows"), picture.at("columns"), shares}));
   EXPECT_EQ(load_safetensors(folder_ / "reference/one.safetensors").at("pixel_values").shape(), (Shape{1, 3, 16, 16}));
   write("reference/cases.json",
         Json{{{"name", "one"}, {"text", "a thing"}, {"images", {(folder_ / "train/p1.png").string()}}}}.dump());
@@ -150,6 +165,24 @@ TEST_F(ClipCommands, explain_and_parity) {
   EXPECT_EQ(run(parity).code, 0) << run(parity).err;
   EXPECT_EQ(run(parity + "--official_mask True").code, 1);
   EXPECT_EQ(run("explain --model_name clip --image train/p1.png").code, 0);
+}
+
+// Its tokenizer makes no token of a blank.
+TEST_F(ClipCommands, what_says_nothing_is_the_end_token) {
+  const auto encoder = load_encoder(folder_ / "clip", {.f64 = true});
+  const EncoderInput text{"a thing"}, other{"thing 2"};
+  const Tensor target = vlm2vec::embed(*encoder, {&other, 1}, 1);
+  const double nothing = attribute(*encoder, text, target).nothing;
+  const Tokenizer& tokenizer = encoder->processor.tokenizer();
+  const int64_t begin = tokenizer.begin_ids().at(0), end = tokenizer.end_ids().at(0);
+  for (Parameter* p : encoder->backbone->parameters()) {
+    if (p->path() != "text_model.embeddings.token_embedding.weight") continue;
+    const Tensor ends = p->value().clone();
+    for (int64_t row = 0; row < ends.rows(); ++row)
+      if (row != begin) copy_bytes(p->value().rows(end, end + 1), ends.rows(row, row + 1));
+    p->set(ends);
+  }
+  EXPECT_NEAR(attribute(*encoder, text, target).score, nothing, 1e-12);
 }
 
 TEST_F(ClipCommands, what_is_not_for_clip_is_refused) {
