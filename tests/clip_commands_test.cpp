@@ -95,6 +95,43 @@ TEST_F(ClipCommands, embed_takes_a_text_a_picture_or_both) {
           "embed --model_name clip --input two.jsonl --output y.npy");
 }
 
+TEST_F(ClipCommands, a_model_keeps_the_mask_of_its_training) {
+  const std::string train = "train --dataset_name train --per_device_train_batch_size 4 --max_steps 2 --model_name ",
+                    rows = "embed --input rows.jsonl --output y.npy ", official = " --official_mask True",
+                    plain = " --official_mask False", file = "/preprocessor_config.json";
+  const auto mask_of = [&](const std::string& of) { return read_json(folder_ / (of + file)).at("official_mask"); };
+  for (const std::string folder : {"whole", "adapter"}) {
+    const std::string lora = folder == "whole" ? "" : " --lora --lora_r 4",
+                      model = (folder == "whole" ? "--model_name " : "--model_name clip --adapter ") + folder;
+    must(train + "clip --output_dir " + folder + lora + official);
+    EXPECT_EQ(mask_of(folder), true);
+    const auto masked = embed(model + official);
+    EXPECT_EQ(embed(model), masked);
+    EXPECT_NE(embed(model + plain)[0], masked[0]);
+    EXPECT_EQ(embed(model + " --embedding_cache cache"), masked);
+    EXPECT_NE(embed(model + plain + " --embedding_cache cache")[0], masked[0]);
+    const std::string note = folder + file + ": the model was trained with the official mask, which is ";
+    EXPECT_TRUE(has(run(rows + model).err, note + "used\n"));
+    EXPECT_TRUE(has(run(rows + model + plain).err, note + "not used: --official_mask False\n"));
+    const Result eval = run("eval --dataset_name test --encode_output_path " + folder + "_eval " + model);
+    EXPECT_TRUE(has(eval.err, note + "used\n")) << eval.err;
+    refused(2, "training_state.json: was written with --official_mask true, now it is \"False\"",
+            train + "clip --output_dir " + folder + lora + plain);
+    must("embed --input rows.jsonl --output index.npy " + model);
+    must("embed --input rows.jsonl --output plain.npy " + model + plain);
+    for (const std::string index : {"index.npy", "plain.npy"}) {  // search embeds its query as the index was made
+      const Result found = run("search --text 'a thing' --json --index " + index);
+      EXPECT_NEAR(Json::parse(found.out).at("score").get<double>(), 1, 1e-6) << found.err;
+    }
+    refused(3, "was made with another --official_mask than index.npy", "search --index index.npy --queries plain.npy");
+  }
+  must("merge --model_name clip --adapter adapter --output_dir merged");
+  EXPECT_EQ(mask_of("merged"), true);
+  must(train + "whole --output_dir other" + plain);
+  EXPECT_EQ(mask_of("other"), false);
+  EXPECT_EQ(embed("--model_name other"), embed("--model_name other" + plain));
+}
+
 TEST_F(ClipCommands, texts_end_at_the_models_limit) {
   std::string words;
   for (int i = 0; i < 90; ++i) words += "a ";

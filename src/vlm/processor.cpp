@@ -41,6 +41,11 @@ Processor::Processor(const ModelFolder& folder, const Family& family, const Inpu
          "; leave the option out, or take image_positions out of the file");
   if (!options.image_positions.empty()) positions = options.image_positions;
   if (!image_token_.empty()) parse_image_positions(image_positions());  // for its error
+  const bool trained = rule_->official_mask, official = options.official_mask.value_or(trained);
+  if (trained)
+    notes.push_back(folder.processor.string() + ": the model was trained with the official mask, which is " +
+                    (official ? "used" : "not used: --official_mask False"));
+  rule_->official_mask = official;
   const bool moved = rule_->take_bounds(options.min_pixels, options.max_pixels, folder.processor.string());
   keep_configuration(folder, family, moved);
   rule_->exif = options.exif;

@@ -39,6 +39,7 @@ struct PictureRule {
   std::array<double, 3> std = {0.26862954, 0.26130258, 0.27577711};
   // 1d or 3d: the positions of the training (positions.h); only this program writes them; empty: unknown.
   std::string image_positions = "";
+  bool official_mask = false;  // of the training's texts, for CLIP; only this program writes it
   const char* processor_class = "";  // of transformers, for new files
   bool exif = false;  // turn pictures upright first; the official code does not
 
@@ -67,8 +68,8 @@ struct PictureRule {
   void write_patches(const Image& image, float* out) const;
 
  protected:
-  // Reads the fields that all image processors have: image_mean, image_std, image_positions, and the steps that must
-  // not be left out. Throws Exit::data, without the file's name.
+  // Reads the fields that all image processors have: image_mean, image_std, image_positions, official_mask, and the
+  // steps that must not be left out. Throws Exit::data, without the file's name.
   void read_common(const nlohmann::json& settings);
 };
 
