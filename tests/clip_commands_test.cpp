@@ -5,6 +5,7 @@
 #include "cli_fixture.h"
 #include "golden.h"
 #include "lines_of_json.h"
+#include "tensor/ops.h"
 #include "tensor/tensor_files.h"
 #include "vlm/stages.h"
 
@@ -72,6 +73,17 @@ TEST_F(ClipCommands, train_and_eval) {
   const auto merged = embed("--model_name merged"), adapted = embed("--model_name clip --adapter adapter");
   for (size_t row = 0; row < 3; ++row)
     for (size_t i = 0; i < 16; ++i) EXPECT_NEAR(merged[row][i], adapted[row][i], 1e-5);
+}
+
+TEST_F(ClipCommands, init_takes_each_matrix_from_its_own_distribution) {
+  const NamedTensors weights = load_safetensors(folder_ / "clip/model.safetensors");
+  const auto deviation = [&](const std::string& name) {
+    const Tensor& x = weights.at(name);
+    return std::sqrt(sum_of_squares(x) / double(x.numel()));
+  };
+  EXPECT_NEAR(deviation("text_projection.weight"), 0.25, 0.05);
+  EXPECT_NEAR(deviation("text_model.embeddings.token_embedding.weight"), 0.02, 0.002);
+  EXPECT_NEAR(deviation("vision_model.encoder.layers.0.self_attn.q_proj.weight"), 0.125, 0.025);
 }
 
 TEST_F(ClipCommands, embed_takes_a_text_a_picture_or_both) {

@@ -108,7 +108,7 @@ class QwenVl : public Backbone {
   const QwenVlConfig& config() const { return config_; }
   InputShape input() const override;
   int64_t dim() const override { return config_.text.hidden_size; }
-  double initializer_range() const override { return config_.initializer_range; }
+  double initial_std(const Parameter&) const override { return config_.initializer_range; }
   bool tied() const override { return config_.tied; }
   const TensorNames& names() const override { return qwen_names(); }
   void place(TokenBatch& batch, ImagePositions positions) const override;
