@@ -271,6 +271,27 @@ TEST_F(TinyClip, new_weights_have_the_deviations_of_transformers) {
   EXPECT_EQ(random, expected.size());
 }
 
+// As Hugging Face's Trainer: all but biases and the weights of norms. It leaves parameters without a gradient alone.
+TEST_F(TinyClip, matrices_the_class_embedding_and_magnitudes_decay) {
+  const auto decayed_vectors = [&](const std::vector<Parameter*>& all) {
+    for (Parameter* p : all) p->set(full(p->shape(), 1, DType::f32, Device::cpu));
+    const TrainedParameters parameters(all);
+    AdamW(parameters, {.weight_decay = 0.5}).step(0.1, 1);  // with gradients of 0
+    Strings vectors;
+    for (const Parameter* p : all) {
+      const double value = to_vector<double>(p->value())[0];
+      if (p->is_matrix()) EXPECT_NEAR(value, 0.95, 1e-6) << p->path();
+      else if (value != 1) vectors.push_back(p->path());
+    }
+    return vectors;
+  };
+  const auto encoder = load_encoder(folder_.path());
+  Backbone& backbone = *encoder->backbone;
+  EXPECT_EQ(decayed_vectors(backbone.parameters()), Strings{"vision_model.embeddings.class_embedding"});
+  const AttachedLora dora = attach_lora(backbone, {2, 4.0, 0, {"text_projection"}, true}, nullptr);
+  EXPECT_EQ(decayed_vectors(dora.parameters()), Strings{"text_projection.lora_magnitude_vector"});
+}
+
 // What the configuration says changes the vectors that it should.
 TEST_F(TinyClip, activation_and_end_token_are_the_configurations) {
   json config = read_json(folder_ / "config.json");
