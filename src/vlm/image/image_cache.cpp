@@ -5,7 +5,7 @@
 namespace vlm2vec {
 
 std::shared_ptr<const Image> ImageCache::get(const PictureSource& source, const PictureRule& rule) {
-  const std::string key = rule.key() + "\n" + source.key();
+  const std::string key = rule.key() + "\n" + source.by_content().key();
   {
     std::lock_guard guard(lock_);
     if (const auto found = images_.find(key); found != images_.end()) return found->second;
