@@ -25,7 +25,7 @@ class ImageCache {
 
  private:
   mutable std::mutex lock_;
-  std::unordered_map<std::string, std::shared_ptr<const Image>> images_;  // by PictureRule::key and the hash of the bytes
+  std::unordered_map<std::string, std::shared_ptr<const Image>> images_;  // by PictureRule::key and hash of the bytes
   std::deque<std::string> order_;
   std::map<std::string, std::string> flaws_;  // by the picture's name
   std::set<std::string> rotated_;
