@@ -233,6 +233,65 @@ TEST_F(TinyClip, configurations_of_every_age) {
   refused("text_config", "eos_token_id", -1, "eos_token_id is -1");
 }
 
+// As CLIPModel's weights are in transformers 4.52.3, whose CLIPConfig ignores a factor of its own.
+TEST_F(TinyClip, new_weights_have_the_deviations_of_transformers) {
+  const json text = {{"hidden_size", 64}, {"num_hidden_layers", 3}, {"num_attention_heads", 4}, {"vocab_size", 300},
+                     {"intermediate_size", 256}, {"initializer_factor", 3.0}, {"initializer_range", 0.5}},
+             vision = {{"hidden_size", 128}, {"num_hidden_layers", 2}, {"num_attention_heads", 4}, {"image_size", 32},
+                       {"intermediate_size", 512}, {"patch_size", 4}, {"initializer_factor", 5.0},
+                       {"initializer_range", 0.05}};
+  write_config({{"model_type", "clip"}, {"projection_dim", 96}, {"initializer_factor", 7.0}, {"text_config", text},
+                {"vision_config", vision}});
+  const auto backbone = make_backbone(folder_ / "config.json");
+  std::map<std::string, double> expected = {{"text_model.embeddings.token_embedding.weight", 0.06},
+                                            {"text_model.embeddings.position_embedding.weight", 0.06},
+                                            {"vision_model.embeddings.class_embedding", 0.441942},
+                                            {"vision_model.embeddings.patch_embedding.weight", 0.25},
+                                            {"vision_model.embeddings.position_embedding.weight", 0.25},
+                                            {"text_projection.weight", 0.125},
+                                            {"visual_projection.weight", 0.0883883}};
+  const auto layers = [&](const std::string& tower, int count, double qkv, double out, double fc1) {
+    for (int i = 0; i < count; ++i) {
+      const std::string layer = sentence(tower, ".encoder.layers.", i, ".");
+      for (const char* name : {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "mlp.fc2"})
+        expected[layer + name + ".weight"] = qkv;
+      expected[layer + "self_attn.out_proj.weight"] = out, expected[layer + "mlp.fc1.weight"] = fc1;
+    }
+  };
+  layers("text_model", 3, 0.153093, 0.375, 0.265165);
+  layers("vision_model", 2, 0.220971, 0.441942, 0.3125);
+  size_t random = 0;
+  for (Parameter* p : backbone->parameters()) {
+    const auto found = expected.find(p->path());
+    if (!p->is_matrix() && found == expected.end()) continue;  // biases, norms, the scale
+    ASSERT_NE(found, expected.end()) << p->path();
+    EXPECT_NEAR(backbone->initial_std(*p), found->second, 1e-6) << p->path();
+    ++random;
+  }
+  EXPECT_EQ(random, expected.size());
+}
+
+// As Hugging Face's Trainer: all but biases and the weights of norms. It leaves parameters without a gradient alone.
+TEST_F(TinyClip, matrices_the_class_embedding_and_magnitudes_decay) {
+  const auto decayed_vectors = [&](const std::vector<Parameter*>& all) {
+    for (Parameter* p : all) p->set(full(p->shape(), 1, DType::f32, Device::cpu));
+    const TrainedParameters parameters(all);
+    AdamW(parameters, {.weight_decay = 0.5}).step(0.1, 1);  // with gradients of 0
+    Strings vectors;
+    for (const Parameter* p : all) {
+      const double value = to_vector<double>(p->value())[0];
+      if (p->is_matrix()) EXPECT_NEAR(value, 0.95, 1e-6) << p->path();
+      else if (value != 1) vectors.push_back(p->path());
+    }
+    return vectors;
+  };
+  const auto encoder = load_encoder(folder_.path());
+  Backbone& backbone = *encoder->backbone;
+  EXPECT_EQ(decayed_vectors(backbone.parameters()), Strings{"vision_model.embeddings.class_embedding"});
+  const AttachedLora dora = attach_lora(backbone, {2, 4.0, 0, {"text_projection"}, true}, nullptr);
+  EXPECT_EQ(decayed_vectors(dora.parameters()), Strings{"text_projection.lora_magnitude_vector"});
+}
+
 // What the configuration says changes the vectors that it should.
 TEST_F(TinyClip, activation_and_end_token_are_the_configurations) {
   json config = read_json(folder_ / "config.json");

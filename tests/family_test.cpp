@@ -38,7 +38,7 @@ TEST(ImageCache, keeps_pictures_by_content_and_rule) {
   write_tiny_model(folder.path());
   write_png(folder / "a.png", plain_image(40, 24, 200));
   const auto cache = std::make_shared<ImageCache>(1 << 20);
-  const EncoderInput input{"<|image_pad|> what?", {folder / "a.png"}};
+  EncoderInput input{"<|image_pad|> what?", {folder / "a.png"}};
   const auto patches = [&](int64_t max_pixels, std::shared_ptr<ImageCache> images) {
     const auto encoder = load_encoder(folder.path(), {.max_pixels = max_pixels, .images = std::move(images)});
     return encoder->prepare({&input, 1}).patches.rows();
@@ -48,6 +48,15 @@ TEST(ImageCache, keeps_pictures_by_content_and_rule) {
   EXPECT_EQ(patches(4096, cache), large);
   EXPECT_EQ(patches(256, cache), small);
   EXPECT_EQ(patches(4096, cache), large);
+
+  const int64_t bytes = cache->bytes();
+  fs::copy_file(folder / "a.png", folder / "b.png");
+  input.images = {folder / "b.png"};
+  EXPECT_EQ(patches(4096, cache), large);
+  EXPECT_EQ(cache->bytes(), bytes) << "equal bytes under another path";
+  write_png(folder / "b.png", plain_image(16, 16, 200));
+  EXPECT_LT(patches(4096, cache), large) << "other bytes under the same path";
+  EXPECT_GT(cache->bytes(), bytes);
 }
 
 TEST(Comm, more_than_one_rank_is_an_error) {

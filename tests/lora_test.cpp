@@ -92,6 +92,7 @@ TEST(Lora, drops_out_by_row_and_layer) {
   const auto plain = output(model);
   state.active = true, state.seed = 3;
   const auto keys = [](std::vector<int64_t> k) { return from_vector(k); };
+  static_assert(!std::is_constructible_v<RowScope, DropoutState&, Tensor>, "the rows must outlive the scope");
   expect_error("dropout outside a RowScope", [&] { output(model); });
   const Tensor five = keys({1, 2, 3, 4, 5}), two = keys({2, 3});
   const RowScope rows(state, five);

@@ -10,6 +10,7 @@
 #include "qwen_testing.h"
 #include "tiny_model.h"
 #include "vlm/model.h"
+#include "vlm/portable_files.h"
 
 namespace vlm2vec {
 namespace {
@@ -200,6 +201,43 @@ TEST_F(ModelFolders, what_rope_parameters_leave_out_is_as_in_transformers) {
   config.erase("rope_parameters");
   write_json(folder_ / "config.json", config);
   EXPECT_EQ(qwen_config(folder_ / "config.json").text.rope_theta, 1e6);
+  config["rope_parameters"] = {{"rope_theta", 5000.0}, {"mrope_section", {32, 16, 16}}};
+  config["rope_scaling"] = nullptr;
+  const json portable = json::parse(portable_config(config.dump()));
+  EXPECT_EQ(portable.at("rope_scaling"), (json{{"type", "mrope"}, {"mrope_section", {32, 16, 16}}}));
+  EXPECT_EQ(portable.at("rope_theta"), 5000);
+}
+
+// transformers saves only what differs from a class's defaults: Qwen2-VL's and Qwen2.5-VL's configurations of version
+// 4.52.3; vision_start_token_id since 4.57.
+TEST_F(ModelFolders, what_a_qwen_configuration_leaves_out_is_as_in_transformers) {
+  const auto read = [&](const json& config) {
+    write_json(folder_ / "config.json", config);
+    return qwen_config(folder_ / "config.json");
+  };
+  json least = {{"model_type", "qwen2_vl"}, {"hidden_size", 3584}, {"num_attention_heads", 28}};
+  least["num_key_value_heads"] = 4;
+  for (const json& config : {least, json{{"model_type", "qwen2_vl"}, {"text_config", least}}}) {
+    const QwenVlConfig c = read(config);
+    EXPECT_EQ(std::tuple(c.text.vocab_size, c.text.intermediate_size, c.text.num_hidden_layers, c.text.rms_norm_eps),
+              std::tuple(152064, 29568, 80, 1e-5));
+    EXPECT_EQ(std::tuple(c.image_token_id, c.vision_start_token_id, c.tied, c.initializer_range),
+              std::tuple(151655, 151652, false, 0.02));
+    const QwenVisionConfig& v = c.vision;
+    EXPECT_EQ(std::tuple(v.depth, v.embed_dim, v.num_heads, v.mlp_hidden, v.hidden_size, v.patch_size),
+              std::tuple(32, 1280, 16, 5120, 3584, 14));
+  }
+  least["model_type"] = "qwen2_5_vl";
+  const QwenVisionConfig v = read(least).vision;
+  EXPECT_EQ(std::tuple(v.depth, v.embed_dim, v.num_heads, v.mlp_hidden, v.hidden_size, v.window_size),
+            std::tuple(32, 3584, 16, 3420, 3584, 112));
+  EXPECT_EQ(v.full_blocks, (std::vector{7, 15, 23, 31}));
+  least["vision_config"] = {{"depth", 16}};
+  EXPECT_EQ(read(least).vision.full_blocks, (std::vector{7, 15}));  // the others name no block
+  least["num_attention_heads"] = nullptr, least["num_key_value_heads"] = nullptr, least["hidden_size"] = 8192;
+  least["vision_config"] = {{"out_hidden_size", 8192}};
+  EXPECT_EQ(read(least).text.num_attention_heads, 64);
+  EXPECT_EQ(read(least).text.num_key_value_heads, 8);
 }
 
 TEST_F(ModelFolders, the_newer_processor_file_counts) {
@@ -324,6 +362,22 @@ TEST_F(ModelFolders, processor_files_are_written_as_all_versions_read_them) {
   const SmartResize moved = written({.min_pixels = 100, .max_pixels = 200});
   EXPECT_EQ(moved.min_pixels, 100);
   EXPECT_EQ(moved.max_pixels, 200);
+}
+
+TEST(ProcessorFiles, of_new_models_name_the_familys_class) {
+  const TemporaryFolder folder("class");
+  std::map<std::string, std::string> classes;
+  for (const Family& family : families()) {
+    write_json(folder / "config.json", family.tiny_config(16));
+    const auto rule = new_picture_rule(family, make_backbone(folder / "config.json")->input(), 0, 0);
+    classes[family.model_type] = rule->settings().at("processor_class");
+    nlohmann::ordered_json without = {{"min_pixels", 64}};
+    rule->update(without, true);
+    EXPECT_EQ(without.at("processor_class"), classes[family.model_type]);
+  }
+  EXPECT_EQ(classes, (std::map<std::string, std::string>{{"qwen2_vl", "Qwen2VLProcessor"},
+                                                         {"qwen2_5_vl", "Qwen2_5_VLProcessor"},
+                                                         {"clip", "CLIPProcessor"}}));
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 #include "io/shell_word.h"
 #include "io/text.h"
 #include "tensor/parallel.h"
+#include "vlm/model_options.h"
 
 namespace vlm2vec {
 namespace {
@@ -23,11 +24,13 @@ const std::string kNoValue = "";
 
 template <class T>
 constexpr bool is_list = std::is_same_v<T, std::vector<std::string>>;
+template <class T>
+constexpr bool is_flag = std::is_same_v<T, bool> || std::is_same_v<T, MaskChoice>;
 
 // What stands for a value of this type in --help, unless the option's list says it.
 template <class T>
 std::string kind_of() {
-  return std::is_same_v<T, bool>       ? "[True|False]"
+  return is_flag<T>                    ? "[True|False]"
          : std::is_integral_v<T>       ? "N"
          : std::is_floating_point_v<T> ? "X"
                                        : "TEXT";
@@ -35,7 +38,9 @@ std::string kind_of() {
 
 template <class T>
 std::string text_of(const T& value) {
-  if constexpr (std::is_same_v<T, bool>) {
+  if constexpr (std::is_same_v<T, MaskChoice>) {
+    return value.official ? text_of(*value.official) : "";
+  } else if constexpr (std::is_same_v<T, bool>) {
     return value ? "True" : "False";
   } else if constexpr (std::is_arithmetic_v<T>) {
     char text[32];
@@ -81,7 +86,7 @@ T parse_values(const std::vector<std::string>& values, const std::string& option
     return items;
   } else {
     CHECK(values.size() == 1, option, ": ", values.size(), " values, expected one");
-    if constexpr (std::is_same_v<T, bool>) return parse_bool(values[0], option);
+    if constexpr (is_flag<T>) return T{parse_bool(values[0], option)};
     else if constexpr (std::is_arithmetic_v<T>) return parse_number<T>(values[0], option);
     else return values[0];
   }
@@ -109,9 +114,10 @@ void CommandLine::operator()(const std::string& name, T& value, const std::strin
   };
   const std::string standard = text_of(value);
   declare({name, kind + (is_list<T> ? "..." : ""), end == std::string::npos ? help : help.substr(end + 2),
-           standard.empty() ? "none" : standard, std::is_same_v<T, bool> ? 0 : 1, is_list<T> ? -1 : 1, assign});
+           standard.empty() ? "none" : standard, is_flag<T> ? 0 : 1, is_list<T> ? -1 : 1, assign});
 }
 template void CommandLine::operator()(const std::string&, bool&, const std::string&);
+template void CommandLine::operator()(const std::string&, MaskChoice&, const std::string&);
 template void CommandLine::operator()(const std::string&, int&, const std::string&);
 template void CommandLine::operator()(const std::string&, int64_t&, const std::string&);
 template void CommandLine::operator()(const std::string&, uint64_t&, const std::string&);

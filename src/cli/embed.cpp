@@ -20,6 +20,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kSkippedRows = ".skipped_rows.jsonl";  // follows the name of the vectors
+// The first of its keys in alphabetical order.
 constexpr FileKind kOrigin = {"what embed writes about its vectors", "{\n  \"absolute\": "};
 
 // Moves the vectors of readable rows together and lists the other rows as left out.

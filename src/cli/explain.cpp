@@ -93,8 +93,8 @@ std::string readable(const std::string& piece) {
 float sum(const std::vector<float>& shares) { return std::accumulate(shares.begin(), shares.end(), 0.0f); }
 
 void print_attribution(const Attribution& a) {
-  std::printf("\nScore %.4f. Baseline (blank words%s): %.4f. Contribution of each part to the difference:\n", a.score,
-              a.pictures.empty() ? "" : ", plain pictures", a.nothing);
+  std::printf("\nScore %.4f. Baseline (%s for each word%s): %.4f. Contribution of each part to the difference:\n",
+              a.score, readable(a.blank).c_str(), a.pictures.empty() ? "" : ", plain pictures", a.nothing);
   for (const auto& [piece, share] : a.words) std::printf("%+9.4f  %s\n", share, readable(piece).c_str());
   for (size_t i = 0; i < a.pictures.size(); ++i)
     std::printf("%+9.4f  picture %zu, %dx%d patches\n", sum(a.pictures[i].shares), i + 1, a.pictures[i].rows,

@@ -145,7 +145,7 @@ Exit run_init(const Command& command, const Arguments& arguments) {
     backbone->each_parameter([&](Parameter& p) {
       parameters += numel(p.shape());
       weights[p.path()] = {p.shape(), stored, [&, stored] {
-                             return initial_value(p, backbone->initializer_range(), seed, stored, Device::cpu);
+                             return initial_value(p, backbone->initial_std(p), seed, stored, Device::cpu);
                            }};
     });
     stream_safetensors(folder / "model.safetensors", weights, {{"format", "pt"}, {"made_by", "vlm2vec init"}});

@@ -14,12 +14,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 using Ids = std::vector<int32_t>;
 
-Ids encode(const Tokenizer& tokenizer, const std::string& text, int64_t max_len) {
-  Ids ids = tokenizer.encode(text);
-  if (max_len > 0 && int64_t(ids.size()) > max_len) ids.resize(size_t(max_len));
-  return ids;
-}
-
 // Prints the tokenised prompt, quoted as in JSON, then its ids and pieces.
 void print_text(const Tokenizer& tokenizer, const std::string& prompt, const Ids& ids, bool json) {
   Json pieces = Json::array();
@@ -37,7 +31,7 @@ void print_file(const Tokenizer& tokenizer, const std::string& file, int64_t max
   read_json_lines(file, [&](const Json& row) { texts.push_back(text_field(row, "text")); });
   std::vector<Ids> ids(texts.size());
   parallel_for(int64_t(texts.size()), 16, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) ids[size_t(i)] = encode(tokenizer, texts[size_t(i)], max_len);
+    for (int64_t i = begin; i < end; ++i) ids[size_t(i)] = tokenizer.encode_with_ends(texts[size_t(i)], max_len);
   });
   for (const Ids& row : ids) std::cout << Json{{"ids", row}} << '\n';
 }
@@ -54,7 +48,7 @@ Exit run_tokenize(const Command& command, const Arguments& arguments) {
        "<DIR> folder with tokenizer.json, or vocab.json, merges.txt and tokenizer_config.json");
   line("input", input, "<FILE> file of lines {\"text\": ...}; prints lines {\"ids\": [...]}");
   line("text", text, "text; prints it quoted, then an id and its piece per line, bytes in GPT-2's alphabet");
-  line("max_len", max_len, "keep the first N ids of a text (0: all)");
+  line("max_len", max_len, "most ids of a text, with those around it; a longer text loses its last ones (0: no limit)");
   line.require({"model_name"});
   line.threads().json(json);
   if (!line.parse(arguments)) return Exit::ok;
@@ -64,7 +58,7 @@ Exit run_tokenize(const Command& command, const Arguments& arguments) {
   require_folder(model_name, "a tokenizer");
   const Tokenizer tokenizer = Tokenizer::load(model_name);
   if (text.empty()) print_file(tokenizer, input, max_len);
-  else print_text(tokenizer, text, encode(tokenizer, text, max_len), json);
+  else print_text(tokenizer, text, tokenizer.encode_with_ends(text, max_len), json);
   return Exit::ok;
 }
 

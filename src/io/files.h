@@ -37,7 +37,7 @@ void write_atomically(const std::filesystem::path& path, const std::function<voi
                       Sync sync = Sync::now);
 void write_text(const std::filesystem::path& path, std::string_view text, Sync sync = Sync::now);
 void write_json(const std::filesystem::path& path,
-                const nlohmann::json& value);  // indented by two, keys in given order
+                const nlohmann::json& value);  // indented by two, keys in alphabetical order
 
 // Throws Exit::usage if a folder to be replaced holds anything but files of these names: it may be somebody's work.
 // `what` says what the folder should be. An absent or empty folder is fine.

@@ -19,6 +19,7 @@ struct DropoutState {
 // dropout is an error: a new part of a model cannot forget to say whose rows it computes.
 class RowScope {
  public:
+  RowScope(DropoutState& state, const Tensor&& rows) = delete;  // it would dangle
   RowScope(DropoutState& state, const Tensor& rows) : state_(state), outer_(std::exchange(state.rows, &rows)) {}
   ~RowScope() { state_.rows = outer_; }
   RowScope(const RowScope&) = delete;

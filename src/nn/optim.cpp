@@ -16,6 +16,12 @@ Tensor slice(const Tensor& flat, int64_t begin, int64_t end, Shape shape) {
 
 constexpr int64_t kAlignment = 16;  // elements: every parameter starts on a cache line
 
+// True but for biases and norms, which are vectors, and for CLIP's logit_scale, a scalar that has no gradient here.
+bool decays(const Parameter& p) {
+  const std::string path = p.path();
+  return p.is_matrix() || !(p.shape().empty() || path.ends_with("bias") || path.ends_with("weight"));
+}
+
 }  // namespace
 
 TrainedParameters::TrainedParameters(std::vector<Parameter*> parameters, bool bf16_storage)
@@ -76,10 +82,7 @@ void AdamW::step(double learning_rate, double gradient_scale) {
                  1 - std::pow(options_.beta1, double(steps_)),
                  1 - std::pow(options_.beta2, double(steps_)),
                  gradient_scale};
-  const auto decay = [&](size_t i) {
-    const Parameter& p = *parameters_.parameters()[i];
-    return p.is_matrix() || p.path().ends_with("lora_magnitude_vector") ? options_.weight_decay : 0;
-  };
+  const auto decay = [&](size_t i) { return decays(*parameters_.parameters()[i]) ? options_.weight_decay : 0; };
   const size_t count = parameters_.parameters().size();
   for (size_t first = 0, last; first < count; first = last) {  // neighbours of equal decay in one launch
     for (last = first + 1; last < count && decay(last) == decay(first);) ++last;

@@ -24,8 +24,8 @@ struct LoadOptions {
 std::vector<std::string> load_parameters(Module& module, const NamedTensors& stored, const LoadOptions& options,
                                          const std::string& source);
 
-// Initialises a model as Hugging Face does: biases 0, norm weights 1, a scalar (CLIP's logit_scale) ln(1/0.07), all
-// others N(0, std²). Each parameter has its own random stream, keyed by seed and name.
+// Initialises a model: biases 0, norm weights 1, a scalar (CLIP's logit_scale) ln(1/0.07), all others N(0, std²). Each
+// parameter has its own random stream, keyed by seed and name.
 void initialise(Module& module, double std, uint64_t seed, DType dtype, Device device);
 Tensor initial_value(const Parameter& p, double std, uint64_t seed, DType dtype, Device device);
 // Returns N(0, std²) numbers from a stream of their own.

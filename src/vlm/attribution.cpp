@@ -54,17 +54,16 @@ std::vector<double> mean_colours(const Tensor& patches, const Tensor& cu_seqlens
   return values;
 }
 
-// Returns the token of a blank, or token 0 if the tokenizer makes no token of it.
+// Returns the token of a blank. CLIP's tokenizer makes no token of it; its end token says nothing, too: it pads.
 int32_t blank_token(const Tokenizer& tokenizer) {
-  const std::vector<int32_t> blank = tokenizer.encode(" ");
-  return blank.empty() ? 0 : blank[0];
+  const std::vector<int32_t> blank = tokenizer.encode(" "), &end = tokenizer.end_ids();
+  return !blank.empty() ? blank[0] : !end.empty() ? end.back() : 0;
 }
 
-// Replaces each token by a blank, except those around every text.
-std::vector<int32_t> blanked(std::vector<int32_t> ids, const Tokenizer& tokenizer) {
+// Replaces each token by `blank`, except those around every text.
+std::vector<int32_t> blanked(std::vector<int32_t> ids, const Tokenizer& tokenizer, int32_t blank) {
   const size_t begin = tokenizer.begin_ids().size(), end = tokenizer.end_ids().size();
-  if (ids.size() > begin + end)
-    std::fill(ids.begin() + int64_t(begin), ids.end() - int64_t(end), blank_token(tokenizer));
+  if (ids.size() > begin + end) std::fill(ids.begin() + int64_t(begin), ids.end() - int64_t(end), blank);
   return ids;
 }
 
@@ -76,7 +75,8 @@ Attribution attribute(Encoder& encoder, const EncoderInput& row, const Tensor& t
   const TokenBatch batch = encoder.prepare({&row, 1});
   const bool pictured = batch.has_pictures();
   TokenBatch blanks = batch;
-  blanks.ids = from_vector(blanked(to_vector<int32_t>(batch.ids), processor.tokenizer()), {batch.ids.numel()},
+  const int32_t blank = blank_token(processor.tokenizer());
+  blanks.ids = from_vector(blanked(to_vector<int32_t>(batch.ids), processor.tokenizer(), blank), {batch.ids.numel()},
                            batch.ids.device());
   const Tensor words = model.words(batch).value(), patches = batch.patches;
   Path of_words = path_between(to_vector<double>(model.words(blanks).value()), words), of_patches;
@@ -95,7 +95,7 @@ Attribution attribute(Encoder& encoder, const EncoderInput& row, const Tensor& t
     return score;
   };
 
-  Attribution result{score_at(1), score_at(0), {}, {}};
+  Attribution result{score_at(1), score_at(0), processor.tokenizer().token(blank), {}, {}};
   for (int step = 0; step < kPathSteps; ++step) {
     const double way = (step + 0.5) / kPathSteps;
     const Var w = of_words.at(words, way), p = pictured ? of_patches.at(patches, way) : Var();

@@ -35,7 +35,7 @@ class Backbone : public Module {
  public:
   virtual InputShape input() const = 0;
   virtual int64_t dim() const = 0;               // numbers of an embedding
-  virtual double initializer_range() const = 0;  // std of new weights
+  virtual double initial_std(const Parameter& parameter) const = 0;  // of new weights, as in transformers
   virtual bool tied() const { return false; }    // the language-model head is the embedding
   virtual Module& image_encoder() = 0;
   // Turns on the attention mask of VLM2Vec's evaluation of CLIP. Returns false if the family has no such mask.

@@ -40,6 +40,12 @@ double positive_field(const json& object, const char* key) {
   return value;
 }
 
+json over_defaults(const json& object, const char* defaults) {
+  json fields = json::parse(defaults);
+  fields.update(object);
+  return fields;
+}
+
 void expect_config(bool condition, const char* what) {
   if (!condition) fail(Exit::data, what);
 }

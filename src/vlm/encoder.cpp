@@ -16,7 +16,7 @@ Encoder::Encoder(const ModelFolder& folder, const EncoderOptions& options)
       processor(folder, family, backbone->input(), options, notes),
       device_(options.device),
       dtype_(options.f64 ? DType::f64 : DType::f32) {
-  if (options.official_mask && !backbone->take_official_mask())
+  if (processor.rule().official_mask && !backbone->take_official_mask())
     fail(Exit::usage, "--official_mask: ", family.title, " has one mask only; the option is for CLIP, leave it out");
   if (options.bf16) backbone->use_bf16_products();
   if (!options.load_weights) return;

@@ -24,7 +24,7 @@ EncoderOptions encoder_options(const ModelOptions& o, Device device) {
           .image_positions = o.image_positions,
           .image_resolution = o.image_resolution,
           .exif = o.exif,
-          .official_mask = o.official_mask};
+          .official_mask = o.official_mask.official};
 }
 
 std::unique_ptr<Encoder> load_model(const ModelOptions& o, Device device, bool quiet) {

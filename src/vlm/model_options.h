@@ -2,6 +2,7 @@
 // visiting its fields makes the command line, --help, the printout and the JSON of a run.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace vlm2vec {
@@ -27,11 +28,28 @@ struct AdapterArguments {
   }
 };
 
+// True, False, or as the model was trained. In files the last is false, as before there was a choice, and False a text.
+struct MaskChoice {
+  std::optional<bool> official;
+
+  template <class Json>
+  friend void to_json(Json& json, const MaskChoice& choice) {
+    if (choice.official == false) json = "False";
+    else json = choice.official.has_value();
+  }
+  template <class Json>
+  friend void from_json(const Json& json, MaskChoice& choice) {
+    choice.official.reset();
+    if (json.is_string() || json == true) choice.official = !json.is_string();
+  }
+};
+
 // The model, and how it reads a row.
 struct ModelOptions : AdapterArguments {
   std::string model_name, precision = "f32", image_resolution, image_positions;
   int64_t max_len = 0, resize_min_pixels = 0, resize_max_pixels = 0;
-  bool exif = false, official_mask = false;
+  bool exif = false;
+  MaskChoice official_mask;
 
   template <class Visit>
   void fields(Visit&& visit, bool training = false) {
@@ -50,7 +68,7 @@ struct ModelOptions : AdapterArguments {
           "if any)");
     visit("official_mask", official_mask,
           "CLIP only: no token attends to <|endoftext|>, nor does that token to itself, as in VLM2Vec's evaluation of "
-          "CLIP, where padding has the same id (default: as in CLIP's own code)");
+          "CLIP, where padding has the same id (default: as the model was trained, else as in CLIP's own code)");
     section(visit, "Pictures");
     visit("image_positions", image_positions,
           "<1d|3d> positions of pictures without <|vision_start|>, as in VLM2Vec's prompts: 1d, counted like text "

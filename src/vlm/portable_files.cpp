@@ -25,7 +25,7 @@ std::string portable_config(const std::string& text) {
     const ordered_json rope = config["rope_parameters"];
     if (rope.contains("rope_theta") || !has_value(config, "rope_theta"))
       config["rope_theta"] = rope.value("rope_theta", 1e6);
-    if (!config.contains("rope_scaling"))
+    if (!has_value(config, "rope_scaling"))
       config["rope_scaling"] = {{"type", "mrope"},
                                 {"mrope_section", rope.value("mrope_section", ordered_json{16, 24, 24})}};
     config.erase("rope_parameters");

@@ -33,8 +33,7 @@ Processor::Processor(const ModelFolder& folder, const Family& family, const Inpu
     fail(Exit::usage, "--image_positions ", options.image_positions, ": pictures of ", family.title,
          " have no place among the tokens; leave the option out");
   if (input_.most_tokens > 0) max_len_ = max_len_ > 0 ? std::min(max_len_, input_.most_tokens) : input_.most_tokens;
-  if (const int64_t ends = ends_of_a_text(); max_len_ > 0 && max_len_ < ends)
-    fail(Exit::usage, "--max_len ", max_len_, " has no room for the ", ends, " tokens around every text");
+  tokenizer_.encode_with_ends("", max_len_);  // for its error
   std::string& positions = rule_->image_positions;  // the option must not contradict the training
   if (!options.image_positions.empty() && !positions.empty() && positions != options.image_positions)
     fail(Exit::usage, "--image_positions ", options.image_positions, ": ", folder.processor.string(),
@@ -42,6 +41,11 @@ Processor::Processor(const ModelFolder& folder, const Family& family, const Inpu
          "; leave the option out, or take image_positions out of the file");
   if (!options.image_positions.empty()) positions = options.image_positions;
   if (!image_token_.empty()) parse_image_positions(image_positions());  // for its error
+  const bool trained = rule_->official_mask, official = options.official_mask.value_or(trained);
+  if (trained)
+    notes.push_back(folder.processor.string() + ": the model was trained with the official mask, which is " +
+                    (official ? "used" : "not used: --official_mask False"));
+  rule_->official_mask = official;
   const bool moved = rule_->take_bounds(options.min_pixels, options.max_pixels, folder.processor.string());
   keep_configuration(folder, family, moved);
   rule_->exif = options.exif;
@@ -95,8 +99,8 @@ std::vector<int32_t> Processor::tokens_of(const EncoderInput& row, std::span<con
     fail(Exit::data, name, fault);
   const std::vector<int32_t> ids = tokenizer_.encode_with_ends(row.text);
   if (image_token_.empty()) {
-    const bool blank = int64_t(ids.size()) == ends_of_a_text();  // a removed image token left only blanks
-    return blank && !grids.empty() ? std::vector<int32_t>() : ids;
+    const bool blank = ids.size() == tokenizer_.begin_ids().size() + tokenizer_.end_ids().size();
+    return blank && !grids.empty() ? std::vector<int32_t>() : ids;  // a removed image token left only blanks
   }
   const auto count = std::count(ids.begin(), ids.end(), input_.image_token_id);
   CHECK(grids.empty() || size_t(count) == grids.size(), name, "the tokenizer makes ", count, " tokens of the ",
@@ -140,10 +144,6 @@ std::vector<std::string> Processor::faults(std::span<const EncoderInput> rows) c
   return faults;
 }
 
-int64_t Processor::ends_of_a_text() const {
-  return int64_t(tokenizer_.begin_ids().size() + tokenizer_.end_ids().size());
-}
-
 void Processor::pack_tokens(std::span<const EncoderInput> rows, std::span<const Grid> grids, TokenBatch& batch) const {
   std::vector<int32_t> ids, cu{0}, last, image_rows, one_each{0};
   std::vector<int64_t> token_ids, last_ids, patch_ids, seen_ids;
@@ -152,11 +152,7 @@ void Processor::pack_tokens(std::span<const EncoderInput> rows, std::span<const 
     const std::span<const Grid> own = grids.first(row.images.size());
     grids = grids.subspan(row.images.size());
     std::vector<int32_t> tokens = tokens_of(row, own);
-    if (max_len_ > 0 && int64_t(tokens.size()) > max_len_) {
-      const auto end = tokens.end() - int64_t(tokenizer_.end_ids().size());
-      tokens.erase(end - (int64_t(tokens.size()) - max_len_), end);
-      batch.cut.push_back(size_t(&row - rows.data()));
-    }
+    if (tokenizer_.cut(tokens, max_len_)) batch.cut.push_back(size_t(&row - rows.data()));
     uint64_t patches = 0, seen = 0;
     for (const Grid& g : own)
       for (int p = 0; p < g.patches(); ++p) {

@@ -48,7 +48,6 @@ class Processor {
 
  private:
   std::vector<int32_t> tokens_of(const EncoderInput& row, std::span<const Grid> grids) const;
-  int64_t ends_of_a_text() const;  // how many tokens stand around every text
   void check(const ModelFolder& folder) const;
   void keep_configuration(const ModelFolder& folder, const Family& family, bool moved);
   void pack_tokens(std::span<const EncoderInput> rows, std::span<const Grid> grids, TokenBatch& batch) const;

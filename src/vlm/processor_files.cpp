@@ -72,6 +72,7 @@ TextFiles portable_processor_files(const TextFiles& known, const std::string& us
   rule.update(image, moved || used != kFlat);
   if (content.contains("processor_class")) image["processor_class"] = content["processor_class"];
   if (image.value("image_positions", "") != rule.image_positions) image["image_positions"] = rule.image_positions;
+  if (image.value("official_mask", false) != rule.official_mask) image["official_mask"] = rule.official_mask;
   if (image != given) files[kFlat] = text_of(image);
   if (!known.contains(kNested)) return files;
   ordered_json rest = ordered_json::parse(known.at(kNested));

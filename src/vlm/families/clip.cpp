@@ -63,6 +63,22 @@ InputShape Clip::input() const {
           .most_tokens = config_.text.positions};
 }
 
+// CLIPPreTrainedModel._init_weights of transformers 4.52.3. CLIPConfig has no factor of its own: it sets 1.
+double Clip::initial_std(const Parameter& parameter) const {
+  const std::string path = parameter.path();
+  const auto is = [&](const char* part) { return path.find(part) != path.npos; };
+  if (is("text_projection")) return 1 / std::sqrt(double(config_.text.width));
+  if (is("visual_projection")) return 1 / std::sqrt(double(config_.vision.width));
+  const bool text = is("text_model.");
+  const ClipTowerConfig& tower = text ? config_.text : config_.vision;
+  const double by_width = 1 / std::sqrt(double(tower.width)), by_depth = 1 / std::sqrt(2.0 * tower.layers);
+  const double plain = is("class_embedding") || is("out_proj") ? by_width
+                       : is("embeddings.")                     ? (text ? 0.02 : tower.initializer_range)
+                       : is("fc1")                             ? by_width / std::sqrt(2.0)
+                                                               : by_width * by_depth;  // q, k, v and fc2
+  return plain * tower.initializer_factor;
+}
+
 const TensorNames& Clip::names() const {
   static const TensorNames names{.ignored = {{"embeddings.position_ids", "positions are counted"}},
                                  .embedding = "text_model.embeddings.token_embedding.weight",

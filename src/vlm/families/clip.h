@@ -12,7 +12,7 @@ namespace vlm2vec {
 struct ClipTowerConfig {
   int layers = 0, heads = 0;
   int64_t width = 0, mlp_hidden = 0, positions = 0;  // positions: most tokens of a text, or patches of a picture + 1
-  double eps = 1e-5;
+  double eps = 1e-5, initializer_factor = 1, initializer_range = 0.02;
   Activation activation = Activation::quick_gelu;
   bool causal = false;
 };
@@ -21,7 +21,6 @@ struct ClipConfig {
   ClipTowerConfig text, vision;
   int64_t vocab_size = 0, projection_dim = 0, eos_token_id = 0;
   int image_size = 0, patch_size = 0;
-  double initializer_range = 0.02;
 };
 
 // Packed rows: sequence s of cu_queries attends to sequence s of cu_keys among the rows `keys`; without `keys`, among
@@ -82,7 +81,7 @@ class Clip : public Backbone {
   explicit Clip(const ClipConfig& config) : config_(config) {}
   InputShape input() const override;
   int64_t dim() const override { return config_.projection_dim; }
-  double initializer_range() const override { return config_.initializer_range; }
+  double initial_std(const Parameter& parameter) const override;
   Module& image_encoder() override { return vision_model; }
   const TensorNames& names() const override;
   bool take_official_mask() override { return official_mask_ = true; }

@@ -13,22 +13,16 @@ using nlohmann::json;
 // The defaults of transformers' CLIPTextConfig and CLIPVisionConfig.
 constexpr const char* kTextDefaults = R"({"vocab_size": 49408, "hidden_size": 512, "intermediate_size": 2048,
   "num_hidden_layers": 12, "num_attention_heads": 8, "max_position_embeddings": 77, "hidden_act": "quick_gelu",
-  "layer_norm_eps": 1e-5, "initializer_range": 0.02, "eos_token_id": 49407})";
+  "layer_norm_eps": 1e-5, "initializer_factor": 1.0, "eos_token_id": 49407})";
 constexpr const char* kVisionDefaults = R"({"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12,
   "num_attention_heads": 12, "num_channels": 3, "image_size": 224, "patch_size": 32, "hidden_act": "quick_gelu",
-  "layer_norm_eps": 1e-5})";
+  "layer_norm_eps": 1e-5, "initializer_factor": 1.0, "initializer_range": 0.02})";
 
 // Returns a tower's fields over the defaults. Older files have them twice; then text_config_dict counts, not
 // text_config.
 json tower_fields(const json& root, const std::string& name, const char* defaults) {
-  json fields = json::parse(defaults);
-  for (const std::string& key : {name + "_dict", name})
-    if (root.contains(key) && !root[key].is_null()) {
-      for (const auto& [field, value] : root[key].items())
-        if (!value.is_null()) fields[field] = value;
-      break;
-    }
-  return fields;
+  const json given = json_field(root, name.c_str(), json(json::object()));
+  return over_defaults(json_field(root, (name + "_dict").c_str(), given), defaults);
 }
 
 ClipTowerConfig read_tower(const json& tower, const std::string& name) {
@@ -38,6 +32,7 @@ ClipTowerConfig read_tower(const json& tower, const std::string& name) {
   t.width = size_field(tower, "hidden_size", kMostWidth);
   t.mlp_hidden = size_field(tower, "intermediate_size", kMostWidth);
   t.eps = positive_field(tower, "layer_norm_eps");
+  t.initializer_factor = positive_field(tower, "initializer_factor");
   if (const json& act = tower.at("hidden_act"); act == "gelu") t.activation = Activation::gelu;
   else if (act != "quick_gelu") fail(Exit::data, "hidden_act of ", name, " is ", act, ", expected quick_gelu or gelu");
   if (t.width % t.heads != 0)
@@ -56,7 +51,7 @@ std::unique_ptr<Backbone> make_clip(const json& root) {
   c.text.positions = size_field(text, "max_position_embeddings", kMostTokens);
   c.vocab_size = size_field(text, "vocab_size", kMostTokens);
   c.eos_token_id = size_field(text, "eos_token_id", kMostTokens);
-  c.initializer_range = positive_field(text, "initializer_range");
+  c.vision.initializer_range = positive_field(vision, "initializer_range");
   c.projection_dim = size_field(root, "projection_dim", kMostWidth, 512);
   c.image_size = int(size_field(vision, "image_size", 1 << 14));
   c.patch_size = int(size_field(vision, "patch_size", 1 << 14));

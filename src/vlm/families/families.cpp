@@ -23,6 +23,12 @@ const decltype(Family::config_tokens) kQwenTokens = {{"bos_token_id", {"<|endoft
                                                      {"vision_end_token_id", {"<|vision_end|>"}},
                                                      {"video_token_id", {"<|video_pad|>"}}};
 
+std::unique_ptr<PictureRule> qwen2_5_vl_pictures(const json& settings) {
+  auto rule = SmartResize::read(settings);
+  rule->processor_class = "Qwen2_5_VLProcessor";
+  return rule;
+}
+
 const Family kFamilies[] = {
     {.model_type = "qwen2_vl",
      .title = "Qwen2-VL",
@@ -36,7 +42,7 @@ const Family kFamilies[] = {
     {.model_type = "qwen2_5_vl",
      .title = "Qwen2.5-VL",
      .make = make_qwen2_5_vl,
-     .picture_rule = SmartResize::read,
+     .picture_rule = qwen2_5_vl_pictures,
      .image_token = "<|image_pad|>",
      .config_tokens = kQwenTokens,
      .tokenizer_class = "Qwen2Tokenizer",

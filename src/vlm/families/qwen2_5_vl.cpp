@@ -11,20 +11,25 @@ namespace {
 
 using nlohmann::json;
 
+// Those of transformers' Qwen2_5_VLVisionConfig.
+constexpr const char* kQwen25VisionDefaults = R"({"depth": 32, "hidden_size": 3584, "hidden_act": "silu",
+  "intermediate_size": 3420, "num_heads": 16, "patch_size": 14, "spatial_merge_size": 2, "temporal_patch_size": 2,
+  "window_size": 112, "out_hidden_size": 3584, "fullatt_block_indexes": [7, 15, 23, 31]})";
+
 void read_windows(const json& vision, QwenVisionConfig& v) {
   v.embed_dim = size_field(vision, "hidden_size", kMostWidth);
   v.hidden_size = size_field(vision, "out_hidden_size", kMostWidth);
   v.mlp_hidden = size_field(vision, "intermediate_size", kMostWidth);
   v.window_size = int(size_field(vision, "window_size", kMostWidth));
-  if (json_field(vision, "hidden_act", std::string("silu")) != "silu")
+  if (vision["hidden_act"] != "silu")
     fail(Exit::data, "vision hidden_act is ", vision["hidden_act"], ", expected silu");
   expect_config(v.window_size >= v.patch_size * v.spatial_merge_size,
                 "window_size must be at least patch_size times spatial_merge_size");
   const json& full = vision.at("fullatt_block_indexes");
   for (const json& block : full.get_ref<const json::array_t&>()) {
-    if (!block.is_number_unsigned() || block >= v.depth)
-      fail(Exit::data, "fullatt_block_indexes is ", full, ", expected numbers of blocks, below depth ", v.depth);
-    v.full_blocks.push_back(block);
+    if (!block.is_number_unsigned())
+      fail(Exit::data, "fullatt_block_indexes is ", full, ", expected numbers of blocks");
+    if (block < v.depth) v.full_blocks.push_back(block);  // a number without a block means nothing in transformers
   }
 }
 
@@ -82,7 +87,7 @@ const Tensor& Qwen25Vl::sequences_of_block(size_t i, const TokenBatch& batch) co
 }
 
 std::unique_ptr<Backbone> make_qwen2_5_vl(const json& config) {
-  return std::make_unique<Qwen25Vl>(read_qwen_vl(config, read_windows));
+  return std::make_unique<Qwen25Vl>(read_qwen_vl(config, kQwen25VisionDefaults, read_windows));
 }
 
 json tiny_qwen2_5_vl(int hidden) {

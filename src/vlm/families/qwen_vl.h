@@ -26,8 +26,9 @@ struct QwenVlConfig {
   bool tied = false;  // the head is the embedding
 };
 // Reads the flat and the nested (text_config) spelling; read_tower fills the fields of `vision` that differ by family
-// (embed_dim, mlp_hidden, hidden_size, activation). Throws Exit::data, without the file's name.
-QwenVlConfig read_qwen_vl(const nlohmann::json& config,
+// (embed_dim, mlp_hidden, hidden_size, activation). vision_defaults: values of absent fields, an object as text.
+// Throws Exit::data, without the file's name.
+QwenVlConfig read_qwen_vl(const nlohmann::json& config, const char* vision_defaults,
                           void (*read_tower)(const nlohmann::json& vision, QwenVisionConfig& tower));
 nlohmann::json tiny_qwen_vl(int hidden, const char* model_type);  // the caller completes vision_config
 
@@ -107,7 +108,7 @@ class QwenVl : public Backbone {
   const QwenVlConfig& config() const { return config_; }
   InputShape input() const override;
   int64_t dim() const override { return config_.text.hidden_size; }
-  double initializer_range() const override { return config_.initializer_range; }
+  double initial_std(const Parameter&) const override { return config_.initializer_range; }
   bool tied() const override { return config_.tied; }
   const TensorNames& names() const override { return qwen_names(); }
   void place(TokenBatch& batch, ImagePositions positions) const override;

@@ -10,6 +10,11 @@ namespace {
 
 using nlohmann::json;
 
+// The defaults of transformers' Qwen2VLTextConfig and Qwen2_5_VLTextConfig, with the token ids of the whole.
+constexpr const char* kQwenTextDefaults = R"({"vocab_size": 152064, "hidden_size": 8192, "intermediate_size": 29568,
+  "num_hidden_layers": 80, "num_attention_heads": 64, "num_key_value_heads": 8, "hidden_act": "silu",
+  "rms_norm_eps": 1e-5, "initializer_range": 0.02, "image_token_id": 151655, "vision_start_token_id": 151652})";
+
 DecoderConfig read_decoder(const json& text) {
   DecoderConfig d;
   d.vocab_size = size_field(text, "vocab_size", kMostTokens);
@@ -21,8 +26,7 @@ DecoderConfig read_decoder(const json& text) {
   d.head_dim =
       int(text.contains("head_dim") ? size_field(text, "head_dim", kMostWidth) : d.hidden_size / d.num_attention_heads);
   d.rms_norm_eps = positive_field(text, "rms_norm_eps");
-  if (json_field(text, "hidden_act", std::string("silu")) != "silu")
-    fail(Exit::data, "hidden_act is ", text["hidden_act"], ", expected silu");
+  if (text["hidden_act"] != "silu") fail(Exit::data, "hidden_act is ", text["hidden_act"], ", expected silu");
   if (json_field(text, "use_sliding_window", false))
     fail(Exit::data, "use_sliding_window is true, which this program does not know");
   return d;
@@ -49,9 +53,9 @@ void read_rope(const json& text, QwenVlConfig& c) {
 void read_vision(const json& vision, QwenVisionConfig& v) {
   v.depth = int(size_field(vision, "depth", kMostLayers));
   v.num_heads = int(size_field(vision, "num_heads", kMostHeads));
-  v.patch_size = int(size_field(vision, "patch_size", 1024, 14));
-  v.spatial_merge_size = int(size_field(vision, "spatial_merge_size", 64, 2));
-  v.temporal_patch_size = int(size_field(vision, "temporal_patch_size", 64, 2));
+  v.patch_size = int(size_field(vision, "patch_size", 1024));
+  v.spatial_merge_size = int(size_field(vision, "spatial_merge_size", 64));
+  v.temporal_patch_size = int(size_field(vision, "temporal_patch_size", 64));
   const json rope = json_field(vision, "rope_parameters", json(json::object()));
   if (rope.value("rope_theta", json(10000)) != 10000 || rope.value("rope_type", json("axial")) != "axial")
     fail(Exit::data, "rope_parameters of vision_config are ", rope, ", expected rope_theta 10000 and axial");
@@ -61,12 +65,12 @@ void read_vision(const json& vision, QwenVisionConfig& v) {
 
 }  // namespace
 
-QwenVlConfig read_qwen_vl(const json& root, void (*read_tower)(const json& vision, QwenVisionConfig& tower)) {
-  const json& text = root.contains("text_config") ? root.at("text_config") : root;
-  const json& vision = root.at("vision_config");
+QwenVlConfig read_qwen_vl(const json& root, const char* vision_defaults,
+                          void (*read_tower)(const json& vision, QwenVisionConfig& tower)) {
+  const json text = over_defaults(root.contains("text_config") ? root.at("text_config") : root, kQwenTextDefaults),
+             vision = over_defaults(json_field(root, "vision_config", json(json::object())), vision_defaults);
   const auto token = [&](const char* key) {
     const json& from = root.contains(key) ? root : text;
-    if (!from.contains(key)) return -1;
     return from[key] == 0 ? 0 : int(size_field(from, key, kMostTokens));
   };
   QwenVlConfig c;
@@ -75,7 +79,7 @@ QwenVlConfig read_qwen_vl(const json& root, void (*read_tower)(const json& visio
   c.tied = json_field(root, "tie_word_embeddings", json_field(text, "tie_word_embeddings", false));
   c.image_token_id = token("image_token_id");
   c.vision_start_token_id = token("vision_start_token_id");
-  c.initializer_range = text.contains("initializer_range") ? positive_field(text, "initializer_range") : 0.02;
+  c.initializer_range = positive_field(text, "initializer_range");
   read_vision(vision, c.vision);
   read_tower(vision, c.vision);
 

@@ -53,8 +53,12 @@ Image CenterCrop::apply(Picture picture) const {
   Image rgb = to_rgb(std::move(picture));
   // As Python computes it: a quotient of whole numbers in double, rounded down.
   const double shorter = std::min(rgb.width, rgb.height);
-  const auto side = [&](int pixels) { return int(double(int64_t(shortest_edge) * pixels) / shorter); };
-  rgb = resize(rgb, {side(rgb.width), side(rgb.height)}, Filter::bicubic);
+  const auto side = [&](int pixels) { return int64_t(double(int64_t(shortest_edge) * pixels) / shorter); };
+  const int64_t width = side(rgb.width), height = side(rgb.height);
+  if (width * height > most_pixels)
+    fail(Exit::data, rgb.width, "x", rgb.height, " pixels would become ", width, "x", height,
+         " before the middle is cut out, expected at most ", most_pixels, " pixels; cut the picture");
+  rgb = resize(rgb, {int(width), int(height)}, Filter::bicubic);
   const int left = first_of_middle(rgb.width, picture_size), top = first_of_middle(rgb.height, picture_size);
   Image square(picture_size, picture_size, 3);
   const int x = std::max(0, -left), columns = std::min(picture_size, rgb.width - left) - x;
@@ -82,7 +86,7 @@ std::string CenterCrop::take_resolution(const std::string& word) {
 }
 
 ordered_json CenterCrop::settings() const {
-  return {{"image_processor_type", "CLIPImageProcessor"}, {"processor_class", "CLIPProcessor"},
+  return {{"image_processor_type", "CLIPImageProcessor"}, {"processor_class", processor_class},
           {"size", {{"shortest_edge", shortest_edge}}},
           {"crop_size", {{"height", picture_size}, {"width", picture_size}}},
           {"do_resize", true}, {"do_center_crop", true}, {"do_rescale", true}, {"do_normalize", true},
@@ -91,7 +95,7 @@ ordered_json CenterCrop::settings() const {
 }
 
 void CenterCrop::update(ordered_json& file, bool moved) const {
-  if (moved && !file.contains("processor_class")) file["processor_class"] = "CLIPProcessor";
+  if (moved && !file.contains("processor_class")) file["processor_class"] = processor_class;
 }
 
 std::string CenterCrop::unlike(const PictureRule& any) const {

@@ -9,7 +9,7 @@ namespace vlm2vec {
 struct CenterCrop : PictureRule {
   int shortest_edge = 224;  // after resizing; picture_size: side of the square
 
-  CenterCrop() { patch_size = 0, picture_size = 224; }
+  CenterCrop() { patch_size = 0, picture_size = 224, processor_class = "CLIPProcessor"; }
   // Throws Exit::data, without the file's name, for anything but CLIP's image processor.
   static std::unique_ptr<PictureRule> read(const nlohmann::json& settings);
 

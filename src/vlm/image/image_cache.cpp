@@ -5,7 +5,7 @@
 namespace vlm2vec {
 
 std::shared_ptr<const Image> ImageCache::get(const PictureSource& source, const PictureRule& rule) {
-  const std::string key = rule.key() + "\n" + source.key();
+  const std::string key = rule.key() + "\n" + source.by_content().key();
   {
     std::lock_guard guard(lock_);
     if (const auto found = images_.find(key); found != images_.end()) return found->second;
@@ -13,7 +13,12 @@ std::shared_ptr<const Image> ImageCache::get(const PictureSource& source, const 
   Picture picture = read_picture(source);
   const std::string flaw = std::move(picture.flaw);
   const bool rotated = picture.orientation != 1 && !rule.exif;
-  const auto image = std::make_shared<const Image>(rule.apply(std::move(picture)));
+  std::shared_ptr<const Image> image;
+  try {
+    image = std::make_shared<const Image>(rule.apply(std::move(picture)));
+  } catch (const Error& error) {
+    fail(error.code, source.name(), ": ", error.what());
+  }
   std::lock_guard guard(lock_);
   if (!flaw.empty()) flaws_.emplace(source.name(), flaw);
   if (rotated) rotated_.insert(source.name());

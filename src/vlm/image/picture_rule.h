@@ -39,6 +39,8 @@ struct PictureRule {
   std::array<double, 3> std = {0.26862954, 0.26130258, 0.27577711};
   // The positions of the training (positions.h), 1d or 3d. Only this program writes them; empty: unknown.
   std::string image_positions = "";
+  bool official_mask = false;  // of the training's texts, for CLIP; only this program writes it
+  const char* processor_class = "";  // of transformers, for new files
   bool exif = false;  // turn pictures upright first; the official code does not
 
   virtual ~PictureRule() = default;
@@ -66,8 +68,8 @@ struct PictureRule {
   void write_patches(const Image& image, float* out) const;
 
  protected:
-  // Reads the fields that all image processors have: image_mean, image_std, image_positions, and the steps that must
-  // not be left out. Throws Exit::data, without the file's name.
+  // Reads the fields that all image processors have: image_mean, image_std, image_positions, official_mask, and the
+  // steps that must not be left out. Throws Exit::data, without the file's name.
   void read_common(const nlohmann::json& settings);
 };
 

@@ -127,7 +127,7 @@ std::string SmartResize::take_resolution(const std::string& word) {
 
 ordered_json SmartResize::settings() const {
   return {{"image_processor_type", "Qwen2VLImageProcessor"},
-          {"processor_class", "Qwen2VLProcessor"},
+          {"processor_class", processor_class},
           {"patch_size", patch_size},
           {"temporal_patch_size", temporal_patch_size},
           {"merge_size", merge_size},
@@ -143,7 +143,7 @@ void SmartResize::update(ordered_json& file, bool moved) const {
   if (!moved && edges) return;
   file["min_pixels"] = min_pixels, file["max_pixels"] = max_pixels;
   file["size"] = {{"shortest_edge", min_pixels}, {"longest_edge", max_pixels}};
-  if (!file.contains("processor_class")) file["processor_class"] = "Qwen2VLProcessor";
+  if (!file.contains("processor_class")) file["processor_class"] = processor_class;
 }
 
 std::string SmartResize::unlike(const PictureRule& any) const {

@@ -11,7 +11,7 @@ struct SmartResize : PictureRule {
   // V1's --image_resolution (high, mid, low or another word), from no file; empty: VLM2Vec V2, which converts first.
   std::string image_resolution = "";
 
-  SmartResize() { temporal_patch_size = merge_size = 2; }
+  SmartResize() { temporal_patch_size = merge_size = 2, processor_class = "Qwen2VLProcessor"; }
   // Throws Exit::data, without the file's name, for anything but Qwen2-VL's image processor.
   static std::unique_ptr<PictureRule> read(const nlohmann::json& settings);
 

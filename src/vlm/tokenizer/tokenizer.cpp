@@ -87,14 +87,22 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text) const {
 
 std::vector<int32_t> Tokenizer::encode_with_ends(std::string_view text, int64_t max_len) const {
   const auto& [begin, end] = parts_.ends;
-  const size_t ends = begin.size() + end.size(), limit = max_len > 0 ? size_t(max_len) : SIZE_MAX;
-  if (limit < ends)
-    fail(Exit::usage, "--max_len ", max_len, " has no room for the ", ends, " tokens around every text");
   std::vector<int32_t> ids = encode(text);
-  ids.resize(std::min(ids.size(), limit - ends));
   ids.insert(ids.begin(), begin.begin(), begin.end());
   ids.insert(ids.end(), end.begin(), end.end());
+  cut(ids, max_len);
   return ids;
+}
+
+bool Tokenizer::cut(std::vector<int32_t>& ids, int64_t max_len) const {
+  const auto& [begin, end] = parts_.ends;
+  const int64_t ends = int64_t(begin.size() + end.size()), more = int64_t(ids.size()) - max_len;
+  if (max_len > 0 && max_len < ends)
+    fail(Exit::usage, "--max_len ", max_len, " has no room for the ", ends, " tokens around every text");
+  if (max_len <= 0 || more <= 0) return false;
+  const auto last = ids.end() - int64_t(end.size());
+  ids.erase(last - more, last);
+  return true;
 }
 
 }  // namespace vlm2vec

@@ -28,6 +28,9 @@ class Tokenizer {
   // <|endoftext|>; Qwen2: none), at most max_len in all (0: no limit). A longer text loses its last ids, never its
   // ends. The caller gives the limit (CLIP's processor: 77), not `truncation` or model_max_length of the files.
   std::vector<int32_t> encode_with_ends(std::string_view text, int64_t max_len = 0) const;
+  // Cuts what encode_with_ends() returned, or grew from it, to max_len. Returns whether anything was cut. Throws
+  // Exit::usage for a limit without room for the ends.
+  bool cut(std::vector<int32_t>& ids, int64_t max_len) const;
   const std::vector<int32_t>& begin_ids() const { return parts_.ends.begin; }
   const std::vector<int32_t>& end_ids() const { return parts_.ends.end; }
 
