@@ -3,7 +3,7 @@
 
 #include "cli_fixture.h"
 #include "io/error.h"
-#include "tensor/nearest.h"
+#include "io/nearest.h"
 
 namespace vlm2vec {
 namespace {

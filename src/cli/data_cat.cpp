@@ -4,10 +4,10 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
+#include "io/nearest.h"
 #include "io/parquet/parquet.h"
 #include "io/text.h"
 #include "mmeb/data/row_files.h"
-#include "tensor/nearest.h"
 
 namespace vlm2vec {
 namespace {

@@ -4,8 +4,8 @@
 #include <cctype>
 #include <span>
 
+#include "io/nearest.h"
 #include "io/text.h"
-#include "tensor/nearest.h"
 
 namespace vlm2vec {
 namespace {

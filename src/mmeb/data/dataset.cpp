@@ -7,11 +7,11 @@
 #include "io/files.h"
 #include "io/hub.h"
 #include "io/json_lines.h"
+#include "io/nearest.h"
 #include "io/text.h"
 #include "mmeb/data/row_files.h"
 #include "mmeb/data/row_pictures.h"
 #include "mmeb/registry/registry.h"
-#include "tensor/nearest.h"
 #include "tensor/parallel.h"
 #include "vlm/prompt.h"
 

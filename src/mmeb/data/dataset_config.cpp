@@ -10,9 +10,9 @@
 #include <set>
 
 #include "io/files.h"
+#include "io/nearest.h"
 #include "io/text.h"
 #include "mmeb/data/row_files.h"
-#include "tensor/nearest.h"
 
 namespace vlm2vec {
 namespace {

@@ -8,7 +8,7 @@
 
 #include "io/error.h"
 #include "io/files.h"
-#include "tensor/nearest.h"
+#include "io/nearest.h"
 #include "vlm/prompt.h"
 
 namespace vlm2vec {

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "io/nearest.h"
 #include "nn/state.h"
-#include "tensor/nearest.h"
 #include "vlm/model.h"
 
 namespace vlm2vec {

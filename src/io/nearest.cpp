@@ -1,4 +1,4 @@
-#include "tensor/nearest.h"
+#include "io/nearest.h"
 
 #include <algorithm>
 #include <cctype>
