@@ -118,7 +118,8 @@ void declare(CommandLine& line, const Agreed (&table)[n]) {
     line.judged(row.name, [row](const std::string& value) {
       const std::vector<std::string> values = words_of(row.values);
       if (std::find(values.begin(), values.end(), lower_case(value)) != values.end()) return;
-      fail(Exit::usage, "--", row.name, ": got \"", value, "\", expected ", joined(values, " or "), "; ", row.reason);
+      fail(Exit::usage, "--", row.name, ": got \"", value, "\"",
+           values.empty() ? "" : ", expected " + joined(values, " or "), "; ", row.reason);
     });
 }
 
