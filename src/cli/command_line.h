@@ -19,8 +19,8 @@ class CommandLine {
   // `example`: a working command line without the program's name.
   CommandLine(std::string command, std::string purpose, std::string example);
 
-  // Declares an option that sets `value`: a bool, MaskChoice, number, string or list of strings. Serves as the visitor of
-  // TrainOptions::fields: options.fields(line). Help may begin with the kind of value, which completion offers:
+  // Declares an option that sets `value`: a bool, MaskChoice, number, string or list of strings. Serves as the visitor
+  // of TrainOptions::fields: options.fields(line). Help may begin with the kind of value, which completion offers:
   // "<DIR> folder to write", "<f32|bf16> …". DIR, FILE and PATH (a folder or an archive) must not be empty.
   template <class T>
   void operator()(const std::string& name, T& value, const std::string& help);
