@@ -2,6 +2,7 @@
 #include <fstream>
 #include <set>
 
+#include "io/files.h"
 #include "io/sha256.h"
 #include "mini/emoji_font.h"
 #include "mini/emoji_names.h"
@@ -26,7 +27,7 @@ TEST(MiniSha256, KnownAnswers) {
 }
 
 TEST_F(MiniFont, FindsPictures) {
-  const EmojiFont font(read_source(Sources().font, ""), "font");
+  const EmojiFont font(read_text(Sources().font), "font");
   EXPECT_EQ(font.glyph(0x1F431), 541);
   EXPECT_EQ(font.png(0x1F431).size(), 1895u);
   const Image cat = to_rgba(decode_picture(font.png(0x1F431), "cat"));
@@ -37,7 +38,7 @@ TEST_F(MiniFont, FindsPictures) {
 }
 
 TEST_F(MiniFont, DamageIsAnErrorNeverACrash) {
-  const std::string whole = read_source(Sources().font, "");
+  const std::string whole = read_text(Sources().font);
   for (const size_t length : {size_t(0), size_t(5), size_t(11), size_t(40), size_t(5000), whole.size() / 2})
     EXPECT_TRUE(contains(message_of(Exit::data, [&] { EmojiFont(whole.substr(0, length), "cut.ttf").png(0x1F431); }),
                          "cut.ttf: "));
