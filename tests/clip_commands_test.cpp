@@ -245,7 +245,7 @@ TEST_F(ClipCommands, what_is_not_for_clip_is_refused) {
           "init --config clip.json --train_tokenizer train --output_dir other");
   refused(2, "--min_pixels: by the CLIP family every picture becomes 16x16 pixels",
           "init --config clip.json --tokenizer clip --min_pixels 64 --output_dir other");
-  refused(2, "CLIP has two towers, leave the option out",
+  refused(2, "CLIP has two towers, so leave the option out",
           "merge --model_name clip --sentence_transformers True --output_dir other");
 }
 

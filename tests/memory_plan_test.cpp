@@ -67,6 +67,11 @@ TEST_F(Plan, TooLittleMemoryIsSaidWithTheCure) {
 // It looks at 516 rows at first; the run will decode the pictures of 600, or of all 640.
 TEST_F(Plan, CountsThePicturesOfAllRows) {
   write_rows(folder_.path() / "many", 320);
+  for (int i = 0; i < 640; ++i) {  // all different: equal ones are kept once
+    Image picture = plain_image(16, 16, 100);
+    picture.pixels[0] = uint8_t(i), picture.pixels[1] = uint8_t(i / 256);
+    write_png(folder_.path() / "many/images" / sentence("AB"[i % 2], i / 2, ".png"), picture);
+  }
   TrainOptions o = options("a");
   o.dataset_name = folder_.path() / "many";
   for (const auto& [steps, pictures] : {std::pair(100, 600), std::pair(1000, 640)}) {
