@@ -226,11 +226,15 @@ class Machine {
   }
 
   Thread* next() {
-    const uint64_t start = schedule == Schedule::random ? random_() : 0;  // the search begins at this rank
-    size_t word = start / 64 % ready_.size(), passed = 0;
-    while (!ready_[word] && ++passed <= ready_.size()) word = (word + 1) % ready_.size();
-    if (!ready_[word]) return nullptr;
-    const int bit = (std::countr_zero(std::rotr(ready_[word], int(start % 64))) + int(start % 64)) % 64;
+    size_t word = 0;  // the search begins at rank 64·word + first
+    int first = 0;
+    if (schedule == Schedule::random) {
+      const uint64_t start = random_();
+      word = start / 64 % ready_.size(), first = int(start % 64);
+    }
+    for (size_t passed = 0; !ready_[word]; word = word + 1 < ready_.size() ? word + 1 : 0)
+      if (++passed == ready_.size()) return nullptr;
+    const int bit = (std::countr_zero(std::rotr(ready_[word], first)) + first) % 64;
     ready_[word] &= ~(uint64_t(1) << bit);
     Thread* thread = by_rank_[64 * word + size_t(bit)];
     if (!thread->fiber) {
