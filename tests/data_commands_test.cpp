@@ -139,6 +139,8 @@ TEST_F(Data, FoldersWithoutSetsGetTheSameHints) {
     EXPECT_EQ(one.code, 3);
     EXPECT_TRUE(has(one.err, "this is a set folder, name its parent folder")) << command << one.err;
   }
+  const Result file = run("data check diverse_instruction.jsonl", "cd one && ");
+  EXPECT_TRUE(has(file.err, "jsonl: is a file; expected a folder of sets, such as ")) << file.err;
   write("tests/A/test.jsonl", R"({"qry_text": "q", "qry_img_path": "", "tgt_text": ["a"], "tgt_img_path": [""]})");
   const std::string rows_of_eval = run(train + "tests").err;
   EXPECT_TRUE(has(rows_of_eval, "; these are test rows, for eval; train reads original.jsonl")) << rows_of_eval;
