@@ -173,5 +173,5 @@ void train(const char* title, bool shuffle_pairs) {
 int main() {
   train("Captions with their pictures", /*shuffle_pairs=*/false);
   std::printf("\n");
-  train("Control: captions with pictures of other things", /*shuffle_pairs=*/true);
+  train("Control: shuffled captions", /*shuffle_pairs=*/true);
 }

@@ -83,13 +83,23 @@ __device__ A activation(Activation f, A x) {
   }
   return 0;
 }
+// The slope of x·σ(ax).
+template <class A>
+__device__ A sigmoid_slope(A a, A x) {
+  const A s = sigmoid(a * x);
+  return s * (1 + a * x * (1 - s));
+}
 template <class A>
 __device__ A activation_slope(Activation f, A x) {
-  const A steepness = f == Activation::quick_gelu ? A(1.702) : A(1);
-  if (f == Activation::gelu)  // Φ(x) + x·φ(x)
-    return A(0.5) * (1 + erf(x * A(0.70710678118654752440))) + x * exp(A(-0.5) * x * x) * A(0.39894228040143267794);
-  const A s = sigmoid(steepness * x);
-  return s * (1 + steepness * x * (1 - s));
+  switch (f) {
+    case Activation::silu:
+      return sigmoid_slope(A(1), x);
+    case Activation::gelu:  // Φ(x) + x·φ(x)
+      return A(0.5) * (1 + erf(x * A(0.70710678118654752440))) + x * exp(A(-0.5) * x * x) * A(0.39894228040143267794);
+    case Activation::quick_gelu:
+      return sigmoid_slope(A(1.702), x);
+  }
+  return 0;
 }
 
 template <class T>

@@ -137,11 +137,17 @@ TEST_F(Data, FoldersWithoutSetsGetTheSameHints) {
     EXPECT_TRUE(has(other.err, "there are rows called diverse_instruction, which --dataset_split can name"))
         << command << other.err;
     EXPECT_EQ(one.code, 3);
-    EXPECT_TRUE(has(one.err, "this is the folder of one set, name its parent folder")) << command << one.err;
+    EXPECT_TRUE(has(one.err, "this is a set folder, name its parent folder")) << command << one.err;
   }
+  const Result file = run("data check diverse_instruction.jsonl", "cd one && ");
+  EXPECT_TRUE(has(file.err, "jsonl: is a file; expected a folder of sets, such as ")) << file.err;
+  write("tests/A/test.jsonl", R"({"qry_text": "q", "qry_img_path": "", "tgt_text": ["a"], "tgt_img_path": [""]})");
+  const std::string rows_of_eval = run(train + "tests").err;
+  EXPECT_TRUE(has(rows_of_eval, "; these are test rows, for eval; train reads original.jsonl")) << rows_of_eval;
+  EXPECT_FALSE(has(rows_of_eval, "--dataset_split")) << rows_of_eval;
   const Result other = run(eval + "other"), one = run(eval + "test");
   EXPECT_TRUE(has(other.err, "rows called diverse_instruction, but eval reads rows called test")) << other.err;
-  EXPECT_TRUE(has(one.err, "this is the folder of one set")) << one.err;
+  EXPECT_TRUE(has(one.err, "this is a set folder")) << one.err;
 }
 
 TEST_F(Data, EverySetIsListedOnce) {
@@ -309,11 +315,15 @@ TEST_F(Data, LeaksAreFound) {
   EXPECT_EQ(leaks.at("unreadable_pictures"), 1);
   EXPECT_TRUE(leaks.at("leaks"));
   EXPECT_TRUE(has(run("data leaks a b --quiet").out, "row 2 of A (query), B row 3 of B (query)"));
+  EXPECT_TRUE(has(run("data leaks a b --quiet").out, "\npictures, near: without 1 of A and 1 of B, which are too"));
   EXPECT_EQ(run("data leaks a b --fail True --quiet").code, 1);
   EXPECT_EQ(Json::parse(run("data leaks a b --json --quiet --distance 0").out).at("near_pictures").at("shared"), 0);
   fs::remove_all(folder_ / "b/B");
   write_rows("b/C/original.jsonl", {train_row("t", "other.png", "cat")});
   EXPECT_EQ(run("data leaks a b --fail True --quiet").code, 0);  // a word that labels share is no leak
+  fs::remove(folder_ / "a/A/original.jsonl");
+  write_rows("a/A/original.jsonl", {train_row("q", "", "owl")});
+  EXPECT_FALSE(has(run("data leaks a b --quiet").out, "too plain"));
   EXPECT_EQ(run("data leaks a").code, 2);
   EXPECT_EQ(run("data leaks a b --distance 16").code, 2);
 }

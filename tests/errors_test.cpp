@@ -115,7 +115,7 @@ std::vector<Case> cases() {
        "mkdir above; mv train above",
        "train --model_name model --dataset_name above --output_dir out --quiet",
        3,
-       {"above: no subset folder with original.jsonl", "; name above/train, which has such sets"}},
+       {"above: no set folder with original.jsonl", "; name above/train, which has such sets"}},
       {"pictures_nowhere",
        "echo '{\"text\": \"a\"}' > in.jsonl",
        "embed --model_name model --input in.jsonl --output out --image_dir nowhere/pictures --quiet",

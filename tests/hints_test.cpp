@@ -16,6 +16,8 @@ TEST(Nearest, prefers_parts_of_names_to_letters) {
   EXPECT_EQ(nearest("learning-rates", words), "learning_rate");
   EXPECT_EQ(nearest("leanring_rate", words), "learning_rate");
   EXPECT_EQ(nearest("learning_rate_value", words), "learning_rate");
+  EXPECT_EQ(nearest("mdoe", {"mode"}), "mode") << "a swap of neighbours is one edit";
+  EXPECT_EQ(nearest("mdeo", {"mode"}), "") << "two edits of four letters";
   for (const char* far : {"config", "gpu", "lr", "x", "", "-", "quantization"})
     EXPECT_EQ(nearest(far, words), "") << far;
   EXPECT_EQ(nearest("a", {}), "");
@@ -76,6 +78,8 @@ TEST(Hints, commands) {
   EXPECT_EQ(likely_command("serve", known), "search");
   EXPECT_EQ(likely_command("check", known), "data check");
   EXPECT_EQ(likely_command("data chekc", known), "data check");
+  EXPECT_EQ(likely_command("trian", known), "train");
+  EXPECT_EQ(likely_command("--verison", {"version"}), "version");
   EXPECT_EQ(likely_command("info", known), "") << "doctor is not among them";
 }
 

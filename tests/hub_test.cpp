@@ -60,7 +60,12 @@ TEST_F(Hub, names_are_no_folders_and_nothing_is_downloaded) {
   for (const char* path : {"./Qwen/Qwen2", "../a/b", "/a/b", "runs/a/b", "model", "a b/c"})
     refused(path, std::string(path) + ": no such folder; expected a checkpoint");
   refused(folder_ / "plain/model.safetensors",
-          "plain/model.safetensors: is a file; expected a folder with a checkpoint");
+          "plain/model.safetensors: is a file; expected a folder with a checkpoint, such as " + model_.string());
+  fs::create_directories(folder_ / "train/Flags");
+  write_text(folder_ / "train/Flags/original.jsonl", "{}"), write_text(folder_ / "train/images.zip", "");
+  for (const char* file : {"train/Flags/original.jsonl", "train/images.zip"})
+    expect_error(Exit::data, "is a file; expected a folder of sets, such as " + (folder_ / "train").string(),
+                 [&] { open_data_folder(folder_ / file, {}); });
   expect_error(Exit::data, "huggingface-cli download A/B", [] { load_encoder("A/B"); });
   expect_error(Exit::data, "download A/B --repo-type dataset", [] { open_data_folder("A/B", {}); });
   expect_error(Exit::data, "huggingface-cli download A/B", [] {

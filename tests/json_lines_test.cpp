@@ -58,6 +58,9 @@ TEST_F(JsonLines, WhatIsNotJsonLinesIsNamed) {
   refused("{\n  \"a\": \"x\"\n}\n", "the object does not end where its line ends: write one object a line");
   refused("{\"a\": \"x\"}\n{\"a\": \"",
           "rows.jsonl:2: is not valid JSON near byte 8 of the line; the line ends too early");
+  refused("{\"a\": \"b\",}", "is not valid JSON near byte 11 of the line; remove the comma before }");
+  refused("{\"a\": \"b\" , }", "remove the comma before }");
+  refused("{\"a\": [1, 2,], \"b\": 3}", "remove the comma before ]");
   refused("a,b\nx,y\n", "it begins with \"a,b\", expected an object {...} (CSV is not read)");
   refused(
       "\xEF\xBB\xBF"

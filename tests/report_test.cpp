@@ -83,6 +83,12 @@ TEST_F(Report, NumbersAreThoseOfTheFilesAndTextIsEscaped) {
   EXPECT_EQ(count(html, "src="), 0u);
   EXPECT_EQ(count(html, "data:image/webp;base64,"), 1u) << "a picture that is shown several times is there once";
   EXPECT_GE(count(html, "href=\"#p1\""), 3u);
+  EXPECT_FALSE(has(html, "It rises") || has(html, "It falls")) << "the learning rate is constant";
+  std::string first = log_line(1, 3.0);
+  first.replace(first.find("0.001"), 5, "0.0005");
+  write("run/model/log.jsonl", first + log_line(2, 2.0) + log_line(3, 1.0));
+  ASSERT_EQ(run("report run").code, 0);
+  EXPECT_TRUE(has(page(), "It rises at the beginning") && !has(page(), "It falls"));
 }
 
 TEST_F(Report, OfOneSetFromElsewhere) {

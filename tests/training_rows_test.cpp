@@ -269,7 +269,7 @@ TEST_F(Rows, of_another_split_are_read) {
   o.dataset_name = folder_ / "data", o.dataset_split = "diverse_instruction";
   EXPECT_EQ(TrainingData(o).count(), 2);
   o.dataset_split = "train";
-  expect_error(Exit::data, "no subset folder with train.jsonl", [&] { TrainingData{o}; });
+  expect_error(Exit::data, "no set folder with train.jsonl", [&] { TrainingData{o}; });
 }
 
 // A pair that is a batch of its own is said up front: how often, why, and what helps.

@@ -112,9 +112,8 @@ void CommandLine::operator()(const std::string& name, T& value, const std::strin
       fail(Exit::usage, option, " is empty, expected a path; a shell variable may be unset");
     value = parse_values<T>(values, option);
   };
-  const std::string standard = text_of(value);
   declare({name, kind + (is_list<T> ? "..." : ""), end == std::string::npos ? help : help.substr(end + 2),
-           standard.empty() ? "none" : standard, is_flag<T> ? 0 : 1, is_list<T> ? -1 : 1, assign});
+           text_of(value), is_flag<T> ? 0 : 1, is_list<T> ? -1 : 1, assign});
 }
 template void CommandLine::operator()(const std::string&, bool&, const std::string&);
 template void CommandLine::operator()(const std::string&, MaskChoice&, const std::string&);

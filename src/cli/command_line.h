@@ -52,7 +52,7 @@ class CommandLine {
  private:
   static constexpr const char* kOneSection = "Options";  // title if a command begins no section
   struct Option {
-    std::string name, kind, help, standard;  // standard: the default as text
+    std::string name, kind, help, standard;  // standard: the default as text; empty: not set
     int least, most;                         // number of values; -1: any number
     std::function<void(const std::vector<std::string>& values)> assign;
     bool required = false, foreign = false, collects = false;

@@ -55,6 +55,8 @@ Exit run_data_check(const Command& command, const Arguments& arguments) {
   if (json) std::cout << result << '\n';
   else
     std::cout << text_table(table)
+              << "flawed: pictures that are read in spite of a flaw in the file\n"
+                 "token, no picture: sides with an image token but without a picture, which is not a fault\n"
               << (!problems.empty() ? ""
                   : check.decode    ? "nothing is missing\n"
                                     : "nothing is missing; pictures were not decoded\n");

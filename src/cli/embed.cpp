@@ -79,8 +79,8 @@ void declare(CommandLine& line, EmbedOptions& o) {
   line("embedding_cache", o.embedding_cache,
        "<DIR> folder that keeps vectors for later runs with the same model, options, text and pictures");
   line("bad_rows", o.bad_rows,
-       "<error|skip> error: stop at a row that cannot be used (unreadable picture, neither text nor image, image "
-       "tokens that do not match); skip: leave it out and list it in OUTPUT.skipped_rows.jsonl");
+       "<error|skip> rows that cannot be used: unreadable picture, neither text nor image, image tokens that do not "
+       "match. error: stop there. skip: leave them out and list them in OUTPUT.skipped_rows.jsonl");
   line.require({"model_name", "input", "output"});
   line.threads().device(o.device).quiet(o.quiet).json(o.json);
 }

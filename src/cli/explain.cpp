@@ -150,7 +150,7 @@ void check_options(const ExplainOptions& o) {
   if (o.text.empty() && o.instruction.empty() && o.images.empty())
     fail(Exit::usage, "explain: --text, --image and --instruction are all missing; give one of them");
   if (o.prompt == "raw" && !o.instruction.empty())
-    fail(Exit::usage, "explain: a raw prompt has no --instruction; put it into --text, or use --prompt vlm2vec-v2");
+    fail(Exit::usage, "explain: a raw prompt has no --instruction; put it into --text, or use ", kBuiltPrompt);
   if (!o.map.empty() && (!o.compares() || o.images.empty()))
     fail(Exit::usage, "explain: --heat_map shows the parts of an --image in its score with a --target; give both");
   if (!o.map.empty() && std::filesystem::path(o.map).extension() != ".png")
@@ -177,7 +177,7 @@ Exit run_explain(const Command& command, const Arguments& arguments) {
                             const char* row) {
     if (o.prompt == "raw" && !pictures.empty() && parts.text.find(encoder->image_token()) == std::string::npos)
       fail(Exit::usage, "explain: a raw ", name, " needs ", encoder->image_token(),
-           " where its picture belongs; --prompt vlm2vec-v2 puts it there");
+           " where its picture belongs; ", kBuiltPrompt, ", puts it there");
     const Prompt built = build_prompt(o.prompt, parts, encoder->image_token());
     EncoderInput input{built.text, {}, 0, row};
     for (const size_t picture : built.pictures) input.images.push_back(PictureSource::of_text(pictures[picture]));

@@ -59,8 +59,9 @@ std::string CommandLine::help_page(bool with_foreign) const {
       page += (title.empty() ? "" : "\n") + option.section + ":\n";
       title = option.section;
     }
+    const std::string standard = option.required ? "required" : option.standard;
     page += entry("--" + option.name + " " + option.kind,
-                  option.help + " [" + (option.required ? "required" : option.standard) + "]");
+                  option.help + (standard.empty() ? "" : " [" + standard + "]"));
   }
   const std::string names = foreign_names();
   page += entry("-h, --help", names.empty()  ? "this page"

@@ -67,7 +67,7 @@ Exit run_image(const Command& command, const Arguments& arguments) {
   line.words("FILE...", files, "pictures: PNG, JPEG, GIF, BMP, WebP, TGA, PPM, PGM or PBM");
   line("resize", size, "<WIDTHxHEIGHT> resize to WIDTHxHEIGHT, as RGB");
   line("filter", filter,
-       "<nearest|box|bilinear|bicubic|lanczos> filter for resizing: nearest, box, bilinear, bicubic or lanczos");
+       "<nearest|box|bilinear|bicubic|lanczos> filter for resizing");
   line("own_mode", own_mode,
        "resize before converting to RGB, as --image_resolution does; palettes and black and white always use nearest");
   line("exif", exif, "turn the picture upright by its EXIF orientation");

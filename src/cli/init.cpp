@@ -90,7 +90,7 @@ auto naming_given_files(const fs::path& folder, const fs::path& config, const fs
 void check_options(const std::string& tokenizer, const std::string& train_tokenizer, const std::string& dtype,
                    int64_t min_pixels, int64_t max_pixels) {
   if (tokenizer.empty() == train_tokenizer.empty())
-    fail(Exit::usage, "init: one of --tokenizer and --train_tokenizer is needed, but not both");
+    fail(Exit::usage, "init: give either --tokenizer or --train_tokenizer");
   if (dtype != "f32" && dtype != "bf16") fail(Exit::usage, "init: --dtype: got \"", dtype, "\", expected f32 or bf16");
   if (min_pixels < 0 || max_pixels < 0)
     fail(Exit::usage, "init: --min_pixels ", min_pixels, " and --max_pixels ", max_pixels, ", expected 0 or more");
@@ -116,7 +116,7 @@ Exit run_init(const Command& command, const Arguments& arguments) {
        "enlarge smaller pictures to this many pixels (0: the family's default, Qwen2-VL 3136)");
   line("max_pixels", max_pixels,
        "shrink larger pictures to this many pixels (0: the family's default, Qwen2-VL 1003520)");
-  line("dtype", dtype, "<f32|bf16> type of the weights, f32 or bf16");
+  line("dtype", dtype, "<f32|bf16> type of the weights");
   line("seed", seed, "random seed of the weights");
   line.require({"config", "output_dir"});
   line.quiet(quiet).json(json);

@@ -81,7 +81,7 @@ std::vector<EncoderInput> read_queries(const VectorIndex& index, const SearchOpt
   const std::string style = o.prompt.empty() ? index.origin.prompt : o.prompt;
   if (!o.input.empty()) return read_inputs(o.input, o.image_dir, style, token).inputs;
   if (style == "raw" && !o.instruction.empty())
-    fail(Exit::usage, "search: a raw prompt has no --instruction; put it into --text, or use --prompt vlm2vec-v2");
+    fail(Exit::usage, "search: a raw prompt has no --instruction; put it into --text, or use ", kBuiltPrompt);
   const Pictures here;
   InputRow parts{o.text, o.instruction};
   for (const std::string& image : o.images) parts.images.push_back(picture_name(image, "--image", here));

@@ -94,9 +94,13 @@ void require_folder(const fs::path& path, const std::string& expected, HubKind k
            "; name the snapshot in it: ", snapshot.string());
     return;
   }
-  if (fs::exists(path, error))
-    fail(Exit::data, path.string(), ": is a file; expected a folder with ", expected, ", such as ",
-         fs::absolute(path).parent_path().string());
+  if (fs::exists(path, error)) {
+    const bool is_data = kind == HubKind::dataset;
+    const bool is_rows = is_data && (path.extension() == ".jsonl" || path.extension() == ".parquet");
+    const fs::path parent = fs::absolute(path).parent_path();
+    fail(Exit::data, path.string(), ": is a file; expected ", is_data ? "" : "a folder with ", expected, ", such as ",
+         (is_rows ? parent.parent_path() : parent).string());
+  }
   if (const std::string hint = hub_hint(path, kind); !hint.empty())
     fail(Exit::data, path.string(), ": no such folder, ", hint);
   fail(Exit::data, path.string(), ": no such folder; expected ", expected,

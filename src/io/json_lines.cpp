@@ -53,6 +53,9 @@ std::string likely_fault(std::string_view line, size_t at, bool last) {
   for (const char* python : {"None", "True", "False"})
     if (word == python) return sentence("; ", word, " is Python's, write null, true or false (json.dumps does)");
   if (at < line.size() && line[at] == '\'') return "; texts stand in double quotes (json.dumps writes them)";
+  if (at < line.size() && (line[at] == '}' || line[at] == ']') && at > 0)
+    if (const size_t comma = line.find_last_not_of(" \t", at - 1); comma != line.npos && line[comma] == ',')
+      return sentence("; remove the comma before ", line[at]);
   if (at + 1 < line.size()) return "";
   return last ? "; the line ends too early: is the file complete?"
               : "; the object does not end where its line ends: write one object a line";

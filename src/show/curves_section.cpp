@@ -45,6 +45,15 @@ std::string stacked_bar(const std::vector<std::pair<std::string, double>>& parts
          bar + "</svg>\n<ul class=\"legend\">" + legend + "</ul>\n";
 }
 
+// What this run's schedule does.
+std::string rate_caption(const std::vector<double>& rates) {
+  const double highest = *std::max_element(rates.begin(), rates.end());
+  return std::string(rates.front() < highest
+                         ? " It rises at the beginning, because the first gradients are large and unreliable."
+                         : "") +
+         (rates.back() < highest ? " It falls to reduce noise at the end." : "");
+}
+
 }  // namespace
 
 std::string curves_section(const TrainingRun& training) {
@@ -82,8 +91,7 @@ std::string curves_section(const TrainingRun& training) {
       {.title = "Learning rate",
        .x_name = "step",
        .series = {{"learning rate", "blue", training.numbers(), training.series(&StepLog::learning_rate)}}},
-      "The size of a step. It rises from 0, because the first gradients are large and unreliable, and falls to reduce "
-      "noise at the end.");
+      "The size of a step." + rate_caption(training.series(&StepLog::learning_rate)));
   Chart norm{.title = "Gradient norm",
              .x_name = "step",
              .series = {smoothed_field(training, &StepLog::grad_norm, "norm", "blue")},

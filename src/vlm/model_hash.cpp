@@ -65,7 +65,7 @@ std::string other_base_note(const fs::path& model, const fs::path& adapter,
   if (trained_on == sha256) return "";
   return sentence("warning: ", adapter.string(), " was trained on another base model than ", model.string(), " (",
                   text(state.value("options", nlohmann::json()), "model_name"),
-                  ", whose files differed then); results are valid only with that base");
+                  ", whose files have changed since); results are valid only with that base");
 }
 
 }  // namespace vlm2vec

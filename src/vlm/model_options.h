@@ -19,9 +19,13 @@ struct AdapterArguments {
   bool use_dora = true, allow_partial_adapter = false, adapter_norms = false;
 
   template <class Visit>
-  void fields(Visit&& visit, const char* adapter_help = "<DIR> PEFT folder to apply (LoRA or DoRA)") {
-    visit("adapter", adapter, adapter_help);
-    visit("use_dora", use_dora, "False: LoRA; a DoRA adapter is used without its magnitude vectors");
+  void fields(Visit&& visit, bool training = false) {
+    visit("adapter", adapter,
+          training ? "<DIR> PEFT folder (LoRA or DoRA) to train further, with its own rank, alpha, dropout and layers"
+                   : "<DIR> PEFT folder to apply (LoRA or DoRA)");
+    visit("use_dora", use_dora,
+          training ? "True: DoRA. False: LoRA; the magnitude vectors of a DoRA adapter are ignored"
+                   : "False: ignore the magnitude vectors of a DoRA adapter");
     visit("allow_partial_adapter", allow_partial_adapter,
           "use the part of the adapter that matches layers of the model, and leave out the rest");
     visit("adapter_norms", adapter_norms, "print the norm of the adapter's change s*BA for each module");
@@ -55,10 +59,7 @@ struct ModelOptions : AdapterArguments {
   void fields(Visit&& visit, bool training = false) {
     section(visit, "Model");
     visit("model_name", model_name, "<DIR> folder of the checkpoint (Hugging Face layout)");
-    AdapterArguments::fields(
-        visit,
-        training ? "<DIR> PEFT folder (LoRA or DoRA) to continue training, with its own rank, alpha, dropout and layers"
-                 : "<DIR> PEFT folder to apply (LoRA or DoRA)");
+    AdapterArguments::fields(visit, training);
     visit("precision", precision,
           training ? "<f32|bf16> f32, or bf16 matrix products with f32 accumulation (full training then stores bf16 "
                      "weights and f32 master copies)"
@@ -67,17 +68,17 @@ struct ModelOptions : AdapterArguments {
           "most tokens of an input, pictures included; longer text is cut, pictures never (0: the model's own limit, "
           "if any)");
     visit("official_mask", official_mask,
-          "CLIP only: no token attends to <|endoftext|>, nor does that token to itself, as in VLM2Vec's evaluation of "
-          "CLIP, where padding has the same id (default: as the model was trained, else as in CLIP's own code)");
+          "CLIP only: no token attends to <|endoftext|>, nor does that token to itself. VLM2Vec's evaluation of CLIP "
+          "does so, since padding has the same id (default: as the model was trained, else as in CLIP's own code)");
     section(visit, "Pictures");
     visit("image_positions", image_positions,
-          "<1d|3d> positions of pictures without <|vision_start|>, as in VLM2Vec's prompts: 1d, counted like text "
-          "(VLM2Vec, transformers up to 5.2), or 3d, by row and column (transformers since 5.3); default: as the model "
+          "<1d|3d> positions of pictures without <|vision_start|>, as in VLM2Vec's prompts. 1d: counted like text "
+          "(VLM2Vec, transformers up to 5.2). 3d: by row and column (transformers since 5.3). Default: as the model "
           "was trained, else 1d");
     visit("image_resolution", image_resolution,
-          "<high|mid|low|WORD> VLM2Vec V1's route: first resize pictures in the file's own mode to 1344x1344 (high), "
-          "672x672 (mid) or 128x128 (low); another word: only pictures with a longer side, to 1344x1344 (default: V2's "
-          "route, RGB first)");
+          "<high|mid|low|WORD> VLM2Vec V1's route: pictures are first resized, in the file's own mode. high: to "
+          "1344x1344; mid: to 672x672; low: to 128x128. Any other WORD: to 1344x1344, but only those with a side above "
+          "1344. Default: V2's route, RGB first");
     visit("resize_min_pixels", resize_min_pixels,
           "enlarge smaller pictures to this many pixels (0: as the model's folder says)");
     visit("resize_max_pixels", resize_max_pixels,

@@ -92,7 +92,7 @@ std::string prompt_fault(const std::string& prompt, size_t pictures, const std::
   if (pictures == 0 || tokens.size() == pictures) return "";
   return sentence("the text ", shown, " has ", counted(tokens.size(), "image token"), " (\"", image_token,
                   "\"; in MMEB's rows <|image_1|>) and ", count, "; every picture needs one",
-                  has_option ? " (--prompt vlm2vec-v2 puts it there)" : "");
+                  has_option ? sentence(" (", kBuiltPrompt, ", puts it there)") : "");
 }
 
 Prompt build_prompt(const std::string& style, const PromptParts& parts, const std::string& image_token) {
@@ -113,7 +113,7 @@ Prompt build_prompt(const std::string& style, const PromptParts& parts, const st
   }
   if (style != "raw") fail(Exit::usage, "--prompt: got \"", style, "\", expected raw, vlm2vec-v1 or vlm2vec-v2");
   if (!parts.instruction.empty())
-    fail(Exit::data, "has an instruction, but the prompt is raw; put it into the text, or say --prompt vlm2vec-v2");
+    fail(Exit::data, "has an instruction, but the prompt is raw; put it into the text, or say ", kBuiltPrompt);
   Prompt prompt{parts.text, std::vector<size_t>(parts.pictures)};
   std::iota(prompt.pictures.begin(), prompt.pictures.end(), size_t(0));
   return prompt;

@@ -8,6 +8,9 @@ namespace vlm2vec {
 // The image token of the Qwen2-VL families.
 inline constexpr const char* kUsualImageToken = "<|image_pad|>";
 
+// The cure where a prompt was expected to be built.
+inline constexpr const char* kBuiltPrompt = "--prompt vlm2vec-v1 or vlm2vec-v2, the one the model was trained with";
+
 // A prompt, and which of the row's pictures stands at each of its image tokens.
 struct Prompt {
   std::string text;

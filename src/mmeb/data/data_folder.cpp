@@ -24,7 +24,7 @@ DataFolder open_data_folder(const std::filesystem::path& folder, const DataFolde
   }
   for (const std::string& known : {std::string(), o.dataset_split, std::string("test")}) others.erase(known);
   if (data.sets.empty())
-    fail(Exit::data, folder.string(), ": no sub-folder has ", o.dataset_split,
+    fail(Exit::data, folder.string(), ": no set folder has ", o.dataset_split,
          ".jsonl or test.jsonl or their Parquet files", other_rows_hint(folder, {o.dataset_split, "test"}));
   if (!others.empty())
     data.note = sentence(folder.string(), ": only ", o.dataset_split == "test" ? "" : o.dataset_split + " and ",

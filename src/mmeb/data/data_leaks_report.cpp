@@ -13,6 +13,10 @@ std::string leaks_table(const LeakReport& report) {
     table.push_back({kind->name, sentence(kind->in_a), sentence(kind->in_b), sentence(kind->shared),
                      kind->in_b ? percent(double(kind->shared) / double(kind->in_b)) : "-"});
   std::string text = text_table(table);
+  const int64_t plain_a = report.pictures.in_a - report.near.in_a, plain_b = report.pictures.in_b - report.near.in_b;
+  if (plain_a + plain_b > 0)
+    text += sentence("pictures, near: without ", plain_a, " of A and ", plain_b,
+                     " of B, which are too plain to be compared\n");
   for (const LeakKind* kind : kinds) {
     if (kind->shared > 0) text += sentence("\n", kind->name, kind->shared > 5 ? ", the first five:\n" : ":\n");
     for (const Leak& leak : kind->first)

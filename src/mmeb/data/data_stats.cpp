@@ -60,8 +60,9 @@ SetStats stats_of(const DataSet& set, const Pictures& held) {
 
 std::string stats_table(const std::vector<SetStats>& sets) {
   std::vector<std::vector<std::string>> table = {{"set", "kind", "rows", "queries", "positives", "pictures",
-                                                  "with picture: query", "positive", "characters: query", "positive",
-                                                  "positives or candidates", "negatives", "same positive"}};
+                                                  "query picture", "positive picture", "query characters",
+                                                  "positive characters", "positives or candidates", "negatives",
+                                                  "same positive"}};
   for (const SetStats& s : sets)
     table.push_back({s.name, s.test ? "test" : "train", sentence(s.rows), sentence(s.queries), sentence(s.positives),
                      sentence(s.pictures), percent(s.with_query_picture), percent(s.with_positive_picture),

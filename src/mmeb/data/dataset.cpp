@@ -102,7 +102,7 @@ std::vector<std::string> list_subsets(const fs::path& folder, const std::string&
     if (!row_files(entry.path() / file).empty()) found.push_back(entry.path().filename().string());
   std::sort(found.begin(), found.end());
   if (found.empty())
-    fail(Exit::data, folder.string(), ": no subset folder with ", file, " or its Parquet files in it",
+    fail(Exit::data, folder.string(), ": no set folder with ", file, " or its Parquet files in it",
          other_rows_hint(folder, {fs::path(file).stem().string()}));
   if (!may_be_missing)
     for (const std::string& name : wanted) check_subset_name(name, found, folder, file);
@@ -124,11 +124,12 @@ std::string other_rows_hint(const fs::path& folder, const std::set<std::string>&
   }
   others.erase("");
   for (const std::string& split : splits) others.erase(split);
-  const bool test_only = splits == std::set<std::string>{"test"};
-  return (others.empty() ? ""
-                         : "; there are rows called " + joined(others) +
-                               (test_only ? ", but eval reads rows called test" : ", which --dataset_split can name")) +
-         (one_set ? "; this is the folder of one set, name its parent folder" : "") +
+  const bool for_eval = others.erase("test"), test_only = splits == std::set<std::string>{"test"};
+  return (!others.empty() ? "; there are rows called " + joined(others) +
+                                (test_only ? ", but eval reads rows called test" : ", which --dataset_split can name")
+          : for_eval      ? "; these are test rows, for eval; train reads " + *splits.begin() + ".jsonl"
+                          : "") +
+         (one_set ? "; this is a set folder, name its parent folder" : "") +
          (below.empty() ? "" : "; name " + *below.begin() + ", which has such sets");
 }
 

@@ -20,7 +20,7 @@ struct EvalOptions : ModelOptions {
   void fields(Visit&& visit) {
     ModelOptions::fields(visit);
     section(visit, "Data");
-    visit("dataset_name", dataset_name, "<DIR> folder of test sets, one sub-folder each (MMEB-eval)");
+    visit("dataset_name", dataset_name, "<DIR> folder of test sets, one folder each (MMEB-eval)");
     visit("subset_name", subset_name, "<NAME> use only these sets of the folder");
     visit("dataset_config", dataset_config, "<FILE> official YAML file that names the sets, instead of a folder");
     visit("data_basedir", data_basedir, "<DIR> joined before relative folders in dataset_config");
@@ -29,7 +29,7 @@ struct EvalOptions : ModelOptions {
           "recall "
           "both ways among all rows");
     visit("image_dir", image_dir,
-          "<PATH> joined before the rows' picture paths, or a zip or tar file; zips and tars in it, its images_zip and "
+          "<PATH> joined before the rows' picture paths, or a zip or tar file. Zips and tars in it, its images_zip and "
           "its images are read in place (default: dataset_name, or the folder of retrieval_file)");
     visit("missing_sets", missing_sets,
           "<error|skip> sets of subset_name or dataset_config that have no file of rows: error stops; skip evaluates "
@@ -50,10 +50,9 @@ struct EvalOptions : ModelOptions {
     visit("embedding_cache", embedding_cache,
           "<DIR> folder that keeps vectors for later runs with the same model, options, text and pictures");
     visit("bad_rows", bad_rows,
-          "<error|skip> error: stop at an input that cannot be used (unreadable picture, empty side, image tokens that "
-          "do not "
-          "match). skip: leave out the row if its query or right answer is the fault, else only the candidate; list "
-          "all");
+          "<error|skip> inputs that cannot be used: unreadable picture, empty side, image tokens that do not match. "
+          "error: stop there. skip: leave out the row if its query or right answer is the fault, else only the "
+          "candidate; list all");
     visit("overwrite", overwrite,
           "evaluate all sets again and replace encode_output_path at the end (False: evaluate only missing sets, and "
           "refuse a folder with other options or another model)");

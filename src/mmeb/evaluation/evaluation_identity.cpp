@@ -86,7 +86,7 @@ void require_same_evaluation(const fs::path& folder, const Json& options, const 
     if (!model.empty() && !then_model.empty() && then_model != model)
       refuse(sentence("of another model, ", then.value("model_name", "not named"),
                       then.value("adapter", "").empty() ? "" : " with " + then.value("adapter", ""),
-                      " with the files of that time"));
+                      " as it was then"));
   }
 }
 

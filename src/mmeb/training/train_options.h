@@ -54,7 +54,7 @@ struct TrainOptions : ModelOptions {
   template <class Visit>
   void data_fields(Visit& visit) {
     section(visit, "Data");
-    visit("dataset_name", dataset_name, "<DIR> folder of training sets, one sub-folder each (MMEB-train)");
+    visit("dataset_name", dataset_name, "<DIR> folder of training sets, one folder each (MMEB-train)");
     visit("subset_name", subset_name, "<NAME> use only these sets of the folder");
     visit("dataset_split", dataset_split, "<NAME> which rows of each set: original or diverse_instruction");
     visit("num_sample_per_subset", num_sample_per_subset, "use only the first N rows of each set (0: all)");
@@ -62,14 +62,14 @@ struct TrainOptions : ModelOptions {
     visit("data_basedir", data_basedir, "<DIR> joined before relative folders in dataset_config");
     visit("train_file", train_file, "<FILE> one file of training rows (JSON lines) instead of a folder");
     visit("image_dir", image_dir,
-          "<PATH> joined before the rows' picture paths, or a zip or tar file; zips and tars in it, its images_zip and "
+          "<PATH> joined before the rows' picture paths, or a zip or tar file. Zips and tars in it, its images_zip and "
           "its images are read in place (default: the folder of the rows)");
     visit("missing_sets", missing_sets,
           "<error|skip> sets of subset_name or dataset_config that have no file of rows: error stops; skip trains "
           "without them");
     visit("sampling", sampling,
-          "<shuffled|interleaved|balanced> order of rows: shuffled (VLM2Vec V1: all sets together), interleaved (V2: "
-          "blocks of one set) or balanced (the set of each row drawn uniformly); default: interleaved with "
+          "<shuffled|interleaved|balanced> order of rows. shuffled: all sets together (VLM2Vec V1). interleaved: "
+          "blocks of one set (V2). balanced: the set of each row is drawn uniformly. Default: interleaved with "
           "dataset_config, else shuffled");
     visit("interleave_stopping_strategy", interleave_stopping_strategy,
           "<all_exhausted|first_exhausted> interleaved: a pass ends when all sets (all_exhausted) or the first set "
@@ -80,8 +80,8 @@ struct TrainOptions : ModelOptions {
           "<FILE> JSON file with a list of row numbers for each step, to replay another trainer's run; replaces the "
           "batch size");
     visit("bad_rows", bad_rows,
-          "<error|skip> error: stop at a row that cannot be used (unreadable picture, empty side, image tokens that do "
-          "not match); skip: leave it out and list it in skipped_rows.jsonl");
+          "<error|skip> rows that cannot be used: unreadable picture, empty side, image tokens that do not match. "
+          "error: stop there. skip: leave them out and list them in skipped_rows.jsonl");
   }
 
   template <class Visit>
@@ -108,7 +108,7 @@ struct TrainOptions : ModelOptions {
     visit("temperature", temperature, "temperature of InfoNCE: similarities are divided by it");
     visit("learning_rate", learning_rate, "highest learning rate");
     visit("lr_scheduler_type", lr_scheduler_type,
-          "<linear|cosine|constant|constant_with_warmup> linear, cosine, constant or constant_with_warmup");
+          "<linear|cosine|constant|constant_with_warmup> shape of the learning rate after warm-up");
     visit("warmup_steps", warmup_steps,
           "steps over which the learning rate rises from 0; below 1: share of all steps, as in transformers 5");
     visit("warmup_ratio", warmup_ratio, "warmup as a share of all steps; ignored if warmup_steps is set");
@@ -130,9 +130,9 @@ struct TrainOptions : ModelOptions {
     visit("lora_target_modules", lora_target_modules,
           "<NAME> names of the layers that get an adapter, or all-linear: all linear layers, with the image encoder's");
     visit("adapter_names", adapter_names,
-          "<hub|official> names in the saved adapter: hub (model.language_model.layers, for PEFT with transformers "
-          "since 4.52) or official (model.layers, for VLM2Vec's own model class and older transformers); the program "
-          "reads both");
+          "<hub|official> names in the saved adapter; the program reads both. hub: model.language_model.layers, for "
+          "PEFT with transformers since 4.52. official: model.layers, for VLM2Vec's own model class and older "
+          "transformers");
     visit("image_encoder_freeze", image_encoder_freeze, "do not train the image encoder, like --freeze visual");
     visit("freeze", freeze,
           "<NAME> do not train parameters whose Hugging Face names begin with these, e.g. model.embed_tokens "

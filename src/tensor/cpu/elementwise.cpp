@@ -81,16 +81,31 @@ void scale_columns(const Tensor& x, const Tensor& factors, const Tensor& bias, c
   });
 }
 
+namespace {
+
+// The loops of a function and of its slope.
+auto loops_of(Activation f) {
+  switch (f) {
+    case Activation::silu:
+      return std::pair(simd().silu, simd().silu_dx);
+    case Activation::gelu:
+      return std::pair(simd().gelu, simd().gelu_dx);
+    case Activation::quick_gelu:
+      return std::pair(simd().quick_gelu, simd().quick_gelu_dx);
+  }
+  fail(Exit::failed, "activate: there is no activation ", int(f));
+}
+
+}  // namespace
+
 void activate(const Tensor& x, Activation f, const Tensor& y) {
-  const auto run = f == Activation::silu ? simd().silu : f == Activation::gelu ? simd().gelu : simd().quick_gelu;
+  const auto run = loops_of(f).first;
   const float* from = f32("activate", x);
   float* const to = f32("activate", y);
   each(y, [&](int64_t n, int64_t i) { run(n, from + i, to + i); });
 }
 void activate_dx(const Tensor& dy, const Tensor& x, Activation f, const Tensor& dx) {
-  const auto run = f == Activation::silu   ? simd().silu_dx
-                   : f == Activation::gelu ? simd().gelu_dx
-                                           : simd().quick_gelu_dx;
+  const auto run = loops_of(f).second;
   const float *d = f32("activate_dx", dy), *at = f32("activate_dx", x);
   float* const to = f32("activate_dx", dx);
   each(dx, [&](int64_t n, int64_t i) { run(n, d + i, at + i, to + i); });
