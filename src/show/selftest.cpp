@@ -25,7 +25,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr double kStd = 0.2;  // standard deviation of the weights, large enough for every part to matter
-constexpr int64_t kRows = 20;
+constexpr int64_t kRows = 12;
 
 // Deletes itself with all its files at the end of its scope.
 struct TemporaryFolder {
