@@ -72,6 +72,7 @@ TEST_F(Cli, HelpOfEveryCommandHasPurposeDefaultsAndAnExample) {
       std::istringstream(entry) >> name >> kind;
       const bool has_default = std::regex_search(entry, std::regex("\\[[^\\[\\]]+\\]$"));
       const bool may_be_unset = kind != "N" && kind != "X" && (kind != "[True|False]" || name == "official_mask");
+      EXPECT_FALSE(entry.ends_with(" []")) << entry;
       EXPECT_TRUE(has_default || may_be_unset) << command << ": no default in: " << entry;
       EXPECT_TRUE(!entry.ends_with("[none]") || has("|" + kind + "|", "|none|")) << "none is no value: " << entry;
       EXPECT_TRUE(kind != "TEXT" || texts.contains(name)) << command << " --" << name << " takes no text";

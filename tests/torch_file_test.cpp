@@ -43,7 +43,7 @@ std::string dictionary(const std::string& value) {
 class TorchFile : public testing::Test {
  protected:
   void write(const std::string& pickle, const std::string& storage, bool compress = false,
-             const std::string& byteorder = "little") {
+             const std::string& byteorder = "little", int storages = 1) {
     fs::remove(file_);
     zip_t* archive = zip_open(file_.c_str(), ZIP_CREATE, nullptr);
     const auto add = [&](const std::string& name, const std::string& bytes) {
@@ -53,7 +53,7 @@ class TorchFile : public testing::Test {
     };
     add("some/data.pkl", pickle);
     add("some/byteorder", byteorder);
-    add("some/data/0", storage);
+    for (int i = 0; i < storages; ++i) add("some/data/" + std::to_string(i), storage);
     ASSERT_EQ(zip_close(archive), 0);
   }
   Tensor read(const std::string& pickle, const std::string& storage) {
@@ -176,6 +176,15 @@ TEST_F(TorchFile, refuses_other_files) {
   expect_error(Exit::data, "its numbers are not little-endian", [&] { load_torch_file(file_); });
   write(dictionary(tensor("FloatStorage", 1000, 0, {10}, {1})), zeros, true);  // more bytes than the file has
   expect_error(Exit::data, "some/data/0: claims 4000 bytes; at most ", [&] { load_torch_file(file_); });
+  std::string many = "}(";  // ten storages, each smaller than the file, together larger
+  for (int i = 0; i < 10; ++i) {
+    std::string one = tensor("FloatStorage", 100, 0, {100}, {1});
+    one[one.find("X\x01" + std::string(3, 0) + "0") + 5] = char('0' + i);
+    many += text("x" + std::to_string(i)) + one;
+  }
+  write(pickle(many + "u"), std::string(400, 0), true, "little", 10);
+  ASSERT_GT(fs::file_size(file_), 400u);
+  expect_error(Exit::data, ": claims 400 bytes; at most ", [&] { load_torch_file(file_); });
   write(good, "aaaaaaaaaaaaaaaaaaaaaaaa");
   std::string whole = read_text(file_);
   whole[whole.find("aaaa")] = 'b';

@@ -33,13 +33,6 @@ void read_windows(const json& vision, QwenVisionConfig& v) {
   }
 }
 
-Tensor reordered(const Tensor& ids, const std::vector<int32_t>& order) {
-  const auto old = to_vector<int64_t>(ids);
-  std::vector<int64_t> ordered;
-  for (const int32_t i : order) ordered.push_back(old[size_t(i)]);
-  return from_vector(ordered, ids.shape());
-}
-
 }  // namespace
 
 Qwen25VisionMlp::Qwen25VisionMlp(Module* parent, std::string name, const QwenVisionConfig& c)
@@ -77,8 +70,6 @@ void Qwen25Vl::place(TokenBatch& batch, ImagePositions positions) const {
   placed.window_order = from_vector(patches), placed.raster_order = from_vector(back);
   placed.patches = {gather_rows(placed.patches.cos, placed.window_order),
                     gather_rows(placed.patches.sin, placed.window_order)};
-  batch.patch_dropout_ids = reordered(batch.patch_dropout_ids, patches);
-  batch.seen_dropout_ids = reordered(batch.seen_dropout_ids, cells);
 }
 
 const Tensor& Qwen25Vl::sequences_of_block(size_t i, const TokenBatch& batch) const {
