@@ -64,6 +64,16 @@ TEST_F(Plan, TooLittleMemoryIsSaidWithTheCure) {
   refused("use a smaller model", rest / 2);
 }
 
+TEST(PlanTable, HoldsNumbersOfAnyLength) {
+  for (const int64_t bytes : {int64_t(7), int64_t(92'400), int64_t(123'456'789), int64_t(999'900'000'000)}) {
+    MemoryPlan plan;
+    plan.weights = plan.kept = plan.chunk = plan.pictures = plan.mapped = bytes;
+    const std::string table = plan.table();
+    EXPECT_TRUE(has(table, "  chunks kept between the passes (at most 536.9 MB) ")) << table;
+    EXPECT_TRUE(has(table, " " + in_bytes(bytes) + "\n")) << table;
+  }
+}
+
 // It looks at 516 rows at first; the run will decode the pictures of 600, or of all 640.
 TEST_F(Plan, CountsThePicturesOfAllRows) {
   write_rows(folder_.path() / "many", 320);

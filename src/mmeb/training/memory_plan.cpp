@@ -78,14 +78,15 @@ std::string MemoryPlan::table() const {
   std::string text = "train: memory that this run will take\n";
   const auto line = [&](const std::string& what, int64_t bytes) {
     const std::string value = in_bytes(bytes);
-    text += "  " + what + std::string(std::max<size_t>(1, 56 - what.size() - value.size()), ' ') + value + '\n';
+    const int64_t blanks = 56 - int64_t(what.size() + value.size());
+    text += "  " + what + std::string(size_t(std::max<int64_t>(1, blanks)), ' ') + value + '\n';
   };
   if (weights > 0) line("frozen weights and bf16 copies", weights);
   line("trained weights", masters);
   line("gradients", gradients);
   line("optimiser (two moments)", optimiser);
   line("embeddings of a batch and their gradients", embeddings);
-  if (kept > 0) line(sentence("chunks kept for the second pass (at most ", in_bytes(kKeptChunkBytes), ")"), kept);
+  if (kept > 0) line(sentence("chunks kept between the passes (at most ", in_bytes(kKeptChunkBytes), ")"), kept);
   line(sentence("largest chunk, ", chunk_rows, chunk_rows == 1 ? " row" : " rows"), chunk);
   line("predicted peak", peak);
   if (pictures > 0) line("plus: cache of decoded pictures", pictures);
