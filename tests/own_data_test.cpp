@@ -15,7 +15,9 @@ std::vector<std::string> commands_of_section(const std::string& title) {
   bool inside = false;
   for (std::string line; std::getline(page, line);) {
     if (line.starts_with("## ")) inside = line == "## " + title;
-    if (inside && line.starts_with("    ./vlm2vec ")) commands.push_back(line.substr(14, line.find("   #") - 14));
+    if (!inside || !line.starts_with("    ./vlm2vec ")) continue;
+    for (std::string rest; line.ends_with('\\') && std::getline(page, rest);) line.pop_back(), line += rest;
+    commands.push_back(line.substr(14, line.find("   #", 14) - 14));
   }
   return commands;
 }
