@@ -17,8 +17,9 @@ AGAIN = make demo $(MAKEOVERRIDES)
 # Where `make install` puts the program and what completes its options in bash.
 PREFIX ?= /usr/local
 
-RECIPE = --sampling balanced --per_device_train_batch_size 128 --temperature 0.05 --learning_rate 3e-3 --lr_scheduler_type linear \
-         --warmup_ratio 0.05 --weight_decay 0.01 --adam_beta1 0.9 --adam_beta2 0.98 --max_grad_norm 1
+RECIPE = --sampling balanced --per_device_train_batch_size 128 --temperature 0.05 --learning_rate 3e-3 \
+         --lr_scheduler_type linear --warmup_ratio 0.05 --weight_decay 0.01 --adam_beta1 0.9 --adam_beta2 0.98 \
+         --max_grad_norm 1
 
 .PHONY: vlm2vec help deps install demo tiny tests test test-slow test-golden test-asan kernels bench clean
 

@@ -316,7 +316,7 @@ TEST_F(TinyClip, files_and_options_that_do_not_fit_are_refused) {
   expect_error(Exit::usage, "--resize_max_pixels: by ", [&] { load({.max_pixels = 1000}); });
   expect_error(Exit::usage, "--image_resolution high: every picture becomes 16x16 pixels",
                [&] { load({.image_resolution = "high"}); });
-  expect_error(Exit::usage, "--image_positions 1d: pictures of CLIP have no place among the tokens",
+  expect_error(Exit::usage, "--image_positions 1d: CLIP has one way to count positions; leave the option out",
                [&] { load({.image_positions = "1d"}); });
   NamedTensors weights = load_safetensors(folder_ / "model.safetensors");
   EXPECT_EQ(weights.at("logit_scale").shape(), Shape{});

@@ -9,6 +9,9 @@ namespace {
 
 const std::string kToken = "<|image_pad|>";
 
+Prompt build_prompt(const std::string& style, const PromptParts& parts, const std::string& image_token) {
+  return prompt_style(vlm2vec_prompts(), style).build(parts, image_token);
+}
 std::string v1(const PromptParts& parts) { return build_prompt("vlm2vec-v1", parts, kToken).text; }
 std::string v2(const PromptParts& parts) { return build_prompt("vlm2vec-v2", parts, kToken).text; }
 
@@ -17,7 +20,10 @@ TEST(Prompt, raw_is_the_text) {
   expect_error(Exit::data, "has an instruction, but the prompt is raw", [] {
     build_prompt("raw", {"Do", "x", 0}, kToken);
   });
-  expect_error(Exit::usage, "--prompt: got \"v3\"", [] { build_prompt("v3", {}, kToken); });
+  expect_error(Exit::usage, "--prompt: got \"v3\", expected raw, vlm2vec-v1 or vlm2vec-v2",
+               [] { build_prompt("v3", {}, kToken); });
+  expect_error(Exit::usage, "--prompt: got \"vlm2vec-v2\", expected raw or vlm2vec-v1",  // a family without it
+               [] { prompt_style(vlm2vec_prompts().first(2), "vlm2vec-v2"); });
 }
 
 // The stored strings of MMEB (section 1.2 of the paper's data): token, newline, instruction, blank, text, newline.

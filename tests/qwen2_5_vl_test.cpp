@@ -55,15 +55,16 @@ void check_windows(const Encoder& encoder, const EncoderInput& input, const Name
   const NoGrad no_grad;
   const TokenBatch batch = encoder.prepare({&input, 1});
   std::vector<int64_t> cells;
-  for (size_t i = 0; i < size_t(batch.placed.window_order.numel()); i += 4)
-    cells.push_back(to_vector<int64_t>(batch.placed.window_order)[i] / 4);
+  const auto& placed = batch.placed_as<QwenPlacement>();
+  for (size_t i = 0; i < size_t(placed.window_order.numel()); i += 4)
+    cells.push_back(to_vector<int64_t>(placed.window_order)[i] / 4);
   const auto same = [&](const char* key, const std::vector<int64_t>& ours) {
     EXPECT_EQ(ours, to_vector<int64_t>(expected.at(prefix + key))) << key;
     seen.insert(key);
   };
   same("window_index", cells);
-  same("cu_window_seqlens", to_vector<int64_t>(batch.placed.cu_windows));
-  same("cu_seqlens", to_vector<int64_t>(batch.placed.cu_patches));
+  same("cu_window_seqlens", to_vector<int64_t>(placed.cu_windows));
+  same("cu_seqlens", to_vector<int64_t>(placed.cu_patches));
   auto& tower = dynamic_cast<Qwen25Vl&>(*encoder.backbone).visual;
   EXPECT_LE(distance(select(tower.patch_embed(batch.patches).value(), expected.at(prefix + "vision_rows")),
                      expected.at(prefix + "patch_embed")),

@@ -10,7 +10,7 @@ namespace vlm2vec {
 inline SmartResize rule_of(const std::filesystem::path& folder) {
   const std::filesystem::path file = processor_file(folder);
   return dynamic_cast<const SmartResize&>(
-      *read_picture_rule(file.empty() ? folder / "preprocessor_config.json" : file, families()[0]));
+      *read_processor_settings(file.empty() ? folder / "preprocessor_config.json" : file, families()[0]).rule);
 }
 
 inline QwenVlConfig qwen_config(const std::filesystem::path& file) {

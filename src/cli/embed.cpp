@@ -96,7 +96,7 @@ void check_options(const EmbedOptions& o) {
   while (there.has_relative_path() && !fs::exists(there)) there = there.parent_path();
   if (there != o.image_dir && !fs::is_regular_file(there))
     fail(Exit::data, o.image_dir, ": no such folder or archive (--image_dir)");
-  build_prompt(o.prompt, {}, "");  // throws for a wrong style before the model is loaded
+  prompt_style(all_prompt_styles(), o.prompt);  // for its error, before the model is loaded
 }
 
 }  // namespace
@@ -118,7 +118,8 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
   origin.model.image_positions = embedder.encoder().processor.image_positions();
   origin.model_sha256 = hex(embedder.model_hash().digest());
   const std::string& token = embedder.encoder().image_token();
-  InputRows rows = read_inputs(o.input, o.image_dir, o.prompt, token, bad_row(skip));
+  const PromptStyle& style = prompt_style(embedder.encoder().family.prompts, o.prompt);
+  InputRows rows = read_inputs(o.input, o.image_dir, style, token, bad_row(skip));
   Progress progress("embed", int64_t(rows.inputs.size()), o.quiet);
   progress.note(bare_tokens_note(rows, token));
   const auto update = [&](int64_t done) {

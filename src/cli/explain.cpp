@@ -178,7 +178,7 @@ Exit run_explain(const Command& command, const Arguments& arguments) {
     if (o.prompt == "raw" && !pictures.empty() && parts.text.find(encoder->image_token()) == std::string::npos)
       fail(Exit::usage, "explain: a raw ", name, " needs ", encoder->image_token(),
            " where its picture belongs; ", kBuiltPrompt, ", puts it there");
-    const Prompt built = build_prompt(o.prompt, parts, encoder->image_token());
+    const Prompt built = prompt_style(encoder->family.prompts, o.prompt).build(parts, encoder->image_token());
     EncoderInput input{built.text, {}, 0, row};
     for (const size_t picture : built.pictures) input.images.push_back(PictureSource::of_text(pictures[picture]));
     return input;

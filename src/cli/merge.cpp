@@ -99,7 +99,7 @@ Exit run_merge(const Command& command, const Arguments& arguments) {
   if (const Family& family = family_of(model.path / "config.json"); sentence_transformers && family.image_token.empty())
     fail(Exit::usage, "merge: --sentence_transformers True is for models whose vector is their last token's; ",
          family.title, " has two towers, so leave the option out");
-  const auto encoder = load_encoder(model);  // checks all files copied below
+  const auto encoder = std::make_unique<Encoder>(model);  // checks all files copied below
   AttachedLora lora;
   if (!model.adapter.empty())
     lora = load_adapter(*encoder->backbone, model.adapter, adapter_options(adapter), nullptr, encoder->notes);

@@ -58,7 +58,7 @@ void check_options(const SearchOptions& o) {
          "search: --prompt, --model_name, --adapter and --device have no effect with --queries, which are vectors");
   if (o.top < 1) fail(Exit::usage, "search: --top: got ", o.top, ", expected 1 or more");
   if (!o.output.empty()) check_output_file(o.output, kHtmlPage, {o.index, o.input, o.queries});
-  if (!o.prompt.empty()) build_prompt(o.prompt, {}, "");
+  if (!o.prompt.empty()) prompt_style(all_prompt_styles(), o.prompt);
 }
 
 // Loads the model that made the index, from its old path or from the path in the options.
@@ -77,10 +77,11 @@ std::unique_ptr<Encoder> load_model_of(const VectorIndex& index, const SearchOpt
   return load_model(model, o.device, o.quiet);
 }
 
-std::vector<EncoderInput> read_queries(const VectorIndex& index, const SearchOptions& o, const std::string& token) {
-  const std::string style = o.prompt.empty() ? index.origin.prompt : o.prompt;
+std::vector<EncoderInput> read_queries(const VectorIndex& index, const SearchOptions& o, const Encoder& encoder) {
+  const std::string name = o.prompt.empty() ? index.origin.prompt : o.prompt, token = encoder.image_token();
+  const PromptStyle& style = prompt_style(encoder.family.prompts, name);
   if (!o.input.empty()) return read_inputs(o.input, o.image_dir, style, token).inputs;
-  if (style == "raw" && !o.instruction.empty())
+  if (name == "raw" && !o.instruction.empty())
     fail(Exit::usage, "search: a raw prompt has no --instruction; put it into --text, or use ", kBuiltPrompt);
   const Pictures here;
   InputRow parts{o.text, o.instruction};
@@ -114,7 +115,7 @@ Exit run_search(const Command& command, const Arguments& arguments) {
   Tensor queries;
   if (o.queries.empty()) {
     const auto encoder = load_model_of(index, o);
-    const std::vector<EncoderInput> inputs = read_queries(index, o, encoder->image_token());
+    const std::vector<EncoderInput> inputs = read_queries(index, o, *encoder);
     const Embedded embedded = embed_rows(*encoder, inputs, 32);
     queries = embedded.vectors;
     CutTexts cut;

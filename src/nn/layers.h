@@ -15,8 +15,11 @@ struct Adapter {
 
 // y = x Wᵀ + b, W [out, in]
 struct Linear : Module {
-  Linear(Module* parent, std::string name, int64_t in, int64_t out, bool with_bias);
-  ~Linear() override;
+  Linear(Module* parent, std::string name, int64_t in, int64_t out, bool with_bias)
+      : Module(parent, std::move(name)), weight(this, "weight", {out, in}) {
+    if (with_bias) bias = std::make_unique<Parameter>(this, "bias", Shape{out});
+  }
+  ~Linear() override { adapter.reset(); }  // a child of this module, which must go first
   Var operator()(const Var& x) const { return adapter ? (*adapter)(*this, x) : plain(x); }
   Var plain(const Var& x) const {
     return linear(x, weight, bias ? static_cast<const Var&>(*bias) : Var(), bf16_products());
@@ -28,20 +31,23 @@ struct Linear : Module {
 };
 
 struct Embedding : Module {
-  Embedding(Module* parent, std::string name, int64_t rows, int64_t columns);
+  Embedding(Module* parent, std::string name, int64_t rows, int64_t columns)
+      : Module(parent, std::move(name)), weight(this, "weight", {rows, columns}) {}
   Var operator()(const Tensor& ids) const { return gather_rows(weight, ids); }
   Parameter weight;
 };
 
 struct RmsNorm : Module {
-  RmsNorm(Module* parent, std::string name, int64_t columns, double eps);
+  RmsNorm(Module* parent, std::string name, int64_t columns, double eps)
+      : Module(parent, std::move(name)), eps(eps), weight(this, "weight", {columns}) {}
   Var operator()(const Var& x) const { return rms_norm(x, weight, eps); }
   double eps;
   Parameter weight;
 };
 
 struct LayerNorm : Module {
-  LayerNorm(Module* parent, std::string name, int64_t columns, double eps);
+  LayerNorm(Module* parent, std::string name, int64_t columns, double eps)
+      : Module(parent, std::move(name)), eps(eps), weight(this, "weight", {columns}), bias(this, "bias", {columns}) {}
   Var operator()(const Var& x) const { return layer_norm(x, weight, bias, eps); }
   double eps;
   Parameter weight, bias;

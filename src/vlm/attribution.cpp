@@ -36,21 +36,23 @@ Path path_between(std::vector<double> from, const Tensor& to) {
 
 // Paints each picture in its mean colour. (A fixed gray would be zero when normalised, and the layer norm behind the
 // patch embedding would hide the way from zero to the picture.)
-std::vector<double> mean_colours(const Tensor& patches, const Tensor& cu_seqlens) {
+std::vector<double> mean_colours(const Tensor& patches, std::span<const Grid> grids) {
   std::vector<double> values = to_vector<double>(patches);
-  const auto cu = to_vector<int64_t>(cu_seqlens);
   const size_t columns = size_t(patches.columns()), pixels = columns / 3;  // a patch: all red ones, then green, blue
-  for (size_t picture = 0; picture + 1 < cu.size(); ++picture)
+  for (size_t first = 0; const Grid& grid : grids) {
+    const size_t end = first + size_t(grid.patches());
     for (size_t channel = 0; channel < 3; ++channel) {
       double sum = 0;
       const auto each = [&](auto&& f) {
-        for (size_t row = size_t(cu[picture]); row < size_t(cu[picture + 1]); ++row)
+        for (size_t row = first; row < end; ++row)
           for (size_t i = 0; i < pixels; ++i) f(values[row * columns + channel * pixels + i]);
       };
       each([&](double& value) { sum += value; });
-      const double mean = sum / (double(cu[picture + 1] - cu[picture]) * double(pixels));
+      const double mean = sum / (double(end - first) * double(pixels));
       each([&](double& value) { value = mean; });
     }
+    first = end;
+  }
   return values;
 }
 
@@ -80,7 +82,7 @@ Attribution attribute(Encoder& encoder, const EncoderInput& row, const Tensor& t
                            batch.ids.device());
   const Tensor words = model.words(batch).value(), patches = batch.patches;
   Path of_words = path_between(to_vector<double>(model.words(blanks).value()), words), of_patches;
-  if (pictured) of_patches = path_between(mean_colours(patches, batch.placed.cu_patches), patches);
+  if (pictured) of_patches = path_between(mean_colours(patches, batch.grids), patches);
   const Tensor t = target.view({1, model.dim()}).to(encoder.dtype()).to(words.device());
   const auto embedded = [&](const Var& w, const Var& p) {
     return model.read(batch, w, pictured ? model.see(batch, p) : Var());

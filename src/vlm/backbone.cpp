@@ -15,10 +15,7 @@ bool Backbone::run_frozen(TokenBatch& batch) {
     const NoGrad no_grad;
     batch.seen = see(batch, batch.patches).value();
     batch.patches = {}, batch.patch_dropout_ids = {};
-    Placement& placed = batch.placed;
-    placed.cu_patches = {}, placed.patches = {};
-    placed.cu_windows = placed.window_order = placed.raster_order = {};
-    placed.cu_images = placed.image_order = placed.image_positions = {};
+    for (Tensor* x : batch.placed->of_see()) *x = {};
   }
   return !batch.patches;
 }

@@ -31,6 +31,12 @@ struct InputShape {
   int64_t most_tokens = 0;  // limit of a text; longer texts keep their end token; 0: no limit
 };
 
+// How the model was trained to read rows, where a family has a choice.
+struct Reading {
+  ImagePositions positions = ImagePositions::one_d;
+  bool official_mask = false;  // the attention mask of VLM2Vec's evaluation of CLIP
+};
+
 class Backbone : public Module {
  public:
   virtual InputShape input() const = 0;
@@ -38,11 +44,9 @@ class Backbone : public Module {
   virtual double initial_std(const Parameter& parameter) const = 0;  // of new weights, as in transformers
   virtual bool tied() const { return false; }    // the language-model head is the embedding
   virtual Module& image_encoder() = 0;
-  // Turns on the attention mask of VLM2Vec's evaluation of CLIP. Returns false if the family has no such mask.
-  virtual bool take_official_mask() { return false; }
 
-  // Fills batch.placed on the host: positions, angles, windows.
-  virtual void place(TokenBatch& batch, ImagePositions positions) const = 0;
+  // Makes batch.placed on the host: positions, angles, windows.
+  virtual void place(TokenBatch& batch, const Reading& reading) const = 0;
   virtual Var words(const TokenBatch& batch) = 0;  // [tokens, hidden], before picture vectors are inserted
   // Returns the vision tower's output for `patches`, which are batch.patches or replace them: [patches / merge², …], or
   // [pictures, …] if a picture has one vector.

@@ -16,8 +16,6 @@ Encoder::Encoder(const ModelFolder& folder, const EncoderOptions& options)
       processor(folder, family, backbone->input(), options, notes),
       device_(options.device),
       dtype_(options.f64 ? DType::f64 : DType::f32) {
-  if (processor.rule().official_mask && !backbone->take_official_mask())
-    fail(Exit::usage, "--official_mask: ", family.title, " has one mask only; the option is for CLIP, leave it out");
   if (options.bf16) backbone->use_bf16_products();
   if (!options.load_weights) return;
   const std::optional<DType> dtype = options.f64 ? std::optional(DType::f64) : std::nullopt;
@@ -28,18 +26,13 @@ Encoder::Encoder(const ModelFolder& folder, const EncoderOptions& options)
 
 TokenBatch Encoder::prepare(std::span<const EncoderInput> rows) const {
   TokenBatch batch = processor.prepare(rows);
-  const std::string positions = processor.image_positions();
-  backbone->place(batch, positions.empty() ? ImagePositions::one_d : parse_image_positions(positions));
+  backbone->place(batch, processor.reading());
   batch.to(dtype_, device_);
   return batch;
 }
 
 std::unique_ptr<Encoder> load_encoder(const std::filesystem::path& folder, const EncoderOptions& options) {
-  return load_encoder(look_at_model_folder(folder, {}, !options.load_weights), options);
-}
-
-std::unique_ptr<Encoder> load_encoder(const ModelFolder& folder, const EncoderOptions& options) {
-  return std::make_unique<Encoder>(folder, options);
+  return std::make_unique<Encoder>(look_at_model_folder(folder, {}, !options.load_weights), options);
 }
 
 void CutTexts::add(const EncoderInput& row, bool is_cut) {

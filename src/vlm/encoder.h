@@ -16,7 +16,7 @@ namespace vlm2vec {
 class Encoder {
  public:
   // Loads a folder's model without its adapter. Throws Exit::data for a family that is not in families.cpp.
-  Encoder(const ModelFolder& folder, const EncoderOptions& options);
+  explicit Encoder(const ModelFolder& folder, const EncoderOptions& options = {});
 
   TokenBatch prepare(std::span<const EncoderInput> rows) const;                 // on the device
   Var operator()(const TokenBatch& batch) const { return (*backbone)(batch); }  // [rows, dim], normalised
@@ -35,7 +35,6 @@ class Encoder {
 };
 
 std::unique_ptr<Encoder> load_encoder(const std::filesystem::path& folder, const EncoderOptions& options = {});
-std::unique_ptr<Encoder> load_encoder(const ModelFolder& folder, const EncoderOptions& options = {});
 
 // Counts the texts that max_len cut, and names the first one.
 struct CutTexts {

@@ -20,7 +20,7 @@ struct EncoderOptions {
   std::string image_positions = "";        // 1d or 3d; empty: as the model was trained, else 1d
   std::string image_resolution = "";       // VLM2Vec V1's high, mid, low or another word; empty: V2's route
   bool exif = false;                       // turn pictures upright by their EXIF orientation
-  std::optional<bool> official_mask = {};  // Backbone::take_official_mask; none: as the model was trained
+  std::optional<bool> official_mask = {};  // VLM2Vec's evaluation of CLIP; none: as the model was trained
   bool load_weights = true;                // false: the caller fills the parameters
   std::shared_ptr<ImageCache> images = {};  // decoded pictures, shared by encoders; none: its own
 };

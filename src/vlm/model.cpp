@@ -32,7 +32,7 @@ std::unique_ptr<Encoder> load_model(const ModelOptions& o, Device device, bool q
   if (folder.adapter.empty() && (!o.use_dora || o.allow_partial_adapter || o.adapter_norms))
     fail(Exit::usage, "--use_dora, --allow_partial_adapter and --adapter_norms mean nothing without --adapter");
   folder.require_one_adapter();
-  auto encoder = load_encoder(folder, encoder_options(o, device));
+  auto encoder = std::make_unique<Encoder>(folder, encoder_options(o, device));
   if (o.adapter.empty() && !folder.adapter.empty())
     encoder->notes.push_back(o.model_name + ": the adapter beside the weights is applied");
   if (!folder.adapter.empty()) {

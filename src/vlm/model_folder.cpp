@@ -139,15 +139,15 @@ void find_processor(ModelFolder& model) {
     fail(Exit::data, model.path.string(), ": has neither processor_config.json with an image_processor nor ",
          "preprocessor_config.json", download_hint(model.path, ""), "; copy that of the model it was made from");
   const Family& family = family_of(model.path / "config.json");
-  const auto used = read_picture_rule(model.processor, family);
+  const auto used = read_processor_settings(model.processor, family);
   const auto note_other = [&](const fs::path& other, const std::string& why) {
     std::string difference = " is; this one cannot be read";
     try {
-      const auto rule = read_picture_rule(other, family);
-      if (rule->image_positions.empty()) rule->image_positions = used->image_positions;
-      const std::string unlike = used->unlike(*rule);
+      auto settings = read_processor_settings(other, family);
+      if (std::string& word = settings.image_positions; word.empty()) word = used.image_positions;
+      const std::string unlike = used.unlike(settings);
       if (unlike.empty()) return;
-      difference = ", has " + unlike + ", this one has " + rule->unlike(*used);
+      difference = ", has " + unlike + ", this one has " + settings.unlike(used);
     } catch (const Error&) {  // an unused file may be anything
     }
     model.notes.push_back(other.string() + " is not used: " + why + ", " + model.processor.string() + difference);

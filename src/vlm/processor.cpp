@@ -22,48 +22,61 @@ int64_t dropout_id(const EncoderInput& row, uint64_t number) { return int64_t(ro
 Processor::Processor(const ModelFolder& folder, const Family& family, const InputShape& input,
                      const EncoderOptions& options, std::vector<std::string>& notes)
     : input_(input),
-      rule_(read_picture_rule(folder.processor, family)),
+      settings_(read_processor_settings(folder.processor, family)),
       tokenizer_(Tokenizer::load(folder.tokenizer_folder)),
       max_len_(options.max_len),
       images_(options.images ? options.images : std::make_shared<ImageCache>(kImageCacheBytes)) {
-  if (rule_->patch_size == 0) rule_->patch_size = input_.patch_size;
+  PictureRule& rule = *settings_.rule;
+  if (rule.patch_size == 0) rule.patch_size = input_.patch_size;
   check(folder);
   if (input_.image_token_id >= 0) image_token_ = tokenizer_.token(input_.image_token_id);
-  else if (!options.image_positions.empty())
-    fail(Exit::usage, "--image_positions ", options.image_positions, ": pictures of ", family.title,
-         " have no place among the tokens; leave the option out");
   if (input_.most_tokens > 0) max_len_ = max_len_ > 0 ? std::min(max_len_, input_.most_tokens) : input_.most_tokens;
   tokenizer_.encode_with_ends("", max_len_);  // for its error
-  std::string& positions = rule_->image_positions;  // the option must not contradict the training
-  if (!options.image_positions.empty() && !positions.empty() && positions != options.image_positions)
-    fail(Exit::usage, "--image_positions ", options.image_positions, ": ", folder.processor.string(),
+  take_reading(folder, family, options, notes);
+  const bool moved = rule.take_bounds(options.min_pixels, options.max_pixels, folder.processor.string());
+  keep_configuration(folder, family, moved);
+  rule.exif = options.exif;
+  if (const std::string note = rule.take_resolution(options.image_resolution); !note.empty()) notes.push_back(note);
+  rule.temporal_patch_size = 1;  // one frame of a still picture; the vision tower adds its weight's slices instead
+}
+
+// The options must not contradict the training, nor ask for a choice that the family does not have.
+void Processor::take_reading(const ModelFolder& folder, const Family& family, const EncoderOptions& options,
+                             std::vector<std::string>& notes) {
+  const std::string& wanted = options.image_positions;
+  std::string& positions = settings_.image_positions;
+  if (!wanted.empty() && family.rope != Rope::multimodal)
+    fail(Exit::usage, "--image_positions ", wanted, ": ", family.title,
+         " has one way to count positions; leave the option out");
+  if (!wanted.empty() && !positions.empty() && positions != wanted)
+    fail(Exit::usage, "--image_positions ", wanted, ": ", folder.processor.string(),
          " says that the model was trained with ", positions,
          "; leave the option out, or take image_positions out of the file");
-  if (!options.image_positions.empty()) positions = options.image_positions;
-  if (!image_token_.empty()) parse_image_positions(image_positions());  // for its error
-  const bool trained = rule_->official_mask, official = options.official_mask.value_or(trained);
+  if (!wanted.empty()) positions = wanted;
+  bool& mask = settings_.official_mask;
+  const bool trained = mask;
+  mask = options.official_mask.value_or(trained);
+  if (mask && !family.official_mask)
+    fail(Exit::usage, "--official_mask: ", family.title, " has one mask only; the option is for CLIP, leave it out");
   if (trained)
     notes.push_back(folder.processor.string() + ": the model was trained with the official mask, which is " +
-                    (official ? "used" : "not used: --official_mask False"));
-  rule_->official_mask = official;
-  const bool moved = rule_->take_bounds(options.min_pixels, options.max_pixels, folder.processor.string());
-  keep_configuration(folder, family, moved);
-  rule_->exif = options.exif;
-  if (const std::string note = rule_->take_resolution(options.image_resolution); !note.empty()) notes.push_back(note);
-  rule_->temporal_patch_size = 1;  // one frame of a still picture; the vision tower adds its weight's slices instead
+                    (mask ? "used" : "not used: --official_mask False"));
+  reading_.official_mask = mask;
+  image_positions_ = family.rope == Rope::multimodal && positions.empty() ? "1d" : positions;
+  if (!image_positions_.empty()) reading_.positions = parse_image_positions(image_positions_);
 }
 
 // Checks that the processor's files and the weights belong together.
 void Processor::check(const ModelFolder& folder) const {
   const std::string config_file = folder.path / "config.json", tokenizer_folder = folder.tokenizer_folder;
-  if (rule_->patch_size != input_.patch_size || rule_->merge_size != input_.merge_size)
-    fail(Exit::data, folder.processor.string(), ": has patches of ", rule_->patch_size, " merged by ",
-         rule_->merge_size, ", ", config_file, " ", input_.patch_size, " by ", input_.merge_size);
-  if (rule_->temporal_patch_size != input_.temporal_patch_size)
-    fail(Exit::data, folder.processor.string(), ": temporal_patch_size is ", rule_->temporal_patch_size, ", in ",
+  if (rule().patch_size != input_.patch_size || rule().merge_size != input_.merge_size)
+    fail(Exit::data, folder.processor.string(), ": has patches of ", rule().patch_size, " merged by ",
+         rule().merge_size, ", ", config_file, " ", input_.patch_size, " by ", input_.merge_size);
+  if (rule().temporal_patch_size != input_.temporal_patch_size)
+    fail(Exit::data, folder.processor.string(), ": temporal_patch_size is ", rule().temporal_patch_size, ", in ",
          config_file, " ", input_.temporal_patch_size);
-  if (rule_->picture_size != input_.image_size)
-    fail(Exit::data, folder.processor.string(), ": makes pictures of ", rule_->picture_size, " pixels to a side, in ",
+  if (rule().picture_size != input_.image_size)
+    fail(Exit::data, folder.processor.string(), ": makes pictures of ", rule().picture_size, " pixels to a side, in ",
          config_file, " image_size is ", input_.image_size);
   if (tokenizer_.vocab_size() > input_.vocab_size)
     fail(Exit::data, tokenizer_folder, ": the tokenizer has ", tokenizer_.vocab_size(), " tokens, ", config_file,
@@ -82,7 +95,7 @@ void Processor::keep_configuration(const ModelFolder& folder, const Family& fami
     if (name == "tokenizer_config.json")
       configuration_[name] = portable_tokenizer_config(configuration_[name], family.tokenizer_class);
   }
-  configuration_ = portable_processor_files(configuration_, folder.processor.filename(), *rule_, moved);
+  configuration_ = portable_processor_files(configuration_, folder.processor.filename(), settings_, moved);
   const auto own_folder = (folder.path / "config.json").parent_path();
   for (const auto& [name, content] : configuration_) {
     const auto file = folder.configuration.find(name);
@@ -110,7 +123,7 @@ std::vector<int32_t> Processor::tokens_of(const EncoderInput& row, std::span<con
   for (const int32_t id : ids) {
     const bool picture = id == input_.image_token_id && !grids.empty();
     const size_t begin = tokens.size();
-    tokens.insert(tokens.end(), picture ? size_t(grids[image].tokens(rule_->merge_size)) : 1, id);
+    tokens.insert(tokens.end(), picture ? size_t(grids[image].tokens(rule().merge_size)) : 1, id);
     if (picture && max_len_ > 0 && int64_t(tokens.size()) > max_len_) {
       const Grid& g = grids[image];
       fail(Exit::data, name, "--max_len ", max_len_, " would cut through picture ", image + 1, ", whose grid of ", g.t,
@@ -125,7 +138,7 @@ std::vector<int32_t> Processor::tokens_of(const EncoderInput& row, std::span<con
 
 std::shared_ptr<const Image> Processor::picture(const EncoderInput& row, const PictureSource& source) const {
   try {
-    return images_->get(source, *rule_);
+    return images_->get(source, rule());
   } catch (const Error& error) {
     fail(error.code, prefix(row), error.what());
   }
@@ -137,7 +150,7 @@ std::vector<std::string> Processor::faults(std::span<const EncoderInput> rows) c
     faults[i] = data_fault([&] {
       const EncoderInput row{rows[i].text, rows[i].images};  // nameless, so that errors are, too
       std::vector<Grid> grids;
-      for (const auto& source : row.images) grids.push_back(rule_->grid_of(*picture(row, source)));
+      for (const auto& source : row.images) grids.push_back(rule().grid_of(*picture(row, source)));
       tokens_of(row, grids);
     });
   });
@@ -147,7 +160,7 @@ std::vector<std::string> Processor::faults(std::span<const EncoderInput> rows) c
 void Processor::pack_tokens(std::span<const EncoderInput> rows, std::span<const Grid> grids, TokenBatch& batch) const {
   std::vector<int32_t> ids, cu{0}, last, image_rows, one_each{0};
   std::vector<int64_t> token_ids, last_ids, patch_ids, seen_ids;
-  const int cell = rule_->merge_size * rule_->merge_size;
+  const int cell = rule().merge_size * rule().merge_size;
   for (const EncoderInput& row : rows) {
     const std::span<const Grid> own = grids.first(row.images.size());
     grids = grids.subspan(row.images.size());
@@ -193,15 +206,15 @@ TokenBatch Processor::prepare(std::span<const EncoderInput> rows) const {
   std::vector<int64_t> starts;
   int64_t patches = 0;
   for (const auto& picture : pictures) {
-    batch.grids.push_back(rule_->grid_of(*picture));
+    batch.grids.push_back(rule().grid_of(*picture));
     starts.push_back(patches);
     patches += batch.grids.back().patches();
   }
   pack_tokens(rows, batch.grids, batch);
   if (pictures.empty()) return batch;
-  batch.patches = Tensor({patches, rule_->patch_values()}, DType::f32, Device::cpu);
+  batch.patches = Tensor({patches, rule().patch_values()}, DType::f32, Device::cpu);
   parallel_each(DryRun::on() ? 0 : pictures.size(), [&](size_t i) {
-    rule_->write_patches(*pictures[i], batch.patches.data<float>() + starts[i] * batch.patches.columns());
+    rule().write_patches(*pictures[i], batch.patches.data<float>() + starts[i] * batch.patches.columns());
   });
   return batch;
 }

@@ -29,11 +29,10 @@ class Processor {
   std::vector<std::string> faults(std::span<const EncoderInput> rows) const;
 
   const std::string& image_token() const { return image_token_; }  // the token for a picture in a prompt; may be empty
-  std::string image_positions() const {  // 1d or 3d; empty: pictures have no place among the tokens
-    return rule_->image_positions.empty() && !image_token_.empty() ? "1d" : rule_->image_positions;
-  }
+  const Reading& reading() const { return reading_; }
+  const std::string& image_positions() const { return image_positions_; }  // 1d or 3d; empty: no choice
   const Tokenizer& tokenizer() const { return tokenizer_; }
-  const PictureRule& rule() const { return *rule_; }
+  const PictureRule& rule() const { return *settings_.rule; }
   std::shared_ptr<const Image> picture(const EncoderInput& row,
                                        const PictureSource& source) const;  // as the model sees it
 
@@ -49,11 +48,15 @@ class Processor {
  private:
   std::vector<int32_t> tokens_of(const EncoderInput& row, std::span<const Grid> grids) const;
   void check(const ModelFolder& folder) const;
+  void take_reading(const ModelFolder& folder, const Family& family, const EncoderOptions& options,
+                    std::vector<std::string>& notes);
   void keep_configuration(const ModelFolder& folder, const Family& family, bool moved);
   void pack_tokens(std::span<const EncoderInput> rows, std::span<const Grid> grids, TokenBatch& batch) const;
 
   InputShape input_;
-  std::unique_ptr<PictureRule> rule_;
+  ProcessorSettings settings_;  // of the file, with the options
+  Reading reading_;
+  std::string image_positions_;
   Tokenizer tokenizer_;
   std::string image_token_;
   int64_t max_len_;  // tokens of a row; 0: no limit

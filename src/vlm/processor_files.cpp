@@ -4,6 +4,8 @@
 
 #include "io/error.h"
 #include "io/files.h"
+#include "io/text.h"
+#include "vlm/config_fields.h"
 
 namespace vlm2vec {
 namespace {
@@ -38,10 +40,26 @@ fs::path processor_file(const fs::path& folder) {
   return fs::exists(flat) ? flat : fs::path();
 }
 
-std::unique_ptr<PictureRule> read_picture_rule(const fs::path& file, const Family& family) {
+std::string ProcessorSettings::unlike(const ProcessorSettings& other) const {
+  const auto fields = [](const ProcessorSettings& settings) {
+    ordered_json all = settings.rule->settings();
+    all["image_positions"] = settings.image_positions, all["official_mask"] = settings.official_mask;
+    return all;
+  };
+  const ordered_json own = fields(*this), theirs = fields(other);
+  std::vector<std::string> differences;
+  for (const auto& [name, value] : own.items())
+    if (theirs.at(name) != value) differences.push_back(name + " " + value.dump());
+  return joined(differences);
+}
+
+ProcessorSettings read_processor_settings(const fs::path& file, const Family& family) {
   const json settings = image_part(read_settings(file));
   try {
-    return family.picture_rule(settings);
+    const std::string positions = json_field(settings, "image_positions", std::string());
+    if (!positions.empty() && positions != "1d" && positions != "3d")
+      fail(Exit::data, "image_positions is ", json(positions), ", expected 1d or 3d");
+    return {family.picture_rule(settings), positions, json_field(settings, "official_mask", false)};
   } catch (const json::exception& error) {
     fail(Exit::data, file.string(), ": ", reason_of(error));
   } catch (const Error& error) {
@@ -64,15 +82,17 @@ void write_picture_rule(const PictureRule& rule, const fs::path& folder) {
   write_text(folder / kFlat, text_of(rule.settings()));
 }
 
-TextFiles portable_processor_files(const TextFiles& known, const std::string& used, const PictureRule& rule,
+TextFiles portable_processor_files(const TextFiles& known, const std::string& used, const ProcessorSettings& settings,
                                    bool moved) {
   TextFiles files = known;
   const ordered_json content = ordered_json::parse(known.at(used)), given = image_part(content);
   ordered_json image = given;
-  rule.update(image, moved || used != kFlat);
+  settings.rule->update(image, moved || used != kFlat);
   if (content.contains("processor_class")) image["processor_class"] = content["processor_class"];
-  if (image.value("image_positions", "") != rule.image_positions) image["image_positions"] = rule.image_positions;
-  if (image.value("official_mask", false) != rule.official_mask) image["official_mask"] = rule.official_mask;
+  if (const std::string& word = settings.image_positions; image.value("image_positions", "") != word)
+    image["image_positions"] = word;
+  if (const bool mask = settings.official_mask; image.value("official_mask", false) != mask)
+    image["official_mask"] = mask;
   if (image != given) files[kFlat] = text_of(image);
   if (!known.contains(kNested)) return files;
   ordered_json rest = ordered_json::parse(known.at(kNested));

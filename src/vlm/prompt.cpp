@@ -42,12 +42,53 @@ std::vector<ImageToken> image_tokens(const std::string& text, const std::string&
   return tokens;
 }
 
+Prompt in_order(const std::string& text, size_t pictures) {
+  Prompt prompt{text, std::vector<size_t>(pictures)};
+  std::iota(prompt.pictures.begin(), prompt.pictures.end(), size_t(0));
+  return prompt;
+}
+
+Prompt raw(const PromptParts& parts, const std::string&) {
+  if (!parts.instruction.empty())
+    fail(Exit::data, "has an instruction, but the prompt is raw; put it into the text, or say ", kBuiltPrompt);
+  return in_order(parts.text, parts.pictures);
+}
+
+std::string instructed(const PromptParts& parts) {
+  return parts.instruction + (parts.text.empty() ? "" : " " + parts.text);
+}
+
+// Whether the words say where the row's pictures stand.
+bool places(const PromptParts& parts, const std::string& image_token) {
+  return count_image_tokens(instructed(parts), image_token) > 0;
+}
+
+// Returns an image token for each picture, unless the words place them.
+std::string tokens_before(const PromptParts& parts, const std::string& image_token, const char* separator) {
+  std::string tokens;
+  const size_t pictures = image_token.empty() || places(parts, image_token) ? 0 : parts.pictures;
+  for (size_t i = 0; i < pictures; ++i) tokens += image_token + separator;
+  return tokens;
+}
+
+Prompt vlm2vec_v1(const PromptParts& parts, const std::string& image_token) {
+  const std::string words = parts.instruction.empty() ? parts.text : instructed(parts);
+  const bool as_it_is = parts.instruction.empty() && (parts.pictures == 0 || places(parts, image_token));
+  return place_pictures(tokens_before(parts, image_token, "\n") + words + (as_it_is || words.empty() ? "" : "\n"),
+                        parts.pictures, image_token);
+}
+
+Prompt vlm2vec_v2(const PromptParts& parts, const std::string& image_token) {
+  const bool stored = parts.instruction.empty() && places(parts, image_token);  // as a row of MMEB has it
+  return place_pictures(stored ? parts.text : tokens_before(parts, image_token, " ") + instructed(parts),
+                        parts.pictures, image_token);
+}
+
 }  // namespace
 
 Prompt place_pictures(const std::string& text, size_t pictures, const std::string& image_token) {
   const std::vector<ImageToken> tokens = image_tokens(text, image_token);
-  Prompt prompt{"", std::vector<size_t>(pictures)};
-  std::iota(prompt.pictures.begin(), prompt.pictures.end(), size_t(0));
+  Prompt prompt = in_order("", pictures);
   if (pictures > 0 && tokens.size() == pictures) {
     std::vector<size_t> order;
     for (const ImageToken& token : tokens) {
@@ -95,28 +136,18 @@ std::string prompt_fault(const std::string& prompt, size_t pictures, const std::
                   has_option ? sentence(" (", kBuiltPrompt, ", puts it there)") : "");
 }
 
-Prompt build_prompt(const std::string& style, const PromptParts& parts, const std::string& image_token) {
-  const std::string instructed = parts.instruction + (parts.text.empty() ? "" : " " + parts.text);
-  const bool placed = count_image_tokens(instructed, image_token) > 0;
-  const bool stored = placed && parts.instruction.empty();  // as a row of MMEB has it
-  const auto before = [&](const char* separator) {
-    std::string tokens;
-    for (size_t i = 0; i < parts.pictures && !placed && !image_token.empty(); ++i) tokens += image_token + separator;
-    return tokens;
-  };
-  if (style == "vlm2vec-v2")
-    return place_pictures(stored ? parts.text : before(" ") + instructed, parts.pictures, image_token);
-  if (style == "vlm2vec-v1") {
-    const std::string& words = parts.instruction.empty() ? parts.text : instructed;
-    const bool as_it_is = stored || (parts.instruction.empty() && parts.pictures == 0);
-    return place_pictures(before("\n") + words + (as_it_is || words.empty() ? "" : "\n"), parts.pictures, image_token);
+std::span<const PromptStyle> vlm2vec_prompts() {
+  static constexpr PromptStyle styles[] = {{"raw", raw}, {"vlm2vec-v1", vlm2vec_v1}, {"vlm2vec-v2", vlm2vec_v2}};
+  return styles;
+}
+
+const PromptStyle& prompt_style(std::span<const PromptStyle> styles, const std::string& name) {
+  std::vector<std::string> names;
+  for (const PromptStyle& style : styles) {
+    if (name == style.name) return style;
+    names.push_back(style.name);
   }
-  if (style != "raw") fail(Exit::usage, "--prompt: got \"", style, "\", expected raw, vlm2vec-v1 or vlm2vec-v2");
-  if (!parts.instruction.empty())
-    fail(Exit::data, "has an instruction, but the prompt is raw; put it into the text, or say ", kBuiltPrompt);
-  Prompt prompt{parts.text, std::vector<size_t>(parts.pictures)};
-  std::iota(prompt.pictures.begin(), prompt.pictures.end(), size_t(0));
-  return prompt;
+  fail(Exit::usage, "--prompt: got \"", name, "\", expected ", joined(names, ", ", " or "));
 }
 
 }  // namespace vlm2vec

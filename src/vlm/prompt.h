@@ -1,5 +1,6 @@
 // Builds the prompt from the parts of a row, as the official code does.
 #pragma once
+#include <span>
 #include <string>
 #include <vector>
 
@@ -34,14 +35,23 @@ struct PromptParts {
   size_t pictures = 0;
 };
 
-// raw          the text is the prompt; it holds the model's image token, if there is one, for each picture
+// How a prompt is built; a family's row in families.cpp lists its styles.
+struct PromptStyle {
+  const char* name;  // of --prompt
+  Prompt (*build)(const PromptParts& parts, const std::string& image_token);
+};
+
+// Those of VLM2Vec:
+// raw          the text is the prompt; it holds the model's image token, if there is one, for each picture. Throws
+//              Exit::data for an instruction
 // vlm2vec-v1   as MMEB stores rows: [<|image_1|>\n] instruction [ + " " + text] \n; without an instruction, a text
 //              with its own <|image_1|> or without picture stays. Stored tokens become the model's image token
 //              (src/dataset.py of VLM2Vec)
 // vlm2vec-v2   [image token + " "] instruction [ + " " + text] (process_input_text of src/model/processor.py)
 // In both, an image token in the words marks the picture's place, and no token is put in front. A text with one and
 // without an instruction is a row of MMEB and stays.
-// Throws Exit::usage for another style, Exit::data for an instruction in a raw prompt.
-Prompt build_prompt(const std::string& style, const PromptParts& parts, const std::string& image_token);
+std::span<const PromptStyle> vlm2vec_prompts();
+// Throws Exit::usage, naming the styles, for another name.
+const PromptStyle& prompt_style(std::span<const PromptStyle> styles, const std::string& name);
 
 }  // namespace vlm2vec

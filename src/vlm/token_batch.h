@@ -1,6 +1,7 @@
 // Rows as a command gives them, and packed as a backbone reads them.
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -18,21 +19,11 @@ struct EncoderInput {
   std::string row = {};     // where the row comes from, for error messages: "row 12 of Scene_t2i"
 };
 
-// Tensors that a family derives from a batch (Backbone::place); other families leave them undefined.
+// What a family derives from a batch (Backbone::place), as a struct of its own: tensors for its passes.
 struct Placement {
-  Tensor position_ids;     // i32 [3, tokens]: time, row, column; [tokens] where a position is one number
-  RopeTable tokens, last;  // rotary angles of all tokens, and of each row's last token
-  Tensor cu_patches;       // i32: where each picture's patches begin, and the end
-  RopeTable patches;       // rotary angles of the patches
-  // For attention within windows: where each window begins; the order that puts windows one after another, for patches,
-  // their angles and dropout ids; and the way back for merged patches.
-  Tensor cu_windows, window_order, raster_order;
-  // For a vision tower with a class row before each picture's patches: where each picture's rows begin, and the end;
-  // the order that takes them from [class row, all patches]; and each row's position in its picture.
-  Tensor cu_images, image_order, image_positions;
-  // For a text tower beside a vision tower: the rows with a text, and the token that stands for each text. If some
-  // tokens are not keys: the keys, their sequences, and the sequences of the queries.
-  Tensor text_rows, pooled_rows, keys, cu_keys, cu_queries;
+  virtual ~Placement() = default;
+  virtual std::vector<Tensor*> of_see() = 0;   // those that only the vision tower takes; undefined without pictures
+  virtual std::vector<Tensor*> of_read() = 0;  // the rest
 };
 
 // Tokens and pictures of some rows, packed without padding.
@@ -48,11 +39,20 @@ struct TokenBatch {
   Tensor patch_dropout_ids;              // i64 [patches]
   Tensor seen_dropout_ids;               // i64, of the rows of see(): [patches / merge²] or [pictures]
   Tensor seen;                           // the vision tower's output, if it has run ahead (Backbone::run_frozen)
-  Placement placed;
+  std::shared_ptr<Placement> placed;        // copies of a batch share it
   std::vector<size_t> cut;  // the rows whose text max_len cut, ascending
 
   int64_t rows() const { return last_rows.numel(); }
   bool has_pictures() const { return !grids.empty(); }
+  // Makes `placed`, and returns it, as the family's own type.
+  template <class Own>
+  Own& place() {
+    return placed = std::make_shared<Own>(), placed_as<Own>();
+  }
+  template <class Own>
+  Own& placed_as() const {
+    return dynamic_cast<Own&>(*placed);
+  }
   // Moves every tensor to the device, the floats in this type.
   void to(DType dtype, Device device);
 };

@@ -6,7 +6,6 @@
 #include "io/json_lines.h"
 #include "io/text.h"
 #include "mmeb/data/row_pictures.h"
-#include "vlm/prompt.h"
 
 namespace vlm2vec {
 
@@ -24,9 +23,9 @@ InputRow input_row(const nlohmann::ordered_json& row, const Pictures& pictures) 
   return input;
 }
 
-EncoderInput encoder_input(const InputRow& row, const Pictures& pictures, const std::string& style,
+EncoderInput encoder_input(const InputRow& row, const Pictures& pictures, const PromptStyle& style,
                            const std::string& image_token) {
-  const Prompt prompt = build_prompt(style, {row.instruction, row.text, row.images.size()}, image_token);
+  const Prompt prompt = style.build({row.instruction, row.text, row.images.size()}, image_token);
   EncoderInput input{prompt.text, {}};
   for (const size_t picture : prompt.pictures) {
     const std::string& name = row.images[picture];
@@ -38,7 +37,7 @@ EncoderInput encoder_input(const InputRow& row, const Pictures& pictures, const 
   return input;
 }
 
-InputRows read_inputs(const fs::path& file, const fs::path& image_dir, const std::string& style,
+InputRows read_inputs(const fs::path& file, const fs::path& image_dir, const PromptStyle& style,
                       const std::string& image_token, const RowFault& fault) {
   const Pictures pictures(image_dir.empty() ? file.parent_path() : image_dir);
   InputRows all;

@@ -10,6 +10,7 @@
 #include "mmeb/data/left_out.h"
 #include "mmeb/data/pictures.h"
 #include "vlm/encoder.h"
+#include "vlm/prompt.h"
 
 namespace vlm2vec {
 
@@ -21,8 +22,8 @@ struct InputRow {
 // Throws Exit::data for unknown fields and wrong types.
 InputRow input_row(const nlohmann::ordered_json& row, const Pictures& pictures);
 
-// Returns the prompt in `style` (vlm/prompt.h) with the pictures. Throws Exit::data if a picture is missing.
-EncoderInput encoder_input(const InputRow& row, const Pictures& pictures, const std::string& style,
+// Returns the prompt with the pictures. Throws Exit::data if a picture is missing.
+EncoderInput encoder_input(const InputRow& row, const Pictures& pictures, const PromptStyle& style,
                            const std::string& image_token);
 
 struct InputRows {
@@ -34,6 +35,6 @@ struct InputRows {
 // Reads all rows of a file, so that faults show before hours of work. Leaves out a row if `fault` returns for it. An
 // empty image_dir means the file's folder.
 InputRows read_inputs(const std::filesystem::path& file, const std::filesystem::path& image_dir,
-                      const std::string& style, const std::string& image_token, const RowFault& fault = {});
+                      const PromptStyle& style, const std::string& image_token, const RowFault& fault = {});
 
 }  // namespace vlm2vec

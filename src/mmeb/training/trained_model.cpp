@@ -48,11 +48,11 @@ TrainedModel load_trained_model(TrainOptions& o, const std::optional<FoundCheckp
   if (!checkpoint) folder.require_one_adapter();
   EncoderOptions options = encoder_options;  // with the positions of the trained model
   if (const Family& family = family_of(folder.path / "config.json");
-      options.image_positions.empty() && !family.image_token.empty()) {
-    options.image_positions = read_picture_rule(folder.processor, family)->image_positions;
+      options.image_positions.empty() && family.rope == Rope::multimodal) {
+    options.image_positions = read_processor_settings(folder.processor, family).image_positions;
     if (options.image_positions.empty()) options.image_positions = "1d";
   }
-  TrainedModel model{load_encoder(folder, options),
+  TrainedModel model{std::make_unique<Encoder>(folder, options),
                      {},
                      o.model_name,
                      spelling_of(o.adapter_names),

@@ -96,7 +96,7 @@ size_t Clip::end_of_text(std::span<const int32_t> ids) const {
   return size_t(end - ids.begin());
 }
 
-void Clip::place(TokenBatch& batch, ImagePositions) const {
+void Clip::place(TokenBatch& batch, const Reading& reading) const {
   const auto ids = to_vector<int32_t>(batch.ids), cu = to_vector<int32_t>(batch.cu_seqlens);
   const auto dropout_ids = to_vector<int64_t>(batch.dropout_ids);
   std::vector<int32_t> positions, text_rows, pooled_rows, keys, cu_queries{0}, cu_keys{0};
@@ -114,33 +114,31 @@ void Clip::place(TokenBatch& batch, ImagePositions) const {
     };
     attend(end, begin, end), attend(end + 1, begin, end), attend(begin + tokens, end + 1, begin + tokens);
   }
-  Placement& placed = batch.placed;
-  placed.position_ids = from_vector(positions);
+  auto& placed = batch.place<ClipPlacement>();
+  placed.positions = from_vector(positions);
   placed.text_rows = from_vector(text_rows), placed.pooled_rows = from_vector(pooled_rows);
   batch.last_dropout_ids = from_vector(pooled_ids);
-  if (official_mask_)
+  if (reading.official_mask)
     placed.keys = from_vector(keys), placed.cu_queries = from_vector(cu_queries), placed.cu_keys = from_vector(cu_keys);
-  if (batch.has_pictures()) place_pictures(batch);
+  if (batch.has_pictures()) place_pictures(batch, placed);
 }
 
 // Puts a class row before each picture's patches. It and its projection have the dropout id of the picture's vector.
-void Clip::place_pictures(TokenBatch& batch) const {
+void Clip::place_pictures(TokenBatch& batch, ClipPlacement& placed) const {
   const auto patch_ids = to_vector<int64_t>(batch.patch_dropout_ids),
              seen_ids = to_vector<int64_t>(batch.seen_dropout_ids);
-  std::vector<int32_t> cu_patches{0}, cu_images{0}, order, positions;
+  std::vector<int32_t> cu_images{0}, order, positions;
   std::vector<int64_t> row_ids, class_ids;
-  for (const Grid& grid : batch.grids) {
-    const int32_t first = cu_patches.back();
+  for (int32_t first = 0; const Grid& grid : batch.grids) {
     class_ids.push_back(seen_ids[size_t(first)]);
     for (int32_t i = 0; i <= grid.patches(); ++i) {
       order.push_back(i == 0 ? 0 : first + i), positions.push_back(i);  // row 0 is the class row, patch p row p + 1
       row_ids.push_back(i == 0 ? class_ids.back() : patch_ids[size_t(first + i - 1)]);
     }
-    cu_patches.push_back(first + grid.patches()), cu_images.push_back(int32_t(order.size()));
+    first += grid.patches(), cu_images.push_back(int32_t(order.size()));
   }
-  Placement& placed = batch.placed;
-  placed.cu_patches = from_vector(cu_patches), placed.cu_images = from_vector(cu_images);
-  placed.image_order = from_vector(order), placed.image_positions = from_vector(positions);
+  placed.cu_images = from_vector(cu_images);
+  placed.image_order = from_vector(order), placed.row_positions = from_vector(positions);
   batch.patch_dropout_ids = from_vector(row_ids), batch.seen_dropout_ids = from_vector(class_ids);
 }
 
@@ -157,13 +155,13 @@ Var Clip::run_layers(ModuleList<ClipLayer>& layers, Var x, const ClipRows& rows,
 }
 
 Var Clip::see(const TokenBatch& batch, const Var& patches) {
-  const Placement& placed = batch.placed;
+  const auto& placed = batch.placed_as<ClipPlacement>();
   ClipVisionTower& tower = vision_model;
   const int64_t width = config_.vision.width, pictures = placed.cu_images.numel() - 1;
   // A convolution with stride = kernel is a product with flattened patches.
   const Var embedded = linear(patches, view(tower.patch_embedding, {width, -1}), {}, tower.bf16_products());
   const Var with_class = concat_rows({view(tower.class_embedding, {1, width}), embedded});
-  Var x = gather_rows(with_class, placed.image_order) + tower.position_embedding(placed.image_positions);
+  Var x = gather_rows(with_class, placed.image_order) + tower.position_embedding(placed.row_positions);
   x = tower.pre_layrnorm(x);
   if (trace) trace("vision_embed", x.value());
   x = run_layers(tower.layers, x, {placed.cu_images, placed.cu_images, {}, batch.patch_dropout_ids}, "vision_block_");
@@ -173,7 +171,7 @@ Var Clip::see(const TokenBatch& batch, const Var& patches) {
 }
 
 Var Clip::read(const TokenBatch& batch, const Var& words, const Var& seen) {
-  const Placement& placed = batch.placed;
+  const auto& placed = batch.placed_as<ClipPlacement>();
   const bool has_text = words.value().numel() > 0;
   const Tensor& any = has_text ? words.value() : seen.value();
   const Tensor nothing = zeros({batch.rows(), dim()}, any.dtype(), any.device());
@@ -187,7 +185,7 @@ Var Clip::read(const TokenBatch& batch, const Var& words, const Var& seen) {
   };
   if (has_text) {
     ClipTextTower& tower = text_model;
-    Var x = words + tower.position_embedding(placed.position_ids);
+    Var x = words + tower.position_embedding(placed.positions);
     if (trace) trace("hidden_embed", x.value());
     const bool masked = placed.keys.defined();
     x = run_layers(tower.layers, x,
@@ -199,8 +197,7 @@ Var Clip::read(const TokenBatch& batch, const Var& words, const Var& seen) {
         batch.last_dropout_ids);
   }
   if (seen.value())
-    add("image_embeds", visual_projection, seen,
-        from_vector(batch.picture_rows, any.device()), batch.seen_dropout_ids);
+    add("image_embeds", visual_projection, seen, from_vector(batch.picture_rows, any.device()), batch.seen_dropout_ids);
   sum = l2_normalize(sum);
   if (trace) trace("embedding", sum.value());
   return sum;
@@ -241,7 +238,8 @@ StageNote Clip::describe(const std::string& stage, const TokenBatch& batch) {
     return {sentence("the class row and all patches attend to each other (", vision.heads,
                      " heads), then each passes an MLP"),
             count_parameters(layer),
-            product_flops(layer, patches + pictures) + attention_flops(batch.placed.cu_images, vision.width, false)};
+            product_flops(layer, patches + pictures) +
+                attention_flops(batch.placed_as<ClipPlacement>().cu_images, vision.width, false)};
   }
   if (stage == "vision_pooled")
     return {"the class row alone stands for the picture, LayerNorm", count_parameters(vision_model.post_layernorm)};

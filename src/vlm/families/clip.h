@@ -73,9 +73,20 @@ struct ClipVisionTower : Module {
   LayerNorm post_layernorm;
 };
 
+struct ClipPlacement : Placement {
+  // The vision tower has a class row before each picture's patches: where each picture's rows begin, and the end; the
+  // order that takes them from [class row, all patches]; and each row's position in its picture.
+  Tensor cu_images, image_order, row_positions;
+  Tensor positions;               // i32 [tokens]
+  Tensor text_rows, pooled_rows;  // the rows with a text, and the token that stands for each text
+  // With the official mask: the tokens that are keys, their sequences, and the sequences of the queries.
+  Tensor keys, cu_keys, cu_queries;
+  std::vector<Tensor*> of_see() override { return {&cu_images, &image_order, &row_positions}; }
+  std::vector<Tensor*> of_read() override { return {&positions, &text_rows, &pooled_rows, &keys, &cu_keys, &cu_queries}; }
+};
+
 class Clip : public Backbone {
   const ClipConfig config_;  // the modules are made from it
-  bool official_mask_ = false;
 
  public:
   explicit Clip(const ClipConfig& config) : config_(config) {}
@@ -84,10 +95,9 @@ class Clip : public Backbone {
   double initial_std(const Parameter& parameter) const override;
   Module& image_encoder() override { return vision_model; }
   const TensorNames& names() const override;
-  bool take_official_mask() override { return official_mask_ = true; }
   // A text's vector is its end token's: the first eos_token_id or, in old configurations that say 2, the largest id.
   // With the official mask no token attends to the end token.
-  void place(TokenBatch& batch, ImagePositions) const override;
+  void place(TokenBatch& batch, const Reading& reading) const override;
   Var words(const TokenBatch& batch) override { return text_model.token_embedding(batch.ids); }
   Var see(const TokenBatch& batch, const Var& patches) override;  // [pictures, width]: class rows, before projection
   Var read(const TokenBatch& batch, const Var& words, const Var& seen) override;
@@ -104,7 +114,7 @@ class Clip : public Backbone {
 
  private:
   size_t end_of_text(std::span<const int32_t> ids) const;
-  void place_pictures(TokenBatch& batch) const;
+  void place_pictures(TokenBatch& batch, ClipPlacement& placed) const;
   Var run_layers(ModuleList<ClipLayer>& layers, Var x, const ClipRows& rows, const std::string& stage);
 };
 

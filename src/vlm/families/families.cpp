@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -34,6 +35,8 @@ const Family kFamilies[] = {
      .title = "Qwen2-VL",
      .make = make_qwen2_vl,
      .picture_rule = SmartResize::read,
+     .rope = Rope::multimodal,
+     .prompts = vlm2vec_prompts(),
      .image_token = "<|image_pad|>",
      .config_tokens = kQwenTokens,
      .tokenizer_class = "Qwen2Tokenizer",
@@ -43,6 +46,8 @@ const Family kFamilies[] = {
      .title = "Qwen2.5-VL",
      .make = make_qwen2_5_vl,
      .picture_rule = qwen2_5_vl_pictures,
+     .rope = Rope::multimodal,
+     .prompts = vlm2vec_prompts(),
      .image_token = "<|image_pad|>",
      .config_tokens = kQwenTokens,
      .tokenizer_class = "Qwen2Tokenizer",
@@ -52,8 +57,9 @@ const Family kFamilies[] = {
      .title = "CLIP",
      .make = make_clip,
      .picture_rule = CenterCrop::read,
-     .image_token = "",
-     .config_tokens = {},
+     .rope = Rope::none,
+     .official_mask = true,
+     .prompts = vlm2vec_prompts(),
      .tokenizer_class = "CLIPTokenizer",
      .portable_config = [](const std::string& text) { return text; },
      .tiny_config = tiny_clip},
@@ -113,6 +119,14 @@ auto with_config(const std::filesystem::path& file, F&& f) -> decltype(f(json())
 }  // namespace
 
 std::span<const Family> families() { return kFamilies; }
+
+std::vector<PromptStyle> all_prompt_styles() {
+  std::vector<PromptStyle> all;
+  for (const Family& family : kFamilies)
+    for (const PromptStyle& style : family.prompts)
+      if (std::ranges::find(all, std::string_view(style.name), &PromptStyle::name) == all.end()) all.push_back(style);
+  return all;
+}
 
 const Family& family_of(const std::filesystem::path& config_file) {
   return with_config(config_file, [](const json& config) -> const Family& { return family_named_in(config); });

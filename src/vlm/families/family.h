@@ -10,10 +10,17 @@
 #include <vector>
 
 #include "vlm/image/picture_rule.h"
+#include "vlm/prompt.h"
 
 namespace vlm2vec {
 
 class Backbone;
+
+// The positions that a family's attention knows.
+enum class Rope {
+  none,        // learned positions
+  multimodal,  // M-RoPE: time, row and column; a choice of --image_positions
+};
 
 struct Family {
   std::string model_type;  // of config.json
@@ -22,6 +29,9 @@ struct Family {
   std::unique_ptr<Backbone> (*make)(const nlohmann::json& config);
   // Reads the picture rule from the settings of the processor's file. Throws Exit::data, without the file's name.
   std::unique_ptr<PictureRule> (*picture_rule)(const nlohmann::json& settings);
+  Rope rope;
+  bool official_mask = false;            // VLM2Vec's evaluation has an attention mask of its own: a choice
+  std::span<const PromptStyle> prompts;  // the styles of --prompt
   // The token for a picture in a prompt; empty: none, a row has a text, a picture or both.
   std::string image_token;
   // Token ids that transformers requires in config.json, and their tokens: the first in the tokenizer counts.
@@ -34,6 +44,7 @@ struct Family {
 };
 
 std::span<const Family> families();
+std::vector<PromptStyle> all_prompt_styles();  // of all families, each name once
 // Returns the family of a config.json. Throws Exit::data, beginning with the file, for an unknown family.
 const Family& family_of(const std::filesystem::path& config_file);
 // Reads config.json and makes the family's modules. Throws Exit::data, beginning with the file.

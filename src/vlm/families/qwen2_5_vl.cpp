@@ -41,8 +41,8 @@ Qwen25VisionMlp::Qwen25VisionMlp(Module* parent, std::string name, const QwenVis
       up_proj{this, "up_proj", c.embed_dim, c.mlp_hidden, true},
       down_proj{this, "down_proj", c.mlp_hidden, c.embed_dim, true} {}
 
-void Qwen25Vl::place(TokenBatch& batch, ImagePositions positions) const {
-  QwenVlModel::place(batch, positions);
+void Qwen25Vl::place(TokenBatch& batch, const Reading& reading) const {
+  QwenVlModel::place(batch, reading);
   if (!batch.has_pictures()) return;
   const QwenVisionConfig& v = config_.vision;
   const int merge = v.spatial_merge_size, patches_of_cell = merge * merge;
@@ -65,16 +65,16 @@ void Qwen25Vl::place(TokenBatch& batch, ImagePositions positions) const {
     back[size_t(cells[i])] = int32_t(i);
     for (int p = 0; p < patches_of_cell; ++p) patches.push_back(cells[i] * patches_of_cell + p);
   }
-  Placement& placed = batch.placed;
+  auto& placed = batch.placed_as<QwenPlacement>();
   placed.cu_windows = from_vector(starts);
   placed.window_order = from_vector(patches), placed.raster_order = from_vector(back);
   placed.patches = {gather_rows(placed.patches.cos, placed.window_order),
                     gather_rows(placed.patches.sin, placed.window_order)};
 }
 
-const Tensor& Qwen25Vl::sequences_of_block(size_t i, const TokenBatch& batch) const {
+const Tensor& Qwen25Vl::sequences_of_block(size_t i, const QwenPlacement& placed) const {
   const bool full = std::ranges::find(config_.vision.full_blocks, int(i)) != config_.vision.full_blocks.end();
-  return full ? batch.placed.cu_patches : batch.placed.cu_windows;
+  return full ? placed.cu_patches : placed.cu_windows;
 }
 
 std::unique_ptr<Backbone> make_qwen2_5_vl(const json& config) {

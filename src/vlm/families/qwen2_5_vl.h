@@ -16,10 +16,10 @@ class Qwen25Vl : public QwenVlModel<RmsNorm, Qwen25VisionMlp> {
   using QwenVlModel::QwenVlModel;
   // Places the windows, too: squares of cells (2×2 patches), cut from the top left, row by row; the last ones are
   // smaller. see() puts rows and angles into the order of windows once, before the first block.
-  void place(TokenBatch& batch, ImagePositions positions) const override;
+  void place(TokenBatch& batch, const Reading& reading) const override;
 
  protected:
-  const Tensor& sequences_of_block(size_t i, const TokenBatch& batch) const override;
+  const Tensor& sequences_of_block(size_t i, const QwenPlacement& placed) const override;
 };
 
 std::unique_ptr<Backbone> make_qwen2_5_vl(const nlohmann::json& config);

@@ -55,11 +55,12 @@ const TensorNames& qwen_names() {
   return names;
 }
 
-void QwenVl::place(TokenBatch& batch, ImagePositions which) const {
+void QwenVl::place(TokenBatch& batch, const Reading& reading) const {
   const auto ids = to_vector<int32_t>(batch.ids), cu = to_vector<int32_t>(batch.cu_seqlens);
   const int64_t tokens = batch.ids.numel();
   const int merge = config_.vision.spatial_merge_size;
-  Placement& placed = batch.placed;
+  const ImagePositions which = reading.positions;
+  auto& placed = batch.place<QwenPlacement>();
   std::vector<int32_t> all(size_t(3 * tokens)), last;
   size_t picture = 0;
   for (size_t row = 0; row + 1 < cu.size(); ++row) {
@@ -89,7 +90,7 @@ Var QwenVl::read(const TokenBatch& batch, const Var& words, const Var& seen) {
   Var x = seen.value() ? replace_rows(words, batch.image_rows, seen) : words;
   if (trace) trace("hidden_embed", x.value());
   Decoder& model = decoder();
-  const Placement& placed = batch.placed;
+  const auto& placed = batch.placed_as<QwenPlacement>();
   const TokenRows rows{batch.cu_seqlens, placed.tokens,     batch.last_rows,       batch.one_each,
                        placed.last,      batch.dropout_ids, batch.last_dropout_ids};
   // The last layer computes only each sequence's last row, unless a trace wants all rows.
@@ -110,7 +111,7 @@ Var QwenVl::read(const TokenBatch& batch, const Var& words, const Var& seen) {
 
 void QwenVl::trace_inputs(const TokenBatch& batch) const {
   Backbone::trace_inputs(batch);
-  trace("position_ids", batch.placed.position_ids);
+  trace("position_ids", batch.placed_as<QwenPlacement>().position_ids);
   if (!batch.patches) return;
   std::vector<int32_t> grids;
   for (const Grid& g : batch.grids) grids.insert(grids.end(), {g.t, g.h, g.w});
@@ -144,9 +145,10 @@ StageNote QwenVl::describe(const std::string& stage, const TokenBatch& batch) {
   if (stage.starts_with("vision_block_")) {
     const size_t i = std::stoul(stage.substr(13));
     const bool first = i == 0;  // with the embedding of the patches
-    const Tensor& sequences = sequences_of_block(i, batch);
+    const auto& placed = batch.placed_as<QwenPlacement>();
+    const Tensor& sequences = sequences_of_block(i, placed);
     return {sentence("patches have become vectors; ", "all of a ",
-                     &sequences == &batch.placed.cu_patches ? "picture" : "window", " attend to each other (",
+                     &sequences == &placed.cu_patches ? "picture" : "window", " attend to each other (",
                      v.num_heads, " heads), then each passes an MLP"),
             count_parameters(block(i)) + (first ? count_parameters(patch_embed()) : 0),
             product_flops(block(i), patches) + attention_flops(sequences, v.embed_dim, false) +

@@ -102,6 +102,21 @@ struct QwenVisionTower : Module {
 
 const TensorNames& qwen_names();
 
+struct QwenPlacement : Placement {
+  Tensor position_ids;     // i32 [3, tokens]: time, row, column
+  RopeTable tokens, last;  // rotary angles of all tokens, and of each row's last token
+  Tensor cu_patches;       // i32: where each picture's patches begin, and the end
+  RopeTable patches;       // rotary angles of the patches
+  // For attention within windows: where each window begins; the order that puts windows one after another, for patches
+  // and their angles; and the way back for merged patches.
+  Tensor cu_windows, window_order, raster_order;
+
+  std::vector<Tensor*> of_see() override {
+    return {&cu_patches, &patches.cos, &patches.sin, &cu_windows, &window_order, &raster_order};
+  }
+  std::vector<Tensor*> of_read() override { return {&position_ids, &tokens.cos, &tokens.sin, &last.cos, &last.sin}; }
+};
+
 class QwenVl : public Backbone {
  public:
   explicit QwenVl(QwenVlConfig config) : config_(std::move(config)) {}
@@ -111,7 +126,7 @@ class QwenVl : public Backbone {
   double initial_std(const Parameter&) const override { return config_.initializer_range; }
   bool tied() const override { return config_.tied; }
   const TensorNames& names() const override { return qwen_names(); }
-  void place(TokenBatch& batch, ImagePositions positions) const override;
+  void place(TokenBatch& batch, const Reading& reading) const override;
   Var words(const TokenBatch& batch) override { return decoder().embed_tokens(batch.ids); }
   Var read(const TokenBatch& batch, const Var& words, const Var& seen) override;
   StageNote describe(const std::string& stage, const TokenBatch& batch) override;
@@ -123,7 +138,7 @@ class QwenVl : public Backbone {
   virtual Module& patch_embed() = 0;
   virtual Module& block(size_t i) = 0;
   virtual Module& merger() = 0;
-  virtual const Tensor& sequences_of_block(size_t, const TokenBatch& batch) const { return batch.placed.cu_patches; }
+  virtual const Tensor& sequences_of_block(size_t, const QwenPlacement& placed) const { return placed.cu_patches; }
   const QwenVlConfig config_;
 };
 
@@ -134,11 +149,11 @@ class QwenVlModel : public QwenVl {
   using QwenVl::QwenVl;
   Module& image_encoder() override { return visual; }
   Var see(const TokenBatch& batch, const Var& patches) override {
-    const Placement& placed = batch.placed;
+    const auto& placed = batch.placed_as<QwenPlacement>();
     Var x = visual.patch_embed(patches);
     if (placed.window_order) x = gather_rows(x, placed.window_order);
     for (size_t i = 0; i < visual.blocks.size(); ++i) {
-      const auto block = [this, i, cu = sequences_of_block(i, batch), angles = placed.patches,
+      const auto block = [this, i, cu = sequences_of_block(i, placed), angles = placed.patches,
                           ids = batch.patch_dropout_ids](const Var& h) {  // may run again in the backward pass
         const RowScope rows(dropout, ids);
         return visual.blocks[i](h, cu, angles);

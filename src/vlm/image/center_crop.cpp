@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/error.h"
+#include "io/text.h"
 #include "vlm/config_fields.h"
 
 namespace vlm2vec {
@@ -21,9 +22,7 @@ int side_field(const json& file, const char* field, std::initializer_list<const 
   const json side = given.is_object() && given.contains(*names.begin()) ? given[*names.begin()] : given;
   bool one = side.is_number_integer() && side >= 1 && side <= kLargestSide;
   for (const char* name : names) one &= !given.is_object() || (given.contains(name) && given[name] == side);
-  std::string expected;
-  for (const char* name : names) expected += (expected.empty() ? "" : " and ") + std::string(name);
-  if (!one) fail(Exit::data, field, " is ", given, ", expected a number of pixels, also as ", expected);
+  if (!one) fail(Exit::data, field, " is ", given, ", expected a number of pixels, also as ", joined(names, " and "));
   return side;
 }
 
@@ -96,13 +95,6 @@ ordered_json CenterCrop::settings() const {
 
 void CenterCrop::update(ordered_json& file, bool moved) const {
   if (moved && !file.contains("processor_class")) file["processor_class"] = processor_class;
-}
-
-std::string CenterCrop::unlike(const PictureRule& any) const {
-  const std::string rest = PictureRule::unlike(any);
-  const auto* other = dynamic_cast<const CenterCrop*>(&any);
-  if (other && other->shortest_edge == shortest_edge && other->picture_size == picture_size) return rest;
-  return sentence("size ", shortest_edge, ", crop_size ", picture_size, rest.empty() ? "" : ", " + rest);
 }
 
 }  // namespace vlm2vec

@@ -20,7 +20,6 @@ struct CenterCrop : PictureRule {
   std::string take_resolution(const std::string& word) override;
   nlohmann::ordered_json settings() const override;
   void update(nlohmann::ordered_json& settings, bool moved) const override;
-  std::string unlike(const PictureRule& other) const override;
 };
 
 }  // namespace vlm2vec

@@ -42,24 +42,6 @@ void PictureRule::read_common(const json& file) {
   std = three(file, "image_std", std);
   for (const double x : std)
     if (!(x > 0)) fail(Exit::data, "image_std is ", json(std), ", expected three positive numbers");
-  official_mask = json_field(file, "official_mask", official_mask);
-  image_positions = json_field(file, "image_positions", std::string());
-  if (const std::string& word = image_positions; !word.empty() && word != "1d" && word != "3d")
-    fail(Exit::data, "image_positions is ", json(word), ", expected 1d or 3d");
-}
-
-std::string PictureRule::unlike(const PictureRule& other) const {
-  std::string text;
-  const auto add = [&](const auto&... words) { text += (text.empty() ? "" : ", ") + sentence(words...); };
-  if (mean != other.mean) add("image_mean ", json(mean));
-  if (std != other.std) add("image_std ", json(std));
-  if (patch_size != other.patch_size) add("patch_size ", patch_size);
-  if (temporal_patch_size != other.temporal_patch_size) add("temporal_patch_size ", temporal_patch_size);
-  if (merge_size != other.merge_size) add("merge_size ", merge_size);
-  if (official_mask != other.official_mask) add("official_mask ", json(official_mask));
-  if (image_positions != other.image_positions)
-    add(image_positions.empty() ? "no image_positions" : "image_positions " + image_positions);
-  return text;
 }
 
 Grid PictureRule::grid_of(const Image& image) const {

@@ -37,11 +37,8 @@ struct PictureRule {
   int picture_size = 0;         // side of every picture in pixels; 0: sizes differ
   std::array<double, 3> mean = {0.48145466, 0.4578275, 0.40821073};  // CLIP's
   std::array<double, 3> std = {0.26862954, 0.26130258, 0.27577711};
-  // The positions of the training (positions.h), 1d or 3d. Only this program writes them; empty: unknown.
-  std::string image_positions = "";
-  bool official_mask = false;  // of the training's texts, for CLIP; only this program writes it
   const char* processor_class = "";  // of transformers, for new files
-  bool exif = false;  // turn pictures upright first; the official code does not
+  bool exif = false;                 // turn pictures upright first; the official code does not
 
   virtual ~PictureRule() = default;
   virtual Image apply(Picture picture) const = 0;
@@ -58,8 +55,6 @@ struct PictureRule {
   // moved: the bounds differ from that file's.
   virtual void update(nlohmann::ordered_json& settings, bool moved) const = 0;
 
-  // Returns the differences from another rule, for the user: "3136 to 1003520 pixels, image_mean [...]"; empty: none.
-  virtual std::string unlike(const PictureRule& other) const;
   int factor() const { return patch_size * merge_size; }  // side of a token in pixels
   int patch_values() const { return 3 * temporal_patch_size * patch_size * patch_size; }
   // Must be called with an image of apply().
@@ -68,8 +63,8 @@ struct PictureRule {
   void write_patches(const Image& image, float* out) const;
 
  protected:
-  // Reads the fields that all image processors have: image_mean, image_std, image_positions, official_mask, and the
-  // steps that must not be left out. Throws Exit::data, without the file's name.
+  // Reads the fields that all image processors have: image_mean, image_std, and the steps that must not be left
+  // out. Throws Exit::data, without the file's name.
   void read_common(const nlohmann::json& settings);
 };
 

@@ -146,11 +146,4 @@ void SmartResize::update(ordered_json& file, bool moved) const {
   if (!file.contains("processor_class")) file["processor_class"] = processor_class;
 }
 
-std::string SmartResize::unlike(const PictureRule& any) const {
-  const std::string rest = PictureRule::unlike(any);
-  const auto* other = dynamic_cast<const SmartResize*>(&any);
-  if (other && other->min_pixels == min_pixels && other->max_pixels == max_pixels) return rest;
-  return sentence(min_pixels, " to ", max_pixels, " pixels", rest.empty() ? "" : ", " + rest);
-}
-
 }  // namespace vlm2vec

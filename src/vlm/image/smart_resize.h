@@ -24,7 +24,6 @@ struct SmartResize : PictureRule {
   std::string take_resolution(const std::string& word) override;
   nlohmann::ordered_json settings() const override;
   void update(nlohmann::ordered_json& settings, bool moved) const override;
-  std::string unlike(const PictureRule& other) const override;
 
   // Returns the size for the resize: the nearest multiples of the factor, scaled where the area is out of bounds.
   // VLM2Vec's rule: if a side is below the factor, or the sides are beyond 200 : 1, both become the longer side.
