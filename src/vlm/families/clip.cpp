@@ -99,14 +99,14 @@ size_t Clip::end_of_text(std::span<const int32_t> ids) const {
 void Clip::place(TokenBatch& batch, const Reading& reading) const {
   const auto ids = to_vector<int32_t>(batch.ids), cu = to_vector<int32_t>(batch.cu_seqlens);
   const auto dropout_ids = to_vector<int64_t>(batch.dropout_ids);
-  std::vector<int32_t> positions, text_rows, pooled_rows, keys, cu_queries{0}, cu_keys{0};
+  std::vector<int32_t> positions, text_rows, pooled, keys, cu_queries{0}, cu_keys{0};
   std::vector<int64_t> pooled_ids;
   for (size_t row = 0; row + 1 < cu.size(); ++row) {
     const int32_t begin = cu[row], tokens = cu[row + 1] - begin;
     if (tokens == 0) continue;
     for (int32_t i = 0; i < tokens; ++i) positions.push_back(i);
     const int32_t end = begin + int32_t(end_of_text({&ids[size_t(begin)], size_t(tokens)}));
-    text_rows.push_back(int32_t(row)), pooled_rows.push_back(end), pooled_ids.push_back(dropout_ids[size_t(end)]);
+    text_rows.push_back(int32_t(row)), pooled.push_back(end), pooled_ids.push_back(dropout_ids[size_t(end)]);
     // Official mask: words and the end token attend to the words, later tokens to each other.
     const auto attend = [&](int32_t queries_end, int32_t first, int32_t last) {
       for (int32_t key = first; key < last; ++key) keys.push_back(key);
@@ -116,7 +116,7 @@ void Clip::place(TokenBatch& batch, const Reading& reading) const {
   }
   auto& placed = batch.place<ClipPlacement>();
   placed.positions = from_vector(positions);
-  placed.text_rows = from_vector(text_rows), placed.pooled_rows = from_vector(pooled_rows);
+  placed.text_rows = from_vector(text_rows), placed.pooled = from_vector(pooled);
   batch.last_dropout_ids = from_vector(pooled_ids);
   if (reading.official_mask)
     placed.keys = from_vector(keys), placed.cu_queries = from_vector(cu_queries), placed.cu_keys = from_vector(cu_keys);
@@ -193,7 +193,7 @@ Var Clip::read(const TokenBatch& batch, const Var& words, const Var& seen) {
                     placed.keys, batch.dropout_ids},
                    "hidden_layer_");
     if (trace) trace("hidden_final", tower.final_layer_norm(x).value());
-    add("text_embeds", text_projection, tower.final_layer_norm(gather_rows(x, placed.pooled_rows)), placed.text_rows,
+    add("text_embeds", text_projection, tower.final_layer_norm(gather_rows(x, placed.pooled)), placed.text_rows,
         batch.last_dropout_ids);
   }
   if (seen.value())

@@ -77,12 +77,12 @@ struct ClipPlacement : Placement {
   // The vision tower has a class row before each picture's patches: where each picture's rows begin, and the end; the
   // order that takes them from [class row, all patches]; and each row's position in its picture.
   Tensor cu_images, image_order, row_positions;
-  Tensor positions;               // i32 [tokens]
-  Tensor text_rows, pooled_rows;  // the rows with a text, and the token that stands for each text
+  Tensor positions;          // i32 [tokens]
+  Tensor text_rows, pooled;  // the rows with a text, and the token that stands for each text
   // With the official mask: the tokens that are keys, their sequences, and the sequences of the queries.
   Tensor keys, cu_keys, cu_queries;
   std::vector<Tensor*> of_see() override { return {&cu_images, &image_order, &row_positions}; }
-  std::vector<Tensor*> of_read() override { return {&positions, &text_rows, &pooled_rows, &keys, &cu_keys, &cu_queries}; }
+  std::vector<Tensor*> of_read() override { return {&positions, &text_rows, &pooled, &keys, &cu_keys, &cu_queries}; }
 };
 
 class Clip : public Backbone {
