@@ -250,7 +250,11 @@ TEST_F(ModelFolders, the_newer_processor_file_counts) {
   write_json(model / "processor_config.json", nested(plain_, 64, 128));
   EXPECT_EQ(vectors(model), smaller);
   EXPECT_TRUE(noted("preprocessor_config.json is not used: the newer file")) << notes_;
-  EXPECT_TRUE(noted("has max_pixels 128, size {\"shortest_edge\":64,\"longest_edge\":128}, this one has max_pixels 4096")) << notes_;
+  EXPECT_TRUE(noted(R"(has max_pixels 128, size {"shortest_edge":64,"longest_edge":128}, this one has max_pixels 4096)"))
+      << notes_;
+  edit(model / "preprocessor_config.json", {{"image_positions", "3d"}});  // of the training, too
+  vectors(model);
+  EXPECT_TRUE(noted("no image_positions, this one has ") && noted(R"(image_positions "3d")")) << notes_;
   fs::remove(model / "preprocessor_config.json");  // transformers 5 writes none
   EXPECT_EQ(vectors(model), smaller);
   EXPECT_EQ(notes_, "");

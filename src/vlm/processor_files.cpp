@@ -49,7 +49,7 @@ std::string ProcessorSettings::unlike(const ProcessorSettings& other) const {
   const ordered_json own = fields(*this), theirs = fields(other);
   std::vector<std::string> differences;
   for (const auto& [name, value] : own.items())
-    if (theirs.at(name) != value) differences.push_back(name + " " + value.dump());
+    if (theirs.at(name) != value) differences.push_back(value == "" ? "no " + name : name + " " + value.dump());
   return joined(differences);
 }
 

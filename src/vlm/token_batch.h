@@ -39,8 +39,8 @@ struct TokenBatch {
   Tensor patch_dropout_ids;              // i64 [patches]
   Tensor seen_dropout_ids;               // i64, of the rows of see(): [patches / merge²] or [pictures]
   Tensor seen;                           // the vision tower's output, if it has run ahead (Backbone::run_frozen)
-  std::shared_ptr<Placement> placed;        // copies of a batch share it
-  std::vector<size_t> cut;  // the rows whose text max_len cut, ascending
+  std::shared_ptr<Placement> placed;     // copies of a batch share it
+  std::vector<size_t> cut;               // the rows whose text max_len cut, ascending
 
   int64_t rows() const { return last_rows.numel(); }
   bool has_pictures() const { return !grids.empty(); }
