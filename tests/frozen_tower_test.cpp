@@ -165,6 +165,15 @@ TEST_F(FrozenTower, kept_output_gives_the_same_bits) {
 }
 
 // What is kept is all that the peak grows by.
+TEST_F(FrozenTower, leaves_only_its_output_in_the_batch) {
+  const auto model = encoder();
+  TokenBatch batch = model->prepare(pairs_.queries);
+  ASSERT_TRUE(model->backbone->run_frozen(batch));
+  EXPECT_TRUE(batch.seen.defined());
+  EXPECT_FALSE(batch.patches.defined());
+  for (const Tensor* x : batch.placed->of_see()) EXPECT_FALSE(x->defined());
+}
+
 TEST_F(FrozenTower, kept_output_is_counted) {
   const Outcome without = in_chunks(kDecoderLora, 2, 0), with = in_chunks(kDecoderLora, 2, kKeptChunkBytes);
   EXPECT_GT(with.kept, 0);
