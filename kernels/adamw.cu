@@ -35,7 +35,7 @@ __global__ void adamw_kernel(T* p, const T* gradient, T* m, T* v, Constants<T> c
 
 template <class T>
 void run(const Tensor& p, const Tensor& g, const Tensor& m, const Tensor& v, const AdamWStep& step) {
-  launch(blocks(p.numel(), 256), 256, 0, adamw_kernel<T>, p.data<T>(), g.data<T>(), m.data<T>(), v.data<T>(),
+  launch(blocks(p.numel(), 256), 256, 0, adamw_kernel<T>, at<T>(p), at<T>(g), at<T>(m), at<T>(v),
          Constants<T>(step), p.numel());
 }
 

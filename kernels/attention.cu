@@ -77,7 +77,7 @@ void attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& 
     launch(dim3(tiles_of(q.rows(), cu_q, query_tile), unsigned(shape.heads)), attention_threads, shared,
            attention_kernel<T>, heads_of<const T>(q, shape.q_column, d), heads_of<const T>(k, shape.k_column, d),
            heads_of<const T>(v, shape.v_column, d), packing_of(cu_q, cu_k, shape.causal), shape.heads / shape.kv_heads,
-           shape.scale, heads_of<T>(o, 0, d), lse.data<A>(), q.rows());
+           shape.scale, heads_of<T>(o, 0, d), at<A>(lse), q.rows());
   });
 }
 

@@ -143,15 +143,15 @@ void attention_backward(const Tensor& d_o, const Tensor& q, const Tensor& k, con
                v_heads = heads_of<const T>(v, shape.v_column, d), do_heads = heads_of<const T>(d_o, 0, d);
     const Tensor delta(lse.shape(), lse.dtype(), lse.device());
     launch(blocks(q.rows() * shape.heads, attention_warps), attention_threads, 0, delta_kernel<T>, do_heads,
-           heads_of<const T>(o, 0, d), delta.data<A>(), shape.heads, q.rows());
+           heads_of<const T>(o, 0, d), at<A>(delta), shape.heads, q.rows());
 
     const size_t keys = key_tile * size_t(d + 1), queries = query_tile * size_t(d), scores = query_tile * key_tile;
     launch(dim3(tiles_of(q.rows(), cu_q, query_tile), unsigned(shape.heads)), attention_threads,
            sizeof(A) * (3 * queries + 2 * keys + scores), attention_dq_kernel<T>, do_heads, q_heads, k_heads, v_heads,
-           lse.data<A>(), delta.data<A>(), packing, group, shape.scale, heads_of<T>(dq, shape.q_column, d), q.rows());
+           at<A>(lse), at<A>(delta), packing, group, shape.scale, heads_of<T>(dq, shape.q_column, d), q.rows());
     launch(dim3(tiles_of(k.rows(), cu_k, key_tile), unsigned(shape.kv_heads)), attention_threads,
            sizeof(A) * (2 * queries + 4 * keys + 2 * scores), attention_dkv_kernel<T>, do_heads, q_heads, k_heads,
-           v_heads, lse.data<A>(), delta.data<A>(), packing, group, shape.scale, heads_of<T>(dk, shape.k_column, d),
+           v_heads, at<A>(lse), at<A>(delta), packing, group, shape.scale, heads_of<T>(dk, shape.k_column, d),
            heads_of<T>(dv, shape.v_column, d), q.rows());
   });
 }

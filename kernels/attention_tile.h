@@ -21,7 +21,7 @@ struct Heads {
 };
 template <class T>
 Heads<T> heads_of(const Tensor& x, int column, int head_dim) {
-  return {x.data<std::remove_const_t<T>>() + column, x.columns(), head_dim};
+  return {at<std::remove_const_t<T>>(x) + column, x.columns(), head_dim};
 }
 
 // The packed sequences: sequence s has the query rows cu_q[s] … cu_q[s+1] and the key rows cu_k[s] … cu_k[s+1].
@@ -31,7 +31,7 @@ struct Packing {
   bool causal;
 };
 inline Packing packing_of(const Tensor& cu_q, const Tensor& cu_k, bool causal) {
-  return {cu_q.data<int32_t>(), cu_k.data<int32_t>(), int(cu_q.numel()) - 1, causal};
+  return {at<int32_t>(cu_q), at<int32_t>(cu_k), int(cu_q.numel()) - 1, causal};
 }
 
 // One sequence, and the start of this block's tile in it.

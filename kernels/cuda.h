@@ -19,6 +19,8 @@
 #endif
 #include <cuda_runtime.h>
 
+#include <cstdlib>
+
 #define BACKEND gpu
 #define SHARED(T, name, dimensions) __shared__ T name dimensions
 
@@ -33,12 +35,26 @@ __device__ T* dynamic_shared() {
 template <class... P, class... A>
 void launch(dim3 grid, dim3 block, size_t shared_bytes, void (*kernel)(P...), const A&... arguments) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+  static const bool wait = std::getenv("VLM2VEC_SYNC") != nullptr;  // then an error is of this launch, not an earlier one
+  cudaError_t error = cudaSuccess;
   if (shared_bytes > 48 << 10)  // larger sizes need this attribute
-    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared_bytes));
-  kernel<<<grid, block, shared_bytes>>>(static_cast<P>(arguments)...);
-  if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess)
-    fail(Exit::device, "launch: ", cudaGetErrorString(error), "; grid (", grid.x, ", ", grid.y, ", ", grid.z,
-         "), block (", block.x, ", ", block.y, ", ", block.z, "), ", shared_bytes, " bytes of shared memory");
+    error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared_bytes));
+  if (error == cudaSuccess) {
+    kernel<<<grid, block, shared_bytes>>>(static_cast<P>(arguments)...);
+    error = cudaGetLastError();
+  }
+  if (error == cudaSuccess && wait) error = cudaDeviceSynchronize();
+  if (error == cudaSuccess) return;
+  const char* name = nullptr;
+  if (cudaFuncGetName(&name, reinterpret_cast<const void*>(kernel)) != cudaSuccess || !name) name = "a kernel";
+  fail(Exit::device, name, ": ", cudaGetErrorString(error), "; grid (", grid.x, ", ", grid.y, ", ", grid.z,
+       "), block (", block.x, ", ", block.y, ", ", block.z, "), ", shared_bytes, " bytes of shared memory");
+}
+
+// The address at which kernels find a tensor's numbers.
+template <class T, class Tensor>
+T* at(const Tensor& x) {
+  return x.template data<T>();
 }
 
 }  // namespace vlm2vec
@@ -48,6 +64,7 @@ void launch(dim3 grid, dim3 block, size_t shared_bytes, void (*kernel)(P...), co
 
 #include <algorithm>
 
+#include "kernels/device_memory.h"
 #include "kernels/emulator.h"
 
 #define BACKEND emu
@@ -73,6 +90,11 @@ using std::max, std::min;
 template <class T>
 T* dynamic_shared() {
   return static_cast<T*>(emulator::dynamic_shared_array());
+}
+
+template <class T, class Tensor>
+T* at(const Tensor& x) {
+  return emulator::visible(x.template data<T>());
 }
 
 template <class... P, class... A>

@@ -158,65 +158,65 @@ struct Dropout {
 }  // namespace
 
 void fill(const Tensor& y, double value) {
-  dispatch_float(y.dtype(), [&]<class T>() { for_each(y.numel(), Fill<T>{y.data<T>(), T(value)}); });
+  dispatch_float(y.dtype(), [&]<class T>() { for_each(y.numel(), Fill<T>{at<T>(y), T(value)}); });
 }
 
 void cast(const Tensor& x, const Tensor& y) {
   dispatch_stored(x.dtype(), [&]<class From>() {
-    dispatch_stored(y.dtype(), [&]<class To>() { for_each(x.numel(), Cast<From, To>{x.data<From>(), y.data<To>()}); });
+    dispatch_stored(y.dtype(), [&]<class To>() { for_each(x.numel(), Cast<From, To>{at<From>(x), at<To>(y)}); });
   });
 }
 
 void add(const Tensor& a, const Tensor& b, const Tensor& y) {
-  dispatch_float(a.dtype(), [&]<class T>() { for_each(a.numel(), Add<T>{a.data<T>(), b.data<T>(), y.data<T>()}); });
+  dispatch_float(a.dtype(), [&]<class T>() { for_each(a.numel(), Add<T>{at<T>(a), at<T>(b), at<T>(y)}); });
 }
 void add_to(const Tensor& x, const Tensor& y) { add(x, y, y); }
 
 void multiply(const Tensor& a, const Tensor& b, const Tensor& y) {
   dispatch_float(a.dtype(), [&]<class T>() {
-    for_each(a.numel(), Multiply<T>{a.data<T>(), b.data<T>(), y.data<T>()});
+    for_each(a.numel(), Multiply<T>{at<T>(a), at<T>(b), at<T>(y)});
   });
 }
 
 void scale(const Tensor& x, double factor, const Tensor& y) {
   dispatch_float(x.dtype(), [&]<class T>() {
-    for_each(x.numel(), Scale<T>{x.data<T>(), acc_t<T>(factor), y.data<T>()});
+    for_each(x.numel(), Scale<T>{at<T>(x), acc_t<T>(factor), at<T>(y)});
   });
 }
 
 void scale_columns(const Tensor& x, const Tensor& factors, const Tensor& bias, const Tensor& y) {
   dispatch_float(x.dtype(), [&]<class T>() {
-    for_each(x.numel(), ScaleColumns<T>{x.data<T>(), factors.data<T>(), bias ? bias.data<T>() : nullptr, x.columns(),
-                                        y.data<T>()});
+    for_each(x.numel(), ScaleColumns<T>{at<T>(x), at<T>(factors), bias ? at<T>(bias) : nullptr, x.columns(),
+                                        at<T>(y)});
   });
 }
 
 void activate(const Tensor& x, Activation f, const Tensor& y) {
-  dispatch_float(x.dtype(), [&]<class T>() { for_each(x.numel(), Activate<T>{x.data<T>(), f, y.data<T>()}); });
+  dispatch_float(x.dtype(), [&]<class T>() { for_each(x.numel(), Activate<T>{at<T>(x), f, at<T>(y)}); });
 }
 void activate_dx(const Tensor& dy, const Tensor& x, Activation f, const Tensor& dx) {
   dispatch_float(x.dtype(), [&]<class T>() {
-    for_each(x.numel(), ActivateDx<T>{dy.data<T>(), x.data<T>(), f, dx.data<T>()});
+    for_each(x.numel(), ActivateDx<T>{at<T>(dy), at<T>(x), f, at<T>(dx)});
   });
 }
 
 void swiglu(const Tensor& gate, const Tensor& up, const Tensor& y) {
   dispatch_float(gate.dtype(), [&]<class T>() {
-    for_each(gate.numel(), Swiglu<T>{gate.data<T>(), up.data<T>(), y.data<T>()});
+    for_each(gate.numel(), Swiglu<T>{at<T>(gate), at<T>(up), at<T>(y)});
   });
 }
 void swiglu_backward(const Tensor& dy, const Tensor& gate, const Tensor& up, const Tensor& dgate, const Tensor& dup) {
   dispatch_float(gate.dtype(), [&]<class T>() {
     for_each(gate.numel(),
-             SwigluBackward<T>{dy.data<T>(), gate.data<T>(), up.data<T>(), dgate.data<T>(), dup.data<T>()});
+             SwigluBackward<T>{at<T>(dy), at<T>(gate), at<T>(up), at<T>(dgate), at<T>(dup)});
   });
 }
 
 void dropout(const Tensor& x, const Tensor& dropout_ids, double p, uint64_t seed, const Tensor& y) {
   dispatch_float(x.dtype(), [&]<class T>() {
-    for_each(x.numel(), Dropout<T>{x.data<T>(), dropout_ids.data<int64_t>(), x.columns(), float(p),
+    for_each(x.numel(), Dropout<T>{at<T>(x), at<int64_t>(dropout_ids), x.columns(), float(p),
                                    acc_t<T>(1 / (1 - p)),
-                                   seed, y.data<T>()});
+                                   seed, at<T>(y)});
   });
 }
 

@@ -37,24 +37,24 @@ __global__ void set_rows_kernel(const int32_t* rows, const T* source, T* y, int 
 void gather_rows(const Tensor& table, const Tensor& ids, const Tensor& y) {
   dispatch_stored(table.dtype(), [&]<class From>() {
     dispatch_float(y.dtype(), [&]<class To>() {
-      launch(unsigned(ids.numel()), threads, 0, gather_rows_kernel<From, To>, table.data<From>(), ids.data<int32_t>(),
-             y.data<To>(), y.columns());
+      launch(unsigned(ids.numel()), threads, 0, gather_rows_kernel<From, To>, at<From>(table), at<int32_t>(ids),
+             at<To>(y), y.columns());
     });
   });
 }
 
 void scatter_add_rows(const Tensor& dy, const Tensor& ids, const Tensor& dtable) {
   dispatch_float(dy.dtype(), [&]<class T>() {
-    launch(blocks(dy.columns(), threads), threads, 0, scatter_add_rows_kernel<T, acc_t<T>>, dy.data<T>(),
-           ids.data<int32_t>(), dtable.data<acc_t<T>>(), ids.numel(), dy.columns());
+    launch(blocks(dy.columns(), threads), threads, 0, scatter_add_rows_kernel<T, acc_t<T>>, at<T>(dy),
+           at<int32_t>(ids), at<acc_t<T>>(dtable), ids.numel(), dy.columns());
   });
 }
 
 void replace_rows(const Tensor& x, const Tensor& rows, const Tensor& source, const Tensor& y) {
   cast(x, y);
   dispatch_float(x.dtype(), [&]<class T>() {
-    launch(unsigned(rows.numel()), threads, 0, set_rows_kernel<T>, rows.data<int32_t>(),
-           source.defined() ? source.data<T>() : nullptr, y.data<T>(), x.columns());
+    launch(unsigned(rows.numel()), threads, 0, set_rows_kernel<T>, at<int32_t>(rows),
+           source.defined() ? at<T>(source) : nullptr, at<T>(y), x.columns());
   });
 }
 void clear_rows(const Tensor& x, const Tensor& rows, const Tensor& y) { replace_rows(x, rows, Tensor(), y); }

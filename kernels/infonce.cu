@@ -96,14 +96,14 @@ __global__ void infonce_ds_kernel(const T* dloss, const T* q, const T* t, const 
 }
 
 Matching matching_of(const Tensor& labels, const Tensor& groups) {
-  return {labels.data<int32_t>(), groups.defined() ? groups.data<int32_t>() : nullptr};
+  return {at<int32_t>(labels), groups.defined() ? at<int32_t>(groups) : nullptr};
 }
 
 template <class T>
 void run_forward(const Tensor& q, const Tensor& t, const Tensor& labels, const Tensor& groups, double inverse_tau,
                  const Tensor& loss, const Tensor& lse, const Tensor& best) {
-  launch(blocks(q.rows(), side), dim3(side, side), 0, infonce_kernel<T>, q.data<T>(), t.data<T>(), q.rows(), t.rows(),
-         q.columns(), matching_of(labels, groups), inverse_tau, loss.data<T>(), lse.data<T>(), best.data<int32_t>());
+  launch(blocks(q.rows(), side), dim3(side, side), 0, infonce_kernel<T>, at<T>(q), at<T>(t), q.rows(), t.rows(),
+         q.columns(), matching_of(labels, groups), inverse_tau, at<T>(loss), at<T>(lse), at<int32_t>(best));
 }
 
 // Computes per strip: dq = ds t,   dt += dsᵀ q
@@ -114,9 +114,9 @@ void run_backward(const Tensor& dloss, const Tensor& q, const Tensor& t, const T
   for (int64_t first = 0; first < q.rows(); first += strip_rows) {
     const int64_t rows = std::min<int64_t>(strip_rows, q.rows() - first);
     const Tensor ds = strip.rows(0, rows);
-    launch(dim3(blocks(rows, side), blocks(t.rows(), side)), dim3(side, side), 0, infonce_ds_kernel<T>, dloss.data<T>(),
-           q.data<T>(), t.data<T>(), lse.data<T>(), first, rows, q.rows(), t.rows(), q.columns(),
-           matching_of(labels, groups), inverse_tau, ds.data<T>());
+    launch(dim3(blocks(rows, side), blocks(t.rows(), side)), dim3(side, side), 0, infonce_ds_kernel<T>, at<T>(dloss),
+           at<T>(q), at<T>(t), at<T>(lse), first, rows, q.rows(), t.rows(), q.columns(),
+           matching_of(labels, groups), inverse_tau, at<T>(ds));
     matmul(ds, t, Tensor(), {}, dq.rows(first, first + rows));
     matmul(ds, q.rows(first, first + rows), Tensor(), {.transpose_a = true, .accumulate = first > 0}, dt);
   }

@@ -1,6 +1,6 @@
 // Every kernel, declared once. KERNEL(name, arguments) declares cpu::name (the fast path, src/tensor/cpu), emu::name
-// and gpu::name (kernels/*.cu, compiled by g++ for the emulator and by nvcc for GPUs) and kernel::name, which picks
-// between the first two by the device of the first tensor. Inputs come first, results last. The caller allocates
+// and gpu::name (kernels/*.cu, compiled by g++ for the emulator and by nvcc for GPUs) and kernel::name, which picks one
+// by the device of the first tensor. Without CUDA, no_cuda.cpp has the gpu:: functions. Inputs come first, results last. The caller allocates
 // results and checks shapes (src/tensor/ops.cpp). "x += …" marks kernels that accumulate. An undefined tensor stands
 // for "none".
 //
@@ -32,25 +32,31 @@ struct AdamWStep {
   double gradient_scale;                      // gradients are multiplied by it first (clipping)
 };
 
-bool has_fast_path(const Tensor& first);  // Device::cpu and not f64
+enum class Backend { cpu, emu, gpu };
+Backend backend_of(const Tensor& first);  // by its device; cpu has no f64, for which the emulator's kernels run
 bool is_dry_run();                        // kernels do nothing: src/tensor/storage.h
 
 template <class... Rest>
 struct Kernel {
   using Function = void (*)(const Tensor&, Rest...);
-  Function cpu, emu;
+  Function functions[3];  // by Backend
   void operator()(const Tensor& first, Rest... rest) const {
-    if (!is_dry_run()) (has_fast_path(first) ? cpu : emu)(first, rest...);
+    if (!is_dry_run()) functions[int(backend_of(first))](first, rest...);
   }
 };
 template <class... Rest>
-Kernel(void (*)(const Tensor&, Rest...), void (*)(const Tensor&, Rest...)) -> Kernel<Rest...>;
+constexpr Kernel<Rest...> kernel_of(void (*cpu)(const Tensor&, Rest...), void (*emu)(const Tensor&, Rest...),
+                                    void (*gpu)(const Tensor&, Rest...)) {
+  return {{cpu, emu, gpu}};
+}
 
+#ifndef KERNEL
 #define KERNEL(name, ...)                                                                        \
   namespace cpu { void name(__VA_ARGS__); }                                                      \
   namespace emu { void name(__VA_ARGS__); }                                                      \
   namespace gpu { void name(__VA_ARGS__); }                                                      \
-  namespace kernel { inline constexpr Kernel name{&cpu::name, &emu::name}; }
+  namespace kernel { inline constexpr auto name = kernel_of(&cpu::name, &emu::name, &gpu::name); }
+#endif
 
 // ---- elementwise.cu -------------------------------------------------------------------------------------------------
 KERNEL(fill, const Tensor& y, double value)

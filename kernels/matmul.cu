@@ -81,8 +81,8 @@ template <class Body>
 void dispatch_matmul(const Tensor& a, const Tensor& b, const Tensor& bias, MatmulOptions o, const Tensor& c,
                      Body body) {
   auto run = [&]<class T, class A, class B>(T, A, B) {
-    body(Operand<A>{a.data<A>(), a.rows(), a.columns(), o.transpose_a},
-         Operand<B>{b.data<B>(), b.rows(), b.columns(), o.transpose_b}, bias ? bias.data<T>() : nullptr, c.data<T>(),
+    body(Operand<A>{at<A>(a), a.rows(), a.columns(), o.transpose_a},
+         Operand<B>{at<B>(b), b.rows(), b.columns(), o.transpose_b}, bias ? at<T>(bias) : nullptr, at<T>(c),
          c.rows(), c.columns(), o.transpose_a ? a.rows() : a.columns());
   };
   if (a.dtype() == DType::f64) run(double(), double(), double());

@@ -107,54 +107,54 @@ __global__ void l2_normalize_dx_kernel(const T* dy, const T* y, const A* norm, A
 
 void rms_norm(const Tensor& x, const Tensor& w, double eps, const Tensor& y, const Tensor& rstd) {
   dispatch_float(x.dtype(), [&]<class T>() {
-    launch(unsigned(x.rows()), threads, 0, rms_norm_kernel<T>, x.data<T>(), w.data<T>(), eps, y.data<T>(),
-           rstd.data<acc_t<T>>(), x.columns());
+    launch(unsigned(x.rows()), threads, 0, rms_norm_kernel<T>, at<T>(x), at<T>(w), eps, at<T>(y),
+           at<acc_t<T>>(rstd), x.columns());
   });
 }
 void rms_norm_dx(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& rstd, const Tensor& dx) {
   dispatch_float(x.dtype(), [&]<class T>() {
-    launch(unsigned(x.rows()), threads, 0, rms_norm_dx_kernel<T>, dy.data<T>(), x.data<T>(), w.data<T>(),
-           rstd.data<acc_t<T>>(), dx.data<T>(), x.columns());
+    launch(unsigned(x.rows()), threads, 0, rms_norm_dx_kernel<T>, at<T>(dy), at<T>(x), at<T>(w),
+           at<acc_t<T>>(rstd), at<T>(dx), x.columns());
   });
 }
 void rms_norm_dw(const Tensor& dy, const Tensor& x, const Tensor& rstd, const Tensor& dw) {
   dispatch_float(x.dtype(), [&]<class T>() {
-    launch(blocks(x.columns(), column_block), dim3(column_block, row_lanes), 0, rms_norm_dw_kernel<T>, dy.data<T>(),
-           x.data<T>(), rstd.data<acc_t<T>>(), dw.data<acc_t<T>>(), x.rows(), x.columns());
+    launch(blocks(x.columns(), column_block), dim3(column_block, row_lanes), 0, rms_norm_dw_kernel<T>, at<T>(dy),
+           at<T>(x), at<acc_t<T>>(rstd), at<acc_t<T>>(dw), x.rows(), x.columns());
   });
 }
 
 void layer_norm(const Tensor& x, const Tensor& w, const Tensor& b, double eps, const Tensor& y, const Tensor& mean,
                 const Tensor& rstd) {
   dispatch_float(x.dtype(), [&]<class T>() {
-    launch(unsigned(x.rows()), threads, 0, layer_norm_kernel<T>, x.data<T>(), w.data<T>(), b.data<T>(), eps,
-           y.data<T>(), mean.data<acc_t<T>>(), rstd.data<acc_t<T>>(), x.columns());
+    launch(unsigned(x.rows()), threads, 0, layer_norm_kernel<T>, at<T>(x), at<T>(w), at<T>(b), eps,
+           at<T>(y), at<acc_t<T>>(mean), at<acc_t<T>>(rstd), x.columns());
   });
 }
 void layer_norm_dx(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean, const Tensor& rstd,
                    const Tensor& dx) {
   dispatch_float(x.dtype(), [&]<class T>() {
-    launch(unsigned(x.rows()), threads, 0, layer_norm_dx_kernel<T>, dy.data<T>(), x.data<T>(), w.data<T>(),
-           mean.data<acc_t<T>>(), rstd.data<acc_t<T>>(), dx.data<T>(), x.columns());
+    launch(unsigned(x.rows()), threads, 0, layer_norm_dx_kernel<T>, at<T>(dy), at<T>(x), at<T>(w),
+           at<acc_t<T>>(mean), at<acc_t<T>>(rstd), at<T>(dx), x.columns());
   });
 }
 void layer_norm_dw(const Tensor& dy, const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& dw) {
   dispatch_float(x.dtype(), [&]<class T>() {
-    launch(blocks(x.columns(), column_block), dim3(column_block, row_lanes), 0, layer_norm_dw_kernel<T>, dy.data<T>(),
-           x.data<T>(), mean.data<acc_t<T>>(), rstd.data<acc_t<T>>(), dw.data<acc_t<T>>(), x.rows(), x.columns());
+    launch(blocks(x.columns(), column_block), dim3(column_block, row_lanes), 0, layer_norm_dw_kernel<T>, at<T>(dy),
+           at<T>(x), at<acc_t<T>>(mean), at<acc_t<T>>(rstd), at<acc_t<T>>(dw), x.rows(), x.columns());
   });
 }
 
 void l2_normalize(const Tensor& x, double eps, const Tensor& y, const Tensor& norm) {
   dispatch_float(x.dtype(), [&]<class T>() {
-    launch(unsigned(x.rows()), threads, 0, l2_normalize_kernel<T>, x.data<T>(), eps, y.data<T>(), norm.data<acc_t<T>>(),
+    launch(unsigned(x.rows()), threads, 0, l2_normalize_kernel<T>, at<T>(x), eps, at<T>(y), at<acc_t<T>>(norm),
            x.columns());
   });
 }
 void l2_normalize_dx(const Tensor& dy, const Tensor& y, const Tensor& norm, double eps, const Tensor& dx) {
   dispatch_float(y.dtype(), [&]<class T>() {
-    launch(unsigned(y.rows()), threads, 0, l2_normalize_dx_kernel<T>, dy.data<T>(), y.data<T>(), norm.data<acc_t<T>>(),
-           eps, dx.data<T>(), y.columns());
+    launch(unsigned(y.rows()), threads, 0, l2_normalize_dx_kernel<T>, at<T>(dy), at<T>(y), at<acc_t<T>>(norm),
+           eps, at<T>(dx), y.columns());
   });
 }
 

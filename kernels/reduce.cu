@@ -37,8 +37,8 @@ __global__ void sum_kernel(const A* partial, A* total, int n) {
 
 void column_sums(const Tensor& x, const Tensor& sums) {
   dispatch_float(x.dtype(), [&]<class T>() {
-    launch(blocks(x.columns(), column_block), dim3(column_block, row_lanes), 0, column_sums_kernel<T>, x.data<T>(),
-           sums.data<acc_t<T>>(), x.rows(), x.columns());
+    launch(blocks(x.columns(), column_block), dim3(column_block, row_lanes), 0, column_sums_kernel<T>, at<T>(x),
+           at<acc_t<T>>(sums), x.rows(), x.columns());
   });
 }
 
@@ -47,8 +47,8 @@ void sum_of_squares(const Tensor& x, const Tensor& sum) {
     using A = acc_t<T>;
     const unsigned parts = std::min(unsigned(most_blocks), blocks(x.numel(), threads));
     const Tensor partial({parts}, sum.dtype(), sum.device());
-    launch(parts, threads, 0, sum_of_squares_kernel<T>, x.data<T>(), partial.data<A>(), x.numel());
-    launch(1, threads, 0, sum_kernel<A>, partial.data<A>(), sum.data<A>(), parts);
+    launch(parts, threads, 0, sum_of_squares_kernel<T>, at<T>(x), at<A>(partial), x.numel());
+    launch(1, threads, 0, sum_kernel<A>, at<A>(partial), at<A>(sum), parts);
   });
 }
 

@@ -34,8 +34,8 @@ __global__ void rope_kernel(const T* x, const A* cos, const A* sin, int heads, i
 void rope(const Tensor& x, const Tensor& cos, const Tensor& sin, int heads, int head_dim, bool inverse,
           const Tensor& y) {
   dispatch_float(x.dtype(), [&]<class T>() {
-    launch(unsigned(x.rows()), threads, 0, rope_kernel<T>, x.data<T>(), cos.data<acc_t<T>>(), sin.data<acc_t<T>>(),
-           heads, head_dim, inverse, y.data<T>(), x.columns());
+    launch(unsigned(x.rows()), threads, 0, rope_kernel<T>, at<T>(x), at<acc_t<T>>(cos), at<acc_t<T>>(sin),
+           heads, head_dim, inverse, at<T>(y), x.columns());
   });
 }
 

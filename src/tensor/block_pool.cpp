@@ -11,17 +11,18 @@ constexpr int64_t kHuge = 4 << 20;  // from this size on, huge pages are worth a
 
 int64_t whole_pages(int64_t bytes) { return (bytes + BlockPool::kPage - 1) / BlockPool::kPage * BlockPool::kPage; }
 
-char* map_pages(int64_t bytes) {
+// Bytes that may be held beyond the peak use, so that each step finds most pages of the step before.
+int64_t to_spare(int64_t most_live) { return most_live / 64 + (4 << 20); }
+
+}  // namespace
+
+char* BlockPool::map_pages(int64_t bytes) const {
+  if (map_) return map_(bytes);
   void* p = mmap(nullptr, size_t(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (p == MAP_FAILED) return nullptr;
   if (bytes >= kHuge) madvise(p, size_t(bytes), MADV_HUGEPAGE);  // only a hint
   return static_cast<char*>(p);
 }
-
-// Bytes that may be held beyond the peak use, so that each step finds most pages of the step before.
-int64_t to_spare(int64_t most_live) { return most_live / 64 + (4 << 20); }
-
-}  // namespace
 
 void BlockPool::add(char* begin, int64_t bytes) {
   by_address_.emplace(begin, bytes);
@@ -37,7 +38,7 @@ BlockPool::Ranges::iterator BlockPool::remove(Ranges::iterator range) {
 
 // Gives the smallest free ranges back first: large ones are more useful.
 void BlockPool::give_back(int64_t bytes) {
-  while (bytes > 0 && !by_size_.empty()) {
+  while (bytes > 0 && !map_ && !by_size_.empty()) {
     const auto [size, begin] = *by_size_.begin();
     const int64_t part = std::min(size, whole_pages(bytes));
     if (munmap(begin + size - part, size_t(part)) != 0) return;  // too many holes; the pages stay here

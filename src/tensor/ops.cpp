@@ -15,7 +15,10 @@ Tensor row_statistic(const Tensor& x) { return Tensor({x.rows()}, acc_of(x.dtype
 }  // namespace
 
 bool is_dry_run() { return DryRun::on(); }
-bool has_fast_path(const Tensor& first) { return first.device() == Device::cpu && first.dtype() != DType::f64; }
+Backend backend_of(const Tensor& first) {
+  if (first.device() == Device::cuda) return Backend::gpu;
+  return first.device() == Device::cpu && first.dtype() != DType::f64 ? Backend::cpu : Backend::emu;
+}
 
 Tensor add(const Tensor& a, const Tensor& b) {
   check_same("add", a, b);

@@ -3,10 +3,14 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
+#include <cstring>
 #include <mutex>
 
 #include "io/current_error.h"
+#include "kernels/device_memory.h"
+#include "kernels/gpu.h"
 #include "tensor/block_pool.h"
 #include "tensor/host_memory.h"
 
@@ -23,28 +27,44 @@ constexpr int64_t kOwnPages = 64 << 10;
 constexpr int64_t kAlignment = 64;  // a cache line
 int64_t padded(int64_t bytes) { return std::max((bytes + kAlignment - 1) / kAlignment, int64_t(1)) * kAlignment; }
 
+constexpr int64_t kGap = 64;  // bytes behind every block of the emulator's memory that are nobody's
+
 struct Pool {
   std::mutex lock;
-  BlockPool pages;
+  BlockPool pages, device_pages{emulator::map_pages};
   MemoryStatistics statistics;
-  int64_t small_bytes = 0;
+  int64_t other_bytes = 0;
 
-  void* take(int64_t bytes) {
-    const bool small = bytes < kOwnPages;
-    void* p = small ? std::aligned_alloc(kAlignment, size_t(padded(bytes))) : pages.take(bytes);
-    if (p && small) small_bytes += padded(bytes);
+  void* take(int64_t bytes, Device device) {
+    void* p = nullptr;
+    if (device == Device::emu) {
+      p = device_pages.take(bytes + kGap);
+      if (p) emulator::mark_in_use(static_cast<char*>(p), bytes, true);
+    } else if (device == Device::cpu && bytes >= kOwnPages) {
+      p = pages.take(bytes);
+    } else {
+      p = device == Device::cuda ? gpu::allocate(bytes) : std::aligned_alloc(kAlignment, size_t(padded(bytes)));
+      if (p) other_bytes += padded(bytes);
+    }
     count_held();
     return p;
   }
 
-  void give(void* p, int64_t bytes) {
-    if (bytes < kOwnPages) std::free(p), small_bytes -= padded(bytes);
-    else pages.give(static_cast<char*>(p), bytes);
+  void give(void* p, int64_t bytes, Device device) {
+    if (device == Device::emu) {
+      emulator::mark_in_use(static_cast<char*>(p), bytes, false);
+      device_pages.give(static_cast<char*>(p), bytes + kGap);
+    } else if (device == Device::cpu && bytes >= kOwnPages) {
+      pages.give(static_cast<char*>(p), bytes);
+    } else {
+      device == Device::cuda ? gpu::release(p) : std::free(p);
+      other_bytes -= padded(bytes);
+    }
     count_held();
   }
 
   void count_held() {
-    statistics.held_bytes = pages.held() + small_bytes;
+    statistics.held_bytes = pages.held() + device_pages.held() + other_bytes;
     statistics.peak_held_bytes = std::max(statistics.peak_held_bytes, statistics.held_bytes);
   }
 };
@@ -59,6 +79,7 @@ void* map_nothing(int64_t bytes) {
 }
 
 bool dry_run = false;
+std::atomic<int64_t> ups = 0, downs = 0;
 
 Pool& pool() {
   static Pool* pool = new Pool;  // never destroyed: tensors in static variables may outlive it
@@ -75,19 +96,19 @@ const char* name_of(Device device) {
 Device parse_device(const std::string& name) {
   if (name == "cpu") return Device::cpu;
   if (name == "emu") return Device::emu;
-  if (name == "cuda")
-    fail(Exit::device,
-         "--device cuda: this program runs on the CPU only (its kernels compile for GPUs: make kernels); use --device "
-         "cpu");
+  if (name == "cuda") {
+    if (const std::string reason = gpu::missing(); !reason.empty())
+      fail(Exit::device, "--device cuda: ", reason, "; --device cpu computes the same");
+    return Device::cuda;
+  }
   fail(Exit::usage, "--device ", name, ": expected cpu, emu or cuda");
 }
 
 Storage::Storage(int64_t bytes, Device device) : bytes(bytes), device(device) {
-  CHECK(device != Device::cuda, "this program runs on the CPU only");
   Pool& p = pool();
   std::lock_guard guard(p.lock);
   dry = dry_run;
-  data = dry ? map_nothing(bytes) : p.take(bytes);
+  data = dry ? map_nothing(bytes) : p.take(bytes, device);
   if (!data)
     throw OutOfMemory(
         sentence("out of memory: needed ", in_bytes(bytes), " more, tensors hold ", in_bytes(p.statistics.live_bytes)));
@@ -103,9 +124,26 @@ Storage::~Storage() {
   Pool& p = pool();
   std::lock_guard guard(p.lock);
   if (dry) munmap(data, size_t(mapped_size(bytes)));
-  else p.give(data, bytes);
+  else p.give(data, bytes, device);
   p.statistics.live_bytes -= bytes;
 }
+
+void copy_memory(void* to, Device to_device, const void* from, Device from_device, int64_t bytes) {
+  if (dry_run || bytes == 0) return;
+  if (to_device == Device::cuda || from_device == Device::cuda) gpu::copy(to, from, bytes);
+  else
+    std::memcpy(emulator::visible(static_cast<char*>(to)), emulator::visible(static_cast<const char*>(from)),
+                size_t(bytes));
+  if (to_device.kind != from_device.kind) ++(to_device == Device::cpu ? downs : ups);
+}
+
+void clear_memory(void* memory, Device device, int64_t bytes) {
+  if (dry_run || bytes == 0) return;
+  if (device == Device::cuda) gpu::clear(memory, bytes);
+  else std::memset(emulator::visible(static_cast<char*>(memory)), 0, size_t(bytes));
+}
+
+Transfers transfers() { return {ups, downs}; }
 
 MemoryStatistics memory_statistics() {
   std::lock_guard guard(pool().lock);

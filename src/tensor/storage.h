@@ -7,7 +7,7 @@
 
 namespace vlm2vec {
 
-// cpu: fast paths on host memory; emu: the CUDA kernels on host memory, run by the emulator; cuda: a GPU.
+// cpu: fast paths on host memory; emu: the CUDA kernels, run by the emulator on memory of its own; cuda: a GPU.
 struct Device {
   enum Kind : uint8_t { cpu_kind, emu_kind, cuda_kind } kind = cpu_kind;
   static const Device cpu, emu, cuda;
@@ -31,6 +31,16 @@ struct Storage {
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
 };
+
+// Copies between two places of any devices, and fills with zeros. In a dry run they do nothing.
+void copy_memory(void* to, Device to_device, const void* from, Device from_device, int64_t bytes);
+void clear_memory(void* memory, Device device, int64_t bytes);
+
+// The copies to and from a device since the program began, each of which makes the host and the device wait.
+struct Transfers {
+  int64_t up = 0, down = 0;
+};
+Transfers transfers();
 
 // Bytes over all devices: now, and the peak.
 struct MemoryStatistics {

@@ -1,7 +1,6 @@
 #include "tensor/tensor.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "kernels/kernels.h"
 
@@ -86,15 +85,15 @@ Tensor Tensor::clone() const {
   return t;
 }
 
-void copy_bytes(const Tensor& from, const Tensor& to) {  // cpu and emu share host memory
-  if (!DryRun::on()) std::memcpy(to.raw(), from.raw(), size_t(from.bytes()));
+void copy_bytes(const Tensor& from, const Tensor& to) {
+  copy_memory(to.raw(), to.device(), from.raw(), from.device(), from.bytes());
 }
 
 Tensor empty_like(const Tensor& x) { return Tensor(x.shape(), x.dtype(), x.device()); }
 
 Tensor zeros(Shape shape, DType dtype, Device device) {
   Tensor t(std::move(shape), dtype, device);
-  if (!DryRun::on()) std::memset(t.raw(), 0, size_t(t.bytes()));  // 0 is all bits zero in every type
+  clear_memory(t.raw(), device, t.bytes());  // 0 is all bits zero in every type
   return t;
 }
 
@@ -108,7 +107,8 @@ template <class T>
 Tensor from_vector(const std::vector<T>& values, Shape shape, Device device) {
   Tensor t(std::move(shape), dtype_of<T>, device);
   CHECK(int64_t(values.size()) == t.numel(), "from_vector: ", values.size(), " values for ", t);
-  std::copy(values.begin(), values.end(), t.data<T>());
+  if (device == Device::cpu) std::copy(values.begin(), values.end(), t.data<T>());  // in a dry run, too
+  else copy_memory(t.raw(), device, values.data(), Device::cpu, t.bytes());
   return t;
 }
 template Tensor from_vector(const std::vector<float>&, Shape, Device);

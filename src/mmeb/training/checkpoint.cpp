@@ -55,8 +55,8 @@ bool same_place(const nlohmann::json& a, const nlohmann::json& b) {
 // Narrows to bf16 without loss: vectors are rounded to bf16, but computed with in f32.
 Tensor narrowed(const Tensor& t) {
   if (t.dtype() != DType::f32) return t;
-  const Tensor narrow = t.to(DType::bf16);
-  return std::memcmp(narrow.to(DType::f32).raw(), t.raw(), size_t(t.bytes())) == 0 ? narrow : t;
+  const Tensor narrow = t.to(DType::bf16), wide = narrow.to(DType::f32).to(Device::cpu), whole = t.to(Device::cpu);
+  return std::memcmp(wide.raw(), whole.raw(), size_t(t.bytes())) == 0 ? narrow : t;
 }
 
 constexpr const char *kState = "training_state.json", *kOptionsFile = "training_options.json";

@@ -1,0 +1,28 @@
+// The GPU as the host sees it: cards, memory and errors. No CUDA type leaves kernels/. Without CUDA (`make`) the same
+// functions exist, and say so. Failed CUDA calls throw Exit::device; a card without memory gives null.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace vlm2vec::gpu {
+
+struct Card {
+  std::string name;
+  int major = 0, minor = 0;  // compute capability
+  int64_t total_bytes = 0, free_bytes = 0;
+};
+
+// Returns all cards, usable or not; empty without CUDA, driver or GPU.
+std::vector<Card> cards();
+// Returns why no card can be used, as a part of a sentence: "there is no NVIDIA driver". Empty if the first one can.
+std::string missing();
+std::string driver();  // "13.0", the newest CUDA that the driver knows; empty: there is no driver
+
+void* allocate(int64_t bytes);
+void release(void* memory);
+// Copies between any two of host and device memory, and returns when the bytes are there.
+void copy(void* to, const void* from, int64_t bytes);
+void clear(void* memory, int64_t bytes);  // fills with zero bytes
+
+}  // namespace vlm2vec::gpu

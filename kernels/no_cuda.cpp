@@ -1,0 +1,23 @@
+// The GPU of a program that was built without CUDA: none.
+#include "io/error.h"
+#include "kernels/gpu.h"
+
+namespace vlm2vec::gpu {
+
+std::vector<Card> cards() { return {}; }
+std::string missing() { return "this program was built without CUDA; build it with `make CUDA=1`"; }
+std::string driver() { return ""; }
+
+void* allocate(int64_t) { fail(Exit::device, missing()); }
+void release(void*) {}
+void copy(void*, const void*, int64_t) { fail(Exit::device, missing()); }
+void clear(void*, int64_t) { fail(Exit::device, missing()); }
+
+}  // namespace vlm2vec::gpu
+
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+#define KERNEL(name, ...)                                              \
+  namespace gpu {                                                      \
+  void name(__VA_ARGS__) { fail(Exit::device, #name ": ", missing()); } \
+  }
+#include "kernels/kernels.h"
