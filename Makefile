@@ -5,6 +5,11 @@ PACKAGES = g++ cmake ninja-build libcli11-dev nlohmann-json3-dev libpng-dev libj
 
 JOBS ?= $(shell nproc)
 
+# With CUDA=1 the program has the GPU backend, built by nvcc (12 or later) in a folder of its own.
+CUDA ?=
+BUILD = build$(if $(CUDA),-cuda)
+export PATH := $(PATH):/usr/local/cuda/bin
+
 # The demonstration: where it goes, how long it trains, how many rows a data set has.
 DEMO ?= runs/demo
 STEPS ?= 2000
@@ -24,9 +29,9 @@ RECIPE = --sampling balanced --per_device_train_batch_size 128 --temperature 0.0
 .PHONY: vlm2vec help deps install demo tiny tests test test-slow test-golden test-asan kernels bench clean
 
 vlm2vec: deps  ## build ./vlm2vec (what `make` alone does)
-	@test -f build/build.ninja || cmake -S . -B build -G Ninja >/dev/null
-	@cmake --build build -j $(JOBS) --target vlm2vec
-	@ln -sf build/vlm2vec vlm2vec
+	@test -f $(BUILD)/build.ninja || cmake -S . -B $(BUILD) -G Ninja $(if $(CUDA),-DVLM2VEC_CUDA=ON) >/dev/null
+	@cmake --build $(BUILD) -j $(JOBS) --target vlm2vec
+	@ln -sf $(BUILD)/vlm2vec vlm2vec
 
 # A target with ## behind it is listed.
 help:  ## this page
@@ -35,6 +40,7 @@ help:  ## this page
 	@printf '%s\n' Variables:
 	@printf '  %-20s %s\n' \
 	  'JOBS=$(JOBS)' 'processes of a build, threads of make bench' \
+	  'CUDA=$(CUDA)' '1: with the GPU backend, by nvcc' \
 	  'DEMO=$(DEMO)' 'where the demonstration goes' \
 	  'STEPS=$(STEPS)' 'steps that it trains' \
 	  'TRAIN_ROWS=$(TRAIN_ROWS)' 'rows of each of its training sets' \
@@ -60,28 +66,28 @@ demo: vlm2vec  ## miniature MMEB: draw it, train on it, evaluate before and afte
 	./vlm2vec report $(DEMO)
 
 tiny: vlm2vec  ## the method on one page: build and run examples/tiny_contrastive.cpp
-	@cmake --build build -j $(JOBS) --target tiny_contrastive
-	build/tiny_contrastive
+	@cmake --build $(BUILD) -j $(JOBS) --target tiny_contrastive
+	$(BUILD)/tiny_contrastive
 
 install: vlm2vec  ## copy it to PREFIX/bin, with completion for bash
-	install -D -m 755 build/vlm2vec $(DESTDIR)$(PREFIX)/bin/vlm2vec
+	install -D -m 755 $(BUILD)/vlm2vec $(DESTDIR)$(PREFIX)/bin/vlm2vec
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions
-	build/vlm2vec completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/vlm2vec
+	$(BUILD)/vlm2vec completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/vlm2vec
 
 tests: vlm2vec  ## build build/tests/tests without running it; its --gtest_filter picks some
-	@cmake --build build -j $(JOBS) --target tests
+	@cmake --build $(BUILD) -j $(JOBS) --target tests
 
 test: vlm2vec  ## build and run all tests
-	@cmake --build build -j $(JOBS)
-	@ctest --test-dir build --progress -j $(JOBS) --output-on-failure
+	@cmake --build $(BUILD) -j $(JOBS)
+	@ctest --test-dir $(BUILD) --progress -j $(JOBS) --output-on-failure
 
 test-slow: vlm2vec  ## the demonstration with three seeds and its controls, against their limits: one table
-	@cmake --build build -j $(JOBS) --target slow
-	build/tests/slow runs/slow $(RECIPE)
+	@cmake --build $(BUILD) -j $(JOBS) --target slow
+	$(BUILD)/tests/slow runs/slow $(RECIPE)
 
 test-golden: vlm2vec  ## golden tests, on tests/golden or the folder of the same layout that VLM2VEC_GOLDEN names
-	@cmake --build build -j $(JOBS)
-	build/tests/tests --gtest_filter='*Golden*'
+	@cmake --build $(BUILD) -j $(JOBS)
+	$(BUILD)/tests/tests --gtest_filter='*Golden*'
 
 test-asan: deps  ## all tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@test -f build-asan/build.ninja || cmake -S . -B build-asan -G Ninja -DVLM2VEC_SANITIZE=ON >/dev/null
@@ -95,14 +101,14 @@ kernels:  ## compile the kernels with nvcc and print their registers and spills
 
 # The first three with one thread; training, on the data of the demonstration, with one and with all.
 bench: vlm2vec  ## speed of products, attention, the tokenizer and training (after make demo)
-	@cmake --build build -j $(JOBS) --target bench
-	build/gemm_bench
-	build/attention_bench
-	build/tokenizer_bench tests/golden/tokenizers/qwen2
+	@cmake --build $(BUILD) -j $(JOBS) --target bench
+	$(BUILD)/gemm_bench
+	$(BUILD)/attention_bench
+	$(BUILD)/tokenizer_bench tests/golden/tokenizers/qwen2
 	@test -d $(DEMO)/init || { echo "make bench: $(DEMO)/init is not there; run make demo first" >&2; exit 2; }
 	@for threads in 1 $(JOBS); do printf '%s threads: ' $$threads; \
 	  ./vlm2vec train --model_name $(DEMO)/init --dataset_name $(DEMO)/data/MMEB-train --output_dir $(DEMO)/bench \
 	  --overwrite_output_dir True --max_steps 50 $(RECIPE) --threads $$threads --quiet --json || exit; done
 
 clean:  ## remove what was built
-	rm -rf build build-asan vlm2vec
+	rm -rf build build-cuda build-asan vlm2vec

@@ -79,7 +79,7 @@ void Dora::initialise(uint64_t seed) {
 }
 
 Tensor Dora::merged() const {
-  const Tensor sum = Lora::merged().to(Device::cpu);
+  const Tensor sum = Lora::merged();
   const auto m = to_vector<double>(lora_magnitude_vector.value()), inverse = to_vector<double>(inverse_norms_);
   dispatch_float(sum.dtype(), [&]<class T>() {
     for (int64_t row = 0; row < sum.rows(); ++row) {
@@ -88,7 +88,7 @@ Tensor Dora::merged() const {
       for (int64_t c = 0; c < sum.columns(); ++c) w[c] = T(w[c] * factor);
     }
   });
-  return sum.to(base.weight.value().device());
+  return sum;
 }
 
 }  // namespace vlm2vec
