@@ -7,6 +7,8 @@
 
 namespace vlm2vec::gpu {
 
+std::string toolkit();  // "13.0", the CUDA of this build; empty: built without
+
 struct Card {
   std::string name;
   int major = 0, minor = 0;  // compute capability

@@ -1,8 +1,8 @@
 // Every kernel, declared once. KERNEL(name, arguments) declares cpu::name (the fast path, src/tensor/cpu), emu::name
-// and gpu::name (kernels/*.cu, compiled by g++ for the emulator and by nvcc for GPUs) and kernel::name, which picks one
-// by the device of the first tensor. Without CUDA, no_cuda.cpp has the gpu:: functions. Inputs come first, results last. The caller allocates
-// results and checks shapes (src/tensor/ops.cpp). "x += …" marks kernels that accumulate. An undefined tensor stands
-// for "none".
+// and gpu::name (kernels/*.cu, compiled by g++ for the emulator and by nvcc for GPUs; no_cuda.cpp without CUDA) and
+// kernel::name, which picks one by the device of the first tensor. Inputs come first, results last. The caller
+// allocates results and checks shapes (src/tensor/ops.cpp). "x += …" marks kernels that accumulate. An undefined tensor
+// stands for "none".
 //
 // The fast CPU paths know f32 (and bf16 matrices); f64 on the CPU runs the scalar kernel, which is the definition.
 #pragma once
@@ -79,6 +79,7 @@ KERNEL(dropout, const Tensor& x, const Tensor& dropout_ids, double p, uint64_t s
 // ---- reduce.cu ------------------------------------------------------------------------------------------------------
 KERNEL(column_sums, const Tensor& x, const Tensor& sums)                        // sums[c] += Σ_r x[r, c]
 KERNEL(sum_of_squares, const Tensor& x, const Tensor& sum)                      // [1]
+KERNEL(mean, const Tensor& x, const Tensor& y)                                  // [1]
 
 // ---- gather.cu: rows by number (i32) --------------------------------------------------------------------------------
 KERNEL(gather_rows, const Tensor& table, const Tensor& ids, const Tensor& y)    // y[i] = table[ids[i]]; y may be wider

@@ -37,6 +37,8 @@ void keep_freed_memory() {
 
 }  // namespace
 
+std::string toolkit() { return shown(CUDART_VERSION); }
+
 std::string driver() {
   const int version = driver_version();
   return version > 0 ? shown(version) : "";

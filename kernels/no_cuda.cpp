@@ -4,6 +4,7 @@
 
 namespace vlm2vec::gpu {
 
+std::string toolkit() { return ""; }
 std::vector<Card> cards() { return {}; }
 std::string missing() { return "this program was built without CUDA; build it with `make CUDA=1`"; }
 std::string driver() { return ""; }

@@ -33,6 +33,14 @@ __global__ void sum_kernel(const A* partial, A* total, int n) {
   if (threadIdx.x == 0) *total = sum;
 }
 
+template <class T, class A = acc_t<T>>
+__global__ void mean_kernel(const T* x, T* mean, int64_t n) {
+  A sum = 0;
+  for (int64_t i = threadIdx.x; i < n; i += threads) sum += x[i];
+  sum = block_sum(sum);
+  if (threadIdx.x == 0) *mean = sum / A(n);
+}
+
 }  // namespace
 
 void column_sums(const Tensor& x, const Tensor& sums) {
@@ -50,6 +58,10 @@ void sum_of_squares(const Tensor& x, const Tensor& sum) {
     launch(parts, threads, 0, sum_of_squares_kernel<T>, at<T>(x), at<A>(partial), x.numel());
     launch(1, threads, 0, sum_kernel<A>, at<A>(partial), at<A>(sum), parts);
   });
+}
+
+void mean(const Tensor& x, const Tensor& y) {
+  dispatch_float(x.dtype(), [&]<class T>() { launch(1, threads, 0, mean_kernel<T>, at<T>(x), at<T>(y), x.numel()); });
 }
 
 }  // namespace vlm2vec::BACKEND

@@ -198,7 +198,7 @@ TEST_F(ClipGolden, loss_and_gradients) {
   EXPECT_LE(distance(to_vector<double>(t.grad()), to_vector<double>(reference.at("d_target"))), 1e-4);
 
   const TrainedParameters parameters(encoder_->backbone->parameters());
-  const double loss = contrastive_step(*encoder_, queries, targets, {.temperature = temperature}).loss;
+  const double loss = item(contrastive_step(*encoder_, queries, targets, {.temperature = temperature}).loss);
   EXPECT_NEAR(loss, description.at("loss").get<double>(), 5e-5);
   size_t compared = 0;
   for (Parameter* p : parameters.parameters()) {

@@ -140,7 +140,7 @@ double loss_after_training(Encoder& encoder, const std::vector<EncoderInput>& te
     std::vector<EncoderInput> targets = pictures;
     if (shuffled) std::ranges::rotate(targets, targets.begin() + int64_t(1 + step % 5));
     parameters.clear_gradients();
-    loss = contrastive_step(encoder, texts, targets, {.temperature = 0.2}).loss;
+    loss = item(contrastive_step(encoder, texts, targets, {.temperature = 0.2}).loss);
     optimiser.step(0.02, 1);
     lora.update();
   }

@@ -65,7 +65,7 @@ TEST(Comm, more_than_one_rank_is_an_error) {
   const auto encoder = load_encoder(folder.path());
   const TinyPairs pairs = tiny_pairs(folder.path(), 3);
   const auto step = [&](Comm comm) {
-    return contrastive_step(*encoder, pairs.queries, pairs.targets, {.temperature = 0.2, .comm = comm}).loss;
+    return item(contrastive_step(*encoder, pairs.queries, pairs.targets, {.temperature = 0.2, .comm = comm}).loss);
   };
   EXPECT_GT(step({}), 0);
   expect_error("Comm: rank 0 of 2; only one rank can run", [&] { step({.rank = 0, .size = 2}); });

@@ -119,13 +119,16 @@ TEST(KernelsReduce, ColumnSumsAccumulate) {
   });
 }
 
-TEST(KernelsReduce, SumOfSquares) {
+TEST(KernelsReduce, SumOfSquaresAndMean) {
   const auto check = [](int64_t n, DType dtype) {
-    const Tensor x = random({n}, dtype, 11), sum = unwritten({1}, acc_of(dtype));
-    double want = 0;
-    for (double v : numbers(x)) want += v * v;
+    const Tensor x = random({n}, dtype, 11), sum = unwritten({1}, acc_of(dtype)), mean = unwritten({1}, dtype);
+    double squares = 0, total = 0;
+    for (double v : numbers(x)) squares += v * v, total += v;
     emu::sum_of_squares(x, sum);
-    expect_close(sum, {want}, "sum");
+    expect_close(sum, {squares}, "sum");
+    if (n == 0) return;
+    emu::mean(x, mean);
+    expect_close(mean, {total / double(n)}, "mean");
   };
   for (int64_t n : {0, 1, 255, 3000}) in_every_format([&](DType dtype) { check(n, dtype); });
   check(270000, DType::f32);  // more than one element per thread of the largest grid

@@ -50,7 +50,7 @@ TEST(KernelsInfoNce, ForwardAndBackward) {
           const Numbers s = scores(numbers(q), numbers(t), size_t(k.d), inverse_tau);
           for (int64_t i = 0; i < k.queries; ++i) {
             const auto row = s.begin() + i * k.targets;
-            EXPECT_EQ(best.data<int32_t>()[i], std::max_element(row, row + k.targets) - row);
+            EXPECT_EQ(to_vector<int32_t>(best)[size_t(i)], std::max_element(row, row + k.targets) - row);
           }
           const Tensor dq = unwritten_like(q), dt = unwritten_like(t);
           emu::infonce_backward(dloss, q, t, integers(labels), {}, lse, inverse_tau, dq, dt);
@@ -70,7 +70,7 @@ TEST(KernelsInfoNce, BestIsTheFirstOfEqualScores) {
     const Tensor loss = unwritten({1}, DType::f32), lse = unwritten({1}, DType::f32),
                  best({1}, DType::i32, Device::emu);
     emu::infonce(q, t, integers({0}), {}, 1, loss, lse, best);
-    EXPECT_EQ(best.data<int32_t>()[0], 1);
+    EXPECT_EQ(item(best), 1);
   });
 }
 
@@ -106,7 +106,7 @@ TEST(KernelsLoss, NaNIsNotLost) {
   EXPECT_TRUE(std::isnan(numbers(lse)[0]));
   emu::infonce(tensor({1, 1}, DType::f32, {1}), tensor({20, 1}, DType::f32, Numbers(20, std::nan(""))), integers({0}),
                {}, 1, loss, lse, best);
-  EXPECT_EQ(best.data<int32_t>()[0], 0);  // an index all the same
+  EXPECT_EQ(item(best), 0);  // an index all the same
 }
 
 }  // namespace

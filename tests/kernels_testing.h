@@ -20,23 +20,15 @@ namespace vlm2vec::testing_kernels {
 using Numbers = std::vector<double>;
 
 inline Tensor tensor(Shape shape, DType dtype, const Numbers& values) {
-  Tensor t(std::move(shape), dtype, Device::emu);
+  const Tensor t(std::move(shape), dtype, Device::cpu);
   EXPECT_EQ(size_t(t.numel()), values.size());
   dispatch_float(dtype, [&]<class T>() {
     for (size_t i = 0; i < values.size(); ++i) t.data<T>()[i] = T(values[i]);
   });
-  return t;
+  return t.to(Device::emu);
 }
-inline Tensor integers(const std::vector<int32_t>& values) {
-  Tensor t({int64_t(values.size())}, DType::i32, Device::emu);
-  std::copy(values.begin(), values.end(), t.data<int32_t>());
-  return t;
-}
-inline Tensor keys(const std::vector<int64_t>& values) {
-  Tensor t({int64_t(values.size())}, DType::i64, Device::emu);
-  std::copy(values.begin(), values.end(), t.data<int64_t>());
-  return t;
-}
+inline Tensor integers(const std::vector<int32_t>& values) { return from_vector(values, Device::emu); }
+inline Tensor keys(const std::vector<int64_t>& values) { return from_vector(values, Device::emu); }
 
 // Normal numbers, rounded to the format.
 inline Tensor random(Shape shape, DType dtype, uint64_t seed, double scale = 1) {
@@ -52,13 +44,7 @@ inline Tensor unwritten(Shape shape, DType dtype) {
 }
 inline Tensor unwritten_like(const Tensor& x) { return unwritten(x.shape(), x.dtype()); }
 
-inline Numbers numbers(const Tensor& x) {
-  Numbers values(size_t(x.numel()));
-  dispatch_float(x.dtype(), [&]<class T>() {
-    for (size_t i = 0; i < values.size(); ++i) values[i] = double(x.data<T>()[i]);
-  });
-  return values;
-}
+inline Numbers numbers(const Tensor& x) { return to_vector<double>(x); }
 
 // f(row) for every row of x, joined.
 inline Numbers by_rows(const Numbers& x, size_t columns, auto f) {

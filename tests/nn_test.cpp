@@ -286,14 +286,14 @@ TEST(TrainedParameters, in_bf16_are_the_rounding_of_their_masters) {
 
 TEST(Clipping, is_torchs) {
   const Tensor g = from_vector(std::vector<double>{3, 0, -4}, {3});
-  EXPECT_DOUBLE_EQ(clip_gradients(g, 10).norm, 5);
-  EXPECT_DOUBLE_EQ(clip_gradients(g, 10).scale, 1);
-  EXPECT_DOUBLE_EQ(clip_gradients(g, 2).scale, 2 / (5 + 1e-6));
-  EXPECT_DOUBLE_EQ(clip_gradients(g, 0).scale, 1);  // off
+  EXPECT_DOUBLE_EQ(clip_gradients(sum_of_squares(g), 10).norm, 5);
+  EXPECT_DOUBLE_EQ(clip_gradients(sum_of_squares(g), 10).scale, 1);
+  EXPECT_DOUBLE_EQ(clip_gradients(sum_of_squares(g), 2).scale, 2 / (5 + 1e-6));
+  EXPECT_DOUBLE_EQ(clip_gradients(sum_of_squares(g), 0).scale, 1);  // off
   // The mean of 4 gradients whose sum is g
-  EXPECT_DOUBLE_EQ(clip_gradients(g, 10, 0.25).norm, 1.25);
-  EXPECT_DOUBLE_EQ(clip_gradients(g, 10, 0.25).scale, 0.25);
-  EXPECT_DOUBLE_EQ(clip_gradients(g, 1, 0.25).scale, 0.25 / (1.25 + 1e-6));
+  EXPECT_DOUBLE_EQ(clip_gradients(sum_of_squares(g), 10, 0.25).norm, 1.25);
+  EXPECT_DOUBLE_EQ(clip_gradients(sum_of_squares(g), 10, 0.25).scale, 0.25);
+  EXPECT_DOUBLE_EQ(clip_gradients(sum_of_squares(g), 1, 0.25).scale, 0.25 / (1.25 + 1e-6));
 }
 
 // transformers/optimization.py: get_{linear,cosine,constant}_schedule_with_warmup.

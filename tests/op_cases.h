@@ -133,6 +133,7 @@ inline std::vector<OpCase> op_cases() {
        [](Draw& d, int64_t r, int64_t c) {
          return Results{from_vector(std::vector<double>{sum_of_squares(d.normal({r, c}))}, {1})};
        }},
+      {"mean", [](Draw& d, int64_t r, int64_t c) { return Results{mean(d.normal({r, c}))}; }},
       {"gather_rows",
        [](Draw& d, int64_t r, int64_t c) {
          return Results{gather_rows(d.normal({r, c}), d.ids(2 * r + 1, r))};

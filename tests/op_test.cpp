@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "expect_error.h"
+#include "devices.h"
 #include "op_cases.h"
 #include "tensor/cpu/simd/simd.h"
 
@@ -17,7 +18,7 @@ double tolerance(Device device) { return device == Device::cpu ? 3e-6 : 4e-6; }
 // Results are allocated uninitialised: with NaN in the blocks they will get, a number that nobody writes shows.
 Results run_on_poison(const std::function<Results()>& run) {
   for (const Tensor& t : run())
-    if (is_float(t.dtype())) dispatch_float(t.dtype(), [&]<class T>() { std::fill_n(t.data<T>(), t.numel(), T(NAN)); });
+    if (is_float(t.dtype())) copy_bytes(full(t.shape(), NAN, t.dtype(), Device::cpu), t);
   return run();
 }
 
@@ -44,9 +45,9 @@ void expect_agreement(const std::function<Results(Draw&)>& run) {
     });
   };
   const Results definition = on(Device::emu, DType::f64);
-  {
-    SCOPED_TRACE("emu");
-    expect_close(on(Device::emu, DType::f32), definition, tolerance(Device::emu));
+  for (const Device device : kernel_devices()) {
+    SCOPED_TRACE(name_of(device));
+    expect_close(on(device, DType::f32), definition, tolerance(device));
   }
   for (const Simd* isa : available_isas()) {
     SCOPED_TRACE(isa->name);

@@ -43,7 +43,7 @@ TEST_F(Accumulation, takes_the_mean_gradient) {
       queries.push_back(encoder_input(rows[row].query, encoder->image_token(), folder_ / "data"));
       targets.push_back(encoder_input(rows[row].positives[0], encoder->image_token(), folder_ / "data"));
     }
-    loss += contrastive_step(*encoder, queries, targets, {.temperature = 0.1}).loss / 2;
+    loss += item(contrastive_step(*encoder, queries, targets, {.temperature = 0.1}).loss) / 2;
   }
   const GradientNorm gradient = clip_gradients(parameters.gradients(), 0.5, 0.5);
   EXPECT_EQ(both[0]["loss"].get<double>(), loss);

@@ -151,11 +151,11 @@ Var attention(const Var& packed, const Tensor& cu_seqlens, const AttentionShape&
 
 Var mean(const Var& x) {
   const Tensor X = x.value();
-  double sum = 0;
-  for (double value : to_vector<double>(X)) sum += value;
-  return record(
-      "mean", full({1}, sum / double(X.numel()), X.dtype(), X.device()),
-      {{x, [=](const Tensor& dy) { return full(X.shape(), item(dy) / double(X.numel()), X.dtype(), X.device()); }}});
+  const double share = 1 / double(X.numel());
+  return record("mean", mean(X), {{x, [=](const Tensor& dy) {
+                                     const Tensor shares = full({X.numel(), 1}, share, X.dtype(), X.device());
+                                     return scale_columns(shares, dy).view(X.shape());
+                                   }}});
 }
 
 InfoNceResult info_nce(const Var& queries, const Var& targets, double tau, const Matching& matching) {

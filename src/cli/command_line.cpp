@@ -161,11 +161,17 @@ CommandLine& CommandLine::threads() {
 }
 
 CommandLine& CommandLine::device(Device& device) {
-  const auto assign = [&device, option = command_ + ": --device"](const std::vector<std::string>& values) {
-    device = parse_device(parse_values<std::string>(values, option));
+  const auto assign = [this, &device](const std::vector<std::string>& values) {
+    device_given_ = !values.empty();
+    const std::string name = device_given_ ? parse_values<std::string>(values, command_ + ": --device")
+                                           : std::string(default_device());
+    device = parse_device(name);
+    if (name == "auto") notes_.push_back(auto_note(device));
   };
-  declare({"device", "cpu|emu|cuda", "emu runs the GPU kernels in an emulator on the CPU (slow)", name_of(device), 1, 1,
-           assign});
+  declare({"device", "auto|cpu|emu|cuda",
+           "auto: cuda if there is one, else cpu. emu runs the GPU kernels in an emulator on the CPU (slow)",
+           default_device(), 1, 1, assign});
+  options_.back().always = true;
   return *this;
 }
 
@@ -287,7 +293,7 @@ bool CommandLine::parse(const Arguments& arguments) {
     for (const std::string& value : values)
       if (value.starts_with("--") && find(spelling_of(value).substr(2)))
         fail(Exit::usage, command_, ": --", option.name, " has no value: the option ", value, " follows");
-    if (!values.empty()) option.assign(values);
+    if (!values.empty() || option.always) option.assign(values);
   }
   for (const std::string& note : notes_) say(note);
   return true;

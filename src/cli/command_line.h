@@ -42,6 +42,7 @@ class CommandLine {
   // Options shared by commands; each belongs only to commands that it affects.
   CommandLine& threads();
   CommandLine& device(Device& device);
+  bool device_given() const { return device_given_; }
   CommandLine& quiet(bool& quiet);
   CommandLine& json(bool& json);
 
@@ -56,6 +57,7 @@ class CommandLine {
     int least, most;                         // number of values; -1: any number
     std::function<void(const std::vector<std::string>& values)> assign;
     bool required = false, foreign = false, collects = false;
+    bool always = false;  // assign() is called without values, too, to find the default
     std::string section = {};  // title of its section in --help
   };
   struct Alias {
@@ -78,6 +80,7 @@ class CommandLine {
   std::map<std::string, Alias> aliases_;
   std::vector<std::string> notes_;  // printed after parsing
   const bool* quiet_ = nullptr;
+  bool device_given_ = false;
   std::string words_name_, words_help_;
   std::vector<std::string>* words_ = nullptr;
 };

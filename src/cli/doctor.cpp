@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "cli/commands.h"
+#include "kernels/gpu.h"
 #include "mini/world.h"
 #include "tensor/cpu/simd/simd.h"
 #include "tensor/cpu/speed.h"
@@ -49,6 +50,16 @@ std::string package_note(const fs::path& file, const std::string& package) {
   return fs::exists(file) ? file.string() : "missing: apt-get install " + package;
 }
 
+Json gpus() {
+  Json all = Json::array();
+  for (const gpu::Card& card : gpu::cards())
+    all.push_back({{"name", card.name},
+                   {"compute_capability", sentence(card.major, ".", card.minor)},
+                   {"memory_bytes", card.total_bytes},
+                   {"free_bytes", card.free_bytes}});
+  return all;
+}
+
 Json examine() {
   double peak = 0;
   for (int i = 0; i < 5; ++i) peak = std::max(peak, fma_peak());
@@ -65,9 +76,12 @@ Json examine() {
           {"read_bandwidth_gb_per_s", read_bandwidth(read)},
           {"available_memory_bytes", memory},
           {"free_disk_bytes", fs::space(".", unknown).available},
-          {"cuda", "not linked; --device emu runs the GPU kernels on the CPU"},
+          {"cuda", gpu::toolkit()},
+          {"cuda_missing", gpu::missing()},
+          {"cuda_driver", gpu::driver()},
+          {"gpus", gpus()},
           {"nvidia_gpu", fs::exists("/proc/driver/nvidia/version")},
-          {"nvcc", program("nvcc").empty() ? "missing; only make kernels needs it" : program("nvcc")},
+          {"nvcc", program("nvcc").empty() ? "missing; only make CUDA=1 and make kernels need it" : program("nvcc")},
           {"demo_font", package_note(sources.font, "fonts-noto-color-emoji")},
           {"demo_names", package_note(sources.names, "unicode-data")},
           {"demo_stamps", package_note(sources.stamps, "tuxpaint-stamps-default") +
@@ -90,7 +104,13 @@ void print(const Json& found) {
   row("memory", in_bytes(found["available_memory_bytes"]), " available, read at ",
       found["read_bandwidth_gb_per_s"].get<double>(), " GB/s");
   row("disk", in_bytes(found["free_disk_bytes"]), " free in this folder");
-  row("GPU", found["nvidia_gpu"].get<bool>() ? "an NVIDIA GPU is present; " : "", "CUDA is ", text("cuda"));
+  for (const Json& card : found["gpus"])
+    row("GPU", card["name"].get<std::string>(), ", compute capability ", card["compute_capability"].get<std::string>(),
+        ", ", in_bytes(card["memory_bytes"]), ", free ", in_bytes(card["free_bytes"]), ", driver for CUDA ",
+        text("cuda_driver"));
+  if (const std::string missing = text("cuda_missing"); !missing.empty())
+    row("GPU", found["nvidia_gpu"].get<bool>() ? "an NVIDIA GPU is present, but " : "none: ", missing,
+        "; --device emu runs the GPU kernels on the CPU");
   row("nvcc", text("nvcc"));
   row("demo's font", text("demo_font"));
   row("demo's names", text("demo_names"));

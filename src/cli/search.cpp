@@ -22,6 +22,7 @@ struct SearchOptions {
   std::vector<std::string> images;
   int64_t top = 5;
   Device device;
+  bool device_given = false;
   bool quiet = false, json = false;
 };
 
@@ -52,7 +53,7 @@ void check_options(const SearchOptions& o) {
     fail(Exit::usage, "search: give one query (--text, --image, --instruction), a file of them (--input) or their ",
          "vectors (--queries)");
   if (o.input.empty() && !o.image_dir.empty()) fail(Exit::usage, "search: --image_dir has no effect without --input");
-  const bool no_model = o.prompt.empty() && o.model_name.empty() && o.adapter.empty() && o.device == Device::cpu;
+  const bool no_model = o.prompt.empty() && o.model_name.empty() && o.adapter.empty() && !o.device_given;
   if (!o.queries.empty() && !no_model)
     fail(Exit::usage,
          "search: --prompt, --model_name, --adapter and --device have no effect with --queries, which are vectors");
@@ -108,6 +109,7 @@ Exit run_search(const Command& command, const Arguments& arguments) {
   CommandLine line(command.name, command.purpose, "search --index photos.npy --text \"a red car\" --top 3");
   declare(line, o);
   if (!line.parse(arguments)) return Exit::ok;
+  o.device_given = line.device_given();
   check_options(o);
 
   const VectorIndex index = open_index(o.index);

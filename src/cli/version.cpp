@@ -20,6 +20,7 @@
 #include <jconfig.h>  // of libjpeg-turbo
 
 #include "cli/commands.h"
+#include "kernels/gpu.h"
 #include "tensor/cpu/simd/simd.h"
 
 #define AS_TEXT(x) #x
@@ -38,7 +39,7 @@ nlohmann::ordered_json version_json() {
           {"compiler", "g++ " __VERSION__},
           {"instruction_sets", isa_names()},
           {"instruction_set", isa_name()},
-          {"cuda", "not linked"},
+          {"cuda", gpu::toolkit().empty() ? "not linked" : gpu::toolkit()},
           {"libraries",
            {{"glibc", gnu_get_libc_version()},
             {"libcrypto", OpenSSL_version(OPENSSL_VERSION_STRING)},
@@ -70,7 +71,7 @@ Exit run_version(const Command& command, const Arguments& arguments) {
     return Exit::ok;
   }
   std::cout << "vlm2vec " << VLM2VEC_VERSION << " (" << VLM2VEC_BUILD << ", g++ " << __VERSION__
-            << "; CUDA is not linked)\ninstruction sets:";
+            << "; CUDA: " << version["cuda"].get<std::string>() << ")\ninstruction sets:";
   for (const std::string name : version["instruction_sets"])
     std::cout << ' ' << name << (name == isa_name() ? " (used)" : "");
   std::cout << "\nlibraries:";

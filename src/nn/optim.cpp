@@ -102,8 +102,8 @@ void AdamW::restore(const Tensor& first_moment, const Tensor& second_moment, int
   steps_ = steps;
 }
 
-GradientNorm clip_gradients(const Tensor& gradients, double max_norm, double factor) {
-  const double norm = std::sqrt(sum_of_squares(gradients)) * factor;
+GradientNorm clip_gradients(double sum_of_squares, double max_norm, double factor) {
+  const double norm = std::sqrt(sum_of_squares) * factor;
   const double scale = max_norm > 0 ? std::min(1.0, max_norm / (norm + 1e-6)) : 1.0;
   return {norm, scale * factor};
 }

@@ -58,7 +58,7 @@ class AdamW {
 struct GradientNorm {
   double norm, scale;
 };
-GradientNorm clip_gradients(const Tensor& gradients, double max_norm, double factor = 1);
+GradientNorm clip_gradients(double sum_of_squares, double max_norm, double factor = 1);
 
 // Hugging Face's schedules: the factor on the learning rate in step `step` (from 0). Warm-up starts at 0, so the first
 // step then changes nothing; `constant` has no warm-up.

@@ -36,6 +36,7 @@ std::string read_place(const nlohmann::json& how, const std::string& name, const
 
 void write_origin(const fs::path& vectors, const VectorOrigin& origin, const Tensor& made) {
   nlohmann::json how = {{"prompt", origin.prompt},
+                        {"device", origin.device},
                         {"rows", made.rows()},
                         {"dimensions", made.columns()},
                         {"model_sha256", origin.model_sha256}};
@@ -67,7 +68,7 @@ VectorIndex open_index(const fs::path& vectors) {
   const nlohmann::json how = read_json(file);
   try {
     VectorOrigin& origin = index.origin;
-    origin.prompt = how.at("prompt");
+    origin.prompt = how.at("prompt"), origin.device = how.value("device", "cpu");
     origin.model_sha256 = how.at("model_sha256");
     origin.model.image_positions = "1d";  // for files older than this option
     origin.model.fields([&](const char* name, auto& value, const char*) {

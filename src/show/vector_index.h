@@ -14,7 +14,7 @@ namespace vlm2vec {
 struct VectorOrigin {
   ModelOptions model;
   std::string model_sha256;  // ModelHash over the files of model and adapter
-  std::string prompt;
+  std::string prompt, device = "cpu";
   std::filesystem::path input, image_dir;  // input: empty if the rows came through a pipe
   std::string input_sha256;
   std::vector<int64_t> skipped_rows = {};  // input rows without a vector (--bad_rows skip); from 0, ascending

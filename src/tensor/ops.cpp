@@ -83,10 +83,17 @@ void column_sums_to(const Tensor& x, const Tensor& sums) {
   check_columns("column_sums", "the sum", sums, x);
   kernel::column_sums(x, sums);
 }
-double sum_of_squares(const Tensor& x) {
+Tensor squared_norm(const Tensor& x) {
   Tensor sum({1}, acc_of(x.dtype()), x.device());
   kernel::sum_of_squares(x, sum);
-  return item(sum);
+  return sum;
+}
+double sum_of_squares(const Tensor& x) { return item(squared_norm(x)); }
+
+Tensor mean(const Tensor& x) {
+  Tensor y({1}, x.dtype(), x.device());
+  kernel::mean(x, y);
+  return y;
 }
 
 Tensor gather_rows(const Tensor& table, const Tensor& ids) {

@@ -21,7 +21,9 @@ std::pair<Tensor, Tensor> swiglu_backward(const Tensor& dy, const Tensor& gate, 
 Tensor dropout(const Tensor& x, const Tensor& dropout_ids, double p, uint64_t seed);
 
 void column_sums_to(const Tensor& x, const Tensor& sums);
+Tensor squared_norm(const Tensor& x);  // Σ x², [1] on the device
 double sum_of_squares(const Tensor& x);
+Tensor mean(const Tensor& x);  // [1]
 
 // table [rows, d], ids i32 [n] → [n, d]; a bf16 or f16 table gives f32 rows.
 Tensor gather_rows(const Tensor& table, const Tensor& ids);

@@ -96,12 +96,17 @@ const char* name_of(Device device) {
 Device parse_device(const std::string& name) {
   if (name == "cpu") return Device::cpu;
   if (name == "emu") return Device::emu;
-  if (name == "cuda") {
-    if (const std::string reason = gpu::missing(); !reason.empty())
-      fail(Exit::device, "--device cuda: ", reason, "; --device cpu computes the same");
-    return Device::cuda;
-  }
-  fail(Exit::usage, "--device ", name, ": expected cpu, emu or cuda");
+  if (name != "cuda" && name != "auto") fail(Exit::usage, "--device ", name, ": expected auto, cpu, emu or cuda");
+  const std::string reason = gpu::missing();
+  if (reason.empty()) return Device::cuda;
+  if (name == "cuda") fail(Exit::device, "--device cuda: ", reason, "; --device cpu computes the same");
+  return Device::cpu;
+}
+
+const char* default_device() { return gpu::toolkit().empty() ? "cpu" : "auto"; }
+
+std::string auto_note(Device device) {
+  return "--device auto: " + (device == Device::cuda ? "cuda, " + gpu::cards().at(0).name : "cpu, as " + gpu::missing());
 }
 
 Storage::Storage(int64_t bytes, Device device) : bytes(bytes), device(device) {

@@ -16,7 +16,10 @@ struct Device {
 inline constexpr Device Device::cpu{Device::cpu_kind}, Device::emu{Device::emu_kind}, Device::cuda{Device::cuda_kind};
 
 const char* name_of(Device device);
-Device parse_device(const std::string& name);  // "cpu", "emu" or "cuda"; Exit::device if this build lacks the device
+// "cpu", "emu", "cuda" or "auto": cuda if there is one, else cpu. Throws Exit::device if cuda cannot be used.
+Device parse_device(const std::string& name);
+const char* default_device();       // auto, or cpu if the program was built without CUDA
+std::string auto_note(Device device);  // which device auto has chosen, and why
 
 struct Storage {
   void* data = nullptr;

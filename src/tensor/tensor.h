@@ -41,6 +41,8 @@ class Tensor {
   Tensor to(Device device) const;
   Tensor to(DType dtype) const;  // rounds to nearest; returns *this if the type is the same
   Tensor clone() const;
+  // Moves tensors of one device to another in a single transfer. There they share one storage.
+  static void move_together(const std::vector<Tensor*>& tensors, Device device);
   bool unique() const { return storage_.use_count() == 1; }
 
   // Borrows `bytes` bytes of host memory that `owner` keeps alive.

@@ -3,14 +3,19 @@
 namespace vlm2vec {
 
 void TokenBatch::to(DType dtype, Device device) {
-  const auto move = [&](Tensor* x) {
-    if (*x) *x = (is_float(x->dtype()) ? x->to(dtype) : *x).to(device);
+  std::vector<Tensor*> all;
+  const auto add = [&](Tensor* x) {
+    if (!*x) return;
+    if (is_float(x->dtype())) *x = x->to(dtype);
+    all.push_back(x);
   };
-  for (Tensor* x : {&ids, &cu_seqlens, &last_rows, &one_each, &dropout_ids, &last_dropout_ids, &image_rows, &patches,
+  for (Tensor* x : {&ids, &cu_seqlens, &last_rows, &one_each, &dropout_ids, &last_dropout_ids, &image_rows,
                     &patch_dropout_ids, &seen_dropout_ids})
-    move(x);
-  for (Tensor* x : placed->of_see()) move(x);
-  for (Tensor* x : placed->of_read()) move(x);
+    add(x);
+  for (Tensor* x : placed->of_see()) add(x);
+  for (Tensor* x : placed->of_read()) add(x);
+  Tensor::move_together(all, device);
+  if (patches) patches = patches.to(dtype).to(device);  // alone, as they may be freed first
 }
 
 }  // namespace vlm2vec

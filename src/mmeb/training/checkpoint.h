@@ -32,6 +32,7 @@ struct RunIdentity {
   uint64_t rows = 0;            // TrainingData::fingerprint()
   std::string base_model = {};  // SHA-256 of the folder model_name (ModelHash); empty: it is gone and not needed
   std::vector<std::string> missing_sets = {};  // left out by --missing_sets skip
+  Device device = Device::cpu;
 };
 
 // checkpoint: checkpoint-N. Removes a checkpoint-latest of an earlier step and, with save_total_limit, all but the

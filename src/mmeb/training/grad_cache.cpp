@@ -77,8 +77,8 @@ ContrastiveResult contrastive_step(Encoder& encoder, Rows queries, Rows targets,
   const double loss_seconds = watch.lap();
   q.backward(encoder, options.comm);
   t.backward(encoder, options.comm);
-  return {item(loss.loss.value()),
-          to_vector<int32_t>(loss.best),
+  return {loss.loss.value(),
+          loss.best,
           options.keep_bytes - room,
           embed_seconds,
           loss_seconds,

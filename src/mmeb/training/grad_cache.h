@@ -22,9 +22,8 @@ struct ContrastiveOptions {
 };
 
 struct ContrastiveResult {
-  double loss;
-  std::vector<int32_t> best;  // per query: the target it scores highest, the first among equals
-  int64_t kept_bytes;         // bytes of the prepared chunks kept for the second pass
+  Tensor loss, best;  // [1]; i32 [queries]: the target that each scores highest, the first among equals
+  int64_t kept_bytes;  // bytes of the prepared chunks kept for the second pass
   // Times: pictures and forward; the loss and its gradient by the embeddings; backward with the second forward.
   double embed_seconds = 0, loss_seconds = 0, backward_seconds = 0;
   CutTexts cut = {};

@@ -56,7 +56,7 @@ std::unique_ptr<TrainerRun> prepare_run(TrainOptions o, Device device, bool quie
   std::unique_ptr<FolderLock> lock;
   if (fs::is_directory(o.output_dir)) lock = std::make_unique<FolderLock>(o.output_dir), remove_leftovers(o.output_dir);
   const std::optional<FoundCheckpoint> checkpoint = find_checkpoint(o);
-  RunIdentity identity{o, rows.fingerprint(), "", rows.missing_sets()};
+  RunIdentity identity{o, rows.fingerprint(), "", rows.missing_sets(), device};
   std::optional<ModelHash> base;
   const auto hash_base = [&] { base.emplace(o.model_name, ""), identity.base_model = hex(base->digest()); };
   const bool adapters = o.lora || !o.adapter.empty();

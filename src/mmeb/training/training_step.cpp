@@ -20,13 +20,17 @@ double learning_rate(const TrainOptions& o, int64_t step) {
 void add(StepLog& log, const TrainingBatch& batch, const ContrastiveResult& result) {
   log.embed_seconds += result.embed_seconds, log.loss_seconds += result.loss_seconds;
   log.backward_seconds += result.backward_seconds;
-  log.loss += result.loss;
-  log.in_batch_accuracy += batch.accuracy(result.best);
   log.duplicates += batch.duplicates;
   log.pairs += int64_t(batch.queries.size());
   log.tokens_without_picture += batch.tokens_without_picture;
   log.cut_texts += result.cut.cut;
 }
+
+// What a step has computed on its device, read together at its end: each read makes the host wait for the device.
+struct Outcome {
+  TrainingBatch batch;
+  Tensor loss, best;
+};
 
 std::string shown(double x) { return std::isnan(x) ? "NaN" : sentence(x); }
 
@@ -45,7 +49,7 @@ StepLog train_step(TrainerRun& run, int64_t step) {
   log.learning_rate = learning_rate(o, step);
   BatchOptions batch_options{o.num_hardneg, o.mask_duplicates, mix(o.seed, uint64_t(step))};
   if (o.bad_rows == "skip") batch_options.faults = [&](auto inputs) { return encoder.processor.faults(inputs); };
-  double batches = 0;  // batches with pairs
+  std::vector<Outcome> outcomes;  // of batches with pairs
   for (int64_t i = 0; i < o.gradient_accumulation_steps; ++i) {
     part.lap();
     const std::vector<RowId> ids = run.rows.next();
@@ -60,20 +64,28 @@ StepLog train_step(TrainerRun& run, int64_t step) {
       return contrastive_step(encoder, batch.queries, batch.targets,
                               {o.temperature, o.gc_q_chunk_size, o.gc_p_chunk_size, batch.matching, run.comm});
     });
-    ++batches;
+    outcomes.push_back({batch, result.loss, result.best});
     add(log, batch, result);
     run.cut.add(result.cut);
   }
-  run.unusable = batches > 0 ? 0 : run.unusable + log.skipped;
+  run.unusable = !outcomes.empty() ? 0 : run.unusable + log.skipped;
   if (run.unusable >= run.rows.count())
     fail(Exit::data, "train: step ", step, ": none of the last ", run.unusable, " rows can be used; ",
          run.bad_rows->note());
   part.lap();
-  if (batches > 0) {
+  if (const double batches = double(outcomes.size()); batches > 0) {
+    run.comm.all_reduce(run.parameters.gradients());
+    Tensor squares = squared_norm(run.parameters.gradients());
+    std::vector<Tensor*> down{&squares};
+    for (Outcome& outcome : outcomes) down.insert(down.end(), {&outcome.loss, &outcome.best});
+    Tensor::move_together(down, Device::cpu);
+    for (const Outcome& outcome : outcomes) {
+      log.loss += item(outcome.loss);
+      log.in_batch_accuracy += outcome.batch.accuracy(to_vector<int32_t>(outcome.best));
+    }
     for (double StepLog::*mean : {&StepLog::loss, &StepLog::in_batch_accuracy, &StepLog::duplicates})
       log.*mean /= batches;
-    run.comm.all_reduce(run.parameters.gradients());
-    const GradientNorm gradient = clip_gradients(run.parameters.gradients(), o.max_grad_norm, 1 / batches);
+    const GradientNorm gradient = clip_gradients(item(squares), o.max_grad_norm, 1 / batches);
     if (!std::isfinite(log.loss) || !std::isfinite(gradient.norm))
       fail(Exit::failed, "train: step ", step, ": the loss is ", shown(log.loss), " and the gradient norm ",
            shown(gradient.norm), "; lower --learning_rate or raise --temperature");

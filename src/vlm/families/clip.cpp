@@ -137,7 +137,7 @@ void Clip::place_pictures(TokenBatch& batch, ClipPlacement& placed) const {
     }
     first += grid.patches(), cu_images.push_back(int32_t(order.size()));
   }
-  placed.cu_images = from_vector(cu_images);
+  placed.cu_images = from_vector(cu_images), placed.picture_rows = from_vector(batch.picture_rows);
   placed.image_order = from_vector(order), placed.row_positions = from_vector(positions);
   batch.patch_dropout_ids = from_vector(row_ids), batch.seen_dropout_ids = from_vector(class_ids);
 }
@@ -197,7 +197,7 @@ Var Clip::read(const TokenBatch& batch, const Var& words, const Var& seen) {
         batch.last_dropout_ids);
   }
   if (seen.value())
-    add("image_embeds", visual_projection, seen, from_vector(batch.picture_rows, any.device()), batch.seen_dropout_ids);
+    add("image_embeds", visual_projection, seen, placed.picture_rows, batch.seen_dropout_ids);
   sum = l2_normalize(sum);
   if (trace) trace("embedding", sum.value());
   return sum;

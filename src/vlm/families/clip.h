@@ -79,10 +79,13 @@ struct ClipPlacement : Placement {
   Tensor cu_images, image_order, row_positions;
   Tensor positions;          // i32 [tokens]
   Tensor text_rows, pooled;  // the rows with a text, and the token that stands for each text
+  Tensor picture_rows;       // the rows with a picture
   // With the official mask: the tokens that are keys, their sequences, and the sequences of the queries.
   Tensor keys, cu_keys, cu_queries;
   std::vector<Tensor*> of_see() override { return {&cu_images, &image_order, &row_positions}; }
-  std::vector<Tensor*> of_read() override { return {&positions, &text_rows, &pooled, &keys, &cu_keys, &cu_queries}; }
+  std::vector<Tensor*> of_read() override {
+    return {&positions, &text_rows, &pooled, &picture_rows, &keys, &cu_keys, &cu_queries};
+  }
 };
 
 class Clip : public Backbone {

@@ -15,10 +15,14 @@ Var QwenPatchEmbed::operator()(const Var& patches) const {
   const int64_t slices = s[0] * s[1];
   const Var by_frame = view(weight, {slices * frames_, s[3] * s[4]});
   Var sum;
+  if (rows_.empty())
+    for (int64_t frame = 0; frame < frames_; ++frame) {
+      std::vector<int32_t> rows(static_cast<size_t>(slices));
+      for (int64_t i = 0; i < slices; ++i) rows[size_t(i)] = int32_t(i * frames_ + frame);
+      rows_.push_back(from_vector(rows, {slices}, weight.value().device()));
+    }
   for (int64_t frame = 0; frame < frames_; ++frame) {
-    std::vector<int32_t> rows(static_cast<size_t>(slices));
-    for (int64_t i = 0; i < slices; ++i) rows[size_t(i)] = int32_t(i * frames_ + frame);
-    const Var slice = gather_rows(by_frame, from_vector(rows, {slices}, weight.value().device()));
+    const Var slice = gather_rows(by_frame, rows_[size_t(frame)]);
     sum = frame == 0 ? slice : sum + slice;
   }
   return linear(patches, view(sum, {s[0], s[1] * s[3] * s[4]}), {}, bf16_products());

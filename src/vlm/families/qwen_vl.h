@@ -42,6 +42,7 @@ struct QwenPatchEmbed : Module {
   Parameter weight;  // "proj.weight" [embed_dim, 3, 2, p, p]
  private:
   int64_t frames_;
+  mutable std::vector<Tensor> rows_;  // by frame: its slices of the weight; made by the first call
 };
 
 struct QwenVisionAttention : Module {

@@ -1,0 +1,114 @@
+// The commands on devices whose memory the host cannot touch: every family trains, evaluates and embeds there as on the
+// CPU. Code above kernels/ that reads or writes device memory by itself crashes on the emulator's as on a GPU's.
+#include "cli_fixture.h"
+#include "devices.h"
+#include "golden.h"
+#include "lines_of_json.h"
+#include "tensor/tensor_files.h"
+#include "vlm/families/family.h"
+
+namespace vlm2vec {
+namespace {
+
+using Case = std::pair<std::string, std::string>;  // family and device
+
+class DeviceCommands : public Cli, public testing::WithParamInterface<Case> {
+ protected:
+  void SetUp() override {
+    make_model();
+    for (const Family& family : families()) {
+      if (family.model_type != GetParam().first) continue;
+      Json config = family.tiny_config(16);
+      const bool own = family.image_token.empty();  // CLIP's tokenizer
+      const fs::path tokenizer = own ? golden("clip/model") : folder_ / "model";
+      if (own)
+        config["text_config"]["vocab_size"] = read_json(tokenizer / "config.json").at("text_config").at("vocab_size");
+      write("config.json", config.dump());
+      must("init --config config.json --output_dir family --tokenizer " + tokenizer.string() +
+           (own ? "" : " --min_pixels 64 --max_pixels 1024"));
+    }
+    write("rows.jsonl", R"({"text": "a thing"})" "\n" R"({"text": "what is this?", "image": "train/p1.png"})" "\n");
+  }
+  void must(const std::string& line) const {
+    const Result r = run(line + " --quiet");
+    ASSERT_EQ(r.code, 0) << line << ": " << r.err;
+  }
+  // Runs a command on both devices; {} stands for cpu or device.
+  void on_both(std::string line) const {
+    for (const std::string& device : {std::string("cpu"), GetParam().second}) {
+      std::string one = line;
+      for (size_t at; (at = one.find("{}")) != one.npos;) one.replace(at, 2, device == "cpu" ? "cpu" : "device");
+      must(one + " --device " + device);
+    }
+  }
+  void expect_equal_logs(const std::string& name) const {
+    const auto cpu = lines_of_json(folder_ / (name + "cpu/log.jsonl")),
+               device = lines_of_json(folder_ / (name + "device/log.jsonl"));
+    ASSERT_EQ(cpu.size(), device.size());
+    for (size_t i = 0; i < cpu.size(); ++i)
+      for (const char* field : {"loss", "grad_norm", "in_batch_accuracy"}) {
+        const double want = cpu[i].at(field);
+        EXPECT_NEAR(device[i].at(field).get<double>(), want, 1e-4 * std::max(1.0, want)) << name << field << i;
+      }
+  }
+};
+
+constexpr const char* kTrain =
+    "train --model_name family --dataset_name train --max_steps 3 --per_device_train_batch_size 3 --temperature 0.1 "
+    "--warmup_steps 0 --lora_target_modules q_proj gate_proj fc1 ";
+
+TEST_P(DeviceCommands, train_as_on_the_cpu) {
+  on_both(std::string(kTrain) + "--gc_q_chunk_size 2 --output_dir full{}");
+  expect_equal_logs("full");
+  on_both(std::string(kTrain) +
+          "--lora True --use_dora False --gc_q_chunk_size 2 --gradient_checkpointing True --output_dir lora{}");
+  expect_equal_logs("lora");
+  on_both(std::string(kTrain) + "--lora True --use_dora True --output_dir dora{}");
+  expect_equal_logs("dora");
+}
+
+TEST_P(DeviceCommands, resume_with_the_same_bits) {
+  const std::string train = std::string(kTrain) + "--lora True --save_steps 2 --device " +
+                            GetParam().second + " --output_dir ";
+  must(train + "whole");
+  must(train + "parts");
+  fs::remove_all(folder_ / "parts/checkpoint-3");
+  fs::remove(folder_ / "parts/adapter_model.safetensors");
+  must(train + "parts --resume_from auto");
+  EXPECT_EQ(read_text(folder_ / "parts/adapter_model.safetensors"),
+            read_text(folder_ / "whole/adapter_model.safetensors"));
+}
+
+TEST_P(DeviceCommands, embed_evaluate_and_explain_as_on_the_cpu) {
+  on_both("embed --model_name family --input rows.jsonl --output {}.npy --prompt vlm2vec-v2");
+  const auto cpu = to_vector<float>(read_npy(folder_ / "cpu.npy")),
+             device = to_vector<float>(read_npy(folder_ / "device.npy"));
+  for (size_t i = 0; i < cpu.size(); ++i) EXPECT_NEAR(device[i], cpu[i], 2e-6) << i;
+  on_both("eval --model_name family --dataset_name test --encode_output_path scores{}");
+  EXPECT_EQ(read_json(folder_ / "scoresdevice/Set_score.json").at("acc"),
+            read_json(folder_ / "scorescpu/Set_score.json").at("acc"));
+  on_both("explain --model_name family --prompt vlm2vec-v2 --text 'what is this?' --image train/p1.png "
+          "--target 'a thing' --heat_map {}.png --dump {}.safetensors");
+  const NamedTensors stages = load_safetensors(folder_ / "cpu.safetensors"),
+                     there = load_safetensors(folder_ / "device.safetensors");
+  ASSERT_EQ(stages.size(), there.size());
+  for (const auto& [name, value] : stages) {
+    const auto want = to_vector<float>(value), got = to_vector<float>(there.at(name));
+    ASSERT_EQ(want.size(), got.size()) << name;
+    for (size_t i = 0; i < want.size(); ++i)
+      ASSERT_NEAR(got[i], want[i], 1e-4 * std::max(1.f, std::abs(want[i]))) << name;
+  }
+}
+
+std::vector<Case> cases() {
+  std::vector<Case> all;
+  for (const Device device : kernel_devices())
+    for (const Family& family : families()) all.push_back({family.model_type, name_of(device)});
+  return all;
+}
+
+INSTANTIATE_TEST_SUITE_P(, DeviceCommands, testing::ValuesIn(cases()),
+                         [](const auto& info) { return info.param.first + "_" + info.param.second; });
+
+}  // namespace
+}  // namespace vlm2vec
