@@ -38,7 +38,7 @@ __global__ void mean_kernel(const T* x, T* mean, int64_t n) {
   A sum = 0;
   for (int64_t i = threadIdx.x; i < n; i += threads) sum += x[i];
   sum = block_sum(sum);
-  if (threadIdx.x == 0) *mean = sum / A(n);
+  if (threadIdx.x == 0) *mean = T(sum / A(n));
 }
 
 }  // namespace
