@@ -55,21 +55,22 @@ class DeviceCommands : public Cli, public testing::WithParamInterface<Case> {
 
 constexpr const char* kTrain =
     "train --model_name family --dataset_name train --max_steps 3 --per_device_train_batch_size 3 --temperature 0.1 "
-    "--warmup_steps 0 --lora_target_modules q_proj gate_proj fc1 ";
+    "--warmup_steps 0 ";
+constexpr const char* kLora = "--lora True --lora_target_modules q_proj gate_proj fc1 ";
 
 TEST_P(DeviceCommands, train_as_on_the_cpu) {
   on_both(std::string(kTrain) + "--gc_q_chunk_size 2 --output_dir full{}");
   expect_equal_logs("full");
-  on_both(std::string(kTrain) +
-          "--lora True --use_dora False --gc_q_chunk_size 2 --gradient_checkpointing True --output_dir lora{}");
+  on_both(std::string(kTrain) + kLora +
+          "--use_dora False --gc_q_chunk_size 2 --gradient_checkpointing True --output_dir lora{}");
   expect_equal_logs("lora");
-  on_both(std::string(kTrain) + "--lora True --use_dora True --output_dir dora{}");
+  on_both(std::string(kTrain) + kLora + "--use_dora True --output_dir dora{}");
   expect_equal_logs("dora");
 }
 
 TEST_P(DeviceCommands, resume_with_the_same_bits) {
-  const std::string train = std::string(kTrain) + "--lora True --save_steps 2 --device " +
-                            GetParam().second + " --output_dir ";
+  const std::string train = std::string(kTrain) + kLora + "--save_steps 2 --device " + GetParam().second +
+                            " --output_dir ";
   must(train + "whole");
   must(train + "parts");
   fs::remove_all(folder_ / "parts/checkpoint-3");
