@@ -35,7 +35,7 @@ __device__ T* dynamic_shared() {
 template <class... P, class... A>
 void launch(dim3 grid, dim3 block, size_t shared_bytes, void (*kernel)(P...), const A&... arguments) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
-  static const bool wait = std::getenv("VLM2VEC_SYNC") != nullptr;  // then an error is of this launch, not an earlier one
+  static const bool wait = std::getenv("VLM2VEC_SYNC") != nullptr;  // so that an error is not of an earlier launch
   cudaError_t error = cudaSuccess;
   if (shared_bytes > 48 << 10)  // larger sizes need this attribute
     error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared_bytes));

@@ -80,6 +80,10 @@ KERNEL(dropout, const Tensor& x, const Tensor& dropout_ids, double p, uint64_t s
 KERNEL(column_sums, const Tensor& x, const Tensor& sums)                        // sums[c] += Σ_r x[r, c]
 KERNEL(sum_of_squares, const Tensor& x, const Tensor& sum)                      // [1]
 KERNEL(mean, const Tensor& x, const Tensor& y)                                  // [1]
+KERNEL(row_squares, const Tensor& x, const Tensor& squares)                     // f64 [rows]: Σ_c x[r, c]²
+// Norms of the rows of W + s·BA: squares (f64 [out]) = ‖w_o‖², aw [r, out] = A Wᵀ, baa [out, r] = B A Aᵀ; sums are f64.
+KERNEL(dora_norms, const Tensor& b, const Tensor& squares, const Tensor& aw, const Tensor& baa, double scaling,
+       const Tensor& norms, const Tensor& inverse_norms)
 
 // ---- gather.cu: rows by number (i32) --------------------------------------------------------------------------------
 KERNEL(gather_rows, const Tensor& table, const Tensor& ids, const Tensor& y)    // y[i] = table[ids[i]]; y may be wider

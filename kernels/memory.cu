@@ -1,4 +1,4 @@
-// Cards and their memory. Allocation is ordered by the stream: freed blocks stay in the driver's pool for the next step.
+// Cards and their memory. Allocation is ordered by the stream: freed blocks stay in the driver's pool for later steps.
 #include <cuda_runtime.h>
 
 #include "io/error.h"

@@ -41,6 +41,29 @@ __global__ void mean_kernel(const T* x, T* mean, int64_t n) {
   if (threadIdx.x == 0) *mean = T(sum / A(n));
 }
 
+// One block per row.
+template <class T>
+__global__ void row_squares_kernel(const T* x, double* squares, int columns) {
+  x += int64_t(blockIdx.x) * columns;
+  double sum = 0;
+  for (int c = threadIdx.x; c < columns; c += threads) sum += double(acc_t<T>(x[c])) * double(acc_t<T>(x[c]));
+  sum = block_sum(sum);
+  if (threadIdx.x == 0) squares[blockIdx.x] = sum;
+}
+
+// ‖w + s·ba‖² = ‖w‖² + Σ_k b[k] (2s (A Wᵀ)[k] + s² (B AAᵀ)[k]) for row o.  One thread per row.
+template <class T>
+__global__ void dora_norms_kernel(const T* b, const double* squares, const T* aw, const T* baa, double s, T* norms,
+                                  T* inverse_norms, int out, int r) {
+  const int o = int(blockIdx.x * threads + threadIdx.x);
+  if (o >= out) return;
+  double square = squares[o];
+  for (int k = 0; k < r; ++k)
+    square += double(b[o * r + k]) * (2 * s * double(aw[k * out + o]) + s * s * double(baa[o * r + k]));
+  const double norm = sqrt(max(square, 0.0));
+  norms[o] = T(norm), inverse_norms[o] = T(1 / norm);
+}
+
 }  // namespace
 
 void column_sums(const Tensor& x, const Tensor& sums) {
@@ -62,6 +85,21 @@ void sum_of_squares(const Tensor& x, const Tensor& sum) {
 
 void mean(const Tensor& x, const Tensor& y) {
   dispatch_float(x.dtype(), [&]<class T>() { launch(1, threads, 0, mean_kernel<T>, at<T>(x), at<T>(y), x.numel()); });
+}
+
+void row_squares(const Tensor& x, const Tensor& squares) {
+  dispatch_stored(x.dtype(), [&]<class T>() {
+    launch(unsigned(x.rows()), threads, 0, row_squares_kernel<T>, at<T>(x), at<double>(squares), x.columns());
+  });
+}
+
+void dora_norms(const Tensor& b, const Tensor& squares, const Tensor& aw, const Tensor& baa, double scaling,
+                const Tensor& norms, const Tensor& inverse_norms) {
+  const auto run = [&]<class T>() {
+    launch(blocks(b.rows(), threads), threads, 0, dora_norms_kernel<T>, at<T>(b), at<double>(squares), at<T>(aw),
+           at<T>(baa), scaling, at<T>(norms), at<T>(inverse_norms), b.rows(), b.columns());
+  };
+  b.dtype() == DType::f64 ? run.template operator()<double>() : run.template operator()<float>();
 }
 
 }  // namespace vlm2vec::BACKEND

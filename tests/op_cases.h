@@ -123,6 +123,16 @@ inline std::vector<OpCase> op_cases() {
          kernel::adamw(p, g, m, v, {0.01, 0.9, 0.999, 1e-8, 0.1, 1 - 0.9 * 0.9, 1 - 0.999 * 0.999, 0.5});
          return Results{p, m, v};
        }},
+      {"row_squares",
+       [](Draw& d, int64_t r, int64_t c) {
+         return Results{row_squares(d.normal({r, c})), row_squares(d.frozen({r, c}))};
+       }},
+      {"dora_norms",
+       [](Draw& d, int64_t out, int64_t r) {
+         const RowNorms n = dora_norms(d.normal({out, r}), row_squares(scale(d.normal({out, 3}), 4)),
+                                       d.normal({r, out}), d.normal({out, r}), 0.1);
+         return Results{n.norms, n.inverse};
+       }},
       {"column_sums_to",
        [](Draw& d, int64_t r, int64_t c) {
          const Tensor sums = d.normal({c});

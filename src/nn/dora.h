@@ -17,9 +17,9 @@ struct Dora : Lora {
   Parameter lora_magnitude_vector;  // m
 
  private:
-  std::vector<double> row_norms() const;
-  std::vector<double> base_squares_;  // ‖W‖² per row
-  Tensor inverse_norms_;              // 1 / ‖V‖ per row
+  RowNorms row_norms();
+  Tensor base_squares_;   // ‖W‖² per row, f64
+  Tensor inverse_norms_;  // 1 / ‖V‖ per row
 };
 
 }  // namespace vlm2vec

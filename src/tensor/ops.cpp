@@ -96,6 +96,20 @@ Tensor mean(const Tensor& x) {
   return y;
 }
 
+Tensor row_squares(const Tensor& x) {
+  Tensor squares({x.rows()}, DType::f64, x.device());
+  kernel::row_squares(x, squares);
+  return squares;
+}
+
+RowNorms dora_norms(const Tensor& b, const Tensor& squares, const Tensor& aw, const Tensor& baa, double scaling) {
+  CHECK(squares.numel() == b.rows() && aw.shape() == (Shape{b.columns(), b.rows()}) && baa.shape() == b.shape(),
+        "dora_norms: b is ", b, ", the squares ", squares, ", A Wᵀ ", aw, ", B A Aᵀ ", baa, "; they do not fit");
+  RowNorms r{Tensor({b.rows()}, b.dtype(), b.device()), Tensor({b.rows()}, b.dtype(), b.device())};
+  kernel::dora_norms(b, squares, aw, baa, scaling, r.norms, r.inverse);
+  return r;
+}
+
 Tensor gather_rows(const Tensor& table, const Tensor& ids) {
   Tensor y({ids.numel(), table.columns()}, acc_of(table.dtype()), table.device());
   kernel::gather_rows(table, ids, y);

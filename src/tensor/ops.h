@@ -24,6 +24,12 @@ void column_sums_to(const Tensor& x, const Tensor& sums);
 Tensor squared_norm(const Tensor& x);  // Σ x², [1] on the device
 double sum_of_squares(const Tensor& x);
 Tensor mean(const Tensor& x);  // [1]
+Tensor row_squares(const Tensor& x);  // f64 [rows]: Σ_c x[r, c]²
+// ‖W + s·BA‖ of each row [out], and one by it, from row_squares(W), B [out, r], A Wᵀ [r, out] and B A Aᵀ [out, r].
+struct RowNorms {
+  Tensor norms, inverse;
+};
+RowNorms dora_norms(const Tensor& b, const Tensor& squares, const Tensor& aw, const Tensor& baa, double scaling);
 
 // table [rows, d], ids i32 [n] → [n, d]; a bf16 or f16 table gives f32 rows.
 Tensor gather_rows(const Tensor& table, const Tensor& ids);

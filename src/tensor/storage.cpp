@@ -106,7 +106,8 @@ Device parse_device(const std::string& name) {
 const char* default_device() { return gpu::toolkit().empty() ? "cpu" : "auto"; }
 
 std::string auto_note(Device device) {
-  return "--device auto: " + (device == Device::cuda ? "cuda, " + gpu::cards().at(0).name : "cpu, as " + gpu::missing());
+  return "--device auto: " +
+         (device == Device::cuda ? "cuda, " + gpu::cards().at(0).name : "cpu, as " + gpu::missing());
 }
 
 Storage::Storage(int64_t bytes, Device device) : bytes(bytes), device(device) {

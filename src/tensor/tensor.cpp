@@ -85,7 +85,8 @@ void Tensor::move_together(const std::vector<Tensor*>& tensors, Device device) {
   std::vector<int64_t> ends{0};
   for (const Tensor* x : tensors) ends.push_back(ends.back() + (x->bytes() + alignment - 1) / alignment * alignment);
   const Tensor from({ends.back()}, DType::u8, tensors[0]->device()), to({ends.back()}, DType::u8, device);
-  for (size_t i = 0; i < tensors.size(); ++i) copy_bytes(*tensors[i], from.rows(ends[i], ends[i] + tensors[i]->bytes()));
+  for (size_t i = 0; i < tensors.size(); ++i)
+    copy_bytes(*tensors[i], from.rows(ends[i], ends[i] + tensors[i]->bytes()));
   copy_bytes(from, to);
   for (size_t i = 0; i < tensors.size(); ++i) tensors[i]->storage_ = to.storage_, tensors[i]->offset_ = ends[i];
 }

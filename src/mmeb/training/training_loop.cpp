@@ -23,8 +23,9 @@ int64_t skip(TrainingData& rows, int64_t batches) {
 
 // Checks weights and moments.
 bool is_finite(const TrainerRun& run) {
-  return all_finite(run.parameters.values()) && all_finite(run.optimiser.first_moment()) &&
-         all_finite(run.optimiser.second_moment());
+  const auto good = [](const Tensor& t) { return all_finite(t.to(Device::cpu)); };
+  return good(run.parameters.values()) && good(run.optimiser.first_moment()) &&
+         good(run.optimiser.second_moment());
 }
 
 // Returns the cure for too little memory, as the end of a sentence.

@@ -1,5 +1,6 @@
 // Functions of rows: sums, gathering and scattering by row number.
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <vector>
 
@@ -34,6 +35,32 @@ void sum_of_squares(const Tensor& x, const Tensor& sum) {
 void mean(const Tensor& x, const Tensor& y) {
   const float* from = f32("mean", x);
   *f32("mean", y) = float(std::accumulate(from, from + x.numel(), 0.0) / double(x.numel()));
+}
+
+void row_squares(const Tensor& x, const Tensor& squares) {
+  dispatch_stored(x.dtype(), [&]<class T>() {
+    parallel_rows(x.rows(), x.columns(), [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) {
+        const T* const from = x.data<T>() + row * x.columns();
+        double sum = 0;
+        for (int64_t c = 0; c < x.columns(); ++c) sum += double(from[c]) * double(from[c]);
+        squares.data<double>()[row] = sum;
+      }
+    });
+  });
+}
+
+void dora_norms(const Tensor& b, const Tensor& squares, const Tensor& aw, const Tensor& baa, double scaling,
+                const Tensor& norms, const Tensor& inverse_norms) {
+  const float *factors = f32("dora_norms", b), *from_aw = f32("dora_norms", aw), *from_baa = f32("dora_norms", baa);
+  const int64_t out = b.rows(), r = b.columns();
+  for (int64_t o = 0; o < out; ++o) {
+    double square = squares.data<double>()[o];
+    for (int64_t k = 0; k < r; ++k)
+      square += factors[o * r + k] * (2 * scaling * from_aw[k * out + o] + scaling * scaling * from_baa[o * r + k]);
+    const double norm = std::sqrt(std::max(square, 0.0));
+    norms.data<float>()[o] = float(norm), inverse_norms.data<float>()[o] = float(1 / norm);
+  }
 }
 
 namespace {
