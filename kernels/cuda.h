@@ -24,7 +24,7 @@
 #define BACKEND gpu
 #define SHARED(T, name, dimensions) __shared__ T name dimensions
 
-namespace vlm2vec {
+namespace vlm2vec::BACKEND {
 
 template <class T>
 __device__ T* dynamic_shared() {
@@ -57,7 +57,7 @@ T* at(const Tensor& x) {
   return x.template data<T>();
 }
 
-}  // namespace vlm2vec
+}  // namespace vlm2vec::BACKEND
 
 #else  // --------------------------------------------------------------------------------------------------- emulator
 #include <math.h>  // exp, log, sqrt, erf of float and of double without std::, as in CUDA
@@ -82,7 +82,7 @@ T* at(const Tensor& x) {
 #define blockDim (::vlm2vec::emulator::self->block_dim)
 #define gridDim (::vlm2vec::emulator::self->grid_dim)
 
-namespace vlm2vec {
+namespace vlm2vec::BACKEND {
 
 using dim3 = emulator::Dim3;
 using std::max, std::min;
@@ -126,12 +126,12 @@ inline uint32_t __ballot_sync(uint32_t mask, bool vote, emulator::Site site = em
   return emulator::ballot(mask, vote, site);
 }
 
-}  // namespace vlm2vec
+}  // namespace vlm2vec::BACKEND
 #endif
 
-namespace vlm2vec {
+namespace vlm2vec::BACKEND {
 
 // Returns how many blocks of `size` cover n elements.
 inline unsigned blocks(int64_t n, int size) { return unsigned((n + size - 1) / size); }
 
-}  // namespace vlm2vec
+}  // namespace vlm2vec::BACKEND

@@ -56,12 +56,13 @@ struct Scale {
 // y[r, c] = x[r, c]·factors[c] + bias[c];   dx = dy·factors,   dfactors[c] = Σ_r dy[r, c]·x[r, c]
 template <class T>
 struct ScaleColumns {
-  const T *x, *factors, *bias;
+  const T* x;
+  const acc_t<T> *factors, *bias;
   int64_t columns;
   T* y;
   __device__ void operator()(int64_t i) const {
     const int64_t c = i % columns;
-    y[i] = T(acc_t<T>(x[i]) * acc_t<T>(factors[c]) + (bias ? acc_t<T>(bias[c]) : acc_t<T>(0)));
+    y[i] = T(acc_t<T>(x[i]) * factors[c] + (bias ? bias[c] : acc_t<T>(0)));
   }
 };
 
@@ -186,7 +187,8 @@ void scale(const Tensor& x, double factor, const Tensor& y) {
 
 void scale_columns(const Tensor& x, const Tensor& factors, const Tensor& bias, const Tensor& y) {
   dispatch_float(x.dtype(), [&]<class T>() {
-    for_each(x.numel(), ScaleColumns<T>{at<T>(x), at<T>(factors), bias ? at<T>(bias) : nullptr, x.columns(),
+    using A = acc_t<T>;
+    for_each(x.numel(), ScaleColumns<T>{at<T>(x), at<A>(factors), bias ? at<A>(bias) : nullptr, x.columns(),
                                         at<T>(y)});
   });
 }

@@ -17,11 +17,15 @@ __global__ void gather_rows_kernel(const From* table, const int32_t* ids, To* y,
 }
 
 // dtable[ids[i]] += dy[i].  One thread per column adds the rows in order: no atomics, and the same bits every time.
-template <class T, class A>
-__global__ void scatter_add_rows_kernel(const T* dy, const int32_t* ids, A* dtable, int64_t rows, int columns) {
+template <class T>
+__device__ void add(T& sum, acc_t<T> x) {
+  sum = T(acc_t<T>(sum) + x);
+}
+template <class T, class To>
+__global__ void scatter_add_rows_kernel(const T* dy, const int32_t* ids, To* dtable, int64_t rows, int columns) {
   const int c = int(blockIdx.x * threads + threadIdx.x);
   if (c >= columns) return;
-  for (int64_t row = 0; row < rows; ++row) dtable[int64_t(ids[row]) * columns + c] += A(dy[row * columns + c]);
+  for (int64_t row = 0; row < rows; ++row) add(dtable[int64_t(ids[row]) * columns + c], dy[row * columns + c]);
 }
 
 // y[rows[i]] = source[i], or 0 without a source.  One block per row; the rows are distinct.
@@ -45,8 +49,11 @@ void gather_rows(const Tensor& table, const Tensor& ids, const Tensor& y) {
 
 void scatter_add_rows(const Tensor& dy, const Tensor& ids, const Tensor& dtable) {
   dispatch_float(dy.dtype(), [&]<class T>() {
-    launch(blocks(dy.columns(), threads), threads, 0, scatter_add_rows_kernel<T, acc_t<T>>, at<T>(dy),
-           at<int32_t>(ids), at<acc_t<T>>(dtable), ids.numel(), dy.columns());
+    const auto into = [&]<class To>(To) {
+      launch(blocks(dy.columns(), threads), threads, 0, scatter_add_rows_kernel<T, To>, at<T>(dy), at<int32_t>(ids),
+             at<To>(dtable), ids.numel(), dy.columns());
+    };
+    dtable.dtype() == dy.dtype() ? into(T()) : into(acc_t<T>());
   });
 }
 

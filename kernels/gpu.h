@@ -21,6 +21,14 @@ std::vector<Card> cards();
 std::string missing();
 std::string driver();  // "13.0", the newest CUDA that the driver knows; empty: there is no driver
 
+// How products are computed: by cuBLAS or by the kernels of matmul.cu; tf32 rounds factors in f32 to 11 bits.
+struct Products {
+  bool cublas = true, tf32 = false;
+};
+void use_products(const Products& products);
+void open_products();                                    // finds cuBLAS if it is used; throws Exit::device
+inline constexpr int64_t kWorkspaceBytes = 32ll << 20;  // that cuBLAS gets, as NVIDIA advises for Hopper
+
 void* allocate(int64_t bytes);
 void release(void* memory);
 // Copies between any two of host and device memory, and returns when the bytes are there.

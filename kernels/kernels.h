@@ -4,6 +4,7 @@
 // allocates results and checks shapes (src/tensor/ops.cpp). "x += …" marks kernels that accumulate. An undefined tensor
 // stands for "none".
 //
+// Activations are f32, bf16 or f64; statistics, sums and parameters that are vectors have acc type (f32, or f64).
 // The fast CPU paths know f32 (and bf16 matrices); f64 on the CPU runs the scalar kernel, which is the definition.
 #pragma once
 #include <cstdint>
@@ -86,7 +87,7 @@ KERNEL(dora_norms, const Tensor& b, const Tensor& squares, const Tensor& aw, con
        const Tensor& norms, const Tensor& inverse_norms)
 
 // ---- gather.cu: rows by number (i32) --------------------------------------------------------------------------------
-KERNEL(gather_rows, const Tensor& table, const Tensor& ids, const Tensor& y)    // y[i] = table[ids[i]]; y may be wider
+KERNEL(gather_rows, const Tensor& table, const Tensor& ids, const Tensor& y)    // y[i] = table[ids[i]] in y's type
 // dtable[ids[i]] += dy[i], in order of i
 KERNEL(scatter_add_rows, const Tensor& dy, const Tensor& ids, const Tensor& dtable)
 // y = x but y[rows[i]] = source[i]
@@ -94,7 +95,7 @@ KERNEL(replace_rows, const Tensor& x, const Tensor& rows, const Tensor& source, 
 KERNEL(clear_rows, const Tensor& x, const Tensor& rows, const Tensor& y)        // y = x but y[rows[i]] = 0
 
 // ---- matmul.cu: c = op(a)·op(b) + bias ------------------------------------------------------------------------------
-// c f32 or f64, a too or (beside f32) bf16 together with b, or b alone bf16.
+// a and b of one type, or a f32 and b bf16 or f16; c f32 (f64 if a is), or bf16 beside two bf16 factors.
 KERNEL(matmul, const Tensor& a, const Tensor& b, const Tensor& bias, MatmulOptions options, const Tensor& c)
 
 // ---- norm.cu: rows of x; statistics (mean, rstd, norm) have acc type, one per row -----------------------------------
@@ -107,7 +108,8 @@ KERNEL(layer_norm_dx, const Tensor& dy, const Tensor& x, const Tensor& w, const 
        const Tensor& dx)
 // dw += …
 KERNEL(layer_norm_dw, const Tensor& dy, const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& dw)
-KERNEL(l2_normalize, const Tensor& x, double eps, const Tensor& y, const Tensor& norm)  // y = x / max(‖x‖, eps)
+// y = x / max(‖x‖, eps), of acc type
+KERNEL(l2_normalize, const Tensor& x, double eps, const Tensor& y, const Tensor& norm)
 KERNEL(l2_normalize_dx, const Tensor& dy, const Tensor& y, const Tensor& norm, double eps, const Tensor& dx)
 
 // ---- rope.cu: the first `heads` heads of each row turned by the row's angles, the other columns copied --------------

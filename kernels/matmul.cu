@@ -1,6 +1,7 @@
 // c = op(a)·op(b) (+ bias on every row) (+ c); op is the identity or the transpose. Matrices are row-major: op(a) is
-// [m, k], op(b) [k, n]. If factors are bf16, sums and c are f32. Both levels add the k products of an output in order:
-// the bits depend on k alone.
+// [m, k], op(b) [k, n]. Sums are f32, also of bf16 factors; f64 if the factors are. Both levels add the k products of
+// an output in order: the bits depend on k alone.
+#include "kernels/cublas.h"
 #include "kernels/cuda.h"
 #include "kernels/kernels.h"
 #include "tensor/tensor.h"
@@ -19,15 +20,15 @@ struct Operand {
   }
 };
 
-template <class T>
-__device__ void store(T* c, const T* bias, bool accumulate, int64_t i, int64_t j, int64_t n, T sum) {
+template <class T, class C>
+__device__ void store(C* c, const T* bias, bool accumulate, int64_t i, int64_t j, int64_t n, T sum) {
   if (bias) sum += bias[j];
-  c[i * n + j] = accumulate ? c[i * n + j] + sum : sum;
+  c[i * n + j] = C(accumulate ? T(c[i * n + j]) + sum : sum);
 }
 
 // Level 1, the definition: one thread per output. Every product reads both factors from global memory.
-template <class T, class A, class B>
-__global__ void matmul_naive_kernel(Operand<A> a, Operand<B> b, const T* bias, bool accumulate, T* c, int64_t m,
+template <class T, class A, class B, class C>
+__global__ void matmul_naive_kernel(Operand<A> a, Operand<B> b, const T* bias, bool accumulate, C* c, int64_t m,
                                     int64_t n, int64_t k) {
   const int64_t e = int64_t(blockIdx.x) * blockDim.x + threadIdx.x, i = e / n, j = e % n;
   if (i >= m) return;
@@ -51,8 +52,8 @@ __device__ void load_tile(T (&to)[step][tile + 1], Operand<X> x, int64_t i0, int
   }
 }
 
-template <class T, class A, class B>
-__global__ void matmul_tiled_kernel(Operand<A> a, Operand<B> b, const T* bias, bool accumulate, T* c, int64_t m,
+template <class T, class A, class B, class C>
+__global__ void matmul_tiled_kernel(Operand<A> a, Operand<B> b, const T* bias, bool accumulate, C* c, int64_t m,
                                     int64_t n, int64_t k) {
   SHARED(T, a_tile, [step][tile + 1]);
   SHARED(T, b_tile, [step][tile + 1]);
@@ -76,29 +77,35 @@ __global__ void matmul_tiled_kernel(Operand<A> a, Operand<B> b, const T* bias, b
     }
 }
 
-// Calls body(op(a), op(b), bias or null, c, m, n, k) for the types of a and b.
+// Calls body(op(a), op(b), bias or null, c, m, n, k) for the types of a, b and c.
 template <class Body>
 void dispatch_matmul(const Tensor& a, const Tensor& b, const Tensor& bias, MatmulOptions o, const Tensor& c,
                      Body body) {
-  auto run = [&]<class T, class A, class B>(T, A, B) {
+  const auto run = [&]<class T, class A, class B, class C>(T, A, B, C) {
     body(Operand<A>{at<A>(a), a.rows(), a.columns(), o.transpose_a},
-         Operand<B>{at<B>(b), b.rows(), b.columns(), o.transpose_b}, bias ? at<T>(bias) : nullptr, at<T>(c),
+         Operand<B>{at<B>(b), b.rows(), b.columns(), o.transpose_b}, bias ? at<T>(bias) : nullptr, at<C>(c),
          c.rows(), c.columns(), o.transpose_a ? a.rows() : a.columns());
   };
-  if (a.dtype() == DType::f64) run(double(), double(), double());
-  else if (a.dtype() == DType::bf16) run(float(), bf16(), bf16());
-  else if (b.dtype() == DType::bf16) run(float(), float(), bf16());
-  else if (b.dtype() == DType::f16) run(float(), float(), f16());
-  else run(float(), float(), float());
+  const float f = 0;
+  if (a.dtype() == DType::f64) run(0.0, 0.0, 0.0, 0.0);
+  else if (c.dtype() == DType::bf16) run(f, bf16(), bf16(), bf16());
+  else if (a.dtype() == DType::bf16) run(f, bf16(), bf16(), f);
+  else if (b.dtype() == DType::bf16) run(f, f, bf16(), f);
+  else if (b.dtype() == DType::f16) run(f, f, f16(), f);
+  else run(f, f, f, f);
 }
 
 }  // namespace
 
 void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, MatmulOptions options, const Tensor& c) {
+#if defined(__CUDACC__)
+  if (cublas::matmul(a, b, bias, options, c)) return;
+#endif
   dispatch_matmul(
       a, b, bias, options, c,
-      [&]<class T, class A, class B>(Operand<A> a, Operand<B> b, const T* bias, T* c, int64_t m, int64_t n, int64_t k) {
-        launch(dim3(blocks(m, tile), blocks(n, tile)), threads, 0, matmul_tiled_kernel<T, A, B>, a, b, bias,
+      [&]<class T, class A, class B, class C>(Operand<A> a, Operand<B> b, const T* bias, C* c, int64_t m, int64_t n,
+                                              int64_t k) {
+        launch(dim3(blocks(m, tile), blocks(n, tile)), threads, 0, matmul_tiled_kernel<T, A, B, C>, a, b, bias,
                options.accumulate, c, m, n, k);
       });
 }
@@ -107,8 +114,9 @@ void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, MatmulOptions 
 void matmul_naive(const Tensor& a, const Tensor& b, const Tensor& bias, MatmulOptions options, const Tensor& c) {
   dispatch_matmul(
       a, b, bias, options, c,
-      [&]<class T, class A, class B>(Operand<A> a, Operand<B> b, const T* bias, T* c, int64_t m, int64_t n, int64_t k) {
-        launch(blocks(m * n, 256), 256, 0, matmul_naive_kernel<T, A, B>, a, b, bias, options.accumulate, c, m, n, k);
+      [&]<class T, class A, class B, class C>(Operand<A> a, Operand<B> b, const T* bias, C* c, int64_t m, int64_t n,
+                                              int64_t k) {
+        launch(blocks(m * n, 256), 256, 0, matmul_naive_kernel<T, A, B, C>, a, b, bias, options.accumulate, c, m, n, k);
       });
 }
 

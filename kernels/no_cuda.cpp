@@ -9,6 +9,9 @@ std::vector<Card> cards() { return {}; }
 std::string missing() { return "this program was built without CUDA; build it with `make CUDA=1`"; }
 std::string driver() { return ""; }
 
+void use_products(const Products&) {}
+void open_products() {}
+
 void* allocate(int64_t) { fail(Exit::device, missing()); }
 void release(void*) {}
 void copy(void*, const void*, int64_t) { fail(Exit::device, missing()); }

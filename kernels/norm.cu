@@ -19,23 +19,23 @@ __device__ T row_sum(int columns, Term term) {
 
 // y = x · rstd · w,   rstd = 1 / √(mean(x²) + eps)   (Zhang and Sennrich 2019)
 template <class T, class A = acc_t<T>>
-__global__ void rms_norm_kernel(const T* x, const T* w, A eps, T* y, A* rstd, int columns) {
+__global__ void rms_norm_kernel(const T* x, const A* w, A eps, T* y, A* rstd, int columns) {
   const int64_t row = blockIdx.x;
   x += row * columns, y += row * columns;
   const A squares = row_sum<A>(columns, [=](int c) { return A(x[c]) * A(x[c]); });
   const A r = 1 / sqrt(squares / columns + eps);
   if (threadIdx.x == 0) rstd[row] = r;
-  for (int c = threadIdx.x; c < columns; c += threads) y[c] = T(A(x[c]) * r * A(w[c]));
+  for (int c = threadIdx.x; c < columns; c += threads) y[c] = T(A(x[c]) * r * w[c]);
 }
 
 // dx = rstd · (g − x̂ · mean(g · x̂)),   g = dy · w,   x̂ = x · rstd
 template <class T, class A = acc_t<T>>
-__global__ void rms_norm_dx_kernel(const T* dy, const T* x, const T* w, const A* rstd, T* dx, int columns) {
+__global__ void rms_norm_dx_kernel(const T* dy, const T* x, const A* w, const A* rstd, T* dx, int columns) {
   const int64_t row = blockIdx.x;
   dy += row * columns, x += row * columns, dx += row * columns;
   const A r = rstd[row];
-  const A mean = row_sum<A>(columns, [=](int c) { return A(dy[c]) * A(w[c]) * A(x[c]) * r; }) / columns;
-  for (int c = threadIdx.x; c < columns; c += threads) dx[c] = T(r * (A(dy[c]) * A(w[c]) - A(x[c]) * r * mean));
+  const A mean = row_sum<A>(columns, [=](int c) { return A(dy[c]) * w[c] * A(x[c]) * r; }) / columns;
+  for (int c = threadIdx.x; c < columns; c += threads) dx[c] = T(r * (A(dy[c]) * w[c] - A(x[c]) * r * mean));
 }
 
 // dw += Σ over rows of dy · x̂
@@ -49,27 +49,27 @@ __global__ void rms_norm_dw_kernel(const T* dy, const T* x, const A* rstd, A* dw
 
 // y = (x − mean) · rstd · w + b,   rstd = 1 / √(mean((x − mean)²) + eps)   (Ba, Kiros and Hinton 2016)
 template <class T, class A = acc_t<T>>
-__global__ void layer_norm_kernel(const T* x, const T* w, const T* b, A eps, T* y, A* mean, A* rstd, int columns) {
+__global__ void layer_norm_kernel(const T* x, const A* w, const A* b, A eps, T* y, A* mean, A* rstd, int columns) {
   const int64_t row = blockIdx.x;
   x += row * columns, y += row * columns;
   const A m = row_sum<A>(columns, [=](int c) { return A(x[c]); }) / columns;
   const A squares = row_sum<A>(columns, [=](int c) { return (A(x[c]) - m) * (A(x[c]) - m); });
   const A r = 1 / sqrt(squares / columns + eps);
   if (threadIdx.x == 0) mean[row] = m, rstd[row] = r;
-  for (int c = threadIdx.x; c < columns; c += threads) y[c] = T((A(x[c]) - m) * r * A(w[c]) + A(b[c]));
+  for (int c = threadIdx.x; c < columns; c += threads) y[c] = T((A(x[c]) - m) * r * w[c] + b[c]);
 }
 
 // dx = rstd · (g − mean(g) − x̂ · mean(g · x̂)),   g = dy · w,   x̂ = (x − mean) · rstd
 template <class T, class A = acc_t<T>>
-__global__ void layer_norm_dx_kernel(const T* dy, const T* x, const T* w, const A* mean, const A* rstd, T* dx,
+__global__ void layer_norm_dx_kernel(const T* dy, const T* x, const A* w, const A* mean, const A* rstd, T* dx,
                                      int columns) {
   const int64_t row = blockIdx.x;
   dy += row * columns, x += row * columns, dx += row * columns;
   const A m = mean[row], r = rstd[row];
-  const A mean_g = row_sum<A>(columns, [=](int c) { return A(dy[c]) * A(w[c]); }) / columns;
-  const A mean_gx = row_sum<A>(columns, [=](int c) { return A(dy[c]) * A(w[c]) * (A(x[c]) - m) * r; }) / columns;
+  const A mean_g = row_sum<A>(columns, [=](int c) { return A(dy[c]) * w[c]; }) / columns;
+  const A mean_gx = row_sum<A>(columns, [=](int c) { return A(dy[c]) * w[c] * (A(x[c]) - m) * r; }) / columns;
   for (int c = threadIdx.x; c < columns; c += threads)
-    dx[c] = T(r * (A(dy[c]) * A(w[c]) - mean_g - (A(x[c]) - m) * r * mean_gx));
+    dx[c] = T(r * (A(dy[c]) * w[c] - mean_g - (A(x[c]) - m) * r * mean_gx));
 }
 
 // dw += Σ over rows of dy · x̂; db is the column sum of dy
@@ -85,35 +85,35 @@ __global__ void layer_norm_dw_kernel(const T* dy, const T* x, const A* mean, con
 
 // y = x / max(‖x‖, eps)
 template <class T, class A = acc_t<T>>
-__global__ void l2_normalize_kernel(const T* x, A eps, T* y, A* norm, int columns) {
+__global__ void l2_normalize_kernel(const T* x, A eps, A* y, A* norm, int columns) {
   const int64_t row = blockIdx.x;
   x += row * columns, y += row * columns;
   const A length = sqrt(row_sum<A>(columns, [=](int c) { return A(x[c]) * A(x[c]); }));
   if (threadIdx.x == 0) norm[row] = length;
-  for (int c = threadIdx.x; c < columns; c += threads) y[c] = T(A(x[c]) / max(length, eps));
+  for (int c = threadIdx.x; c < columns; c += threads) y[c] = A(x[c]) / max(length, eps);
 }
 
 // dx = (dy − y · (y·dy)) / ‖x‖; below eps the divisor is constant: dx = dy / eps
 template <class T, class A = acc_t<T>>
-__global__ void l2_normalize_dx_kernel(const T* dy, const T* y, const A* norm, A eps, T* dx, int columns) {
+__global__ void l2_normalize_dx_kernel(const A* dy, const A* y, const A* norm, A eps, T* dx, int columns) {
   const int64_t row = blockIdx.x;
   dy += row * columns, y += row * columns, dx += row * columns;
-  const A along = row_sum<A>(columns, [=](int c) { return A(y[c]) * A(dy[c]); });
+  const A along = row_sum<A>(columns, [=](int c) { return y[c] * dy[c]; });
   const A radial = norm[row] > eps ? along : 0, length = max(norm[row], eps);
-  for (int c = threadIdx.x; c < columns; c += threads) dx[c] = T((A(dy[c]) - A(y[c]) * radial) / length);
+  for (int c = threadIdx.x; c < columns; c += threads) dx[c] = T((dy[c] - y[c] * radial) / length);
 }
 
 }  // namespace
 
 void rms_norm(const Tensor& x, const Tensor& w, double eps, const Tensor& y, const Tensor& rstd) {
   dispatch_float(x.dtype(), [&]<class T>() {
-    launch(unsigned(x.rows()), threads, 0, rms_norm_kernel<T>, at<T>(x), at<T>(w), eps, at<T>(y),
+    launch(unsigned(x.rows()), threads, 0, rms_norm_kernel<T>, at<T>(x), at<acc_t<T>>(w), eps, at<T>(y),
            at<acc_t<T>>(rstd), x.columns());
   });
 }
 void rms_norm_dx(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& rstd, const Tensor& dx) {
   dispatch_float(x.dtype(), [&]<class T>() {
-    launch(unsigned(x.rows()), threads, 0, rms_norm_dx_kernel<T>, at<T>(dy), at<T>(x), at<T>(w),
+    launch(unsigned(x.rows()), threads, 0, rms_norm_dx_kernel<T>, at<T>(dy), at<T>(x), at<acc_t<T>>(w),
            at<acc_t<T>>(rstd), at<T>(dx), x.columns());
   });
 }
@@ -127,14 +127,14 @@ void rms_norm_dw(const Tensor& dy, const Tensor& x, const Tensor& rstd, const Te
 void layer_norm(const Tensor& x, const Tensor& w, const Tensor& b, double eps, const Tensor& y, const Tensor& mean,
                 const Tensor& rstd) {
   dispatch_float(x.dtype(), [&]<class T>() {
-    launch(unsigned(x.rows()), threads, 0, layer_norm_kernel<T>, at<T>(x), at<T>(w), at<T>(b), eps,
+    launch(unsigned(x.rows()), threads, 0, layer_norm_kernel<T>, at<T>(x), at<acc_t<T>>(w), at<acc_t<T>>(b), eps,
            at<T>(y), at<acc_t<T>>(mean), at<acc_t<T>>(rstd), x.columns());
   });
 }
 void layer_norm_dx(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean, const Tensor& rstd,
                    const Tensor& dx) {
   dispatch_float(x.dtype(), [&]<class T>() {
-    launch(unsigned(x.rows()), threads, 0, layer_norm_dx_kernel<T>, at<T>(dy), at<T>(x), at<T>(w),
+    launch(unsigned(x.rows()), threads, 0, layer_norm_dx_kernel<T>, at<T>(dy), at<T>(x), at<acc_t<T>>(w),
            at<acc_t<T>>(mean), at<acc_t<T>>(rstd), at<T>(dx), x.columns());
   });
 }
@@ -147,13 +147,13 @@ void layer_norm_dw(const Tensor& dy, const Tensor& x, const Tensor& mean, const 
 
 void l2_normalize(const Tensor& x, double eps, const Tensor& y, const Tensor& norm) {
   dispatch_float(x.dtype(), [&]<class T>() {
-    launch(unsigned(x.rows()), threads, 0, l2_normalize_kernel<T>, at<T>(x), eps, at<T>(y), at<acc_t<T>>(norm),
+    launch(unsigned(x.rows()), threads, 0, l2_normalize_kernel<T>, at<T>(x), eps, at<acc_t<T>>(y), at<acc_t<T>>(norm),
            x.columns());
   });
 }
 void l2_normalize_dx(const Tensor& dy, const Tensor& y, const Tensor& norm, double eps, const Tensor& dx) {
-  dispatch_float(y.dtype(), [&]<class T>() {
-    launch(unsigned(y.rows()), threads, 0, l2_normalize_dx_kernel<T>, at<T>(dy), at<T>(y), at<acc_t<T>>(norm),
+  dispatch_float(dx.dtype(), [&]<class T>() {
+    launch(unsigned(y.rows()), threads, 0, l2_normalize_dx_kernel<T>, at<acc_t<T>>(dy), at<acc_t<T>>(y), at<acc_t<T>>(norm),
            eps, at<T>(dx), y.columns());
   });
 }

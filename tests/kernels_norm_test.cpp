@@ -47,7 +47,7 @@ TEST(KernelsNorm, RmsNorm) {
   for (int64_t columns : widths)
     in_every_format([columns](DType dtype) {
       const Shape shape{3, columns};
-      const Tensor x = random(shape, dtype, 1), w = random({columns}, dtype, 2), dy = random(shape, dtype, 3);
+      const Tensor x = random(shape, dtype, 1), w = random({columns}, acc_of(dtype), 2), dy = random(shape, dtype, 3);
       const Tensor y = unwritten(shape, dtype), rstd = unwritten({3}, acc_of(dtype)), dx = unwritten(shape, dtype);
       const Numbers x_ = numbers(x), w_ = numbers(w), dy_ = numbers(dy);
       emu::rms_norm(x, w, eps, y, rstd);
@@ -65,7 +65,8 @@ TEST(KernelsNorm, LayerNorm) {
   for (int64_t columns : widths)
     in_every_format([columns](DType dtype) {
       const Shape shape{9, columns};
-      const Tensor x = random(shape, dtype, 5), w = random({columns}, dtype, 6), b = random({columns}, dtype, 7);
+      const Tensor x = random(shape, dtype, 5), w = random({columns}, acc_of(dtype), 6),
+                   b = random({columns}, acc_of(dtype), 7);
       const Tensor dy = random(shape, dtype, 8), y = unwritten(shape, dtype), dx = unwritten(shape, dtype);
       const Tensor mean = unwritten({9}, acc_of(dtype)), rstd = unwritten({9}, acc_of(dtype));
       const Numbers x_ = numbers(x), w_ = numbers(w), b_ = numbers(b), dy_ = numbers(dy);
@@ -97,8 +98,9 @@ TEST(KernelsNorm, L2Normalize) {
     for (double least : {1e-6, 1e3})  // the second divides by the constant
       in_every_format([=](DType dtype) {
         const Shape shape{3, columns};
-        const Tensor x = random(shape, dtype, 10), dy = random(shape, dtype, 11), norm = unwritten({3}, acc_of(dtype));
-        const Tensor y = unwritten(shape, dtype), dx = unwritten(shape, dtype);
+        const Tensor x = random(shape, dtype, 10), dy = random(shape, acc_of(dtype), 11),
+                     norm = unwritten({3}, acc_of(dtype));
+        const Tensor y = unwritten(shape, acc_of(dtype)), dx = unwritten(shape, dtype);
         const auto forward = [&](const Numbers& x) { return l2_normalize(x, size_t(columns), least); };
         emu::l2_normalize(x, least, y, norm);
         expect_close(y, forward(numbers(x)), "y");

@@ -192,7 +192,7 @@ std::vector<RowCase> row_cases() {
       {"l2_normalize_dx",
        [=](T x, int64_t) {
          const L2Normalized n = l2_normalize(x, 1e-12);
-         return l2_normalize_dx(other(x), n.y, n.norm, 1e-12);
+         return l2_normalize_dx(other(x), n.y, n.norm, 1e-12, x.dtype());
        }},
       {"gelu", [=](T x, int64_t) { return activate(x, Activation::gelu); }},
       {"swiglu", [=](T x, int64_t) { return swiglu(x, other(x)); }},

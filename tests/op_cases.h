@@ -14,12 +14,17 @@ namespace vlm2vec {
 // Draws inputs: the same numbers (of f32, or of bf16) on every device and in every type.
 class Draw {
  public:
-  Draw(Device device, DType dtype, uint64_t seed = 1) : device_(device), dtype_(dtype), random_(seed) {}
+  // With `rounded`, every number is one of bf16, in any type.
+  Draw(Device device, DType dtype, uint64_t seed = 1, bool rounded = false)
+      : device_(device), dtype_(dtype), rounded_(rounded), random_(seed) {}
+  DType dtype() const { return dtype_; }
   Tensor normal(const Shape& shape) { return numbers(shape, DType::f32).to(dtype_); }
   Tensor positive(const Shape& shape) {
     const Tensor x = normal(shape);
-    return multiply(x, x);
+    return multiply(x, x);  // of bf16 numbers: rounded again, in bf16
   }
+  // Numbers in f32 beside bf16 activations: vectors of parameters, statistics, sums, embeddings.
+  Tensor wide(const Shape& shape) { return normal(shape).to(acc_of(dtype_)); }
   // A frozen weight: bf16 beside f32.
   Tensor frozen(const Shape& shape) {
     return numbers(shape, DType::bf16).to(dtype_ == DType::f64 ? DType::f64 : DType::bf16);
@@ -46,19 +51,21 @@ class Draw {
       const double angle = 3 * random_.normal();
       cos[i] = float(std::cos(angle)), sin[i] = float(std::sin(angle));
     }
-    return {from_vector(cos, {rows, half}, device_).to(dtype_), from_vector(sin, {rows, half}, device_).to(dtype_)};
+    return {from_vector(cos, {rows, half}, device_).to(acc_of(dtype_)),
+            from_vector(sin, {rows, half}, device_).to(acc_of(dtype_))};
   }
 
  private:
   Tensor numbers(const Shape& shape, DType rounded) {
     std::vector<float> values(size_t(numel(shape)));
     for (float& value : values) value = float(random_.normal());
-    if (rounded == DType::bf16)
+    if (rounded == DType::bf16 || rounded_)
       for (float& value : values) value = bf16(value);
     return from_vector(values, shape, device_);
   }
   Device device_;
   DType dtype_;
+  bool rounded_;
   Random random_;
 };
 
@@ -101,8 +108,8 @@ inline std::vector<OpCase> op_cases() {
        }},
       {"scale_columns",
        [](Draw& d, int64_t r, int64_t c) {
-         const Tensor x = d.normal({r, c}), factors = d.normal({c});
-         return Results{scale_columns(x, factors), scale_columns(x, factors, d.normal({c}))};
+         const Tensor x = d.normal({r, c}), factors = d.wide({c});
+         return Results{scale_columns(x, factors), scale_columns(x, factors, d.wide({c}))};
        }},
       {"swiglu",
        [](Draw& d, int64_t r, int64_t c) {
@@ -119,7 +126,7 @@ inline std::vector<OpCase> op_cases() {
        }},
       {"adamw",
        [](Draw& d, int64_t r, int64_t c) {
-         const Tensor p = d.normal({r, c}), g = d.normal({r, c}), m = d.normal({r, c}), v = d.positive({r, c});
+         const Tensor p = d.wide({r, c}), g = d.wide({r, c}), m = d.wide({r, c}), v = multiply(p, p);
          kernel::adamw(p, g, m, v, {0.01, 0.9, 0.999, 1e-8, 0.1, 1 - 0.9 * 0.9, 1 - 0.999 * 0.999, 0.5});
          return Results{p, m, v};
        }},
@@ -129,13 +136,13 @@ inline std::vector<OpCase> op_cases() {
        }},
       {"dora_norms",
        [](Draw& d, int64_t out, int64_t r) {
-         const RowNorms n = dora_norms(d.normal({out, r}), row_squares(scale(d.normal({out, 3}), 4)),
-                                       d.normal({r, out}), d.normal({out, r}), 0.1);
+         const RowNorms n = dora_norms(d.wide({out, r}), row_squares(scale(d.wide({out, 3}), 4)),
+                                       d.wide({r, out}), d.wide({out, r}), 0.1);
          return Results{n.norms, n.inverse};
        }},
       {"column_sums_to",
        [](Draw& d, int64_t r, int64_t c) {
-         const Tensor sums = d.normal({c});
+         const Tensor sums = d.wide({c});
          column_sums_to(d.normal({r, c}), sums);
          return Results{sums};
        }},
@@ -150,13 +157,15 @@ inline std::vector<OpCase> op_cases() {
        }},
       {"gather_rows_bf16",
        [](Draw& d, int64_t r, int64_t c) {
-         return Results{gather_rows(d.frozen({r, c}), d.ids(2 * r + 1, r))};
+         return Results{gather_rows(d.frozen({r, c}), d.ids(2 * r + 1, r), d.dtype())};
        }},
       {"scatter_add_rows_to",
        [](Draw& d, int64_t r, int64_t c) {
          const Tensor table = d.normal({r, c});
          scatter_add_rows_to(d.normal({3 * r, c}), d.ids(3 * r, r), table);
-         return Results{table};
+         const Tensor parameter = d.wide({r, c});
+         scatter_add_rows_to(d.normal({3 * r, c}), d.ids(3 * r, r), parameter);
+         return Results{table, parameter};
        }},
       {"replace_rows",
        [](Draw& d, int64_t r, int64_t c) {
@@ -173,33 +182,33 @@ inline std::vector<OpCase> op_cases() {
        }},
       {"rms_norm",
        [](Draw& d, int64_t r, int64_t c) {
-         const auto [y, rstd] = rms_norm(d.normal({r, c}), d.normal({c}), 1e-5);
+         const auto [y, rstd] = rms_norm(d.normal({r, c}), d.wide({c}), 1e-5);
          return Results{y, rstd};
        }},
       {"rms_norm_dx",
        [](Draw& d, int64_t r, int64_t c) {
-         return Results{rms_norm_dx(d.normal({r, c}), d.normal({r, c}), d.normal({c}), d.positive({r}))};
+         return Results{rms_norm_dx(d.normal({r, c}), d.normal({r, c}), d.wide({c}), d.positive({r}).to(acc_of(d.dtype())))};
        }},
       {"rms_norm_dw_to",
        [](Draw& d, int64_t r, int64_t c) {
-         const Tensor dw = d.normal({c});
-         rms_norm_dw_to(d.normal({r, c}), d.normal({r, c}), d.normal({r}), dw);
+         const Tensor dw = d.wide({c});
+         rms_norm_dw_to(d.normal({r, c}), d.normal({r, c}), d.wide({r}), dw);
          return Results{dw};
        }},
       {"layer_norm",
        [](Draw& d, int64_t r, int64_t c) {
-         const auto [y, mean, rstd] = layer_norm(d.normal({r, c}), d.normal({c}), d.normal({c}), 1e-2);
+         const auto [y, mean, rstd] = layer_norm(d.normal({r, c}), d.wide({c}), d.wide({c}), 1e-2);
          return Results{y, mean, rstd};
        }},
       {"layer_norm_dx",
        [](Draw& d, int64_t r, int64_t c) {
          return Results{
-             layer_norm_dx(d.normal({r, c}), d.normal({r, c}), d.normal({c}), d.normal({r}), d.positive({r}))};
+             layer_norm_dx(d.normal({r, c}), d.normal({r, c}), d.wide({c}), d.wide({r}), d.positive({r}).to(acc_of(d.dtype())))};
        }},
       {"layer_norm_dw_to",
        [](Draw& d, int64_t r, int64_t c) {
-         const Tensor dw = d.normal({c});
-         layer_norm_dw_to(d.normal({r, c}), d.normal({r, c}), d.normal({r}), d.normal({r}), dw);
+         const Tensor dw = d.wide({c});
+         layer_norm_dw_to(d.normal({r, c}), d.normal({r, c}), d.wide({r}), d.wide({r}), dw);
          return Results{dw};
        }},
       {"l2_normalize",
@@ -210,29 +219,30 @@ inline std::vector<OpCase> op_cases() {
       {"l2_normalize_short",
        [](Draw& d, int64_t r, int64_t c) {  // rows shorter than eps
          const auto [y, norm] = l2_normalize(d.normal({r, c}), 1e3);
-         return Results{y, norm, l2_normalize_dx(d.normal({r, c}), y, norm, 1e3)};
+         return Results{y, norm, l2_normalize_dx(d.wide({r, c}), y, norm, 1e3, d.dtype())};
        }},
       {"l2_normalize_dx",
        [](Draw& d, int64_t r, int64_t c) {
-         return Results{l2_normalize_dx(d.normal({r, c}), d.normal({r, c}), d.positive({r}), 1e-12)};
+         return Results{l2_normalize_dx(d.wide({r, c}), d.wide({r, c}), d.positive({r}).to(acc_of(d.dtype())),
+                                        1e-12, d.dtype())};
        }},
       {"infonce",
        [](Draw& d, int64_t r, int64_t c) {
-         const auto [loss, lse, best] = infonce(d.normal({r, c}), d.normal({2 * r, c}), 0.3);
+         const auto [loss, lse, best] = infonce(d.wide({r, c}), d.wide({2 * r, c}), 0.3);
          return Results{loss, lse, best};
        }},
       {"infonce_of_groups",
        [](Draw& d, int64_t r, int64_t c) {
-         const Tensor q = d.normal({r, c}), t = d.normal({2 * r, c});
+         const Tensor q = d.wide({r, c}), t = d.wide({2 * r, c});
          const Matching matching{d.ids(r, 2 * r), d.ids(2 * r, 3)};
          const auto [loss, lse, best] = infonce(q, t, 0.3, matching);
-         const auto [dq, dt] = infonce_backward(d.normal({r}), q, t, lse, 0.3, matching);
+         const auto [dq, dt] = infonce_backward(d.wide({r}), q, t, lse, 0.3, matching);
          return Results{loss, lse, best, dq, dt};
        }},
       {"infonce_backward",
        [](Draw& d, int64_t r, int64_t c) {
-         const Tensor q = d.normal({r, c}), t = d.normal({2 * r, c});
-         const auto [dq, dt] = infonce_backward(d.normal({r}), q, t, infonce(q, t, 0.3).lse, 0.3);
+         const Tensor q = d.wide({r, c}), t = d.wide({2 * r, c});
+         const auto [dq, dt] = infonce_backward(d.wide({r}), q, t, infonce(q, t, 0.3).lse, 0.3);
          return Results{dq, dt};
        }},
   };
@@ -240,17 +250,17 @@ inline std::vector<OpCase> op_cases() {
        {std::pair{"silu", Activation::silu}, {"gelu", Activation::gelu}, {"quick_gelu", Activation::quick_gelu}}) {
     // Wide inputs reach every piece of a function that is made of pieces.
     cases.push_back(
-        {name, [f](Draw& d, int64_t r, int64_t c) { return Results{activate(scale(d.normal({r, c}), 4), f)}; }});
+        {name, [f](Draw& d, int64_t r, int64_t c) { return Results{activate(scale(d.wide({r, c}), 4), f)}; }});
     cases.push_back({std::string(name) + "_dx", [f](Draw& d, int64_t r, int64_t c) {
-                       return Results{activate_dx(d.normal({r, c}), scale(d.normal({r, c}), 4), f)};
+                       return Results{activate_dx(d.wide({r, c}), scale(d.wide({r, c}), 4), f)};
                      }});
   }
   for (const bool inverse : {false, true})
     cases.push_back({inverse ? "rope_inverse" : "rope", [inverse](Draw& d, int64_t r, int64_t c) {
                        const RopeTable small = d.angles(r, 2),
                                        large = d.angles(r, std::max<int64_t>(1, c / 2));  // some columns are not turned
-                       return Results{rope(d.normal({r, c}), small, int(c / 5), inverse),
-                                      rope(d.normal({r, c}), large, c > 1, inverse)};
+                       return Results{rope(d.wide({r, c}), small, int(c / 5), inverse),
+                                      rope(d.wide({r, c}), large, c > 1, inverse)};
                      }});
   for (const bool ta : {false, true})
     for (const bool tb : {false, true}) {
@@ -259,16 +269,16 @@ inline std::vector<OpCase> op_cases() {
         return transposed ? Shape{columns, rows} : Shape{rows, columns};
       };
       cases.push_back({name, [=](Draw& d, int64_t m, int64_t k) {
-                         const Tensor a = d.normal(shape(ta, m, k));
+                         const Tensor a = d.wide(shape(ta, m, k));
                          const int64_t n = m + 3;
-                         return Results{matmul(a, d.normal(shape(tb, k, n)), ta, tb),
-                                        matmul(a, d.normal(shape(tb, k, n)), ta, tb, d.normal({n})),
-                                        matmul(a, d.frozen(shape(tb, k, n)), ta, tb, d.normal({n})),
+                         return Results{matmul(a, d.wide(shape(tb, k, n)), ta, tb),
+                                        matmul(a, d.wide(shape(tb, k, n)), ta, tb, d.wide({n})),
+                                        matmul(a, d.frozen(shape(tb, k, n)), ta, tb, d.wide({n})),
                                         matmul(d.frozen(shape(ta, m, k)), d.frozen(shape(tb, k, n)), ta, tb)};
                        }});
       cases.push_back({name + "_to", [=](Draw& d, int64_t m, int64_t k) {
-                         const Tensor c = d.normal({m, m + 3});
-                         matmul_to(d.normal(shape(ta, m, k)), d.normal(shape(tb, k, m + 3)), ta, tb, c);
+                         const Tensor c = d.wide({m, m + 3});
+                         matmul_to(d.wide(shape(ta, m, k)), d.wide(shape(tb, k, m + 3)), ta, tb, c);
                          return Results{c};
                        }});
     }

@@ -56,7 +56,28 @@ void expect_agreement(const std::function<Results(Draw&)>& run) {
   }
 }
 
+// bf16 activations against f64 on the same numbers: a few roundings of 2⁻⁹ of the largest.
+void expect_agreement_in_bf16(const std::function<Results(Draw&)>& run) {
+  const auto on = [&](Device device, DType dtype) {
+    return run_on_poison([&] {
+      Draw draw(device, dtype, 1, true);
+      return run(draw);
+    });
+  };
+  for (const Device device : kernel_devices()) {
+    SCOPED_TRACE(name_of(device));
+    expect_close(on(device, DType::bf16), on(Device::emu, DType::f64), 0x1p-7);
+  }
+}
+
 class Op : public testing::TestWithParam<OpCase> {};
+
+TEST_P(Op, agrees_in_bf16) {
+  for (const auto& [rows, columns] : {std::pair<int64_t, int64_t>{1, 1}, {5, 3}, {19, 16}, {7, 130}, {67, 5}}) {
+    SCOPED_TRACE(to_string({rows, columns}));
+    expect_agreement_in_bf16([&, r = rows, c = columns](Draw& draw) { return GetParam().run(draw, r, c); });
+  }
+}
 
 TEST_P(Op, agrees_on_every_device) {
   for (const auto& [rows, columns] :
@@ -116,6 +137,7 @@ TEST_P(AttentionOp, agrees_on_every_device) {
     SCOPED_TRACE(c.name);
     expect_agreement([&](Draw& draw) { return run_attention(draw, c, false); });
     if (c.queries == c.keys) expect_agreement([&](Draw& draw) { return run_attention(draw, c, true); });
+    expect_agreement_in_bf16([&](Draw& draw) { return run_attention(draw, c, c.queries == c.keys); });
   }
 }
 

@@ -56,8 +56,14 @@ Var view(const Var& x, Shape shape) {
   return record("view", x.value().view(std::move(shape)), {{x, [=](const Tensor& dy) { return dy.view(before); }}});
 }
 
-Var gather_rows(const Var& table, const Tensor& ids) {
-  return record("gather_rows", gather_rows(table.value(), ids),
+Var to(const Var& x, DType type) {
+  const DType before = x.value().dtype();
+  return record("to", x.value().to(type), {{x, [=](const Tensor& dy) { return dy.to(before); }}});
+}
+
+Var gather_rows(const Var& x, const Tensor& ids) { return gather_rows(x, ids, x.value().dtype()); }
+Var gather_rows(const Var& table, const Tensor& ids, DType type) {
+  return record("gather_rows", gather_rows(table.value(), ids, type),
                 {{table, [=](const Tensor& dy, const Tensor& dtable) { scatter_add_rows_to(dy, ids, dtable); }}});
 }
 
@@ -88,12 +94,13 @@ Var matmul(const Var& a, const Var& b) {
 }
 
 Var linear(const Var& x, const Var& weight, const Var& bias, bool bf16_products) {
-  const auto factor = [narrow = bf16_products && x.value().dtype() == DType::f32](const Tensor& t) {
+  const DType type = x.value().dtype();
+  const auto factor = [narrow = type == DType::bf16 || (bf16_products && type == DType::f32)](const Tensor& t) {
     return narrow ? t.to(DType::bf16) : t;
   };
   const Tensor X = factor(x.value()), W = factor(weight.value());
-  return record("linear", matmul(X, W, false, true, bias.value()),
-                {{x, [=](const Tensor& dy) { return matmul(factor(dy), W); }},
+  return record("linear", matmul(X, W, false, true, bias.value(), type),
+                {{x, [=](const Tensor& dy) { return matmul(factor(dy), W, false, false, {}, type); }},
                  {weight, [=](const Tensor& dy, const Tensor& dw) { matmul_to(factor(dy), X, true, false, dw); }},
                  {bias, [](const Tensor& dy, const Tensor& db) { column_sums_to(dy, db); }}});
 }
@@ -120,7 +127,9 @@ Var layer_norm(const Var& x, const Var& w, const Var& b, double eps) {
 Var l2_normalize(const Var& x, double eps) {
   const L2Normalized forward = l2_normalize(x.value(), eps);
   return record("l2_normalize", forward.y,
-                {{x, [=](const Tensor& dy) { return l2_normalize_dx(dy, forward.y, forward.norm, eps); }}});
+                {{x, [=, type = x.value().dtype()](const Tensor& dy) {
+                    return l2_normalize_dx(dy, forward.y, forward.norm, eps, type);
+                  }}});
 }
 
 Var rope(const Var& x, const RopeTable& table, int heads) {

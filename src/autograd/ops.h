@@ -18,18 +18,20 @@ Var swiglu(const Var& gate, const Var& up);  // silu(gate)·up (Shazeer 2020)
 Var dropout(const Var& x, const Tensor& dropout_ids, double p, uint64_t seed);
 
 Var view(const Var& x, Shape shape);
-Var gather_rows(const Var& table, const Tensor& ids);                   // embedding look-up, row selection
+Var to(const Var& x, DType type);
+Var gather_rows(const Var& x, const Tensor& ids);                       // row selection
+Var gather_rows(const Var& table, const Tensor& ids, DType type);       // embedding look-up
 Var replace_rows(const Var& x, const Tensor& rows, const Var& source);  // picture features into the token stream
 Var concat_rows(const std::vector<Var>& parts);
 
 Var matmul(const Var& a, const Var& b);
-// x Wᵀ + b, W [out, in]. bf16_products rounds the factors of this product and of its gradients to bf16; sums stay f32
-// (f64 stays f64).
+// x Wᵀ + b, W [out, in], in the type of x. If x is bf16, so are all factors of this product and of its gradients; with
+// bf16_products, the factors are rounded to bf16 for an x in f32. Sums and weight gradients are f32 (f64 stays f64).
 Var linear(const Var& x, const Var& weight, const Var& bias = {}, bool bf16_products = false);
 
 Var rms_norm(const Var& x, const Var& w, double eps);                  // Zhang and Sennrich 2019
 Var layer_norm(const Var& x, const Var& w, const Var& b, double eps);  // Ba et al. 2016
-Var l2_normalize(const Var& x, double eps = 1e-12);                    // rows of length 1
+Var l2_normalize(const Var& x, double eps = 1e-12);                    // rows of length 1, of acc type
 Var rope(const Var& x, const RopeTable& table, int heads);             // Su et al. 2021, eq. 34
 
 // softmax(scale·q kᵀ) v on packed rows, without a score matrix (Dao 2023); `packed` holds q, k and v side by side.

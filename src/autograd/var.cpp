@@ -46,8 +46,10 @@ struct Node {
   explicit Node(const char* op) : op(op) { ++nodes; }
   ~Node() { --nodes; }
 
-  // The gradient of a bf16 value is f32.
-  void add_output(const Tensor& y) { outputs.push_back({y.shape(), acc_of(y.dtype()), y.device(), {}}); }
+  // A gradient has the type of its value; that of a bf16 parameter is f32.
+  void add_output(const Tensor& y, const Tensor& gradient = {}) {
+    outputs.push_back({y.shape(), gradient ? gradient.dtype() : y.dtype(), y.device(), gradient});
+  }
 
   // Adds in place into an unshared tensor if there is one; a parameter's gradient always takes the sum.
   void accumulate(int output, Tensor g) {
@@ -106,8 +108,7 @@ Var Var::leaf(Tensor value, Tensor gradient) {
   v.node_ = std::make_shared<Node>("leaf");
   v.node_->is_leaf = true;
   v.node_->is_parameter = gradient.defined();
-  v.node_->add_output(v.value_);
-  v.node_->outputs[0].grad = std::move(gradient);
+  v.node_->add_output(v.value_, gradient);
   return v;
 }
 

@@ -8,12 +8,13 @@ Dora::Dora(Linear& layer, const LoraConfig& config, const DropoutState* dropout,
 
 Var Dora::operator()(const Linear& layer, const Var& x) {
   CHECK(inverse_norms_.defined(), base.path(), ": DoRA is used before update()");
+  const bool bf16 = layer.precision() == Precision::bf16_products;
   const Var factors = multiply(lora_magnitude_vector, Var(inverse_norms_));
   if (!drops()) {
     const Var bias = layer.bias ? static_cast<const Var&>(*layer.bias) : Var();
-    return scale_columns(linear(x, layer.weight, {}, layer.bf16_products()) + low_rank(x), factors, bias);
+    return scale_columns(linear(x, layer.weight, {}, bf16) + low_rank(x), factors, bias);
   }
-  const Var rest = dropped(x), base_of_rest = linear(rest, layer.weight, {}, layer.bf16_products());
+  const Var rest = dropped(x), base_of_rest = linear(rest, layer.weight, {}, bf16);
   return layer.plain(x) + scale_columns(base_of_rest + low_rank(rest), factors) + scale(base_of_rest, -1);
 }
 

@@ -22,7 +22,8 @@ struct Linear : Module {
   ~Linear() override { adapter.reset(); }  // a child of this module, which must go first
   Var operator()(const Var& x) const { return adapter ? (*adapter)(*this, x) : plain(x); }
   Var plain(const Var& x) const {
-    return linear(x, weight, bias ? static_cast<const Var&>(*bias) : Var(), bf16_products());
+    return linear(x, weight, bias ? static_cast<const Var&>(*bias) : Var(),
+                  precision() == Precision::bf16_products);
   }
 
   Parameter weight;
@@ -33,7 +34,9 @@ struct Linear : Module {
 struct Embedding : Module {
   Embedding(Module* parent, std::string name, int64_t rows, int64_t columns)
       : Module(parent, std::move(name)), weight(this, "weight", {rows, columns}) {}
-  Var operator()(const Tensor& ids) const { return gather_rows(weight, ids); }
+  Var operator()(const Tensor& ids) const {
+    return gather_rows(weight, ids, precision() == Precision::bf16 ? DType::bf16 : acc_of(weight.value().dtype()));
+  }
   Parameter weight;
 };
 

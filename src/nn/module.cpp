@@ -18,7 +18,7 @@ Parameter::operator const Var&() const {
 }
 
 Module::Module(Module* parent, std::string name)
-    : parent_(parent), name_(std::move(name)), bf16_products_(parent->bf16_products_) {
+    : parent_(parent), name_(std::move(name)), precision_(parent->precision_) {
   parent->children_.push_back(this);
 }
 
@@ -43,8 +43,8 @@ void Module::each_parameter(const std::function<void(Parameter&)>& visit) {
   });
 }
 
-void Module::use_bf16_products() {
-  each_module([](Module& m) { m.bf16_products_ = true; });
+void Module::set_precision(Precision precision) {
+  each_module([=](Module& m) { m.precision_ = precision; });
 }
 
 std::vector<Parameter*> Module::parameters() {

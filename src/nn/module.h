@@ -35,6 +35,10 @@ class Parameter {
   Var var_;
 };
 
+// How a module computes. bf16_products: activations are f32, both factors of products with weights are rounded to bf16.
+// bf16: activations are bf16; sums, statistics and what leaves the model are f32. Models in f64 ignore it.
+enum class Precision { f32, bf16_products, bf16 };
+
 class Module {
  public:
   Module() = default;                        // a root
@@ -51,9 +55,8 @@ class Module {
   void each_parameter(const std::function<void(Parameter&)>& visit);
   std::vector<Parameter*> parameters();
 
-  // Rounds both factors of products with weights to bf16 (--precision bf16), here and in all children, also later ones.
-  void use_bf16_products();
-  bool bf16_products() const { return bf16_products_; }
+  void set_precision(Precision precision);  // here and in all children, also later ones
+  Precision precision() const { return precision_; }
 
  private:
   friend class Parameter;
@@ -61,7 +64,7 @@ class Module {
   std::string name_;
   std::vector<Module*> children_;
   std::vector<Parameter*> parameters_;
-  bool bf16_products_ = false;
+  Precision precision_ = Precision::f32;
 };
 
 // Holds children "0", "1", … of one type, each built with the same arguments.

@@ -80,7 +80,7 @@ std::vector<std::string> load_parameters(Module& module, const NamedTensors& sto
       fail(Exit::data, source, ": ", p.path(), " is ", t, ", the configuration needs ", to_string(p.shape()),
            is_float(t.dtype()) ? "; do config.json and weights belong together?" : kQuantised);
     wide += t.dtype() == DType::f64 && !options.dtype;
-    const DType kept = p.is_matrix() && t.dtype() != DType::f64 ? t.dtype() : DType::f32;
+    const DType kept = p.is_matrix() && t.dtype() != DType::f64 ? options.matrices.value_or(t.dtype()) : DType::f32;
     p.set(t.view(p.shape()).to(options.dtype.value_or(kept)).to(options.device));
   });
   for (const auto& [name, tensor] : by_name)

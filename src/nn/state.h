@@ -15,6 +15,7 @@ struct LoadOptions {
   // The type of all tensors. Without it, matrices keep their stored type (f32, bf16 or f16; f64 becomes f32) and
   // vectors become f32.
   std::optional<DType> dtype;
+  std::optional<DType> matrices = {};  // the type of matrices alone
   bool tied = false;  // the head is the embedding, so the file may have either
 };
 

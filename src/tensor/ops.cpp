@@ -110,8 +110,9 @@ RowNorms dora_norms(const Tensor& b, const Tensor& squares, const Tensor& aw, co
   return r;
 }
 
-Tensor gather_rows(const Tensor& table, const Tensor& ids) {
-  Tensor y({ids.numel(), table.columns()}, acc_of(table.dtype()), table.device());
+Tensor gather_rows(const Tensor& table, const Tensor& ids) { return gather_rows(table, ids, table.dtype()); }
+Tensor gather_rows(const Tensor& table, const Tensor& ids, DType type) {
+  Tensor y({ids.numel(), table.columns()}, type, table.device());
   kernel::gather_rows(table, ids, y);
   return y;
 }
@@ -162,8 +163,12 @@ Shape matmul_shape(const Tensor& a, const Tensor& b, bool transpose_a, bool tran
 }
 }  // namespace
 
-Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose_b, const Tensor& bias) {
-  Tensor c(matmul_shape(a, b, transpose_a, transpose_b), acc_of(a.dtype()), a.device());
+Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose_b, const Tensor& bias,
+              std::optional<DType> type) {
+  Tensor c(matmul_shape(a, b, transpose_a, transpose_b), type.value_or(acc_of(a.dtype())), a.device());
+  const bool narrow = a.dtype() == DType::bf16 && b.dtype() == DType::bf16 && c.dtype() == DType::bf16;
+  CHECK(narrow || c.dtype() == acc_of(a.dtype()),
+        "matmul: ", a, " and ", b, " do not give ", c);
   if (bias) check_columns("matmul", "the bias", bias, c);
   kernel::matmul(a, b, bias, {transpose_a, transpose_b, false}, c);
   return c;
@@ -210,13 +215,13 @@ void layer_norm_dw_to(const Tensor& dy, const Tensor& x, const Tensor& mean, con
 }
 
 L2Normalized l2_normalize(const Tensor& x, double eps) {
-  L2Normalized r{empty_like(x), row_statistic(x)};
+  L2Normalized r{Tensor(x.shape(), acc_of(x.dtype()), x.device()), row_statistic(x)};
   kernel::l2_normalize(x, eps, r.y, r.norm);
   return r;
 }
-Tensor l2_normalize_dx(const Tensor& dy, const Tensor& y, const Tensor& norm, double eps) {
+Tensor l2_normalize_dx(const Tensor& dy, const Tensor& y, const Tensor& norm, double eps, DType type) {
   check_same("l2_normalize_dx", dy, y);
-  Tensor dx = empty_like(y);
+  Tensor dx(y.shape(), type, y.device());
   kernel::l2_normalize_dx(dy, y, norm, eps, dx);
   return dx;
 }

@@ -1,6 +1,7 @@
 // The vocabulary of the program: all operations on tensors. Each function checks shapes, allocates its result and runs
 // one kernel. Only functions named *_to write into an existing tensor: they add to their last argument.
 #pragma once
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -31,16 +32,18 @@ struct RowNorms {
 };
 RowNorms dora_norms(const Tensor& b, const Tensor& squares, const Tensor& aw, const Tensor& baa, double scaling);
 
-// table [rows, d], ids i32 [n] → [n, d]; a bf16 or f16 table gives f32 rows.
+// table [rows, d], ids i32 [n] → [n, d] in the table's type, or in another.
 Tensor gather_rows(const Tensor& table, const Tensor& ids);
+Tensor gather_rows(const Tensor& table, const Tensor& ids, DType type);
 void scatter_add_rows_to(const Tensor& dy, const Tensor& ids, const Tensor& dtable);
 Tensor replace_rows(const Tensor& x, const Tensor& rows, const Tensor& source);
 Tensor clear_rows(const Tensor& x, const Tensor& rows);
 Tensor concat_rows(const std::vector<Tensor>& parts);
 
-// op(a)·op(b) (+ bias on every row); matrices are the flattened [rows, columns] of their tensors.
+// op(a)·op(b) (+ bias on every row); matrices are the flattened [rows, columns] of their tensors. The result has acc
+// type, or `type`: bf16 of two bf16 factors.
 Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a = false, bool transpose_b = false,
-              const Tensor& bias = {});
+              const Tensor& bias = {}, std::optional<DType> type = {});
 void matmul_to(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose_b, const Tensor& c);  // c += …
 
 struct Normed {
@@ -58,8 +61,8 @@ void layer_norm_dw_to(const Tensor& dy, const Tensor& x, const Tensor& mean, con
 struct L2Normalized {
   Tensor y, norm;
 };
-L2Normalized l2_normalize(const Tensor& x, double eps);
-Tensor l2_normalize_dx(const Tensor& dy, const Tensor& y, const Tensor& norm, double eps);
+L2Normalized l2_normalize(const Tensor& x, double eps);  // y has acc type
+Tensor l2_normalize_dx(const Tensor& dy, const Tensor& y, const Tensor& norm, double eps, DType type);
 
 // Angles of a rotary embedding, one row per token: [rows, head_dim / 2].
 struct RopeTable {

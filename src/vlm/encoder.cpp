@@ -15,11 +15,13 @@ Encoder::Encoder(const ModelFolder& folder, const EncoderOptions& options)
       backbone(make_backbone(folder.path / "config.json")),
       processor(folder, family, backbone->input(), options, notes),
       device_(options.device),
-      dtype_(options.f64 ? DType::f64 : DType::f32) {
-  if (options.bf16) backbone->use_bf16_products();
+      dtype_(options.f64 ? DType::f64 : options.bf16 && device_ != Device::cpu ? DType::bf16 : DType::f32) {
+  if (options.bf16)
+    backbone->set_precision(dtype_ == DType::bf16 ? Precision::bf16 : Precision::bf16_products);
   if (!options.load_weights) return;
-  const std::optional<DType> dtype = options.f64 ? std::optional(DType::f64) : std::nullopt;
-  const LoadOptions load{device_, dtype, backbone->tied()};
+  LoadOptions load{.device = device_, .tied = backbone->tied()};
+  if (options.f64) load.dtype = DType::f64;
+  if (dtype_ == DType::bf16) load.matrices = DType::bf16;
   for (std::string& note : load_parameters(*backbone, load_checkpoint(folder.path), load, folder.path.string()))
     notes.push_back(std::move(note));
 }

@@ -6,7 +6,7 @@ void TokenBatch::to(DType dtype, Device device) {
   std::vector<Tensor*> all;
   const auto add = [&](Tensor* x) {
     if (!*x) return;
-    if (is_float(x->dtype())) *x = x->to(dtype);
+    if (is_float(x->dtype())) *x = x->to(acc_of(dtype));  // rotary angles
     all.push_back(x);
   };
   for (Tensor* x : {&ids, &cu_seqlens, &last_rows, &one_each, &dropout_ids, &last_dropout_ids, &image_rows,

@@ -53,7 +53,7 @@ struct TokenBatch {
   Own& placed_as() const {
     return dynamic_cast<Own&>(*placed);
   }
-  // Moves every tensor to the device, the floats in this type: the patches in one transfer, the rest in another.
+  // Moves every tensor to the device, the patches in this type: they in one transfer, the rest in another.
   void to(DType dtype, Device device);
 };
 

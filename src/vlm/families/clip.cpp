@@ -159,8 +159,10 @@ Var Clip::see(const TokenBatch& batch, const Var& patches) {
   ClipVisionTower& tower = vision_model;
   const int64_t width = config_.vision.width, pictures = placed.cu_images.numel() - 1;
   // A convolution with stride = kernel is a product with flattened patches.
-  const Var embedded = linear(patches, view(tower.patch_embedding, {width, -1}), {}, tower.bf16_products());
-  const Var with_class = concat_rows({view(tower.class_embedding, {1, width}), embedded});
+  const Var embedded = linear(patches, view(tower.patch_embedding, {width, -1}), {},
+                              precision() == Precision::bf16_products);
+  const Var class_row = to(view(tower.class_embedding, {1, width}), embedded.value().dtype());
+  const Var with_class = concat_rows({class_row, embedded});
   Var x = gather_rows(with_class, placed.image_order) + tower.position_embedding(placed.row_positions);
   x = tower.pre_layrnorm(x);
   if (trace) trace("vision_embed", x.value());

@@ -22,10 +22,11 @@ Var QwenPatchEmbed::operator()(const Var& patches) const {
       rows_.push_back(from_vector(rows, {slices}, weight.value().device()));
     }
   for (int64_t frame = 0; frame < frames_; ++frame) {
-    const Var slice = gather_rows(by_frame, rows_[size_t(frame)]);
+    const Var slice = gather_rows(by_frame, rows_[size_t(frame)], acc_of(weight.value().dtype()));
     sum = frame == 0 ? slice : sum + slice;
   }
-  return linear(patches, view(sum, {s[0], s[1] * s[3] * s[4]}), {}, bf16_products());
+  return linear(patches, view(sum, {s[0], s[1] * s[3] * s[4]}), {},
+                precision() == Precision::bf16_products);
 }
 
 QwenVisionAttention::QwenVisionAttention(Module* parent, std::string name, const QwenVisionConfig& c)
