@@ -153,6 +153,27 @@ TEST(KernelsGather, RowsByNumber) {
   });
 }
 
+// More rows and columns than a block has threads; every format's sums are those of the order of i, to the bit.
+TEST(KernelsGather, ManyRowsOfFewNumbersAddUpInOrder) {
+  in_every_format([](DType dtype) {
+    constexpr size_t rows = 301, columns = 259;
+    std::vector<int32_t> ids;
+    for (size_t i = 0; i < rows; ++i) ids.push_back(int32_t(i * i % 7));  // 3, 5 and 6 never
+    ids.back() = 6;
+    const Tensor dy = random({rows, columns}, dtype, 33), dtable = random({7, columns}, acc_of(dtype), 34);
+    Numbers want = numbers(dtable);
+    const Numbers add = numbers(dy);
+    for (size_t i = 0; i < rows; ++i)
+      for (size_t c = 0; c < columns; ++c) {
+        double& sum = want[size_t(ids[i]) * columns + c];
+        sum += add[i * columns + c];
+        if (dtype != DType::f64) sum = float(sum);
+      }
+    emu::scatter_add_rows(dy, integers(ids), dtable);
+    EXPECT_EQ(numbers(dtable), want);
+  });
+}
+
 TEST(KernelsGather, ReplaceAndClear) {
   in_every_format([](DType dtype) {
     const std::vector<int32_t> which{5, 1};
