@@ -1,4 +1,6 @@
 // elementwise.cu, reduce.cu, gather.cu, adamw.cu against plain loops in double.
+#include <map>
+
 #include "kernels_testing.h"
 
 namespace vlm2vec {
@@ -112,13 +114,18 @@ TEST(KernelsElementwise, DropoutDependsOnRowKeyAndColumnOnly) {
 }
 
 TEST(KernelsReduce, ColumnSumsAccumulate) {
-  in_every_format([](DType dtype) {
-    const Tensor x = random({37, 43}, dtype, 9), sums = random({43}, acc_of(dtype), 10);
-    Numbers want = numbers(sums);
-    for (size_t i = 0; i < 37 * 43; ++i) want[i % 43] += numbers(x)[i];
-    emu::column_sums(x, sums);
-    expect_close(sums, want, "sums");
-  });
+  for (const int64_t rows : {0, 37, 130, 5000}) {  // up to the most parts, which then go round more than eight times
+    SCOPED_TRACE(rows);
+    std::map<DType, Numbers> first;
+    in_every_format([&](DType dtype) {
+      const Tensor x = random({rows, columns}, dtype, 9), sums = random({columns}, acc_of(dtype), 10);
+      Numbers want = numbers(sums), all = numbers(x);
+      for (size_t i = 0; i < all.size(); ++i) want[i % columns] += all[i];
+      emu::column_sums(x, sums);
+      expect_close(sums, want, "sums");
+      EXPECT_EQ(numbers(sums), first.emplace(dtype, numbers(sums)).first->second);  // the same bits in every schedule
+    });
+  }
 }
 
 TEST(KernelsReduce, SumOfSquaresAndMean) {
