@@ -7,7 +7,7 @@
 #include "kernels/kernels.h"
 #include "tensor/tensor.h"
 
-namespace vlm2vec {
+namespace vlm2vec::BACKEND {
 
 constexpr int query_tile = 16, key_tile = 32, attention_warps = 8, attention_threads = 32 * attention_warps;
 
@@ -44,22 +44,20 @@ struct Sequence {
   }
 };
 
-// Finds tile number `tile` of `size` rows, counted over the rows of all sequences in cu; false if there are fewer.
+// Finds the rows of tile number `tile`; false if it has none. The numbers of sequence s begin at cu[s] / size + s.
+// For its n rows it has ⌈n / size⌉ or more: ⌊(a + n) / size⌋ + 1 − ⌊a / size⌋ ≥ ⌊n / size⌋ + 1 ≥ ⌈n / size⌉.
 __device__ inline bool find_tile(const Packing& p, const int32_t* cu, int64_t tile, int size, Sequence& found) {
-  for (int s = 0; s < p.sequences; ++s) {
-    const int64_t tiles = (cu[s + 1] - cu[s] + size - 1) / size;
-    if (tile < tiles) {
-      found = {p.cu_q[s], p.cu_q[s + 1] - p.cu_q[s], p.cu_k[s], p.cu_k[s + 1] - p.cu_k[s], tile * size, p.causal};
-      return true;
-    }
-    tile -= tiles;
+  int s = 0;
+  for (int end = p.sequences; end - s > 1;) {
+    const int middle = (s + end) / 2;
+    (cu[middle] / size + middle <= tile ? s : end) = middle;
   }
-  return false;
+  const int64_t begin = (tile - cu[s] / size - s) * size;
+  found = {p.cu_q[s], p.cu_q[s + 1] - p.cu_q[s], p.cu_k[s], p.cu_k[s + 1] - p.cu_k[s], begin, p.causal};
+  return begin < cu[s + 1] - cu[s];
 }
-// Returns enough blocks for find_tile: each sequence may end in a partial tile.
-inline unsigned tiles_of(int64_t rows, const Tensor& cu, int size) {
-  return blocks(rows, size) + unsigned(cu.numel() - 1);
-}
+// Returns the number of tile numbers: where those of a next sequence would begin.
+inline unsigned tiles_of(int64_t rows, const Tensor& cu, int size) { return unsigned(rows / size + cu.numel() - 1); }
 
 // Loads rows begin … begin + count of a head into shared memory [count][pitch], with zeros from row `end` on.
 template <class T, class A>
@@ -78,4 +76,4 @@ __device__ A dot(const A* a, const A* b, int n) {
   return sum;
 }
 
-}  // namespace vlm2vec
+}  // namespace vlm2vec::BACKEND

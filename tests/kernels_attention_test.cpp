@@ -73,7 +73,11 @@ const std::vector<Case> cases{
     {"head size 88", 1, 1, 88, true, {0, 17}, {0, 17}},
     {"head size 96", 2, 1, 96, true, {0, 9, 18}, {0, 9, 18}},
     {"head size 128", 2, 2, 128, true, {0, 20}, {0, 20}},
+    {"head size 200", 1, 1, 200, true, {0, 18}, {0, 18}},
+    {"head size 256", 2, 1, 256, false, {0, 3}, {0, 33}},
     {"a tiny, odd head", 2, 1, 3, true, {0, 7}, {0, 7}},
+    {"many short ones and empty ones", 1, 1, 4, true, {0, 0, 1, 1, 17, 32, 33, 33, 33, 50, 82, 84, 84},
+     {0, 0, 1, 1, 17, 32, 33, 33, 33, 50, 82, 84, 84}},
     {"cross-attention", 2, 1, 32, false, {0, 1, 4, 8}, {0, 40, 40, 45}},   // the second has no keys
     {"causal with earlier keys", 2, 1, 32, true, {0, 3, 4}, {0, 40, 45}},  // a cache: the last query sees all
     {"causal with too few keys", 2, 2, 32, true, {0, 40}, {0, 5}},         // the first 35 queries see none
