@@ -1,5 +1,6 @@
 // Shared by the attention kernels: the rows of a block, the keys that a query sees, and loading the rows of a head into
-// shared memory. A block is 8 warps; a tile is 16 queries (two per warp) or 32 keys (one per lane).
+// shared memory, and sums in registers. A block is 8 warps; a tile is 16 queries (two per warp) or 32 keys (one per
+// lane, or four per warp).
 #pragma once
 #include <type_traits>
 
@@ -67,6 +68,36 @@ __device__ void load_rows(A* to, int pitch, Heads<T> x, int head, int64_t begin,
     const int row = e / d, c = e % d;
     to[row * pitch + c] = begin + row < end ? A(x(begin + row, head)[c]) : A(0);
   }
+}
+
+// R sums over rows in shared memory, in the registers of a warp: a lane has every 32nd of up to 32 · N columns.
+template <class A, int R, int N>
+struct Sums {
+  A of[R][N] = {};
+  // Calls f(column, n) for the lane's columns below d.
+  template <class F>
+  __device__ static void each_column(int d, F f) {
+    for (int n = 0; n < N; ++n)
+      if (const int c = threadIdx.x % 32 + 32 * n; c < d) f(c, n);
+  }
+  // of[r] += Σ_j weights[j · step + r] · rows[j · pitch], in order of j
+  __device__ void add(const A* weights, int step, const A* rows, int pitch, int count, int d) {
+    for (int j = 0; j < count; ++j)
+      each_column(d, [&](int c, int n) {
+        for (int r = 0; r < R; ++r) of[r][n] += weights[j * step + r] * rows[j * pitch + c];
+      });
+  }
+};
+
+// Runs f with the numbers' type and N, for which 32 · N columns hold a head.
+template <class F>
+void dispatch_heads(DType dtype, int head_dim, F f) {
+  CHECK(head_dim <= 256, "attention: head_dim is ", head_dim, ", device kernels hold at most 256; use --device cpu");
+  dispatch_float(dtype, [&]<class T>() {
+    if (head_dim <= 64) f.template operator()<T, 2>();
+    else if (head_dim <= 128) f.template operator()<T, 4>();
+    else f.template operator()<T, 8>();
+  });
 }
 
 template <class A>

@@ -1,4 +1,5 @@
 // attention.cu and attention_backward.cu against plain loops in double.
+#include "expect_error.h"
 #include "kernels_testing.h"
 
 namespace vlm2vec {
@@ -145,6 +146,14 @@ TEST(KernelsAttention, LargeScoresDoNotOverflowAndNaNIsNotLost) {
   EXPECT_EQ(numbers(o)[0], 5);
   EXPECT_EQ(numbers(lse)[0], 90000);
   EXPECT_TRUE(std::isnan(numbers(o)[1]));
+}
+
+TEST(KernelsAttention, HeadsHaveALimit) {
+  const Tensor x = random({1, 257}, DType::f32, 8), lse = unwritten({1, 1}, DType::f32), cu = integers({0, 1});
+  const AttentionShape shape{1, 1, 257, false, 1};
+  const char* sentence = "attention: head_dim is 257, device kernels hold at most 256; use --device cpu";
+  expect_error(sentence, [&] { emu::attention(x, x, x, cu, cu, shape, x, lse); });
+  expect_error(sentence, [&] { emu::attention_backward(x, x, x, x, x, lse, cu, cu, shape, x, x, x); });
 }
 
 }  // namespace
