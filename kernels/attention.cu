@@ -12,7 +12,7 @@ namespace {
 // shared memory. The kernel keeps the greatest score m so far, Σ exp(s − m) and o · Σ exp(s − m); a new greatest score
 // m' shrinks both sums by exp(m − m'). Tiles start at the sequence's first key: other packed sequences do not change a
 // bit.
-template <class T, class A = acc_t<T>>
+template <class T, int N, class A = acc_t<T>>
 __global__ void attention_kernel(Heads<const T> q, Heads<const T> k, Heads<const T> v, Packing packing, int group,
                                  A scale, Heads<T> o, A* lse, int64_t rows) {
   Sequence s;
@@ -20,14 +20,13 @@ __global__ void attention_kernel(Heads<const T> q, Heads<const T> k, Heads<const
   const int head = blockIdx.y, kv_head = head / group, d = q.head_dim;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   A* const q_tile = dynamic_shared<A>();           // [16][d]
-  A* const o_tile = q_tile + query_tile * d;       // [16][d]
-  A* const v_tile = o_tile + query_tile * d;       // [32][d]
+  A* const v_tile = q_tile + query_tile * d;       // [32][d]
   A* const k_tile = v_tile + key_tile * d;         // [32][d + 1]: the lanes' rows start in different banks
   A* const weights = k_tile + key_tile * (d + 1);  // [16][32]
 
   load_rows(q_tile, d, q, head, s.q_begin + s.tile_begin, s.q_begin + s.queries, query_tile);
-  for (int e = threadIdx.x; e < query_tile * d; e += attention_threads) o_tile[e] = 0;
   constexpr int rows_per_warp = query_tile / attention_warps;
+  Sums<A, 1, N> out[rows_per_warp];
   A top[rows_per_warp], sum[rows_per_warp];  // `sum` covers only this lane's keys until the end
   for (int r = 0; r < rows_per_warp; ++r) top[r] = -INFINITY, sum[r] = 0;
 
@@ -47,11 +46,8 @@ __global__ void attention_kernel(Heads<const T> q, Heads<const T> k, Heads<const
       top[r] = new_top, sum[r] = sum[r] * shrink + weight;
       weights[row * key_tile + lane] = weight;
       __syncwarp();
-      for (int c = lane; c < d; c += 32) {
-        A out = o_tile[row * d + c] * shrink;
-        for (int j = 0; j < key_tile; ++j) out += weights[row * key_tile + j] * v_tile[j * d + c];
-        o_tile[row * d + c] = out;
-      }
+      for (A& x : out[r].of[0]) x *= shrink;
+      out[r].add(weights + row * key_tile, 1, v_tile, d, key_tile, d);
     }
   }
 
@@ -61,7 +57,7 @@ __global__ void attention_kernel(Heads<const T> q, Heads<const T> k, Heads<const
     if (query >= s.queries) return;  // later rows of the warp are beyond the end, too
     const A total = warp_sum(sum[r]);
     T* const to = o(s.q_begin + query, head);
-    for (int c = lane; c < d; c += 32) to[c] = T(total == 0 ? A(0) : o_tile[row * d + c] / total);
+    out[r].each_column(d, [&](int c, int n) { to[c] = T(total == 0 ? A(0) : out[r].of[0][n] / total); });
     if (lane == 0) lse[head * rows + s.q_begin + query] = top[r] + log(total);
   }
 }
@@ -70,12 +66,12 @@ __global__ void attention_kernel(Heads<const T> q, Heads<const T> k, Heads<const
 
 void attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& cu_q, const Tensor& cu_k,
                AttentionShape shape, const Tensor& o, const Tensor& lse) {
-  dispatch_float(q.dtype(), [&]<class T>() {
+  const int d = shape.head_dim;
+  dispatch_heads(q.dtype(), d, [&]<class T, int N>() {
     using A = acc_t<T>;
-    const int d = shape.head_dim;
-    const size_t shared = sizeof(A) * size_t(2 * query_tile * d + key_tile * (2 * d + 1) + query_tile * key_tile);
+    const size_t shared = sizeof(A) * size_t(query_tile * d + key_tile * (2 * d + 1) + query_tile * key_tile);
     launch(dim3(tiles_of(q.rows(), cu_q, query_tile), unsigned(shape.heads)), attention_threads, shared,
-           attention_kernel<T>, heads_of<const T>(q, shape.q_column, d), heads_of<const T>(k, shape.k_column, d),
+           attention_kernel<T, N>, heads_of<const T>(q, shape.q_column, d), heads_of<const T>(k, shape.k_column, d),
            heads_of<const T>(v, shape.v_column, d), packing_of(cu_q, cu_k, shape.causal), shape.heads / shape.kv_heads,
            shape.scale, heads_of<T>(o, 0, d), at<A>(lse), q.rows());
   });

@@ -33,7 +33,7 @@ __device__ Gradient<A> score_gradient(const A* q, const A* k, const A* d_o, cons
 }
 
 // One block per 16 queries of one sequence and head, as in the forward; it loops over key tiles.
-template <class T, class A = acc_t<T>>
+template <class T, int N, class A = acc_t<T>>
 __global__ void attention_dq_kernel(Heads<const T> d_o, Heads<const T> q, Heads<const T> k, Heads<const T> v,
                                     const A* lse, const A* delta, Packing packing, int group, A scale, Heads<T> dq,
                                     int64_t rows) {
@@ -43,14 +43,14 @@ __global__ void attention_dq_kernel(Heads<const T> d_o, Heads<const T> q, Heads<
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   A* const q_tile = dynamic_shared<A>();          // [16][d]
   A* const do_tile = q_tile + query_tile * d;     // [16][d]
-  A* const dq_tile = do_tile + query_tile * d;    // [16][d]
-  A* const k_tile = dq_tile + query_tile * d;     // [32][d + 1]
+  A* const k_tile = do_tile + query_tile * d;     // [32][d + 1]
   A* const v_tile = k_tile + key_tile * (d + 1);  // [32][d + 1]
   A* const ds = v_tile + key_tile * (d + 1);      // [16][32]
 
   load_rows(q_tile, d, q, head, s.q_begin + s.tile_begin, s.q_begin + s.queries, query_tile);
   load_rows(do_tile, d, d_o, head, s.q_begin + s.tile_begin, s.q_begin + s.queries, query_tile);
-  for (int e = threadIdx.x; e < query_tile * d; e += attention_threads) dq_tile[e] = 0;
+  constexpr int rows_per_warp = query_tile / attention_warps;
+  Sums<A, 1, N> sums[rows_per_warp];
 
   const int64_t last_key = s.visible(min(s.tile_begin + query_tile, s.queries) - 1);
   for (int64_t key0 = 0; key0 < last_key; key0 += key_tile) {
@@ -58,7 +58,8 @@ __global__ void attention_dq_kernel(Heads<const T> d_o, Heads<const T> q, Heads<
     load_rows(k_tile, d + 1, k, kv_head, s.k_begin + key0, s.k_begin + s.keys, key_tile);
     load_rows(v_tile, d + 1, v, kv_head, s.k_begin + key0, s.k_begin + s.keys, key_tile);
     __syncthreads();
-    for (int row = warp; row < query_tile; row += attention_warps) {
+    for (int r = 0; r < rows_per_warp; ++r) {
+      const int row = warp + r * attention_warps;
       const int64_t query = s.tile_begin + row, statistic = head * rows + s.q_begin + query;
       if (query >= s.queries) break;
       Gradient<A> g{0, 0};
@@ -67,17 +68,19 @@ __global__ void attention_dq_kernel(Heads<const T> d_o, Heads<const T> q, Heads<
                            scale, lse[statistic], delta[statistic]);
       ds[row * key_tile + lane] = g.ds;
       __syncwarp();
-      for (int c = lane; c < d; c += 32)
-        for (int j = 0; j < key_tile; ++j) dq_tile[row * d + c] += ds[row * key_tile + j] * k_tile[j * (d + 1) + c];
+      sums[r].add(ds + row * key_tile, 1, k_tile, d + 1, key_tile, d);
     }
   }
-  __syncthreads();
-  for (int e = threadIdx.x; e < query_tile * d; e += attention_threads)
-    if (s.tile_begin + e / d < s.queries) dq(s.q_begin + s.tile_begin + e / d, head)[e % d] = T(dq_tile[e]);
+  for (int r = 0; r < rows_per_warp; ++r) {
+    const int64_t query = s.tile_begin + warp + r * attention_warps;
+    if (query >= s.queries) break;
+    T* const to = dq(s.q_begin + query, head);
+    sums[r].each_column(d, [&](int c, int n) { to[c] = T(sums[r].of[0][n]); });
+  }
 }
 
 // One block per 32 keys of one sequence and key head; it loops over the group's heads and the queries that see them.
-template <class T, class A = acc_t<T>>
+template <class T, int N, class A = acc_t<T>>
 __global__ void attention_dkv_kernel(Heads<const T> d_o, Heads<const T> q, Heads<const T> k, Heads<const T> v,
                                      const A* lse, const A* delta, Packing packing, int group, A scale, Heads<T> dk,
                                      Heads<T> dv, int64_t rows) {
@@ -85,18 +88,18 @@ __global__ void attention_dkv_kernel(Heads<const T> d_o, Heads<const T> q, Heads
   if (!find_tile(packing, packing.cu_k, blockIdx.x, key_tile, s)) return;
   const int kv_head = blockIdx.y, d = q.head_dim;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  A* const q_tile = dynamic_shared<A>();           // [16][d]
-  A* const do_tile = q_tile + query_tile * d;      // [16][d]
-  A* const k_tile = do_tile + query_tile * d;      // [32][d + 1]
-  A* const v_tile = k_tile + key_tile * (d + 1);   // [32][d + 1]
-  A* const dk_tile = v_tile + key_tile * (d + 1);  // [32][d]
-  A* const dv_tile = dk_tile + key_tile * d;       // [32][d]
-  A* const p = dv_tile + key_tile * d;             // [16][32]
-  A* const ds = p + query_tile * key_tile;         // [16][32]
+  A* const q_tile = dynamic_shared<A>();          // [16][d]
+  A* const do_tile = q_tile + query_tile * d;     // [16][d]
+  A* const k_tile = do_tile + query_tile * d;     // [32][d + 1]
+  A* const v_tile = k_tile + key_tile * (d + 1);  // [32][d + 1]
+  A* const p = v_tile + key_tile * (d + 1);       // [16][32]
+  A* const ds = p + query_tile * key_tile;        // [16][32]
 
   load_rows(k_tile, d + 1, k, kv_head, s.k_begin + s.tile_begin, s.k_begin + s.keys, key_tile);
   load_rows(v_tile, d + 1, v, kv_head, s.k_begin + s.tile_begin, s.k_begin + s.keys, key_tile);
-  for (int e = threadIdx.x; e < key_tile * d; e += attention_threads) dk_tile[e] = dv_tile[e] = 0;
+  constexpr int keys_per_warp = key_tile / attention_warps;
+  const int first_key = warp * keys_per_warp;
+  Sums<A, keys_per_warp, N> dk_sums, dv_sums;
 
   const int64_t first_query = s.causal ? max(int64_t(0), s.tile_begin - (s.keys - s.queries)) : 0;
   for (int head = kv_head * group; head < (kv_head + 1) * group; ++head)
@@ -114,19 +117,14 @@ __global__ void attention_dkv_kernel(Heads<const T> d_o, Heads<const T> q, Heads
         p[row * key_tile + lane] = g.p, ds[row * key_tile + lane] = g.ds;
       }
       __syncthreads();
-      for (int e = threadIdx.x; e < key_tile * d; e += attention_threads) {
-        const int key = e / d, c = e % d;
-        for (int row = 0; row < query_tile; ++row) {
-          dk_tile[e] += ds[row * key_tile + key] * q_tile[row * d + c];
-          dv_tile[e] += p[row * key_tile + key] * do_tile[row * d + c];
-        }
-      }
+      dk_sums.add(ds + first_key, key_tile, q_tile, d, query_tile, d);
+      dv_sums.add(p + first_key, key_tile, do_tile, d, query_tile, d);
     }
-  for (int e = threadIdx.x; e < key_tile * d; e += attention_threads) {  // each thread writes the elements it summed
-    const int64_t key = s.tile_begin + e / d;
+  for (int r = 0; r < keys_per_warp; ++r) {
+    const int64_t key = s.tile_begin + first_key + r;
     if (key >= s.keys) break;
-    dk(s.k_begin + key, kv_head)[e % d] = T(dk_tile[e]);
-    dv(s.k_begin + key, kv_head)[e % d] = T(dv_tile[e]);
+    T *const to_dk = dk(s.k_begin + key, kv_head), *const to_dv = dv(s.k_begin + key, kv_head);
+    dk_sums.each_column(d, [&](int c, int n) { to_dk[c] = T(dk_sums.of[r][n]), to_dv[c] = T(dv_sums.of[r][n]); });
   }
 }
 
@@ -135,9 +133,9 @@ __global__ void attention_dkv_kernel(Heads<const T> d_o, Heads<const T> q, Heads
 void attention_backward(const Tensor& d_o, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& o,
                         const Tensor& lse, const Tensor& cu_q, const Tensor& cu_k, AttentionShape shape,
                         const Tensor& dq, const Tensor& dk, const Tensor& dv) {
-  dispatch_float(q.dtype(), [&]<class T>() {
+  const int d = shape.head_dim, group = shape.heads / shape.kv_heads;
+  dispatch_heads(q.dtype(), d, [&]<class T, int N>() {
     using A = acc_t<T>;
-    const int d = shape.head_dim, group = shape.heads / shape.kv_heads;
     const Packing packing = packing_of(cu_q, cu_k, shape.causal);
     const auto q_heads = heads_of<const T>(q, shape.q_column, d), k_heads = heads_of<const T>(k, shape.k_column, d),
                v_heads = heads_of<const T>(v, shape.v_column, d), do_heads = heads_of<const T>(d_o, 0, d);
@@ -147,10 +145,11 @@ void attention_backward(const Tensor& d_o, const Tensor& q, const Tensor& k, con
 
     const size_t keys = key_tile * size_t(d + 1), queries = query_tile * size_t(d), scores = query_tile * key_tile;
     launch(dim3(tiles_of(q.rows(), cu_q, query_tile), unsigned(shape.heads)), attention_threads,
-           sizeof(A) * (3 * queries + 2 * keys + scores), attention_dq_kernel<T>, do_heads, q_heads, k_heads, v_heads,
-           at<A>(lse), at<A>(delta), packing, group, shape.scale, heads_of<T>(dq, shape.q_column, d), q.rows());
+           sizeof(A) * (2 * queries + 2 * keys + scores), attention_dq_kernel<T, N>, do_heads, q_heads, k_heads,
+           v_heads, at<A>(lse), at<A>(delta), packing, group, shape.scale, heads_of<T>(dq, shape.q_column, d),
+           q.rows());
     launch(dim3(tiles_of(k.rows(), cu_k, key_tile), unsigned(shape.kv_heads)), attention_threads,
-           sizeof(A) * (2 * queries + 4 * keys + 2 * scores), attention_dkv_kernel<T>, do_heads, q_heads, k_heads,
+           sizeof(A) * (2 * queries + 2 * keys + 2 * scores), attention_dkv_kernel<T, N>, do_heads, q_heads, k_heads,
            v_heads, at<A>(lse), at<A>(delta), packing, group, shape.scale, heads_of<T>(dk, shape.k_column, d),
            heads_of<T>(dv, shape.v_column, d), q.rows());
   });

@@ -1,5 +1,6 @@
 // Shared by the attention kernels: the rows of a block, the keys that a query sees, and loading the rows of a head into
-// shared memory. A block is 8 warps; a tile is 16 queries (two per warp) or 32 keys (one per lane).
+// shared memory, and sums in registers. A block is 8 warps; a tile is 16 queries (two per warp) or 32 keys (one per
+// lane, or four per warp).
 #pragma once
 #include <type_traits>
 
@@ -7,7 +8,7 @@
 #include "kernels/kernels.h"
 #include "tensor/tensor.h"
 
-namespace vlm2vec {
+namespace vlm2vec::BACKEND {
 
 constexpr int query_tile = 16, key_tile = 32, attention_warps = 8, attention_threads = 32 * attention_warps;
 
@@ -44,22 +45,20 @@ struct Sequence {
   }
 };
 
-// Finds tile number `tile` of `size` rows, counted over the rows of all sequences in cu; false if there are fewer.
+// Finds the rows of tile number `tile`; false if it has none. The numbers of sequence s begin at cu[s] / size + s.
+// For its n rows it has ⌈n / size⌉ or more: ⌊(a + n) / size⌋ + 1 − ⌊a / size⌋ ≥ ⌊n / size⌋ + 1 ≥ ⌈n / size⌉.
 __device__ inline bool find_tile(const Packing& p, const int32_t* cu, int64_t tile, int size, Sequence& found) {
-  for (int s = 0; s < p.sequences; ++s) {
-    const int64_t tiles = (cu[s + 1] - cu[s] + size - 1) / size;
-    if (tile < tiles) {
-      found = {p.cu_q[s], p.cu_q[s + 1] - p.cu_q[s], p.cu_k[s], p.cu_k[s + 1] - p.cu_k[s], tile * size, p.causal};
-      return true;
-    }
-    tile -= tiles;
+  int s = 0;
+  for (int end = p.sequences; end - s > 1;) {
+    const int middle = (s + end) / 2;
+    (cu[middle] / size + middle <= tile ? s : end) = middle;
   }
-  return false;
+  const int64_t begin = (tile - cu[s] / size - s) * size;
+  found = {p.cu_q[s], p.cu_q[s + 1] - p.cu_q[s], p.cu_k[s], p.cu_k[s + 1] - p.cu_k[s], begin, p.causal};
+  return begin < cu[s + 1] - cu[s];
 }
-// Returns enough blocks for find_tile: each sequence may end in a partial tile.
-inline unsigned tiles_of(int64_t rows, const Tensor& cu, int size) {
-  return blocks(rows, size) + unsigned(cu.numel() - 1);
-}
+// Returns the number of tile numbers: where those of a next sequence would begin.
+inline unsigned tiles_of(int64_t rows, const Tensor& cu, int size) { return unsigned(rows / size + cu.numel() - 1); }
 
 // Loads rows begin … begin + count of a head into shared memory [count][pitch], with zeros from row `end` on.
 template <class T, class A>
@@ -71,6 +70,36 @@ __device__ void load_rows(A* to, int pitch, Heads<T> x, int head, int64_t begin,
   }
 }
 
+// R sums over rows in shared memory, in the registers of a warp: a lane has every 32nd of up to 32 · N columns.
+template <class A, int R, int N>
+struct Sums {
+  A of[R][N] = {};
+  // Calls f(column, n) for the lane's columns below d.
+  template <class F>
+  __device__ static void each_column(int d, F f) {
+    for (int n = 0; n < N; ++n)
+      if (const int c = threadIdx.x % 32 + 32 * n; c < d) f(c, n);
+  }
+  // of[r] += Σ_j weights[j · step + r] · rows[j · pitch], in order of j
+  __device__ void add(const A* weights, int step, const A* rows, int pitch, int count, int d) {
+    for (int j = 0; j < count; ++j)
+      each_column(d, [&](int c, int n) {
+        for (int r = 0; r < R; ++r) of[r][n] += weights[j * step + r] * rows[j * pitch + c];
+      });
+  }
+};
+
+// Runs f with the numbers' type and N, for which 32 · N columns hold a head.
+template <class F>
+void dispatch_heads(DType dtype, int head_dim, F f) {
+  CHECK(head_dim <= 256, "attention: head_dim is ", head_dim, ", device kernels hold at most 256; use --device cpu");
+  dispatch_float(dtype, [&]<class T>() {
+    if (head_dim <= 64) f.template operator()<T, 2>();
+    else if (head_dim <= 128) f.template operator()<T, 4>();
+    else f.template operator()<T, 8>();
+  });
+}
+
 template <class A>
 __device__ A dot(const A* a, const A* b, int n) {
   A sum = 0;
@@ -78,4 +107,4 @@ __device__ A dot(const A* a, const A* b, int n) {
   return sum;
 }
 
-}  // namespace vlm2vec
+}  // namespace vlm2vec::BACKEND

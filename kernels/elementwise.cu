@@ -139,7 +139,8 @@ struct SwigluBackward {
   }
 };
 
-// y = x · 1/(1 − p), or 0 where uniform(word column % 4 of Philox(seed)(row key, column / 4)) < p
+// y = x · 1/(1 − p), or 0 where uniform(word column % 4 of Philox(seed)(row key, column / 4)) < p.  One thread per four
+// columns: i counts them row by row.
 template <class T>
 struct Dropout {
   const T* x;
@@ -150,9 +151,11 @@ struct Dropout {
   uint64_t seed;
   T* y;
   __device__ void operator()(int64_t i) const {
-    const auto words = Philox(seed)(uint64_t(dropout_ids[i / columns]), uint64_t(i % columns / 4));
-    const uint32_t word = words.word[i % columns % 4];
-    y[i] = uniform(word) < p ? T(0.f) : T(acc_t<T>(x[i]) * factor);
+    const int64_t fours = (columns + 3) / 4, row = i / fours, four = i % fours;
+    const auto words = Philox(seed)(uint64_t(dropout_ids[row]), uint64_t(four));
+    for (int w = 0; w < 4; ++w)
+      if (const int64_t c = 4 * four + w, e = row * columns + c; c < columns)
+        y[e] = uniform(words.word[w]) < p ? T(0.f) : T(acc_t<T>(x[e]) * factor);
   }
 };
 
@@ -216,9 +219,8 @@ void swiglu_backward(const Tensor& dy, const Tensor& gate, const Tensor& up, con
 
 void dropout(const Tensor& x, const Tensor& dropout_ids, double p, uint64_t seed, const Tensor& y) {
   dispatch_float(x.dtype(), [&]<class T>() {
-    for_each(x.numel(), Dropout<T>{at<T>(x), at<int64_t>(dropout_ids), x.columns(), float(p),
-                                   acc_t<T>(1 / (1 - p)),
-                                   seed, at<T>(y)});
+    for_each(x.rows() * blocks(x.columns(), 4), Dropout<T>{at<T>(x), at<int64_t>(dropout_ids), x.columns(), float(p),
+                                                           acc_t<T>(1 / (1 - p)), seed, at<T>(y)});
   });
 }
 

@@ -40,11 +40,10 @@ __global__ void rms_norm_dx_kernel(const T* dy, const T* x, const A* w, const A*
 
 // dw += Σ over rows of dy · x̂
 template <class T, class A = acc_t<T>>
-__global__ void rms_norm_dw_kernel(const T* dy, const T* x, const A* rstd, A* dw, int64_t rows, int columns) {
-  const int c = int(blockIdx.x * column_block + threadIdx.x), column = min(c, columns - 1);
-  const A sum = column_sum<A>(
-      rows, [=](int64_t row) { return A(dy[row * columns + column]) * A(x[row * columns + column]) * rstd[row]; });
-  if (threadIdx.y == 0 && c < columns) dw[c] += sum;
+__global__ void rms_norm_dw_kernel(const T* dy, const T* x, const A* rstd, A* parts, int64_t rows, int columns) {
+  column_sum(rows, columns, parts, [=](int64_t row, int column) {
+    return A(dy[row * columns + column]) * A(x[row * columns + column]) * rstd[row];
+  });
 }
 
 // y = (x − mean) · rstd · w + b,   rstd = 1 / √(mean((x − mean)²) + eps)   (Ba, Kiros and Hinton 2016)
@@ -74,13 +73,11 @@ __global__ void layer_norm_dx_kernel(const T* dy, const T* x, const A* w, const 
 
 // dw += Σ over rows of dy · x̂; db is the column sum of dy
 template <class T, class A = acc_t<T>>
-__global__ void layer_norm_dw_kernel(const T* dy, const T* x, const A* mean, const A* rstd, A* dw, int64_t rows,
+__global__ void layer_norm_dw_kernel(const T* dy, const T* x, const A* mean, const A* rstd, A* parts, int64_t rows,
                                      int columns) {
-  const int c = int(blockIdx.x * column_block + threadIdx.x), column = min(c, columns - 1);
-  const A sum = column_sum<A>(rows, [=](int64_t row) {
+  column_sum(rows, columns, parts, [=](int64_t row, int column) {
     return A(dy[row * columns + column]) * (A(x[row * columns + column]) - mean[row]) * rstd[row];
   });
-  if (threadIdx.y == 0 && c < columns) dw[c] += sum;
 }
 
 // y = x / max(‖x‖, eps)
@@ -119,8 +116,7 @@ void rms_norm_dx(const Tensor& dy, const Tensor& x, const Tensor& w, const Tenso
 }
 void rms_norm_dw(const Tensor& dy, const Tensor& x, const Tensor& rstd, const Tensor& dw) {
   dispatch_float(x.dtype(), [&]<class T>() {
-    launch(blocks(x.columns(), column_block), dim3(column_block, row_lanes), 0, rms_norm_dw_kernel<T>, at<T>(dy),
-           at<T>(x), at<acc_t<T>>(rstd), at<acc_t<T>>(dw), x.rows(), x.columns());
+    add_column_sums<acc_t<T>>(dw, x.rows(), rms_norm_dw_kernel<T>, at<T>(dy), at<T>(x), at<acc_t<T>>(rstd));
   });
 }
 
@@ -140,8 +136,8 @@ void layer_norm_dx(const Tensor& dy, const Tensor& x, const Tensor& w, const Ten
 }
 void layer_norm_dw(const Tensor& dy, const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& dw) {
   dispatch_float(x.dtype(), [&]<class T>() {
-    launch(blocks(x.columns(), column_block), dim3(column_block, row_lanes), 0, layer_norm_dw_kernel<T>, at<T>(dy),
-           at<T>(x), at<acc_t<T>>(mean), at<acc_t<T>>(rstd), at<acc_t<T>>(dw), x.rows(), x.columns());
+    add_column_sums<acc_t<T>>(dw, x.rows(), layer_norm_dw_kernel<T>, at<T>(dy), at<T>(x), at<acc_t<T>>(mean),
+                              at<acc_t<T>>(rstd));
   });
 }
 

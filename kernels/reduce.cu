@@ -6,12 +6,9 @@
 namespace vlm2vec::BACKEND {
 namespace {
 
-// sums[c] += Σ over rows of x[row, c].  One block per 32 columns.
 template <class T, class A = acc_t<T>>
-__global__ void column_sums_kernel(const T* x, A* sums, int64_t rows, int columns) {
-  const int c = int(blockIdx.x * column_block + threadIdx.x), column = min(c, columns - 1);
-  const A sum = column_sum<A>(rows, [=](int64_t row) { return A(x[row * columns + column]); });
-  if (threadIdx.y == 0 && c < columns) sums[c] += sum;
+__global__ void column_sums_kernel(const T* x, A* parts, int64_t rows, int columns) {
+  column_sum(rows, columns, parts, [=](int64_t row, int column) { return A(x[row * columns + column]); });
 }
 
 // partial[block] = Σ x[i]², with i in steps of the whole grid; then one block adds the partial sums.
@@ -68,8 +65,7 @@ __global__ void dora_norms_kernel(const T* b, const double* squares, const T* aw
 
 void column_sums(const Tensor& x, const Tensor& sums) {
   dispatch_float(x.dtype(), [&]<class T>() {
-    launch(blocks(x.columns(), column_block), dim3(column_block, row_lanes), 0, column_sums_kernel<T>, at<T>(x),
-           at<acc_t<T>>(sums), x.rows(), x.columns());
+    add_column_sums<acc_t<T>>(sums, x.rows(), column_sums_kernel<T>, at<T>(x));
   });
 }
 

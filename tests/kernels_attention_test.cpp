@@ -1,4 +1,5 @@
 // attention.cu and attention_backward.cu against plain loops in double.
+#include "expect_error.h"
 #include "kernels_testing.h"
 
 namespace vlm2vec {
@@ -73,7 +74,11 @@ const std::vector<Case> cases{
     {"head size 88", 1, 1, 88, true, {0, 17}, {0, 17}},
     {"head size 96", 2, 1, 96, true, {0, 9, 18}, {0, 9, 18}},
     {"head size 128", 2, 2, 128, true, {0, 20}, {0, 20}},
+    {"head size 200", 1, 1, 200, true, {0, 18}, {0, 18}},
+    {"head size 256", 2, 1, 256, false, {0, 3}, {0, 33}},
     {"a tiny, odd head", 2, 1, 3, true, {0, 7}, {0, 7}},
+    {"many short ones and empty ones", 1, 1, 4, true, {0, 0, 1, 1, 17, 32, 33, 33, 33, 50, 82, 84, 84},
+     {0, 0, 1, 1, 17, 32, 33, 33, 33, 50, 82, 84, 84}},
     {"cross-attention", 2, 1, 32, false, {0, 1, 4, 8}, {0, 40, 40, 45}},   // the second has no keys
     {"causal with earlier keys", 2, 1, 32, true, {0, 3, 4}, {0, 40, 45}},  // a cache: the last query sees all
     {"causal with too few keys", 2, 2, 32, true, {0, 40}, {0, 5}},         // the first 35 queries see none
@@ -141,6 +146,14 @@ TEST(KernelsAttention, LargeScoresDoNotOverflowAndNaNIsNotLost) {
   EXPECT_EQ(numbers(o)[0], 5);
   EXPECT_EQ(numbers(lse)[0], 90000);
   EXPECT_TRUE(std::isnan(numbers(o)[1]));
+}
+
+TEST(KernelsAttention, HeadsHaveALimit) {
+  const Tensor x = random({1, 257}, DType::f32, 8), lse = unwritten({1, 1}, DType::f32), cu = integers({0, 1});
+  const AttentionShape shape{1, 1, 257, false, 1};
+  const char* sentence = "attention: head_dim is 257, device kernels hold at most 256; use --device cpu";
+  expect_error(sentence, [&] { emu::attention(x, x, x, cu, cu, shape, x, lse); });
+  expect_error(sentence, [&] { emu::attention_backward(x, x, x, x, x, lse, cu, cu, shape, x, x, x); });
 }
 
 }  // namespace

@@ -1,4 +1,6 @@
 // elementwise.cu, reduce.cu, gather.cu, adamw.cu against plain loops in double.
+#include <map>
+
 #include "kernels_testing.h"
 
 namespace vlm2vec {
@@ -92,31 +94,42 @@ TEST(KernelsElementwise, Swiglu) {
 
 TEST(KernelsElementwise, DropoutDependsOnRowKeyAndColumnOnly) {
   in_every_format([](DType dtype) {
-    const Tensor x = tensor({3, 1000}, dtype, Numbers(3000, 1)), y = unwritten({3, 1000}, dtype);
-    emu::dropout(x, keys({11, 12, 11}), 0.25, 99, y);
+    constexpr size_t columns = 1003;  // not all threads have four columns
+    const Tensor buffer = unwritten({4, columns}, dtype), y = buffer.rows(0, 3);
+    const Tensor x = tensor({4, columns}, dtype, Numbers(4 * columns, 1)).rows(0, 3);
+    const std::vector<int64_t> row_keys{11, 12, 11};
+    emu::dropout(x, keys(row_keys), 0.25, 99, y);
     const Numbers got = numbers(y);
     double kept = 0, same = 0;
-    for (size_t c = 0; c < 1000; ++c) {
-      const bool drop = uniform(Philox(99)(11, c / 4).word[c % 4]) < 0.25f;
-      ASSERT_NEAR(got[c], drop ? 0 : 1 / 0.75, tolerance(dtype) * 2);
-      EXPECT_EQ(got[c], got[2000 + c]);  // one key, one mask
-      kept += got[c] != 0, same += (got[c] != 0) == (got[1000 + c] != 0);
+    for (size_t c = 0; c < columns; ++c) {
+      for (size_t r = 0; r < 3; ++r) {
+        const bool drop = uniform(Philox(99)(uint64_t(row_keys[r]), c / 4).word[c % 4]) < 0.25f;
+        ASSERT_NEAR(got[r * columns + c], drop ? 0 : 1 / 0.75, tolerance(dtype) * 2);
+      }
+      EXPECT_EQ(got[c], got[2 * columns + c]);  // one key, one mask
+      kept += got[c] != 0, same += (got[c] != 0) == (got[columns + c] != 0);
     }
-    EXPECT_NEAR(kept, 750, 50);  // 3.7 standard deviations
-    EXPECT_NEAR(same, 625, 60);  // another key, an independent mask: 0.75² + 0.25²
+    EXPECT_NEAR(kept, 752, 50);  // 3.7 standard deviations
+    EXPECT_NEAR(same, 627, 60);  // another key, an independent mask: 0.75² + 0.25²
     emu::dropout(x, keys({1, 2, 3}), 0, 99, y);
     expect_close(y, numbers(x), "p = 0");
+    EXPECT_TRUE(std::isnan(numbers(buffer)[3 * columns]));  // what lies behind y is not its to write
   });
 }
 
 TEST(KernelsReduce, ColumnSumsAccumulate) {
-  in_every_format([](DType dtype) {
-    const Tensor x = random({37, 43}, dtype, 9), sums = random({43}, acc_of(dtype), 10);
-    Numbers want = numbers(sums);
-    for (size_t i = 0; i < 37 * 43; ++i) want[i % 43] += numbers(x)[i];
-    emu::column_sums(x, sums);
-    expect_close(sums, want, "sums");
-  });
+  for (const int64_t rows : {0, 37, 130, 5000}) {  // up to the most parts, which then go round more than eight times
+    SCOPED_TRACE(rows);
+    std::map<DType, Numbers> first;
+    in_every_format([&](DType dtype) {
+      const Tensor x = random({rows, columns}, dtype, 9), sums = random({columns}, acc_of(dtype), 10);
+      Numbers want = numbers(sums), all = numbers(x);
+      for (size_t i = 0; i < all.size(); ++i) want[i % columns] += all[i];
+      emu::column_sums(x, sums);
+      expect_close(sums, want, "sums");
+      EXPECT_EQ(numbers(sums), first.emplace(dtype, numbers(sums)).first->second);  // the same bits in every schedule
+    });
+  }
 }
 
 TEST(KernelsReduce, SumOfSquaresAndMean) {
@@ -150,6 +163,27 @@ TEST(KernelsGather, RowsByNumber) {
       for (size_t c = 0; c < columns; ++c) want[size_t(ids[i]) * columns + c] += numbers(dy)[i * columns + c];
     emu::scatter_add_rows(dy, integers(ids), dtable);
     expect_close(dtable, want, "dtable");
+  });
+}
+
+// More rows and columns than a block has threads; every format's sums are those of the order of i, to the bit.
+TEST(KernelsGather, ManyRowsOfFewNumbersAddUpInOrder) {
+  in_every_format([](DType dtype) {
+    constexpr size_t rows = 301, columns = 259;
+    std::vector<int32_t> ids;
+    for (size_t i = 0; i < rows; ++i) ids.push_back(int32_t(i * i % 7));  // 3, 5 and 6 never
+    ids.back() = 6;
+    const Tensor dy = random({rows, columns}, dtype, 33), dtable = random({7, columns}, acc_of(dtype), 34);
+    Numbers want = numbers(dtable);
+    const Numbers add = numbers(dy);
+    for (size_t i = 0; i < rows; ++i)
+      for (size_t c = 0; c < columns; ++c) {
+        double& sum = want[size_t(ids[i]) * columns + c];
+        sum += add[i * columns + c];
+        if (dtype != DType::f64) sum = float(sum);
+      }
+    emu::scatter_add_rows(dy, integers(ids), dtable);
+    EXPECT_EQ(numbers(dtable), want);
   });
 }
 

@@ -131,6 +131,7 @@ TEST_P(AttentionOp, agrees_on_every_device) {
       {"full", {2, 2, d, false, scale}, {3, 33}, {3, 33}},
       {"last rows only", {2, 1, d, true, scale}, {1, 1, 1}, {4, 1, 35}},
       {"cross", {2, 1, d, false, scale}, {4, 2, 0}, {1, 7, 3}},
+      {"many short ones", {2, 1, d, true, scale}, {0, 1, 0, 16, 1, 2, 0, 0, 3}, {0, 1, 0, 32, 1, 2, 4, 0, 3}},
       {"queries that see no key", {1, 1, d, true, scale}, {5, 2, 3}, {3, 0, 3}},
   };
   for (const AttentionCase& c : cases) {
