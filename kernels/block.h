@@ -51,7 +51,6 @@ __device__ void column_sum(int64_t rows, int columns, T* parts, Term term) {
   parts[int64_t(blockIdx.y) * columns + c] = sum;
 }
 
-
 // sums[c] += Σ parts[part][c], in order
 template <class T>
 __global__ void add_parts_kernel(const T* parts, T* sums, int count, int columns) {

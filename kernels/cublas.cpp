@@ -157,6 +157,9 @@ cublasLtMatmulAlgo_t algorithm_for(const Case& key, const Operation& operation, 
 }  // namespace
 
 void gpu::use_products(const Products& wanted) { products = wanted; }
+std::string gpu::described_products() {
+  return std::string(products.cublas ? "" : " --cublas False") + (products.tf32 ? " --tf32 True" : "");
+}
 void gpu::open_products() {
   if (products.cublas) library();
 }

@@ -26,6 +26,7 @@ struct Products {
   bool cublas = true, tf32 = false;
 };
 void use_products(const Products& products);
+std::string described_products();                        // the options that are not the default: " --tf32 True"
 void open_products();                                    // finds cuBLAS if it is used; throws Exit::device
 inline constexpr int64_t kWorkspaceBytes = 32ll << 20;  // that cuBLAS gets, as NVIDIA advises for Hopper
 

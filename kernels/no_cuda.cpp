@@ -10,6 +10,7 @@ std::string missing() { return "this program was built without CUDA; build it wi
 std::string driver() { return ""; }
 
 void use_products(const Products&) {}
+std::string described_products() { return ""; }
 void open_products() {}
 
 void* allocate(int64_t) { fail(Exit::device, missing()); }

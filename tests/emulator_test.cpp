@@ -12,6 +12,7 @@
 namespace vlm2vec {
 namespace {
 
+using namespace emu;
 using emulator::Schedule;
 constexpr Schedule schedules[] = {Schedule::in_order, Schedule::reversed, Schedule::random, Schedule::priority};
 

@@ -172,6 +172,21 @@ CommandLine& CommandLine::device(Device& device) {
            "auto: cuda if there is one, else cpu. emu runs the GPU kernels in an emulator on the CPU (slow)",
            default_device(), 1, 1, assign});
   options_.back().always = true;
+  const auto product = [&](const std::string& name, bool gpu::Products::*field, const std::string& help) {
+    const auto choose = [this, &device, name, field](const std::vector<std::string>& values) {
+      if (!values.empty()) {
+        products_.*field = parse_values<bool>(values, command_ + ": --" + name);
+        if (device != Device::cuda)
+          fail(Exit::usage, command_, ": --", name, " has no effect with --device ", name_of(device));
+      }
+      gpu::use_products(products_);
+    };
+    declare({name, kind_of<bool>(), help, text_of(products_.*field), 0, 1, choose});
+    options_.back().always = true;
+  };
+  product("cublas", &gpu::Products::cublas, "cuda: products by NVIDIA's library; False: by this program's kernels");
+  product("tf32", &gpu::Products::tf32, "cuda: products in f32 round their factors to 11 bits; quicker, less exact");
+  opens_products_ = &device;
   return *this;
 }
 
@@ -295,6 +310,7 @@ bool CommandLine::parse(const Arguments& arguments) {
         fail(Exit::usage, command_, ": --", option.name, " has no value: the option ", value, " follows");
     if (!values.empty() || option.always) option.assign(values);
   }
+  if (opens_products_ && *opens_products_ == Device::cuda) gpu::open_products();
   for (const std::string& note : notes_) say(note);
   return true;
 }

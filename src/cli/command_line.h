@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/gpu.h"
 #include "tensor/storage.h"
 
 namespace vlm2vec {
@@ -81,6 +82,8 @@ class CommandLine {
   std::vector<std::string> notes_;  // printed after parsing
   const bool* quiet_ = nullptr;
   bool device_given_ = false;
+  gpu::Products products_;
+  const Device* opens_products_ = nullptr;
   std::string words_name_, words_help_;
   std::vector<std::string>* words_ = nullptr;
 };

@@ -111,7 +111,7 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
   check_options(o);
   if (o.image_dir.empty()) o.image_dir = fs::path(o.input).parent_path();
   const bool skip = skips_bad_rows("embed", o.bad_rows);
-  VectorOrigin origin{o.model, "", o.prompt, name_of(o.device)};
+  VectorOrigin origin{o.model, "", o.prompt, origin_of(o.device)};
   if (fs::is_regular_file(o.input))  // a pipe cannot be read again
     origin.input = o.input, origin.image_dir = o.image_dir, origin.input_sha256 = hash_of_file(o.input);
   Embedder embedder(o.model, o.embedding_cache, o.device, o.quiet);

@@ -40,7 +40,7 @@ constexpr NoMeaning kNoMeaning[] = {
     {"uigraph_diff uigraph_rand uimask_ratio uimask_rand lm_skip_layer vis_skip_layer",
      "token selection is not supported"},
     {"disable_tqdm log_level log_level_replica log_on_each_node", "--quiet controls the output"},
-    {"bf16_full_eval fp16_full_eval fp16_backend fp16_opt_level half_precision_backend tf32",
+    {"bf16_full_eval fp16_full_eval fp16_backend fp16_opt_level half_precision_backend",
      "--precision sets the precision"},
 };
 constexpr NoMeaning kNoMeaningInTraining[] = {

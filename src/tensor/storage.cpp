@@ -110,6 +110,10 @@ std::string auto_note(Device device) {
          (device == Device::cuda ? "cuda, " + gpu::cards().at(0).name : "cpu, as " + gpu::missing());
 }
 
+std::string origin_of(Device device) {
+  return name_of(device) + (device == Device::cuda ? gpu::described_products() : "");
+}
+
 Storage::Storage(int64_t bytes, Device device) : bytes(bytes), device(device) {
   Pool& p = pool();
   std::lock_guard guard(p.lock);

@@ -20,6 +20,7 @@ const char* name_of(Device device);
 Device parse_device(const std::string& name);
 const char* default_device();       // auto, or cpu if the program was built without CUDA
 std::string auto_note(Device device);  // which device auto has chosen, and why
+std::string origin_of(Device device);  // its name and how it computes products, to store with results
 
 struct Storage {
   void* data = nullptr;

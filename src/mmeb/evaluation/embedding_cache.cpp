@@ -22,7 +22,7 @@ constexpr int kEmbeddingVersion = 2;  // since 2: files beside the weights (adap
 fs::path vector_file(const fs::path& folder, const Digest& model, ModelOptions options, Device device) {
   nlohmann::json what = {{"version", kEmbeddingVersion},
                          {"model", hex(model)},
-                         {"device", name_of(device)},
+                         {"device", origin_of(device)},
                          {"instruction_set", isa_name()}};  // determines the order of sums
   options.fields([&](const char* name, const auto& value, const char*) {
     const std::string option = name;  // the hash covers the two folders; the norms are only printed

@@ -195,7 +195,7 @@ Summary evaluate(const EvalOptions& o, Device device, bool quiet) {
   data.tasks =
       read_tasks(o.dataset_config.empty() ? fs::path(o.dataset_name) : fs::absolute(o.dataset_config).parent_path());
   if (!o.prompt_variants.empty()) data.prompt_variants = read_prompt_variants(o.prompt_variants);
-  data.precision = o.precision, data.device = name_of(device);
+  data.precision = o.precision, data.device = origin_of(device);
   data.save_embeddings = o.save_embeddings, data.num_candidates = o.num_candidates;
   data.skip_bad_rows = skips_bad_rows("eval", o.bad_rows), data.overwrite = o.overwrite;
   const Json options = options_json(o);

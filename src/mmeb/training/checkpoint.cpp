@@ -66,7 +66,7 @@ std::string state_of(const RunIdentity& run, int64_t step, const AdamW& optimise
               {"optimiser_steps", optimiser.steps()},
               {"rows", run.rows},
               {"base_model", run.base_model},
-              {"device", name_of(run.device)},
+              {"device", origin_of(run.device)},
               {"options", to_json(run.options)}}
              .dump(2) +
          "\n";
