@@ -84,6 +84,8 @@ test: vlm2vec  ## build and run all tests
 test-slow: vlm2vec  ## the demonstration with three seeds and its controls, against their limits: one table
 	@cmake --build $(BUILD) -j $(JOBS) --target slow
 	$(BUILD)/tests/slow runs/slow $(RECIPE)
+	@cmake --build $(BUILD) -j $(JOBS) --target tests
+	VLM2VEC_ALL_STEPS=1 $(BUILD)/tests/tests --gtest_brief=1 --gtest_filter='TrainingGoldenOnDevices*'
 
 test-golden: vlm2vec  ## golden tests, on tests/golden or the folder of the same layout that VLM2VEC_GOLDEN names
 	@cmake --build $(BUILD) -j $(JOBS)

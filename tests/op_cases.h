@@ -20,8 +20,8 @@ class Draw {
   DType dtype() const { return dtype_; }
   Tensor normal(const Shape& shape) { return numbers(shape, DType::f32).to(dtype_); }
   Tensor positive(const Shape& shape) {
-    const Tensor x = normal(shape);
-    return multiply(x, x);  // of bf16 numbers: rounded again, in bf16
+    const Tensor x = wide(shape);
+    return multiply(x, x);
   }
   // Numbers in f32 beside bf16 activations: vectors of parameters, statistics, sums, embeddings.
   Tensor wide(const Shape& shape) { return normal(shape).to(acc_of(dtype_)); }
@@ -126,7 +126,7 @@ inline std::vector<OpCase> op_cases() {
        }},
       {"adamw",
        [](Draw& d, int64_t r, int64_t c) {
-         const Tensor p = d.wide({r, c}), g = d.wide({r, c}), m = d.wide({r, c}), v = multiply(p, p);
+         const Tensor p = d.wide({r, c}), g = d.wide({r, c}), m = d.wide({r, c}), v = d.positive({r, c});
          kernel::adamw(p, g, m, v, {0.01, 0.9, 0.999, 1e-8, 0.1, 1 - 0.9 * 0.9, 1 - 0.999 * 0.999, 0.5});
          return Results{p, m, v};
        }},
@@ -187,7 +187,7 @@ inline std::vector<OpCase> op_cases() {
        }},
       {"rms_norm_dx",
        [](Draw& d, int64_t r, int64_t c) {
-         return Results{rms_norm_dx(d.normal({r, c}), d.normal({r, c}), d.wide({c}), d.positive({r}).to(acc_of(d.dtype())))};
+         return Results{rms_norm_dx(d.normal({r, c}), d.normal({r, c}), d.wide({c}), d.positive({r}))};
        }},
       {"rms_norm_dw_to",
        [](Draw& d, int64_t r, int64_t c) {
@@ -203,7 +203,7 @@ inline std::vector<OpCase> op_cases() {
       {"layer_norm_dx",
        [](Draw& d, int64_t r, int64_t c) {
          return Results{
-             layer_norm_dx(d.normal({r, c}), d.normal({r, c}), d.wide({c}), d.wide({r}), d.positive({r}).to(acc_of(d.dtype())))};
+             layer_norm_dx(d.normal({r, c}), d.normal({r, c}), d.wide({c}), d.wide({r}), d.positive({r}))};
        }},
       {"layer_norm_dw_to",
        [](Draw& d, int64_t r, int64_t c) {
@@ -223,7 +223,7 @@ inline std::vector<OpCase> op_cases() {
        }},
       {"l2_normalize_dx",
        [](Draw& d, int64_t r, int64_t c) {
-         return Results{l2_normalize_dx(d.wide({r, c}), d.wide({r, c}), d.positive({r}).to(acc_of(d.dtype())),
+         return Results{l2_normalize_dx(d.wide({r, c}), d.wide({r, c}), d.positive({r}),
                                         1e-12, d.dtype())};
        }},
       {"infonce",

@@ -46,9 +46,9 @@ struct Node {
   explicit Node(const char* op) : op(op) { ++nodes; }
   ~Node() { --nodes; }
 
-  // A gradient has the type of its value; that of a bf16 parameter is f32.
-  void add_output(const Tensor& y, const Tensor& gradient = {}) {
-    outputs.push_back({y.shape(), gradient ? gradient.dtype() : y.dtype(), y.device(), gradient});
+  // A gradient has the type of its value; that of a bf16 parameter, and of a view of it, is f32.
+  void add_output(const Tensor& y, DType of_gradient, Tensor gradient = {}) {
+    outputs.push_back({y.shape(), of_gradient, y.device(), std::move(gradient)});
   }
 
   // Adds in place into an unshared tensor if there is one; a parameter's gradient always takes the sum.
@@ -108,7 +108,7 @@ Var Var::leaf(Tensor value, Tensor gradient) {
   v.node_ = std::make_shared<Node>("leaf");
   v.node_->is_leaf = true;
   v.node_->is_parameter = gradient.defined();
-  v.node_->add_output(v.value_, gradient);
+  v.node_->add_output(v.value_, gradient ? gradient.dtype() : v.value_.dtype(), gradient);
   return v;
 }
 
@@ -143,9 +143,13 @@ Var record(const char* op, Tensor y, std::initializer_list<Input> inputs) {
   if (!wanted(std::any_of(inputs.begin(), inputs.end(), [](const Input& i) { return i.x.requires_grad(); })))
     return result;
   result.node_ = std::make_shared<Node>(op);
-  result.node_->add_output(result.value_);
+  DType of_gradient = result.value_.dtype();
   for (const Input& i : inputs)
-    if (i.x.requires_grad()) result.node_->edges.push_back({i.x.node_, i.x.output_, i.vjp, i.leaf_vjp});
+    if (i.x.requires_grad()) {
+      result.node_->edges.push_back({i.x.node_, i.x.output_, i.vjp, i.leaf_vjp});
+      if (i.x.value_.raw() == result.value_.raw()) of_gradient = i.x.node_->outputs[size_t(i.x.output_)].dtype;
+    }
+  result.node_->add_output(result.value_, of_gradient);
   return result;
 }
 
@@ -157,7 +161,7 @@ std::vector<Var> record(const char* op, std::vector<Tensor> ys, const std::vecto
   node->joint = std::move(vjp);
   for (const Var& x : xs) node->edges.push_back({x.node_, x.output_, nullptr, nullptr});
   for (size_t i = 0; i < results.size(); ++i) {
-    node->add_output(results[i].value_);
+    node->add_output(results[i].value_, results[i].value_.dtype());
     results[i].node_ = node;
     results[i].output_ = int(i);
   }
