@@ -74,7 +74,7 @@ TEST_F(Report, NumbersAreThoseOfTheFilesAndTextIsEscaped) {
   EXPECT_TRUE(has(html, "<b>" + fixed(summary.overall, 1) + " %</b><span>Overall, trained</span>"));
   EXPECT_TRUE(has(html, "ln 4 = 1.39"));
   EXPECT_TRUE(has(html, "3 steps took 2 s: 8 pairs a second")) << "12 pairs in 1.5 s";
-  EXPECT_TRUE(has(html, "pictures and forward <b>40.0 %</b>"));
+  EXPECT_TRUE(has(html, "forward <b>40.0 %</b>"));
   EXPECT_TRUE(has(html, "step 2\nloss 2</title>"));
   EXPECT_TRUE(has(html, " train --model_name model --max_steps 3 --run_name &#39;a &lt;run&gt;&#39;"));
   EXPECT_EQ(count(html, "<script"), 1u) << "the page's own";

@@ -113,7 +113,7 @@ TEST_F(Rows, a_batch_draws_positives_and_negatives_by_seed) {
   const std::vector<RowId> ids = {{0, 0}, {0, 1}, {0, 2}};
   const auto texts = [&](const BatchOptions& options) {
     std::vector<std::string> texts;
-    for (const EncoderInput& input : make_batch(rows, ids, "<image>", options, Device::cpu).targets)
+    for (const EncoderInput& input : make_batch(rows, ids, "<image>", options).targets)
       texts.push_back(input.text);
     return texts;
   };
@@ -134,7 +134,7 @@ TEST_F(Rows, a_batch_draws_positives_and_negatives_by_seed) {
   // Each input has a key of its own for dropout, also in a step's next batch.
   std::set<uint64_t> keys;
   for (const size_t first : {0, 3}) {
-    const TrainingBatch batch = make_batch(rows, ids, "", {.num_hardneg = 2, .first = first}, Device::cpu);
+    const TrainingBatch batch = make_batch(rows, ids, "", {.num_hardneg = 2, .first = first});
     for (const auto* side : {&batch.queries, &batch.targets})
       for (const EncoderInput& input : *side) keys.insert(input.dropout_id);
   }
@@ -149,14 +149,14 @@ TEST_F(Rows, duplicates_are_counted_and_grouped) {
   o.num_hardneg = 1;
   const TrainingData rows(o);
   const std::vector<RowId> ids = {{0, 0}, {0, 1}, {0, 2}, {0, 3}, {0, 4}};
-  const TrainingBatch batch = make_batch(rows, ids, "", {.num_hardneg = 1, .mask_duplicates = true}, Device::cpu);
+  const TrainingBatch batch = make_batch(rows, ids, "", {.num_hardneg = 1, .mask_duplicates = true});
   const std::vector<int32_t> groups = {0, 1, 0, 3, 4, 1};  // the last one is row 4's negative
   EXPECT_EQ(batch.groups, groups);
   EXPECT_EQ(to_vector<int32_t>(batch.matching.groups), groups);
   EXPECT_EQ(to_vector<int32_t>(batch.matching.labels), (std::vector<int32_t>{0, 1, 2, 3, 4}));
   EXPECT_DOUBLE_EQ(batch.duplicates, 3.0 / 5);
   EXPECT_DOUBLE_EQ(batch.accuracy({2, 5, 1, 0, 4}), 3.0 / 5);
-  EXPECT_FALSE(make_batch(rows, ids, "", {}, Device::cpu).matching.groups.defined());
+  EXPECT_FALSE(make_batch(rows, ids, "", {}).matching.groups.defined());
 }
 
 TEST_F(Rows, of_a_configuration_have_pictures_in_their_own_folders) {

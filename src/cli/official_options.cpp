@@ -22,7 +22,7 @@ constexpr NoMeaning kNoMeaning[] = {
      "the program runs as one process"},
     {"dataloader_num_workers dataloader_pin_memory dataloader_persistent_workers dataloader_prefetch_factor "
      "dataloader_in_order dataloader_multiprocessing_context",
-     "rows are prepared on all --threads"},
+     "rows are prepared on all --threads, while the model computes"},
     {"use_cpu no_cuda use_mps_device use_ipex", "--device chooses the device"},
     {"torch_compile_backend torch_compile_mode torchdynamo jit_mode_eval liger_kernel_config",
      "the kernels are this program's own"},

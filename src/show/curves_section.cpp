@@ -121,8 +121,8 @@ std::string cost_section(const TrainingRun& training) {
                " at one time.</p>\n");
   if (embed > 0) {
     html += "<figure>\n" +
-            stacked_bar({{"drawing rows", data},
-                         {"pictures and forward", embed},
+            stacked_bar({{"waiting for rows and pictures", data},
+                         {"forward", embed},
                          {"loss and its gradient", loss},
                          {"backward", backward},
                          {"clipping and AdamW", optimiser},

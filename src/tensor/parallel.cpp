@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "io/error.h"
+#include "tensor/ahead.h"
 
 namespace vlm2vec {
 namespace {
@@ -22,6 +23,7 @@ constexpr unsigned flush_bits = 0x8040;                    // MXCSR: flush to ze
 constexpr auto spin_time = std::chrono::microseconds(40);  // about as long as waking a sleeping thread takes
 
 thread_local bool inside = false;  // this thread runs a range of a parallel_for
+thread_local bool background = false;
 
 class FlushDenormals {
  public:
@@ -47,8 +49,10 @@ struct Job {
   void (*run)(void*, int64_t, int64_t);
   void* f;
   int64_t n, pieces;
+  bool yields;  // a worker looks for other work after each piece
   std::atomic<int64_t> next{0};
   std::exception_ptr error;  // guarded by the pool's mutex
+  std::atomic<int> busy{0};  // workers in the job
 };
 
 class Pool {
@@ -66,26 +70,26 @@ class Pool {
   ~Pool() { stop(); }
   int threads() const { return int(workers_.size()) + 1; }
 
-  // Returns false and does nothing if another thread's job has the pool.
+  // Returns false and does nothing if another thread's job has its place.
   bool run(Job& job) {
-    std::unique_lock turn(turn_, std::try_to_lock);
+    std::unique_lock turn(turns_[background], std::try_to_lock);
     if (!turn) return false;
     bool sleepers;
     {
       std::lock_guard lock(mutex_);
-      job_ = &job;
+      jobs_[background] = &job;
       ++epoch_;
       sleepers = sleepers_ > 0;
     }
     if (sleepers) wake_.notify_all();
-    take_pieces(job);
+    take_pieces(job, job.pieces);
     std::unique_lock lock(mutex_);
-    job_ = nullptr;  // workers that wake up from here on find no job
-    if (busy_ > 0) {
+    jobs_[background] = nullptr;  // workers that wake up from here on do not find it
+    if (job.busy > 0) {
       lock.unlock();
-      spin_until([&] { return busy_ == 0; });
+      spin_until([&] { return job.busy == 0; });
       lock.lock();
-      done_.wait(lock, [&] { return busy_ == 0; });
+      done_.wait(lock, [&] { return job.busy == 0; });
     }
     return true;
   }
@@ -101,10 +105,10 @@ class Pool {
     for (std::thread& worker : workers_) worker.join();
   }
 
-  void take_pieces(Job& job) {
+  void take_pieces(Job& job, int64_t most) {
     inside = true;
     try {
-      for (int64_t i; (i = job.next.fetch_add(1)) < job.pieces;)
+      for (int64_t i; most-- > 0 && (i = job.next.fetch_add(1)) < job.pieces;)
         job.run(job.f, job.n * i / job.pieces, job.n * (i + 1) / job.pieces);
     } catch (...) {
       job.next = job.pieces;
@@ -130,22 +134,27 @@ class Pool {
         }
       }
       seen = epoch_;
-      if (!job_) continue;
-      Job& job = *job_;
-      ++busy_;
-      lock.unlock();
-      take_pieces(job);
-      lock.lock();
-      if (--busy_ == 0) done_.notify_all();
+      while (Job* job = open_job()) {
+        ++job->busy;
+        lock.unlock();
+        take_pieces(*job, job->yields ? 1 : job->pieces);
+        lock.lock();
+        if (--job->busy == 0) done_.notify_all();
+      }
     }
   }
 
-  std::mutex turn_;   // held by the caller whose job runs
-  std::mutex mutex_;  // guards the fields below; the atomics may be read without it
+  Job* open_job() const {
+    for (Job* job : jobs_)
+      if (job && job->next < job->pieces) return job;
+    return nullptr;
+  }
+
+  std::mutex turns_[2];  // held by the callers whose jobs run
+  std::mutex mutex_;     // guards the fields below; the atomics may be read without it
   std::condition_variable wake_, done_;
-  Job* job_ = nullptr;
+  Job* jobs_[2] = {};               // [1]: of a background thread; gets workers that [0] does not need
   std::atomic<uint64_t> epoch_{0};  // counts jobs
-  std::atomic<int> busy_{0};        // workers in the job
   int sleepers_ = 0;
   bool stop_ = false;
   std::vector<std::thread> workers_;
@@ -172,13 +181,15 @@ void set_threads(int n) {
 
 void flush_denormals() { _mm_setcsr(_mm_getcsr() | flush_bits); }
 
+void detail::in_background() { background = true; }
+
 void detail::parallel_run(int64_t n, int64_t grain, void (*run)(void*, int64_t, int64_t), void* f) {
   if (n <= 0) return;
   const FlushDenormals flush;
   if (!inside && n > grain && threads() > 1) {
     // Up to four pieces per thread: the other threads take over pieces of one that loses its core for a while.
     const int64_t size = std::max<int64_t>(grain, 1), pieces = std::min<int64_t>((n + size - 1) / size, 4 * threads());
-    Job job{run, f, n, pieces, {}, {}};
+    Job job{run, f, n, pieces, background};
     if (pool()->run(job)) {
       if (job.error) std::rethrow_exception(job.error);
       return;

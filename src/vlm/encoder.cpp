@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "nn/state.h"
+#include "tensor/ahead.h"
 #include "tensor/ops.h"
 
 namespace vlm2vec {
@@ -26,10 +26,17 @@ Encoder::Encoder(const ModelFolder& folder, const EncoderOptions& options)
     notes.push_back(std::move(note));
 }
 
-TokenBatch Encoder::prepare(std::span<const EncoderInput> rows) const {
+TokenBatch Encoder::read(std::span<const EncoderInput> rows) const {
   TokenBatch batch = processor.prepare(rows);
   backbone->place(batch, processor.reading());
-  batch.to(dtype_, device_);
+  return batch;
+}
+
+void Encoder::upload(TokenBatch& batch) const { batch.to(dtype_, device_); }
+
+TokenBatch Encoder::prepare(std::span<const EncoderInput> rows) const {
+  TokenBatch batch = read(rows);
+  upload(batch);
   return batch;
 }
 
@@ -59,21 +66,30 @@ std::string CutTexts::note(int64_t max_len) const {
                   "; the vectors do not cover the cut part");
 }
 
-Embedded embed_rows(const Encoder& encoder, std::span<const EncoderInput> rows, int64_t batch_size,
-                    const std::function<void(int64_t done)>& progress) {
+Embedded embed_batch(const Encoder& encoder, std::span<const EncoderInput> rows, TokenBatch batch, int64_t first) {
   const NoGrad no_grad;
+  encoder.upload(batch);
+  const Tensor y = encoder(batch).value().to(DType::f32).to(Device::cpu);
+  for (int64_t row = 0; row < y.rows(); ++row)
+    if (const double squares = sum_of_squares(y.rows(row, row + 1)); !std::isfinite(squares) || squares == 0)
+      fail(Exit::failed, "the embedding of row ", first + row, " (\"", rows[size_t(row)].text.substr(0, 60),
+           squares == 0 ? "\") is zero; are the weights damaged?" : "\") is not finite; are the weights damaged?");
+  return {y, std::move(batch.cut)};
+}
+
+Embedded embed_rows(const Encoder& encoder, std::span<const EncoderInput> rows, int64_t batch_size) {
   Embedded all{Tensor({int64_t(rows.size()), encoder.dim()}, DType::f32, Device::cpu), {}};
-  for (size_t begin = 0; begin < rows.size(); begin += size_t(batch_size)) {
-    const auto part = rows.subspan(begin, std::min(size_t(batch_size), rows.size() - begin));
-    const TokenBatch batch = encoder.prepare(part);
-    for (const size_t row : batch.cut) all.cut.push_back(begin + row);
-    const Tensor y = encoder(batch).value().to(DType::f32).to(Device::cpu);
-    std::memcpy(all.vectors.rows(int64_t(begin), int64_t(begin + part.size())).raw(), y.raw(), size_t(y.bytes()));
-    for (int64_t row = 0; row < y.rows(); ++row)
-      if (const double squares = sum_of_squares(y.rows(row, row + 1)); !std::isfinite(squares) || squares == 0)
-        fail(Exit::failed, "the embedding of row ", int64_t(begin) + row, " (\"", part[size_t(row)].text.substr(0, 60),
-             squares == 0 ? "\") is zero; are the weights damaged?" : "\") is not finite; are the weights damaged?");
-    if (progress) progress(int64_t(begin + part.size()));
+  const auto part = [&](size_t begin) {
+    return rows.subspan(begin, std::min(size_t(batch_size), rows.size() - begin));
+  };
+  Ahead<TokenBatch> next;
+  for (size_t begin = 0, end; begin < rows.size(); begin = end) {
+    end = begin + part(begin).size();
+    TokenBatch batch = next ? next.take() : encoder.read(part(begin));
+    if (end < rows.size()) next = Ahead<TokenBatch>([&, end] { return encoder.read(part(end)); });
+    const Embedded some = embed_batch(encoder, part(begin), std::move(batch), int64_t(begin));
+    copy_bytes(some.vectors, all.vectors.rows(int64_t(begin), int64_t(end)));
+    for (const size_t row : some.cut) all.cut.push_back(begin + row);
   }
   return all;
 }

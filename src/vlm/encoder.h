@@ -1,7 +1,6 @@
 // A model as trainer and evaluator use it: rows of text and pictures go in, unit vectors come out.
 #pragma once
 #include <filesystem>
-#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -18,6 +17,8 @@ class Encoder {
   // Loads a folder's model without its adapter. Throws Exit::data for a family that is not in families.cpp.
   explicit Encoder(const ModelFolder& folder, const EncoderOptions& options = {});
 
+  TokenBatch read(std::span<const EncoderInput> rows) const;                    // on the host; any thread may call it
+  void upload(TokenBatch& batch) const;                                         // from the host to the device
   TokenBatch prepare(std::span<const EncoderInput> rows) const;                 // on the device
   Var operator()(const TokenBatch& batch) const { return (*backbone)(batch); }  // [rows, dim], normalised
   int64_t dim() const { return backbone->dim(); }
@@ -51,9 +52,10 @@ struct Embedded {
   std::vector<size_t> cut;  // the rows whose text max_len cut, ascending
 };
 
-// Embeds rows without tape, `batch_size` at a time. Batches of any size give the same bits.
-Embedded embed_rows(const Encoder& encoder, std::span<const EncoderInput> rows, int64_t batch_size,
-                    const std::function<void(int64_t done)>& progress = {});
+// Embeds rows without tape. `batch`: what Encoder::read() has made of them; first: the first row's number, for errors.
+Embedded embed_batch(const Encoder& encoder, std::span<const EncoderInput> rows, TokenBatch batch, int64_t first = 0);
+// The same, `batch_size` rows at a time; a thread reads the next ones meanwhile. Any size gives the same bits.
+Embedded embed_rows(const Encoder& encoder, std::span<const EncoderInput> rows, int64_t batch_size);
 Tensor embed(const Encoder& encoder, std::span<const EncoderInput> rows, int64_t batch_size);
 
 }  // namespace vlm2vec

@@ -53,6 +53,7 @@ struct TokenBatch {
   Own& placed_as() const {
     return dynamic_cast<Own&>(*placed);
   }
+  std::vector<Tensor*> tensors();  // all that are defined
   // Moves every tensor to the device, the patches in this type: they in one transfer, the rest in another.
   void to(DType dtype, Device device);
 };

@@ -1,11 +1,11 @@
 #include "mmeb/evaluation/embedding_cache.h"
 
 #include <algorithm>
-#include <cstring>
 #include <map>
 #include <nlohmann/json.hpp>
 
 #include "io/files.h"
+#include "tensor/ahead.h"
 #include "tensor/cpu/simd/simd.h"
 #include "tensor/parallel.h"
 #include "vlm/image/image.h"
@@ -80,37 +80,38 @@ Embedder::Keys Embedder::keys_of(std::span<const EncoderInput> rows, bool skip) 
   return all;
 }
 
-void Embedder::embed_part(std::span<const EncoderInput> rows, std::vector<size_t> numbers, std::span<const Digest> keys,
-                          bool skip, EmbeddedRows& all, std::vector<bool>& cut) {
-  std::vector<EncoderInput> inputs;
-  const auto collect = [&] {
-    inputs.clear();
-    for (const size_t row : numbers) inputs.push_back(rows[row]);
-  };
-  collect();
+Embedder::Part Embedder::read_part(std::span<const EncoderInput> rows, std::vector<size_t> numbers, bool skip) const {
+  Part part{{}, std::move(numbers), {}, {}};
+  for (const size_t row : part.numbers) part.inputs.push_back(rows[row]);
   if (skip) {
-    const std::vector<std::string> faults = encoder_->processor.faults(inputs);
-    for (size_t i = 0; i < numbers.size(); ++i) all.faults[numbers[i]] = faults[i];
-    std::erase_if(numbers, [&](size_t row) { return !all.faults[row].empty(); });
-    collect();
+    const std::vector<std::string> faults = encoder_->processor.faults(part.inputs);
+    for (size_t i = 0; i < faults.size(); ++i) part.faults[part.numbers[i]] = faults[i];
+    std::erase_if(part.numbers, [&](size_t row) { return !part.faults[row].empty(); });
+    part.inputs.clear();
+    for (const size_t row : part.numbers) part.inputs.push_back(rows[row]);
   }
-  if (inputs.empty()) return;
-  const Embedded part = embed_rows(*encoder_, inputs, int64_t(inputs.size()));
+  if (!part.inputs.empty()) part.batch = encoder_->read(part.inputs);
+  return part;
+}
+
+void Embedder::embed_part(Part part, std::span<const Digest> keys, EmbeddedRows& all, std::vector<bool>& cut) {
+  for (const auto& [row, fault] : part.faults) all.faults[row] = fault;
+  if (part.inputs.empty()) return;
+  const Embedded embedded = embed_batch(*encoder_, part.inputs, std::move(part.batch));
   std::vector<Digest> part_keys, cut_keys;
-  for (const size_t row : part.cut) cut[numbers[row]] = true;
+  for (const size_t row : embedded.cut) cut[part.numbers[row]] = true;
   if (vectors_) {
-    for (const size_t row : numbers) part_keys.push_back(keys[row]);
-    for (const size_t row : part.cut) cut_keys.push_back(part_keys[row]);
+    for (const size_t row : part.numbers) part_keys.push_back(keys[row]);
+    for (const size_t row : embedded.cut) cut_keys.push_back(part_keys[row]);
     hash_->require_unchanged();
-    keys_of(inputs, false);  // throws if a picture has changed
-    if (cut_) cut_->add(cut_keys, part.vectors.data<float>());
-    vectors_->add(part_keys, part.vectors.data<float>());
+    keys_of(part.inputs, false);  // throws if a picture has changed
+    if (cut_) cut_->add(cut_keys, embedded.vectors.data<float>());
+    vectors_->add(part_keys, embedded.vectors.data<float>());
     embedded_.insert(part_keys.begin(), part_keys.end());
   }
-  const int64_t dim = part.vectors.columns();
-  for (size_t i = 0; i < numbers.size(); ++i)
-    std::memcpy(all.vectors.data<float>() + int64_t(numbers[i]) * dim, part.vectors.data<float>() + int64_t(i) * dim,
-                size_t(dim) * sizeof(float));
+  for (size_t i = 0; i < part.numbers.size(); ++i)
+    copy_bytes(embedded.vectors.rows(int64_t(i), int64_t(i) + 1),
+               all.vectors.rows(int64_t(part.numbers[i]), int64_t(part.numbers[i]) + 1));
 }
 
 EmbeddedRows Embedder::embed(std::span<const EncoderInput> rows, int64_t batch_size,
@@ -137,9 +138,16 @@ EmbeddedRows Embedder::embed(std::span<const EncoderInput> rows, int64_t batch_s
   size_t done = rows.size() - first.size();
   inputs_ += int64_t(rows.size());
   if (progress && done > 0) progress(int64_t(done));
-  for (size_t begin = 0; begin < first.size(); begin += size_t(batch_size)) {
-    const size_t end = std::min(begin + size_t(batch_size), first.size());
-    embed_part(rows, {first.begin() + int64_t(begin), first.begin() + int64_t(end)}, known.keys, skip, all, cut);
+  const auto read = [&](size_t begin) {
+    const auto from = first.begin() + int64_t(begin);
+    return read_part(rows, {from, from + std::min(batch_size, first.end() - from)}, skip);
+  };
+  Ahead<Part> next;
+  for (size_t begin = 0, end; begin < first.size(); begin = end) {
+    end = std::min(begin + size_t(batch_size), first.size());
+    Part part = next ? next.take() : read(begin);
+    if (end < first.size()) next = Ahead<Part>([&, end] { return read(end); });
+    embed_part(std::move(part), known.keys, all, cut);
     if (progress) progress(int64_t(done += end - begin));
   }
   for (size_t i = 0; i < rows.size(); ++i) {

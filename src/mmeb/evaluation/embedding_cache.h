@@ -5,6 +5,7 @@
 #pragma once
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -42,9 +43,16 @@ class Embedder {
     std::vector<std::string> faults;  // per row: why its pictures cannot be read, or empty
   };
   Keys keys_of(std::span<const EncoderInput> rows, bool skip);
-  // Embeds rows that can be read, keeps their vectors and puts them into `all` at `numbers`.
-  void embed_part(std::span<const EncoderInput> rows, std::vector<size_t> numbers, std::span<const Digest> keys,
-                  bool skip, EmbeddedRows& all, std::vector<bool>& cut);
+  // A batch that has been read; with `skip`, of the rows without a fault.
+  struct Part {
+    std::map<size_t, std::string> faults;  // by the row's number
+    std::vector<size_t> numbers;
+    std::vector<EncoderInput> inputs;
+    TokenBatch batch;
+  };
+  Part read_part(std::span<const EncoderInput> rows, std::vector<size_t> numbers, bool skip) const;
+  // Embeds the rows, keeps their vectors and puts them into `all` at their numbers.
+  void embed_part(Part part, std::span<const Digest> keys, EmbeddedRows& all, std::vector<bool>& cut);
   std::filesystem::path folder_, file_;
   std::optional<ModelHash> hash_;
   std::unique_ptr<Encoder> encoder_;

@@ -19,6 +19,32 @@ constexpr int64_t kFewestRows = 512, kMostRows = 4096, kMostBatches = 64;
 
 int64_t largest_chunk(int64_t rows, int64_t chunk_size) { return chunk_size > 0 ? std::min(rows, chunk_size) : rows; }
 
+struct Measured {
+  int64_t peak = 0, kept = 0, ahead = 0;
+};
+
+// Takes the steps of a batch. The one after it, of which the first rows are read meanwhile, is taken to be like it.
+Measured measure(Encoder& encoder, const TrainingBatch& batch, const TrainOptions& o) {
+  reset_peak_bytes();
+  Measured measured;
+  const auto read = [&] {
+    return read_first_chunks(encoder, batch.queries, batch.targets, o.gc_q_chunk_size, o.gc_p_chunk_size);
+  };
+  FirstChunks next;
+  ContrastiveOptions options{o.temperature, o.gc_q_chunk_size, o.gc_p_chunk_size, batch.matching};
+  if (o.max_steps * o.gradient_accumulation_steps > 1)
+    options.then = [&] {
+      const int64_t before = memory_statistics().live_bytes;
+      next = read();
+      measured.ahead = memory_statistics().live_bytes - before;
+    };
+  measured.kept = reading_rows(o.bad_rows, [&] {
+                    return contrastive_step(encoder, batch.queries, batch.targets, options, read());
+                  }).kept_bytes;
+  measured.peak = memory_statistics().peak_bytes;
+  return measured;
+}
+
 }  // namespace
 
 MemoryPlan plan_memory(TrainOptions o, const TrainingData& rows, const std::optional<FoundCheckpoint>& checkpoint,
@@ -49,20 +75,14 @@ MemoryPlan plan_memory(TrainOptions o, const TrainingData& rows, const std::opti
     if (seen >= kFewestRows && enough) break;
     seen += int64_t(ids.size()), ++batches;
     different.insert(ids.begin(), ids.end());
-    const TrainingBatch batch = make_batch(rows, ids, encoder.image_token(), batch_options, encoder_options.device);
+    const TrainingBatch batch = make_batch(rows, ids, encoder.image_token(), batch_options);
     if (batch.queries.empty()) continue;
-    reset_peak_bytes();
-    const ContrastiveResult result = reading_rows(o.bad_rows, [&] {
-      return contrastive_step(encoder, batch.queries, batch.targets,
-                              {o.temperature, o.gc_q_chunk_size, o.gc_p_chunk_size, batch.matching});
-    });
-    const int64_t peak = memory_statistics().peak_bytes;
-    if (peak <= plan.peak) continue;
+    const Measured measured = measure(encoder, batch, o);
+    if (measured.peak <= plan.peak) continue;
     const int64_t queries = int64_t(batch.queries.size()), targets = int64_t(batch.targets.size());
-    plan.peak = peak;
+    plan.peak = measured.peak, plan.kept = measured.kept, plan.ahead = measured.ahead;
     plan.embeddings = 2 * (queries + targets) * encoder.dim() * int64_t(sizeof(float));
-    plan.kept = result.kept_bytes;
-    plan.chunk = std::max<int64_t>(0, peak - held - plan.embeddings - plan.kept);
+    plan.chunk = std::max<int64_t>(0, plan.peak - held - plan.embeddings - plan.kept - plan.ahead);
     plan.chunk_rows = std::max(largest_chunk(queries, o.gc_q_chunk_size), largest_chunk(targets, o.gc_p_chunk_size));
   }
   // The run also needs the pictures of rows beyond the plan.
@@ -88,6 +108,7 @@ std::string MemoryPlan::table() const {
   line("embeddings of a batch and their gradients", embeddings);
   if (kept > 0) line(sentence("chunks kept between the passes (at most ", in_bytes(kKeptChunkBytes), ")"), kept);
   line(sentence("largest chunk, ", chunk_rows, chunk_rows == 1 ? " row" : " rows"), chunk);
+  if (ahead > 0) line("rows of the next batch, read meanwhile", ahead);
   line("predicted peak", peak);
   if (pictures > 0) line("plus: cache of decoded pictures", pictures);
   line("plus: texts of the rows", rows);
@@ -105,6 +126,7 @@ std::string MemoryPlan::json() const {
   return nlohmann::ordered_json{{"weights", weights},           {"trained_weights", masters},
                                 {"gradients", gradients},       {"optimiser", optimiser},
                                 {"embeddings", embeddings},     {"kept_chunks", kept},
+                                {"read_ahead", ahead},
                                 {"largest_chunk", chunk},       {"largest_chunk_rows", chunk_rows},
                                 {"predicted_peak", peak},       {"mapped_weights", mapped},
                                 {"decoded_pictures", pictures}, {"rows", rows},

@@ -17,6 +17,7 @@ struct MemoryPlan {
   int64_t gradients = 0, optimiser = 0;
   int64_t embeddings = 0;  // GradCache: embeddings of all rows of a batch, and their gradients
   int64_t kept = 0;        // chunks kept between GradCache's passes, at most kKeptChunkBytes
+  int64_t ahead = 0;       // rows of the next batch that are read meanwhile
   int64_t chunk = 0;       // peak of embedding and differentiating one chunk
   int64_t peak = 0;        // peak of all tensors
   int64_t chunk_rows = 0;  // rows of the largest chunk

@@ -28,7 +28,7 @@ std::vector<int32_t> groups_of(const std::vector<EncoderInput>& targets) {
 }  // namespace
 
 TrainingBatch make_batch(const TrainingData& rows, const std::vector<RowId>& ids, const std::string& image_token,
-                         const BatchOptions& o, Device device) {
+                         const BatchOptions& o) {
   std::vector<EncoderInput> inputs;  // row i begins at starts[i]: query, target, negatives
   std::vector<size_t> starts;
   size_t drawn = 0;
@@ -81,8 +81,8 @@ TrainingBatch make_batch(const TrainingData& rows, const std::vector<RowId>& ids
 
   std::vector<int32_t> labels(pairs);
   std::iota(labels.begin(), labels.end(), 0);
-  batch.matching.labels = from_vector(labels, device);
-  if (o.mask_duplicates) batch.matching.groups = from_vector(batch.groups, device);
+  batch.matching.labels = from_vector(labels);
+  if (o.mask_duplicates) batch.matching.groups = from_vector(batch.groups);
   return batch;
 }
 

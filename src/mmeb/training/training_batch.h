@@ -24,7 +24,7 @@ struct TrainingBatch {
   std::vector<EncoderInput> queries, targets;  // target i belongs to query i; negatives follow
   std::vector<LeftOut> left_out;
   std::vector<int32_t> groups;  // per target: the first target with equal text and picture
-  Matching matching;
+  Matching matching;            // on the host
   int64_t tokens_without_picture = 0;  // sides with an image token but no picture; the token is a word (WebQA, EDIS)
   double duplicates = 0;  // share of queries with a copy of their target in the batch, a false negative unless masked
 
@@ -33,6 +33,6 @@ struct TrainingBatch {
 };
 
 TrainingBatch make_batch(const TrainingData& rows, const std::vector<RowId>& ids, const std::string& image_token,
-                         const BatchOptions& options, Device device);
+                         const BatchOptions& options);
 
 }  // namespace vlm2vec

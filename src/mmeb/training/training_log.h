@@ -23,7 +23,7 @@ struct StepLog {
   int64_t tokens_without_picture = 0;  // sides with an image token but no picture; the token is read as a word
   int64_t cut_texts = 0;               // sides whose text is cut at --max_len
   double duplicates = 0;               // share of queries with a copy of their target in the batch: false negatives
-  // Parts of `seconds`: drawing rows; GradCache (grad_cache.h); clipping and AdamW.
+  // Parts of `seconds`: waiting for rows and pictures; GradCache (grad_cache.h); clipping and AdamW.
   double data_seconds = 0, embed_seconds = 0, loss_seconds = 0, backward_seconds = 0, optimiser_seconds = 0;
   int64_t peak_bytes = 0;  // peak bytes in tensors during the step
 };

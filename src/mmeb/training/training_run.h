@@ -6,12 +6,21 @@
 #include "io/folder_lock.h"
 #include "mmeb/training/bad_rows.h"
 #include "mmeb/training/checkpoint.h"
+#include "mmeb/training/grad_cache.h"
 #include "mmeb/training/trainer.h"
+#include "mmeb/training/training_batch.h"
 #include "mmeb/training/training_data.h"
 #include "mmeb/training/training_log.h"
 #include "tensor/comm.h"
 
 namespace vlm2vec {
+
+// A batch of a step, and the beginning of what its model reads.
+struct ReadBatch {
+  int64_t rows = 0;  // drawn, with those left out
+  TrainingBatch batch;
+  FirstChunks first;
+};
 
 struct TrainerRun {
   TrainerRun(TrainOptions options, Device device, bool quiet, TrainingData rows, TrainedModel model);
@@ -33,6 +42,7 @@ struct TrainerRun {
   CutTexts cut = {};         // over all steps
   int64_t unusable = 0;      // rows left out by --bad_rows skip since the last pair
   int64_t single_pairs = 0;  // batches with only one pair left: no wrong answer, no gradient
+  Ahead<ReadBatch> next;     // read while the model computes the one before; refers to the fields above
 };
 
 // Returns null if the run is already finished.

@@ -2,8 +2,6 @@
 #include <cmath>
 #include <limits>
 
-#include "mmeb/training/grad_cache.h"
-#include "mmeb/training/training_batch.h"
 #include "mmeb/training/training_run.h"
 #include "tensor/random.h"
 #include "tensor/stopwatch.h"
@@ -18,8 +16,8 @@ double learning_rate(const TrainOptions& o, int64_t step) {
 }
 
 void add(StepLog& log, const TrainingBatch& batch, const ContrastiveResult& result) {
-  log.embed_seconds += result.embed_seconds, log.loss_seconds += result.loss_seconds;
-  log.backward_seconds += result.backward_seconds;
+  log.data_seconds += result.data_seconds, log.embed_seconds += result.embed_seconds;
+  log.loss_seconds += result.loss_seconds, log.backward_seconds += result.backward_seconds;
   log.duplicates += batch.duplicates;
   log.pairs += int64_t(batch.queries.size());
   log.tokens_without_picture += batch.tokens_without_picture;
@@ -34,6 +32,43 @@ struct Outcome {
 
 std::string shown(double x) { return std::isnan(x) ? "NaN" : sentence(x); }
 
+// Draws and reads the next batch. `first` as in BatchOptions.
+ReadBatch read_batch(TrainerRun& run, int64_t step, int64_t first) {
+  const TrainOptions& o = run.options;
+  const Encoder& encoder = *run.model.encoder;
+  BatchOptions options{o.num_hardneg, o.mask_duplicates, mix(o.seed, uint64_t(step)), size_t(first)};
+  if (o.bad_rows == "skip") options.faults = [&](auto inputs) { return encoder.processor.faults(inputs); };
+  const std::vector<RowId> ids = run.rows.next();
+  ReadBatch read{int64_t(ids.size()), make_batch(run.rows, ids, encoder.image_token(), options), {}};
+  const TrainingBatch& batch = read.batch;
+  if (!batch.queries.empty())
+    read.first = read_first_chunks(encoder, batch.queries, batch.targets, o.gc_q_chunk_size, o.gc_p_chunk_size);
+  return read;
+}
+
+// Reads the outcomes back and moves the weights by the mean gradient.
+void update_weights(TrainerRun& run, std::vector<Outcome>& outcomes, StepLog& log) {
+  const double batches = double(outcomes.size());
+  run.comm.all_reduce(run.parameters.gradients());
+  Tensor squares = squared_norm(run.parameters.gradients());
+  std::vector<Tensor*> down{&squares};
+  for (Outcome& outcome : outcomes) down.insert(down.end(), {&outcome.loss, &outcome.best});
+  Tensor::move_together(down, Device::cpu);
+  for (const Outcome& outcome : outcomes) {
+    log.loss += item(outcome.loss);
+    log.in_batch_accuracy += outcome.batch.accuracy(to_vector<int32_t>(outcome.best));
+  }
+  for (double StepLog::*mean : {&StepLog::loss, &StepLog::in_batch_accuracy, &StepLog::duplicates})
+    log.*mean /= batches;
+  const GradientNorm gradient = clip_gradients(item(squares), run.options.max_grad_norm, 1 / batches);
+  if (!std::isfinite(log.loss) || !std::isfinite(gradient.norm))
+    fail(Exit::failed, "train: step ", log.step, ": the loss is ", shown(log.loss), " and the gradient norm ",
+         shown(gradient.norm), "; lower --learning_rate or raise --temperature");
+  log.grad_norm = gradient.norm;
+  run.optimiser.step(log.learning_rate, gradient.scale);
+  if (run.model.lora) run.model.lora->update();
+}
+
 }  // namespace
 
 StepLog train_step(TrainerRun& run, int64_t step) {
@@ -47,54 +82,36 @@ StepLog train_step(TrainerRun& run, int64_t step) {
   StepLog log;
   log.step = step;
   log.learning_rate = learning_rate(o, step);
-  BatchOptions batch_options{o.num_hardneg, o.mask_duplicates, mix(o.seed, uint64_t(step))};
-  if (o.bad_rows == "skip") batch_options.faults = [&](auto inputs) { return encoder.processor.faults(inputs); };
   std::vector<Outcome> outcomes;  // of batches with pairs
-  for (int64_t i = 0; i < o.gradient_accumulation_steps; ++i) {
+  for (int64_t i = 0, rows = 0; i < o.gradient_accumulation_steps; ++i) {
     part.lap();
-    const std::vector<RowId> ids = run.rows.next();
-    batch_options.first = size_t(log.pairs + log.skipped);
-    const TrainingBatch batch = make_batch(run.rows, ids, encoder.image_token(), batch_options, run.device);
+    ReadBatch read = run.next ? run.next.take() : read_batch(run, step, rows);
+    TrainingBatch& batch = read.batch;
     log.data_seconds += part.lap();
     run.bad_rows->add(batch.left_out);
-    log.skipped += int64_t(ids.size() - batch.queries.size());
+    log.skipped += read.rows - int64_t(batch.queries.size());
+    rows += read.rows;
     if (batch.queries.empty()) continue;
-    run.single_pairs += ids.size() > 1 && batch.targets.size() == 1;
+    run.single_pairs += read.rows > 1 && batch.targets.size() == 1;
+    ContrastiveOptions options{o.temperature, o.gc_q_chunk_size, o.gc_p_chunk_size, batch.matching, run.comm};
+    if (i + 1 < o.gradient_accumulation_steps)
+      options.then = [&] { run.next = Ahead<ReadBatch>([&run, step, rows] { return read_batch(run, step, rows); }); };
+    else if (step < o.max_steps)
+      options.then = [&] { run.next = Ahead<ReadBatch>([&run, step] { return read_batch(run, step + 1, 0); }); };
     const ContrastiveResult result = reading_rows(o.bad_rows, [&] {
-      return contrastive_step(encoder, batch.queries, batch.targets,
-                              {o.temperature, o.gc_q_chunk_size, o.gc_p_chunk_size, batch.matching, run.comm});
+      return contrastive_step(encoder, batch.queries, batch.targets, options, std::move(read.first));
     });
-    outcomes.push_back({batch, result.loss, result.best});
     add(log, batch, result);
     run.cut.add(result.cut);
+    outcomes.push_back({std::move(batch), result.loss, result.best});
   }
   run.unusable = !outcomes.empty() ? 0 : run.unusable + log.skipped;
   if (run.unusable >= run.rows.count())
     fail(Exit::data, "train: step ", step, ": none of the last ", run.unusable, " rows can be used; ",
          run.bad_rows->note());
   part.lap();
-  if (const double batches = double(outcomes.size()); batches > 0) {
-    run.comm.all_reduce(run.parameters.gradients());
-    Tensor squares = squared_norm(run.parameters.gradients());
-    std::vector<Tensor*> down{&squares};
-    for (Outcome& outcome : outcomes) down.insert(down.end(), {&outcome.loss, &outcome.best});
-    Tensor::move_together(down, Device::cpu);
-    for (const Outcome& outcome : outcomes) {
-      log.loss += item(outcome.loss);
-      log.in_batch_accuracy += outcome.batch.accuracy(to_vector<int32_t>(outcome.best));
-    }
-    for (double StepLog::*mean : {&StepLog::loss, &StepLog::in_batch_accuracy, &StepLog::duplicates})
-      log.*mean /= batches;
-    const GradientNorm gradient = clip_gradients(item(squares), o.max_grad_norm, 1 / batches);
-    if (!std::isfinite(log.loss) || !std::isfinite(gradient.norm))
-      fail(Exit::failed, "train: step ", step, ": the loss is ", shown(log.loss), " and the gradient norm ",
-           shown(gradient.norm), "; lower --learning_rate or raise --temperature");
-    log.grad_norm = gradient.norm;
-    run.optimiser.step(log.learning_rate, gradient.scale);
-    if (run.model.lora) run.model.lora->update();
-  } else {
-    log.loss = log.grad_norm = log.in_batch_accuracy = log.duplicates = std::numeric_limits<double>::quiet_NaN();
-  }
+  if (!outcomes.empty()) update_weights(run, outcomes, log);
+  else log.loss = log.grad_norm = log.in_batch_accuracy = log.duplicates = std::numeric_limits<double>::quiet_NaN();
   log.optimiser_seconds = part.lap();
   log.seconds = whole.lap();
   log.peak_bytes = memory_statistics().peak_bytes;
