@@ -32,8 +32,10 @@ inline constexpr int64_t kWorkspaceBytes = 32ll << 20;  // that cuBLAS gets, as 
 
 void* allocate(int64_t bytes);
 void release(void* memory);
-// Copies between any two of host and device memory, and returns when the bytes are there.
-void copy(void* to, const void* from, int64_t bytes);
+// Copies through pinned buffers. upload() returns when the host's bytes may change, download() when they are there.
+void upload(void* device, const void* host, int64_t bytes);
+void download(void* host, const void* device, int64_t bytes);
+void copy(void* to, const void* from, int64_t bytes);  // on the device
 void clear(void* memory, int64_t bytes);  // fills with zero bytes
 
 }  // namespace vlm2vec::gpu

@@ -1,6 +1,10 @@
 // Cards and their memory. Allocation is ordered by the stream: freed blocks stay in the driver's pool for later steps.
 #include <cuda_runtime.h>
 
+#include <algorithm>
+#include <cstring>
+#include <mutex>
+
 #include "io/error.h"
 #include "kernels/gpu.h"
 
@@ -33,6 +37,27 @@ void keep_freed_memory() {
     return true;
   }();
   static_cast<void>(done);
+}
+
+// Host memory that the card reads and writes by itself. Two take turns.
+struct PinnedBuffer {
+  static constexpr int64_t size = 8 << 20;
+  static std::mutex lock;
+  void* memory = nullptr;
+  cudaEvent_t done = nullptr;  // of the last copy
+
+  PinnedBuffer() {
+    check(cudaMallocHost(&memory, size_t(size)), "cudaMallocHost");
+    check(cudaEventCreateWithFlags(&done, cudaEventDisableTiming), "cudaEventCreate");
+  }
+  void mark() { check(cudaEventRecord(done, nullptr), "cudaEventRecord"); }
+  void wait() { check(cudaEventSynchronize(done), "cudaEventSynchronize"); }
+};
+std::mutex PinnedBuffer::lock;
+
+PinnedBuffer& pinned(int64_t turn) {
+  static PinnedBuffer* const both = new PinnedBuffer[2];  // never freed: the driver may end first
+  return both[turn % 2];
 }
 
 }  // namespace
@@ -95,10 +120,47 @@ void* allocate(int64_t bytes) {
 
 void release(void* memory) { cudaFreeAsync(memory, nullptr); }  // no throw: called by destructors
 
-void copy(void* to, const void* from, int64_t bytes) {
-  check(cudaMemcpy(to, from, size_t(bytes), cudaMemcpyDefault), "cudaMemcpy");
+void upload(void* device, const void* host, int64_t bytes) {
+  const std::lock_guard guard(PinnedBuffer::lock);
+  for (int64_t begin = 0; begin < bytes; begin += PinnedBuffer::size) {
+    const size_t part = size_t(std::min(PinnedBuffer::size, bytes - begin));
+    PinnedBuffer& buffer = pinned(begin / PinnedBuffer::size);
+    buffer.wait();
+    std::memcpy(buffer.memory, static_cast<const char*>(host) + begin, part);
+    check(cudaMemcpyAsync(static_cast<char*>(device) + begin, buffer.memory, part, cudaMemcpyHostToDevice, nullptr),
+          "cudaMemcpyAsync");
+    buffer.mark();
+  }
 }
 
-void clear(void* memory, int64_t bytes) { check(cudaMemsetAsync(memory, 0, size_t(bytes), nullptr), "cudaMemset"); }
+// While the host empties one buffer, the card fills the other.
+void download(void* host, const void* device, int64_t bytes) {
+  const std::lock_guard guard(PinnedBuffer::lock);
+  const auto part_at = [=](int64_t begin) { return size_t(std::min(PinnedBuffer::size, bytes - begin)); };
+  const auto fill = [=](int64_t begin) {
+    if (begin >= bytes) return;
+    PinnedBuffer& buffer = pinned(begin / PinnedBuffer::size);
+    buffer.wait();
+    check(cudaMemcpyAsync(buffer.memory, static_cast<const char*>(device) + begin, part_at(begin),
+                          cudaMemcpyDeviceToHost, nullptr),
+          "cudaMemcpyAsync");
+    buffer.mark();
+  };
+  fill(0);
+  for (int64_t begin = 0; begin < bytes; begin += PinnedBuffer::size) {
+    fill(begin + PinnedBuffer::size);
+    PinnedBuffer& buffer = pinned(begin / PinnedBuffer::size);
+    buffer.wait();
+    std::memcpy(static_cast<char*>(host) + begin, buffer.memory, part_at(begin));
+  }
+}
+
+void copy(void* to, const void* from, int64_t bytes) {
+  check(cudaMemcpyAsync(to, from, size_t(bytes), cudaMemcpyDeviceToDevice, nullptr), "cudaMemcpyAsync");
+}
+
+void clear(void* memory, int64_t bytes) {
+  check(cudaMemsetAsync(memory, 0, size_t(bytes), nullptr), "cudaMemsetAsync");
+}
 
 }  // namespace vlm2vec::gpu

@@ -15,6 +15,8 @@ void open_products() {}
 
 void* allocate(int64_t) { fail(Exit::device, missing()); }
 void release(void*) {}
+void upload(void*, const void*, int64_t) { fail(Exit::device, missing()); }
+void download(void*, const void*, int64_t) { fail(Exit::device, missing()); }
 void copy(void*, const void*, int64_t) { fail(Exit::device, missing()); }
 void clear(void*, int64_t) { fail(Exit::device, missing()); }
 

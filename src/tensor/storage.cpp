@@ -140,7 +140,9 @@ Storage::~Storage() {
 
 void copy_memory(void* to, Device to_device, const void* from, Device from_device, int64_t bytes) {
   if (dry_run || bytes == 0) return;
-  if (to_device == Device::cuda || from_device == Device::cuda) gpu::copy(to, from, bytes);
+  const bool to_card = to_device == Device::cuda, from_card = from_device == Device::cuda;
+  if (to_card && from_card) gpu::copy(to, from, bytes);
+  else if (to_card || from_card) (to_card ? gpu::upload : gpu::download)(to, from, bytes);
   else
     std::memcpy(emulator::visible(static_cast<char*>(to)), emulator::visible(static_cast<const char*>(from)),
                 size_t(bytes));
