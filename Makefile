@@ -6,7 +6,7 @@ PACKAGES = g++ cmake ninja-build libcli11-dev nlohmann-json3-dev libpng-dev libj
 JOBS ?= $(shell nproc)
 
 # With CUDA=1 the program has the GPU backend, built by nvcc (12 or later) in a folder of its own.
-CUDA ?=
+CUDA ?= $(if $(filter cuda,$(DEVICE)),1)
 BUILD = build$(if $(CUDA),-cuda)
 export PATH := $(PATH):/usr/local/cuda/bin
 
@@ -16,17 +16,23 @@ STEPS ?= 2000
 TRAIN_ROWS ?= 2500
 TEST_ROWS ?= 150
 SEED ?= 42
+# cpu, cuda, emu or auto; else the program's default.
+DEVICE ?=
+ON = $(if $(DEVICE),--device $(DEVICE))
 # What an interrupted demonstration says to do.
 AGAIN = make demo $(MAKEOVERRIDES)
 
 # Where `make install` puts the program and what completes its options in bash.
 PREFIX ?= /usr/local
+PACK ?= build-gpu
+UPDATE ?=
 
 RECIPE = --sampling balanced --per_device_train_batch_size 128 --temperature 0.05 --learning_rate 3e-3 \
          --lr_scheduler_type linear --warmup_ratio 0.05 --weight_decay 0.01 --adam_beta1 0.9 --adam_beta2 0.98 \
          --max_grad_norm 1
 
 .PHONY: vlm2vec help deps install demo tiny tests test test-slow test-golden test-asan kernels bench clean
+.PHONY: gpu-check gpu-pack
 
 vlm2vec: deps  ## build ./vlm2vec (what `make` alone does)
 	@test -f $(BUILD)/build.ninja || cmake -S . -B $(BUILD) -G Ninja $(if $(CUDA),-DVLM2VEC_CUDA=ON) >/dev/null
@@ -46,23 +52,27 @@ help:  ## this page
 	  'TRAIN_ROWS=$(TRAIN_ROWS)' 'rows of each of its training sets' \
 	  'TEST_ROWS=$(TEST_ROWS)' 'rows of each of its test sets' \
 	  'SEED=$(SEED)' 'of its weights and batches' \
-	  'PREFIX=$(PREFIX)' 'where make install puts the program'
+	  'DEVICE=$(DEVICE)' 'cpu, cuda, emu or auto, of the demonstration and gpu-check; else the default' \
+	  'PREFIX=$(PREFIX)' 'where make install puts the program' \
+	  'PACK=$(PACK)' 'where make gpu-pack puts its files' \
+	  'UPDATE=$(UPDATE)' '1: make kernels writes its table anew'
 
 # Installs them where it may, else prints the apt line and stops.
 deps:  ## install missing Debian packages
 	@tools/packages.sh $(PACKAGES)
 
 demo: vlm2vec  ## miniature MMEB: draw it, train on it, evaluate before and after, write a report
-	@tools/demo_runs.sh $(DEMO) STEPS=$(STEPS) TRAIN_ROWS=$(TRAIN_ROWS) TEST_ROWS=$(TEST_ROWS) SEED=$(SEED)
+	@tools/demo_runs.sh $(DEMO) STEPS=$(STEPS) TRAIN_ROWS=$(TRAIN_ROWS) TEST_ROWS=$(TEST_ROWS) SEED=$(SEED) \
+	  $(if $(DEVICE),DEVICE=$(DEVICE))
 	./vlm2vec data mini --output_dir $(DEMO)/data --train_rows $(TRAIN_ROWS) --test_rows $(TEST_ROWS)
 	./vlm2vec init --config examples/mini-qwen2-vl.json --train_tokenizer $(DEMO)/data/MMEB-train \
 	  --min_pixels 1024 --max_pixels 9216 --seed $(SEED) --output_dir $(DEMO)/init
 	./vlm2vec eval --model_name $(DEMO)/init --dataset_name $(DEMO)/data/MMEB-eval \
-	  --encode_output_path $(DEMO)/untrained >/dev/null
+	  --encode_output_path $(DEMO)/untrained $(ON) >/dev/null
 	VLM2VEC_AGAIN="$(strip $(AGAIN))" ./vlm2vec train --model_name $(DEMO)/init --dataset_name $(DEMO)/data/MMEB-train \
-	  --output_dir $(DEMO)/model --max_steps $(STEPS) $(RECIPE) --seed $(SEED) --resume_from auto
+	  --output_dir $(DEMO)/model --max_steps $(STEPS) $(RECIPE) --seed $(SEED) --resume_from auto $(ON)
 	./vlm2vec eval --model_name $(DEMO)/model --dataset_name $(DEMO)/data/MMEB-eval \
-	  --encode_output_path $(DEMO)/trained --beside $(DEMO)/untrained
+	  --encode_output_path $(DEMO)/trained --beside $(DEMO)/untrained $(ON)
 	./vlm2vec report $(DEMO)
 
 tiny: vlm2vec  ## the method on one page: build and run examples/tiny_contrastive.cpp
@@ -96,10 +106,11 @@ test-asan: deps  ## all tests under AddressSanitizer and UndefinedBehaviorSaniti
 	@cmake --build build-asan -j $(JOBS)
 	@ASAN_OPTIONS=allocator_may_return_null=1 ctest --test-dir build-asan --progress -j $(JOBS) --output-on-failure
 
-# For an A100 and an H100; needs nvcc 12 or later, no GPU.
-kernels:  ## compile the kernels with nvcc and print their registers and spills
+# For an A100 and an H100; needs nvcc 12 or later, no GPU. UPDATE=1 writes their table anew.
+kernels:  ## compile the kernels with nvcc; no spills, registers and shared memory as in their table
 	@PATH="$$PATH:/usr/local/cuda/bin"; command -v nvcc >/dev/null || \
-	  { echo "make kernels: nvcc is not here; install the CUDA toolkit, 12 or later" >&2; exit 2; }; kernels/ptxas.sh
+	  { echo "make kernels: nvcc is not here; install the CUDA toolkit, 12 or later" >&2; exit 2; }; \
+	  UPDATE=$(UPDATE) kernels/ptxas.sh
 
 # The first three with one thread; training, on the data of the demonstration, with one and with all.
 bench: vlm2vec  ## speed of products, attention, the tokenizer and training (after make demo)
@@ -112,5 +123,15 @@ bench: vlm2vec  ## speed of products, attention, the tokenizer and training (aft
 	  ./vlm2vec train --model_name $(DEMO)/init --dataset_name $(DEMO)/data/MMEB-train --output_dir $(DEMO)/bench \
 	  --overwrite_output_dir True --max_steps 50 $(RECIPE) --threads $$threads --quiet --json || exit; done
 
+# What needs a GPU; DEVICE=emu tries the script without one.
+gpu-check gpu-pack: CUDA = $(if $(filter-out cuda,$(DEVICE)),,1)
+gpu-check: tests  ## on a machine with a GPU: every check that needs one, in 8 minutes, and a page of the results
+	@$(if $(CUDA),cmake --build $(BUILD) -j $(JOBS) --target cublas_test)
+	@BUILD=$(BUILD) DEVICE=$(or $(DEVICE),cuda) tools/gpu_check.sh
+
+gpu-pack: tests  ## collect what gpu-check needs on a machine without these packages: PACK and the tracked tree
+	@$(if $(CUDA),cmake --build $(BUILD) -j $(JOBS) --target cublas_test)
+	@BUILD=$(BUILD) tools/gpu_check.sh pack $(PACK)
+
 clean:  ## remove what was built
-	rm -rf build build-cuda build-asan vlm2vec
+	rm -rf build build-cuda build-asan build-gpu vlm2vec

@@ -1,24 +1,48 @@
 #!/bin/sh
-# Compiles every kernel with nvcc for an A100 and an H100 and prints its registers and shared memory. Fails if a kernel
-# does not compile or spills registers. Needs no GPU. Usage: kernels/ptxas.sh [kernels/file.cu …]
+# Compiles every kernel with nvcc for an A100 and an H100, and compares registers and static shared memory with the
+# table of this nvcc, kernels/registers-nvcc-VERSION.txt; UPDATE=1 writes the table. Fails if a kernel does not compile,
+# spills registers or uses local memory. Needs no GPU. With files as arguments it prints their rows only.
 cd "$(dirname "$0")/.." || exit 1
-log=$(mktemp) && trap 'rm -f "$log"' EXIT
-status=0
+export LC_ALL=C
+made=$(mktemp -d) && trap 'rm -rf "$made"' EXIT
+table=kernels/registers-nvcc-$(nvcc --version | sed -n 's/.*release \([0-9.]*\),.*/\1/p').txt
+[ $# -eq 0 ] || { table= && UPDATE=; }
 [ $# -gt 0 ] || set -- kernels/*.cu
+status=0
 for file; do
-  for arch in 80 90a; do
-    nvcc -std=c++20 -O3 --expt-relaxed-constexpr -Werror all-warnings -I. -Isrc -Xptxas -v -cubin -o /dev/null \
-      -gencode arch=compute_$arch,code=sm_$arch "$file" >"$log" 2>&1 || { cat "$log"; status=1; }
-    c++filt <"$log" | awk -v file="$(basename "$file")" -v arch="sm_$arch" '
-      /Compiling entry function/ { name = $0; sub(/^[^\x27]*\x27/, "", name); sub(/\x27 for .*/, "", name)
-                                   gsub(/vlm2vec::gpu::|\(anonymous namespace\)::|void |vlm2vec::/, "", name)
-                                   sub(/\(.*/, "", name) }
-      /bytes spill stores/       { spills = $5 + $9 }
-      /Used [0-9]+ registers/    { shared = match($0, /[0-9]+ bytes smem/) ? substr($0, RSTART, RLENGTH - 11) : 0
-                                   printf "%-22s %-8s %3d registers %6d bytes shared %4d spilled  %s\n",
-                                          file, arch, $5, shared, spills, name
-                                   if (spills > 0) bad = 1 }
-      END { exit bad }' || status=1
-  done
+  nvcc -std=c++20 -O3 --expt-relaxed-constexpr -Werror all-warnings -I. -Isrc -Xptxas -v -fatbin -o "$made/fatbin" \
+    -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90a,code=sm_90a "$file" >"$made/log" 2>&1 ||
+    { cat "$made/log" >&2; status=1; }
+  c++filt <"$made/log" | awk -v file="$(basename "$file")" '
+    /Compiling entry function/ { arch = $0; sub(/.*\x27 for \x27/, "", arch); sub(/\x27.*/, "", arch)
+                                 name = $0; sub(/^[^\x27]*\x27/, "", name); sub(/\x27 for .*/, "", name)
+                                 gsub(/vlm2vec::gpu::|\(anonymous namespace\)::|void |vlm2vec::/, "", name)
+                                 sub(/\(.*/, "", name); names[name] }
+    /bytes stack frame/        { if ($1 + $5 + $9 > 0) {
+                                   printf "%s: %s on %s: %d bytes of local memory, %d spilled\n", file, name, arch, $1,
+                                          $5 + $9 > "/dev/stderr"
+                                   bad = 1 } }
+    /Used [0-9]+ registers/    { registers[name, arch] = $5; shared[name, arch] = 0
+                                 if (match($0, /[0-9]+ bytes smem/))
+                                   shared[name, arch] = substr($0, RSTART, RLENGTH - 11) }
+    END { for (name in names)
+            printf "%4d %6d %6d %6d  %-21s %s\n", registers[name, "sm_80"], shared[name, "sm_80"],
+                   registers[name, "sm_90a"], shared[name, "sm_90a"], file, name
+          exit bad }' >"$made/rows" || status=1
+  sort -k5 "$made/rows" >>"$made/all"
 done
-exit $status
+{ printf "%s\n" "   sm_80       sm_90a" " reg shared    reg shared  file                  kernel"
+  cat "$made/all"; } >"$made/table"
+count="$(wc -l <"$made/all") kernels"
+if [ "$status" -ne 0 ]; then
+  echo "make kernels: a kernel does not compile, spills or uses local memory" >&2
+elif [ "${UPDATE:-}" = 1 ]; then
+  cp "$made/table" "$table" && echo "$table: $count, no spills, no local memory"
+elif [ -f "$table" ]; then
+  if diff -U 0 "$table" "$made/table"; then echo "$count, no spills, no local memory, as in $table"
+  else echo "make kernels: $table has other numbers; write it anew: make kernels UPDATE=1" >&2; status=1; fi
+else
+  cat "$made/table"
+  [ -z "$table" ] || echo "$count, no spills, no local memory; no table is committed for this nvcc: $table" >&2
+fi
+exit "$status"

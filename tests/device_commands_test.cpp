@@ -38,7 +38,7 @@ class DeviceCommands : public Cli, public testing::WithParamInterface<Case> {
     for (const std::string& device : {std::string("cpu"), GetParam().second}) {
       std::string one = line;
       for (size_t at; (at = one.find("{}")) != one.npos;) one.replace(at, 2, device == "cpu" ? "cpu" : "device");
-      must(one + " --device " + device);
+      must(one + device_options(device));
     }
   }
   void expect_equal_logs(const std::string& name) const {
@@ -69,7 +69,7 @@ TEST_P(DeviceCommands, train_as_on_the_cpu) {
 }
 
 TEST_P(DeviceCommands, resume_with_the_same_bits) {
-  const std::string train = std::string(kTrain) + kLora + "--save_steps 2 --device " + GetParam().second +
+  const std::string train = std::string(kTrain) + kLora + "--save_steps 2" + device_options(GetParam().second) +
                             " --output_dir ";
   must(train + "whole");
   must(train + "parts");
@@ -110,6 +110,15 @@ std::vector<Case> cases() {
 
 INSTANTIATE_TEST_SUITE_P(, DeviceCommands, testing::ValuesIn(cases()),
                          [](const auto& info) { return info.param.first + "_" + info.param.second; });
+
+class DeviceSelftest : public Cli {};
+
+TEST_F(DeviceSelftest, holds) {
+  for (const Device device : kernel_devices()) {
+    const Result r = run("selftest" + device_options(name_of(device)));
+    EXPECT_EQ(r.code, 0) << name_of(device) << ": " << r.out << r.err;
+  }
+}
 
 }  // namespace
 }  // namespace vlm2vec

@@ -26,7 +26,8 @@ TEST(Makefile, HelpListsEveryTargetAndTheVariables) {
       EXPECT_NE(help.find("\n  " + name + " "), std::string::npos) << name << " is not in\n" << help;
   }
   EXPECT_GE(targets, 10);
-  for (const char* variable : {"JOBS=", "DEMO=runs/demo ", "STEPS=77 ", "TRAIN_ROWS=", "TEST_ROWS=", "SEED="})
+  for (const char* variable : {"JOBS=", "DEMO=runs/demo ", "STEPS=77 ", "TRAIN_ROWS=", "TEST_ROWS=", "SEED=", "DEVICE=",
+                               "PACK=build-gpu ", "UPDATE="})
     EXPECT_NE(help.find(variable), std::string::npos) << variable;
 }
 

@@ -44,15 +44,17 @@ double gradcheck(const std::function<Var(const std::vector<Var>&)>& f, const std
   for (size_t n = 0; n < inputs.size(); ++n) {
     const std::vector<double> tape =
         leaves[n].grad() ? to_vector<double>(leaves[n].grad()) : std::vector<double>(size_t(inputs[n].numel()));
-    double* const x = constants[n].value().data<double>();
+    const Tensor& place = constants[n].value();
+    std::vector<double> x = to_vector<double>(place);
+    const auto set = [&](size_t i, double number) { x[i] = number, copy_bytes(from_vector(x, place.shape()), place); };
     double deviation = 0, size = 0.01;
     for (size_t i = 0; i < tape.size(); ++i) {
       const double at = x[i];
-      x[i] = at + step;
+      set(i, at + step);
       const double above = dot(f(constants).value(), w);
-      x[i] = at - step;
+      set(i, at - step);
       const double below = dot(f(constants).value(), w);
-      x[i] = at;
+      set(i, at);
       const double difference = (above - below) / (2 * step);
       deviation = worse(deviation, std::abs(tape[i] - difference));
       size = std::max({size, std::abs(tape[i]), std::abs(difference)});
