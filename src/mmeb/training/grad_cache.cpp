@@ -115,7 +115,8 @@ struct EmbeddedSide {
       const int64_t begin = row;
       row += int64_t(chunk.rows.size());
       Var embeddings = std::move(chunk.embeddings);
-      if (chunks.size() > 1) embeddings = encoder(chunk.kept ? *std::exchange(chunk.kept, {}) : feed.next());
+      if (chunks.size() > 1)
+        embeddings = encoder(chunk.kept ? *std::exchange(chunk.kept, {}) : feed.next());
       if (!embeddings.requires_grad())
         continue;  // no trained parameter is involved: e.g. texts, if only the vision tower is trained
       embeddings.backward(gathered.grad().rows(begin, row));
@@ -142,7 +143,8 @@ ContrastiveResult contrastive_step(Encoder& encoder, Rows queries, Rows targets,
       t{split(targets, options.target_chunk, std::move(first.target)), {}};
   ChunkFeed feed(encoder, options.then);
   for (EmbeddedSide* side : {&q, &t}) feed.add(side->chunks);
-  for (EmbeddedSide* side : {&q, &t}) side->embed(encoder, feed, options.comm, room, result.cut);
+  q.embed(encoder, feed, options.comm, room, result.cut);
+  t.embed(encoder, feed, options.comm, room, result.cut);
   result.kept_bytes = options.keep_bytes - room;
   result.data_seconds = feed.take_waited();
   result.embed_seconds = watch.lap() - result.data_seconds;
@@ -152,7 +154,8 @@ ContrastiveResult contrastive_step(Encoder& encoder, Rows queries, Rows targets,
   loss.loss.backward();
   result.loss = loss.loss.value(), result.best = loss.best;
   result.loss_seconds = watch.lap();
-  for (EmbeddedSide* side : {&q, &t}) side->backward(encoder, feed, options.comm);
+  q.backward(encoder, feed, options.comm);
+  t.backward(encoder, feed, options.comm);
   const double waited = feed.take_waited();
   result.data_seconds += waited;
   result.backward_seconds = watch.lap() - waited;
