@@ -149,8 +149,9 @@ void l2_normalize(const Tensor& x, double eps, const Tensor& y, const Tensor& no
 }
 void l2_normalize_dx(const Tensor& dy, const Tensor& y, const Tensor& norm, double eps, const Tensor& dx) {
   dispatch_float(dx.dtype(), [&]<class T>() {
-    launch(unsigned(y.rows()), threads, 0, l2_normalize_dx_kernel<T>, at<acc_t<T>>(dy), at<acc_t<T>>(y), at<acc_t<T>>(norm),
-           eps, at<T>(dx), y.columns());
+    using A = acc_t<T>;
+    launch(unsigned(y.rows()), threads, 0, l2_normalize_dx_kernel<T>, at<A>(dy), at<A>(y), at<A>(norm), eps, at<T>(dx),
+           y.columns());
   });
 }
 
