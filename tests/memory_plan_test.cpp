@@ -93,6 +93,62 @@ TEST_F(Plan, TooLittleMemoryIsSaidWithTheCure) {
   refused("use a smaller model", rest / 2);
 }
 
+// Weights, gradients, moments and activations lie on the GPU; the rows that are read ahead do not.
+TEST_F(Plan, OfAGpuDividesTheTensors) {
+  TrainOptions o = lora("a");
+  const MemoryPlan gpu = plan_training(o, Device::cuda), emu = plan_training(o, Device::emu);
+  ASSERT_TRUE(gpu.card);
+  EXPECT_FALSE(emu.card);
+  EXPECT_EQ(gpu.peak, emu.peak);
+  EXPECT_GT(gpu.card_tensors, gpu.weights + gpu.masters + gpu.gradients + gpu.optimiser + gpu.chunk / 2);
+  EXPECT_GE(gpu.host_tensors, gpu.ahead);
+  EXPECT_GT(gpu.ahead, 0);
+  EXPECT_LT(gpu.host_tensors, 4 * gpu.ahead);
+  EXPECT_LE(gpu.peak, gpu.card_tensors + gpu.host_tensors);
+  EXPECT_EQ(gpu.total(), gpu.host_tensors + gpu.pictures + gpu.rows + gpu.work_space);
+  EXPECT_EQ(emu.total(), emu.peak + emu.pictures + emu.rows + emu.work_space);
+}
+
+TEST(PlanOfAGpu, IsComparedWithItsMemory) {
+  constexpr int64_t GB = 1'000'000'000;
+  const HostMemory host{64 * GB, 64 * GB};
+  TrainOptions o;
+  MemoryPlan plan;
+  plan.masters = 3 * GB, plan.gradients = 3 * GB, plan.optimiser = 6 * GB, plan.chunk = 48 * GB, plan.chunk_rows = 64;
+  plan.card_tensors = 60 * GB, plan.peak = 61 * GB, plan.host_tensors = 1 * GB;
+  EXPECT_EQ(plan.card_total(), 60 * GB + (256 << 20));
+  const auto refused = [&](const std::string& message, const CardMemory& card) {
+    plan.card = card;
+    expect_error(Exit::resources, message, [&] { plan.require(host, o); });
+  };
+  plan.card = {"NVIDIA H100", 80 * GB, GB / 2};
+  EXPECT_EQ(plan.require(host, o), "");
+  EXPECT_TRUE(has(plan.table(), "  total on the GPU (79.5 GB are free) ")) << plan.table();
+  EXPECT_TRUE(has(plan.table(), " 60.3 GB\n")) << plan.table();
+  const Json json = Json::parse(plan.json());
+  EXPECT_EQ(json.at("card"), "NVIDIA H100");
+  EXPECT_EQ(json.at("card_predicted"), plan.card_total());
+  EXPECT_EQ(json.at("card_available"), 80 * GB - GB / 2);
+  EXPECT_EQ(json.at("card_total"), 80 * GB);
+  refused(
+      "train: the run would take 60.3 GB of the GPU's memory, but the NVIDIA H100 has 80.0 GB, of which 30.0 GB are "
+      "taken; end other programs on it (nvidia-smi lists them), or lower --gc_q_chunk_size and --gc_p_chunk_size to "
+      "50, or less (the largest chunk of 64 rows takes 48.0 GB)",
+      {"NVIDIA H100", 80 * GB, 30 * GB});
+  const CardMemory small{"RTX 4090", 24 * GB, GB / 2};
+  refused("the RTX 4090 has 24.0 GB, of which 500.0 MB are taken; lower --gc_q_chunk_size and --gc_p_chunk_size to 14",
+          small);
+  plan.card_tensors = 100 * GB;
+  refused("are taken; train adapters with --lora True", small);
+  o.lora = true;
+  refused("are taken; use a smaller model", small);
+  plan.card->total = 200 * GB;
+  EXPECT_TRUE(has(plan.require({64 * GB, 0}, o), "the run will take 1.0 GB of memory, but only 0 B are free now"));
+  plan.card.reset();
+  EXPECT_EQ(plan.require(host, o), "");  // 61 GB
+  EXPECT_FALSE(has(plan.table(), "GPU"));
+}
+
 TEST(PlanTable, HoldsNumbersOfAnyLength) {
   for (const int64_t bytes : {int64_t(7), int64_t(92'400), int64_t(123'456'789), int64_t(999'900'000'000)}) {
     MemoryPlan plan;

@@ -12,6 +12,7 @@
 #include "kernels/device_memory.h"
 #include "kernels/gpu.h"
 #include "tensor/block_pool.h"
+#include "tensor/card_memory.h"
 #include "tensor/host_memory.h"
 
 namespace vlm2vec {
@@ -33,6 +34,7 @@ struct Pool {
   std::mutex lock;
   BlockPool pages, device_pages{emulator::map_pages};
   MemoryStatistics statistics;
+  PeakBytes live, peak;
   int64_t other_bytes = 0;
 
   void* take(int64_t bytes, Device device) {
@@ -78,6 +80,10 @@ void* map_nothing(int64_t bytes) {
   return p == MAP_FAILED ? nullptr : p;
 }
 
+int64_t PeakBytes::*side_of(Device device) {
+  return device == Device::cpu ? &PeakBytes::host : &PeakBytes::device;
+}
+
 bool dry_run = false;
 std::atomic<int64_t> ups = 0, downs = 0;
 
@@ -120,10 +126,13 @@ Storage::Storage(int64_t bytes, Device device) : bytes(bytes), device(device) {
   dry = dry_run;
   data = dry ? map_nothing(bytes) : p.take(bytes, device);
   if (!data)
-    throw OutOfMemory(
-        sentence("out of memory: needed ", in_bytes(bytes), " more, tensors hold ", in_bytes(p.statistics.live_bytes)));
+    throw OutOfMemory(sentence("out of memory", device == Device::cuda ? " on the GPU" : "", ": needed ", in_bytes(bytes),
+                               " more, tensors hold ", in_bytes(p.statistics.live_bytes)));
   p.statistics.live_bytes += bytes;
   p.statistics.peak_bytes = std::max(p.statistics.peak_bytes, p.statistics.live_bytes);
+  int64_t PeakBytes::*const side = side_of(device);
+  p.live.*side += bytes;
+  p.peak.*side = std::max(p.peak.*side, p.live.*side);
 }
 
 Storage::Storage(const void* data, int64_t bytes, std::shared_ptr<const void> owner)
@@ -136,6 +145,7 @@ Storage::~Storage() {
   if (dry) munmap(data, size_t(mapped_size(bytes)));
   else p.give(data, bytes, device);
   p.statistics.live_bytes -= bytes;
+  p.live.*side_of(device) -= bytes;
 }
 
 void copy_memory(void* to, Device to_device, const void* from, Device from_device, int64_t bytes) {
@@ -166,6 +176,18 @@ void reset_peak_bytes() {
   std::lock_guard guard(pool().lock);
   MemoryStatistics& s = pool().statistics;
   s.peak_bytes = s.live_bytes, s.peak_held_bytes = s.held_bytes;
+  pool().peak = pool().live;
+}
+
+PeakBytes peak_bytes() {
+  std::lock_guard guard(pool().lock);
+  return pool().peak;
+}
+
+CardMemory card_memory() {
+  const std::vector<gpu::Card> cards = gpu::cards();
+  if (cards.empty()) return {};
+  return {cards[0].name, cards[0].total_bytes, cards[0].total_bytes - cards[0].free_bytes};
 }
 
 DryRun::DryRun() {

@@ -15,12 +15,14 @@
 namespace vlm2vec {
 namespace {
 
+constexpr int64_t kCudaBytes = int64_t(1) << 30;  // more than CUDA itself takes of a card
 constexpr int64_t kFewestRows = 512, kMostRows = 4096, kMostBatches = 64;
 
 int64_t largest_chunk(int64_t rows, int64_t chunk_size) { return chunk_size > 0 ? std::min(rows, chunk_size) : rows; }
 
 struct Measured {
   int64_t peak = 0, kept = 0, ahead = 0;
+  PeakBytes peaks = {};
 };
 
 // Takes the steps of a batch. The one after it, of which the first rows are read meanwhile, is taken to be like it.
@@ -41,7 +43,7 @@ Measured measure(Encoder& encoder, const TrainingBatch& batch, const TrainOption
   measured.kept = reading_rows(o.bad_rows, [&] {
                     return contrastive_step(encoder, batch.queries, batch.targets, options, read());
                   }).kept_bytes;
-  measured.peak = memory_statistics().peak_bytes;
+  measured.peak = memory_statistics().peak_bytes, measured.peaks = peak_bytes();
   return measured;
 }
 
@@ -51,6 +53,7 @@ MemoryPlan plan_memory(TrainOptions o, const TrainingData& rows, const std::opti
                        const EncoderOptions& encoder_options) {
   const DryRun dry;
   MemoryPlan plan;
+  if (encoder_options.device == Device::cuda) plan.card = card_memory();
   std::vector<std::string> notes;
   const TrainedModel model = load_trained_model(o, checkpoint, encoder_options, notes);
   const TrainedParameters parameters(parameters_to_train(model, o), model.bf16_storage);
@@ -78,6 +81,8 @@ MemoryPlan plan_memory(TrainOptions o, const TrainingData& rows, const std::opti
     const TrainingBatch batch = make_batch(rows, ids, encoder.image_token(), batch_options);
     if (batch.queries.empty()) continue;
     const Measured measured = measure(encoder, batch, o);
+    plan.card_tensors = std::max(plan.card_tensors, measured.peaks.device);
+    plan.host_tensors = std::max(plan.host_tensors, measured.peaks.host);
     if (measured.peak <= plan.peak) continue;
     const int64_t queries = int64_t(batch.queries.size()), targets = int64_t(batch.targets.size());
     plan.peak = measured.peak, plan.kept = measured.kept, plan.ahead = measured.ahead;
@@ -110,10 +115,16 @@ std::string MemoryPlan::table() const {
   line(sentence("largest chunk, ", chunk_rows, chunk_rows == 1 ? " row" : " rows"), chunk);
   if (ahead > 0) line("rows of the next batch, read meanwhile", ahead);
   line("predicted peak", peak);
+  if (card) {
+    line("of it on the GPU", card_tensors);
+    line("plus: work space on the GPU", kCardWorkSpace);
+    line(sentence("total on the GPU (", in_bytes(card->total - card->taken), " are free)"), card_total());
+    line("in the host's memory", host_tensors);
+  }
   if (pictures > 0) line("plus: cache of decoded pictures", pictures);
   line("plus: texts of the rows", rows);
   line(sentence("plus: work space of ", work_space / kSimdScratchBytes, " threads"), work_space);
-  line("total, without the program", total());
+  line(card ? "total in the host's memory, without the program" : "total, without the program", total());
   if (mapped > 0) line("not counted, weights read from their file", mapped);
   line("on disk, the model", disk.model);
   line("on disk, a checkpoint", disk.checkpoint);
@@ -123,7 +134,7 @@ std::string MemoryPlan::table() const {
 
 std::string MemoryPlan::json() const {
   const HostMemory memory = host_memory();
-  return nlohmann::ordered_json{{"weights", weights},           {"trained_weights", masters},
+  nlohmann::ordered_json fields{{"weights", weights},           {"trained_weights", masters},
                                 {"gradients", gradients},       {"optimiser", optimiser},
                                 {"embeddings", embeddings},     {"kept_chunks", kept},
                                 {"read_ahead", ahead},
@@ -133,16 +144,17 @@ std::string MemoryPlan::json() const {
                                 {"work_space", work_space},     {"predicted_total", total()},
                                 {"disk_model", disk.model},     {"disk_checkpoint", disk.checkpoint},
                                 {"disk_most", disk.most},       {"available", memory.available},
-                                {"total", memory.total}}
-      .dump();
+                                {"total", memory.total}};
+  if (card) {
+    fields["card"] = card->name, fields["card_predicted"] = card_total();
+    fields["card_available"] = card->total - card->taken, fields["card_total"] = card->total;
+  }
+  return fields.dump();
 }
 
-std::string MemoryPlan::require(const HostMemory& memory, const TrainOptions& o) const {
-  const int64_t needed = total();
-  if (needed <= memory.available) return "";
-  const bool hopeless = needed > memory.total;
-  const int64_t limit = hopeless ? memory.total : memory.available, rest = needed - chunk,
-                row = std::max<int64_t>(1, chunk / std::max<int64_t>(1, chunk_rows)), fit = (limit - rest) / row;
+std::string MemoryPlan::cure(int64_t needed, int64_t limit, const TrainOptions& o) const {
+  const int64_t rest = needed - chunk, row = std::max<int64_t>(1, chunk / std::max<int64_t>(1, chunk_rows)),
+                fit = (limit - rest) / row;
   std::string cure;
   if (limit > rest && fit >= 1 && fit < chunk_rows)
     cure = sentence("lower --gc_q_chunk_size and --gc_p_chunk_size to ", fit, ", or less (the largest chunk of ",
@@ -153,11 +165,32 @@ std::string MemoryPlan::require(const HostMemory& memory, const TrainOptions& o)
                     in_bytes(masters + gradients + optimiser), ")");
   else cure = sentence("use a smaller model (its tensors alone take ", in_bytes(rest), ")");
   if (chunk > rest && !o.gradient_checkpointing) cure += ", or add --gradient_checkpointing True";
+  return cure;
+}
+
+// A card cannot lend memory as the host does: what is not free is not there.
+void MemoryPlan::require_card(const TrainOptions& o) const {
+  const int64_t needed = card_total(), limit = card->total - card->taken;
+  if (needed <= limit) return;
+  const bool others = needed <= card->total - kCudaBytes;
+  fail(Exit::resources, "train: the run would take ", in_bytes(needed), " of the GPU's memory, but the ", card->name,
+       " has ", in_bytes(card->total), ", of which ", in_bytes(card->taken), " are taken; ",
+       others ? "end other programs on it (nvidia-smi lists them), or " : "", cure(needed, limit, o));
+}
+
+std::string MemoryPlan::require(const HostMemory& memory, const TrainOptions& o) const {
+  if (card) require_card(o);
+  const int64_t needed = total();
+  if (needed <= memory.available) return "";
+  const bool hopeless = needed > memory.total;
+  const int64_t limit = hopeless ? memory.total : memory.available;
+  const std::string less =
+      card ? "lower --gc_q_chunk_size and --gc_p_chunk_size, or --resize_max_pixels" : cure(needed, limit, o);
   if (hopeless)
     fail(Exit::resources, "train: the run would take ", in_bytes(needed), " of memory, but the machine has ",
-         in_bytes(limit), "; ", cure);
+         in_bytes(limit), "; ", less);
   return sentence("train: the run will take ", in_bytes(needed), " of memory, but only ", in_bytes(limit),
-                  " are free now; close other programs, or ", cure);
+                  " are free now; close other programs, or ", less);
 }
 
 }  // namespace vlm2vec

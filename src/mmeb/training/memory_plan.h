@@ -5,9 +5,12 @@
 
 #include "mmeb/training/disk_plan.h"
 #include "mmeb/training/training_data.h"
+#include "tensor/card_memory.h"
 #include "tensor/host_memory.h"
 
 namespace vlm2vec {
+
+inline constexpr int64_t kCardWorkSpace = int64_t(256) << 20;  // of kernels and gaps between blocks, on a GPU
 
 // Bytes. The fields from `weights` to `chunk` count tensors and sum up to `peak`; later fields count other memory.
 struct MemoryPlan {
@@ -25,15 +28,23 @@ struct MemoryPlan {
   int64_t rows = 0;        // the texts of the training rows
   int64_t work_space = 0;  // work space of the threads
 
+  std::optional<CardMemory> card;           // the GPU of the run, before it begins; none: the host has all tensors
+  int64_t card_tensors = 0, host_tensors = 0;  // with a card: the parts of `peak`, each at its own peak
+
   DiskPlan disk;  // beside memory
 
   // The memory of the process, without the program itself and weights mapped from files.
-  int64_t total() const { return peak + pictures + rows + work_space; }
+  int64_t total() const { return (card ? host_tensors : peak) + pictures + rows + work_space; }
+  int64_t card_total() const { return card_tensors + kCardWorkSpace; }
   std::string table() const;  // in lines, for the user
   std::string json() const;   // in one line
-  // Throws Exit::resources if total() exceeds the machine's memory; returns a note if it exceeds only the free memory.
-  // Both name the option to lower, and to what.
+  // Throws Exit::resources if card_total() exceeds what the card has free, or total() the machine's memory; returns a
+  // note if total() exceeds only the machine's free memory. They name the option to lower, and to what.
   std::string require(const HostMemory& memory, const TrainOptions& options) const;
+
+ private:
+  void require_card(const TrainOptions& options) const;
+  std::string cure(int64_t needed, int64_t limit, const TrainOptions& options) const;
 };
 
 // Plans from the next 4096 rows, at least one step, of a run from this checkpoint. It uses fewer rows, at least 512, if
