@@ -11,7 +11,7 @@ namespace vlm2vec {
 
 // Pictures of more patches take the emulator too long.
 inline bool too_slow_for(Device device, const TokenBatch& batch) {
-  return device == Device::emu && batch.patches && batch.patches.rows() > 300;
+  return device == Device::emu && batch.patches && batch.patches.rows() > 128;
 }
 
 // VLM2VEC_TEST_CUBLAS=False: products on a GPU are those of the kernels, as with --cublas False.

@@ -29,7 +29,7 @@ TEST(KernelsElementwise, SumsAndProducts) {
     expect_close(y, map(numbers(a), numbers(b), std::multiplies()), "multiply");
     emu::scale(a, -1.75, y);
     expect_close(y, map(numbers(a), numbers(a), [](double x, double) { return -1.75 * x; }), "scale");
-    const Tensor factors = random({columns}, dtype, 31), bias = random({columns}, dtype, 32);
+    const Tensor factors = random({columns}, acc_of(dtype), 31), bias = random({columns}, acc_of(dtype), 32);
     const Numbers by = numbers(factors), plus = numbers(bias);
     Numbers scaled = numbers(a), shifted = scaled;
     for (size_t i = 0; i < scaled.size(); ++i) scaled[i] *= by[i % columns], shifted[i] = scaled[i] + plus[i % columns];

@@ -20,7 +20,8 @@ inline const std::vector<Effect> kModel = {
     {"precision", "bf16"},        {"max_len", "3"}, {"image_resolution", "low"}, {"resize_min_pixels", "2048"},
     {"resize_max_pixels", "128"}, {"exif", "True"}, {"image_positions", "3d"},
 };
-inline const Effect kThreads = {"threads", ""}, kDevice = {"device", "cuda", {}, 5}, kJson = {"json", "True"},
+inline const Effect kThreads = {"threads", ""}, kDevice = {"device", "cuda", {}, 5},
+                    kCublas = {"cublas", "False", {}, 2}, kTf32 = {"tf32", "True", {}, 2}, kJson = {"json", "True"},
                     kQuiet = {"quiet", "True", {}, 0, Seen::on_stderr};
 
 inline std::vector<Effect> together(std::initializer_list<std::vector<Effect>> lists) {

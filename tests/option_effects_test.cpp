@@ -102,7 +102,7 @@ TEST_F(Effects, OfTrain) {
                {"resume_from", "1", every_step, 0, Seen::output, after_a_stop},
                {"seed", "7"},
                kThreads,
-               kDevice,
+               kDevice, kCublas, kTf32,
                kJson,
                {"quiet", "True", {{"quiet", ""}}, 0, Seen::on_stderr}}})});
 }
@@ -154,7 +154,7 @@ TEST_F(Effects, OfEval) {
                     {"overwrite", "True", {{"encode_output_path", "before"}}},
                     {"beside", "before"},
                     kThreads,
-                    kDevice,
+                    kDevice, kCublas, kTf32,
                     kJson,
                     kQuiet}})});
 }
@@ -190,7 +190,7 @@ TEST_F(Effects, OfEmbedSearchExplainParityMerge) {
                     {"bad_rows", "skip", {{"input", "damaged.jsonl"}}},
                     {"embedding_cache", "cache"},
                     kThreads,
-                    kDevice,
+                    kDevice, kCublas, kTf32,
                     kJson,
                     kQuiet}})});
   const Options from_file = {{"text", ""}, {"input", "rows.jsonl"}};
@@ -210,7 +210,7 @@ TEST_F(Effects, OfEmbedSearchExplainParityMerge) {
           {"top", "1"},
           {"output", "page.html"},
           kThreads,
-          kDevice,
+          kDevice, kCublas, kTf32,
           kJson,
           {"quiet", "True"}}});
   const Options target = {{"target", "'<|image_pad|> cat'"}, {"target_image", "train/p2.png"}};
@@ -228,7 +228,7 @@ TEST_F(Effects, OfEmbedSearchExplainParityMerge) {
                     {"target_image", "train/p3.png", target},
                     {"heat_map", "map.png", target},
                     kThreads,
-                    kDevice,
+                    kDevice, kCublas, kTf32,
                     kJson,
                     {"quiet", "True"}}})});
   check({"parity",
@@ -241,7 +241,7 @@ TEST_F(Effects, OfEmbedSearchExplainParityMerge) {
                    {{"reference", "reference2", {}, 1},
                     {"output", "q.json"},
                     kThreads,
-                    kDevice,
+                    kDevice, kCublas, kTf32,
                     kJson,
                     {"quiet", "True"}}})});  // diverges: exit 1
   check({"merge",

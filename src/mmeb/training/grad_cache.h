@@ -36,8 +36,8 @@ FirstChunks read_first_chunks(const Encoder& encoder, std::span<const EncoderInp
 struct ContrastiveResult {
   Tensor loss, best;  // [1]; i32 [queries]: the target that each scores highest, the first among equals
   int64_t kept_bytes = 0;  // bytes of the prepared chunks kept for the second pass
-  // Times: waiting for chunks to be read; forward; the loss and its gradient by the embeddings; backward with the second
-  // forward.
+  // Times: waiting for chunks to be read; forward; the loss and its gradient by the embeddings; backward with the
+  // second forward.
   double data_seconds = 0, embed_seconds = 0, loss_seconds = 0, backward_seconds = 0;
   CutTexts cut = {};
 };
