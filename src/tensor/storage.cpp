@@ -126,8 +126,8 @@ Storage::Storage(int64_t bytes, Device device) : bytes(bytes), device(device) {
   dry = dry_run;
   data = dry ? map_nothing(bytes) : p.take(bytes, device);
   if (!data)
-    throw OutOfMemory(sentence("out of memory", device == Device::cuda ? " on the GPU" : "", ": needed ", in_bytes(bytes),
-                               " more, tensors hold ", in_bytes(p.statistics.live_bytes)));
+    throw OutOfMemory(sentence("out of memory", device == Device::cuda ? " on the GPU" : "", ": needed ",
+                               in_bytes(bytes), " more, tensors hold ", in_bytes(p.statistics.live_bytes)));
   p.statistics.live_bytes += bytes;
   p.statistics.peak_bytes = std::max(p.statistics.peak_bytes, p.statistics.live_bytes);
   int64_t PeakBytes::*const side = side_of(device);
