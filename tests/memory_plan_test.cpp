@@ -60,7 +60,8 @@ TEST_F(Plan, CountsWhatIsReadAhead) {
       }
   }
   EXPECT_GT(bytes, 24 * 16 * 16 * 3 * 4);
-  EXPECT_NEAR(double(peak - last), double(bytes), 24 * 2 * 8 * 4);  // cu_seqlens and the like have one number more a batch
+  // cu_seqlens and the like have one number more than rows, and here each row is a batch.
+  EXPECT_NEAR(double(peak - last), double(bytes), 24 * 2 * 8 * 4);
 }
 
 TEST_F(Plan, LeavesNothingBehind) {
