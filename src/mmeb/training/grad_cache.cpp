@@ -36,7 +36,7 @@ class ChunkFeed {
  public:
   ChunkFeed(const Encoder& encoder, std::function<void()> then) : encoder_(encoder), then_(std::move(then)) {}
 
-  // Of a side with several chunks, decide() says of each whether the second pass needs it, too.
+  // decide() must follow for each chunk of a side with several: the second pass may need it, too.
   void add(std::vector<RowChunk>& chunks) {
     for (RowChunk& chunk : chunks) order_.push_back(&chunk);
     if (chunks.size() > 1) undecided_ += chunks.size();
