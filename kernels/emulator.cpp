@@ -82,11 +82,10 @@ class Machine {
     grid_ = grid, block_ = block, dynamic_bytes_ = dynamic_bytes, body_ = &body;
     const size_t threads = block.count();
     threads_.resize(threads), warps_.resize((threads + 31) / 32);
-    random_.seed(seed);
     std::vector<uint64_t> order(grid.count());
     for (size_t i = 0; i < order.size(); ++i) order[i] = schedule == Schedule::reversed ? order.size() - 1 - i : i;
     if (schedule == Schedule::random || schedule == Schedule::priority)
-      std::shuffle(order.begin(), order.end(), random_);
+      random_.seed(seed), std::shuffle(order.begin(), order.end(), random_);
     for (uint64_t i : order)
       run_block(Dim3(unsigned(i % grid.x), unsigned(i / grid.x % grid.y), unsigned(i / grid.x / grid.y)));
   }

@@ -23,10 +23,12 @@ struct Result {
 
 class Cli : public testing::Test {
  protected:
-  // `arguments` as typed in a shell, in the test's folder; `before`: what the shell does first.
+  // `arguments` as typed in a shell, in the test's folder; `before`: what the shell does first. A GPU is hidden from
+  // runs that do not name a device, so that they compute on the CPU everywhere.
   Result run(const std::string& arguments, const std::string& before = "") const {
     const fs::path error_file = folder_ / "stderr";
-    const std::string line = "cd '" + folder_.path().string() + "' && " + before + "'" PROGRAM "' " + arguments +
+    const std::string gpu = arguments.find("--device") == std::string::npos ? "export CUDA_VISIBLE_DEVICES= && " : "";
+    const std::string line = "cd '" + folder_.path().string() + "' && " + gpu + before + "'" PROGRAM "' " + arguments +
                              " 2>'" + error_file.string() + "'";
     FILE* pipe = popen(line.c_str(), "r");
     Result result;

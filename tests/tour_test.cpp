@@ -59,11 +59,12 @@ std::vector<ShownCommand> shown_commands() {
   return commands;
 }
 
-// What a shell prints, errors too.
+// What a shell without a GPU prints, errors too, but for the line that a program with CUDA then adds.
 Lines printed_lines(const std::string& command) {
   Lines lines;
-  std::istringstream stream(output_of("exec 2>&1\n" + command));
-  for (std::string line; std::getline(stream, line);) lines.push_back(line);
+  std::istringstream stream(output_of("exec 2>&1; export CUDA_VISIBLE_DEVICES=\n" + command));
+  for (std::string line; std::getline(stream, line);)
+    if (!line.starts_with("device cpu: ")) lines.push_back(line);
   return lines;
 }
 

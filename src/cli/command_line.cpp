@@ -163,10 +163,8 @@ CommandLine& CommandLine::threads() {
 CommandLine& CommandLine::device(Device& device) {
   const auto assign = [this, &device](const std::vector<std::string>& values) {
     device_given_ = !values.empty();
-    const std::string name = device_given_ ? parse_values<std::string>(values, command_ + ": --device")
-                                           : std::string(default_device());
-    device = parse_device(name);
-    if (name == "auto") notes_.push_back(auto_note(device));
+    device = parse_device(device_given_ ? parse_values<std::string>(values, command_ + ": --device")
+                                        : std::string(default_device()));
   };
   declare({"device", "auto|cpu|emu|cuda",
            "auto: cuda if there is one, else cpu. emu runs the GPU kernels in an emulator on the CPU (slow)",

@@ -18,6 +18,7 @@ Exit run_selftest(const Command& command, const Arguments& arguments) {
   line.threads().device(device).quiet(quiet).json(json);
   if (!line.parse(arguments)) return Exit::ok;
 
+  line.say(device_note(device));
   Stopwatch watch;
   const std::vector<Check> checks = selftest(device, seed);
   const auto missed = std::count_if(checks.begin(), checks.end(), [](const Check& c) { return !c.ok(); });

@@ -111,9 +111,10 @@ Device parse_device(const std::string& name) {
 
 const char* default_device() { return gpu::toolkit().empty() ? "cpu" : "auto"; }
 
-std::string auto_note(Device device) {
-  return "--device auto: " +
-         (device == Device::cuda ? "cuda, " + gpu::cards().at(0).name : "cpu, as " + gpu::missing());
+std::string device_note(Device device) {
+  if (device == Device::cuda) return "device cuda: " + gpu::cards().at(0).name;
+  const bool could_be_cuda = device == Device::cpu && !gpu::toolkit().empty() && !gpu::missing().empty();
+  return could_be_cuda ? "device cpu: " + gpu::missing() : "";
 }
 
 std::string origin_of(Device device) {

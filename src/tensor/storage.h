@@ -19,7 +19,7 @@ const char* name_of(Device device);
 // "cpu", "emu", "cuda" or "auto": cuda if there is one, else cpu. Throws Exit::device if cuda cannot be used.
 Device parse_device(const std::string& name);
 const char* default_device();       // auto, or cpu if the program was built without CUDA
-std::string auto_note(Device device);  // which device auto has chosen, and why
+std::string device_note(Device device);  // what a program with CUDA says of it as work begins; may be empty
 std::string origin_of(Device device);  // its name and how it computes products, to store with results
 
 struct Storage {

@@ -41,6 +41,7 @@ std::unique_ptr<Encoder> load_model(const ModelOptions& o, Device device, bool q
     if (const std::string note = other_base_note(o.model_name, folder.adapter); !note.empty())
       std::fprintf(stderr, "%s\n", note.c_str());
   }
+  if (const std::string note = device_note(device); !note.empty()) encoder->notes.push_back(note);
   if (!quiet)
     for (const std::string& note : encoder->notes) std::fprintf(stderr, "%s\n", note.c_str());
   return encoder;

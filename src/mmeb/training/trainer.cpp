@@ -69,6 +69,7 @@ std::unique_ptr<TrainerRun> prepare_run(TrainOptions o, Device device, bool quie
   }
   o.max_steps = rows.steps();
   const EncoderOptions encoder = with_pictures(encoder_options(o, device));
+  say(device_note(device));
   say("train: reading the first rows to plan memory");
   const MemoryPlan plan = plan_memory(o, rows, checkpoint, encoder);
   if (!quiet) std::fputs(plan.table().c_str(), stderr);
