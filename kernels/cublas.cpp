@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <map>
 #include <mutex>
+#include <optional>
 
 #include "kernels/gpu.h"
 #include "tensor/tensor.h"
@@ -38,7 +39,7 @@ struct Library {
 
 void* open_library(std::string& tried) {
   const char* folder = std::getenv("VLM2VEC_CUDA_LIBRARIES");
-  for (const std::string& place : {folder ? std::string(folder) + "/" : std::string(), std::string()})
+  for (const std::string& place : {folder && *folder ? std::string(folder) + "/" : std::string(), std::string()})
     for (const char* version : {".13", ".12"}) {
       const std::string file = place + "libcublasLt.so" + version;
       if (void* found = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL)) return found;
@@ -98,8 +99,7 @@ struct Layout {
 };
 
 struct Operation {
-  explicit Operation(bool tf32) {
-    const cublasComputeType_t compute = tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F_PEDANTIC;
+  explicit Operation(cublasComputeType_t compute) {
     check(library().make_operation(&it, compute, CUDA_R_32F), "cublasLtMatmulDescCreate");
   }
   ~Operation() { library().drop_operation(it); }
@@ -128,17 +128,28 @@ const Tensor& workspace(Device device) {
   return *memory;
 }
 
-// Everything that the choice of an algorithm depends on.
-using Case = std::array<int64_t, 14>;
+// Tensor cores take bf16 factors as they are, but f32 ones only rounded: pedantic means without them.
+cublasComputeType_t compute_type(DType factors) {
+  if (factors == DType::bf16) return CUBLAS_COMPUTE_32F;
+  return products.tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F_PEDANTIC;
+}
 
-cublasLtMatmulAlgo_t algorithm_for(const Case& key, const Operation& operation, const Layout& a, const Layout& b,
+// Everything that the choice of an algorithm depends on.
+using Case = std::array<int64_t, 15>;
+
+// Returns null if the library has none.
+const cublasLtMatmulAlgo_t* algorithm_for(const Case& key, const Operation& operation, const Layout& a, const Layout& b,
                                    const Layout& c, const std::array<const Tensor*, 3>& matrices) {
-  static std::map<Case, cublasLtMatmulAlgo_t> chosen;
+  static std::map<Case, std::optional<cublasLtMatmulAlgo_t>> chosen;
   static std::mutex lock;
   const std::lock_guard guard(lock);
-  if (const auto found = chosen.find(key); found != chosen.end()) return found->second;
+  const auto [place, is_new] = chosen.try_emplace(key);
+  std::optional<cublasLtMatmulAlgo_t>& algorithm = place->second;
+  if (!is_new) return algorithm ? &*algorithm : nullptr;
   const Preference preference;
   preference.set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, size_t(gpu::kWorkspaceBytes));
+  // Sums of parts are added in f32, not in the type of the result.
+  preference.set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, uint32_t(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
   preference.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment_of(*matrices[0]));
   preference.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment_of(*matrices[1]));
   preference.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment_of(*matrices[2]));
@@ -148,10 +159,8 @@ cublasLtMatmulAlgo_t algorithm_for(const Case& key, const Operation& operation, 
   const Library& lt = library();
   const cublasStatus_t status =
       lt.choose(lt.handle, operation.it, a.it, b.it, c.it, c.it, preference.it, 1, &best, &found);
-  if (status != CUBLAS_STATUS_SUCCESS || found == 0)
-    fail(Exit::device, "cublasLt knows no algorithm for ", *matrices[1], " and ", *matrices[0], " into ", *matrices[2],
-         "; give --cublas False");
-  return chosen[key] = best.algo;
+  if (status != CUBLAS_STATUS_SUCCESS || found == 0) return nullptr;
+  return &algorithm.emplace(best.algo);
 }
 
 }  // namespace
@@ -160,15 +169,24 @@ void gpu::use_products(const Products& wanted) { products = wanted; }
 std::string gpu::described_products() {
   return std::string(products.cublas ? "" : " --cublas False") + (products.tf32 ? " --tf32 True" : "");
 }
-void gpu::open_products() {
-  if (products.cublas) library();
+std::string gpu::open_products(bool required) {
+  if (!products.cublas) return "";
+  try {
+    library();
+  } catch (const Error& error) {
+    if (required) throw;
+    products.cublas = false;
+    return error.what();
+  }
+  return "";
 }
 
 // Both factors get one type: a stored bf16 or f16 weight beside f32 activations is widened for the product.
 bool cublas::matmul(const Tensor& a, const Tensor& b, const Tensor& bias, MatmulOptions o, const Tensor& c) {
   if (!products.cublas || a.dtype() == DType::f64 || a.numel() == 0 || b.numel() == 0) return false;
   const Tensor left = a, right = b.to(a.dtype()), row = bias ? bias.to(c.dtype()) : bias;
-  const Operation operation(products.tf32 && a.dtype() == DType::f32);
+  const cublasComputeType_t compute = compute_type(a.dtype());
+  const Operation operation(compute);
   operation.set(CUBLASLT_MATMUL_DESC_TRANSA, o.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
   operation.set(CUBLASLT_MATMUL_DESC_TRANSB, o.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
   if (row) {
@@ -178,13 +196,15 @@ bool cublas::matmul(const Tensor& a, const Tensor& b, const Tensor& bias, Matmul
   }
   const Layout first(right), second(left), result(c);
   const Case key{right.rows(), right.columns(), left.rows(), left.columns(), c.rows(), int64_t(left.dtype()),
-                 int64_t(c.dtype()), o.transpose_a, o.transpose_b, o.accumulate, bool(row), alignment_of(right),
-                 alignment_of(left), alignment_of(c)};
-  const cublasLtMatmulAlgo_t algorithm = algorithm_for(key, operation, first, second, result, {&right, &left, &c});
+                 int64_t(c.dtype()), o.transpose_a, o.transpose_b, o.accumulate, row ? alignment_of(row) : 0,
+                 alignment_of(right), alignment_of(left), alignment_of(c), int64_t(compute)};
+  const cublasLtMatmulAlgo_t* const algorithm =
+      algorithm_for(key, operation, first, second, result, {&right, &left, &c});
+  if (!algorithm) return false;
   const float one = 1, beta = o.accumulate ? 1.f : 0.f;
   const Tensor& scratch = workspace(c.device());
   check(library().matmul(library().handle, operation.it, &one, right.raw(), first.it, left.raw(), second.it, &beta,
-                         c.raw(), result.it, c.raw(), result.it, &algorithm, scratch.raw(), size_t(scratch.bytes()),
+                         c.raw(), result.it, c.raw(), result.it, algorithm, scratch.raw(), size_t(scratch.bytes()),
                          nullptr),
         "cublasLtMatmul");
   return true;

@@ -19,8 +19,6 @@
 #endif
 #include <cuda_runtime.h>
 
-#include <cstdlib>
-
 #define BACKEND gpu
 #define SHARED(T, name, dimensions) __shared__ T name dimensions
 
@@ -32,23 +30,16 @@ __device__ T* dynamic_shared() {
   return reinterpret_cast<T*>(dynamic_shared_bytes);
 }
 
+// memory.cu. With VLM2VEC_SYNC=1 the host waits for what it has launched, so that an error is not of an earlier launch.
+void check_launch(dim3 grid = {}, dim3 block = {}, size_t shared_bytes = 0);
+void allow_shared_memory(const void* kernel, size_t bytes);  // more than the 48 KiB that every kernel may have
+
 template <class... P, class... A>
 void launch(dim3 grid, dim3 block, size_t shared_bytes, void (*kernel)(P...), const A&... arguments) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
-  static const bool wait = std::getenv("VLM2VEC_SYNC") != nullptr;  // so that an error is not of an earlier launch
-  cudaError_t error = cudaSuccess;
-  if (shared_bytes > 48 << 10)  // larger sizes need this attribute
-    error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared_bytes));
-  if (error == cudaSuccess) {
-    kernel<<<grid, block, shared_bytes>>>(static_cast<P>(arguments)...);
-    error = cudaGetLastError();
-  }
-  if (error == cudaSuccess && wait) error = cudaDeviceSynchronize();
-  if (error == cudaSuccess) return;
-  const char* name = nullptr;
-  if (cudaFuncGetName(&name, reinterpret_cast<const void*>(kernel)) != cudaSuccess || !name) name = "a kernel";
-  fail(Exit::device, name, ": ", cudaGetErrorString(error), "; grid (", grid.x, ", ", grid.y, ", ", grid.z,
-       "), block (", block.x, ", ", block.y, ", ", block.z, "), ", shared_bytes, " bytes of shared memory");
+  if (shared_bytes > 48 << 10) allow_shared_memory(reinterpret_cast<const void*>(kernel), shared_bytes);
+  kernel<<<grid, block, shared_bytes>>>(static_cast<P>(arguments)...);
+  check_launch(grid, block, shared_bytes);
 }
 
 // The address at which kernels find a tensor's numbers.
@@ -86,6 +77,8 @@ namespace vlm2vec::BACKEND {
 
 using dim3 = emulator::Dim3;
 using std::max, std::min;
+inline float max(float a, float b) { return std::fmax(a, b); }  // as in CUDA, not a number loses
+inline double max(double a, double b) { return std::fmax(a, b); }
 
 template <class T>
 T* dynamic_shared() {

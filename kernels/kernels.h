@@ -37,26 +37,36 @@ enum class Backend { cpu, emu, gpu };
 Backend backend_of(const Tensor& first);  // by its device; cpu has no f64, for which the emulator's kernels run
 bool is_dry_run();                        // kernels do nothing: src/tensor/storage.h
 
+inline thread_local const char* running_kernel = "";  // of this thread, the last one: errors of a device name it
+
+// Throws unless the tensor lies where the first one does.
+void check_device(const Tensor& first, const Tensor& other);
+template <class T>
+void check_device(const Tensor&, const T&) {}  // a number or an option
+
 template <class... Rest>
 struct Kernel {
   using Function = void (*)(const Tensor&, Rest...);
+  const char* name;
   Function functions[3];  // by Backend
   void operator()(const Tensor& first, Rest... rest) const {
+    running_kernel = name;
+    (check_device(first, rest), ...);
     if (!is_dry_run()) functions[int(backend_of(first))](first, rest...);
   }
 };
 template <class... Rest>
-constexpr Kernel<Rest...> kernel_of(void (*cpu)(const Tensor&, Rest...), void (*emu)(const Tensor&, Rest...),
-                                    void (*gpu)(const Tensor&, Rest...)) {
-  return {{cpu, emu, gpu}};
+constexpr Kernel<Rest...> kernel_of(const char* name, void (*cpu)(const Tensor&, Rest...),
+                                    void (*emu)(const Tensor&, Rest...), void (*gpu)(const Tensor&, Rest...)) {
+  return {name, {cpu, emu, gpu}};
 }
 
 #ifndef KERNEL
-#define KERNEL(name, ...)                                                                        \
-  namespace cpu { void name(__VA_ARGS__); }                                                      \
-  namespace emu { void name(__VA_ARGS__); }                                                      \
-  namespace gpu { void name(__VA_ARGS__); }                                                      \
-  namespace kernel { inline constexpr auto name = kernel_of(&cpu::name, &emu::name, &gpu::name); }
+#define KERNEL(name, ...)                                                                               \
+  namespace cpu { void name(__VA_ARGS__); }                                                             \
+  namespace emu { void name(__VA_ARGS__); }                                                             \
+  namespace gpu { void name(__VA_ARGS__); }                                                             \
+  namespace kernel { inline constexpr auto name = kernel_of(#name, &cpu::name, &emu::name, &gpu::name); }
 #endif
 
 // ---- elementwise.cu -------------------------------------------------------------------------------------------------

@@ -99,7 +99,7 @@ void dispatch_matmul(const Tensor& a, const Tensor& b, const Tensor& bias, Matmu
 
 void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, MatmulOptions options, const Tensor& c) {
 #if defined(__CUDACC__)
-  if (cublas::matmul(a, b, bias, options, c)) return;
+  if (cublas::matmul(a, b, bias, options, c)) return check_launch();
 #endif
   dispatch_matmul(
       a, b, bias, options, c,

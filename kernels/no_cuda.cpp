@@ -8,10 +8,11 @@ std::string toolkit() { return ""; }
 std::vector<Card> cards() { return {}; }
 std::string missing() { return "this program was built without CUDA; build it with `make CUDA=1`"; }
 std::string driver() { return ""; }
+int64_t free_bytes() { return 0; }
 
 void use_products(const Products&) {}
 std::string described_products() { return ""; }
-void open_products() {}
+std::string open_products(bool) { return missing(); }
 
 void* allocate(int64_t) { fail(Exit::device, missing()); }
 void release(void*) {}
@@ -19,6 +20,9 @@ void upload(void*, const void*, int64_t) { fail(Exit::device, missing()); }
 void download(void*, const void*, int64_t) { fail(Exit::device, missing()); }
 void copy(void*, const void*, int64_t) { fail(Exit::device, missing()); }
 void clear(void*, int64_t) { fail(Exit::device, missing()); }
+void beside_kernels(const std::function<void()>& copies) { copies(); }
+Held held() { return {}; }
+void reset_peak_held() {}
 
 }  // namespace vlm2vec::gpu
 

@@ -87,7 +87,7 @@ __global__ void l2_normalize_kernel(const T* x, A eps, A* y, A* norm, int column
   x += row * columns, y += row * columns;
   const A length = sqrt(row_sum<A>(columns, [=](int c) { return A(x[c]) * A(x[c]); }));
   if (threadIdx.x == 0) norm[row] = length;
-  for (int c = threadIdx.x; c < columns; c += threads) y[c] = A(x[c]) / max(length, eps);
+  for (int c = threadIdx.x; c < columns; c += threads) y[c] = A(x[c]) / (length < eps ? eps : length);
 }
 
 // dx = (dy − y · (y·dy)) / ‖x‖; below eps the divisor is constant: dx = dy / eps
@@ -96,7 +96,7 @@ __global__ void l2_normalize_dx_kernel(const A* dy, const A* y, const A* norm, A
   const int64_t row = blockIdx.x;
   dy += row * columns, y += row * columns, dx += row * columns;
   const A along = row_sum<A>(columns, [=](int c) { return y[c] * dy[c]; });
-  const A radial = norm[row] > eps ? along : 0, length = max(norm[row], eps);
+  const A radial = norm[row] > eps ? along : 0, length = norm[row] < eps ? eps : norm[row];
   for (int c = threadIdx.x; c < columns; c += threads) dx[c] = T((dy[c] - y[c] * radial) / length);
 }
 

@@ -57,7 +57,7 @@ __global__ void dora_norms_kernel(const T* b, const double* squares, const T* aw
   double square = squares[o];
   for (int k = 0; k < r; ++k)
     square += double(b[o * r + k]) * (2 * s * double(aw[k * out + o]) + s * s * double(baa[o * r + k]));
-  const double norm = sqrt(max(square, 0.0));
+  const double norm = sqrt(square < 0 ? 0 : square);
   norms[o] = T(norm), inverse_norms[o] = T(1 / norm);
 }
 

@@ -24,10 +24,12 @@ struct Result {
 class Cli : public testing::Test {
  protected:
   // `arguments` as typed in a shell, in the test's folder; `before`: what the shell does first. A GPU is hidden from
-  // runs that do not name a device, so that they compute on the CPU everywhere.
+  // runs that do not name a device, so that they compute on the CPU everywhere, or from all runs.
+  bool hides_gpu_ = false;
   Result run(const std::string& arguments, const std::string& before = "") const {
     const fs::path error_file = folder_ / "stderr";
-    const std::string gpu = arguments.find("--device") == std::string::npos ? "export CUDA_VISIBLE_DEVICES= && " : "";
+    const bool hidden = hides_gpu_ || arguments.find("--device") == std::string::npos;
+    const std::string gpu = hidden ? "export CUDA_VISIBLE_DEVICES= && " : "";
     const std::string line = "cd '" + folder_.path().string() + "' && " + gpu + before + "'" PROGRAM "' " + arguments +
                              " 2>'" + error_file.string() + "'";
     FILE* pipe = popen(line.c_str(), "r");

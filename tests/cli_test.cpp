@@ -204,6 +204,7 @@ TEST_F(Cli, MissingAndBrokenDataAreExit3AndLeaveNothing) {
 }
 
 TEST_F(Cli, NoGpuIsExit5) {
+  hides_gpu_ = true;
   const Result r = run("eval --model_name x --dataset_name y --encode_output_path z --device cuda");
   EXPECT_EQ(r.code, 5);
   EXPECT_EQ(std::count(r.err.begin(), r.err.end(), '\n'), 1) << r.err;

@@ -69,15 +69,19 @@ TEST_P(DeviceCommands, train_as_on_the_cpu) {
 }
 
 TEST_P(DeviceCommands, resume_with_the_same_bits) {
-  const std::string train = std::string(kTrain) + kLora + "--save_steps 2" + device_options(GetParam().second) +
-                            " --output_dir ";
-  must(train + "whole");
-  must(train + "parts");
-  fs::remove_all(folder_ / "parts/checkpoint-3");
-  fs::remove(folder_ / "parts/adapter_model.safetensors");
-  must(train + "parts --resume_from auto");
-  EXPECT_EQ(read_text(folder_ / "parts/adapter_model.safetensors"),
-            read_text(folder_ / "whole/adapter_model.safetensors"));
+  for (const std::string kind : {"", kLora})
+    for (const std::string precision : {"f32", "bf16"}) {
+      const std::string name = (kind.empty() ? "full_" : "lora_") + precision,
+                        file = kind.empty() ? "/model.safetensors" : "/adapter_model.safetensors";
+      must(kTrain + kind + "--save_steps 2 --precision " + precision + device_options(GetParam().second) +
+           " --output_dir " + name);
+      const std::string whole = read_text(folder_ / (name + file));
+      fs::remove_all(folder_ / (name + "/checkpoint-3"));
+      fs::remove(folder_ / (name + file));
+      must(kTrain + kind + "--save_steps 2 --precision " + precision + device_options(GetParam().second) +
+           " --output_dir " + name + " --resume_from auto");
+      EXPECT_EQ(read_text(folder_ / (name + file)), whole) << name;
+    }
 }
 
 TEST_P(DeviceCommands, embed_evaluate_and_explain_as_on_the_cpu) {

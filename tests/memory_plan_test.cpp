@@ -55,7 +55,7 @@ TEST_F(Plan, CountsWhatIsReadAhead) {
     for (size_t i = 0; i < rows.size(); ++i)
       for (const Side& side : {rows[i].query, rows[i].positives[0]}) {
         const EncoderInput input = encoder_input(side, encoder->image_token(), folder_ / "data");
-        TokenBatch batch = encoder->read({&input, 1});
+        TokenBatch batch = encoder->prepare({&input, 1});
         for (const Tensor* x : batch.tensors()) bytes += x->bytes();
       }
   }

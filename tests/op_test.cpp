@@ -207,6 +207,13 @@ TEST(OpErrors, name_the_op_and_what_came) {
   expect_error("do not hold 2 and 2 heads of 3", [&] { attention(a, k, v, cu, cu, {2, 2, 3, true, 1}); });
 }
 
+// The emulator's kernels could read host memory, those of a GPU could not.
+TEST(OpErrors, name_tensors_of_two_devices) {
+  const Tensor here = Draw(Device::cpu, DType::f32).normal({2, 3}), there = here.to(Device::emu);
+  expect_error("add: f32[2, 3] lies on emu, f32[2, 3] on cpu", [&] { add(there, here); });
+  expect_error("matmul: f32[2, 3] lies on cpu, f32[2, 3] on emu", [&] { matmul(here, there, false, true); });
+}
+
 // Heads of q, k and v may lie side by side in one tensor, but not on one another: a gradient would be written twice.
 TEST(OpErrors, attention_heads_overlap) {
   Draw draw(Device::cpu, DType::f32);

@@ -36,6 +36,7 @@ struct CommandEffects {
 
 class OptionEffects : public Cli {
  protected:
+  OptionEffects() { hides_gpu_ = true; }
   // Every option that --help shows is in the table, none else is, and each has its effect.
   void check(const CommandEffects& table) {
     std::set<std::string> shown, listed;

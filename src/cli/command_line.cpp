@@ -173,7 +173,10 @@ CommandLine& CommandLine::device(Device& device) {
   const auto product = [&](const std::string& name, bool gpu::Products::*field, const std::string& help) {
     const auto choose = [this, &device, name, field](const std::vector<std::string>& values) {
       if (!values.empty()) {
+        products_given_ = true;
         products_.*field = parse_values<bool>(values, command_ + ": --" + name);
+        if (!products_.cublas && products_.tf32)
+          fail(Exit::usage, command_, ": --tf32 True has no effect with --cublas False");
         if (device != Device::cuda)
           fail(Exit::usage, command_, ": --", name, " has no effect with --device ", name_of(device));
       }
@@ -308,7 +311,7 @@ bool CommandLine::parse(const Arguments& arguments) {
         fail(Exit::usage, command_, ": --", option.name, " has no value: the option ", value, " follows");
     if (!values.empty() || option.always) option.assign(values);
   }
-  if (opens_products_ && *opens_products_ == Device::cuda) gpu::open_products();
+  if (opens_products_) open_products(*opens_products_, device_given_ || products_given_);
   for (const std::string& note : notes_) say(note);
   return true;
 }

@@ -81,7 +81,7 @@ class CommandLine {
   std::map<std::string, Alias> aliases_;
   std::vector<std::string> notes_;  // printed after parsing
   const bool* quiet_ = nullptr;
-  bool device_given_ = false;
+  bool device_given_ = false, products_given_ = false;
   gpu::Products products_;
   const Device* opens_products_ = nullptr;
   std::string words_name_, words_help_;

@@ -55,8 +55,8 @@ Json gpus() {
   for (const gpu::Card& card : gpu::cards())
     all.push_back({{"name", card.name},
                    {"compute_capability", sentence(card.major, ".", card.minor)},
-                   {"memory_bytes", card.total_bytes},
-                   {"free_bytes", card.free_bytes}});
+                   {"memory_bytes", card.bytes}});
+  if (!all.empty() && gpu::missing().empty()) all[0]["free_bytes"] = gpu::free_bytes();
   return all;
 }
 
@@ -106,7 +106,8 @@ void print(const Json& found) {
   row("disk", in_bytes(found["free_disk_bytes"]), " free in this folder");
   for (const Json& card : found["gpus"])
     row("GPU", card["name"].get<std::string>(), ", compute capability ", card["compute_capability"].get<std::string>(),
-        ", ", in_bytes(card["memory_bytes"]), ", free ", in_bytes(card["free_bytes"]), ", driver for CUDA ",
+        ", ", in_bytes(card["memory_bytes"]),
+        card.contains("free_bytes") ? ", free " + in_bytes(card["free_bytes"]) : "", ", driver for CUDA ",
         text("cuda_driver"));
   if (const std::string missing = text("cuda_missing"); !missing.empty())
     row("GPU", found["nvidia_gpu"].get<bool>() ? "an NVIDIA GPU is present, but " : "none: ", missing,

@@ -53,15 +53,17 @@ Exit run_train(const Command& command, const Arguments& arguments) {
     return Exit::ok;
   }
   const TrainResult result = train(options, device, quiet);
-  if (json)
-    std::cout << nlohmann::ordered_json{{"steps", result.steps},
-                                        {"interrupted", result.interrupted},
-                                        {"pairs_per_second", result.pairs_per_second},
-                                        {"peak_bytes", result.peak_bytes},
-                                        {"planned_peak_bytes", result.planned_peak_bytes},
-                                        {"held_bytes", result.held_bytes},
-                                        {"output_dir", options.output_dir}}
-              << '\n';
+  if (json) {
+    nlohmann::ordered_json fields{{"steps", result.steps},
+                                  {"interrupted", result.interrupted},
+                                  {"pairs_per_second", result.pairs_per_second},
+                                  {"peak_bytes", result.peak_bytes},
+                                  {"planned_peak_bytes", result.planned_peak_bytes},
+                                  {"held_bytes", result.held_bytes},
+                                  {"output_dir", options.output_dir}};
+    if (device == Device::cuda) fields["card_bytes"] = result.card_bytes;
+    std::cout << fields << '\n';
+  }
   if (!result.interrupted) return Exit::ok;
   const char* again = std::getenv("VLM2VEC_AGAIN");  // set by scripts that resume by themselves, such as make demo
   std::cerr << "Stopped; a checkpoint is saved in " << options.output_dir << ". To continue:\n  "

@@ -29,6 +29,16 @@
 
 namespace vlm2vec {
 
+namespace {
+
+nlohmann::ordered_json gpus() {
+  nlohmann::ordered_json all = nlohmann::ordered_json::array();
+  for (const gpu::Card& card : gpu::cards()) all.push_back(card.name + ", " + in_bytes(card.bytes));
+  return all;
+}
+
+}  // namespace
+
 nlohmann::ordered_json version_json() {
   char pcre2[64] = "";
   pcre2_config(PCRE2_CONFIG_VERSION, pcre2);
@@ -40,6 +50,8 @@ nlohmann::ordered_json version_json() {
           {"instruction_sets", isa_names()},
           {"instruction_set", isa_name()},
           {"cuda", gpu::toolkit().empty() ? "not linked" : gpu::toolkit()},
+          {"cuda_driver", gpu::driver()},
+          {"gpus", gpus()},
           {"libraries",
            {{"glibc", gnu_get_libc_version()},
             {"libcrypto", OpenSSL_version(OPENSSL_VERSION_STRING)},
@@ -74,6 +86,8 @@ Exit run_version(const Command& command, const Arguments& arguments) {
             << "; CUDA: " << version["cuda"].get<std::string>() << ")\ninstruction sets:";
   for (const std::string name : version["instruction_sets"])
     std::cout << ' ' << name << (name == isa_name() ? " (used)" : "");
+  for (const std::string gpu : version["gpus"])
+    std::cout << "\nGPU: " << gpu << ", driver for CUDA " << version["cuda_driver"].get<std::string>();
   std::cout << "\nlibraries:";
   for (const auto& [name, number] : version["libraries"].items())
     std::cout << ' ' << name << ' ' << number.get<std::string>();

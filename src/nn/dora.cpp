@@ -18,8 +18,8 @@ Var Dora::operator()(const Linear& layer, const Var& x) {
   return layer.plain(x) + scale_columns(base_of_rest + low_rank(rest), factors) + scale(base_of_rest, -1);
 }
 
-// ‖V‖² = ‖W‖² + 2s⟨W, BA⟩ + s²‖BA‖², row o: Σ w² + Σ_k B[o,k]·(2s (A Wᵀ)[k,o] + s² (B AAᵀ)[o,k]). Neither V nor a
-// wider copy of W is formed; products are f32, their sums double.
+// ‖V‖² = ‖W‖² + 2s⟨W, BA⟩ + s²‖BA‖², row o: Σ w² + Σ_k B[o,k]·(2s (A Wᵀ)[k,o] + s² (B AAᵀ)[o,k]). V is not formed.
+// Products are f32, their sums double.
 RowNorms Dora::row_norms() {
   const Tensor w = base.weight.value(), a = lora_A.weight.value(), b = lora_B.weight.value();
   if (!base_squares_) base_squares_ = row_squares(w);

@@ -60,7 +60,7 @@ void TrainedParameters::round_to_storage() const {
 void TrainedParameters::restore_masters(const Tensor& masters) {
   CHECK(bf16_storage_ && masters.shape() == values_.shape(), "optimiser: masters ", masters, " for parameters of ",
         values_);
-  values_ = masters.clone();
+  copy_bytes(masters, values_);
   round_to_storage();
 }
 
@@ -97,8 +97,8 @@ void AdamW::step(double learning_rate, double gradient_scale) {
 void AdamW::restore(const Tensor& first_moment, const Tensor& second_moment, int64_t steps) {
   CHECK(first_moment.shape() == m_.shape() && second_moment.shape() == v_.shape(), "optimiser: a state of ",
         first_moment, " for parameters of ", m_);
-  m_ = first_moment.clone();
-  v_ = second_moment.clone();
+  copy_bytes(first_moment, m_);
+  copy_bytes(second_moment, v_);
   steps_ = steps;
 }
 

@@ -17,5 +17,6 @@ struct PeakBytes {
   int64_t host = 0, device = 0;
 };
 PeakBytes peak_bytes();
+int64_t peak_held_on_card();  // bytes that the process took from the GPU for tensors, in use or free for reuse
 
 }  // namespace vlm2vec

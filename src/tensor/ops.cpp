@@ -15,6 +15,10 @@ Tensor row_statistic(const Tensor& x) { return Tensor({x.rows()}, acc_of(x.dtype
 }  // namespace
 
 bool is_dry_run() { return DryRun::on(); }
+void check_device(const Tensor& first, const Tensor& other) {
+  CHECK(!first || !other || first.device() == other.device(), running_kernel, ": ", first, " lies on ",
+        name_of(first.device()), ", ", other, " on ", name_of(other.device()));
+}
 Backend backend_of(const Tensor& first) {
   if (first.device() == Device::cuda) return Backend::gpu;
   return first.device() == Device::cpu && first.dtype() != DType::f64 ? Backend::cpu : Backend::emu;

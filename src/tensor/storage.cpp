@@ -35,7 +35,7 @@ struct Pool {
   BlockPool pages, device_pages{emulator::map_pages};
   MemoryStatistics statistics;
   PeakBytes live, peak;
-  int64_t other_bytes = 0;
+  int64_t small_bytes = 0;
 
   void* take(int64_t bytes, Device device) {
     void* p = nullptr;
@@ -44,9 +44,11 @@ struct Pool {
       if (p) emulator::mark_in_use(static_cast<char*>(p), bytes, true);
     } else if (device == Device::cpu && bytes >= kOwnPages) {
       p = pages.take(bytes);
+    } else if (device == Device::cuda) {
+      p = gpu::allocate(bytes);
     } else {
-      p = device == Device::cuda ? gpu::allocate(bytes) : std::aligned_alloc(kAlignment, size_t(padded(bytes)));
-      if (p) other_bytes += padded(bytes);
+      p = std::aligned_alloc(kAlignment, size_t(padded(bytes)));
+      if (p) small_bytes += padded(bytes);
     }
     count_held();
     return p;
@@ -58,15 +60,17 @@ struct Pool {
       device_pages.give(static_cast<char*>(p), bytes + kGap);
     } else if (device == Device::cpu && bytes >= kOwnPages) {
       pages.give(static_cast<char*>(p), bytes);
+    } else if (device == Device::cuda) {
+      gpu::release(p);
     } else {
-      device == Device::cuda ? gpu::release(p) : std::free(p);
-      other_bytes -= padded(bytes);
+      std::free(p);
+      small_bytes -= padded(bytes);
     }
     count_held();
   }
 
   void count_held() {
-    statistics.held_bytes = pages.held() + device_pages.held() + other_bytes;
+    statistics.held_bytes = pages.held() + device_pages.held() + small_bytes;
     statistics.peak_held_bytes = std::max(statistics.peak_held_bytes, statistics.held_bytes);
   }
 };
@@ -85,6 +89,7 @@ int64_t PeakBytes::*side_of(Device device) {
 }
 
 bool dry_run = false;
+std::string why_not_cuda, why_not_cublas;  // of --device auto
 std::atomic<int64_t> ups = 0, downs = 0;
 
 Pool& pool() {
@@ -106,15 +111,22 @@ Device parse_device(const std::string& name) {
   const std::string reason = gpu::missing();
   if (reason.empty()) return Device::cuda;
   if (name == "cuda") fail(Exit::device, "--device cuda: ", reason, "; --device cpu computes the same");
+  why_not_cuda = reason;
   return Device::cpu;
+}
+
+void open_products(Device device, bool required) {
+  if (device == Device::cuda) why_not_cublas = gpu::open_products(required);
 }
 
 const char* default_device() { return gpu::toolkit().empty() ? "cpu" : "auto"; }
 
 std::string device_note(Device device) {
-  if (device == Device::cuda) return "device cuda: " + gpu::cards().at(0).name;
-  const bool could_be_cuda = device == Device::cpu && !gpu::toolkit().empty() && !gpu::missing().empty();
-  return could_be_cuda ? "device cpu: " + gpu::missing() : "";
+  if (device == Device::cuda)
+    return sentence("device cuda: ", gpu::cards().at(0).name,
+                    why_not_cublas.empty() ? "" : "; products by the program's own kernels, which are slower: ",
+                    why_not_cublas);
+  return device == Device::cpu && !why_not_cuda.empty() ? "device cpu: " + why_not_cuda : "";
 }
 
 std::string origin_of(Device device) {
@@ -168,9 +180,17 @@ void clear_memory(void* memory, Device device, int64_t bytes) {
 
 Transfers transfers() { return {ups, downs}; }
 
+void copy_beside_kernels(Device device, const std::function<void()>& copies) {
+  if (device == Device::cuda && !dry_run) gpu::beside_kernels(copies);
+  else copies();
+}
+
 MemoryStatistics memory_statistics() {
   std::lock_guard guard(pool().lock);
-  return pool().statistics;
+  MemoryStatistics all = pool().statistics;
+  const gpu::Held card = gpu::held();
+  all.held_bytes += card.now, all.peak_held_bytes += card.peak;
+  return all;
 }
 
 void reset_peak_bytes() {
@@ -178,6 +198,7 @@ void reset_peak_bytes() {
   MemoryStatistics& s = pool().statistics;
   s.peak_bytes = s.live_bytes, s.peak_held_bytes = s.held_bytes;
   pool().peak = pool().live;
+  gpu::reset_peak_held();
 }
 
 PeakBytes peak_bytes() {
@@ -188,8 +209,10 @@ PeakBytes peak_bytes() {
 CardMemory card_memory() {
   const std::vector<gpu::Card> cards = gpu::cards();
   if (cards.empty()) return {};
-  return {cards[0].name, cards[0].total_bytes, cards[0].total_bytes - cards[0].free_bytes};
+  return {cards[0].name, cards[0].bytes, cards[0].bytes - gpu::free_bytes()};
 }
+
+int64_t peak_held_on_card() { return gpu::held().peak; }
 
 DryRun::DryRun() {
   CHECK(!dry_run, "a dry run within a dry run");

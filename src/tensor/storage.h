@@ -2,6 +2,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -18,9 +19,11 @@ inline constexpr Device Device::cpu{Device::cpu_kind}, Device::emu{Device::emu_k
 const char* name_of(Device device);
 // "cpu", "emu", "cuda" or "auto": cuda if there is one, else cpu. Throws Exit::device if cuda cannot be used.
 Device parse_device(const std::string& name);
-const char* default_device();       // auto, or cpu if the program was built without CUDA
+const char* default_device();            // auto, or cpu if the program was built without CUDA
+// Opens cuBLAS for a device that uses it. Where it is not, throws Exit::device if `required`, else does without.
+void open_products(Device device, bool required);
 std::string device_note(Device device);  // what a program with CUDA says of it as work begins; may be empty
-std::string origin_of(Device device);  // its name and how it computes products, to store with results
+std::string origin_of(Device device);    // its name and how it computes products, to store with results
 
 struct Storage {
   void* data = nullptr;
@@ -40,7 +43,11 @@ struct Storage {
 void copy_memory(void* to, Device to_device, const void* from, Device from_device, int64_t bytes);
 void clear_memory(void* memory, Device device, int64_t bytes);
 
-// The copies to and from a device since the program began, each of which makes the host and the device wait.
+// Runs `copies`, which moves tensors from the host to the device and launches no kernel there, beside the kernels of
+// other threads, and waits until all are there.
+void copy_beside_kernels(Device device, const std::function<void()>& copies);
+
+// The copies to and from a device since the program began. Those from a device wait for it.
 struct Transfers {
   int64_t up = 0, down = 0;
 };

@@ -26,17 +26,11 @@ Encoder::Encoder(const ModelFolder& folder, const EncoderOptions& options)
     notes.push_back(std::move(note));
 }
 
-TokenBatch Encoder::read(std::span<const EncoderInput> rows) const {
+TokenBatch Encoder::prepare(std::span<const EncoderInput> rows) const {
   TokenBatch batch = processor.prepare(rows);
   backbone->place(batch, processor.reading());
-  return batch;
-}
-
-void Encoder::upload(TokenBatch& batch) const { batch.to(dtype_, device_); }
-
-TokenBatch Encoder::prepare(std::span<const EncoderInput> rows) const {
-  TokenBatch batch = read(rows);
-  upload(batch);
+  batch.round(dtype_);
+  copy_beside_kernels(device_, [&] { batch.move(device_); });
   return batch;
 }
 
@@ -68,7 +62,6 @@ std::string CutTexts::note(int64_t max_len) const {
 
 Embedded embed_batch(const Encoder& encoder, std::span<const EncoderInput> rows, TokenBatch batch, int64_t first) {
   const NoGrad no_grad;
-  encoder.upload(batch);
   const Tensor y = encoder(batch).value().to(DType::f32).to(Device::cpu);
   for (int64_t row = 0; row < y.rows(); ++row)
     if (const double squares = sum_of_squares(y.rows(row, row + 1)); !std::isfinite(squares) || squares == 0)
@@ -85,8 +78,8 @@ Embedded embed_rows(const Encoder& encoder, std::span<const EncoderInput> rows, 
   Ahead<TokenBatch> next;
   for (size_t begin = 0, end; begin < rows.size(); begin = end) {
     end = begin + part(begin).size();
-    TokenBatch batch = next ? next.take() : encoder.read(part(begin));
-    if (end < rows.size()) next = Ahead<TokenBatch>([&, end] { return encoder.read(part(end)); });
+    TokenBatch batch = next ? next.take() : encoder.prepare(part(begin));
+    if (end < rows.size()) next = Ahead<TokenBatch>([&, end] { return encoder.prepare(part(end)); });
     const Embedded some = embed_batch(encoder, part(begin), std::move(batch), int64_t(begin));
     copy_bytes(some.vectors, all.vectors.rows(int64_t(begin), int64_t(end)));
     for (const size_t row : some.cut) all.cut.push_back(begin + row);

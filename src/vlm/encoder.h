@@ -17,9 +17,8 @@ class Encoder {
   // Loads a folder's model without its adapter. Throws Exit::data for a family that is not in families.cpp.
   explicit Encoder(const ModelFolder& folder, const EncoderOptions& options = {});
 
-  TokenBatch read(std::span<const EncoderInput> rows) const;                    // on the host; any thread may call it
-  void upload(TokenBatch& batch) const;                                         // from the host to the device
-  TokenBatch prepare(std::span<const EncoderInput> rows) const;                 // on the device
+  // Reads rows, their pictures too, and moves them to the device, beside what it computes. Any thread may call it.
+  TokenBatch prepare(std::span<const EncoderInput> rows) const;
   Var operator()(const TokenBatch& batch) const { return (*backbone)(batch); }  // [rows, dim], normalised
   int64_t dim() const { return backbone->dim(); }
   const std::string& image_token() const { return processor.image_token(); }
@@ -52,7 +51,7 @@ struct Embedded {
   std::vector<size_t> cut;  // the rows whose text max_len cut, ascending
 };
 
-// Embeds rows without tape. `batch`: what Encoder::read() has made of them; first: the first row's number, for errors.
+// Embeds rows without tape. `batch`: the rows, prepared; first: the first row's number, for errors.
 Embedded embed_batch(const Encoder& encoder, std::span<const EncoderInput> rows, TokenBatch batch, int64_t first = 0);
 // The same, `batch_size` rows at a time; a thread reads the next ones meanwhile. Any size gives the same bits.
 Embedded embed_rows(const Encoder& encoder, std::span<const EncoderInput> rows, int64_t batch_size);

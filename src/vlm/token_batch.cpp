@@ -12,10 +12,13 @@ std::vector<Tensor*> TokenBatch::tensors() {
   return all;
 }
 
-void TokenBatch::to(DType dtype, Device device) {
-  std::vector<Tensor*> all = tensors();
-  for (Tensor* x : all)
+void TokenBatch::round(DType dtype) {
+  for (Tensor* x : tensors())
     if (is_float(x->dtype())) *x = x->to(x == &patches ? dtype : acc_of(dtype));
+}
+
+void TokenBatch::move(Device device) {
+  std::vector<Tensor*> all = tensors();
   std::erase(all, &patches);
   Tensor::move_together(all, device);
   if (patches) patches = patches.to(device);  // alone, as they may be freed first

@@ -54,8 +54,8 @@ struct TokenBatch {
     return dynamic_cast<Own&>(*placed);
   }
   std::vector<Tensor*> tensors();  // all that are defined
-  // Moves every tensor to the device, the patches in this type: they in one transfer, the rest in another.
-  void to(DType dtype, Device device);
+  void round(DType dtype);   // gives the patches this type, and what adds to sums its acc type
+  void move(Device device);  // every tensor: the patches in one transfer, the rest in another
 };
 
 }  // namespace vlm2vec

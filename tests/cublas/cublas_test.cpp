@@ -19,10 +19,13 @@ Tensor numbers(const Shape& shape, DType type, uint64_t seed) {
   return from_vector(values, shape).to(type);
 }
 
-int asked() {
+template <class Function>
+Function* of_the_stand_in(const char* name) {
   void* const library = dlopen(CUBLAS_FOLDER "/libcublasLt.so.13", RTLD_NOW | RTLD_NOLOAD);
-  return reinterpret_cast<int (*)()>(dlsym(library, "host_cublaslt_asked"))();
+  return reinterpret_cast<Function*>(dlsym(library, name));
 }
+int asked() { return of_the_stand_in<int()>("host_cublaslt_asked")(); }
+void refuse(bool all) { of_the_stand_in<void(bool)>("host_cublaslt_refuse")(all); }
 
 struct Types {
   DType a, b, c;
@@ -84,6 +87,15 @@ TEST_F(Cublas, leaves_f64_empty_sums_and_what_it_is_told_to_the_kernels) {
   EXPECT_EQ(gpu::described_products(), " --cublas False");
   gpu::use_products({});
   EXPECT_TRUE(cublas::matmul(b, b, {}, {.transpose_b = true}, d));
+}
+
+TEST_F(Cublas, leaves_what_the_library_knows_no_algorithm_for_to_the_kernels) {
+  const Tensor a = numbers({3, 9}, DType::f32, 1), c({3, 3}, DType::f32, Device::cpu);
+  ASSERT_TRUE(cublas::matmul(a.rows(0, 2), a, {}, {.transpose_b = true}, c.rows(0, 2)));  // opens the library
+  refuse(true);
+  EXPECT_FALSE(cublas::matmul(a, a, {}, {.transpose_b = true}, c));
+  refuse(false);
+  EXPECT_FALSE(cublas::matmul(a, a, {}, {.transpose_b = true}, c)) << "one choice belongs to a shape";
 }
 
 TEST_F(Cublas, rounds_to_tf32_only_when_told) {

@@ -11,6 +11,7 @@
 namespace {
 
 int asked = 0;
+bool refuses = false;
 
 struct Matrix {
   cudaDataType_t type;
@@ -39,6 +40,7 @@ struct Product {
 };
 struct Wishes {
   uint64_t workspace = 0;
+  uint32_t sums = 0;
   uint32_t alignment[4] = {256, 256, 256, 256};
 };
 
@@ -58,6 +60,7 @@ cublasStatus_t set(T& field, const void* value, size_t size) {
 extern "C" {
 
 int host_cublaslt_asked() { return asked; }
+void host_cublaslt_refuse(bool all) { refuses = all; }
 
 cublasStatus_t cublasLtCreate(cublasLtHandle_t* handle) {
   static int one;
@@ -102,6 +105,7 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p
                                                     size_t size) {
   Wishes& w = *as<Wishes>(p);
   if (name == CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES) return set(w.workspace, value, size);
+  if (name == CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK) return set(w.sums, value, size);
   const int operand = int(name) - int(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES);
   return operand >= 0 && operand < 4 ? set(w.alignment[operand], value, size) : CUBLAS_STATUS_INVALID_VALUE;
 }
@@ -112,8 +116,8 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
                                               cublasLtMatmulPreference_t p, int, cublasLtMatmulHeuristicResult_t* best,
                                               int* count) {
   ++asked;
+  *count = !refuses && as<Wishes>(p)->sums == CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
   std::memcpy(&best->algo, as<Wishes>(p)->alignment, 4 * sizeof(uint32_t));
-  *count = 1;
   return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -134,7 +138,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const vo
     if (reinterpret_cast<uintptr_t>(operands[i]) % alignment[i] != 0) return CUBLAS_STATUS_NOT_SUPPORTED;
   if (k != (tb ? right.columns : right.rows) || m != result.rows || n != result.columns || left.type != right.type)
     return CUBLAS_STATUS_INVALID_VALUE;
-  if (p.compute != CUBLAS_COMPUTE_32F_PEDANTIC) return CUBLAS_STATUS_NOT_SUPPORTED;
+  const bool narrow = left.type == CUDA_R_16BF;  // pedantic: without tensor cores, which round f32 factors
+  if (p.compute != (narrow ? CUBLAS_COMPUTE_32F : CUBLAS_COMPUTE_32F_PEDANTIC)) return CUBLAS_STATUS_NOT_SUPPORTED;
   const Matrix bias{result.type, m, 1, int64_t(m)};  // has the type of the result
   for (uint64_t i = 0; i < m; ++i)
     for (uint64_t j = 0; j < n; ++j) {

@@ -6,6 +6,7 @@
 
 #include "io/files.h"
 #include "tensor/ahead.h"
+#include "tensor/card_memory.h"
 #include "tensor/cpu/simd/simd.h"
 #include "tensor/parallel.h"
 #include "vlm/image/image.h"
@@ -24,6 +25,7 @@ fs::path vector_file(const fs::path& folder, const Digest& model, ModelOptions o
                          {"model", hex(model)},
                          {"device", origin_of(device)},
                          {"instruction_set", isa_name()}};  // determines the order of sums
+  if (device == Device::cuda) what["card"] = card_memory().name;  // as does the card
   options.fields([&](const char* name, const auto& value, const char*) {
     const std::string option = name;  // the hash covers the two folders; the norms are only printed
     if (option == "official_mask" && !options.official_mask.official) return;  // files without it keep their names
@@ -90,7 +92,7 @@ Embedder::Part Embedder::read_part(std::span<const EncoderInput> rows, std::vect
     part.inputs.clear();
     for (const size_t row : part.numbers) part.inputs.push_back(rows[row]);
   }
-  if (!part.inputs.empty()) part.batch = encoder_->read(part.inputs);
+  if (!part.inputs.empty()) part.batch = encoder_->prepare(part.inputs);
   return part;
 }
 

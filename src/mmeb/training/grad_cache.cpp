@@ -14,8 +14,8 @@ using Rows = std::span<const EncoderInput>;
 
 struct RowChunk {
   Rows rows;
-  Ahead<TokenBatch> read;          // the rows, while or after a thread reads them; empty: not begun
-  std::optional<TokenBatch> kept;  // the rows on the device, for the second pass; none: they are read again
+  Ahead<TokenBatch> read;          // the rows on the device, while or after a thread reads them; empty: not begun
+  std::optional<TokenBatch> kept;  // the same, for the second pass; none: they are read again
   Var embeddings;
 };
 
@@ -42,14 +42,13 @@ class ChunkFeed {
     if (chunks.size() > 1) undecided_ += chunks.size();
   }
 
-  TokenBatch next() {  // on the device
+  TokenBatch next() {
     Stopwatch watch;
     RowChunk& chunk = *order_.front();
     order_.pop_front();
-    TokenBatch batch = chunk.read ? chunk.read.take() : encoder_.read(chunk.rows);
+    TokenBatch batch = chunk.read ? chunk.read.take() : encoder_.prepare(chunk.rows);
     waited_ += watch.lap();
     begin();
-    encoder_.upload(batch);
     return batch;
   }
 
@@ -68,7 +67,7 @@ class ChunkFeed {
       if (undecided_ == 0 && then_) std::exchange(then_, {})();
     } else if (unread == order_.begin()) {
       RowChunk& chunk = **unread;
-      chunk.read = Ahead<TokenBatch>([&encoder = encoder_, rows = chunk.rows] { return encoder.read(rows); });
+      chunk.read = Ahead<TokenBatch>([&encoder = encoder_, rows = chunk.rows] { return encoder.prepare(rows); });
     }
   }
 
@@ -129,7 +128,7 @@ struct EmbeddedSide {
 FirstChunks read_first_chunks(const Encoder& encoder, Rows queries, Rows targets, int64_t query_chunk,
                               int64_t target_chunk) {
   const auto first = [&](Rows rows, int64_t chunk_size) {
-    return Ahead<TokenBatch>::made([&] { return encoder.read(first_rows(rows, chunk_size)); });
+    return Ahead<TokenBatch>::made([&] { return encoder.prepare(first_rows(rows, chunk_size)); });
   };
   return {first(queries, query_chunk), first(targets, target_chunk)};
 }

@@ -58,8 +58,12 @@ MemoryPlan plan_memory(TrainOptions o, const TrainingData& rows, const std::opti
   const TrainedModel model = load_trained_model(o, checkpoint, encoder_options, notes);
   const TrainedParameters parameters(parameters_to_train(model, o), model.bf16_storage);
   const AdamW optimiser(parameters, {});
-  for (const Parameter* p : model.encoder->backbone->parameters())
-    if (p->value().is_borrowed()) plan.mapped += p->value().bytes();
+  for (const Parameter* p : model.encoder->backbone->parameters()) {
+    const Tensor& w = p->value();
+    if (w.is_borrowed()) plan.mapped += w.bytes();
+    if (plan.card && w.dtype() == DType::bf16 && model.encoder->dtype() == DType::f32)
+      plan.widened = std::max(plan.widened, w.numel() * int64_t(sizeof(float)));
+  }
   plan.masters = parameters.values().bytes();
   plan.gradients = parameters.gradients().bytes();
   plan.optimiser = optimiser.first_moment().bytes() + optimiser.second_moment().bytes();
@@ -117,7 +121,7 @@ std::string MemoryPlan::table() const {
   line("predicted peak", peak);
   if (card) {
     line("of it on the GPU", card_tensors);
-    line("plus: work space on the GPU", kCardWorkSpace);
+    line("plus: work space on the GPU", kCardWorkSpace + widened);
     line(sentence("total on the GPU (", in_bytes(card->total - card->taken), " are free)"), card_total());
     line("in the host's memory", host_tensors);
   }

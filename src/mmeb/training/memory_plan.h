@@ -10,7 +10,7 @@
 
 namespace vlm2vec {
 
-inline constexpr int64_t kCardWorkSpace = int64_t(256) << 20;  // of kernels and gaps between blocks, on a GPU
+inline constexpr int64_t kCardWorkSpace = int64_t(256) << 20;  // of cuBLAS, kernels and gaps between blocks, on a GPU
 
 // Bytes. The fields from `weights` to `chunk` count tensors and sum up to `peak`; later fields count other memory.
 struct MemoryPlan {
@@ -30,12 +30,13 @@ struct MemoryPlan {
 
   std::optional<CardMemory> card;           // the GPU of the run, before it begins; none: the host has all tensors
   int64_t card_tensors = 0, host_tensors = 0;  // with a card: the parts of `peak`, each at its own peak
+  int64_t widened = 0;  // with a card: the f32 copy that a product in f32 makes of the largest bf16 weight
 
   DiskPlan disk;  // beside memory
 
   // The memory of the process, without the program itself and weights mapped from files.
   int64_t total() const { return (card ? host_tensors : peak) + pictures + rows + work_space; }
-  int64_t card_total() const { return card_tensors + kCardWorkSpace; }
+  int64_t card_total() const { return card_tensors + kCardWorkSpace + widened; }
   std::string table() const;  // in lines, for the user
   std::string json() const;   // in one line
   // Throws Exit::resources if card_total() exceeds what the card has free, or total() the machine's memory; returns a

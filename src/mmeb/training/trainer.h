@@ -14,6 +14,7 @@ struct TrainResult {
   double pairs_per_second = 0;
   int64_t peak_bytes = 0, planned_peak_bytes = 0;  // in tensors
   int64_t held_bytes = 0;                          // peak that the process held for tensors
+  int64_t card_bytes = 0;                          // of it on a GPU
 };
 
 // Returns the memory and disk space that train() would need, without training or writing.

@@ -132,6 +132,7 @@ TrainResult run_steps(TrainerRun& run, const std::function<StepLog(TrainerRun&, 
     result.pairs += line.pairs;
     result.peak_bytes = std::max(result.peak_bytes, line.peak_bytes);
     result.held_bytes = std::max(result.held_bytes, memory_statistics().peak_held_bytes);
+    result.card_bytes = std::max(result.card_bytes, peak_held_on_card());
     result.pairs_per_second = double(result.pairs) / progress.seconds();
     progress.update(step, details_of(line, result.pairs_per_second));
     result.interrupted = interrupted() && step < o.max_steps;
