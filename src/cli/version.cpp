@@ -31,7 +31,7 @@ namespace vlm2vec {
 
 namespace {
 
-nlohmann::ordered_json gpus() {
+nlohmann::ordered_json names_of_gpus() {
   nlohmann::ordered_json all = nlohmann::ordered_json::array();
   for (const gpu::Card& card : gpu::cards()) all.push_back(card.name + ", " + in_bytes(card.bytes));
   return all;
@@ -51,7 +51,7 @@ nlohmann::ordered_json version_json() {
           {"instruction_set", isa_name()},
           {"cuda", gpu::toolkit().empty() ? "not linked" : gpu::toolkit()},
           {"cuda_driver", gpu::driver()},
-          {"gpus", gpus()},
+          {"gpus", names_of_gpus()},
           {"libraries",
            {{"glibc", gnu_get_libc_version()},
             {"libcrypto", OpenSSL_version(OPENSSL_VERSION_STRING)},
