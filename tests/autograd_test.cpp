@@ -172,6 +172,13 @@ std::vector<Formula> formulas() {
        [=](const Vars& v) { return sigmoid_product(v[0], 1.702); }},
       {"swiglu", normals({{2, 5}, {2, 5}}), [](const Vars& v) { return swiglu(v[0], v[1]); },
        [](const Vars& v) { return activate(v[0], Activation::silu) * v[1]; }},
+      {"packed_swiglu", normals({{3, 10}}), [](const Vars& v) { return swiglu(v[0]); },
+       [](const Vars& v) {
+         const Var halves = view(v[0], {6, 5});
+         const auto rows = [](std::vector<int32_t> ids) { return from_vector(ids); };
+         return activate(gather_rows(halves, rows({0, 2, 4})), Activation::silu) *
+                gather_rows(halves, rows({1, 3, 5}));
+       }},
       {"dropout", normals({{3, 5}}), [=](const Vars& v) { return dropout(v[0], keys, 0.4, 8); },
        [=](const Vars& v) {
          return v[0] * Var(dropout(full({3, 5}, 1, DType::f64, Device::cpu), keys, 0.4, 8));

@@ -71,6 +71,19 @@ std::pair<Tensor, Tensor> swiglu_backward(const Tensor& dy, const Tensor& gate, 
   kernel::swiglu_backward(dy, gate, up, dgate, dup);
   return {dgate, dup};
 }
+Tensor swiglu(const Tensor& gate_up) {
+  CHECK(gate_up.columns() % 2 == 0, "swiglu: ", gate_up, " has not two halves of columns");
+  const Tensor y({gate_up.rows(), gate_up.columns() / 2}, gate_up.dtype(), gate_up.device());
+  kernel::packed_swiglu(gate_up, y);
+  return y;
+}
+Tensor swiglu_backward(const Tensor& dy, const Tensor& gate_up) {
+  CHECK(dy.rows() == gate_up.rows() && 2 * dy.columns() == gate_up.columns(), "swiglu_backward: dy is ", dy,
+        ", gate and up ", gate_up);
+  Tensor dgate_up = empty_like(gate_up);
+  kernel::packed_swiglu_backward(dy, gate_up, dgate_up);
+  return dgate_up;
+}
 Tensor dropout(const Tensor& x, const Tensor& dropout_ids, double p, uint64_t seed) {
   CHECK(dropout_ids.numel() == x.rows(), "dropout: ", dropout_ids.numel(), " dropout ids for ", x);
   CHECK(0 <= p && p < 1, "dropout: probability ", p, ", expected one from 0 to below 1");
