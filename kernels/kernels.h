@@ -25,6 +25,7 @@ struct AttentionShape {
   bool causal;   // query i of nq sees the keys 0 … i + nk − nq
   double scale;  // scores are scale · q·k
   int q_column = 0, k_column = 0, v_column = 0;
+  int window = 0;  // if causal: of those it sees the last `window` only; 0: all
 };
 
 struct AdamWStep {

@@ -257,6 +257,8 @@ void check_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Te
             s.v_column + s.kv_heads * s.head_dim <= v.columns() && k.rows() == v.rows(),
         "attention: q ", q, ", k ", k, ", v ", v, " do not hold ", s.heads, " and ", s.kv_heads, " heads of ",
         s.head_dim);
+  CHECK(s.window == 0 || (s.causal && s.window > 0), "attention: a window of ", s.window,
+        " keys, expected 0, or more with a causal mask");
   // Heads of q, k and v may share a tensor but must not overlap: their gradients would be written twice.
   struct Heads {
     const Tensor& x;
