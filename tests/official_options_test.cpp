@@ -63,7 +63,6 @@ TEST(OfficialOptions, without_meaning_are_said_in_one_line_each) {
       {"--remove_unused_columns False", "--remove_unused_columns has no meaning"},
       {"--save_safetensors False", "always saved as safetensors"},
       {"--project_name p", "nothing is sent over a network"},
-      {"--num_crops 4", "pictures are not cut into crops"},
       {"--label_names a b c", "--label_names has no meaning here"},
       {"--use_cpu", "train: --use_cpu has no meaning here: --device chooses the device\n"},
       {"--use_cpu False", "--use_cpu has no meaning here"},
