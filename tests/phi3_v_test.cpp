@@ -165,7 +165,9 @@ TEST(Phi3VGolden, forward_on_devices) {
   for (const Device device : kernel_devices())
     for (const auto& [name, c] : phi_cases()) {
       const EncoderInput input = phi_input(c);
-      if (!too_slow_for(device, phi_model(c)->prepare({&input, 1}))) check_case(c, device, worst);
+      const TokenBatch batch = phi_model(c)->prepare({&input, 1});
+      const bool too_long = device == Device::emu && batch.ids.numel() > 128;
+      if (!too_long && !too_slow_for(device, batch)) check_case(c, device, worst);
     }
 }
 
@@ -368,9 +370,9 @@ TEST(Phi3VGolden, options_and_files) {
 
 TEST(Phi3V, refuses_other_configurations) {
   const auto refused = [](const char* part, const char* field, const json& value, const std::string& sentence) {
-    json config = json::parse(tiny_phi3_v(16).dump());
+    json config = tiny_phi3_v(16);
     (*part ? config[part] : config)[field] = value;
-    expect_error(Exit::data, sentence, [&] { make_phi3_v(config); });
+    expect_error(Exit::data, sentence, [&] { make_phi3_v(json::parse(config.dump())); });  // as from a file
   };
   EXPECT_EQ(make_phi3_v(json::parse(tiny_phi3_v(16).dump()))->dim(), 16);
   refused("embd_layer", "hd_transform_order", "glb_sub", "hd_transform_order is \"glb_sub\", expected \"sub_glb\"");

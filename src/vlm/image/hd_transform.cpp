@@ -63,9 +63,13 @@ std::unique_ptr<PictureRule> HdTransform::read(const json& file) {
     fail(Exit::data, "image_processor_type is ", type, ", expected Phi3VImageProcessor");
   auto rule = std::make_unique<HdTransform>();
   rule->read_common(file);
-  constexpr int64_t most_crops = 1024, most_side = 1 << 14;
-  rule->num_crops = int(size_field(file, "num_crops", most_crops, rule->num_crops));
-  rule->picture_size = int(size_field(file, "crop_size", most_side, rule->picture_size));
+  const auto number = [&](const char* name, int otherwise, int most) {
+    const int value = json_field(file, name, otherwise);
+    if (value < 1 || value > most) fail(Exit::data, name, " is ", value, ", expected a whole number from 1 to ", most);
+    return value;
+  };
+  rule->num_crops = number("num_crops", rule->num_crops, 1024);
+  rule->picture_size = number("crop_size", rule->picture_size, 1 << 14);
   return rule;
 }
 
