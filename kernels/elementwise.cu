@@ -139,6 +139,30 @@ struct SwigluBackward {
   }
 };
 
+// gate and up side by side in the rows of one tensor
+template <class T>
+struct PackedSwiglu {
+  const T* gate_up;
+  int64_t columns;
+  T* y;
+  __device__ void operator()(int64_t i) const {
+    const T* const gate = gate_up + i / columns * columns + i;  // row · 2 columns + column
+    y[i] = T(activation(Activation::silu, acc_t<T>(gate[0])) * acc_t<T>(gate[columns]));
+  }
+};
+template <class T>
+struct PackedSwigluBackward {
+  const T *dy, *gate_up;
+  int64_t columns;
+  T* dgate_up;
+  __device__ void operator()(int64_t i) const {
+    const int64_t at = i / columns * columns + i;
+    const acc_t<T> d = dy[i], g = gate_up[at], u = gate_up[at + columns];
+    dgate_up[at] = T(d * u * activation_slope(Activation::silu, g));
+    dgate_up[at + columns] = T(d * activation(Activation::silu, g));
+  }
+};
+
 // y = x · 1/(1 − p), or 0 where uniform(word column % 4 of Philox(seed)(row key, column / 4)) < p.  One thread per four
 // columns: i counts them row by row.
 template <class T>
@@ -214,6 +238,17 @@ void swiglu_backward(const Tensor& dy, const Tensor& gate, const Tensor& up, con
   dispatch_float(gate.dtype(), [&]<class T>() {
     for_each(gate.numel(),
              SwigluBackward<T>{at<T>(dy), at<T>(gate), at<T>(up), at<T>(dgate), at<T>(dup)});
+  });
+}
+
+void packed_swiglu(const Tensor& gate_up, const Tensor& y) {
+  dispatch_float(y.dtype(), [&]<class T>() {
+    for_each(y.numel(), PackedSwiglu<T>{at<T>(gate_up), y.columns(), at<T>(y)});
+  });
+}
+void packed_swiglu_backward(const Tensor& dy, const Tensor& gate_up, const Tensor& dgate_up) {
+  dispatch_float(dy.dtype(), [&]<class T>() {
+    for_each(dy.numel(), PackedSwigluBackward<T>{at<T>(dy), at<T>(gate_up), dy.columns(), at<T>(dgate_up)});
   });
 }
 

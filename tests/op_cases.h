@@ -120,6 +120,9 @@ inline std::vector<OpCase> op_cases() {
          const auto [dgate, dup] = swiglu_backward(d.normal({r, c}), d.normal({r, c}), d.normal({r, c}));
          return Results{dgate, dup};
        }},
+      {"packed_swiglu", [](Draw& d, int64_t r, int64_t c) { return Results{swiglu(d.normal({r, 2 * c}))}; }},
+      {"packed_swiglu_backward",
+       [](Draw& d, int64_t r, int64_t c) { return Results{swiglu_backward(d.normal({r, c}), d.normal({r, 2 * c}))}; }},
       {"dropout",
        [](Draw& d, int64_t r, int64_t c) {
          return Results{dropout(d.normal({r, c}), d.keys(r), 0.25, 77)};

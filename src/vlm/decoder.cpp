@@ -6,9 +6,9 @@ namespace vlm2vec {
 
 DecoderAttention::DecoderAttention(Module* parent, std::string name, const DecoderConfig& c)
     : Module(parent, std::move(name)),
-      q_proj{this, "q_proj", c.hidden_size, int64_t(c.num_attention_heads) * c.head_dim, true},
-      k_proj{this, "k_proj", c.hidden_size, int64_t(c.num_key_value_heads) * c.head_dim, true},
-      v_proj{this, "v_proj", c.hidden_size, int64_t(c.num_key_value_heads) * c.head_dim, true},
+      q_proj{this, "q_proj", c.hidden_size, int64_t(c.num_attention_heads) * c.head_dim, c.attention_bias},
+      k_proj{this, "k_proj", c.hidden_size, int64_t(c.num_key_value_heads) * c.head_dim, c.attention_bias},
+      v_proj{this, "v_proj", c.hidden_size, int64_t(c.num_key_value_heads) * c.head_dim, c.attention_bias},
       o_proj{this, "o_proj", int64_t(c.num_attention_heads) * c.head_dim, c.hidden_size, false} {}
 
 DecoderMlp::DecoderMlp(Module* parent, std::string name, const DecoderConfig& c)
@@ -23,7 +23,12 @@ DecoderLayer::DecoderLayer(Module* parent, std::string name, const DecoderConfig
       self_attn{this, "self_attn", c},
       post_attention_layernorm{this, "post_attention_layernorm", c.hidden_size, c.rms_norm_eps},
       mlp{this, "mlp", c},
-      shape_{c.num_attention_heads, c.num_key_value_heads, c.head_dim, true, 1 / std::sqrt(double(c.head_dim))} {}
+      shape_{.heads = c.num_attention_heads,
+             .kv_heads = c.num_key_value_heads,
+             .head_dim = c.head_dim,
+             .causal = true,
+             .scale = 1 / std::sqrt(double(c.head_dim)),
+             .window = c.window} {}
 
 Var DecoderLayer::operator()(const Var& x, const TokenRows& rows, DropoutState& dropout, bool only_last) const {
   const RowScope all(dropout, rows.dropout_ids);

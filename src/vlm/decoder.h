@@ -11,6 +11,8 @@ struct DecoderConfig {
   int64_t vocab_size = 0, hidden_size = 0, intermediate_size = 0;
   int num_hidden_layers = 0, num_attention_heads = 0, num_key_value_heads = 0, head_dim = 0;
   double rms_norm_eps = 1e-6, rope_theta = 1e6;
+  bool attention_bias = true;  // of q, k and v
+  int window = 0;              // a token sees so many, itself among them; 0: all before it
 };
 
 struct DecoderAttention : Module {

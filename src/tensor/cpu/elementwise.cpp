@@ -123,6 +123,26 @@ void swiglu_backward(const Tensor& dy, const Tensor& gate, const Tensor& up, con
   each(dy, [&](int64_t n, int64_t i) { simd().swiglu_backward(n, d + i, g + i, u + i, dg + i, du + i); });
 }
 
+void packed_swiglu(const Tensor& gate_up, const Tensor& y) {
+  const float* const from = f32("packed_swiglu", gate_up);
+  float* const to = f32("packed_swiglu", y);
+  const int64_t d = y.columns();
+  parallel_rows(y.rows(), d, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) simd().swiglu(d, from + 2 * r * d, from + (2 * r + 1) * d, to + r * d);
+  });
+}
+void packed_swiglu_backward(const Tensor& dy, const Tensor& gate_up, const Tensor& dgate_up) {
+  const char* op = "packed_swiglu_backward";
+  const float *g = f32(op, dy), *from = f32(op, gate_up);
+  float* const to = f32(op, dgate_up);
+  const int64_t d = dy.columns();
+  parallel_rows(dy.rows(), d, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r)
+      simd().swiglu_backward(d, g + r * d, from + 2 * r * d, from + (2 * r + 1) * d, to + 2 * r * d,
+                             to + (2 * r + 1) * d);
+  });
+}
+
 namespace {
 
 // y[c] = x[c]·kept, or 0 where uniform(word c % 4 of Philox(seed)(row key, c / 4)) < p.

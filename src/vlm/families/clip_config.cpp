@@ -53,11 +53,12 @@ std::unique_ptr<Backbone> make_clip(const json& root) {
   c.eos_token_id = size_field(text, "eos_token_id", kMostTokens);
   c.vision.initializer_range = positive_field(vision, "initializer_range");
   c.projection_dim = size_field(root, "projection_dim", kMostWidth, 512);
-  c.image_size = int(size_field(vision, "image_size", 1 << 14));
-  c.patch_size = int(size_field(vision, "patch_size", 1 << 14));
+  c.vision.image_size = int(size_field(vision, "image_size", 1 << 14));
+  c.vision.patch_size = int(size_field(vision, "patch_size", 1 << 14));
   expect_config(vision["num_channels"] == 3, "num_channels of vision_config must be 3");
-  expect_config(c.image_size % c.patch_size == 0, "image_size of vision_config must be a multiple of its patch_size");
-  const int64_t side = c.image_size / c.patch_size;
+  const int64_t side = c.vision.image_size / c.vision.patch_size;
+  expect_config(side * c.vision.patch_size == c.vision.image_size,
+                "image_size of vision_config must be a multiple of its patch_size");
   c.vision.positions = side * side + 1;
   return std::make_unique<Clip>(c);
 }

@@ -5,15 +5,19 @@
 #include <array>
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "vlm/image/image.h"
 
 namespace vlm2vec {
 
-// A picture's patches: t temporal slices of h rows of w columns.
+// A picture's patches: t slices of h rows of w columns. A picture that is cut has a slice for the whole, scaled to a
+// tile, then one for each tile, row by row.
 struct Grid {
   int t, h, w;
+  int tile_rows = 0, tile_columns = 0;  // 0: not cut
   int patches() const { return t * h * w; }
   int tokens(int merge_size) const { return patches() / (merge_size * merge_size); }
   bool operator==(const Grid&) const = default;
@@ -34,7 +38,8 @@ struct PictureRule {
   int patch_size = 14;          // pixels; 0: the model says it, not the file
   int temporal_patch_size = 1;  // frames that a patch spans; a still picture is repeated
   int merge_size = 1;           // merge_size x merge_size patches become one token
-  int picture_size = 0;         // side of every picture in pixels; 0: sizes differ
+  int picture_size = 0;         // side of every picture, or tile of one, in pixels; 0: sizes differ
+  int num_crops = 0;            // most tiles that a picture is cut into, a choice of --num_crops; 0: there is none
   std::array<double, 3> mean = {0.48145466, 0.4578275, 0.40821073};  // CLIP's
   std::array<double, 3> std = {0.26862954, 0.26130258, 0.27577711};
   const char* processor_class = "";  // of transformers, for new files
@@ -58,11 +63,21 @@ struct PictureRule {
   int factor() const { return patch_size * merge_size; }  // side of a token in pixels
   int patch_values() const { return 3 * temporal_patch_size * patch_size * patch_size; }
   // Must be called with an image of apply().
-  Grid grid_of(const Image& image) const;
+  virtual Grid grid_of(const Image& image) const;
+  // Returns the number of vectors, and so of tokens, that a picture becomes.
+  virtual int tokens_of(const Grid& grid) const { return grid.tokens(merge_size); }
   // Writes [patches, 3, temporal_patch_size, patch_size, patch_size] to `out`, which may be a slice of a batch.
-  void write_patches(const Image& image, float* out) const;
+  virtual void write_patches(const Image& image, float* out) const;
+  // Lays numbers of the patches, in the order of the model's rows, on the image: [rows, columns]. A number of the whole
+  // is divided among the tiles' patches that show the same.
+  struct Laid {
+    int rows, columns;
+    std::vector<float> values;
+  };
+  virtual Laid on_image(const Grid& grid, std::span<const float> of_patches) const;
 
  protected:
+  std::array<std::array<float, 256>, 3> levels() const;  // the normalised values of a sample, by channel
   // Reads the fields that all image processors have: image_mean, image_std, and the steps that must not be left
   // out. Throws Exit::data, without the file's name.
   void read_common(const nlohmann::json& settings);
