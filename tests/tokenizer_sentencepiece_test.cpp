@@ -21,8 +21,8 @@ class MarkedBlanks : public testing::Test {
  protected:
   Tokenizer with(const json& patch = json::object(), const json& added = json::array()) const {
     json vocab;
-    for (int id = 0; const char* token :
-                     {"<unk>", "<s>", "<0xC3>", "<0xA9>", "▁", "a", "b", "ab", "▁ab", "▁a", "c", "<0xE2>", "<0x82>", "<0xAC>"})
+    for (int id = 0; const char* token : {"<unk>", "<s>", "<0xC3>", "<0xA9>", "▁", "a", "b", "ab", "▁ab",
+                                          "▁a", "c", "<0xE2>", "<0x82>", "<0xAC>"})
       vocab[token] = id++;
     json file = json::parse(R"({"normalizer": {"type": "Sequence", "normalizers": [
         {"type": "Prepend", "prepend": "▁"}, {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]},
@@ -107,9 +107,9 @@ TEST_F(MarkedBlanks, MetaspaceMarksBySchemeAndSplits) {
     }
   const json words = {{"type", "Metaspace"}, {"replacement", "▁"}};
   EXPECT_EQ(Splitter(words).words("a▁▁bc▁"), (std::vector<std::string_view>{"a", "▁", "▁bc", "▁"}));
-  EXPECT_EQ(Splitter(words).marked(" a", false), "▁a");
+  EXPECT_EQ(Splitter(words).rewritten(" a", false), "▁a");
   const json old = {{"type", "Metaspace"}, {"replacement", "_"}, {"add_prefix_space", false}, {"split", false}};
-  EXPECT_EQ(Splitter(old).marked("a b", true), "a_b");
+  EXPECT_EQ(Splitter(old).rewritten("a b", true), "a_b");
   EXPECT_EQ(Splitter(old).words("a_b"), (std::vector<std::string_view>{"a_b"}));
 }
 

@@ -21,7 +21,7 @@ const std::set<std::string> kProcessorFiles = {"preprocessor_config.json", "proc
                                                "video_preprocessor_config.json"};
 const std::set<std::string> kTokenizerFiles = {
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
-    "merges.txt"};
+    "merges.txt",     "tokenizer.model",       "spiece.model",            "vocab.txt"};
 const std::set<std::string> kTemplateFiles = {"chat_template.json", "chat_template.jinja"};
 const std::set<std::string> kModelFiles = {"config.json", "generation_config.json"};
 
@@ -193,7 +193,9 @@ const std::set<std::string>& tokenizer_files() {
 }
 
 bool has_tokenizer(const fs::path& folder) {
-  return fs::exists(folder / "tokenizer.json") || fs::exists(folder / "vocab.json");
+  const auto is_there = [&](const char* name) { return fs::exists(folder / name); };
+  return std::ranges::any_of(std::array{"tokenizer.json", "vocab.json", "tokenizer.model", "spiece.model", "vocab.txt"},
+                             is_there);
 }
 
 void ModelFolder::require_one_adapter() const {
