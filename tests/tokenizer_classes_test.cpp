@@ -105,7 +105,8 @@ TEST_F(TokenizerClass, OthersAreRefusedByName) {
   std::filesystem::copy_file(golden("siglip/model/spiece.model"), folder / "tokenizer.model",
                              std::filesystem::copy_options::overwrite_existing);
   write_json(folder / "tokenizer_config.json", {{"tokenizer_class", "LlamaTokenizer"}});
-  expect_error(Exit::data, "tokenizer.model: the model_type is 1; this program", [&] { Tokenizer::load(folder.path()); });
+  expect_error(Exit::data, "tokenizer.model: the model_type is 1; this program",
+               [&] { Tokenizer::load(folder.path()); });
 }
 
 }  // namespace

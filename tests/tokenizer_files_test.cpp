@@ -60,7 +60,8 @@ TEST(TokenizerGolden, GivesTheReferenceIdsOfClipFromEitherFormat) {
 }
 
 class FamilyTokenizerGolden : public testing::TestWithParam<const char*> {};
-INSTANTIATE_TEST_SUITE_P(Families, FamilyTokenizerGolden, testing::Values("phi3_v", "llava_next", "e5_v", "siglip", "blip2"));
+INSTANTIATE_TEST_SUITE_P(Families, FamilyTokenizerGolden,
+                         testing::Values("phi3_v", "llava_next", "e5_v", "siglip", "blip2"));
 
 TEST_P(FamilyTokenizerGolden, GivesTheReferenceIds) {
   NEEDS_GOLDEN(GetParam())

@@ -126,7 +126,7 @@ TEST(Tokenizer, RefusesOtherKinds) {
            {"/model/type", "WordLevel", "the model is \"WordLevel\""},
            {"/model/type", "Unigram", "the vocabulary of Unigram is not a list"},
            {"/model/vocab", json::array(), "the vocabulary of BPE is not a dictionary"},
-           {"/model/vocab", json::array({json::array({0, "a"})}), "token 0 of the vocabulary is not [\"token\", score]"},
+           {"/model/vocab", json::array({json::array({0, "a"})}), "token 0 of the vocabulary is not [\"token\", "},
            {"/model",
             {{"type", "Unigram"}, {"vocab", json::array({json::array({"a", -1.5})})}},
             "the model Unigram comes after a ByteLevel pre_tokenizer"},

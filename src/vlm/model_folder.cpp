@@ -1,6 +1,7 @@
 #include "vlm/model_folder.h"
 
 #include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
 
 #include "io/error.h"
@@ -194,8 +195,8 @@ const std::set<std::string>& tokenizer_files() {
 
 bool has_tokenizer(const fs::path& folder) {
   const auto is_there = [&](const char* name) { return fs::exists(folder / name); };
-  return std::ranges::any_of(std::array{"tokenizer.json", "vocab.json", "tokenizer.model", "spiece.model", "vocab.txt"},
-                             is_there);
+  constexpr std::array files = {"tokenizer.json", "vocab.json", "tokenizer.model", "spiece.model", "vocab.txt"};
+  return std::ranges::any_of(files, is_there);
 }
 
 void ModelFolder::require_one_adapter() const {

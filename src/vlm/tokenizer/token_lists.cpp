@@ -149,6 +149,12 @@ uint64_t id_behind(const TokenLists& lists, const std::string& token) {
 
 }  // namespace
 
+std::string tokenizer_class(const json& config) {
+  std::string name = has_value(config, "tokenizer_class") ? config["tokenizer_class"].get<std::string>() : "";
+  if (name.ends_with("Fast")) name.resize(name.size() - 4);
+  return name;
+}
+
 json TokenLists::take_tokenizer_json(const std::filesystem::path& file) {
   return parse(file, Collector(*this, {"model", "vocab"}, {"model", "merges"}));
 }
@@ -175,7 +181,7 @@ void TokenLists::take_vocab_txt(const std::filesystem::path& file) {
 void TokenLists::take_added(const json& token) { added.push_back(added_token(token, token.at("id"))); }
 
 void TokenLists::take_configured(const json& config) {
-  const bool is_llama = config.value("tokenizer_class", "").starts_with("LlamaTokenizer");
+  const bool is_llama = tokenizer_class(config) == "LlamaTokenizer";  // see apply_class()
   for (const char* option : {"split_special_tokens", "add_prefix_space"})
     if (has_value(config, option) && config[option] != false && !(is_llama && option[0] == 'a'))
       refuse(option, " is ", config[option]);

@@ -11,6 +11,9 @@
 
 namespace vlm2vec {
 
+// The tokenizer_class of tokenizer_config.json, without the "Fast" of a class that reads tokenizer.json; or "".
+std::string tokenizer_class(const nlohmann::json& config);
+
 struct TokenLists {
   struct Entry {
     std::string token;

@@ -1,7 +1,9 @@
 #include "vlm/tokenizer/tokenizer_classes.h"
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "io/files.h"
 #include "vlm/tokenizer/characters.h"
@@ -12,11 +14,8 @@ namespace {
 
 using nlohmann::json;
 
-// The name without the "Fast" of the class that reads tokenizer.json.
-std::string tokenizer_class(const json& config) {
-  std::string name = config.value("tokenizer_class", "");
-  if (name.ends_with("Fast")) name.resize(name.size() - 4);
-  return name;
+void require_class(const json& config, const char* name) {
+  if (tokenizer_class(config) != name) refuse("tokenizer_class is ", shown(tokenizer_class(config)));
 }
 
 bool setting(const json& config, const char* name, bool otherwise) {
@@ -87,8 +86,8 @@ void set_llama_blanks(json& root, const json& config) {
                              {"replacement", blank_mark},
                              {"prepend_scheme", prefix ? "first" : "never"},
                              {"split", false}};
-  else if (prefix) root["normalizer"] = sequence({{{"type", "Prepend"}, {"prepend", blank_mark}}, replace(" ", blank_mark)});
-  else root["normalizer"] = replace(" ", blank_mark);
+  else if (!prefix) root["normalizer"] = replace(" ", blank_mark);
+  else root["normalizer"] = sequence({{{"type", "Prepend"}, {"prepend", blank_mark}}, replace(" ", blank_mark)});
 }
 
 void set_llama_ends(json& root, const TokenLists& lists, const json& config) {
@@ -134,7 +133,7 @@ json vocab_and_merges_pipeline(TokenLists& lists, json config) {
     lists.take_configured(config);
     return clip_pipeline(lists, config);
   }
-  if (tokenizer_class(config) != "Qwen2Tokenizer") refuse("tokenizer_class is ", config["tokenizer_class"]);
+  require_class(config, "Qwen2Tokenizer");
   config.at("added_tokens_decoder");
   lists.take_configured(config);
   json pipeline = qwen2_pipeline();
@@ -143,7 +142,7 @@ json vocab_and_merges_pipeline(TokenLists& lists, json config) {
 }
 
 json bert_pipeline(TokenLists& lists, const json& given) {
-  if (tokenizer_class(given) != "BertTokenizer") refuse("tokenizer_class is ", shown(given.value("tokenizer_class", "")));
+  require_class(given, "BertTokenizer");
   const json config = with_tokens(given, {{"unk_token", "[UNK]"},
                                           {"sep_token", "[SEP]"},
                                           {"pad_token", "[PAD]"},
@@ -163,7 +162,7 @@ json bert_pipeline(TokenLists& lists, const json& given) {
 }
 
 json llama_pipeline(TokenLists& lists, const json& given) {
-  if (tokenizer_class(given) != "LlamaTokenizer") refuse("tokenizer_class is ", shown(given.value("tokenizer_class", "")));
+  require_class(given, "LlamaTokenizer");
   const json config = with_tokens(given, {{"unk_token", "<unk>"}, {"bos_token", "<s>"}, {"eos_token", "</s>"}});
   lists.take_configured(config);
   json root = {{"model",

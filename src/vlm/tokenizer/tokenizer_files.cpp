@@ -208,7 +208,7 @@ TokenizerParts read_tokenizer_model(const std::filesystem::path& folder) {
 bool is_siglip(const std::filesystem::path& folder) {
   const std::filesystem::path config = folder / "tokenizer_config.json";
   return std::filesystem::exists(folder / "spiece.model") && std::filesystem::exists(config) &&
-         read_file(config, [&] { return read_json(config).value("tokenizer_class", "") == "SiglipTokenizer"; });
+         read_file(config, [&] { return tokenizer_class(read_json(config)) == "SiglipTokenizer"; });
 }
 
 }  // namespace
