@@ -30,7 +30,7 @@ class TokenizerClass : public testing::Test {
   void expect(const char* family, const char* file, const json& patch, const std::vector<const char*>& texts,
               const std::vector<Ids>& ids) const {
     const Tokenizer tokenizer = with(family, file, patch);
-    for (size_t i = 0; i < texts.size(); ++i)
+    for (size_t i = 0; i < ids.size(); ++i)
       EXPECT_EQ(tokenizer.encode_with_ends(texts[i]), ids[i]) << file << patch << json(texts[i]);
   }
 };
@@ -97,7 +97,8 @@ TEST_F(TokenizerClass, OthersAreRefusedByName) {
   refused("phi3_v", "tokenizer.model", none, "tokenizer_config.json: tokenizer_class is \"\"");
   refused("blip2", "vocab.txt", gemma, "tokenizer_config.json: tokenizer_class is \"GemmaTokenizer\"");
   refused("siglip", "spiece.model", gemma, "has spiece.model, but tokenizer_config.json does not name SiglipTokenizer");
-  refused("blip2", "vocab.txt", {{"cls_token", "<cls>"}}, "the tokenizer has no token \"[CLS]\"");
+  refused("e5_v", "tokenizer.json", {{"tokenizer_class", "LlamaTokenizer"}, {"bos_token", nullptr}},
+          "tokenizer_config.json: the tokenizer has no token \"<s>\"");
   const TemporaryFolder folder("tokenizer-class");
   std::filesystem::copy_file(golden("phi3_v/model/tokenizer.model"), folder / "tokenizer.model");
   expect_error(Exit::data, "has tokenizer.model but neither tokenizer.json nor tokenizer_config.json; copy one of",

@@ -113,6 +113,20 @@ TEST_F(MarkedBlanks, MetaspaceMarksBySchemeAndSplits) {
   EXPECT_EQ(Splitter(old).words("a_b"), (std::vector<std::string_view>{"a_b"}));
 }
 
+TEST_F(MarkedBlanks, AreThoseOfUnigramToo) {
+  const json metaspace = {{"type", "Metaspace"}, {"replacement", "▁"}, {"prepend_scheme", "always"}};
+  json patch = {{"normalizer", nullptr}, {"pre_tokenizer", metaspace}};
+  patch["model"] = json::parse(R"({"type": "Unigram", "unk_id": 0, "vocab":
+      [["<unk>", 0], ["<s>", 0], ["▁", -2], ["▁a", -3], ["b", -1.5]]})");
+  expect(with(patch), {{"ab a", {3, 4, 3}}, {"<s>b", {1, 2, 4}}, {"xé", {2, 0}}});
+  patch["model"]["unk_id"] = 5;
+  expect_error(Exit::data, "the model's unk_id is 5, but there are 5 tokens", [&] { with(patch); });
+  patch["pre_tokenizer"] = {{"type", "ByteLevel"}, {"add_prefix_space", false}};
+  expect_error(Exit::data, "the model Unigram comes after a ByteLevel pre_tokenizer", [&] { with(patch); });
+  patch["model"]["vocab"] = json::array({json::array({"a", "b"})});
+  expect_error(Exit::data, "token 0 of the vocabulary is not [\"token\", score]", [&] { with(patch); });
+}
+
 TEST_F(MarkedBlanks, AddedTokensTakeTheWhiteSpaceThatTheirFlagsSay) {
   const json added = {{{"content", "<l>"}, {"lstrip", true}},
                       {{"content", "<r>"}, {"rstrip", true}},
