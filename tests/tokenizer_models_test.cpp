@@ -64,6 +64,15 @@ TEST(Unigram, UnknownCharactersShareATokenOrBecomeBytes) {
   EXPECT_EQ(encode(bytes, "èè"), (Ids{9, 10, 9, 10}));
   EXPECT_EQ(encode(bytes, "aèb"), (Ids{1, 9, 10, 2}));
   for (const char* text : {"ç", "èç", "<unk>", "x<unk>"}) EXPECT_EQ(encode(bytes, text), Ids{0}) << text;
+  Tokens all = {"<unk>", "a"};
+  for (const char* digits = "0123456789ABCDEF"; const char high : std::string_view(digits))
+    for (const char low : std::string_view(digits)) all.push_back("<0x"s + high + low + ">");
+  std::vector<double> scores(all.size(), -9);
+  scores[0] = 0, scores[1] = -1;
+  const Unigram::Options with_bytes = {.unknown = 0, .byte_fallback = true, .in_floats = false};
+  const Unigram every(std::make_shared<Vocabulary>(all), scores, with_bytes);
+  EXPECT_EQ(encode(every, "a<unk>a"), (Ids{1, 0, 1}));  // spelled out, it is the token
+  EXPECT_EQ(encode(every, "<unk>b"), (Ids{62, 119, 112, 109, 64, 100}));
   const Unigram none = unigram({.unknown = {}, .byte_fallback = true, .in_floats = false});
   EXPECT_EQ(encode(none, "ab"), Ids{3});
   expect_error(Exit::data, "the tokenizer has no token for \"è\"", [&] { encode(none, "aè"); });
@@ -78,7 +87,8 @@ TEST(WordPiece, TakesTheLongestTokenAtEveryPlace) {
   EXPECT_EQ(encode(model, "unaffa"), (Ids{4, 5, 7}));
   EXPECT_EQ(encode(model, "able"), Ids{6});
   EXPECT_EQ(encode(model, "éééééé"), (Ids{8, 9, 9, 9, 9, 9}));
-  for (const char* text : {"ééééééé", "unaable", "affable", "unx", "a"}) EXPECT_EQ(encode(model, text), Ids{0}) << text;
+  for (const char* text : {"ééééééé", "unaable", "affable", "unx", "a"})
+    EXPECT_EQ(encode(model, text), Ids{0}) << text;
   const WordPiece other(Vocabulary({"[UNK]", "a", "_b", "b"}), {.unknown = 0, .prefix = "_", .most_characters = 9});
   EXPECT_EQ(encode(other, "abb"), (Ids{1, 2, 2}));
   EXPECT_EQ(encode(other, "b"), Ids{3});
