@@ -8,6 +8,7 @@
 #include "io/files.h"
 #include "temporary_folder.h"
 #include "vlm/tokenizer/tokenizer.h"
+#include "vlm/tokenizer/tokenizer_classes.h"
 
 namespace vlm2vec {
 namespace {
@@ -51,6 +52,21 @@ TEST_F(TokenizerClass, LlamaSaysWhatIsAroundATextAndBeforeIt) {
     is({{"add_eos_token", true}, {"eos_token", "</s>"}}, {{1, 1162, 289, 2}, {1, 1, 263, 2}, {1, 2}});
   }
   expect("phi3_v", "tokenizer.model", {{"legacy", false}}, texts, plain);
+}
+
+// As transformers' generate_merges: by score, then the longer left part, then the longer right part, then by ids.
+TEST(TakeBpe, MergesAreInTheOrderOfScores) {
+  SentencePieceFile file;
+  file.model_type = 2;
+  for (const auto& [text, score] : std::vector<std::pair<const char*, float>>{
+           {"<unk>", 0}, {"<s>", 0}, {"</s>", 0}, {"x", -9}, {"y", -9}, {"é", -9}, {"w", -9}, {"éw", -2}, {"xyé", -2},
+           {"xy", -1}, {"yé", -3}})
+    file.pieces.push_back({text, score});
+  TokenLists lists;
+  take_bpe(lists, file);
+  std::string merges;
+  for (const auto& [left, right] : lists.merges) merges += left + "+" + right + " ";
+  EXPECT_EQ(merges, "x+y xy+é x+yé é+w y+é ");
 }
 
 TEST_F(TokenizerClass, BertSaysWhatItsTextIs) {

@@ -221,6 +221,9 @@ TEST(TokenizerFiles, TokensOfTheConfigurationAreAdded) {
           {{"added_tokens_decoder", {{"1780", token("<obj>")}}}});
   refused("token \"<|im_end|>\" has id 1780, in tokenizer.json 1758",
           {{"added_tokens_decoder", {{"1758", nullptr}, {"1780", token("<|im_end|>")}}}});
+  EXPECT_EQ(with(json::object()).encode("<|im_end|> a"), (Ids{1758, 286}));
+  EXPECT_EQ(with({{"added_tokens_decoder", {{"1758", token("<|im_end|>", "rstrip")}}}}).encode("<|im_end|> a"),
+            (Ids{1758, 64}));
   refused("added token \"<|im_end|>\" has single_word",
           {{"added_tokens_decoder", {{"1758", token("<|im_end|>", "single_word")}}}});
   refused("added token \"<obj>\" has single_word", {{"pad_token", token("<obj>", "single_word")}});
