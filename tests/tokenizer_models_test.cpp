@@ -116,7 +116,8 @@ TEST(BertText, EveryPunctuationMarkIsAWord) {
   std::vector<std::string_view> words;
   split_bert_words_into("a.b,,c$ \u3000x\u2019s\u061Dq\u166D\U000111C9z `^|~ \u00A7 a_b ", words);
   EXPECT_EQ(words, (std::vector<std::string_view>{"a", ".", "b", ",", ",", "c", "$", "x", "\u2019", "s\u061Dq",
-                                                  "\u166D", "\U000111C9", "z", "`", "^", "|", "~", "\u00A7", "a", "_", "b"}));
+                                                  "\u166D", "\U000111C9", "z", "`", "^", "|", "~", "\u00A7",
+                                                  "a", "_", "b"}));
   EXPECT_EQ(Splitter(json{{"type", "BertPreTokenizer"}}).words("a.b").size(), 3u);
 }
 
