@@ -146,6 +146,9 @@ TEST(Normalizer, DoesItsStepsInOrder) {
   EXPECT_EQ(Normalizer(all)("\u0130 \u212AE\u0301 \n\u3000\u0085x\u180E \u200B\x1C\u01C5  "),
             "i\u0307 k\u00E9 x\u180E \u200B\x1C\u01C6 ");
   EXPECT_EQ(Normalizer(nullptr)("E\u0301 "), "E\u0301 ");
+  const Normalizer prepend(json{{"type", "Prepend"}, {"prepend", "_"}});
+  EXPECT_EQ(prepend("_a"), "__a");
+  EXPECT_EQ(prepend(""), "");
   const auto refused = [](const std::string& sentence, const json& part) {
     expect_error(Exit::data, sentence, [&] { Normalizer{part}; });
   };

@@ -21,8 +21,8 @@ class MarkedBlanks : public testing::Test {
  protected:
   Tokenizer with(const json& patch = json::object(), const json& added = json::array()) const {
     json vocab;
-    for (int id = 0; const char* token :
-                     {"<unk>", "<s>", "<0xC3>", "<0xA9>", "▁", "a", "b", "ab", "▁ab", "▁a", "c", "<0xE2>", "<0x82>", "<0xAC>"})
+    for (int id = 0; const char* token : {"<unk>", "<s>", "<0xC3>", "<0xA9>", "▁", "a", "b", "ab", "▁ab",
+                                          "▁a", "c", "<0xE2>", "<0x82>", "<0xAC>"})
       vocab[token] = id++;
     json file = json::parse(R"({"normalizer": {"type": "Sequence", "normalizers": [
         {"type": "Prepend", "prepend": "▁"}, {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]},
@@ -107,10 +107,24 @@ TEST_F(MarkedBlanks, MetaspaceMarksBySchemeAndSplits) {
     }
   const json words = {{"type", "Metaspace"}, {"replacement", "▁"}};
   EXPECT_EQ(Splitter(words).words("a▁▁bc▁"), (std::vector<std::string_view>{"a", "▁", "▁bc", "▁"}));
-  EXPECT_EQ(Splitter(words).marked(" a", false), "▁a");
+  EXPECT_EQ(Splitter(words).rewritten(" a", false), "▁a");
   const json old = {{"type", "Metaspace"}, {"replacement", "_"}, {"add_prefix_space", false}, {"split", false}};
-  EXPECT_EQ(Splitter(old).marked("a b", true), "a_b");
+  EXPECT_EQ(Splitter(old).rewritten("a b", true), "a_b");
   EXPECT_EQ(Splitter(old).words("a_b"), (std::vector<std::string_view>{"a_b"}));
+}
+
+TEST_F(MarkedBlanks, AreThoseOfUnigramToo) {
+  const json metaspace = {{"type", "Metaspace"}, {"replacement", "▁"}, {"prepend_scheme", "always"}};
+  json patch = {{"normalizer", nullptr}, {"pre_tokenizer", metaspace}};
+  patch["model"] = json::parse(R"({"type": "Unigram", "unk_id": 0, "vocab":
+      [["<unk>", 0], ["<s>", 0], ["▁", -2], ["▁a", -3], ["b", -1.5]]})");
+  expect(with(patch), {{"ab a", {3, 4, 3}}, {"<s>b", {1, 2, 4}}, {"xé", {2, 0}}});
+  patch["model"]["unk_id"] = 5;
+  expect_error(Exit::data, "the model's unk_id is 5, but there are 5 tokens", [&] { with(patch); });
+  patch["pre_tokenizer"] = {{"type", "ByteLevel"}, {"add_prefix_space", false}};
+  expect_error(Exit::data, "the model Unigram comes after a ByteLevel pre_tokenizer", [&] { with(patch); });
+  patch["model"]["vocab"] = json::array({json::array({"a", "b"})});
+  expect_error(Exit::data, "token 0 of the vocabulary is not [\"token\", score]", [&] { with(patch); });
 }
 
 TEST_F(MarkedBlanks, AddedTokensTakeTheWhiteSpaceThatTheirFlagsSay) {

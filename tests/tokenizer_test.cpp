@@ -123,11 +123,10 @@ TEST(Tokenizer, RefusesOtherKinds) {
   EXPECT_EQ(refusal("/version", "1.0"), "accepted");
   EXPECT_EQ(refusal("/normalizer", nullptr), "accepted");
   for (const auto& [pointer, value, name] : std::vector<std::tuple<const char*, json, const char*>>{
-           {"/model/type", "Unigram", "the model is \"Unigram\""},
-           {"/model",
-            {{"type", "Unigram"}, {"vocab", json::array({json::array({"a", -1.5})})}},
-            "the model is \"Unigram\""},
-           {"/model", {{"type", "WordPiece"}, {"vocab", {{"a", 0}}}}, "the model is \"WordPiece\""},
+           {"/model/type", "WordLevel", "the model is \"WordLevel\""},
+           {"/model/type", "Unigram", "the vocabulary of Unigram is not a list"},
+           {"/model/vocab", json::array(), "the vocabulary of BPE is not a dictionary"},
+           {"/model/vocab", json::array({json::array({0, "a"})}), "token 0 of the vocabulary is not [\"token\", "},
            {"/model/dropout", 0.1, "dropout"},
            {"/model/end_of_word_suffix", "</w>", "end_of_word_suffix"},
            {"/model/continuing_subword_prefix", "##", "continuing_subword_prefix"},

@@ -1,6 +1,7 @@
 #include "vlm/model_folder.h"
 
 #include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
 
 #include "io/error.h"
@@ -21,7 +22,7 @@ const std::set<std::string> kProcessorFiles = {"preprocessor_config.json", "proc
                                                "video_preprocessor_config.json"};
 const std::set<std::string> kTokenizerFiles = {
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
-    "merges.txt"};
+    "merges.txt",     "tokenizer.model",       "spiece.model",            "vocab.txt"};
 const std::set<std::string> kTemplateFiles = {"chat_template.json", "chat_template.jinja"};
 const std::set<std::string> kModelFiles = {"config.json", "generation_config.json"};
 
@@ -182,7 +183,9 @@ const std::set<std::string>& tokenizer_files() {
 }
 
 bool has_tokenizer(const fs::path& folder) {
-  return fs::exists(folder / "tokenizer.json") || fs::exists(folder / "vocab.json");
+  const auto is_there = [&](const char* name) { return fs::exists(folder / name); };
+  constexpr std::array files = {"tokenizer.json", "vocab.json", "tokenizer.model", "spiece.model", "vocab.txt"};
+  return std::ranges::any_of(files, is_there);
 }
 
 void ModelFolder::require_one_adapter() const {

@@ -18,7 +18,7 @@ struct ModelFolder {
   // Configuration files by name; an adapter's own processor and tokenizer replace the model's.
   std::map<std::string, std::filesystem::path> configuration;
   std::filesystem::path processor;         // processor_config.json with an image_processor, or preprocessor_config.json
-  std::filesystem::path tokenizer_folder;  // has tokenizer.json, or vocab.json and merges.txt
+  std::filesystem::path tokenizer_folder;  // has tokenizer.json or older files
   std::vector<std::string> notes;          // for the user: unused and replaced files
 
   // Throws Exit::data if an adapter lies beside the weights and --adapter names another one.

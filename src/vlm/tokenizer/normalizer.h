@@ -12,6 +12,8 @@ namespace vlm2vec {
 // is reordered or composed across them.
 std::string normalize_nfc(std::string_view text);
 
+std::string normalize_nfd(std::string_view text);  // Form D, likewise
+
 // Unicode's lower case, character by character: U+0130 becomes two, and no rule looks at the neighbours (final sigma).
 std::string lower_case(std::string_view text);
 
@@ -21,7 +23,7 @@ std::string replaced(std::string_view text, std::string_view from, std::string_v
 class Normalizer {
  public:
   // tokenizer.json's normalizer: null, NFC, Lowercase, Replace (of a pattern or a text by a text), Prepend (to a text
-  // that is not empty), or a Sequence of these; anything else is refused by name.
+  // that is not empty), Strip, Precompiled, BertNormalizer, or a Sequence of these; anything else is refused by name.
   explicit Normalizer(const nlohmann::json& part);
   std::string operator()(std::string_view text) const;
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "vlm/tokenizer/bert.h"
 #include "vlm/tokenizer/normalizer.h"
 #include "vlm/tokenizer/pretokenizer.h"
 #include "vlm/tokenizer/refusal.h"
@@ -50,6 +51,10 @@ Splitter::Splitter(const json& pre_tokenizer) {
     add_metaspace(pre_tokenizer);
     return;
   }
+  if (type_of(pre_tokenizer) == "BertPreTokenizer") {
+    steps_.push_back(split_bert_words_into);
+    return;
+  }
   const bool sequence = type_of(pre_tokenizer) == "Sequence";
   const auto steps = sequence ? pre_tokenizer.at("pretokenizers").get<std::vector<json>>() : std::vector{pre_tokenizer};
   if (steps.empty()) refuse("the pre_tokenizer has no steps");
@@ -76,28 +81,24 @@ Splitter::Splitter(const json& pre_tokenizer) {
 
 // Before there was a prepend_scheme, add_prefix_space (true unless it is given) meant "always" or "never".
 void Splitter::add_metaspace(const json& step) {
-  mark_ = step.at("replacement").get<std::string>();
-  const std::string scheme = step.contains("prepend_scheme")         ? step["prepend_scheme"]
-                             : step.value("add_prefix_space", true) ? "always"
-                                                                    : "never";
-  if (scheme == "first") marks_ = Marks::first;
-  else if (scheme == "never") marks_ = Marks::never;
-  else if (scheme != "always") refuse("the Metaspace pre_tokenizer has prepend_scheme ", shown(scheme));
-  if (mark_.empty()) refuse("the Metaspace pre_tokenizer has an empty replacement");
+  const std::string mark = step.at("replacement");
+  const bool prefix = step.value("add_prefix_space", true);
+  const std::string scheme = step.contains("prepend_scheme") ? step["prepend_scheme"] : prefix ? "always" : "never";
+  if (scheme != "always" && scheme != "first" && scheme != "never")
+    refuse("the Metaspace pre_tokenizer has prepend_scheme ", shown(scheme));
+  if (mark.empty()) refuse("the Metaspace pre_tokenizer has an empty replacement");
+  rewrite_ = [mark, scheme](std::string_view piece, bool begins_text) {
+    const std::string text = replaced(piece, " ", mark);
+    const bool marks = scheme == "always" || (scheme == "first" && begins_text);
+    return marks && !text.empty() && !text.starts_with(mark) ? mark + text : text;
+  };
   if (!step.value("split", true)) return;
-  steps_.push_back([mark = mark_](std::string_view text, Words& words) {  // a word begins at every mark
+  steps_.push_back([mark](std::string_view text, Words& words) {  // a word begins at every mark
     for (size_t begin = 0, end; begin < text.size(); begin = end) {
       end = std::min(text.find(mark, begin + 1), text.size());
       words.push_back(text.substr(begin, end - begin));
     }
   });
-}
-
-std::string Splitter::marked(std::string_view piece, bool begins_text) const {
-  if (mark_.empty()) return std::string(piece);
-  const std::string text = replaced(piece, " ", mark_);
-  const bool marks = marks_ == Marks::always || (marks_ == Marks::first && begins_text);
-  return marks && !text.empty() && !text.starts_with(mark_) ? mark_ + text : text;
 }
 
 void Splitter::add(const std::string& pattern, bool keeps_matches, bool keeps_gaps) {

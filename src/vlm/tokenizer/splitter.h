@@ -16,11 +16,15 @@ Pattern search_pattern(const std::string& expression);
 class Splitter {
  public:
   // Reads Split steps by a pattern (the matches, what is between them, or both), then ByteLevel, alone or as a
-  // Sequence; Metaspace; null (one word). Anything else is refused by name.
+  // Sequence; Metaspace; BertPreTokenizer; null (one word). Anything else is refused by name.
   explicit Splitter(const nlohmann::json& pre_tokenizer);
+  using Rewrite = std::function<std::string(std::string_view piece, bool begins_text)>;
+  explicit Splitter(Rewrite rewrite) : rewrite_(std::move(rewrite)) {}  // what it returns is one word
 
-  // Returns a piece as Metaspace spells it: a mark in place of every blank and, by its scheme, before the piece.
-  std::string marked(std::string_view piece, bool begins_text) const;
+  // Returns a piece of a text as the words have it: Metaspace puts marks in place of blanks and before the piece.
+  std::string rewritten(std::string_view piece, bool begins_text) const {
+    return rewrite_ ? rewrite_(piece, begins_text) : std::string(piece);
+  }
 
   // Returns the words in order, none empty, as bytes of `text`; the model applies ByteLevel's alphabet.
   std::vector<std::string_view> words(std::string_view text) const;
@@ -32,8 +36,7 @@ class Splitter {
   void add_metaspace(const nlohmann::json& step);
 
   bool byte_level_ = false;
-  std::string mark_;  // empty: no Metaspace
-  enum class Marks { always, first, never } marks_ = Marks::always;
+  Rewrite rewrite_;
   std::vector<std::function<void(std::string_view, Words&)>> steps_;  // each appends the parts of a word
 };
 

@@ -22,25 +22,6 @@ TokenizerParts with_qwen2_pipeline(BpeVocabulary learned) {
           {}};
 }
 
-size_t blanks_at_start(std::string_view text) {
-  for (size_t i = 0; i < text.size();) {
-    const auto [code, length] = character_at(text, i);
-    if (!is_white_space(code)) return i;
-    i += length;
-  }
-  return text.size();
-}
-
-size_t end_without_blanks(std::string_view text) {
-  for (size_t end = text.size(); end > 0;) {
-    size_t last = end - 1;
-    while (last > 0 && (text[last] & 0xC0) == 0x80) --last;
-    if (!is_white_space(character_at(text, last).code)) return end;
-    end = last;
-  }
-  return 0;
-}
-
 }  // namespace
 
 Tokenizer Tokenizer::load(const std::filesystem::path& model_dir) { return Tokenizer(read_tokenizer(model_dir)); }
@@ -104,24 +85,25 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text) const {
   plain_.split(text, ids, [&](std::string_view piece, size_t begin) {
     const std::string normal = parts_.normalizer(piece);
     normalized_.split(normal, ids, [&](std::string_view rest, size_t place) {
-      const std::string marked = parts_.splitter.marked(rest, begin == 0 && place == 0);
-      parts_.model->encode(parts_.splitter.words(marked), ids);
+      const std::string text_of_words = parts_.splitter.rewritten(rest, begin == 0 && place == 0);
+      parts_.model->encode(parts_.splitter.words(text_of_words), ids);
     });
   });
   return ids;
 }
 
 std::vector<int32_t> Tokenizer::encode_with_ends(std::string_view text, int64_t max_len) const {
-  const auto& [begin, end] = parts_.ends;
+  const auto& [begin, end, end_once] = parts_.ends;
   std::vector<int32_t> ids = encode(text);
+  const bool has_end = end_once && !ids.empty() && ids.back() == end.back();
   ids.insert(ids.begin(), begin.begin(), begin.end());
-  ids.insert(ids.end(), end.begin(), end.end());
+  if (!has_end) ids.insert(ids.end(), end.begin(), end.end());
   cut(ids, max_len);
   return ids;
 }
 
 bool Tokenizer::cut(std::vector<int32_t>& ids, int64_t max_len) const {
-  const auto& [begin, end] = parts_.ends;
+  const auto& [begin, end, end_once] = parts_.ends;
   const int64_t ends = int64_t(begin.size() + end.size()), more = int64_t(ids.size()) - max_len;
   if (max_len > 0 && max_len < ends)
     fail(Exit::usage, "--max_len ", max_len, " has no room for the ", ends, " tokens around every text");
