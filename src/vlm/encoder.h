@@ -21,7 +21,7 @@ class Encoder {
   void upload(TokenBatch& batch) const;                                         // from the host to the device
   TokenBatch prepare(std::span<const EncoderInput> rows) const;                 // on the device
   Var operator()(const TokenBatch& batch) const { return (*backbone)(batch); }  // [rows, dim], normalised
-  int64_t dim() const { return backbone->dim(); }
+  int64_t dim() const { return backbone->kept > 0 ? backbone->kept : backbone->dim(); }
   const std::string& image_token() const { return processor.image_token(); }
   DType dtype() const { return dtype_; }  // of activations
 
