@@ -16,6 +16,7 @@
 #include "mmeb/training/grad_cache.h"
 #include "nn/optim.h"
 #include "nn/state.h"
+#include "tensor/parallel.h"
 #include "tiny_model.h"
 #include "vlm/families/qwen_prompts.h"
 #include "vlm/stages.h"
