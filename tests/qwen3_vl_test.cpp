@@ -253,9 +253,9 @@ TEST(Qwen3Vl, configurations_that_are_not_understood_are_refused) {
   const auto refused = [](const json& patch, const std::string& sentence) {
     json config = tiny_qwen3_vl(16);
     config.merge_patch(patch);
-    expect_error(Exit::data, sentence, [&] { make_qwen3_vl(config); });
+    expect_error(Exit::data, sentence, [&] { make_qwen3_vl(json::parse(config.dump())); });
   };
-  EXPECT_EQ(make_qwen3_vl(tiny_qwen3_vl(16))->dim(), 16);
+  EXPECT_EQ(make_qwen3_vl(json::parse(tiny_qwen3_vl(16).dump()))->dim(), 16);
   refused({{"text_config", {{"attention_bias", true}}}}, "attention_bias must be false");
   refused({{"vision_config", {{"num_position_embeddings", 10}}}}, "num_position_embeddings must be a square");
   refused({{"vision_config", {{"deepstack_visual_indexes", {2}}}}}, "deepstack_visual_indexes is [2], expected rising");
