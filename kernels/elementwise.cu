@@ -72,6 +72,7 @@ __device__ A sigmoid(A x) {
 }
 
 // f(x) and f'(x).  silu: x·σ(x).  gelu: x·Φ(x), Φ the normal distribution (exact, by erf).  quick_gelu: x·σ(1.702x).
+// gelu_tanh: x·(1 + tanh(u))/2 = x·σ(2u), u = √(2/π)·(x + 0.044715x³).
 template <class A>
 __device__ A activation(Activation f, A x) {
   switch (f) {
@@ -81,6 +82,8 @@ __device__ A activation(Activation f, A x) {
       return x * A(0.5) * (1 + erf(x * A(0.70710678118654752440)));
     case Activation::quick_gelu:
       return x * sigmoid(A(1.702) * x);
+    case Activation::gelu_tanh:
+      return x * sigmoid(A(1.59576912160573071176) * (x + A(0.044715) * x * x * x));
   }
   return 0;
 }
@@ -99,6 +102,11 @@ __device__ A activation_slope(Activation f, A x) {
       return A(0.5) * (1 + erf(x * A(0.70710678118654752440))) + x * exp(A(-0.5) * x * x) * A(0.39894228040143267794);
     case Activation::quick_gelu:
       return sigmoid_slope(A(1.702), x);
+    case Activation::gelu_tanh: {  // σ(v)·(1 + (1 − σ(v))·x·v'), v = 2u
+      const A two_u = A(1.59576912160573071176), cube = A(0.044715);
+      const A s = sigmoid(two_u * (x + cube * x * x * x));
+      return s * (1 + (1 - s) * x * (two_u * (1 + 3 * cube * x * x)));
+    }
   }
   return 0;
 }

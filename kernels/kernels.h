@@ -13,7 +13,8 @@ namespace vlm2vec {
 
 class Tensor;
 
-enum class Activation { silu, gelu, quick_gelu };  // x·σ(x), x·Φ(x), x·σ(1.702x)
+// x·σ(x), x·Φ(x), x·σ(1.702x), x·σ(1.5957691(x + 0.044715x³))
+enum class Activation { silu, gelu, quick_gelu, gelu_tanh };
 
 struct MatmulOptions {
   bool transpose_a = false, transpose_b = false, accumulate = false;

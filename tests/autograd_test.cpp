@@ -172,6 +172,16 @@ std::vector<Formula> formulas() {
        }},
       {"quick_gelu", normals({{2, 9}}), [](const Vars& v) { return activate(v[0], Activation::quick_gelu); },
        [=](const Vars& v) { return sigmoid_product(v[0], 1.702); }},
+      {"gelu_tanh", normals({{2, 9}}), [](const Vars& v) { return activate(v[0], Activation::gelu_tanh); },
+       [=](const Vars& v) {
+         constexpr double rate = 0.7978845608028654;  // √(2/π)
+         const auto gate = +[](double x) { return 0.5 + 0.5 * std::tanh(rate * (x + 0.044715 * x * x * x)); };
+         const auto slope = +[](double x) {
+           const double t = std::tanh(rate * (x + 0.044715 * x * x * x));
+           return 0.5 * (1 - t * t) * rate * (1 + 3 * 0.044715 * x * x);
+         };
+         return v[0] * pointwise(v[0], gate, slope);
+       }},
       {"swiglu", normals({{2, 5}, {2, 5}}), [](const Vars& v) { return swiglu(v[0], v[1]); },
        [](const Vars& v) { return activate(v[0], Activation::silu) * v[1]; }},
       {"packed_swiglu", normals({{3, 10}}), [](const Vars& v) { return swiglu(v[0]); },

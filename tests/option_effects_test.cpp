@@ -208,6 +208,7 @@ TEST_F(Effects, OfEmbedSearchExplainParityMerge) {
           {"model_name", "other", {}, 3},
           {"adapter", "partial", {{"index", "adapted.npy"}}, 3},
           {"top", "1"},
+          {"dim", "3"},
           {"output", "page.html"},
           kThreads,
           kDevice, kCublas, kTf32,

@@ -134,9 +134,7 @@ void declare(CommandLine& line, ExplainOptions& o) {
   line("text", o.text, "text of the input");
   line("image", o.images, "<FILE> pictures of the input");
   line("instruction", o.instruction, "instruction to the model (not in a raw prompt)");
-  line(
-      "prompt", o.prompt,
-      "<raw|vlm2vec-v1|vlm2vec-v2> raw: the text is the prompt; vlm2vec-v1, vlm2vec-v2: built as in the official code");
+  line("prompt", o.prompt, prompt_help());
   line("dump", o.dump, "<FILE> safetensors file to write: every stage in full, f32 or i64");
   line("target", o.target, "text of a second input: prints the score of both, and the share of each part of the first");
   line("target_image", o.target_images, "<FILE> pictures of the second input");
@@ -178,8 +176,9 @@ Exit run_explain(const Command& command, const Arguments& arguments) {
     if (o.prompt == "raw" && !pictures.empty() && parts.text.find(encoder->image_token()) == std::string::npos)
       fail(Exit::usage, "explain: a raw ", name, " needs ", encoder->image_token(),
            " where its picture belongs; ", kBuiltPrompt, ", puts it there");
-    const Prompt built = prompt_style(encoder->family.prompts, o.prompt).build(parts, encoder->image_token());
-    EncoderInput input{built.text, {}, 0, row};
+    const PromptStyle& style = prompt_style(encoder->family.prompts, o.prompt);
+    const Prompt built = style.build(parts, encoder->image_token());
+    EncoderInput input{built.text, {}, 0, row, style.route, style.uncounted};
     for (const size_t picture : built.pictures) input.images.push_back(PictureSource::of_text(pictures[picture]));
     return input;
   };

@@ -85,7 +85,7 @@ Attribution attribute(Encoder& encoder, const EncoderInput& row, const Tensor& t
   const Tensor words = model.words(batch).value(), patches = batch.patches;
   Path of_words = path_between(to_vector<double>(model.words(blanks).value()), words), of_patches;
   if (pictured) of_patches = path_between(mean_colours(patches, batch.grids), patches);
-  const Tensor t = target.view({1, model.dim()}).to(acc_of(encoder.dtype())).to(words.device());
+  const Tensor t = target.view({1, encoder.dim()}).to(acc_of(encoder.dtype())).to(words.device());
   const auto embedded = [&](const Var& w, const Var& p) {
     return model.read(batch, w, pictured ? model.see(batch, p) : Var());
   };

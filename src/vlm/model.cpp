@@ -19,10 +19,12 @@ EncoderOptions encoder_options(const ModelOptions& o, Device device) {
     fail(Exit::usage, "--num_crops ", o.num_crops, ", expected 1 to ", most_crops, "; 0: as the model's folder says");
   if (o.max_len < 0 || o.resize_min_pixels < 0 || o.resize_max_pixels < 0)
     fail(Exit::usage, "--max_len, --resize_min_pixels and --resize_max_pixels cannot be negative");
+  if (o.dim < 0) fail(Exit::usage, "--dim: got ", o.dim, ", expected 1 or more, or 0 for all numbers");
   return {.device = device,
           .bf16 = o.precision == "bf16",
           .min_pixels = o.resize_min_pixels,
           .max_pixels = o.resize_max_pixels,
+          .dim = o.dim,
           .max_len = o.max_len,
           .num_crops = o.num_crops,
           .image_positions = o.image_positions,

@@ -41,6 +41,9 @@ Processor::Processor(const ModelFolder& folder, const Family& family, const Inpu
   rule.exif = options.exif;
   if (const std::string note = rule.take_resolution(options.image_resolution); !note.empty()) notes.push_back(note);
   rule.temporal_patch_size = 1;  // one frame of a still picture; the vision tower adds its weight's slices instead
+  for (const PromptStyle& style : family.prompts)
+    if (style.route != PictureRoute::own && !routes_.contains(style.route))
+      routes_[style.route] = rule.along(style.route);
 }
 
 // The options must not contradict the training, nor ask for a choice that the family does not have.
@@ -149,9 +152,13 @@ std::vector<int32_t> Processor::tokens_of(const EncoderInput& row, std::span<con
   return tokens;
 }
 
+const PictureRule& Processor::rule_of(const EncoderInput& row) const {
+  return row.route == PictureRoute::own ? rule() : *routes_.at(row.route);
+}
+
 std::shared_ptr<const Image> Processor::picture(const EncoderInput& row, const PictureSource& source) const {
   try {
-    return images_->get(source, rule());
+    return images_->get(source, rule_of(row));
   } catch (const Error& error) {
     fail(error.code, prefix(row), error.what());
   }
@@ -161,7 +168,8 @@ std::vector<std::string> Processor::faults(std::span<const EncoderInput> rows) c
   std::vector<std::string> faults(rows.size());
   parallel_each(rows.size(), [&](size_t i) {
     faults[i] = data_fault([&] {
-      const EncoderInput row{rows[i].text, rows[i].images};  // nameless, so that errors are, too
+      EncoderInput row = rows[i];
+      row.row.clear();  // so that errors are nameless, too
       std::vector<Grid> grids;
       for (const auto& source : row.images) grids.push_back(rule().grid_of(*picture(row, source)));
       tokens_of(row, grids);
@@ -178,6 +186,7 @@ void Processor::pack_tokens(std::span<const EncoderInput> rows, std::span<const 
     const std::span<const Grid> own = grids.first(row.images.size());
     grids = grids.subspan(row.images.size());
     std::vector<int32_t> tokens = tokens_of(row, own);
+    batch.uncounted.push_back(row.uncounted);
     if (tokenizer_.cut(tokens, max_len(own))) batch.cut.push_back(size_t(&row - rows.data()));
     uint64_t patches = 0, seen = 0;
     for (const Grid& g : own)

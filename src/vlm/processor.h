@@ -2,6 +2,7 @@
 // finds faults of rows, keeps decoded pictures, and writes its files beside saved weights.
 #pragma once
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <set>
 #include <span>
@@ -34,6 +35,7 @@ class Processor {
   const std::string& image_positions() const { return image_positions_; }  // 1d or 3d; empty: no choice
   const Tokenizer& tokenizer() const { return tokenizer_; }
   const PictureRule& rule() const { return *settings_.rule; }
+  const PictureRule& rule_of(const EncoderInput& row) const;  // for its route
   std::shared_ptr<const Image> picture(const EncoderInput& row,
                                        const PictureSource& source) const;  // as the model sees it
 
@@ -61,6 +63,7 @@ class Processor {
 
   InputShape input_;
   ProcessorSettings settings_;  // of the file, with the options
+  std::map<PictureRoute, std::unique_ptr<PictureRule>> routes_;
   Reading reading_;
   std::string image_positions_;
   Tokenizer tokenizer_;

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "vlm/image/picture_rule.h"
+
 namespace vlm2vec {
 
 // The image token of the Qwen2-VL families.
@@ -47,6 +49,9 @@ struct PromptParts {
 struct PromptStyle {
   const char* name;  // of --prompt
   Prompt (*build)(const PromptParts& parts, const std::string& image_token);
+  // What its official code does beside the text.
+  PictureRoute route = PictureRoute::own;
+  bool uncounted = false;  // ImagePositions::none stands for 1d
 };
 
 // Those of VLM2Vec:

@@ -64,6 +64,7 @@ Json options_json(EvalOptions o) {
   for (const char* how :
        {"encode_output_path", "embedding_cache", "save_embeddings", "per_device_eval_batch_size", "overwrite"})
     options.erase(how);  // these options change no score
+  if (o.dim == 0) options.erase("dim");  // as before there was a choice
   for (const std::string& name : kPlaces)
     if (options[name] != "") options[name] = full_place(options[name]);
   return options;

@@ -92,6 +92,8 @@ auto loops_of(Activation f) {
       return std::pair(simd().gelu, simd().gelu_dx);
     case Activation::quick_gelu:
       return std::pair(simd().quick_gelu, simd().quick_gelu_dx);
+    case Activation::gelu_tanh:
+      return std::pair(simd().gelu_tanh, simd().gelu_tanh_dx);
   }
   fail(Exit::failed, "activate: there is no activation ", int(f));
 }

@@ -115,7 +115,7 @@ Var Clip::read(const TokenBatch& batch, const Var& words, const Var& seen) {
   }
   if (seen.value())
     add("image_embeds", visual_projection, seen, placed.picture_rows, batch.seen_dropout_ids);
-  sum = l2_normalize(sum);
+  sum = unit(sum);
   if (trace) trace("embedding", sum.value());
   return sum;
 }

@@ -4,12 +4,15 @@
 
 #include "io/error.h"
 #include "io/files.h"
+#include "io/text.h"
 #include "vlm/backbone.h"
 #include "vlm/families/clip.h"
 #include "vlm/families/family.h"
 #include "vlm/families/phi3_v.h"
 #include "vlm/families/qwen2_5_vl.h"
 #include "vlm/families/qwen2_vl.h"
+#include "vlm/families/qwen3_vl.h"
+#include "vlm/families/qwen_prompts.h"
 #include "vlm/image/center_crop.h"
 #include "vlm/image/hd_transform.h"
 #include "vlm/image/smart_resize.h"
@@ -26,9 +29,26 @@ const decltype(Family::config_tokens) kQwenTokens = {{"bos_token_id", {"<|endoft
                                                      {"vision_end_token_id", {"<|vision_end|>"}},
                                                      {"video_token_id", {"<|video_pad|>"}}};
 
+const decltype(Family::config_tokens) kQwen3Tokens(kQwenTokens.begin() + 2, kQwenTokens.end());  // of the whole
+
 std::unique_ptr<PictureRule> qwen2_5_vl_pictures(const json& settings) {
   auto rule = SmartResize::read(settings);
   rule->processor_class = "Qwen2_5_VLProcessor";
+  return rule;
+}
+
+std::unique_ptr<PictureRule> qwen3_vl_pictures(const json& settings) {
+  const json usual = {{"patch_size", 16},
+                      {"min_pixels", 65536},
+                      {"max_pixels", 16777216},
+                      {"image_mean", {0.5, 0.5, 0.5}},
+                      {"image_std", {0.5, 0.5, 0.5}}};
+  json all = settings;
+  for (const auto& [name, value] : usual.items())
+    if (!settings.contains(name) && (name.find("pixels") == name.npos || !settings.contains("size"))) all[name] = value;
+  auto rule = SmartResize::read(all);
+  rule->processor_class = "Qwen3VLProcessor";
+  dynamic_cast<SmartResize&>(*rule).sides = Sides::transformers;
   return rule;
 }
 
@@ -38,7 +58,7 @@ const Family kFamilies[] = {
      .make = make_qwen2_vl,
      .picture_rule = SmartResize::read,
      .rope = Rope::multimodal,
-     .prompts = vlm2vec_prompts(),
+     .prompts = qwen2_prompts(),
      .image_token = "<|image_pad|>",
      .config_tokens = kQwenTokens,
      .tokenizer_class = "Qwen2Tokenizer",
@@ -49,7 +69,7 @@ const Family kFamilies[] = {
      .make = make_qwen2_5_vl,
      .picture_rule = qwen2_5_vl_pictures,
      .rope = Rope::multimodal,
-     .prompts = vlm2vec_prompts(),
+     .prompts = qwen2_prompts(),
      .image_token = "<|image_pad|>",
      .config_tokens = kQwenTokens,
      .tokenizer_class = "Qwen2Tokenizer",
@@ -67,6 +87,17 @@ const Family kFamilies[] = {
      .tokenizer_class = "LlamaTokenizer",
      .portable_config = [](const std::string& text) { return text; },
      .tiny_config = tiny_phi3_v},
+    {.model_type = "qwen3_vl",
+     .title = "Qwen3-VL",
+     .make = make_qwen3_vl,
+     .picture_rule = qwen3_vl_pictures,
+     .rope = Rope::multimodal,
+     .prompts = qwen3_prompts(),
+     .image_token = "<|image_pad|>",
+     .config_tokens = kQwen3Tokens,
+     .tokenizer_class = "Qwen2Tokenizer",
+     .portable_config = portable_qwen3_vl,
+     .tiny_config = tiny_qwen3_vl},
     {.model_type = "clip",
      .title = "CLIP",
      .make = make_clip,
@@ -80,8 +111,7 @@ const Family kFamilies[] = {
 };
 
 // Families that users may try; a refusal names them.
-const std::map<std::string, std::string> kOthers = {{"qwen3_vl", "Qwen3-VL"},
-                                                    {"qwen2", "Qwen2, which sees no pictures"},
+const std::map<std::string, std::string> kOthers = {{"qwen2", "Qwen2, which sees no pictures"},
                                                     {"llava_next", "LLaVA-NeXT"},
                                                     {"llava", "LLaVA-1.5"},
                                                     {"blip-2", "BLIP-2"},
@@ -139,6 +169,17 @@ std::vector<PromptStyle> all_prompt_styles() {
     for (const PromptStyle& style : family.prompts)
       if (std::ranges::find(all, std::string_view(style.name), &PromptStyle::name) == all.end()) all.push_back(style);
   return all;
+}
+
+const char* prompt_help() {
+  static const std::string help = [] {
+    std::vector<std::string> names;
+    for (const PromptStyle& style : all_prompt_styles()) names.push_back(style.name);
+    return "<" + joined(names, "|") +
+           "> raw: the text is the prompt, with an image token for each picture (CLIP: none). Others: built from "
+           "instruction, text and pictures as the official code of that name builds it";
+  }();
+  return help.c_str();
 }
 
 const Family& family_of(const std::filesystem::path& config_file) {

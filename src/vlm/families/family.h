@@ -48,6 +48,7 @@ struct Family {
 
 std::span<const Family> families();
 std::vector<PromptStyle> all_prompt_styles();  // of all families, each name once
+const char* prompt_help();                     // of the option --prompt: their names, and what they do
 // Returns the family of a config.json. Throws Exit::data, beginning with the file, for an unknown family.
 const Family& family_of(const std::filesystem::path& config_file);
 // Reads config.json and makes the family's modules. Throws Exit::data, beginning with the file.

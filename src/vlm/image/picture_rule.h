@@ -4,6 +4,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <string>
@@ -34,6 +35,13 @@ void for_each_patch(const Grid& grid, int merge, Visit visit) {
           for (int column = block_column; column < block_column + merge; ++column) visit(row, column);
 }
 
+// How the official code of a prompt prepares pictures (vlm/families/qwen_prompts.h).
+enum class PictureRoute {
+  own,                 // as the processor's file says
+  qwen3_embedding,  // by qwen_vl_utils alone: transparency on white, 4,096 to 1,843,200 pixels
+  gme,                 // first by GME's code, 4 to 16,384 tokens, then as the file says
+};
+
 struct PictureRule {
   int patch_size = 14;          // pixels; 0: the model says it, not the file
   int temporal_patch_size = 1;  // frames that a patch spans; a still picture is repeated
@@ -55,6 +63,8 @@ struct PictureRule {
                            const std::string& option = "--resize_") = 0;
   // Sets VLM2Vec V1's --image_resolution. Returns a note for the user, perhaps empty.
   virtual std::string take_resolution(const std::string& word) = 0;
+  // Returns this rule, with its options, for another route; null if it has none.
+  virtual std::unique_ptr<PictureRule> along(PictureRoute) const { return nullptr; }
   virtual nlohmann::ordered_json settings() const = 0;  // the content of a preprocessor_config.json
   // Writes the bounds into a file's content, so that every version of transformers prepares pictures by this rule.
   // moved: the bounds differ from that file's.

@@ -1,4 +1,5 @@
 // Qwen2-VL's image processor, bit for bit: resizes to multiples of patch_size merge_size, with an area within bounds.
+// Qwen2.5-VL and Qwen3-VL use it with other numbers.
 #pragma once
 #include <memory>
 
@@ -6,8 +7,19 @@
 
 namespace vlm2vec {
 
+// The versions of smart_resize. They differ in tiny, thin and very long pictures:
+//   vlm2vec        a side below the factor, or sides beyond 200 : 1, make both as long as the longer side
+//   transformers   refuses sides beyond 200 : 1; a side may round to nothing, and then the area is below the bound
+//   qwen_vl_utils  refuses them, too; a side is at least the factor before areas are compared
+//   gme            as qwen_vl_utils, but shortens sides beyond 200 : 1
+enum class Sides { vlm2vec, transformers, qwen_vl_utils, gme };
+
 struct SmartResize : PictureRule {
   int64_t min_pixels = 56 * 56, max_pixels = 28 * 28 * 1280;
+  bool min_given = false, max_given = false;  // the bounds are those of options
+  Sides sides = Sides::vlm2vec;
+  bool on_white = false;                      // RGBA is laid on white, instead of losing its alpha
+  std::shared_ptr<const SmartResize> before;  // prepares the picture first
   // V1's --image_resolution (high, mid, low or another word), from no file; empty: VLM2Vec V2, which converts first.
   std::string image_resolution = "";
 
@@ -24,10 +36,13 @@ struct SmartResize : PictureRule {
   std::string take_resolution(const std::string& word) override;
   nlohmann::ordered_json settings() const override;
   void update(nlohmann::ordered_json& settings, bool moved) const override;
+  std::unique_ptr<PictureRule> along(PictureRoute route) const override;
 
   // Returns the size for the resize: the nearest multiples of the factor, scaled where the area is out of bounds.
-  // VLM2Vec's rule: if a side is below the factor, or the sides are beyond 200 : 1, both become the longer side.
   Size size_of(Size size) const;
+
+ private:
+  Image resized(Image rgb) const;
 };
 
 }  // namespace vlm2vec

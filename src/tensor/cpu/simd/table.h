@@ -77,6 +77,8 @@ struct Simd {
   void (*gelu_dx)(int64_t n, const float* dy, const float* x, float* dx);
   void (*quick_gelu)(int64_t n, const float* x, float* y);  // x·σ(1.702x)
   void (*quick_gelu_dx)(int64_t n, const float* dy, const float* x, float* dx);
+  void (*gelu_tanh)(int64_t n, const float* x, float* y);  // x·σ(1.5957691(x + 0.044715x³))
+  void (*gelu_tanh_dx)(int64_t n, const float* dy, const float* x, float* dx);
   void (*swiglu)(int64_t n, const float* gate, const float* up, float* y);  // silu(gate)·up
   void (*swiglu_backward)(int64_t n, const float* dy, const float* gate, const float* up, float* dgate, float* dup);
 
