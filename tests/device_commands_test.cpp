@@ -5,6 +5,7 @@
 #include "golden.h"
 #include "lines_of_json.h"
 #include "tensor/tensor_files.h"
+#include "vlm/backbone.h"
 #include "vlm/families/family.h"
 
 namespace vlm2vec {
@@ -25,7 +26,7 @@ class DeviceCommands : public Cli, public testing::WithParamInterface<Case> {
         config["text_config"]["vocab_size"] = read_json(tokenizer / "config.json").at("text_config").at("vocab_size");
       write("config.json", config.dump());
       must("init --config config.json --output_dir family --tokenizer " + tokenizer.string() +
-           (own ? "" : " --min_pixels 64 --max_pixels 1024"));
+           (make_backbone(folder_ / "config.json")->input().image_size > 0 ? "" : " --min_pixels 64 --max_pixels 1024"));
     }
     write("rows.jsonl", R"({"text": "a thing"})" "\n" R"({"text": "what is this?", "image": "train/p1.png"})" "\n");
   }

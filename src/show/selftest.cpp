@@ -48,7 +48,8 @@ class TinyModel {
     const bool resizes = input.image_size == 0;  // to different sizes
     write_picture_rule(*new_picture_rule(family, input, resizes ? 64 : 0, resizes ? 4096 : 0), folder_.path);
     write_tokenizer_json(folder_.path / "tokenizer.json",
-                         train_bpe(std::vector<std::string>{"which thing is this?"}, 300));
+                         train_bpe(std::vector<std::string>{"which thing is this?"}, 300,
+                                   {"<|endoftext|>", family.image_token.empty() ? kUsualImageToken : family.image_token}));
     Random random(seed);
     for (int i = 0; i < kRows; ++i) {
       Image picture(8 * (1 + i % 3), 8 * (1 + i % 2), 3);

@@ -78,6 +78,9 @@ void Processor::check(const ModelFolder& folder) const {
   if (rule().picture_size != input_.image_size)
     fail(Exit::data, folder.processor.string(), ": makes pictures of ", rule().picture_size, " pixels to a side, in ",
          config_file, " image_size is ", input_.image_size);
+  if (rule().canvases != input_.canvases)
+    fail(Exit::data, folder.processor.string(), ": image_grid_pinpoints differs from that of ", config_file,
+         "; do the two belong together?");
   if (tokenizer_.vocab_size() > input_.vocab_size)
     fail(Exit::data, tokenizer_folder, ": the tokenizer has ", tokenizer_.vocab_size(), " tokens, ", config_file,
          " a vocabulary of ", input_.vocab_size);
@@ -123,7 +126,7 @@ std::vector<int32_t> Processor::tokens_of(const EncoderInput& row, std::span<con
   for (const int32_t id : ids) {
     const bool picture = id == input_.image_token_id && !grids.empty();
     const size_t begin = tokens.size();
-    tokens.insert(tokens.end(), picture ? size_t(grids[image].tokens(rule().merge_size)) : 1, id);
+    tokens.insert(tokens.end(), picture ? size_t(rule().tokens_of(grids[image])) : 1, id);
     if (picture && max_len_ > 0 && int64_t(tokens.size()) > max_len_) {
       const Grid& g = grids[image];
       fail(Exit::data, name, "--max_len ", max_len_, " would cut through picture ", image + 1, ", whose grid of ", g.t,

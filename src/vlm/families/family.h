@@ -19,6 +19,7 @@ class Backbone;
 // The positions that a family's attention knows.
 enum class Rope {
   none,        // learned positions
+  plain,       // each token counts
   multimodal,  // M-RoPE: time, row and column; a choice of --image_positions
 };
 
