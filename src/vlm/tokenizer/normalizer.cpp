@@ -1,13 +1,11 @@
 #include "vlm/tokenizer/normalizer.h"
 
-#include <utf8proc.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <iterator>
 #include <memory>
 
-#include "io/text.h"
+#include "vlm/tokenizer/characters.h"
 #include "vlm/tokenizer/refusal.h"
 #include "vlm/tokenizer/splitter.h"
 
@@ -15,15 +13,6 @@ namespace vlm2vec {
 namespace {
 
 using nlohmann::json;
-
-// The character at byte `i`, and how many bytes it has.
-std::pair<int32_t, size_t> character_at(std::string_view text, size_t i) {
-  int32_t code = 0;
-  const auto* bytes = reinterpret_cast<const utf8proc_uint8_t*>(text.data());
-  const utf8proc_ssize_t length = utf8proc_iterate(bytes + i, utf8proc_ssize_t(text.size() - i), &code);
-  if (length <= 0) not_utf8(i);
-  return {code, size_t(length)};
-}
 
 // True for characters since Unicode 10 that have a combining class or are part of a composition; the ranges hold no
 // older ones.
@@ -65,6 +54,17 @@ std::string replace_matches(std::string_view text, const Pattern& pattern, std::
 
 }  // namespace
 
+std::string replaced(std::string_view text, std::string_view from, std::string_view to) {
+  std::string result;
+  for (size_t last = 0, next; last <= text.size(); last = next + from.size()) {
+    next = std::min(text.find(from, last), text.size());
+    result.append(text, last, next - last);
+    if (next == text.size()) break;
+    result += to;
+  }
+  return result;
+}
+
 std::string normalize_nfc(std::string_view text) {
   const auto combining = [](char byte) { return uint8_t(byte) >= 0xCC; };  // nothing below U+0300 is ever changed
   if (std::none_of(text.begin(), text.end(), combining)) return std::string(text);
@@ -93,9 +93,7 @@ std::string lower_case(std::string_view text) {
       continue;
     }
     const auto [code, length] = character_at(text, i);
-    utf8proc_uint8_t bytes[4];
-    const auto size = utf8proc_encode_char(utf8proc_tolower(code), bytes);
-    lower.append(reinterpret_cast<const char*>(bytes), size_t(size));
+    append_character(lower, utf8proc_tolower(code));
     if (code == 0x130) lower += "\u0307";  // the one lower case of two characters: i and a dot above
     i += length;
   }
@@ -117,7 +115,16 @@ void Normalizer::add(const json& part) {
                       content = part.at("content").get<std::string>()](std::string_view text) {
       return replace_matches(text, pattern, content);
     });
+  else if (type == "Replace" && part["pattern"].value("String", "") != "")
+    steps_.push_back([from = part["pattern"]["String"].get<std::string>(),
+                      to = part.at("content").get<std::string>()](std::string_view text) {
+      return replaced(text, from, to);
+    });
   else if (type == "Replace") refuse("the Replace normalizer's pattern is ", part["pattern"]);
+  else if (type == "Prepend")
+    steps_.push_back([prefix = part.at("prepend").get<std::string>()](std::string_view text) {
+      return text.empty() ? "" : prefix + std::string(text);
+    });
   else if (!part.is_null()) refuse("the normalizer is ", shown(type));
 }
 

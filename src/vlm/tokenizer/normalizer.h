@@ -15,10 +15,13 @@ std::string normalize_nfc(std::string_view text);
 // Unicode's lower case, character by character: U+0130 becomes two, and no rule looks at the neighbours (final sigma).
 std::string lower_case(std::string_view text);
 
+// Replaces `from`, which is not empty, wherever it stands.
+std::string replaced(std::string_view text, std::string_view from, std::string_view to);
+
 class Normalizer {
  public:
-  // tokenizer.json's normalizer: null, NFC, Lowercase, Replace (of a pattern by a text), or a Sequence of these;
-  // anything else is refused by name.
+  // tokenizer.json's normalizer: null, NFC, Lowercase, Replace (of a pattern or a text by a text), Prepend (to a text
+  // that is not empty), or a Sequence of these; anything else is refused by name.
   explicit Normalizer(const nlohmann::json& part);
   std::string operator()(std::string_view text) const;
 

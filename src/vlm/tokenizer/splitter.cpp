@@ -1,7 +1,9 @@
 #include "vlm/tokenizer/splitter.h"
 
+#include <algorithm>
 #include <cstring>
 
+#include "vlm/tokenizer/normalizer.h"
 #include "vlm/tokenizer/pretokenizer.h"
 #include "vlm/tokenizer/refusal.h"
 
@@ -43,6 +45,11 @@ Pattern search_pattern(const std::string& expression) {
 }
 
 Splitter::Splitter(const json& pre_tokenizer) {
+  if (pre_tokenizer.is_null()) return;
+  if (type_of(pre_tokenizer) == "Metaspace") {
+    add_metaspace(pre_tokenizer);
+    return;
+  }
   const bool sequence = type_of(pre_tokenizer) == "Sequence";
   const auto steps = sequence ? pre_tokenizer.at("pretokenizers").get<std::vector<json>>() : std::vector{pre_tokenizer};
   if (steps.empty()) refuse("the pre_tokenizer has no steps");
@@ -59,6 +66,7 @@ Splitter::Splitter(const json& pre_tokenizer) {
     } else if (type == "ByteLevel" && last) {
       if (step.value("add_prefix_space", true)) refuse("the ByteLevel pre_tokenizer has add_prefix_space");
       if (step.value("use_regex", true)) add(byte_level_pattern, true, true);
+      byte_level_ = true;
     } else {
       refuse("the pre_tokenizer", sequence ? sentence("'s step ", i + 1, " of ", steps.size()) : "", " is ",
              shown(type));
@@ -66,9 +74,36 @@ Splitter::Splitter(const json& pre_tokenizer) {
   }
 }
 
+// Before there was a prepend_scheme, add_prefix_space (true unless it is given) meant "always" or "never".
+void Splitter::add_metaspace(const json& step) {
+  mark_ = step.at("replacement").get<std::string>();
+  const std::string scheme = step.contains("prepend_scheme")         ? step["prepend_scheme"]
+                             : step.value("add_prefix_space", true) ? "always"
+                                                                    : "never";
+  if (scheme == "first") marks_ = Marks::first;
+  else if (scheme == "never") marks_ = Marks::never;
+  else if (scheme != "always") refuse("the Metaspace pre_tokenizer has prepend_scheme ", shown(scheme));
+  if (mark_.empty()) refuse("the Metaspace pre_tokenizer has an empty replacement");
+  if (!step.value("split", true)) return;
+  steps_.push_back([mark = mark_](std::string_view text, Words& words) {  // a word begins at every mark
+    for (size_t begin = 0, end; begin < text.size(); begin = end) {
+      end = std::min(text.find(mark, begin + 1), text.size());
+      words.push_back(text.substr(begin, end - begin));
+    }
+  });
+}
+
+std::string Splitter::marked(std::string_view piece, bool begins_text) const {
+  if (mark_.empty()) return std::string(piece);
+  const std::string text = replaced(piece, " ", mark_);
+  const bool marks = marks_ == Marks::always || (marks_ == Marks::first && begins_text);
+  return marks && !text.empty() && !text.starts_with(mark_) ? mark_ + text : text;
+}
+
 void Splitter::add(const std::string& pattern, bool keeps_matches, bool keeps_gaps) {
-  if (pattern == qwen2_split_pattern && keeps_matches && keeps_gaps) {  // many times faster, and no gaps
-    steps_.push_back(split_words_into);
+  const int most_digits = pattern == qwen2_split_pattern ? 1 : pattern == llama3_split_pattern ? 3 : 0;
+  if (most_digits > 0 && keeps_matches && keeps_gaps) {  // many times faster, and no gaps
+    steps_.push_back([=](std::string_view text, Words& words) { split_words_into(text, words, most_digits); });
     return;
   }
   steps_.push_back([=, search = search_pattern(pattern)](std::string_view text, Words& words) {

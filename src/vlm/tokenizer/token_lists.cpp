@@ -96,10 +96,10 @@ json parse(const std::filesystem::path& file, Collector collector) {
 
 TokenLists::Entry added_token(const json& token, const json& id) {
   const std::string text = token.at("content");
-  for (const char* option : {"single_word", "lstrip", "rstrip"})
-    if (token.value(option, false)) refuse("added token ", shown(text), " has ", option);
+  if (token.value("single_word", false)) refuse("added token ", shown(text), " has single_word");
   if (!id.is_number_unsigned()) fail(Exit::data, "token ", shown(text), " has id ", id, ", expected a whole number");
-  return {text, id, token.value("normalized", false)};
+  const auto flag = [&](const char* name) { return token.value(name, false); };
+  return {text, id, flag("normalized"), flag("lstrip"), flag("rstrip")};
 }
 
 [[noreturn]] void refuse_id(const std::string& token, uint64_t id, uint64_t given) {
@@ -158,7 +158,7 @@ void TokenLists::take_configured(const json& config) {
     } else if (there->id != id) {
       fail(Exit::data, "token ", shown(entry.token), " has id ", id, ", in tokenizer.json ", there->id);
     } else {
-      there->normalized = entry.normalized;
+      *there = entry;
     }
   }
   const auto add = [&](const json& token) {
@@ -210,7 +210,8 @@ Vocabulary TokenLists::vocabulary() {
 
 std::vector<AddedToken> TokenLists::added_tokens() const {
   std::vector<AddedToken> tokens;
-  for (const auto& [text, id, normalized] : added) tokens.push_back({text, int32_t(id), normalized});
+  for (const Entry& entry : added)
+    tokens.push_back({entry.token, int32_t(entry.id), entry.normalized, entry.lstrip, entry.rstrip});
   return tokens;
 }
 

@@ -15,7 +15,7 @@ struct TokenLists {
   struct Entry {
     std::string token;
     uint64_t id;
-    bool normalized = false;
+    bool normalized = false, lstrip = false, rstrip = false;
   };
   struct Pair {
     std::string left, right;

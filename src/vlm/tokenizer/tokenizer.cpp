@@ -5,20 +5,40 @@
 
 #include "io/error.h"
 #include "vlm/tokenizer/bpe.h"
+#include "vlm/tokenizer/characters.h"
 
 namespace vlm2vec {
 namespace {
 
 TokenizerParts with_qwen2_pipeline(BpeVocabulary learned) {
   const nlohmann::json pipeline = qwen2_pipeline();
-  Vocabulary vocabulary(std::move(learned.tokens));
-  auto bpe = std::make_shared<Bpe>(vocabulary, std::move(learned.merges));
-  return {std::move(vocabulary),
+  const auto vocabulary = std::make_shared<Vocabulary>(std::move(learned.tokens));
+  auto bpe = std::make_shared<Bpe>(vocabulary, std::move(learned.merges), Bpe::Options());
+  return {vocabulary,
           std::move(learned.added),
           Normalizer(pipeline["normalizer"]),
           Splitter(pipeline["pre_tokenizer"]),
           std::move(bpe),
           {}};
+}
+
+size_t blanks_at_start(std::string_view text) {
+  for (size_t i = 0; i < text.size();) {
+    const auto [code, length] = character_at(text, i);
+    if (!is_white_space(code)) return i;
+    i += length;
+  }
+  return text.size();
+}
+
+size_t end_without_blanks(std::string_view text) {
+  for (size_t end = text.size(); end > 0;) {
+    size_t last = end - 1;
+    while (last > 0 && (text[last] & 0xC0) == 0x80) --last;
+    if (!is_white_space(character_at(text, last).code)) return end;
+    end = last;
+  }
+  return 0;
 }
 
 }  // namespace
@@ -28,19 +48,20 @@ Tokenizer Tokenizer::load(const std::filesystem::path& model_dir) { return Token
 Tokenizer::Tokenizer(BpeVocabulary vocabulary) : Tokenizer(with_qwen2_pipeline(std::move(vocabulary))) {}
 
 Tokenizer::Tokenizer(TokenizerParts parts) : parts_(std::move(parts)) {
-  for (const auto& [text, id, normalized] : parts_.added) {
-    const std::string spelled = normalized ? parts_.normalizer(text) : text;
-    if (spelled.empty()) fail(Exit::data, "tokenizer: the normaliser leaves nothing of the added token ", text);
-    (normalized ? normalized_ : plain_).add({spelled, id});
+  for (AddedToken token : parts_.added) {
+    if (token.normalized) token.text = parts_.normalizer(token.text);
+    if (token.text.empty())
+      fail(Exit::data, "tokenizer: the normaliser leaves nothing of the added token ", this->token(token.id));
+    (token.normalized ? normalized_ : plain_).add(token);
   }
 }
 
 const std::string& Tokenizer::token(int32_t id) const {
   CHECK(id >= 0 && id < vocab_size(), "Tokenizer::token: id ", id, ", but the vocabulary has ", vocab_size());
-  return parts_.vocabulary.token(id);
+  return parts_.vocabulary->token(id);
 }
 
-std::optional<int32_t> Tokenizer::id_of(std::string_view token) const { return parts_.vocabulary.id_of(token); }
+std::optional<int32_t> Tokenizer::id_of(std::string_view token) const { return parts_.vocabulary->id_of(token); }
 
 bool Tokenizer::is_added(int32_t id) const {
   return std::ranges::find(parts_.added, id, &AddedToken::id) != parts_.added.end();
@@ -59,28 +80,33 @@ const AddedToken* Tokenizer::AddedTokens::at(std::string_view text) const {
   return nullptr;
 }
 
+// White space that a token takes with it is skipped, but a token that begins there is found as well.
 template <class Piece>
 void Tokenizer::AddedTokens::split(std::string_view text, std::vector<int32_t>& ids, Piece&& piece) const {
-  size_t begin = 0;
+  size_t begin = 0;  // what is before it belongs to a token or a piece
   for (size_t i = 0; i < text.size();) {
     const AddedToken* token = at(text.substr(i));
     if (!token) {
       ++i;
       continue;
     }
-    piece(text.substr(begin, i - begin));
+    const size_t end = token->lstrip ? end_without_blanks(text.substr(0, i)) : i;
+    if (begin < end) piece(text.substr(begin, end - begin), begin);
     ids.push_back(token->id);
     begin = i += token->text.size();
+    if (token->rstrip) begin += blanks_at_start(text.substr(begin));
   }
-  piece(text.substr(begin));
+  if (begin < text.size()) piece(text.substr(begin), begin);
 }
 
 std::vector<int32_t> Tokenizer::encode(std::string_view text) const {
   std::vector<int32_t> ids;
-  plain_.split(text, ids, [&](std::string_view piece) {
+  plain_.split(text, ids, [&](std::string_view piece, size_t begin) {
     const std::string normal = parts_.normalizer(piece);
-    normalized_.split(normal, ids,
-                      [&](std::string_view rest) { parts_.model->encode(parts_.splitter.words(rest), ids); });
+    normalized_.split(normal, ids, [&](std::string_view rest, size_t place) {
+      const std::string marked = parts_.splitter.marked(rest, begin == 0 && place == 0);
+      parts_.model->encode(parts_.splitter.words(marked), ids);
+    });
   });
   return ids;
 }

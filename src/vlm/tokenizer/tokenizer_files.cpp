@@ -15,13 +15,27 @@ namespace {
 
 using nlohmann::json;
 
-// Checks only options that can change ids: an unknown token or byte_fallback cannot, since every byte has a token.
 void check_model(const json& model) {
   if (type_of(model) != "BPE") refuse("the model is ", shown(type_of(model)));
   if (has_value(model, "dropout") && model["dropout"] != 0) refuse("the model has dropout ", model["dropout"]);
   constexpr const char* prefix = "continuing_subword_prefix";
   if (has_value(model, prefix) && model[prefix] != "") refuse("the model has ", prefix, " ", model[prefix]);
-  if (model.value("ignore_merges", false)) refuse("the model has ignore_merges");
+}
+
+// After ByteLevel nothing is unknown, since every byte has a token.
+Bpe::Options bpe_options(const json& model, bool byte_level, const Vocabulary& vocabulary) {
+  Bpe::Options options;
+  options.byte_level = byte_level;
+  options.ignore_merges = model.value("ignore_merges", false);
+  if (has_value(model, "end_of_word_suffix")) options.end_of_word = model["end_of_word_suffix"];
+  if (byte_level) return options;
+  if (options.end_of_word != "") refuse("the model has end_of_word_suffix without a ByteLevel pre_tokenizer");
+  options.byte_fallback = model.value("byte_fallback", false);
+  options.fuse_unk = model.value("fuse_unk", false);
+  if (!has_value(model, "unk_token")) return options;
+  options.unknown = vocabulary.id_of(model["unk_token"].get<std::string>());
+  if (!options.unknown) fail(Exit::data, "the model's unk_token ", model["unk_token"], " is not in the vocabulary");
+  return options;
 }
 
 // Returns the id that the post-processor gives a token, checked.
@@ -51,8 +65,17 @@ TokenizerParts::Ends read_post_processor(const json& part, const Vocabulary& voc
   const std::string type = type_of(part);
   const auto id = [&](const char* field) { return id_around(vocabulary, part.at(field).at(0), part[field].at(1)); };
   if (part.is_null() || type == "ByteLevel") return {};
-  if (type == "RobertaProcessing") return {{id("cls")}, {id("sep")}};
+  if (type == "RobertaProcessing" || type == "BertProcessing") return {{id("cls")}, {id("sep")}};
   if (type == "TemplateProcessing") return read_template(part, vocabulary);
+  if (type == "Sequence") {  // each puts its tokens around those of the one before
+    TokenizerParts::Ends ends;
+    for (const json& processor : part.at("processors")) {
+      const auto [begin, end] = read_post_processor(processor, vocabulary);
+      ends.begin.insert(ends.begin.begin(), begin.begin(), begin.end());
+      ends.end.insert(ends.end.end(), end.begin(), end.end());
+    }
+    return ends;
+  }
   refuse("the post_processor is ", shown(type));
 }
 
@@ -74,12 +97,12 @@ TokenizerParts assemble(const json& root, TokenLists lists) {
   const json& model = root.at("model");
   Normalizer normalizer(root.at("normalizer"));
   Splitter splitter(root.at("pre_tokenizer"));
-  const std::string end_of_word = has_value(model, "end_of_word_suffix") ? model["end_of_word_suffix"] : json("");
-  Vocabulary vocabulary = lists.vocabulary();
-  auto bpe = std::make_shared<Bpe>(vocabulary, lists.ids_of_merges(vocabulary), end_of_word);
-  auto ends = read_post_processor(root.at("post_processor"), vocabulary);
-  return {std::move(vocabulary), lists.added_tokens(), std::move(normalizer),
-          std::move(splitter),   std::move(bpe),       std::move(ends)};
+  const auto vocabulary = std::make_shared<Vocabulary>(lists.vocabulary());
+  auto bpe = std::make_shared<Bpe>(vocabulary, lists.ids_of_merges(*vocabulary),
+                                   bpe_options(model, splitter.is_byte_level(), *vocabulary));
+  auto ends = read_post_processor(root.at("post_processor"), *vocabulary);
+  return {vocabulary,          lists.added_tokens(), std::move(normalizer),
+          std::move(splitter), std::move(bpe),       std::move(ends)};
 }
 
 TokenizerParts read_tokenizer_json(const std::filesystem::path& folder) {

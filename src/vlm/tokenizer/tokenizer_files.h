@@ -13,7 +13,7 @@
 namespace vlm2vec {
 
 struct TokenizerParts {
-  Vocabulary vocabulary;  // the added tokens too
+  std::shared_ptr<const Vocabulary> vocabulary;  // the added tokens too
   std::vector<AddedToken> added;
   Normalizer normalizer;
   Splitter splitter;
