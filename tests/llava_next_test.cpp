@@ -282,7 +282,8 @@ TEST(LlavaNext, canvases_and_numbers_of_tokens) {
     if (!row.contains("num_image_tokens")) continue;
     Image image(canvas.width, canvas.height + 336, 3);
     image.source = source;
-    EXPECT_EQ(rule.tokens_of(rule.grid_of(image)), row["num_image_tokens"]), ++compared;
+    EXPECT_EQ(rule.tokens_of(rule.grid_of(image)), row["num_image_tokens"]);
+    ++compared;
   }
   EXPECT_GE(compared, 10);
 }
@@ -292,7 +293,8 @@ TEST(LlavaNext, adapters_of_both_spellings) {
   NEEDS_GOLDEN("llava_next")
   const Golden data{"llava_next"};
   const NamedTensors expected = load_safetensors(data.file("adapters/expected.safetensors"));
-  for (const auto& [name, facts] : read_json(data.file("adapters/adapters.json")).items())
+  const json adapters = read_json(data.file("adapters/adapters.json"));
+  for (const auto& [name, facts] : adapters.items())
     for (const bool newer : {false, true}) {
       SCOPED_TRACE(name + (newer ? " in the newer spelling" : ""));
       const TemporaryFolder folder("adapter");
