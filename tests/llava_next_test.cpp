@@ -11,6 +11,7 @@
 #include "golden.h"
 #include "golden_compare.h"
 #include "lines_of_json.h"
+#include "mmeb/evaluation/evaluation_set.h"
 #include "mmeb/training/grad_cache.h"
 #include "nn/optim.h"
 #include "nn/peft.h"
@@ -267,6 +268,24 @@ TEST(LlavaNext, prompts_of_e5_v) {
             "<image>Modify this image with \"make it blue\", describe modified image in one word:");
   expect_error(Exit::data, "has an instruction, but E5-V's prompts have none", [&] { asked({"Do", "x", 0}); });
   expect_error(Exit::data, "has 2 pictures, but E5-V's prompts have one at most", [&] { asked({"", "x", 2}); });
+}
+
+// MMEB's instruction is left out, and the row's own words stay.
+TEST(LlavaNext, evaluation_in_the_prompts_of_e5_v) {
+  const TemporaryFolder folder("evaluation");
+  write_png(folder / "a.png", Image(8, 8, 3));
+  EvaluationSet set;
+  set.query_form = "<|image_1|>\nAnswer the question: {question}\n", set.target_form = "{answer}";
+  set.number(Side("<|image_1|>\nAnswer the question: what is it?\n", "a.png"), 0);
+  set.number(Side("a car"), 0, 0);
+  const PromptStyle& style = prompt_style(llava().prompts, "e5-v");
+  const auto inputs = encoder_inputs(set, "<image>", Pictures(folder.path()), &style);
+  for (const auto& [i, parts] : {std::pair(0, PromptParts{"", "what is it?", 1}), {1, PromptParts{"", "a car", 0}}}) {
+    EXPECT_EQ(inputs[size_t(i)].text, style.build(parts, "<image>").text);
+    EXPECT_EQ(inputs[size_t(i)].images.size(), parts.pictures);
+  }
+  EXPECT_EQ(encoder_inputs(set, "<image>", Pictures(folder.path()), nullptr)[0].text,
+            "<image>\nAnswer the question: what is it?\n");
 }
 
 TEST(LlavaNext, canvases_and_numbers_of_tokens) {

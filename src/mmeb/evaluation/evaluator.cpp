@@ -113,7 +113,8 @@ std::vector<Work> read_sets(const EvaluationData& data) {
       check_pictures(rows, checks.try_emplace(source.image_dir, here).first->second);
       reading_rows("error", [&] { check_texts(rows, data.image_token); });
     }
-    const std::string content = content_digest(work.set, source, encoder_inputs(rows, data.image_token, here, data.style));
+    const std::string content =
+        content_digest(work.set, source, encoder_inputs(rows, data.image_token, here, data.style));
     work.identity = identity_json(Json::parse(data.options), data.model_sha256, data.device, content, work.candidates);
     sets.push_back(std::move(work));
   }
