@@ -91,8 +91,8 @@ std::vector<EvalRow> read_captioned_pictures(const fs::path& file, const Picture
 
 std::vector<RecallScore> evaluate_retrieval(const std::string& name, const std::vector<EvalRow>& rows,
                                             const Pictures& image_dir, const std::string& image_token,
-                                            const PromptStyle* style, const EmbedFunction& embed, const fs::path& output,
-                                            bool save_embeddings) {
+                                            const PromptStyle* style, const EmbedFunction& embed,
+                                            const fs::path& output, bool save_embeddings) {
   EvaluationSet set;
   set.name = name, set.query_form = kPictureText;
   std::vector<int32_t> pictures, captions;
