@@ -109,7 +109,7 @@ TEST_F(Hub, links_that_lead_nowhere_disturb_nothing) {
 TEST_F(Hub, weights_that_are_not_there_or_not_read_are_said) {
   const fs::path model = copy("model");
   move(model, "model.safetensors", "pytorch_model.bin");
-  refused("has no model.safetensors, only pytorch_model.bin, which is not read; in Python, Qwen2VLForCond", model);
+  refused("pytorch_model.bin: is not a file of torch.save in the zip format", model);
   move(model, "pytorch_model.bin", "consolidated.safetensors");
   refused("only consolidated.safetensors, which is not read; download the model in the layout of Hugging", model);
   move(model, "consolidated.safetensors", "model-00001-of-00002.safetensors");

@@ -381,6 +381,7 @@ TEST(ProcessorFiles, of_new_models_name_the_familys_class) {
   }
   EXPECT_EQ(classes, (std::map<std::string, std::string>{{"qwen2_vl", "Qwen2VLProcessor"},
                                                          {"qwen2_5_vl", "Qwen2_5_VLProcessor"},
+                                                         {"phi3_v", "Phi3VProcessor"},
                                                          {"clip", "CLIPProcessor"},
                                                          {"llava_next", "LlavaNextProcessor"}}));
 }

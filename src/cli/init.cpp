@@ -44,15 +44,16 @@ void copy_tokenizer(const fs::path& from, const Family& family, const fs::path& 
 void learn_tokenizer(const fs::path& dataset, const Family& family, const InputShape& input, const fs::path& folder) {
   if (family.image_token.empty())
     fail(Exit::usage, "init: a tokenizer of ", family.title, "'s kind is not learned here; give --tokenizer");
-  const std::vector<std::string> special_tokens = {"<|endoftext|>", family.image_token};
-  if (input.image_token_id != 1)
+  std::vector<std::string> special_tokens = {"<|endoftext|>", family.image_token};
+  if (family.image_token == kNumberedImageToken) special_tokens.pop_back();  // no token of the vocabulary
+  else if (input.image_token_id != 1)
     fail(Exit::data, "init: image_token_id is ", input.image_token_id,
          " in the configuration, but a learned tokenizer has ", family.image_token, " at 1");
   if (input.vocab_size < 258)
     fail(Exit::data, "init: vocab_size is ", input.vocab_size,
          " in the configuration, but 2 special tokens and 256 bytes need 258");
   write_tokenizer_json(folder / "tokenizer.json",
-                       train_bpe(training_texts(dataset, special_tokens[1]), int(input.vocab_size), special_tokens));
+                       train_bpe(training_texts(dataset, family.image_token), int(input.vocab_size), special_tokens));
 }
 
 // Writes the configuration in portable form, with the weights' type and all token ids; transformers 4.52 fails without

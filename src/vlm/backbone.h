@@ -25,9 +25,9 @@ struct StageNote {
 // The input that the weights expect from tokenizer and picture rule.
 struct InputShape {
   int64_t vocab_size = 0;
-  int image_token_id = -1;  // -1: no token stands for a picture
+  int image_token_id = -1;  // -1: no token of the vocabulary stands for a picture
   int patch_size = 0, merge_size = 1, temporal_patch_size = 1;
-  int image_size = 0;       // side of every picture, or of its tiles, in pixels; 0: sizes differ
+  int image_size = 0;       // side of every picture, or tile of one, in pixels; 0: sizes differ
   int64_t most_tokens = 0;  // limit of a text; longer texts keep their end token; 0: no limit
   std::vector<Size> canvases = {};  // the sizes that tiles are cut from, in pixels; empty: all
 };

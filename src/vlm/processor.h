@@ -11,6 +11,7 @@
 #include "vlm/image/image_cache.h"
 #include "vlm/model_folder.h"
 #include "vlm/processor_files.h"
+#include "vlm/prompt.h"
 #include "vlm/tokenizer/tokenizer.h"
 
 namespace vlm2vec {
@@ -47,6 +48,11 @@ class Processor {
 
  private:
   std::vector<int32_t> tokens_of(const EncoderInput& row, std::span<const Grid> grids) const;
+  // Numbered image tokens have no id: the first picture's vectors lie at -1, the second's at -2.
+  bool numbered() const { return image_token_ == kNumberedImageToken; }
+  bool is_picture(int32_t id) const { return numbered() ? id < 0 : id == input_.image_token_id; }
+  // The official code cuts no row with numbered image tokens and pictures.
+  int64_t max_len(std::span<const Grid> grids) const { return numbered() && !grids.empty() ? 0 : max_len_; }
   void check(const ModelFolder& folder) const;
   void take_reading(const ModelFolder& folder, const Family& family, const EncoderOptions& options,
                     std::vector<std::string>& notes);

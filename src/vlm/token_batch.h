@@ -28,7 +28,8 @@ struct Placement {
 
 // Tokens and pictures of some rows, packed without padding.
 struct TokenBatch {
-  Tensor ids;                            // i32 [tokens]; an image token is repeated for each vector of its picture
+  // i32 [tokens]; an image token is repeated for each vector of its picture; a numbered one, which has no id, is 0.
+  Tensor ids;
   Tensor cu_seqlens;                     // i32 [rows + 1]: where each row's tokens begin, and the end
   Tensor last_rows, one_each;            // i32 [rows]: each row's last token; i32 [rows + 1]: 0, 1, 2, …
   Tensor dropout_ids, last_dropout_ids;  // i64 [tokens], [rows]

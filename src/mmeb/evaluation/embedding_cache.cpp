@@ -26,7 +26,9 @@ fs::path vector_file(const fs::path& folder, const Digest& model, ModelOptions o
                          {"instruction_set", isa_name()}};  // determines the order of sums
   options.fields([&](const char* name, const auto& value, const char*) {
     const std::string option = name;  // the hash covers the two folders; the norms are only printed
-    if (option == "official_mask" && !options.official_mask.official) return;  // files without it keep their names
+    // Files of a time before these options keep their names.
+    if (option == "official_mask" && !options.official_mask.official) return;
+    if (option == "num_crops" && options.num_crops == 0) return;
     if (option != "model_name" && option != "adapter" && option != "adapter_norms") what[option] = value;
   });
   if (options.max_len > 0) what["cut_texts"] = true;  // this file also knows the cut texts

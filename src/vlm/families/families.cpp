@@ -8,10 +8,12 @@
 #include "vlm/families/clip.h"
 #include "vlm/families/family.h"
 #include "vlm/families/llava_next.h"
+#include "vlm/families/phi3_v.h"
 #include "vlm/families/qwen2_5_vl.h"
 #include "vlm/families/qwen2_vl.h"
 #include "vlm/image/anyres.h"
 #include "vlm/image/center_crop.h"
+#include "vlm/image/hd_transform.h"
 #include "vlm/image/smart_resize.h"
 #include "vlm/portable_files.h"
 
@@ -55,6 +57,18 @@ const Family kFamilies[] = {
      .tokenizer_class = "Qwen2Tokenizer",
      .portable_config = portable_config,
      .tiny_config = tiny_qwen2_5_vl},
+    {.model_type = "phi3_v",
+     .title = "Phi-3.5-V",
+     .make = make_phi3_v,
+     .complete = complete_phi3_v,
+     .picture_rule = HdTransform::read,
+     .rope = Rope::plain,
+     .prompts = vlm2vec_prompts(),
+     .image_token = kNumberedImageToken,
+     .config_tokens = {{"bos_token_id", {"<s>"}}, {"eos_token_id", {"</s>"}}, {"pad_token_id", {"<|endoftext|>"}}},
+     .tokenizer_class = "LlamaTokenizer",
+     .portable_config = [](const std::string& text) { return text; },
+     .tiny_config = tiny_phi3_v},
     {.model_type = "clip",
      .title = "CLIP",
      .make = make_clip,
@@ -81,7 +95,6 @@ const Family kFamilies[] = {
 const std::map<std::string, std::string> kOthers = {{"qwen3_vl", "Qwen3-VL"},
                                                     {"qwen2", "Qwen2, which sees no pictures"},
                                                     {"llava", "LLaVA-1.5"},
-                                                    {"phi3_v", "Phi-3-vision or Phi-3.5-vision"},
                                                     {"blip-2", "BLIP-2"},
                                                     {"siglip", "SigLIP"},
                                                     {"llava_onevision", "LLaVA-OneVision"}};
@@ -144,9 +157,10 @@ const Family& family_of(const std::filesystem::path& config_file) {
 }
 
 std::unique_ptr<Backbone> make_backbone(const std::filesystem::path& config_file) {
-  return with_config(config_file, [](const json& config) {
+  return with_config(config_file, [&](json config) {
     const Family& family = family_named_in(config);
     check_precision(config);
+    if (family.complete) family.complete(config, config_file.parent_path());
     return family.make(config);
   });
 }
