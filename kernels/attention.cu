@@ -40,7 +40,8 @@ __global__ void attention_kernel(Heads<const T> q, Heads<const T> k, Heads<const
       const int row = warp + r * attention_warps;
       const int64_t query = s.tile_begin + row;
       if (key0 >= s.visible(query) || key0 + key_tile <= s.first(query)) continue;  // the whole warp skips
-      const A score = s.sees(query, key0 + lane) ? scale * dot(q_tile + row * d, k_tile + lane * (d + 1), d) : -INFINITY;
+      const bool sees = s.sees(query, key0 + lane);
+      const A score = sees ? scale * dot(q_tile + row * d, k_tile + lane * (d + 1), d) : -INFINITY;
       const A new_top = max(top[r], warp_max(score));
       const A shrink = exp(top[r] - new_top), weight = exp(score - new_top);
       top[r] = new_top, sum[r] = sum[r] * shrink + weight;

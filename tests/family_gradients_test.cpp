@@ -33,7 +33,7 @@ class FamilyGradients : public testing::TestWithParam<std::string> {
       for (uint8_t& sample : picture.pixels) sample = uint8_t(random.below(256));
       const auto file = folder_ / (std::to_string(i) + ".png");
       write_png(file, picture);
-      queries_.push_back({family.image_token + "\n" + std::to_string(i) + " which thing?", {file}});
+      queries_.push_back({encoder_->image_token() + "\n" + std::to_string(i) + " which thing?", {file}});
       targets_.push_back({std::to_string(i) + " thing", {}});
     }
   }

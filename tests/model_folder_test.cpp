@@ -383,7 +383,8 @@ TEST(ProcessorFiles, of_new_models_name_the_familys_class) {
                                                          {"qwen2_5_vl", "Qwen2_5_VLProcessor"},
                                                          {"phi3_v", "Phi3VProcessor"},
                                                          {"qwen3_vl", "Qwen3VLProcessor"},
-                                                         {"clip", "CLIPProcessor"}}));
+                                                         {"clip", "CLIPProcessor"},
+                                                         {"llava_next", "LlavaNextProcessor"}}));
 }
 
 }  // namespace

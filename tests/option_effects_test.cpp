@@ -146,6 +146,7 @@ TEST_F(Effects, OfEval) {
                     {"encode_output_path", "elsewhere"},
                     {"save_embeddings", "False"},
                     {"num_candidates", "", {}, 0, Seen::output, "", candidates},
+                    {"prompt", "vlm2vec-v2"},
                     {"prompt_variants", "variants.json"},
                     // of what fails, batches before are kept
                     {"per_device_eval_batch_size", "1", {{"dataset_name", "damaged"}, {"embedding_cache", "cache"}}, 3},

@@ -179,8 +179,7 @@ TEST_F(StoredModel, ConfigurationsThatAreNotUnderstoodAreRefusedByName) {
   EXPECT_EQ(load(good).text.hidden_size, 256);
   refused({{"model_type", "siglip"}},
           "model_type is \"siglip\": this is SigLIP; this program runs Qwen2-VL (qwen2_vl), Qwen2.5-VL");
-  refused({{"model_type", "llava_next"}}, "model_type is \"llava_next\": this is LLaVA-NeXT");
-  refused({{"model_type", "phi3_v"}}, "model_type is \"phi3_v\": this is Phi-3-vision");
+  refused({{"model_type", "llava"}}, "model_type is \"llava\": this is LLaVA-1.5");
   refused({{"model_type", "brand_new"}}, "model_type is \"brand_new\"; this program runs Qwen2-VL");
   refused({{"model_type", nullptr}}, "has no model_type");
   expect_error(Exit::data, "has no model_type", [&] { load(json::array()); });

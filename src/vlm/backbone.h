@@ -29,6 +29,7 @@ struct InputShape {
   int patch_size = 0, merge_size = 1, temporal_patch_size = 1;
   int image_size = 0;       // side of every picture, or tile of one, in pixels; 0: sizes differ
   int64_t most_tokens = 0;  // limit of a text; longer texts keep their end token; 0: no limit
+  std::vector<Size> canvases = {};  // the sizes that tiles are cut from, in pixels; empty: all
 };
 
 // How the model was trained to read rows, where a family has a choice.

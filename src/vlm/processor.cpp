@@ -84,6 +84,9 @@ void Processor::check(const ModelFolder& folder) const {
   if (rule().picture_size != input_.image_size)
     fail(Exit::data, folder.processor.string(), ": makes pictures of ", rule().picture_size, " pixels to a side, in ",
          config_file, " image_size is ", input_.image_size);
+  if (rule().canvases != input_.canvases)
+    fail(Exit::data, folder.processor.string(), ": image_grid_pinpoints differs from that of ", config_file,
+         "; do the two belong together?");
   if (tokenizer_.vocab_size() > input_.vocab_size)
     fail(Exit::data, tokenizer_folder, ": the tokenizer has ", tokenizer_.vocab_size(), " tokens, ", config_file,
          " a vocabulary of ", input_.vocab_size);

@@ -1,6 +1,8 @@
 // CLIP's transformer layers and its vision tower (Radford et al. 2021), which several families have inside. Field paths
 // are the checkpoint's names.
 #pragma once
+#include <nlohmann/json_fwd.hpp>
+
 #include "nn/layers.h"
 #include "vlm/backbone.h"
 
@@ -14,6 +16,9 @@ struct ClipTowerConfig {
   bool causal = false;
   int image_size = 0, patch_size = 0;  // of a vision tower, in pixels
 };
+
+// Reads vision_config. Throws Exit::data, without the file's name.
+ClipTowerConfig read_clip_vision(const nlohmann::json& vision);
 
 // Packed rows: sequence s of cu_queries attends to sequence s of cu_keys among the rows `keys`; without `keys`, among
 // all rows.

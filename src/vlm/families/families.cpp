@@ -8,11 +8,13 @@
 #include "vlm/backbone.h"
 #include "vlm/families/clip.h"
 #include "vlm/families/family.h"
+#include "vlm/families/llava_next.h"
 #include "vlm/families/phi3_v.h"
 #include "vlm/families/qwen2_5_vl.h"
 #include "vlm/families/qwen2_vl.h"
 #include "vlm/families/qwen3_vl.h"
 #include "vlm/families/qwen_prompts.h"
+#include "vlm/image/anyres.h"
 #include "vlm/image/center_crop.h"
 #include "vlm/image/hd_transform.h"
 #include "vlm/image/smart_resize.h"
@@ -108,11 +110,20 @@ const Family kFamilies[] = {
      .tokenizer_class = "CLIPTokenizer",
      .portable_config = [](const std::string& text) { return text; },
      .tiny_config = tiny_clip},
+    {.model_type = "llava_next",
+     .title = "LLaVA-NeXT",
+     .make = make_llava_next,
+     .picture_rule = AnyRes::read,
+     .rope = Rope::plain,
+     .prompts = llava_next_prompts(),
+     .image_token = "<image>",
+     .tokenizer_class = "LlamaTokenizer",
+     .portable_config = portable_llava_next,
+     .tiny_config = tiny_llava_next},
 };
 
 // Families that users may try; a refusal names them.
 const std::map<std::string, std::string> kOthers = {{"qwen2", "Qwen2, which sees no pictures"},
-                                                    {"llava_next", "LLaVA-NeXT"},
                                                     {"llava", "LLaVA-1.5"},
                                                     {"blip-2", "BLIP-2"},
                                                     {"siglip", "SigLIP"},

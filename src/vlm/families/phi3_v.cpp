@@ -182,7 +182,7 @@ Var Phi3V::read(const TokenBatch& batch, const Var& words, const Var& seen) {
   }
   if (trace) trace("hidden_final", model.norm(x).value());
   if (trace) x = gather_rows(x, batch.last_rows);
-  x = l2_normalize(model.norm(x));
+  x = unit(model.norm(x));
   if (trace) trace("embedding", x.value());
   return x;
 }

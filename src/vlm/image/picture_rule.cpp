@@ -48,6 +48,8 @@ std::array<std::array<float, 256>, 3> PictureRule::levels() const {
   return {levels_of(mean[0], std[0]), levels_of(mean[1], std[1]), levels_of(mean[2], std[2])};
 }
 
+nlohmann::ordered_json PictureRule::processor_settings() const { return {}; }
+
 Grid PictureRule::grid_of(const Image& image) const {
   CHECK(image.channels == 3 && image.width % factor() == 0 && image.height % factor() == 0, "grid_of: ", image.width,
         "x", image.height, "x", image.channels, ", expected RGB with sides of multiples of ", factor(),

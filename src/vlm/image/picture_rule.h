@@ -19,6 +19,7 @@ namespace vlm2vec {
 struct Grid {
   int t, h, w;
   int tile_rows = 0, tile_columns = 0;  // 0: not cut
+  int seen_rows = 0, seen_columns = 0;  // of the tiles' patches, if those of the padding around count for nothing
   int patches() const { return t * h * w; }
   int tokens(int merge_size) const { return patches() / (merge_size * merge_size); }
   bool operator==(const Grid&) const = default;
@@ -48,6 +49,7 @@ struct PictureRule {
   int merge_size = 1;           // merge_size x merge_size patches become one token
   int picture_size = 0;         // side of every picture, or tile of one, in pixels; 0: sizes differ
   int num_crops = 0;            // most tiles that a picture is cut into, a choice of --num_crops; 0: there is none
+  std::vector<Size> canvases;   // the sizes that tiles are cut from, in pixels; empty: all
   std::array<double, 3> mean = {0.48145466, 0.4578275, 0.40821073};  // CLIP's
   std::array<double, 3> std = {0.26862954, 0.26130258, 0.27577711};
   const char* processor_class = "";  // of transformers, for new files
@@ -66,6 +68,8 @@ struct PictureRule {
   // Returns this rule, with its options, for another route; null if it has none.
   virtual std::unique_ptr<PictureRule> along(PictureRoute) const { return nullptr; }
   virtual nlohmann::ordered_json settings() const = 0;  // the content of a preprocessor_config.json
+  // That of a processor_config.json beside it, where transformers needs one.
+  virtual nlohmann::ordered_json processor_settings() const;
   // Writes the bounds into a file's content, so that every version of transformers prepares pictures by this rule.
   // moved: the bounds differ from that file's.
   virtual void update(nlohmann::ordered_json& settings, bool moved) const = 0;

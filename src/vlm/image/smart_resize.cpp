@@ -33,15 +33,6 @@ int64_t bound(const json& file, const char* name, const char* edge, int64_t othe
   return whole(size, edge, otherwise);
 }
 
-Picture resize_like_v1(Picture picture, const std::string& resolution) {
-  const Size size = picture.samples.size();
-  int side = resolution == "high" ? 1344 : resolution == "mid" ? 672 : resolution == "low" ? 128 : 0;
-  if (side == 0 && std::max(size.width, size.height) > 1344) side = 1344;
-  if (side == 0) return picture;
-  // Pillow 10.4, which V1 pins: modes with a number of bits in their name (I;16) get nearest by default.
-  return resize(picture, {side, side}, picture.mode == Mode::gray16 ? Filter::nearest : Filter::bicubic);
-}
-
 // As Pillow pastes RGBA on a white picture.
 Image laid_on_white(const Image& rgba) {
   Image rgb(rgba.width, rgba.height, 3);
@@ -56,6 +47,21 @@ Image laid_on_white(const Image& rgba) {
 }
 
 }  // namespace
+
+Picture resize_like_v1(Picture picture, const std::string& resolution, int low) {
+  const Size size = picture.samples.size();
+  int side = resolution == "high" ? 1344 : resolution == "mid" ? 672 : resolution == "low" ? low : 0;
+  if (side == 0 && std::max(size.width, size.height) > 1344) side = 1344;
+  if (side == 0) return picture;
+  // Pillow 10.4, which V1 pins: modes with a number of bits in their name (I;16) get nearest by default.
+  return resize(picture, {side, side}, picture.mode == Mode::gray16 ? Filter::nearest : Filter::bicubic);
+}
+
+std::string resolution_note(const std::string& word) {
+  if (word.empty() || word == "high" || word == "mid" || word == "low") return "";
+  return "--image_resolution " + word +
+         " is none of high, mid and low: as in VLM2Vec V1, only pictures with a side above 1344 are resized";
+}
 
 std::unique_ptr<PictureRule> SmartResize::read(const json& file) {
   if (!file.is_object()) fail(Exit::data, "is ", file.type_name(), ", expected an object {...}");
@@ -112,7 +118,7 @@ Image SmartResize::apply(Picture picture) const {
   if (before) return resized(before->apply(std::move(picture)));
   if (exif) picture = turned(std::move(picture), picture.orientation);
   const bool v1 = !image_resolution.empty();
-  if (v1) picture = resize_like_v1(std::move(picture), image_resolution);
+  if (v1) picture = resize_like_v1(std::move(picture), image_resolution, 128);
   Image rgb = on_white && picture.mode == Mode::rgba ? laid_on_white(picture.samples) : to_rgb(std::move(picture));
   // V2's rule was written for patches of 14.
   if (!v1 && sides == Sides::vlm2vec && factor() == 28 && std::min(rgb.width, rgb.height) < 28)
@@ -164,9 +170,7 @@ bool SmartResize::take_bounds(int64_t min, int64_t max, const std::string& file,
 
 std::string SmartResize::take_resolution(const std::string& word) {
   image_resolution = word;
-  if (word.empty() || word == "high" || word == "mid" || word == "low") return "";
-  return "--image_resolution " + word +
-         " is none of high, mid and low: as in VLM2Vec V1, only pictures with a side above 1344 are resized";
+  return resolution_note(word);
 }
 
 ordered_json SmartResize::settings() const {

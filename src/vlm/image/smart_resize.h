@@ -14,6 +14,11 @@ namespace vlm2vec {
 //   gme            as qwen_vl_utils, but shortens sides beyond 200 : 1
 enum class Sides { vlm2vec, transformers, qwen_vl_utils, gme };
 
+// VLM2Vec V1's --image_resolution: resizes in the file's own mode to 1344x1344 (high), 672x672 (mid) or a square of
+// `low` pixels to a side; with another word, pictures with a side above 1344 to 1344x1344.
+Picture resize_like_v1(Picture picture, const std::string& resolution, int low);
+std::string resolution_note(const std::string& word);  // for take_resolution()
+
 struct SmartResize : PictureRule {
   int64_t min_pixels = 56 * 56, max_pixels = 28 * 28 * 1280;
   bool min_given = false, max_given = false;  // the bounds are those of options
@@ -28,8 +33,7 @@ struct SmartResize : PictureRule {
   static std::unique_ptr<PictureRule> read(const nlohmann::json& settings);
 
   // Returns RGB in the size of size_of(). Before that VLM2Vec resizes by itself. V2: pictures with a side below 28 to
-  // 56x56. V1, in the file's own mode: to 1344x1344 (high), 672x672 (mid) or 128x128 (low); with another word, pictures
-  // with a side above 1344 to 1344x1344.
+  // 56x56. V1: as resize_like_v1() with 128 for low.
   Image apply(Picture picture) const override;
   std::string key() const override;
   bool take_bounds(int64_t min_pixels, int64_t max_pixels, const std::string& file, const std::string& option) override;

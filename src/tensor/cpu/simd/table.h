@@ -28,7 +28,8 @@ struct GemmTask {
 };
 
 // One sequence, one key-value head and the `group` query heads that share it, head_dim columns each, side by side.
-// Query i sees the keys 0 … i + nk − nq if causal, of these the last `window` if there is one; else all keys. Without keys, o = 0, lse = −inf, and no gradient.
+// Query i sees the keys 0 … i + nk − nq if causal, of these the last `window` if there is one; else all keys. Without
+// keys, o = 0, lse = −inf, and no gradient.
 struct AttentionTask {
   int64_t nq, nk;
   int group, head_dim;
