@@ -101,9 +101,13 @@ __global__ void attention_dkv_kernel(Heads<const T> d_o, Heads<const T> q, Heads
   const int first_key = warp * keys_per_warp;
   Sums<A, keys_per_warp, N> dk_sums, dv_sums;
 
-  const int64_t first_query = s.causal ? max(int64_t(0), s.tile_begin - (s.keys - s.queries)) : 0;
+  // The queries that see one of the keys.
+  const int64_t more_keys = s.keys - s.queries;
+  const int64_t first_query = s.causal ? max(int64_t(0), s.tile_begin - more_keys) : 0;
+  const int64_t end_query =
+      s.window > 0 ? min(s.queries, s.tile_begin + key_tile - 1 + s.window - more_keys) : s.queries;
   for (int head = kv_head * group; head < (kv_head + 1) * group; ++head)
-    for (int64_t query0 = first_query / query_tile * query_tile; query0 < s.queries; query0 += query_tile) {
+    for (int64_t query0 = first_query / query_tile * query_tile; query0 < end_query; query0 += query_tile) {
       __syncthreads();  // all threads are done with the last tile
       load_rows(q_tile, d, q, head, s.q_begin + query0, s.q_begin + s.queries, query_tile);
       load_rows(do_tile, d, d_o, head, s.q_begin + query0, s.q_begin + s.queries, query_tile);

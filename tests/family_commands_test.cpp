@@ -61,7 +61,8 @@ TEST_P(FamilyCommands, evaluate_and_explain) {
   make_family();
   succeed("eval --model_name family --dataset_name test --encode_output_path scores --quiet");
   EXPECT_TRUE(fs::exists(folder_ / "scores/summary.json"));
-  succeed("explain --model_name family --text '" + family().image_token + " what is this?' --image train/p1.png");
+  const std::string token = load_encoder(folder_ / "family")->image_token();
+  succeed("explain --model_name family --text '" + token + " what is this?' --image train/p1.png");
 }
 
 TEST_P(FamilyCommands, agree_with_their_own_reference) {

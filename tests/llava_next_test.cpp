@@ -288,6 +288,20 @@ TEST(LlavaNext, evaluation_in_the_prompts_of_e5_v) {
             "<image>\nAnswer the question: what is it?\n");
 }
 
+TEST(LlavaNext, mistral_without_a_sliding_window_has_the_default_one) {
+  const TemporaryFolder folder("window");
+  json config = llava().tiny_config(16);
+  const auto window_of = [&] {
+    write_text(folder / "config.json", config.dump());
+    return dynamic_cast<const LlavaNext&>(*make_backbone(folder / "config.json")).config().text.window;
+  };
+  EXPECT_EQ(window_of(), 20);
+  config["text_config"]["sliding_window"] = nullptr;
+  EXPECT_EQ(window_of(), 0);
+  config["text_config"].erase("sliding_window");
+  EXPECT_EQ(window_of(), 4096);  // of transformers' MistralConfig
+}
+
 TEST(LlavaNext, canvases_and_numbers_of_tokens) {
   NEEDS_GOLDEN("llava_next")
   const auto settings = read_processor_settings(golden("llava_next/model/preprocessor_config.json"), llava());

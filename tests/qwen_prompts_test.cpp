@@ -6,7 +6,10 @@
 #include <numeric>
 
 #include "golden.h"
+#include "mmeb/evaluation/evaluation_set.h"
+#include "temporary_folder.h"
 #include "tiny_model.h"
+#include "vlm/image/image.h"
 #include "vlm/stages.h"
 
 namespace vlm2vec {
@@ -114,6 +117,25 @@ TEST(QwenPrompts, positions_of_gme) {
 }
 
 // Sides after GME's fetch_image and its processor, which has other bounds of the area.
+// An evaluation in a style reads pictures and counts positions as the style does, whatever the family.
+TEST(QwenPrompts, of_an_evaluation_keep_route_and_positions) {
+  const TemporaryFolder folder("evaluation");
+  write_png(folder / "a.png", Image(8, 8, 3));
+  EvaluationSet set;
+  set.query_form = "{question}", set.target_form = "{answer}";
+  set.number(Side("<|image_1|>\nwhat is it?", "a.png"), 0);
+  int own_routes = 0, uncounted = 0;
+  for (const Family& family : families())
+    for (const PromptStyle& style : family.prompts) {
+      const auto input = encoder_inputs(set, family.image_token, Pictures(folder.path()), &style)[0];
+      EXPECT_EQ(int(input.route), int(style.route)) << style.name;
+      EXPECT_EQ(input.uncounted, style.uncounted) << style.name;
+      own_routes += style.route == PictureRoute::own, uncounted += style.uncounted;
+    }
+  EXPECT_GT(own_routes, 0);
+  EXPECT_GT(uncounted, 0);
+}
+
 TEST(QwenPrompts, pictures_of_gme) {
   SmartResize own;
   const auto both = own.along(PictureRoute::gme);

@@ -133,15 +133,6 @@ TEST_F(StoredModel, TypesShardsAndNamesGiveTheSameBits) {
   EXPECT_NE(of_half, shards);
 }
 
-TEST(StoredModelGolden, OneF32FileHasTheBitsOfBf16Shards) {
-  NEEDS_GOLDEN("qwen2_vl")
-  const std::vector<EncoderInput> rows = {
-      {"<|vision_start|><|image_pad|><|vision_end|>What is this?", {golden_picture("mini")}},
-      {"Find a similar image.", {}}};
-  const auto shards = load_encoder(golden("qwen2_vl/mini")), single = load_encoder(golden("qwen2_vl/mini_f32"));
-  EXPECT_EQ(to_vector<float>(embed(*shards, rows, 1)), to_vector<float>(embed(*single, rows, 2)));
-}
-
 TEST_F(StoredModel, FrozenMatricesStayWhereTheFileHasThem) {
   const auto encoder = load_encoder(rewritten("f16", converted(half_tensor)));
   encoder->backbone->each_parameter([](Parameter& p) {

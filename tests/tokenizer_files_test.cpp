@@ -52,6 +52,7 @@ TEST(TokenizerGolden, GivesTheReferenceIdsOfQwen2FromEitherFormat) {
 }
 
 TEST(TokenizerGolden, GivesTheReferenceIdsOfClipFromEitherFormat) {
+  if (golden_is_ours()) GTEST_SKIP() << "not run: the vocabulary of CLIP is in the whole collection only";
   NEEDS_GOLDEN("tokenizers/clip")
   const Tokenizer tokenizer = Tokenizer::load(golden("tokenizers/clip"));
   EXPECT_EQ(tokenizer.vocab_size(), 49408);

@@ -33,7 +33,7 @@ void declare(CommandLine& line, SearchOptions& o) {
   line("text", o.text, "text of the query");
   line("image", o.images, "<FILE> pictures of the query");
   line("instruction", o.instruction, "instruction of the query (not in a raw prompt)");
-  line("prompt", o.prompt, prompt_help());
+  line("prompt", o.prompt, std::string(prompt_help()) + " (default: the index's style)");
   line("input", o.input, "<FILE> file of queries instead of one query, with lines as for embed");
   line("image_dir", o.image_dir, "<PATH> joined before picture paths of the input (default: the folder of the input)");
   line("queries", o.queries,

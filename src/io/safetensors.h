@@ -22,8 +22,8 @@ void write_safetensors(const std::filesystem::path& path, const StoredArrays& ar
 // Reads {tensor: file} from an index.
 std::map<std::string, std::string> read_weight_map(const std::filesystem::path& index);
 
-// The file or index with a Hugging Face folder's weights: model.safetensors, model.safetensors.index.json, or the same of
-// pytorch_model.bin; an empty name if there is none.
+// The file or index with a Hugging Face folder's weights: model.safetensors, model.safetensors.index.json, or the same
+// of pytorch_model.bin; an empty name if there is none.
 struct WeightsFile {
   std::string name;
   bool is_index = false;

@@ -147,7 +147,7 @@ std::vector<int32_t> Processor::tokens_of(const EncoderInput& row, std::span<con
       const Grid& g = grids[image];
       fail(Exit::data, name, "--max_len ", max_len_, " would cut through picture ", image + 1, ", whose grid of ", g.t,
            "x", g.h, "x", g.w, " patches makes tokens ", begin + 1, " to ", tokens.size(), "; give --max_len ",
-           tokens.size(), " or more, or smaller pictures (--resize_max_pixels)");
+           tokens.size(), " or more", rule().canvases.empty() ? ", or smaller pictures (--resize_max_pixels)" : "");
     }
     image += picture;
   }

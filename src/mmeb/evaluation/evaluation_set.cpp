@@ -75,6 +75,7 @@ std::vector<EncoderInput> encoder_inputs(const EvaluationSet& set, const std::st
     const std::string words = own_words(side.text, set.first_places[i] < 0 ? set.query_form : set.target_form);
     const Prompt prompt = style->build({"", words, side.images.size()}, image_token);
     inputs.back().text = prompt.text, inputs.back().images.clear();
+    inputs.back().route = style->route, inputs.back().uncounted = style->uncounted;
     for (const size_t picture : prompt.pictures) inputs.back().images.push_back(pictures.locate(side.images[picture]));
   }
   return inputs;

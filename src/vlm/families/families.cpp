@@ -113,6 +113,7 @@ const Family kFamilies[] = {
     {.model_type = "llava_next",
      .title = "LLaVA-NeXT",
      .make = make_llava_next,
+     .complete = complete_llava_next,
      .picture_rule = AnyRes::read,
      .rope = Rope::plain,
      .prompts = llava_next_prompts(),

@@ -13,8 +13,8 @@ namespace {
 
 using nlohmann::json;
 
-// The defaults of transformers' MistralConfig and LlamaConfig, and of the whole's vision_config. Mistral's
-// sliding_window has none: null, which published models have, and absence are the same here.
+// The defaults of transformers' MistralConfig and LlamaConfig, and of the whole's vision_config. That of Mistral's
+// sliding_window is complete_llava_next's.
 constexpr const char* kMistralDefaults = R"({"vocab_size": 32000, "hidden_size": 4096, "intermediate_size": 14336,
   "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "hidden_act": "silu",
   "rms_norm_eps": 1e-6, "initializer_range": 0.02, "rope_theta": 10000.0})";
@@ -96,6 +96,15 @@ std::unique_ptr<Backbone> make_llava_next(const json& root) {
   };
   expect("projector_hidden_act", "gelu"), expect("vision_feature_select_strategy", "default");
   return std::make_unique<LlavaNext>(std::move(c));
+}
+
+// A sliding_window that is not there is Mistral's 4096, but null, as in published models, is none.
+void complete_llava_next(json& config, const std::filesystem::path& folder) {
+  const json file = read_json(folder / "config.json");
+  const auto text = file.find("text_config");
+  if (text != file.end() && text->is_object() && text->value("model_type", json()) == "mistral" &&
+      !text->contains("sliding_window"))
+    config["text_config"]["sliding_window"] = 4096;
 }
 
 json tiny_llava_next(int hidden) {

@@ -158,7 +158,9 @@ Var Phi3V::see(const TokenBatch& batch, const Var& patches) {
   const int64_t width = 4 * config_.vision.width;
   Var x = run_tower(placed.images, batch.patch_dropout_ids, patches, size_t(config_.tower_layers));
   x = view(gather_rows(x, placed.cells), {-1, width});
-  const auto separator = [&](const Parameter& p) { return to(view(p, {1, width}), x.value().dtype()); };
+  const auto separator = [&](const Parameter& p) {  // gathered: the gradient of a bf16 parameter is f32
+    return gather_rows(view(p, {1, width}), batch.one_each.rows(0, 1), x.value().dtype());
+  };
   x = gather_rows(concat_rows({separator(images.sub_GN), separator(images.glb_GN), x}), placed.map);
   const RowScope rows(dropout, batch.seen_dropout_ids);
   x = images.project(x);

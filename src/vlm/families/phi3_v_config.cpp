@@ -108,8 +108,7 @@ std::unique_ptr<Backbone> make_phi3_v(const json& given) {
 
 void complete_phi3_v(json& config, const std::filesystem::path& folder) {
   json image = image_processor_of(config);
-  const bool is_clip_l = json_field(image, "image_dim_out", 1024) == 1024;
-  if (is_clip_l || image.contains("num_hidden_layers") || weights_file(folder).name.empty()) return;
+  if (image.contains("num_hidden_layers") || weights_file(folder).name.empty()) return;
   const std::string tower = "img_processor.vision_model.";
   uint64_t layers = 0, positions = 0, patch = 0;
   for (const auto& [name, x] : load_checkpoint(folder)) {
