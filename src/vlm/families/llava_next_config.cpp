@@ -104,7 +104,7 @@ void complete_llava_next(json& config, const std::filesystem::path& folder) {
   const auto text = file.find("text_config");
   if (text != file.end() && text->is_object() && text->value("model_type", json()) == "mistral" &&
       !text->contains("sliding_window"))
-    config["text_config"]["sliding_window"] = 4096;
+    config["text_config"]["sliding_window"] = 4096u;
 }
 
 json tiny_llava_next(int hidden) {
