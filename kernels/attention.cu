@@ -31,16 +31,17 @@ __global__ void attention_kernel(Heads<const T> q, Heads<const T> k, Heads<const
   for (int r = 0; r < rows_per_warp; ++r) top[r] = -INFINITY, sum[r] = 0;
 
   const int64_t last_key = s.visible(min(s.tile_begin + query_tile, s.queries) - 1);
-  for (int64_t key0 = 0; key0 < last_key; key0 += key_tile) {
+  for (int64_t key0 = s.first(s.tile_begin) / key_tile * key_tile; key0 < last_key; key0 += key_tile) {
     __syncthreads();  // all threads are done with the last tile
     load_rows(k_tile, d + 1, k, kv_head, s.k_begin + key0, s.k_begin + s.keys, key_tile);
     load_rows(v_tile, d, v, kv_head, s.k_begin + key0, s.k_begin + s.keys, key_tile);
     __syncthreads();
     for (int r = 0; r < rows_per_warp; ++r) {
       const int row = warp + r * attention_warps;
-      const int64_t visible = s.visible(s.tile_begin + row);
-      if (key0 >= visible) continue;  // the whole warp skips
-      const A score = key0 + lane < visible ? scale * dot(q_tile + row * d, k_tile + lane * (d + 1), d) : -INFINITY;
+      const int64_t query = s.tile_begin + row;
+      if (key0 >= s.visible(query) || key0 + key_tile <= s.first(query)) continue;  // the whole warp skips
+      const bool sees = s.sees(query, key0 + lane);
+      const A score = sees ? scale * dot(q_tile + row * d, k_tile + lane * (d + 1), d) : -INFINITY;
       const A new_top = max(top[r], warp_max(score));
       const A shrink = exp(top[r] - new_top), weight = exp(score - new_top);
       top[r] = new_top, sum[r] = sum[r] * shrink + weight;
@@ -72,7 +73,7 @@ void attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& 
     const size_t shared = sizeof(A) * size_t(query_tile * d + key_tile * (2 * d + 1) + query_tile * key_tile);
     launch(dim3(tiles_of(q.rows(), cu_q, query_tile), unsigned(shape.heads)), attention_threads, shared,
            attention_kernel<T, N>, heads_of<const T>(q, shape.q_column, d), heads_of<const T>(k, shape.k_column, d),
-           heads_of<const T>(v, shape.v_column, d), packing_of(cu_q, cu_k, shape.causal), shape.heads / shape.kv_heads,
+           heads_of<const T>(v, shape.v_column, d), packing_of(cu_q, cu_k, shape), shape.heads / shape.kv_heads,
            shape.scale, heads_of<T>(o, 0, d), at<A>(lse), q.rows());
   });
 }

@@ -53,7 +53,7 @@ __global__ void attention_dq_kernel(Heads<const T> d_o, Heads<const T> q, Heads<
   Sums<A, 1, N> sums[rows_per_warp];
 
   const int64_t last_key = s.visible(min(s.tile_begin + query_tile, s.queries) - 1);
-  for (int64_t key0 = 0; key0 < last_key; key0 += key_tile) {
+  for (int64_t key0 = s.first(s.tile_begin) / key_tile * key_tile; key0 < last_key; key0 += key_tile) {
     __syncthreads();  // all threads are done with the last tile
     load_rows(k_tile, d + 1, k, kv_head, s.k_begin + key0, s.k_begin + s.keys, key_tile);
     load_rows(v_tile, d + 1, v, kv_head, s.k_begin + key0, s.k_begin + s.keys, key_tile);
@@ -63,7 +63,7 @@ __global__ void attention_dq_kernel(Heads<const T> d_o, Heads<const T> q, Heads<
       const int64_t query = s.tile_begin + row, statistic = head * rows + s.q_begin + query;
       if (query >= s.queries) break;
       Gradient<A> g{0, 0};
-      if (key0 + lane < s.visible(query))
+      if (s.sees(query, key0 + lane))
         g = score_gradient(q_tile + row * d, k_tile + lane * (d + 1), do_tile + row * d, v_tile + lane * (d + 1), d,
                            scale, lse[statistic], delta[statistic]);
       ds[row * key_tile + lane] = g.ds;
@@ -101,9 +101,13 @@ __global__ void attention_dkv_kernel(Heads<const T> d_o, Heads<const T> q, Heads
   const int first_key = warp * keys_per_warp;
   Sums<A, keys_per_warp, N> dk_sums, dv_sums;
 
-  const int64_t first_query = s.causal ? max(int64_t(0), s.tile_begin - (s.keys - s.queries)) : 0;
+  // The queries that see one of the keys.
+  const int64_t more_keys = s.keys - s.queries;
+  const int64_t first_query = s.causal ? max(int64_t(0), s.tile_begin - more_keys) : 0;
+  const int64_t end_query =
+      s.window > 0 ? min(s.queries, s.tile_begin + key_tile - 1 + s.window - more_keys) : s.queries;
   for (int head = kv_head * group; head < (kv_head + 1) * group; ++head)
-    for (int64_t query0 = first_query / query_tile * query_tile; query0 < s.queries; query0 += query_tile) {
+    for (int64_t query0 = first_query / query_tile * query_tile; query0 < end_query; query0 += query_tile) {
       __syncthreads();  // all threads are done with the last tile
       load_rows(q_tile, d, q, head, s.q_begin + query0, s.q_begin + s.queries, query_tile);
       load_rows(do_tile, d, d_o, head, s.q_begin + query0, s.q_begin + s.queries, query_tile);
@@ -111,7 +115,7 @@ __global__ void attention_dkv_kernel(Heads<const T> d_o, Heads<const T> q, Heads
       for (int row = warp; row < query_tile; row += attention_warps) {
         const int64_t query = query0 + row, statistic = head * rows + s.q_begin + query;
         Gradient<A> g{0, 0};
-        if (query < s.queries && s.tile_begin + lane < s.visible(query))
+        if (query < s.queries && s.sees(query, s.tile_begin + lane))
           g = score_gradient(q_tile + row * d, k_tile + lane * (d + 1), do_tile + row * d, v_tile + lane * (d + 1), d,
                              scale, lse[statistic], delta[statistic]);
         p[row * key_tile + lane] = g.p, ds[row * key_tile + lane] = g.ds;
@@ -136,7 +140,7 @@ void attention_backward(const Tensor& d_o, const Tensor& q, const Tensor& k, con
   const int d = shape.head_dim, group = shape.heads / shape.kv_heads;
   dispatch_heads(q.dtype(), d, [&]<class T, int N>() {
     using A = acc_t<T>;
-    const Packing packing = packing_of(cu_q, cu_k, shape.causal);
+    const Packing packing = packing_of(cu_q, cu_k, shape);
     const auto q_heads = heads_of<const T>(q, shape.q_column, d), k_heads = heads_of<const T>(k, shape.k_column, d),
                v_heads = heads_of<const T>(v, shape.v_column, d), do_heads = heads_of<const T>(d_o, 0, d);
     const Tensor delta(lse.shape(), lse.dtype(), lse.device());

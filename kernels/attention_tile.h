@@ -30,19 +30,26 @@ struct Packing {
   const int32_t *cu_q, *cu_k;
   int sequences;
   bool causal;
+  int window;
 };
-inline Packing packing_of(const Tensor& cu_q, const Tensor& cu_k, bool causal) {
-  return {at<int32_t>(cu_q), at<int32_t>(cu_k), int(cu_q.numel()) - 1, causal};
+inline Packing packing_of(const Tensor& cu_q, const Tensor& cu_k, const AttentionShape& shape) {
+  return {at<int32_t>(cu_q), at<int32_t>(cu_k), int(cu_q.numel()) - 1, shape.causal, shape.window};
 }
 
 // One sequence, and the start of this block's tile in it.
 struct Sequence {
   int64_t q_begin, queries, k_begin, keys, tile_begin;
   bool causal;
-  // Returns the number of keys that query i sees. The last query sees all keys.
+  int window;
+  // Returns the end of the keys that query i sees: of the last query, all keys.
   __device__ int64_t visible(int64_t i) const {
     return causal ? max(int64_t(0), min(keys, i + 1 + keys - queries)) : keys;
   }
+  // Returns the first key that query i sees.
+  __device__ int64_t first(int64_t i) const {
+    return window > 0 ? max(int64_t(0), i + 1 + keys - queries - window) : 0;
+  }
+  __device__ bool sees(int64_t i, int64_t key) const { return key >= first(i) && key < visible(i); }
 };
 
 // Finds the rows of tile number `tile`; false if it has none. The numbers of sequence s begin at cu[s] / size + s.
@@ -54,7 +61,7 @@ __device__ inline bool find_tile(const Packing& p, const int32_t* cu, int64_t ti
     (cu[middle] / size + middle <= tile ? s : end) = middle;
   }
   const int64_t begin = (tile - cu[s] / size - s) * size;
-  found = {p.cu_q[s], p.cu_q[s + 1] - p.cu_q[s], p.cu_k[s], p.cu_k[s + 1] - p.cu_k[s], begin, p.causal};
+  found = {p.cu_q[s], p.cu_q[s + 1] - p.cu_q[s], p.cu_k[s], p.cu_k[s + 1] - p.cu_k[s], begin, p.causal, p.window};
   return begin < cu[s + 1] - cu[s];
 }
 // Returns the number of tile numbers: where those of a next sequence would begin.

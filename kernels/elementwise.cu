@@ -72,6 +72,7 @@ __device__ A sigmoid(A x) {
 }
 
 // f(x) and f'(x).  silu: x·σ(x).  gelu: x·Φ(x), Φ the normal distribution (exact, by erf).  quick_gelu: x·σ(1.702x).
+// gelu_tanh: x·(1 + tanh(u))/2 = x·σ(2u), u = √(2/π)·(x + 0.044715x³).
 template <class A>
 __device__ A activation(Activation f, A x) {
   switch (f) {
@@ -81,6 +82,8 @@ __device__ A activation(Activation f, A x) {
       return x * A(0.5) * (1 + erf(x * A(0.70710678118654752440)));
     case Activation::quick_gelu:
       return x * sigmoid(A(1.702) * x);
+    case Activation::gelu_tanh:
+      return x * sigmoid(A(1.59576912160573071176) * (x + A(0.044715) * x * x * x));
   }
   return 0;
 }
@@ -99,6 +102,11 @@ __device__ A activation_slope(Activation f, A x) {
       return A(0.5) * (1 + erf(x * A(0.70710678118654752440))) + x * exp(A(-0.5) * x * x) * A(0.39894228040143267794);
     case Activation::quick_gelu:
       return sigmoid_slope(A(1.702), x);
+    case Activation::gelu_tanh: {  // σ(v)·(1 + (1 − σ(v))·x·v'), v = 2u
+      const A two_u = A(1.59576912160573071176), cube = A(0.044715);
+      const A s = sigmoid(two_u * (x + cube * x * x * x));
+      return s * (1 + (1 - s) * x * (two_u * (1 + 3 * cube * x * x)));
+    }
   }
   return 0;
 }
@@ -136,6 +144,30 @@ struct SwigluBackward {
     const acc_t<T> d = dy[i], g = gate[i], u = up[i];
     dgate[i] = T(d * u * activation_slope(Activation::silu, g));
     dup[i] = T(d * activation(Activation::silu, g));
+  }
+};
+
+// gate and up side by side in the rows of one tensor
+template <class T>
+struct PackedSwiglu {
+  const T* gate_up;
+  int64_t columns;
+  T* y;
+  __device__ void operator()(int64_t i) const {
+    const T* const gate = gate_up + i / columns * columns + i;  // row · 2 columns + column
+    y[i] = T(activation(Activation::silu, acc_t<T>(gate[0])) * acc_t<T>(gate[columns]));
+  }
+};
+template <class T>
+struct PackedSwigluBackward {
+  const T *dy, *gate_up;
+  int64_t columns;
+  T* dgate_up;
+  __device__ void operator()(int64_t i) const {
+    const int64_t at = i / columns * columns + i;
+    const acc_t<T> d = dy[i], g = gate_up[at], u = gate_up[at + columns];
+    dgate_up[at] = T(d * u * activation_slope(Activation::silu, g));
+    dgate_up[at + columns] = T(d * activation(Activation::silu, g));
   }
 };
 
@@ -214,6 +246,17 @@ void swiglu_backward(const Tensor& dy, const Tensor& gate, const Tensor& up, con
   dispatch_float(gate.dtype(), [&]<class T>() {
     for_each(gate.numel(),
              SwigluBackward<T>{at<T>(dy), at<T>(gate), at<T>(up), at<T>(dgate), at<T>(dup)});
+  });
+}
+
+void packed_swiglu(const Tensor& gate_up, const Tensor& y) {
+  dispatch_float(y.dtype(), [&]<class T>() {
+    for_each(y.numel(), PackedSwiglu<T>{at<T>(gate_up), y.columns(), at<T>(y)});
+  });
+}
+void packed_swiglu_backward(const Tensor& dy, const Tensor& gate_up, const Tensor& dgate_up) {
+  dispatch_float(dy.dtype(), [&]<class T>() {
+    for_each(dy.numel(), PackedSwigluBackward<T>{at<T>(dy), at<T>(gate_up), dy.columns(), at<T>(dgate_up)});
   });
 }
 

@@ -13,7 +13,8 @@ namespace vlm2vec {
 
 class Tensor;
 
-enum class Activation { silu, gelu, quick_gelu };  // x·σ(x), x·Φ(x), x·σ(1.702x)
+// x·σ(x), x·Φ(x), x·σ(1.702x), x·σ(1.5957691(x + 0.044715x³))
+enum class Activation { silu, gelu, quick_gelu, gelu_tanh };
 
 struct MatmulOptions {
   bool transpose_a = false, transpose_b = false, accumulate = false;
@@ -25,6 +26,7 @@ struct AttentionShape {
   bool causal;   // query i of nq sees the keys 0 … i + nk − nq
   double scale;  // scores are scale · q·k
   int q_column = 0, k_column = 0, v_column = 0;
+  int window = 0;  // if causal: of those it sees the last `window` only; 0: all
 };
 
 struct AdamWStep {
@@ -82,6 +84,8 @@ KERNEL(activate, const Tensor& x, Activation f, const Tensor& y)
 KERNEL(activate_dx, const Tensor& dy, const Tensor& x, Activation f, const Tensor& dx)
 KERNEL(swiglu, const Tensor& gate, const Tensor& up, const Tensor& y)           // y = silu(gate)·up
 KERNEL(swiglu_backward, const Tensor& dy, const Tensor& gate, const Tensor& up, const Tensor& dgate, const Tensor& dup)
+KERNEL(packed_swiglu, const Tensor& gate_up, const Tensor& y)                    // gate_up [rows, 2 columns]
+KERNEL(packed_swiglu_backward, const Tensor& dy, const Tensor& gate_up, const Tensor& dgate_up)
 // y = x·m/(1−p), m = 0 with probability p, drawn by Philox(seed) at counter (dropout_ids[row], column / 4), word
 // column % 4: the mask of a row follows from its key (i64 [rows]), whatever else is in the batch. Applied to dy it is
 // its own backward.

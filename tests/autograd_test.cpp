@@ -108,8 +108,9 @@ Var plain_attention(const Var& q, const Var& k, const Var& v, const std::vector<
   for (size_t i = 0; i + 1 < cu_q.size(); ++i) {
     const int32_t nq = cu_q[i + 1] - cu_q[i], nk = cu_k[i + 1] - cu_k[i];
     std::vector<double> mask(size_t(nq * nk));
+    const auto visible = [&](int32_t ago) { return !s.causal || (ago >= 0 && (s.window == 0 || ago < s.window)); };
     for (int32_t a = 0; a < nq; ++a)
-      for (int32_t b = 0; b < nk; ++b) mask[size_t(a * nk + b)] = s.causal && b > a + nk - nq ? -1e9 : 0;
+      for (int32_t b = 0; b < nk; ++b) mask[size_t(a * nk + b)] = visible(a + nk - nq - b) ? 0 : -1e9;
     Var joined;
     for (int h = 0; h < s.heads; ++h) {
       const int kv = h / (s.heads / s.kv_heads), d = s.head_dim;
@@ -138,7 +139,8 @@ struct Formula {
 std::ostream& operator<<(std::ostream& out, const Formula& f) { return out << f.name; }
 
 std::vector<Formula> formulas() {
-  const AttentionShape causal{4, 2, 3, true, 0.7}, full_{2, 2, 2, false, 0.7}, fused{2, 1, 2, true, 0.7, 1, 5, 7};
+  const AttentionShape causal{4, 2, 3, true, 0.7}, full_{2, 2, 2, false, 0.7}, fused{2, 1, 2, true, 0.7, 1, 5, 7},
+      windowed{4, 2, 3, true, 0.7, 0, 0, 0, 2};
   const Tensor keys = from_vector(std::vector<int64_t>{5, 6, 5}, {3});
   const std::vector<int32_t> ids{2, 0, 2, 3}, rows{3, 1}, cu{0, 3, 4}, cu_q{0, 1, 3}, cu_k{0, 4, 6};
   const auto sigmoid_product = [](const Var& x, double a) { return x * reciprocal(plus(exp(scale(x, -a)), 1)); };
@@ -170,8 +172,25 @@ std::vector<Formula> formulas() {
        }},
       {"quick_gelu", normals({{2, 9}}), [](const Vars& v) { return activate(v[0], Activation::quick_gelu); },
        [=](const Vars& v) { return sigmoid_product(v[0], 1.702); }},
+      {"gelu_tanh", normals({{2, 9}}), [](const Vars& v) { return activate(v[0], Activation::gelu_tanh); },
+       [=](const Vars& v) {
+         constexpr double rate = 0.7978845608028654;  // √(2/π)
+         const auto gate = +[](double x) { return 0.5 + 0.5 * std::tanh(rate * (x + 0.044715 * x * x * x)); };
+         const auto slope = +[](double x) {
+           const double t = std::tanh(rate * (x + 0.044715 * x * x * x));
+           return 0.5 * (1 - t * t) * rate * (1 + 3 * 0.044715 * x * x);
+         };
+         return v[0] * pointwise(v[0], gate, slope);
+       }},
       {"swiglu", normals({{2, 5}, {2, 5}}), [](const Vars& v) { return swiglu(v[0], v[1]); },
        [](const Vars& v) { return activate(v[0], Activation::silu) * v[1]; }},
+      {"packed_swiglu", normals({{3, 10}}), [](const Vars& v) { return swiglu(v[0]); },
+       [](const Vars& v) {
+         const Var halves = view(v[0], {6, 5});
+         const auto rows = [](std::vector<int32_t> ids) { return from_vector(ids); };
+         return activate(gather_rows(halves, rows({0, 2, 4})), Activation::silu) *
+                gather_rows(halves, rows({1, 3, 5}));
+       }},
       {"dropout", normals({{3, 5}}), [=](const Vars& v) { return dropout(v[0], keys, 0.4, 8); },
        [=](const Vars& v) {
          return v[0] * Var(dropout(full({3, 5}, 1, DType::f64, Device::cpu), keys, 0.4, 8));
@@ -238,6 +257,9 @@ std::vector<Formula> formulas() {
       {"attention_causal", normals({{4, 12}, {4, 6}, {4, 6}}),
        [=](const Vars& v) { return attention(v[0], v[1], v[2], integers(cu), integers(cu), causal); },
        [=](const Vars& v) { return plain_attention(v[0], v[1], v[2], cu, cu, causal); }},
+      {"attention_window", normals({{4, 12}, {4, 6}, {4, 6}}),
+       [=](const Vars& v) { return attention(v[0], v[1], v[2], integers(cu), integers(cu), windowed); },
+       [=](const Vars& v) { return plain_attention(v[0], v[1], v[2], cu, cu, windowed); }},
       {"attention_full", normals({{4, 4}, {4, 4}, {4, 4}}),
        [=](const Vars& v) { return attention(v[0], v[1], v[2], integers(cu), integers(cu), full_); },
        [=](const Vars& v) { return plain_attention(v[0], v[1], v[2], cu, cu, full_); }},

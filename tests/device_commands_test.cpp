@@ -5,6 +5,7 @@
 #include "golden.h"
 #include "lines_of_json.h"
 #include "tensor/tensor_files.h"
+#include "vlm/backbone.h"
 #include "vlm/families/family.h"
 
 namespace vlm2vec {
@@ -20,12 +21,14 @@ class DeviceCommands : public Cli, public testing::WithParamInterface<Case> {
       if (family.model_type != GetParam().first) continue;
       Json config = family.tiny_config(16);
       const bool own = family.image_token.empty();  // CLIP's tokenizer
+      write("config.json", config.dump());
+      const bool resizes = make_backbone(folder_ / "config.json")->input().image_size == 0;
       const fs::path tokenizer = own ? golden("clip/model") : folder_ / "model";
       if (own)
         config["text_config"]["vocab_size"] = read_json(tokenizer / "config.json").at("text_config").at("vocab_size");
       write("config.json", config.dump());
       must("init --config config.json --output_dir family --tokenizer " + tokenizer.string() +
-           (own ? "" : " --min_pixels 64 --max_pixels 1024"));
+           (resizes ? " --min_pixels 64 --max_pixels 1024" : ""));
     }
     write("rows.jsonl", R"({"text": "a thing"})" "\n" R"({"text": "what is this?", "image": "train/p1.png"})" "\n");
   }
@@ -56,7 +59,7 @@ class DeviceCommands : public Cli, public testing::WithParamInterface<Case> {
 constexpr const char* kTrain =
     "train --model_name family --dataset_name train --max_steps 3 --per_device_train_batch_size 3 --temperature 0.1 "
     "--warmup_steps 0 ";
-constexpr const char* kLora = "--lora True --lora_target_modules q_proj gate_proj fc1 ";
+constexpr const char* kLora = "--lora True --lora_target_modules q_proj qkv_proj gate_proj gate_up_proj fc1 ";
 
 TEST_P(DeviceCommands, train_as_on_the_cpu) {
   on_both(std::string(kTrain) + "--gc_q_chunk_size 2 --output_dir full{}");

@@ -15,11 +15,14 @@ class FamilyCommands : public Cli, public testing::WithParamInterface<std::strin
   // A model of the family in ./family, from the tokenizer of make_model().
   void make_family() const {
     make_model();
-    for (const Family& family : families())
-      if (family.model_type == GetParam()) write("config.json", family.tiny_config(16).dump());
-    const Result r = run(
-        "init --config config.json --tokenizer model --min_pixels 64 --max_pixels 4096 --output_dir family --quiet");
+    write("config.json", family().tiny_config(16).dump());
+    const bool resizes = make_backbone(folder_ / "config.json")->input().image_size == 0;
+    const Result r = run("init --config config.json --tokenizer model --output_dir family --quiet" +
+                         std::string(resizes ? " --min_pixels 64 --max_pixels 4096" : ""));
     ASSERT_EQ(r.code, 0) << r.err;
+  }
+  static const Family& family() {
+    return *std::ranges::find(families(), GetParam(), &Family::model_type);
   }
   void succeed(const std::string& arguments) const {
     const Result r = run(arguments);
@@ -39,7 +42,8 @@ TEST_P(FamilyCommands, train_whole_models_and_adapters_that_merge) {
   make_family();
   succeed(kTrain + std::string("whole"));
   EXPECT_LT(loss("whole", true), 0.5 * loss("whole", false));
-  succeed(kTrain + std::string("lora --lora True --lora_target_modules q_proj gate_proj fc1 --lora_dropout 0"));
+  succeed(kTrain + std::string("lora --lora True --lora_dropout 0 --lora_target_modules q_proj qkv_proj gate_proj "
+                               "gate_up_proj fc1"));
   EXPECT_LT(loss("lora", true), 0.8 * loss("lora", false));
   succeed("merge --model_name family --adapter lora --output_dir merged --quiet");
   write("rows.jsonl", R"({"text": "what is this?", "image": "train/p1.png"})"
@@ -57,7 +61,8 @@ TEST_P(FamilyCommands, evaluate_and_explain) {
   make_family();
   succeed("eval --model_name family --dataset_name test --encode_output_path scores --quiet");
   EXPECT_TRUE(fs::exists(folder_ / "scores/summary.json"));
-  succeed("explain --model_name family --text '<|image_pad|> what is this?' --image train/p1.png");
+  const std::string token = load_encoder(folder_ / "family")->image_token();
+  succeed("explain --model_name family --text '" + token + " what is this?' --image train/p1.png");
 }
 
 TEST_P(FamilyCommands, agree_with_their_own_reference) {

@@ -38,7 +38,7 @@ inline double cosine(const Tensor& a, const Tensor& b) {  // of unit vectors
 inline Tensor select(const Tensor& x, const Tensor& rows) {
   std::vector<int32_t> ids;
   for (const int64_t row : to_vector<int64_t>(rows)) ids.push_back(int32_t(row));
-  return gather_rows(x.view({x.dim(0), x.numel() / x.dim(0)}), from_vector(ids, {int64_t(ids.size())}));
+  return gather_rows(x.view({x.dim(0), x.numel() / x.dim(0)}), from_vector(ids, x.device()));
 }
 
 }  // namespace vlm2vec

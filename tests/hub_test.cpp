@@ -109,7 +109,7 @@ TEST_F(Hub, links_that_lead_nowhere_disturb_nothing) {
 TEST_F(Hub, weights_that_are_not_there_or_not_read_are_said) {
   const fs::path model = copy("model");
   move(model, "model.safetensors", "pytorch_model.bin");
-  refused("has no model.safetensors, only pytorch_model.bin, which is not read; in Python, Qwen2VLForCond", model);
+  refused("pytorch_model.bin: is not a file of torch.save in the zip format", model);
   move(model, "pytorch_model.bin", "consolidated.safetensors");
   refused("only consolidated.safetensors, which is not read; download the model in the layout of Hugging", model);
   move(model, "consolidated.safetensors", "model-00001-of-00002.safetensors");
@@ -225,7 +225,7 @@ TEST_F(Hub, sentence_transformers_folders_are_read_if_they_take_the_last_token) 
     expect_error(Exit::data, std::string(file) + ": " + part, [&] { notes_of(version_6, last_now); });
     write_text(model / file, before);
   };
-  refuses("config_sentence_transformers.json", {{"truncate_dim", 8}}, "truncate_dim is 8, but vectors are never cut");
+  refuses("config_sentence_transformers.json", {{"truncate_dim", 8}}, "truncate_dim is 8, which is not applied");
   refuses("sentence_bert_config.json", {{"do_lower_case", true}}, "do_lower_case is true, but texts are read as they");
   refuses("sentence_bert_config.json", {{"module_output_name", "pooler_output"}}, "module_output_name is \"pooler_out");
   write_json(model / "sentence_bert_config.json",

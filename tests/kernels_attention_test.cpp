@@ -12,6 +12,7 @@ struct Case {
   int heads, kv_heads, head_dim;
   bool causal;
   std::vector<int32_t> cu_q, cu_k;
+  int window = 0;
 };
 
 struct Reference {
@@ -30,12 +31,13 @@ Reference reference(const Case& t, double scale, const Numbers& q, const Numbers
       for (int i = t.cu_q[s]; i < t.cu_q[s + 1]; ++i) {
         const int nq = t.cu_q[s + 1] - t.cu_q[s], nk = t.cu_k[s + 1] - t.cu_k[s];
         const int visible = t.causal ? std::max(0, i - t.cu_q[s] + 1 + nk - nq) : nk;
+        const int first = t.window > 0 ? std::max(0, visible - t.window) : 0;
         if (visible == 0) continue;
         const size_t at = (size_t(i) * heads + h) * d;
         auto key = [&](int j) { return (size_t(t.cu_k[s] + j) * kv_heads + h / (heads / kv_heads)) * d; };
         Numbers p, dp;
         double sum = 0, mean = 0;
-        for (int j = 0; j < visible; ++j) {
+        for (int j = first; j < visible; ++j) {
           double score = 0, from_above = 0;
           for (size_t c = 0; c < d; ++c)
             score += scale * q[at + c] * k[key(j) + c], from_above += d_o[at + c] * v[key(j) + c];
@@ -45,9 +47,9 @@ Reference reference(const Case& t, double scale, const Numbers& q, const Numbers
         r.lse[h * rows + size_t(i)] = std::log(sum);
         for (double& x : p) x /= sum;
         for (size_t j = 0; j < p.size(); ++j) mean += p[j] * dp[j];
-        for (int j = 0; j < visible; ++j)
+        for (int j = first; j < visible; ++j)
           for (size_t c = 0; c < d; ++c) {
-            const double pj = p[size_t(j)], ds = scale * pj * (dp[size_t(j)] - mean);
+            const double pj = p[size_t(j - first)], ds = scale * pj * (dp[size_t(j - first)] - mean);
             r.o[at + c] += pj * v[key(j) + c];
             r.dq[at + c] += ds * k[key(j) + c];
             r.dk[key(j) + c] += ds * q[at + c];
@@ -81,6 +83,9 @@ const std::vector<Case> cases{
      {0, 0, 1, 1, 17, 32, 33, 33, 33, 50, 82, 84, 84}},
     {"cross-attention", 2, 1, 32, false, {0, 1, 4, 8}, {0, 40, 40, 45}},   // the second has no keys
     {"causal with earlier keys", 2, 1, 32, true, {0, 3, 4}, {0, 40, 45}},  // a cache: the last query sees all
+    {"a window", 2, 1, 32, true, {0, 5, 5, 105, 106}, {0, 5, 5, 105, 106}, 37},
+    {"a window of one key", 1, 1, 8, true, {0, 70}, {0, 70}, 1},
+    {"a window over earlier keys", 2, 1, 32, true, {0, 3, 4}, {0, 90, 95}, 20},
     {"causal with too few keys", 2, 2, 32, true, {0, 40}, {0, 5}},         // the first 35 queries see none
 };
 
@@ -95,7 +100,7 @@ TEST(KernelsAttention, ForwardAndBackward) {
       const Tensor q = random({rows, 3 + width}, dtype, 1), kv = random({kv_rows, 2 * kv_width}, dtype, 2);
       const Tensor d_o = random({rows, width}, dtype, 3), o = unwritten({rows, width}, dtype);
       const Tensor lse = unwritten({t.heads, rows}, acc_of(dtype)), cu_q = integers(t.cu_q), cu_k = integers(t.cu_k);
-      const AttentionShape shape{t.heads, t.kv_heads, t.head_dim, t.causal, scale, 3, kv_width, 0};
+      const AttentionShape shape{t.heads, t.kv_heads, t.head_dim, t.causal, scale, 3, kv_width, 0, t.window};
       const Reference want =
           reference(t, scale, slice(q, 3, width), slice(kv, kv_width, kv_width), slice(kv, 0, kv_width), numbers(d_o));
 

@@ -60,12 +60,14 @@ double apply(Activation f, double x) {
       return x * 0.5 * std::erfc(-x / std::sqrt(2.));
     case Activation::quick_gelu:
       return x / (1 + std::exp(-1.702 * x));
+    case Activation::gelu_tanh:
+      return x * 0.5 * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
   }
   return 0;
 }
 
 TEST(KernelsElementwise, ActivationsAndTheirSlopes) {
-  for (Activation f : {Activation::silu, Activation::gelu, Activation::quick_gelu})
+  for (Activation f : {Activation::silu, Activation::gelu, Activation::quick_gelu, Activation::gelu_tanh})
     in_every_format([f](DType dtype) {
       const Tensor x = random(shape, dtype, 4, 3), dy = random(shape, dtype, 5), y = unwritten(shape, dtype),
                    dx = unwritten(shape, dtype);

@@ -381,7 +381,10 @@ TEST(ProcessorFiles, of_new_models_name_the_familys_class) {
   }
   EXPECT_EQ(classes, (std::map<std::string, std::string>{{"qwen2_vl", "Qwen2VLProcessor"},
                                                          {"qwen2_5_vl", "Qwen2_5_VLProcessor"},
-                                                         {"clip", "CLIPProcessor"}}));
+                                                         {"phi3_v", "Phi3VProcessor"},
+                                                         {"qwen3_vl", "Qwen3VLProcessor"},
+                                                         {"clip", "CLIPProcessor"},
+                                                         {"llava_next", "LlavaNextProcessor"}}));
 }
 
 }  // namespace

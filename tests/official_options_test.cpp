@@ -63,7 +63,6 @@ TEST(OfficialOptions, without_meaning_are_said_in_one_line_each) {
       {"--remove_unused_columns False", "--remove_unused_columns has no meaning"},
       {"--save_safetensors False", "always saved as safetensors"},
       {"--project_name p", "nothing is sent over a network"},
-      {"--num_crops 4", "pictures are not cut into crops"},
       {"--label_names a b c", "--label_names has no meaning here"},
       {"--use_cpu", "train: --use_cpu has no meaning here: --device chooses the device\n"},
       {"--use_cpu False", "--use_cpu has no meaning here"},
@@ -86,7 +85,7 @@ TEST(OfficialOptions, that_would_change_the_result_are_refused) {
   const std::pair<const char*, const char*> cases[] = {
       {"--pooling mean", "--pooling: got \"mean\", expected last or eos; "},
       {"--normalize False", "--normalize: got \"False\", expected true; "},
-      {"--model_backbone phi3_v", "--model_backbone: got \"phi3_v\", expected qwen2_vl or qwen2_5_vl"},
+      {"--model_backbone internvl3", "--model_backbone: got \"internvl3\", expected qwen2_vl or qwen2_5_vl"},
       {"--fp16", "--fp16: got \"true\", expected false; "},
       {"--deepspeed ds.json", "--deepspeed: got \"ds.json\"; the program runs as one process"},
       {"--fsdp full_shard auto_wrap", "the program runs as one process"},

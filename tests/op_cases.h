@@ -120,6 +120,9 @@ inline std::vector<OpCase> op_cases() {
          const auto [dgate, dup] = swiglu_backward(d.normal({r, c}), d.normal({r, c}), d.normal({r, c}));
          return Results{dgate, dup};
        }},
+      {"packed_swiglu", [](Draw& d, int64_t r, int64_t c) { return Results{swiglu(d.normal({r, 2 * c}))}; }},
+      {"packed_swiglu_backward",
+       [](Draw& d, int64_t r, int64_t c) { return Results{swiglu_backward(d.normal({r, c}), d.normal({r, 2 * c}))}; }},
       {"dropout",
        [](Draw& d, int64_t r, int64_t c) {
          return Results{dropout(d.normal({r, c}), d.keys(r), 0.25, 77)};
@@ -247,7 +250,8 @@ inline std::vector<OpCase> op_cases() {
        }},
   };
   for (const auto& [name, f] :
-       {std::pair{"silu", Activation::silu}, {"gelu", Activation::gelu}, {"quick_gelu", Activation::quick_gelu}}) {
+       {std::pair{"silu", Activation::silu}, {"gelu", Activation::gelu}, {"quick_gelu", Activation::quick_gelu},
+        {"gelu_tanh", Activation::gelu_tanh}}) {
     // Wide inputs reach every piece of a function that is made of pieces.
     cases.push_back(
         {name, [f](Draw& d, int64_t r, int64_t c) { return Results{activate(scale(d.wide({r, c}), 4), f)}; }});

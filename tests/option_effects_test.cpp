@@ -146,6 +146,7 @@ TEST_F(Effects, OfEval) {
                     {"encode_output_path", "elsewhere"},
                     {"save_embeddings", "False"},
                     {"num_candidates", "", {}, 0, Seen::output, "", candidates},
+                    {"prompt", "vlm2vec-v2"},
                     {"prompt_variants", "variants.json"},
                     // of what fails, batches before are kept
                     {"per_device_eval_batch_size", "1", {{"dataset_name", "damaged"}, {"embedding_cache", "cache"}}, 3},
@@ -208,6 +209,7 @@ TEST_F(Effects, OfEmbedSearchExplainParityMerge) {
           {"model_name", "other", {}, 3},
           {"adapter", "partial", {{"index", "adapted.npy"}}, 3},
           {"top", "1"},
+          {"dim", "3"},
           {"output", "page.html"},
           kThreads,
           kDevice, kCublas, kTf32,
@@ -235,8 +237,8 @@ TEST_F(Effects, OfEmbedSearchExplainParityMerge) {
          "",
          {{"model_name", "model"}, {"reference", "reference"}, {"output", "p.json"}},
          together({with_code(1, kAdapter),
-                   {{"official_mask", "True", {}, 2}, {"precision", "bf16", {}, 1}},
-                   with_code(3, {kModel.begin() + 2, kModel.end() - 2}),  // other numbers of tokens
+                   {kModel[0], {"official_mask", "True", {}, 2}, {"precision", "bf16", {}, 1}},
+                   with_code(3, {kModel.begin() + 3, kModel.end() - 2}),  // other numbers of tokens
                    {{"exif", "True", {}, 1}, {"image_positions", "3d", {}, 1}},
                    {{"reference", "reference2", {}, 1},
                     {"output", "q.json"},

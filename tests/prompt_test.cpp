@@ -63,6 +63,37 @@ TEST(Prompt, tokens_in_the_words_place_the_pictures) {
             (std::vector<size_t>{1, 0}));
 }
 
+// Phi-3.5-V's own tokens are the stored ones.
+TEST(Prompt, numbered_tokens_stay_and_count_up) {
+  const auto build = [](const char* style, const PromptParts& parts) {
+    const Prompt prompt = build_prompt(style, parts, kNumberedImageToken);
+    EXPECT_EQ(prompt_fault(prompt.text, parts.pictures, kNumberedImageToken), "") << prompt.text;
+    return prompt;
+  };
+  const std::string row = "<|image_1|>\nName it.\n";
+  for (const char* style : {"raw", "vlm2vec-v1", "vlm2vec-v2"}) {
+    EXPECT_EQ(build(style, {"", row, 1}).text, row) << style;
+    EXPECT_EQ(build(style, {"", row, 0}).text, row) << style << ": words";
+    const Prompt swapped = build(style, {"", "a <|image_2|> b <|image_1|>", 2});
+    EXPECT_EQ(swapped.text, "a <|image_1|> b <|image_2|>");
+    EXPECT_EQ(swapped.pictures, (std::vector<size_t>{1, 0}));
+  }
+  EXPECT_EQ(build("vlm2vec-v1", {"Name it.", "", 1}).text, row);
+  EXPECT_EQ(build("vlm2vec-v2", {"Compare.", "", 2}).text, "<|image_1|> <|image_2|> Compare.");
+  EXPECT_EQ(texts_around_images("a<|image_1|>\n<|image_2|>", kNumberedImageToken),
+            (std::vector<std::string>{"a", "\n", ""}));
+  const auto fault = [](const std::string& text, size_t pictures) {
+    const Prompt prompt = build_prompt("raw", {"", text, pictures}, kNumberedImageToken);
+    return prompt_fault(prompt.text, pictures, kNumberedImageToken, true);
+  };
+  EXPECT_EQ(fault("<|image_2|>", 1), "the text \"<|image_2|>\" has <|image_2|> where <|image_1|> is expected; the "
+                                     "tokens must name each of 1 picture once");
+  EXPECT_NE(fault("<|image_1|><|image_1|>", 2).find("has <|image_1|> where <|image_2|> is expected"), std::string::npos);
+  EXPECT_NE(fault("nothing", 1).find("has 0 image tokens (\"<|image_1|>\", <|image_2|>, …) and 1 picture; every"),
+            std::string::npos);
+  EXPECT_NE(fault("<|image_1|>", 2).find("has 1 image token (\""), std::string::npos);
+}
+
 // With every style and command a stored token reaches the model as an image token or not at all.
 TEST(Prompt, faults_are_one_sentence) {
   for (const size_t pictures : {0, 1}) {

@@ -47,7 +47,7 @@ TEST(Retrieval, recall_both_ways_among_all) {
     return vectors;
   };
   const auto scores = evaluate_retrieval("circle", read_captioned_pictures(folder / "circle.jsonl"), folder.path(),
-                                         "<image>", embed, folder / "out");
+                                         "<image>", nullptr, embed, folder / "out");
   EXPECT_EQ(embedded, 36u);
   ASSERT_EQ(scores.size(), 2u);
   EXPECT_EQ(scores[0].name, "circle_i2t");

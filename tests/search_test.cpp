@@ -167,6 +167,38 @@ TEST_F(SearchCommand, SaysFlawsOfPicturesAsEmbedDoes) {
   }
 }
 
+// Vectors cut when they are made and whole ones cut by the search: the same numbers, of length 1 again.
+TEST_F(SearchCommand, ComparesTheFirstNumbersOnly) {
+  make_index();
+  const std::string whole = "--model_name model --input rows.jsonl ", query = " --text 'thing 1' --json";
+  ASSERT_EQ(run("embed " + whole + "--output cut.npy --quiet --dim 5").code, 0);
+  const Tensor cut = read_npy(folder_ / "cut.npy"), all = read_npy(folder_ / "rows.npy");
+  ASSERT_EQ(cut.columns(), 5);
+  for (int64_t row = 0; row < cut.rows(); ++row) {
+    double squares = 0;
+    for (int i = 0; i < 5; ++i) squares += std::pow(all.data<float>()[row * all.columns() + i], 2);
+    for (int i = 0; i < 5; ++i)
+      EXPECT_NEAR(cut.data<float>()[row * 5 + i], all.data<float>()[row * all.columns() + i] / std::sqrt(squares), 1e-6);
+  }
+  EXPECT_EQ(read_json(folder_ / "cut.npy.json").at("dim"), 5);
+  const auto scores = [&](const std::string& line) {
+    std::vector<double> found;
+    std::istringstream lines(run("search " + line + query).out);
+    for (std::string hit; std::getline(lines, hit);) found.push_back(Json::parse(hit).at("score"));
+    return found;
+  };
+  const auto made = scores("--index cut.npy"), searched = scores("--index rows.npy --dim 5");
+  ASSERT_FALSE(made.empty());
+  ASSERT_EQ(made.size(), searched.size());
+  for (size_t i = 0; i < made.size(); ++i) EXPECT_NEAR(made[i], searched[i], 1e-5);
+  EXPECT_NE(searched, scores("--index rows.npy"));
+  const Result large = run("embed " + whole + "--output x.npy --dim 99");
+  EXPECT_EQ(large.code, 2);
+  EXPECT_TRUE(has(large.err, "--dim 99: the embeddings of model have 16 numbers; give 16 or less")) << large.err;
+  EXPECT_EQ(run("search --index rows.npy --dim 99" + query).code, 2);
+  EXPECT_EQ(run("embed " + whole + "--output x.npy --dim -1").code, 2);
+}
+
 // Folder and rows may move together, and the model to where an option says.
 TEST_F(SearchCommand, KnowsItsModelAndRowsWhereverTheyGo) {
   make_index();

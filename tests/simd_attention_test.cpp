@@ -25,10 +25,11 @@ struct Shape {
   int64_t nq, nk;
   int group, head_dim;
   bool causal;
+  int64_t window = 0;
 };
 std::ostream& operator<<(std::ostream& out, const Shape& s) {
   return out << s.nq << " queries, " << s.nk << " keys, group " << s.group << ", head_dim " << s.head_dim
-             << (s.causal ? ", causal" : "");
+             << (s.causal ? ", causal" : "") << ", window " << s.window;
 }
 
 // Rows are wider than what is used, and what lies between must stay.
@@ -59,7 +60,8 @@ struct Problem {
             .o = o.data(),
             .lse = lse.data(),
             .o_stride = q_stride,
-            .lse_stride = s.nq + 1};
+            .lse_stride = s.nq + 1,
+            .window = s.window};
     gradient = {.d_o = d_o.data(),
                 .dq = dq.data(),
                 .dk = dk.data(),
@@ -73,25 +75,25 @@ struct Problem {
   float scale() const { return 1 / std::sqrt(float(shape.head_dim)); }
 
   void expect_right(const Simd& simd) {
-    const auto [nq, nk, group, d, causal] = shape;
+    const auto [nq, nk, group, d, causal, window] = shape;
     std::vector<double> wdk(nk * d), wdv(nk * d);
     simd.attention(task);
     simd.attention_backward(task, gradient);
     for (int g = 0; g < group; ++g)
       for (int64_t i = 0; i < nq; ++i) {
         const int64_t seen = causal ? std::clamp<int64_t>(i + 1 + nk - nq, 0, nk) : nk;
-        const int64_t at = i * q_stride + g * d;
+        const int64_t first = window > 0 ? std::max<int64_t>(0, seen - window) : 0, at = i * q_stride + g * d;
         std::vector<double> s(seen), wo(d), wdq(d);
         double top = -std::numeric_limits<double>::infinity(), sum = 0, delta = 0;
-        for (int64_t j = 0; j < seen; ++j) {
+        for (int64_t j = first; j < seen; ++j) {
           for (int64_t c = 0; c < d; ++c) s[j] += double(scale()) * q[at + c] * k[j * k_stride + c];
           top = std::max(top, s[j]);
         }
-        for (double& x : s) sum += x = std::exp(x - top);
-        for (int64_t j = 0; j < seen; ++j)
+        for (int64_t j = first; j < seen; ++j) sum += s[j] = std::exp(s[j] - top);
+        for (int64_t j = first; j < seen; ++j)
           for (int64_t c = 0; c < d; ++c) wo[c] += (s[j] / sum) * v[j * k_stride + c];
         for (int64_t c = 0; c < d; ++c) delta += wo[c] * d_o[at + c];
-        for (int64_t j = 0; j < seen; ++j) {
+        for (int64_t j = first; j < seen; ++j) {
           const double p = s[j] / sum;
           double dp = 0;
           for (int64_t c = 0; c < d; ++c) dp += double(d_o[at + c]) * v[j * k_stride + c];
@@ -156,6 +158,17 @@ TEST_P(AttentionTest, EqualsTheFormula) {
                                              {3, 0, 2, 16, causal},
                                              {0, 3, 2, 16, causal}})
       Problem(s).expect_right(simd);
+}
+
+TEST_P(AttentionTest, AWindowEndsAtTheQuery) {
+  for (const Shape& s : std::vector<Shape>{{300, 300, 1, 5, true, 1},
+                                           {131, 131, 2, 32, true, 17},
+                                           {70, 400, 1, 64, true, 128},
+                                           {131, 131, 1, 128, true, 130},
+                                           {1, 400, 3, 16, true, 100},
+                                           {33, 7, 1, 88, true, 3},
+                                           {400, 400, 1, 8, true, 129}})
+    Problem(s).expect_right(simd);
 }
 
 TEST_P(AttentionTest, HugeScoresStayFinite) {

@@ -92,6 +92,15 @@ TEST_P(SimdTest, ElementwiseFormulas) {
                     [](double x, double, double) { return x * sigmoid(1.702 * x); }, 4e-7, "quick_gelu", 4);
   check_elementwise([&](int64_t n, P dy, P x, P, float* r) { simd.quick_gelu_dx(n, dy, x, r); },
                     [](double dy, double x, double) { return dy * swish_slope(x, 1.702); }, 2e-6, "quick_gelu_dx", 4);
+  const auto tanh_gate = [](double x) { return sigmoid(2 * std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)); };
+  check_elementwise([&](int64_t n, P x, P, P, float* r) { simd.gelu_tanh(n, x, r); },
+                    [=](double x, double, double) { return x * tanh_gate(x); }, 4e-7, "gelu_tanh", 4);
+  check_elementwise([&](int64_t n, P dy, P x, P, float* r) { simd.gelu_tanh_dx(n, dy, x, r); },
+                    [=](double dy, double x, double) {
+                      const double s = tanh_gate(x), slope = 2 * std::sqrt(2 / M_PI) * (1 + 3 * 0.044715 * x * x);
+                      return dy * s * (1 + (1 - s) * x * slope);
+                    },
+                    2e-6, "gelu_tanh_dx", 4);
   check_elementwise([&](int64_t n, P x, P, P, float* r) { simd.gelu(n, x, r); },
                     [](double x, double, double) { return x * normal_below(x); }, 3e-7, "gelu", 3);
   check_elementwise([&](int64_t n, P dy, P x, P, float* r) { simd.gelu_dx(n, dy, x, r); },

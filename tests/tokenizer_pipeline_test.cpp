@@ -93,8 +93,11 @@ TEST(Splitter, RefusesOtherSteps) {
   const auto refused = [](const std::string& sentence, const json& part) {
     expect_error(Exit::data, sentence, [&] { Splitter{part}; });
   };
-  refused("the pre_tokenizer is \"null\"", nullptr);
-  refused("the pre_tokenizer is \"Metaspace\"", {{"type", "Metaspace"}});
+  refused("the pre_tokenizer is \"Whitespace\"", {{"type", "Whitespace"}});
+  const json metaspace = {{"type", "Metaspace"}, {"replacement", "_"}, {"prepend_scheme", "second"}};
+  refused("the Metaspace pre_tokenizer has prepend_scheme \"second\"", metaspace);
+  refused("the pre_tokenizer's step 1 of 2 is \"Metaspace\"", steps(metaspace));
+  refused("the Metaspace pre_tokenizer has an empty replacement", {{"type", "Metaspace"}, {"replacement", ""}});
   refused("the pre_tokenizer's step 1 of 2 is \"Digits\"", steps({{"type", "Digits"}}));
   refused("the pre_tokenizer's step 1 of 1 is \"Split\"",
           {{"type", "Sequence"}, {"pretokenizers", json::array({split("a")})}});
@@ -106,10 +109,13 @@ TEST(Splitter, RefusesOtherSteps) {
   refused("add_prefix_space", {{"type", "ByteLevel"}, {"add_prefix_space", true}});
 }
 
-// Random strings of many scripts: Qwen2's hand-written matcher against its pattern.
-TEST(Splitter, TheFastPathOfQwen2IsItsPattern) {
-  const Splitter fast(steps(split(std::string(qwen2_split_pattern))));
-  const Splitter pattern(steps(split("(?:" + std::string(qwen2_split_pattern) + ")")));
+// Random strings of many scripts: the hand-written matcher of Qwen2 and Llama-3 against their patterns.
+class FastPath : public testing::TestWithParam<std::string_view> {};
+INSTANTIATE_TEST_SUITE_P(Patterns, FastPath, testing::Values(qwen2_split_pattern, llama3_split_pattern));
+
+TEST_P(FastPath, IsThePattern) {
+  const Splitter fast(steps(split(std::string(GetParam()))));
+  const Splitter pattern(steps(split("(?:" + std::string(GetParam()) + ")")));
   const std::vector<std::string> common = {"'s",     "'LL",  "'\u017F", "'r",     "'",          " ",         "  ",
                                            "\n",     "\r\n", "\t",      "\u00A0", "\u0085",     "\u3000",    "\u180E",
                                            "\u200B", "\x1C", "a",       "Ab",     "1",          "\u00BD",    "\u2167",
@@ -140,13 +146,16 @@ TEST(Normalizer, DoesItsStepsInOrder) {
   EXPECT_EQ(Normalizer(all)("\u0130 \u212AE\u0301 \n\u3000\u0085x\u180E \u200B\x1C\u01C5  "),
             "i\u0307 k\u00E9 x\u180E \u200B\x1C\u01C6 ");
   EXPECT_EQ(Normalizer(nullptr)("E\u0301 "), "E\u0301 ");
+  const Normalizer prepend(json{{"type", "Prepend"}, {"prepend", "_"}});
+  EXPECT_EQ(prepend("_a"), "__a");
+  EXPECT_EQ(prepend(""), "");
   const auto refused = [](const std::string& sentence, const json& part) {
     expect_error(Exit::data, sentence, [&] { Normalizer{part}; });
   };
   refused("the normalizer is \"NFKC\"",
           {{"type", "Sequence"}, {"normalizers", {{{"type", "NFC"}}, {{"type", "NFKC"}}}}});
-  refused("the Replace normalizer's pattern is {\"String\":\" \"}",
-          {{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", "_"}});
+  refused("the Replace normalizer's pattern is {\"String\":\"\"}",
+          {{"type", "Replace"}, {"pattern", {{"String", ""}}}, {"content", "_"}});
 }
 
 class PostProcessor : public testing::Test {
@@ -177,7 +186,9 @@ json piece(const char* kind, const char* id) { return {{kind, {{"id", id}, {"typ
 TEST_F(PostProcessor, PutsItsTokensAroundATextAndKeepsThem) {
   using Ids = std::vector<int32_t>;
   const json start = piece("SpecialToken", "<|im_start|>"), end = piece("SpecialToken", "<|im_end|>");
-  for (const json& post_processor : {roberta(), one_template({start, piece("Sequence", "A"), end})}) {
+  json bert = roberta();
+  bert["type"] = "BertProcessing";
+  for (const json& post_processor : {bert, roberta(), one_template({start, piece("Sequence", "A"), end})}) {
     const Tokenizer tokenizer = with(post_processor);
     EXPECT_EQ(tokenizer.begin_ids(), Ids{1757});
     EXPECT_EQ(tokenizer.end_ids(), Ids{1758});
@@ -192,6 +203,8 @@ TEST_F(PostProcessor, PutsItsTokensAroundATextAndKeepsThem) {
   }
   const Tokenizer only_start = with(one_template({start, start, piece("Sequence", "A")}));
   EXPECT_EQ(only_start.encode_with_ends("a <obj> b", 4), (Ids{1757, 1757, 64, 1039}));
+  const json nested = {{"type", "Sequence"}, {"processors", {{{"type", "ByteLevel"}}, roberta(), roberta()}}};
+  EXPECT_EQ(with(nested).encode_with_ends("a"), (Ids{1757, 1757, 64, 1758, 1758}));
   for (const json& none : {json(nullptr), json{{"type", "ByteLevel"}}})
     EXPECT_EQ(with(none).encode_with_ends("a <obj> b", 2), (Ids{64, 1039}));
 }
@@ -200,8 +213,7 @@ TEST_F(PostProcessor, RefusesOthersByName) {
   const auto refused = [&](const std::string& sentence, const json& part) {
     expect_error(Exit::data, "tokenizer.json: the post_processor " + sentence, [&] { with(part); });
   };
-  refused("is \"BertProcessing\"", {{"type", "BertProcessing"}});
-  refused("is \"Sequence\"", {{"type", "Sequence"}, {"processors", json::array()}});
+  refused("is \"Unknown\"", {{"type", "Unknown"}});
   refused("has \"<|im_start|>\" with id 1756, which is not", roberta(1756));
   refused("has \"<end>\" with id 1758, which is not", roberta(1757, "<end>"));
   refused("has a template for more than a text", one_template({piece("Sequence", "A"), piece("Sequence", "B")}));

@@ -123,12 +123,10 @@ TEST(Tokenizer, RefusesOtherKinds) {
   EXPECT_EQ(refusal("/version", "1.0"), "accepted");
   EXPECT_EQ(refusal("/normalizer", nullptr), "accepted");
   for (const auto& [pointer, value, name] : std::vector<std::tuple<const char*, json, const char*>>{
-           {"/model/type", "Unigram", "the model is \"Unigram\""},
-           {"/model",
-            {{"type", "Unigram"}, {"vocab", json::array({json::array({"a", -1.5})})}},
-            "the model is \"Unigram\""},
-           {"/model", {{"type", "WordPiece"}, {"vocab", {{"a", 0}}}}, "the model is \"WordPiece\""},
-           {"/model/ignore_merges", true, "ignore_merges"},
+           {"/model/type", "WordLevel", "the model is \"WordLevel\""},
+           {"/model/type", "Unigram", "the vocabulary of Unigram is not a list"},
+           {"/model/vocab", json::array(), "the vocabulary of BPE is not a dictionary"},
+           {"/model/vocab", json::array({json::array({0, "a"})}), "token 0 of the vocabulary is not [\"token\", "},
            {"/model/dropout", 0.1, "dropout"},
            {"/model/end_of_word_suffix", "</w>", "end_of_word_suffix"},
            {"/model/continuing_subword_prefix", "##", "continuing_subword_prefix"},
@@ -138,13 +136,13 @@ TEST(Tokenizer, RefusesOtherKinds) {
            {"/model/vocab/!", 5, "have id 5"},
            {"/model/vocab", json::object(), "there are only 14 tokens"},
            {"/normalizer/type", "NFKC", "NFKC"},
-           {"/pre_tokenizer/type", "Metaspace", "Metaspace"},
+           {"/pre_tokenizer/type", "Whitespace", "Whitespace"},
            {"/pre_tokenizer/pretokenizers/0/type", "Digits", "Digits"},
            {"/pre_tokenizer/pretokenizers/0/pattern/Regex", "\\w+", "the pattern \"\\\\w+\" has"},
            {"/pre_tokenizer/pretokenizers/0/behavior", "MergedWithNext", "MergedWithNext"},
            {"/pre_tokenizer/pretokenizers/1/add_prefix_space", true, "add_prefix_space"},
-           {"/post_processor/type", "BertProcessing", "BertProcessing"},
-           {"/added_tokens/3/rstrip", true, "rstrip"},
+           {"/post_processor/type", "Unknown", "Unknown"},
+           {"/added_tokens/3/single_word", true, "single_word"},
            {"/added_tokens/3/id", 5, "have id 5"}})
     EXPECT_NE(refusal(pointer, value).find(name), std::string::npos) << pointer << ": " << refusal(pointer, value);
   for (const char* nonsense : {"{}", "[[[1]]]", "[{\"vocab\": {}}]", "{\"model\": [[\"a b\"]]}", "1", ""}) {

@@ -91,6 +91,35 @@ TEST_F(TorchFile, reads_every_kind_of_float) {
             (std::vector<float>{1, -2, 65504, 0x1p-14f, 0x1p-24f, -0.0f, std::numeric_limits<float>::infinity()}));
 }
 
+// Of Phi-3.5-V's embedding there are two, which are one: together they have more bytes than the file.
+TEST_F(TorchFile, a_checkpoint_may_be_one_file_or_shards_and_its_tensors_one_storage) {
+  const std::string one = tensor("FloatStorage", 255, 0, {255}, {1});
+  const std::string three =
+      pickle("}q" + std::string(1, 0) + "(" + text("x") + one + text("y") + one + text("z") + one + "u");
+  write(three, bytes(std::vector<float>(255, 2.5f)));
+  ASSERT_LT(fs::file_size(file_), 3 * 255 * sizeof(float));
+  const auto checkpoint = [&] { return load_checkpoint(folder_.path()); };
+  const auto expect_three = [&] {
+    const NamedTensors tensors = checkpoint();
+    ASSERT_EQ(tensors.size(), 3u);
+    for (const char* name : {"x", "y", "z"})
+      EXPECT_EQ(to_vector<float>(tensors.at(name)), std::vector<float>(255, 2.5f)) << name;
+  };
+  expect_error(Exit::data, "neither model.safetensors nor model.safetensors.index.json is there", checkpoint);
+  const fs::path shard = folder_ / "pytorch_model-00001-of-00001.bin", index = folder_ / "pytorch_model.bin.index.json";
+  fs::copy_file(file_, shard);
+  const auto says = [&](const std::string& names) {
+    std::string map;
+    for (const char name : names)
+      map += sentence(map.empty() ? "" : ", ", '"', name, "\": \"", shard.filename().string(), '"');
+    write_text(index, "{\"weight_map\": {" + map + "}}");
+  };
+  says("xyz"), expect_three();
+  says("xy"), expect_error(Exit::data, "z is here, which the index does not say", checkpoint);
+  fs::copy_file(file_, folder_ / "pytorch_model.bin");
+  expect_three();  // as transformers, which looks for the one file first
+}
+
 TEST_F(TorchFile, copies_views_that_are_not_contiguous) {
   const std::string six = bytes<float>({1, 2, 3, 4, 5, 6});
   const auto view = [&](int offset, const std::vector<int>& shape, const std::vector<int>& strides) {

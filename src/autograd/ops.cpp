@@ -46,6 +46,11 @@ Var swiglu(const Var& gate, const Var& up) {
   })[0];
 }
 
+Var swiglu(const Var& gate_up) {
+  const Tensor X = gate_up.value();
+  return record("swiglu", swiglu(X), {{gate_up, [=](const Tensor& dy) { return swiglu_backward(dy, X); }}});
+}
+
 Var dropout(const Var& x, const Tensor& dropout_ids, double p, uint64_t seed) {
   return record("dropout", dropout(x.value(), dropout_ids, p, seed),
                 {{x, [=](const Tensor& dy) { return dropout(dy, dropout_ids, p, seed); }}});

@@ -15,6 +15,7 @@ Var scale(const Var& x, double factor);
 Var scale_columns(const Var& x, const Var& factors, const Var& bias = {});  // x·diag(factors) + b
 Var activate(const Var& x, Activation f);
 Var swiglu(const Var& gate, const Var& up);  // silu(gate)·up (Shazeer 2020)
+Var swiglu(const Var& gate_up);              // of gate and up side by side
 Var dropout(const Var& x, const Tensor& dropout_ids, double p, uint64_t seed);
 
 Var view(const Var& x, Shape shape);

@@ -67,10 +67,7 @@ void declare(CommandLine& line, EmbedOptions& o) {
   o.model.fields(line);
   line.section("Input and output");
   line("input", o.input, "<FILE> file of lines {\"text\": ..., \"image\": path or [paths], \"instruction\": ...}");
-  line("prompt", o.prompt,
-       "<raw|vlm2vec-v1|vlm2vec-v2> raw: the text is the prompt, with an image token for each picture (CLIP: none); "
-       "vlm2vec-v1, "
-       "vlm2vec-v2: built as in the official code");
+  line("prompt", o.prompt, prompt_help());
   line("image_dir", o.image_dir, "<PATH> joined before relative picture paths (default: the folder of the input)");
   line("output", o.output,
        "<FILE> NumPy file to write: f32 [lines, dimensions], rows of length 1; FILE.json beside it describes them for "

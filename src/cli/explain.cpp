@@ -73,29 +73,30 @@ nlohmann::ordered_json to_json(const std::vector<Stage>& stages) {
   return list;
 }
 
-// Returns a token in plain bytes: " the" for "Ġthe".
-std::string readable(const std::string& piece) {
+// Returns a token in plain bytes: " the" for "Ġthe" of a byte-level vocabulary, or for "▁the" of another.
+std::string readable(const Tokenizer& tokenizer, const std::string& piece) {
   static const std::map<std::string, char> bytes = [] {
     std::map<std::string, char> all;
     for (size_t byte = 0; byte < 256; ++byte) all[byte_alphabet()[byte]] = char(byte);
     return all;
   }();
+  const bool byte_level = tokenizer.id_of(byte_alphabet()[' ']).has_value();
   std::string text;
   for (size_t begin = 0, end; begin < piece.size(); begin = end) {
     for (end = begin + 1; end < piece.size() && (piece[end] & 0xC0) == 0x80;) ++end;
     const std::string letter = piece.substr(begin, end - begin);
-    const auto byte = bytes.find(letter);
-    text += byte == bytes.end() ? letter : std::string(1, byte->second);
+    const auto byte = byte_level ? bytes.find(letter) : bytes.end();
+    text += byte != bytes.end() ? std::string(1, byte->second) : letter == "▁" && !byte_level ? " " : letter;
   }
   return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 float sum(const std::vector<float>& shares) { return std::accumulate(shares.begin(), shares.end(), 0.0f); }
 
-void print_attribution(const Attribution& a) {
+void print_attribution(const Attribution& a, const Tokenizer& tokenizer) {
   std::printf("\nScore %.4f. Baseline (%s for each word%s): %.4f. Contribution of each part to the difference:\n",
-              a.score, readable(a.blank).c_str(), a.pictures.empty() ? "" : ", plain pictures", a.nothing);
-  for (const auto& [piece, share] : a.words) std::printf("%+9.4f  %s\n", share, readable(piece).c_str());
+              a.score, readable(tokenizer, a.blank).c_str(), a.pictures.empty() ? "" : ", plain pictures", a.nothing);
+  for (const auto& [piece, share] : a.words) std::printf("%+9.4f  %s\n", share, readable(tokenizer, piece).c_str());
   for (size_t i = 0; i < a.pictures.size(); ++i)
     std::printf("%+9.4f  picture %zu, %dx%d patches\n", sum(a.pictures[i].shares), i + 1, a.pictures[i].rows,
                 a.pictures[i].columns);
@@ -134,9 +135,7 @@ void declare(CommandLine& line, ExplainOptions& o) {
   line("text", o.text, "text of the input");
   line("image", o.images, "<FILE> pictures of the input");
   line("instruction", o.instruction, "instruction to the model (not in a raw prompt)");
-  line(
-      "prompt", o.prompt,
-      "<raw|vlm2vec-v1|vlm2vec-v2> raw: the text is the prompt; vlm2vec-v1, vlm2vec-v2: built as in the official code");
+  line("prompt", o.prompt, prompt_help());
   line("dump", o.dump, "<FILE> safetensors file to write: every stage in full, f32 or i64");
   line("target", o.target, "text of a second input: prints the score of both, and the share of each part of the first");
   line("target_image", o.target_images, "<FILE> pictures of the second input");
@@ -178,8 +177,9 @@ Exit run_explain(const Command& command, const Arguments& arguments) {
     if (o.prompt == "raw" && !pictures.empty() && parts.text.find(encoder->image_token()) == std::string::npos)
       fail(Exit::usage, "explain: a raw ", name, " needs ", encoder->image_token(),
            " where its picture belongs; ", kBuiltPrompt, ", puts it there");
-    const Prompt built = prompt_style(encoder->family.prompts, o.prompt).build(parts, encoder->image_token());
-    EncoderInput input{built.text, {}, 0, row};
+    const PromptStyle& style = prompt_style(encoder->family.prompts, o.prompt);
+    const Prompt built = style.build(parts, encoder->image_token());
+    EncoderInput input{built.text, {}, 0, row, style.route, style.uncounted};
     for (const size_t picture : built.pictures) input.images.push_back(PictureSource::of_text(pictures[picture]));
     return input;
   };
@@ -212,7 +212,7 @@ Exit run_explain(const Command& command, const Arguments& arguments) {
     std::cout << all << '\n';
   } else if (!o.quiet) {
     print_table(input.text, stages);
-    if (attribution) print_attribution(*attribution);
+    if (attribution) print_attribution(*attribution, encoder->processor.tokenizer());
   }
   return Exit::ok;
 }

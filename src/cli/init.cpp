@@ -44,25 +44,27 @@ void copy_tokenizer(const fs::path& from, const Family& family, const fs::path& 
 void learn_tokenizer(const fs::path& dataset, const Family& family, const InputShape& input, const fs::path& folder) {
   if (family.image_token.empty())
     fail(Exit::usage, "init: a tokenizer of ", family.title, "'s kind is not learned here; give --tokenizer");
-  const std::vector<std::string> special_tokens = {"<|endoftext|>", family.image_token};
-  if (input.image_token_id != 1)
+  std::vector<std::string> special_tokens = {"<|endoftext|>", family.image_token};
+  if (family.image_token == kNumberedImageToken) special_tokens.pop_back();  // no token of the vocabulary
+  else if (input.image_token_id != 1)
     fail(Exit::data, "init: image_token_id is ", input.image_token_id,
          " in the configuration, but a learned tokenizer has ", family.image_token, " at 1");
   if (input.vocab_size < 258)
     fail(Exit::data, "init: vocab_size is ", input.vocab_size,
          " in the configuration, but 2 special tokens and 256 bytes need 258");
   write_tokenizer_json(folder / "tokenizer.json",
-                       train_bpe(training_texts(dataset, special_tokens[1]), int(input.vocab_size), special_tokens));
+                       train_bpe(training_texts(dataset, family.image_token), int(input.vocab_size), special_tokens));
 }
 
 // Writes the configuration in portable form, with the weights' type and all token ids; transformers 4.52 fails without
 // these. A token that the tokenizer lacks gets an id behind the vocabulary, which no text has.
-void write_config(const fs::path& from, const Family& family, const fs::path& folder, const std::string& dtype) {
+void write_config(const fs::path& from, const Family& family, int64_t vocab_size, const fs::path& folder,
+                  const std::string& dtype) {
   auto config = nlohmann::ordered_json::parse(family.portable_config(read_text(from)));
   config["torch_dtype"] = dtype == "bf16" ? "bfloat16" : "float32";
   if (config.contains("dtype")) config["dtype"] = config["torch_dtype"];
   const Tokenizer tokenizer = Tokenizer::load(folder);
-  int64_t unknown = config.value("vocab_size", int64_t(0));
+  int64_t unknown = vocab_size;
   for (const auto& [field, tokens] : family.config_tokens) {
     if (has_value(config, field)) continue;
     std::optional<int64_t> id;
@@ -136,7 +138,7 @@ Exit run_init(const Command& command, const Arguments& arguments) {
   write_folder_atomically(output_dir, [&](const fs::path& folder) {
     if (tokenizer.empty()) learn_tokenizer(train_tokenizer, family, backbone->input(), folder);
     else copy_tokenizer(tokenizer, family, folder);
-    write_config(config_file, family, folder, dtype);
+    write_config(config_file, family, backbone->input().vocab_size, folder, dtype);
     write_picture_rule(*rule, folder);
     naming_given_files(folder, config_file, tokenizer.empty() ? output_dir : tokenizer,
                        [&] { return load_encoder(folder, {.load_weights = false}); });  // for its errors

@@ -28,13 +28,29 @@ std::string picture_prompt(const ModelFolder& model, const std::string& image_to
   return tokenizer.id_of(start) && tokenizer.id_of(end) ? start + image_token + end : image_token;
 }
 
+// model-00001-of-00002.safetensors for pytorch_model-00001-of-00002.bin
+fs::path safetensors_name(const fs::path& file) {
+  std::string name = file.filename().replace_extension(".safetensors");
+  if (constexpr std::string_view torch = "pytorch_"; name.starts_with(torch)) name.erase(0, torch.size());
+  return name;
+}
+
+void require_sentence_transformers_class(const Family& family) {
+  if (family.image_token.empty())
+    fail(Exit::usage, "merge: --sentence_transformers True is for models whose vector is their last token's; ",
+         family.title, " has two towers, so leave the option out");
+  if (family.image_token == kNumberedImageToken)
+    fail(Exit::usage, "merge: --sentence_transformers True: SentenceTransformer has no class for ", family.title,
+         "; leave the option out");
+}
+
 // Names stored tensors in the written folder as in Qwen2-VL's own files, which every version of transformers reads.
 class StoredNames {
  public:
   StoredNames(Backbone& backbone, const ModelFolder& model) : names_(backbone.names()) {
     backbone.each_parameter([&](Parameter& p) { shapes_[p.path()] = p.shape(); });
     for (const fs::path& file : model.weights)
-      for (const auto& [name, stored] : load_safetensors(file))
+      for (const auto& [name, stored] : load_weights(file))
         has_embedding_ |= canonical_name(name, names_) == names_.embedding;
   }
   // If only the head is stored, it is the embedding of a model with tied weights.
@@ -49,7 +65,7 @@ class StoredNames {
   void write_index(const fs::path& from, const fs::path& to) const {
     auto index = nlohmann::ordered_json::parse(read_text(from));
     nlohmann::ordered_json map;
-    for (const auto& [name, file] : index["weight_map"].items()) map[written(name)] = file;
+    for (const auto& [name, file] : index["weight_map"].items()) map[written(name)] = safetensors_name(file).string();
     index["weight_map"] = map;
     write_text(to, index.dump(2) + "\n");
   }
@@ -64,7 +80,7 @@ class StoredNames {
 std::map<std::string, LazyTensor> merged_tensors(const fs::path& file, const StoredNames& names,
                                                  const std::map<std::string, const Lora*>& changed) {
   std::map<std::string, LazyTensor> tensors;
-  for (const auto& [name, stored] : load_safetensors(file)) {
+  for (const auto& [name, stored] : load_weights(file)) {
     const std::string path = names.written(name);
     const auto found = changed.find(path);
     const Lora* lora = found == changed.end() ? nullptr : found->second;
@@ -96,16 +112,14 @@ Exit run_merge(const Command& command, const Arguments& arguments) {
   model.require_one_adapter();
   if (model.adapter.empty() && !sentence_transformers)
     fail(Exit::usage, "merge: --adapter is missing; only --sentence_transformers True works without it");
-  if (const Family& family = family_of(model.path / "config.json"); sentence_transformers && family.image_token.empty())
-    fail(Exit::usage, "merge: --sentence_transformers True is for models whose vector is their last token's; ",
-         family.title, " has two towers, so leave the option out");
+  if (sentence_transformers) require_sentence_transformers_class(family_of(model.path / "config.json"));
   const auto encoder = std::make_unique<Encoder>(model);  // checks all files copied below
   AttachedLora lora;
   if (!model.adapter.empty())
     lora = load_adapter(*encoder->backbone, model.adapter, adapter_options(adapter), nullptr, encoder->notes);
   print_warning(lora);
   std::set<std::string> replaceable = configuration_files();
-  for (const fs::path& file : model.weights) replaceable.insert(file.filename());
+  for (const fs::path& file : model.weights) replaceable.insert(safetensors_name(file));
   replaceable.insert({kWeightsFile, kWeightsIndex});
   replaceable.merge(sentence_transformers_files());
   check_replaceable_weights(output_dir, replaceable, kMergedWeights);
@@ -115,9 +129,9 @@ Exit run_merge(const Command& command, const Arguments& arguments) {
   const StoredNames names(*encoder->backbone, model);
   write_folder_atomically(output_dir, [&](const fs::path& folder) {
     encoder->processor.write_configuration(folder);
-    if (model.sharded) names.write_index(model.path / kWeightsIndex, folder / kWeightsIndex);
+    if (!model.index.empty()) names.write_index(model.index, folder / kWeightsIndex);
     for (const fs::path& file : model.weights)
-      stream_safetensors(folder / file.filename(), merged_tensors(file, names, changed),
+      stream_safetensors(folder / safetensors_name(file), merged_tensors(file, names, changed),
                          {{"format", "pt"}, {"made_by", "vlm2vec merge"}});
     if (sentence_transformers)
       write_sentence_transformers(folder, encoder->dim(), picture_prompt(model, encoder->image_token()));

@@ -34,7 +34,6 @@ constexpr NoMeaning kNoMeaning[] = {
      "hub_token hub_private_repo hub_always_push hub_revision push_to_hub_model_id push_to_hub_organization "
      "push_to_hub_token",
      "nothing is sent over a network"},
-    {"num_crops", "pictures are not cut into crops"},
     {"image_decay_factor", "videos are not supported"},
     {"embedding_type", "the official code does not read it"},
     {"uigraph_diff uigraph_rand uimask_ratio uimask_rand lm_skip_layer vis_skip_layer",

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -8,6 +9,7 @@
 #include "mmeb/data/outputs.h"
 #include "mmeb/data/row_pictures.h"
 #include "show/search_page.h"
+#include "tensor/ops.h"
 #include "vlm/model.h"
 #include "vlm/model_hash.h"
 #include "vlm/prompt.h"
@@ -20,7 +22,7 @@ namespace fs = std::filesystem;
 struct SearchOptions {
   std::string index, text, instruction, prompt, input, image_dir, queries, model_name, adapter, output;
   std::vector<std::string> images;
-  int64_t top = 5;
+  int64_t top = 5, dim = 0;
   Device device;
   bool device_given = false;
   bool quiet = false, json = false;
@@ -31,8 +33,7 @@ void declare(CommandLine& line, SearchOptions& o) {
   line("text", o.text, "text of the query");
   line("image", o.images, "<FILE> pictures of the query");
   line("instruction", o.instruction, "instruction of the query (not in a raw prompt)");
-  line("prompt", o.prompt,
-       "<raw|vlm2vec-v1|vlm2vec-v2> style of the query's prompt, as in embed (default: the index's style)");
+  line("prompt", o.prompt, std::string(prompt_help()) + " (default: the index's style)");
   line("input", o.input, "<FILE> file of queries instead of one query, with lines as for embed");
   line("image_dir", o.image_dir, "<PATH> joined before picture paths of the input (default: the folder of the input)");
   line("queries", o.queries,
@@ -40,6 +41,7 @@ void declare(CommandLine& line, SearchOptions& o) {
   line("model_name", o.model_name, "<DIR> folder of the index's model, if it has moved");
   line("adapter", o.adapter, "<DIR> folder of the index's adapter, if it has moved");
   line("top", o.top, "rows to find for each query");
+  line("dim", o.dim, "compare only the first numbers of all vectors, normalised again (0: all)");
   line("output", o.output, "<FILE> HTML page to write, with pictures, instead of the table");
   line.require({"index"});
   line.collect({"image"});
@@ -94,6 +96,18 @@ std::vector<EncoderInput> read_queries(const VectorIndex& index, const SearchOpt
   return {query};
 }
 
+// Returns the first numbers of each row, with length 1.
+Tensor cut_to(int64_t dim, const Tensor& vectors, const fs::path& file) {
+  if (dim == 0) return vectors;
+  if (dim < 0 || dim > vectors.columns())
+    fail(Exit::usage, "search: --dim ", dim, ": the vectors of ", file.string(), " have ", vectors.columns(),
+         " numbers; give 1 to ", vectors.columns());
+  Tensor first({vectors.rows(), dim}, DType::f32, Device::cpu);
+  for (int64_t row = 0; row < vectors.rows(); ++row)
+    std::copy_n(vectors.data<float>() + row * vectors.columns(), dim, first.data<float>() + row * dim);
+  return l2_normalize(first, 1e-12).y;
+}
+
 // Models are trained with an instruction before every query; without it scores are worse, but nothing shows this.
 std::string instruction_note(const VectorIndex& index, const SearchOptions& o) {
   const std::string style = o.prompt.empty() ? index.origin.prompt : o.prompt;
@@ -113,6 +127,7 @@ Exit run_search(const Command& command, const Arguments& arguments) {
   check_options(o);
 
   const VectorIndex index = open_index(o.index);
+  const Tensor shorter = cut_to(o.dim, index.vectors, index.file);
   std::vector<SearchResult> results;
   Tensor queries;
   if (o.queries.empty()) {
@@ -133,7 +148,7 @@ Exit run_search(const Command& command, const Arguments& arguments) {
     for (int64_t i = 0; i < queries.rows(); ++i)
       results.push_back({sentence("row ", given.input_row(i) + 1, " of ", o.queries), {}, {}});
   }
-  auto hits = nearest_rows(queries, index.vectors, o.top);
+  auto hits = nearest_rows(cut_to(o.dim, queries, index.file), shorter, o.top);
   std::vector<int64_t> numbers;
   for (auto& list : hits)
     for (Hit& hit : list) hit.row = index.input_row(hit.row), numbers.push_back(hit.row);

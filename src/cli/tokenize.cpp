@@ -45,7 +45,7 @@ Exit run_tokenize(const Command& command, const Arguments& arguments) {
   CommandLine line(command.name, command.purpose,
                    "tokenize --model_name runs/demo/init --text \"Find a similar image.\"");
   line("model_name", model_name,
-       "<DIR> folder with tokenizer.json, or vocab.json, merges.txt and tokenizer_config.json");
+       "<DIR> folder with tokenizer.json, or older files (vocab.json, tokenizer.model, spiece.model, vocab.txt)");
   line("input", input, "<FILE> file of lines {\"text\": ...}; prints lines {\"ids\": [...]}");
   line("text", text, "text; prints it quoted, then an id and its piece per line, bytes in GPT-2's alphabet");
   line("max_len", max_len, "most ids of a text, with those around it; a longer text loses its last ones (0: no limit)");

@@ -9,6 +9,7 @@
 #include "io/error.h"
 #include "io/files.h"
 #include "io/hub.h"
+#include "io/torch_file.h"
 
 namespace vlm2vec {
 namespace {
@@ -175,19 +176,32 @@ std::map<std::string, std::string> read_weight_map(const std::filesystem::path& 
   return map;
 }
 
+StoredArrays read_weights(const std::filesystem::path& file) {
+  return file.extension() == ".bin" ? read_torch_file(file) : read_safetensors(file);
+}
+
+WeightsFile weights_file(const std::filesystem::path& folder) {
+  for (const char* name : {"model.safetensors", "pytorch_model.bin"}) {
+    if (std::filesystem::exists(folder / name)) return {name, false};
+    if (const std::string index = name + std::string(".index.json"); std::filesystem::exists(folder / index))
+      return {index, true};
+  }
+  return {};
+}
+
 StoredArrays read_checkpoint(const std::filesystem::path& folder) {
   if (!std::filesystem::is_directory(folder))
     fail(Exit::data, folder.string(), ": no such folder; expected a Hugging Face checkpoint");
-  const auto single = folder / "model.safetensors", index = folder / "model.safetensors.index.json";
-  if (std::filesystem::exists(single)) return read_safetensors(single);
-  if (!std::filesystem::exists(index))
+  const WeightsFile found = weights_file(folder);
+  if (found.name.empty())
     fail(Exit::data, folder.string(), ": neither model.safetensors nor model.safetensors.index.json is there");
-  const auto map = read_weight_map(index);
+  if (!found.is_index) return read_weights(folder / found.name);
+  const auto map = read_weight_map(folder / found.name);
   std::set<std::string> files;
   for (const auto& [name, file] : map) files.insert(file);
   StoredArrays arrays;
   for (const std::string& file : files)
-    for (auto& [name, array] : read_safetensors(folder / file)) {
+    for (auto& [name, array] : read_weights(folder / file)) {
       if (const auto said = map.find(name); said == map.end() || said->second != file)
         fail(Exit::data, (folder / file).string(), ": ", name, " is here, which the index does not say");
       arrays.emplace(name, array);

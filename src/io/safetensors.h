@@ -19,11 +19,19 @@ void write_safetensors(const std::filesystem::path& path, const StoredArrays& ar
                        const std::map<std::string, std::string>& metadata,
                        const std::function<void(const std::string& name, std::ostream& out)>& write);
 
-// Reads {tensor: file} from model.safetensors.index.json.
+// Reads {tensor: file} from an index.
 std::map<std::string, std::string> read_weight_map(const std::filesystem::path& index);
 
-// Reads a Hugging Face folder: model.safetensors, or the shards of model.safetensors.index.json, which must hold
-// exactly what the index says.
+// The file or index with a Hugging Face folder's weights: model.safetensors, model.safetensors.index.json, or the same
+// of pytorch_model.bin; an empty name if there is none.
+struct WeightsFile {
+  std::string name;
+  bool is_index = false;
+};
+WeightsFile weights_file(const std::filesystem::path& folder);
+StoredArrays read_weights(const std::filesystem::path& file);  // safetensors, or a .bin of torch
+
+// Reads a Hugging Face folder. Shards must hold exactly what their index says.
 StoredArrays read_checkpoint(const std::filesystem::path& folder);
 
 }  // namespace vlm2vec

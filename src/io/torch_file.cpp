@@ -1,5 +1,7 @@
 #include "io/torch_file.h"
 
+#include <map>
+
 #include "io/archive.h"
 #include "io/error.h"
 #include "io/pickle.h"
@@ -23,10 +25,12 @@ StoredArrays read_torch_file(const std::filesystem::path& path) {
     fail(Exit::data, file, ": its numbers are not little-endian");
   uint64_t left = mapped->bytes().size();  // entries that share their bytes cannot claim more than the file
   const FileBytes program = archive.read(pickle, std::min(left, kPickleLimit));
+  std::map<std::string, FileBytes> storages;  // tensors may share one
   return unpickle_tensors(program.bytes, file, [&](const PickledStorage& storage) {
+    if (const auto known = storages.find(storage.key); known != storages.end()) return known->second;
     const FileBytes numbers = archive.read(root + "/data/" + storage.key, left);
     left -= numbers.bytes.size();
-    return numbers;
+    return storages.emplace(storage.key, numbers).first->second;
   });
 }
 

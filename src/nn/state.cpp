@@ -60,7 +60,7 @@ std::vector<std::string> load_parameters(Module& module, const NamedTensors& sto
   const bool only_head = head != by_name.end() && !by_name.contains(names.embedding);
   if (only_head && options.tied) {
     by_name.emplace(names.embedding, head->second), by_name.erase(head);
-    notes.push_back(names.embedding + " is read from " + names.head + ": config.json ties them");
+    notes.push_back(names.embedding + " is read from " + names.head + ": the two are one tensor");
   }
   std::set<std::string> missing, unused;
   std::map<std::string, std::set<std::string>> left_out;  // by reason

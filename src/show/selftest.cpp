@@ -47,8 +47,10 @@ class TinyModel {
     const InputShape input = make_backbone(folder_.path / "config.json")->input();
     const bool resizes = input.image_size == 0;  // to different sizes
     write_picture_rule(*new_picture_rule(family, input, resizes ? 64 : 0, resizes ? 4096 : 0), folder_.path);
+    const std::string& token = family.image_token;
     write_tokenizer_json(folder_.path / "tokenizer.json",
-                         train_bpe(std::vector<std::string>{"which thing is this?"}, 300));
+                         train_bpe(std::vector<std::string>{"which thing is this?"}, 300,
+                                   {"<|endoftext|>", token.empty() ? kUsualImageToken : token}));
     Random random(seed);
     for (int i = 0; i < kRows; ++i) {
       Image picture(8 * (1 + i % 3), 8 * (1 + i % 2), 3);

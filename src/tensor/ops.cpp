@@ -75,6 +75,19 @@ std::pair<Tensor, Tensor> swiglu_backward(const Tensor& dy, const Tensor& gate, 
   kernel::swiglu_backward(dy, gate, up, dgate, dup);
   return {dgate, dup};
 }
+Tensor swiglu(const Tensor& gate_up) {
+  CHECK(gate_up.columns() % 2 == 0, "swiglu: ", gate_up, " has not two halves of columns");
+  const Tensor y({gate_up.rows(), gate_up.columns() / 2}, gate_up.dtype(), gate_up.device());
+  kernel::packed_swiglu(gate_up, y);
+  return y;
+}
+Tensor swiglu_backward(const Tensor& dy, const Tensor& gate_up) {
+  CHECK(dy.rows() == gate_up.rows() && 2 * dy.columns() == gate_up.columns(), "swiglu_backward: dy is ", dy,
+        ", gate and up ", gate_up);
+  Tensor dgate_up = empty_like(gate_up);
+  kernel::packed_swiglu_backward(dy, gate_up, dgate_up);
+  return dgate_up;
+}
 Tensor dropout(const Tensor& x, const Tensor& dropout_ids, double p, uint64_t seed) {
   CHECK(dropout_ids.numel() == x.rows(), "dropout: ", dropout_ids.numel(), " dropout ids for ", x);
   CHECK(0 <= p && p < 1, "dropout: probability ", p, ", expected one from 0 to below 1");
@@ -248,6 +261,8 @@ void check_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Te
             s.v_column + s.kv_heads * s.head_dim <= v.columns() && k.rows() == v.rows(),
         "attention: q ", q, ", k ", k, ", v ", v, " do not hold ", s.heads, " and ", s.kv_heads, " heads of ",
         s.head_dim);
+  CHECK(s.window == 0 || (s.causal && s.window > 0), "attention: a window of ", s.window,
+        " keys, expected 0, or more with a causal mask");
   // Heads of q, k and v may share a tensor but must not overlap: their gradients would be written twice.
   struct Heads {
     const Tensor& x;

@@ -19,6 +19,8 @@ Tensor activate(const Tensor& x, Activation f);
 Tensor activate_dx(const Tensor& dy, const Tensor& x, Activation f);
 Tensor swiglu(const Tensor& gate, const Tensor& up);
 std::pair<Tensor, Tensor> swiglu_backward(const Tensor& dy, const Tensor& gate, const Tensor& up);
+Tensor swiglu(const Tensor& gate_up);  // side by side in each row
+Tensor swiglu_backward(const Tensor& dy, const Tensor& gate_up);
 Tensor dropout(const Tensor& x, const Tensor& dropout_ids, double p, uint64_t seed);
 
 void column_sums_to(const Tensor& x, const Tensor& sums);

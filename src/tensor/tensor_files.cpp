@@ -37,6 +37,8 @@ NamedTensors load_safetensors(const std::filesystem::path& path) { return tensor
 
 NamedTensors load_checkpoint(const std::filesystem::path& folder) { return tensors_of(read_checkpoint(folder)); }
 
+NamedTensors load_weights(const std::filesystem::path& file) { return tensors_of(read_weights(file)); }
+
 NamedTensors load_torch_file(const std::filesystem::path& path) { return tensors_of(read_torch_file(path)); }
 
 void stream_safetensors(const std::filesystem::path& path, const std::map<std::string, LazyTensor>& tensors,

@@ -27,6 +27,7 @@ void stream_safetensors(const std::filesystem::path& path, const std::map<std::s
                         const std::map<std::string, std::string>& metadata = {{"format", "pt"}});
 
 NamedTensors load_checkpoint(const std::filesystem::path& folder);  // of a Hugging Face folder, in one file or shards
+NamedTensors load_weights(const std::filesystem::path& file);       // safetensors, or a .bin of torch
 NamedTensors load_torch_file(const std::filesystem::path& path);
 
 Tensor read_npy(const std::filesystem::path& file);

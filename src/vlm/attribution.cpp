@@ -1,5 +1,7 @@
 #include "vlm/attribution.h"
 
+#include <algorithm>
+
 namespace vlm2vec {
 namespace {
 
@@ -83,7 +85,7 @@ Attribution attribute(Encoder& encoder, const EncoderInput& row, const Tensor& t
   const Tensor words = model.words(batch).value(), patches = batch.patches;
   Path of_words = path_between(to_vector<double>(model.words(blanks).value()), words), of_patches;
   if (pictured) of_patches = path_between(mean_colours(patches, batch.grids), patches);
-  const Tensor t = target.view({1, model.dim()}).to(acc_of(encoder.dtype())).to(words.device());
+  const Tensor t = target.view({1, encoder.dim()}).to(acc_of(encoder.dtype())).to(words.device());
   const auto embedded = [&](const Var& w, const Var& p) {
     return model.read(batch, w, pictured ? model.see(batch, p) : Var());
   };
@@ -107,9 +109,9 @@ Attribution attribute(Encoder& encoder, const EncoderInput& row, const Tensor& t
   }
   const std::vector<float> word_shares = of_words.shares(size_t(batch.ids.numel()));
   const auto ids = to_vector<int64_t>(batch.ids);
-  const int64_t image_token = model.input().image_token_id;
+  const auto image_rows = pictured && batch.image_rows ? to_vector<int64_t>(batch.image_rows) : std::vector<int64_t>();
   for (size_t i = 0; i < ids.size(); ++i)
-    if (row.images.empty() || ids[i] != image_token)
+    if (!std::ranges::binary_search(image_rows, int64_t(i)))
       result.words.emplace_back(processor.tokenizer().token(int32_t(ids[i])), word_shares[i]);
   if (row.images.empty()) return result;
   const std::vector<float> patch_shares = of_patches.shares(size_t(patches.rows()));
@@ -117,11 +119,10 @@ Attribution attribute(Encoder& encoder, const EncoderInput& row, const Tensor& t
   for (const PictureSource& source : row.images) {
     const auto image = processor.picture(row, source);
     const Grid grid = processor.rule().grid_of(*image);
-    PictureAttribution picture{*image, grid.h, grid.w, std::vector<float>(size_t(grid.h) * size_t(grid.w))};
-    for_each_patch(grid, processor.rule().merge_size, [&](int y, int x) {
-      picture.shares[size_t(y) * size_t(grid.w) + size_t(x)] = patch_shares[patch++];
-    });
-    result.pictures.push_back(std::move(picture));
+    auto [rows, columns, shares] =
+        processor.rule().on_image(grid, std::span(patch_shares).subspan(patch, size_t(grid.patches())));
+    result.pictures.push_back({*image, rows, columns, std::move(shares)});
+    patch += size_t(grid.patches());
   }
   return result;
 }

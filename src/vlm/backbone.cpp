@@ -20,6 +20,16 @@ bool Backbone::run_frozen(TokenBatch& batch) {
   return !batch.patches;
 }
 
+Var Backbone::unit(const Var& x) const {
+  if (kept == 0) return l2_normalize(x);
+  const int64_t rows = x.value().rows(), width = x.value().columns();
+  std::vector<int32_t> first;
+  for (int64_t row = 0; row < rows; ++row)
+    for (int64_t i = 0; i < kept; ++i) first.push_back(int32_t(row * width + i));
+  const Var cut = gather_rows(view(x, {-1, 1}), from_vector(first, {rows * kept}, x.value().device()));
+  return l2_normalize(view(cut, {rows, kept}));
+}
+
 void Backbone::trace_inputs(const TokenBatch& batch) const { trace("input_ids", batch.ids); }
 
 Var Backbone::run(const std::function<Var(const Var&)>& layer, const Var& x) const {

@@ -25,10 +25,11 @@ struct StageNote {
 // The input that the weights expect from tokenizer and picture rule.
 struct InputShape {
   int64_t vocab_size = 0;
-  int image_token_id = -1;  // -1: no token stands for a picture
+  int image_token_id = -1;  // -1: no token of the vocabulary stands for a picture
   int patch_size = 0, merge_size = 1, temporal_patch_size = 1;
-  int image_size = 0;       // side of every picture in pixels; 0: sizes differ
+  int image_size = 0;       // side of every picture, or tile of one, in pixels; 0: sizes differ
   int64_t most_tokens = 0;  // limit of a text; longer texts keep their end token; 0: no limit
+  std::vector<Size> canvases = {};  // the sizes that tiles are cut from, in pixels; empty: all
 };
 
 // How the model was trained to read rows, where a family has a choice.
@@ -40,7 +41,7 @@ struct Reading {
 class Backbone : public Module {
  public:
   virtual InputShape input() const = 0;
-  virtual int64_t dim() const = 0;               // numbers of an embedding
+  virtual int64_t dim() const = 0;               // numbers of an embedding, before `kept` cuts it
   virtual double initial_std(const Parameter& parameter) const = 0;  // of new weights, as in transformers
   virtual bool tied() const { return false; }    // the language-model head is the embedding
   virtual Module& image_encoder() = 0;
@@ -49,9 +50,10 @@ class Backbone : public Module {
   virtual void place(TokenBatch& batch, const Reading& reading) const = 0;
   virtual Var words(const TokenBatch& batch) = 0;  // [tokens, hidden], before picture vectors are inserted
   // Returns the vision tower's output for `patches`, which are batch.patches or replace them:
-  // [patches / merge², width], or [pictures, width] if a picture has one vector.
+  // [patches / merge², width], a multiple of these rows, or [pictures, width] if a picture has one vector.
   virtual Var see(const TokenBatch& batch, const Var& patches) = 0;
-  // Returns [rows, dim], normalised. seen: the result of see(); undefined without pictures.
+  // Returns [rows, dim], or as many numbers as are kept, normalised. seen: the result of see(); undefined without
+  // pictures.
   virtual Var read(const TokenBatch& batch, const Var& words, const Var& seen) = 0;
 
   Var operator()(const TokenBatch& batch);
@@ -62,12 +64,15 @@ class Backbone : public Module {
   virtual StageNote describe(const std::string& stage, const TokenBatch& batch) = 0;  // a stage that `trace` gets
 
   DropoutState dropout;
+  int64_t kept = 0;                     // keep only the first numbers of each embedding (--dim); 0: all
   Trace trace;                          // empty: none
   bool gradient_checkpointing = false;  // keep one activation per layer, recompute the rest
 
  protected:
   // Traces the stages before the first layer: input_ids and the family's own.
   virtual void trace_inputs(const TokenBatch& batch) const;
+  // Returns the rows' first numbers, as many as are kept, with length 1.
+  Var unit(const Var& x) const;
   // Returns layer(x), recorded, or recomputed in the backward pass.
   Var run(const std::function<Var(const Var&)>& layer, const Var& x) const;
 };

@@ -6,10 +6,21 @@ namespace vlm2vec {
 
 DecoderAttention::DecoderAttention(Module* parent, std::string name, const DecoderConfig& c)
     : Module(parent, std::move(name)),
-      q_proj{this, "q_proj", c.hidden_size, int64_t(c.num_attention_heads) * c.head_dim, true},
-      k_proj{this, "k_proj", c.hidden_size, int64_t(c.num_key_value_heads) * c.head_dim, true},
-      v_proj{this, "v_proj", c.hidden_size, int64_t(c.num_key_value_heads) * c.head_dim, true},
-      o_proj{this, "o_proj", int64_t(c.num_attention_heads) * c.head_dim, c.hidden_size, false} {}
+      q_proj{this, "q_proj", c.hidden_size, int64_t(c.num_attention_heads) * c.head_dim, c.attention_bias},
+      k_proj{this, "k_proj", c.hidden_size, int64_t(c.num_key_value_heads) * c.head_dim, c.attention_bias},
+      v_proj{this, "v_proj", c.hidden_size, int64_t(c.num_key_value_heads) * c.head_dim, c.attention_bias},
+      o_proj{this, "o_proj", int64_t(c.num_attention_heads) * c.head_dim, c.hidden_size, false} {
+  if (!c.qk_norm) return;
+  q_norm = std::make_unique<RmsNorm>(this, "q_norm", c.head_dim, c.rms_norm_eps);
+  k_norm = std::make_unique<RmsNorm>(this, "k_norm", c.head_dim, c.rms_norm_eps);
+}
+
+Var DecoderAttention::rotated(const Linear& projection, const std::unique_ptr<RmsNorm>& norm, const Var& x,
+                              const RopeTable& angles, int heads) const {
+  Var y = projection(x);
+  if (norm) y = view((*norm)(view(y, {-1, norm->weight.shape()[0]})), {-1, projection.weight.shape()[0]});
+  return rope(y, angles, heads);
+}
 
 DecoderMlp::DecoderMlp(Module* parent, std::string name, const DecoderConfig& c)
     : Module(parent, std::move(name)),
@@ -23,12 +34,18 @@ DecoderLayer::DecoderLayer(Module* parent, std::string name, const DecoderConfig
       self_attn{this, "self_attn", c},
       post_attention_layernorm{this, "post_attention_layernorm", c.hidden_size, c.rms_norm_eps},
       mlp{this, "mlp", c},
-      shape_{c.num_attention_heads, c.num_key_value_heads, c.head_dim, true, 1 / std::sqrt(double(c.head_dim))} {}
+      shape_{.heads = c.num_attention_heads,
+             .kv_heads = c.num_key_value_heads,
+             .head_dim = c.head_dim,
+             .causal = true,
+             .scale = 1 / std::sqrt(double(c.head_dim)),
+             .window = c.window} {}
 
 Var DecoderLayer::operator()(const Var& x, const TokenRows& rows, DropoutState& dropout, bool only_last) const {
   const RowScope all(dropout, rows.dropout_ids);
   const Var normed = input_layernorm(x);
-  const Var k = rope(self_attn.k_proj(normed), rows.rope, shape_.kv_heads), v = self_attn.v_proj(normed);
+  const Var k = self_attn.rotated(self_attn.k_proj, self_attn.k_norm, normed, rows.rope, shape_.kv_heads),
+            v = self_attn.v_proj(normed);
   if (!only_last) return attend(x, normed, rows.rope, rows.cu_seqlens, k, v, rows.cu_seqlens);
   const RowScope last(dropout, rows.last_dropout_ids);
   return attend(gather_rows(x, rows.last_rows), gather_rows(normed, rows.last_rows), rows.last_rope, rows.one_each, k,
@@ -37,7 +54,7 @@ Var DecoderLayer::operator()(const Var& x, const TokenRows& rows, DropoutState& 
 
 Var DecoderLayer::attend(const Var& x, const Var& normed, const RopeTable& angles, const Tensor& cu_q, const Var& k,
                          const Var& v, const Tensor& cu_k) const {
-  const Var q = rope(self_attn.q_proj(normed), angles, shape_.heads);
+  const Var q = self_attn.rotated(self_attn.q_proj, self_attn.q_norm, normed, angles, shape_.heads);
   const Var h = x + self_attn.o_proj(attention(q, k, v, cu_q, cu_k, shape_));
   return h + mlp(post_attention_layernorm(h));
 }

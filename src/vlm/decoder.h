@@ -11,11 +11,18 @@ struct DecoderConfig {
   int64_t vocab_size = 0, hidden_size = 0, intermediate_size = 0;
   int num_hidden_layers = 0, num_attention_heads = 0, num_key_value_heads = 0, head_dim = 0;
   double rms_norm_eps = 1e-6, rope_theta = 1e6;
+  bool attention_bias = true;  // of q, k and v
+  int window = 0;              // a token sees so many, itself among them; 0: all before it
+  bool qk_norm = false;        // RMSNorm of each head's queries and keys, before the rotation (Qwen3)
 };
 
 struct DecoderAttention : Module {
   DecoderAttention(Module* parent, std::string name, const DecoderConfig& config);
+  // Queries or keys, with heads that are normalised if there is such a norm, then rotated.
+  Var rotated(const Linear& projection, const std::unique_ptr<RmsNorm>& norm, const Var& x, const RopeTable& angles,
+              int heads) const;
   Linear q_proj, k_proj, v_proj, o_proj;
+  std::unique_ptr<RmsNorm> q_norm, k_norm;
 };
 
 struct DecoderMlp : Module {

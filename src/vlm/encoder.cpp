@@ -16,6 +16,10 @@ Encoder::Encoder(const ModelFolder& folder, const EncoderOptions& options)
       processor(folder, family, backbone->input(), options, notes),
       device_(options.device),
       dtype_(options.f64 ? DType::f64 : options.bf16 && device_ != Device::cpu ? DType::bf16 : DType::f32) {
+  if (options.dim > backbone->dim())
+    fail(Exit::usage, "--dim ", options.dim, ": the embeddings of ", folder.path.string(), " have ", backbone->dim(),
+         " numbers; give ", backbone->dim(), " or less");
+  backbone->kept = options.dim;
   if (options.bf16)
     backbone->set_precision(dtype_ == DType::bf16 ? Precision::bf16 : Precision::bf16_products);
   if (!options.load_weights) return;

@@ -20,7 +20,7 @@ class Encoder {
   // Reads rows, their pictures too, and moves them to the device, beside what it computes. Any thread may call it.
   TokenBatch prepare(std::span<const EncoderInput> rows) const;
   Var operator()(const TokenBatch& batch) const { return (*backbone)(batch); }  // [rows, dim], normalised
-  int64_t dim() const { return backbone->dim(); }
+  int64_t dim() const { return backbone->kept > 0 ? backbone->kept : backbone->dim(); }
   const std::string& image_token() const { return processor.image_token(); }
   DType dtype() const { return dtype_; }  // of activations
 

@@ -16,7 +16,9 @@ struct EncoderOptions {
   bool f64 = false;                        // everything in double precision, for tests
   bool bf16 = false;                       // products with weights in bf16, sums in f32
   int64_t min_pixels = 0, max_pixels = 0;  // bounds of a picture's area; 0: those of the processor's file
+  int64_t dim = 0;                         // keep only the first numbers of an embedding; 0: all
   int64_t max_len = 0;                     // most tokens of a row, pictures included; 0: the model's limit
+  int64_t num_crops = 0;                   // most tiles of a picture; 0: that of the processor's file
   std::string image_positions = "";        // 1d or 3d; empty: as the model was trained, else 1d
   std::string image_resolution = "";       // VLM2Vec V1's high, mid, low or another word; empty: V2's route
   bool exif = false;                       // turn pictures upright by their EXIF orientation

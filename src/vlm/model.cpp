@@ -14,13 +14,19 @@ EncoderOptions encoder_options(const ModelOptions& o, Device device) {
   if (o.precision != "f32" && o.precision != "bf16")
     fail(Exit::usage, "--precision: got \"", o.precision, "\", expected f32 or bf16");
   if (!o.image_positions.empty()) parse_image_positions(o.image_positions);
+  constexpr int64_t most_crops = 1024;
+  if (o.num_crops < 0 || o.num_crops > most_crops)
+    fail(Exit::usage, "--num_crops ", o.num_crops, ", expected 1 to ", most_crops, "; 0: as the model's folder says");
   if (o.max_len < 0 || o.resize_min_pixels < 0 || o.resize_max_pixels < 0)
     fail(Exit::usage, "--max_len, --resize_min_pixels and --resize_max_pixels cannot be negative");
+  if (o.dim < 0) fail(Exit::usage, "--dim: got ", o.dim, ", expected 1 or more, or 0 for all numbers");
   return {.device = device,
           .bf16 = o.precision == "bf16",
           .min_pixels = o.resize_min_pixels,
           .max_pixels = o.resize_max_pixels,
+          .dim = o.dim,
           .max_len = o.max_len,
+          .num_crops = o.num_crops,
           .image_positions = o.image_positions,
           .image_resolution = o.image_resolution,
           .exif = o.exif,

@@ -1,6 +1,7 @@
 #include "vlm/model_folder.h"
 
 #include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
 
 #include "io/error.h"
@@ -21,7 +22,7 @@ const std::set<std::string> kProcessorFiles = {"preprocessor_config.json", "proc
                                                "video_preprocessor_config.json"};
 const std::set<std::string> kTokenizerFiles = {
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
-    "merges.txt"};
+    "merges.txt",     "tokenizer.model",       "spiece.model",            "vocab.txt"};
 const std::set<std::string> kTemplateFiles = {"chat_template.json", "chat_template.jinja"};
 const std::set<std::string> kModelFiles = {"config.json", "generation_config.json"};
 
@@ -39,8 +40,7 @@ bool is_weights_file(const std::string& name) {
 }
 
 // Returns the files of the index; all must be present.
-std::set<std::string> shards_of(const fs::path& folder) {
-  const fs::path index = folder / kWeightsIndex;
+std::set<std::string> shards_of(const fs::path& folder, const fs::path& index) {
   std::set<std::string> files;
   for (const auto& [tensor, file] : read_weight_map(index)) files.insert(file);
   std::vector<std::string> missing;
@@ -52,45 +52,35 @@ std::set<std::string> shards_of(const fs::path& folder) {
   return files;
 }
 
-// The Python class that can save the model.
-std::string class_of(const fs::path& folder) {
-  const json config = read_json(folder / "config.json");
-  const json names = config.is_object() ? config.value("architectures", json()) : json();
-  return names.is_array() && !names.empty() && names[0].is_string() ? names[0].get<std::string>() : "AutoModel";
-}
-
 [[noreturn]] void refuse_without_weights(const fs::path& folder, const std::vector<std::string>& others) {
-  const auto is_shard = [](const std::string& name) { return name.starts_with("model-0"); };
+  const auto is_shard = [](auto& name) { return name.starts_with("model-0") || name.starts_with("pytorch_model-0"); };
   const auto shard = std::ranges::find_if(others, is_shard);
-  const bool pickled = std::ranges::any_of(others, [](auto& name) { return name.starts_with("pytorch_model"); });
   if (shard != others.end())
-    fail(Exit::data, folder.string(), ": has ", *shard, " but no ", kWeightsIndex, ", which says what lies where",
+    fail(Exit::data, folder.string(), ": has ", *shard, " but no ",
+         shard->starts_with("model") ? kWeightsIndex : kTorchIndex, ", which says what lies where",
          download_hint(folder, ""), "; download it, too");
   if (others.empty())
     fail(Exit::data, folder.string(), ": has neither ", kWeightsFile, " nor ", kWeightsIndex,
          download_hint(folder, fs::is_symlink(folder / kWeightsFile) ? kWeightsFile : ""));
-  fail(Exit::data, folder.string(), ": has no ", kWeightsFile, ", only ", listed(others), ", which is not read; ",
-       pickled ? "in Python, " + class_of(folder) + ".from_pretrained(\"" + folder.string() +
-                     "\").save_pretrained(NEW) writes safetensors"
-               : "download the model in the layout of Hugging Face's transformers");
+  fail(Exit::data, folder.string(), ": has no ", kWeightsFile, ", only ", listed(others),
+       ", which is not read; download the model in the layout of Hugging Face's transformers");
 }
 
 void find_weights(ModelFolder& model, const std::vector<std::string>& others) {
-  const bool single = fs::exists(model.path / kWeightsFile);
-  std::set<std::string> used = {kWeightsFile};
-  if (!single) {
-    if (!fs::exists(model.path / kWeightsIndex)) refuse_without_weights(model.path, others);
-    used = shards_of(model.path), model.sharded = true;
-  }
+  const WeightsFile found = weights_file(model.path);
+  if (found.name.empty()) refuse_without_weights(model.path, others);
+  std::set<std::string> used = {found.name};
+  if (found.is_index) model.index = model.path / found.name, used = shards_of(model.path, model.index);
   std::vector<std::string> unused;
   for (const std::string& name : used) model.weights.push_back(model.path / name);
   for (const std::string& name : others)
     if (!used.contains(name)) unused.push_back(name);
-  if (single && fs::exists(model.path / kWeightsIndex)) unused.push_back(kWeightsIndex);
+  for (const char* index : {kWeightsIndex, kTorchIndex})
+    if (index != found.name && fs::exists(model.path / index)) unused.push_back(index);
   if (!unused.empty())
     model.notes.push_back(model.path.string() + ": " + listed(unused) + (unused.size() == 1 ? " is" : " are") +
                           " not used; the weights are " +
-                          (single ? kWeightsFile : "the files of " + std::string(kWeightsIndex)));
+                          (found.is_index ? "the files of " + found.name : found.name));
 }
 
 [[noreturn]] void refuse_adapter(const fs::path& folder) {
@@ -193,7 +183,9 @@ const std::set<std::string>& tokenizer_files() {
 }
 
 bool has_tokenizer(const fs::path& folder) {
-  return fs::exists(folder / "tokenizer.json") || fs::exists(folder / "vocab.json");
+  const auto is_there = [&](const char* name) { return fs::exists(folder / name); };
+  constexpr std::array files = {"tokenizer.json", "vocab.json", "tokenizer.model", "spiece.model", "vocab.txt"};
+  return std::ranges::any_of(files, is_there);
 }
 
 void ModelFolder::require_one_adapter() const {

@@ -13,12 +13,12 @@ struct ModelFolder {
   std::filesystem::path path;
   std::filesystem::path adapter;  // the PEFT folder to apply: the one that was named, else `path` if own_adapter
   bool own_adapter = false;       // an adapter lies beside the weights; transformers applies it, too
-  std::vector<std::filesystem::path> weights;  // safetensors; empty: no weights are needed
-  bool sharded = false;                        // model.safetensors.index.json lists the weights
+  std::vector<std::filesystem::path> weights;  // safetensors, or .bin of torch; empty: no weights are needed
+  std::filesystem::path index;                 // lists the weights if they are in shards
   // Configuration files by name; an adapter's own processor and tokenizer replace the model's.
   std::map<std::string, std::filesystem::path> configuration;
   std::filesystem::path processor;         // processor_config.json with an image_processor, or preprocessor_config.json
-  std::filesystem::path tokenizer_folder;  // has tokenizer.json, or vocab.json and merges.txt
+  std::filesystem::path tokenizer_folder;  // has tokenizer.json or older files
   std::vector<std::string> notes;          // for the user: unused and replaced files
 
   // Throws Exit::data if an adapter lies beside the weights and --adapter names another one.
@@ -27,6 +27,7 @@ struct ModelFolder {
 
 inline constexpr const char* kWeightsFile = "model.safetensors";
 inline constexpr const char* kWeightsIndex = "model.safetensors.index.json";
+inline constexpr const char* kTorchIndex = "pytorch_model.bin.index.json";
 
 // Names of the files that a Hugging Face folder may have beside its weights.
 const std::set<std::string>& configuration_files();

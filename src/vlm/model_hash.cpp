@@ -19,7 +19,8 @@ void ModelHash::add_files(const fs::path& folder, const std::string& role, std::
     const bool counts = configuration_files().contains(name) ||
                         (kind == ".safetensors" && name != "optimizer.safetensors" &&  // moments of a training run
                          !name.starts_with("consolidated")) ||                         // weights in another layout
-                        name == kWeightsIndex || name == "adapter_config.json" || name == "adapter_model.bin";
+                        (kind == ".bin" && name.starts_with("pytorch_model")) || name == kWeightsIndex ||
+                        name == kTorchIndex || name == "adapter_config.json" || name == "adapter_model.bin";
     if (std::error_code unreadable; !counts || !entry.is_regular_file(unreadable)) continue;
     const fs::path path = fs::canonical(entry.path());
     files.push_back({role + "/" + name, path, stamp_of(path)});

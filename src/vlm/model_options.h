@@ -51,7 +51,7 @@ struct MaskChoice {
 // The model, and how it reads a row.
 struct ModelOptions : AdapterArguments {
   std::string model_name, precision = "f32", image_resolution, image_positions;
-  int64_t max_len = 0, resize_min_pixels = 0, resize_max_pixels = 0;
+  int64_t dim = 0, max_len = 0, resize_min_pixels = 0, resize_max_pixels = 0, num_crops = 0;
   bool exif = false;
   MaskChoice official_mask;
 
@@ -64,6 +64,9 @@ struct ModelOptions : AdapterArguments {
           training ? "<f32|bf16> f32, or bf16 matrix products with f32 accumulation (full training then stores bf16 "
                      "weights and f32 master copies)"
                    : "<f32|bf16> f32, or bf16 matrix products with f32 accumulation");
+    visit("dim", dim,
+          "keep only the first numbers of each vector and normalise it again, for models trained so (Matryoshka; "
+          "0: all numbers)");
     visit("max_len", max_len,
           "most tokens of an input, pictures included; longer text is cut, pictures never (0: the model's own limit, "
           "if any)");
@@ -83,6 +86,8 @@ struct ModelOptions : AdapterArguments {
           "enlarge smaller pictures to this many pixels (0: as the model's folder says)");
     visit("resize_max_pixels", resize_max_pixels,
           "shrink larger pictures to this many pixels (0: as the model's folder says)");
+    visit("num_crops", num_crops,
+          "Phi-3.5-V only: most tiles that a picture is cut into (0: as the model's folder says; VLM2Vec: 4, or 16)");
     visit("exif", exif,
           "turn pictures upright by the EXIF orientation of cameras (default: as stored, like the training of the "
           "published models)");

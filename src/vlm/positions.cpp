@@ -69,15 +69,20 @@ std::vector<int32_t> mrope_positions(std::span<const int32_t> ids, std::span<con
   return positions;
 }
 
-RopeTable text_rotary(std::span<const int32_t> positions, int head_dim, double theta, std::span<const int> sections) {
+RopeTable text_rotary(std::span<const int32_t> positions, int head_dim, double theta, std::span<const int> sections,
+                      bool interleaved) {
   CHECK(std::accumulate(sections.begin(), sections.end(), 0) * 2 == head_dim, "text_rotary: the sections sum to ",
         std::accumulate(sections.begin(), sections.end(), 0), ", expected half of head_dim ", head_dim);
   const std::vector<float> frequencies = inverse_frequencies(head_dim, theta);
   const int64_t tokens = int64_t(positions.size() / sections.size());
   const RopeTable table = empty_table(tokens, head_dim / 2);
+  std::vector<size_t> streams;  // of each frequency
+  for (size_t stream = 0; stream < sections.size(); ++stream)
+    streams.insert(streams.end(), size_t(sections[stream]), stream);
+  for (size_t i = 0; interleaved && i < streams.size(); ++i)
+    streams[i] = i % 3 > 0 && int(i) < 3 * sections[i % 3] ? i % 3 : 0;
   for (int64_t n = 0, at = 0; n < tokens; ++n)
-    for (size_t stream = 0, i = 0; stream < sections.size(); ++stream)
-      for (int k = 0; k < sections[stream]; ++k) set(table, at++, positions[stream * tokens + n], frequencies[i++]);
+    for (size_t i = 0; i < streams.size(); ++i) set(table, at++, positions[streams[i] * tokens + n], frequencies[i]);
   return table;
 }
 

@@ -5,7 +5,6 @@
 #include "io/files.h"
 #include "tensor/parallel.h"
 #include "vlm/portable_files.h"
-#include "vlm/prompt.h"
 
 namespace vlm2vec {
 namespace {
@@ -29,15 +28,22 @@ Processor::Processor(const ModelFolder& folder, const Family& family, const Inpu
   PictureRule& rule = *settings_.rule;
   if (rule.patch_size == 0) rule.patch_size = input_.patch_size;
   check(folder);
-  if (input_.image_token_id >= 0) image_token_ = tokenizer_.token(input_.image_token_id);
+  image_token_ = input_.image_token_id >= 0 ? tokenizer_.token(input_.image_token_id) : family.image_token;
   if (input_.most_tokens > 0) max_len_ = max_len_ > 0 ? std::min(max_len_, input_.most_tokens) : input_.most_tokens;
   tokenizer_.encode_with_ends("", max_len_);  // for its error
   take_reading(folder, family, options, notes);
-  const bool moved = rule.take_bounds(options.min_pixels, options.max_pixels, folder.processor.string());
+  bool moved = rule.take_bounds(options.min_pixels, options.max_pixels, folder.processor.string());
+  if (const int crops = int(options.num_crops); crops > 0 && rule.num_crops == 0)
+    notes.push_back(sentence("--num_crops ", crops, " has no effect: pictures of ", family.title, " are not cut so"));
+  else if (crops > 0)
+    moved |= std::exchange(rule.num_crops, crops) != crops;
   keep_configuration(folder, family, moved);
   rule.exif = options.exif;
   if (const std::string note = rule.take_resolution(options.image_resolution); !note.empty()) notes.push_back(note);
   rule.temporal_patch_size = 1;  // one frame of a still picture; the vision tower adds its weight's slices instead
+  for (const PromptStyle& style : family.prompts)
+    if (style.route != PictureRoute::own && !routes_.contains(style.route))
+      routes_[style.route] = rule.along(style.route);
 }
 
 // The options must not contradict the training, nor ask for a choice that the family does not have.
@@ -78,6 +84,9 @@ void Processor::check(const ModelFolder& folder) const {
   if (rule().picture_size != input_.image_size)
     fail(Exit::data, folder.processor.string(), ": makes pictures of ", rule().picture_size, " pixels to a side, in ",
          config_file, " image_size is ", input_.image_size);
+  if (rule().canvases != input_.canvases)
+    fail(Exit::data, folder.processor.string(), ": image_grid_pinpoints differs from that of ", config_file,
+         "; do the two belong together?");
   if (tokenizer_.vocab_size() > input_.vocab_size)
     fail(Exit::data, tokenizer_folder, ": the tokenizer has ", tokenizer_.vocab_size(), " tokens, ", config_file,
          " a vocabulary of ", input_.vocab_size);
@@ -110,25 +119,35 @@ std::vector<int32_t> Processor::tokens_of(const EncoderInput& row, std::span<con
   const std::string name = prefix(row);
   if (const std::string fault = prompt_fault(row.text, grids.size(), image_token_); !fault.empty())
     fail(Exit::data, name, fault);
-  const std::vector<int32_t> ids = tokenizer_.encode_with_ends(row.text);
+  std::vector<int32_t> ids;
+  if (numbered() && !grids.empty()) {
+    for (int32_t n = 0; const std::string& text : texts_around_images(row.text, image_token_)) {
+      if (n != 0) ids.push_back(n);
+      const std::vector<int32_t> words = tokenizer_.encode_with_ends(text);  // each text has ends of its own
+      ids.insert(ids.end(), words.begin(), words.end());
+      --n;
+    }
+  } else {
+    ids = tokenizer_.encode_with_ends(row.text);
+  }
   if (image_token_.empty()) {
     const bool blank = ids.size() == tokenizer_.begin_ids().size() + tokenizer_.end_ids().size();
     return blank && !grids.empty() ? std::vector<int32_t>() : ids;  // a removed image token left only blanks
   }
-  const auto count = std::count(ids.begin(), ids.end(), input_.image_token_id);
+  const auto count = std::ranges::count_if(ids, [&](int32_t id) { return is_picture(id); });
   CHECK(grids.empty() || size_t(count) == grids.size(), name, "the tokenizer makes ", count, " tokens of the ",
         grids.size(), " image tokens of the text");
   std::vector<int32_t> tokens;
   size_t image = 0;
   for (const int32_t id : ids) {
-    const bool picture = id == input_.image_token_id && !grids.empty();
+    const bool picture = is_picture(id) && !grids.empty();
     const size_t begin = tokens.size();
-    tokens.insert(tokens.end(), picture ? size_t(grids[image].tokens(rule().merge_size)) : 1, id);
-    if (picture && max_len_ > 0 && int64_t(tokens.size()) > max_len_) {
+    tokens.insert(tokens.end(), picture ? size_t(rule().tokens_of(grids[image])) : 1, id);
+    if (const int64_t most = max_len(grids); picture && most > 0 && int64_t(tokens.size()) > most) {
       const Grid& g = grids[image];
       fail(Exit::data, name, "--max_len ", max_len_, " would cut through picture ", image + 1, ", whose grid of ", g.t,
            "x", g.h, "x", g.w, " patches makes tokens ", begin + 1, " to ", tokens.size(), "; give --max_len ",
-           tokens.size(), " or more, or smaller pictures (--resize_max_pixels)");
+           tokens.size(), " or more", rule().canvases.empty() ? ", or smaller pictures (--resize_max_pixels)" : "");
     }
     image += picture;
   }
@@ -136,9 +155,13 @@ std::vector<int32_t> Processor::tokens_of(const EncoderInput& row, std::span<con
   return tokens;
 }
 
+const PictureRule& Processor::rule_of(const EncoderInput& row) const {
+  return row.route == PictureRoute::own ? rule() : *routes_.at(row.route);
+}
+
 std::shared_ptr<const Image> Processor::picture(const EncoderInput& row, const PictureSource& source) const {
   try {
-    return images_->get(source, rule());
+    return images_->get(source, rule_of(row));
   } catch (const Error& error) {
     fail(error.code, prefix(row), error.what());
   }
@@ -148,7 +171,8 @@ std::vector<std::string> Processor::faults(std::span<const EncoderInput> rows) c
   std::vector<std::string> faults(rows.size());
   parallel_each(rows.size(), [&](size_t i) {
     faults[i] = data_fault([&] {
-      const EncoderInput row{rows[i].text, rows[i].images};  // nameless, so that errors are, too
+      EncoderInput row = rows[i];
+      row.row.clear();  // so that errors are nameless, too
       std::vector<Grid> grids;
       for (const auto& source : row.images) grids.push_back(rule().grid_of(*picture(row, source)));
       tokens_of(row, grids);
@@ -165,7 +189,8 @@ void Processor::pack_tokens(std::span<const EncoderInput> rows, std::span<const 
     const std::span<const Grid> own = grids.first(row.images.size());
     grids = grids.subspan(row.images.size());
     std::vector<int32_t> tokens = tokens_of(row, own);
-    if (tokenizer_.cut(tokens, max_len_)) batch.cut.push_back(size_t(&row - rows.data()));
+    batch.uncounted.push_back(row.uncounted);
+    if (tokenizer_.cut(tokens, max_len(own))) batch.cut.push_back(size_t(&row - rows.data()));
     uint64_t patches = 0, seen = 0;
     for (const Grid& g : own)
       for (int p = 0; p < g.patches(); ++p) {
@@ -173,8 +198,8 @@ void Processor::pack_tokens(std::span<const EncoderInput> rows, std::span<const 
         if (p % cell == 0) seen_ids.push_back(dropout_id(row, kSeenIds | seen++));
       }
     for (size_t i = 0; i < tokens.size(); ++i) {
-      if (tokens[i] == input_.image_token_id && !own.empty()) image_rows.push_back(int32_t(ids.size()));
-      ids.push_back(tokens[i]);
+      if (is_picture(tokens[i]) && !own.empty()) image_rows.push_back(int32_t(ids.size()));
+      ids.push_back(std::max(tokens[i], 0));
       token_ids.push_back(dropout_id(row, i));
     }
     cu.push_back(int32_t(ids.size()));

@@ -2,6 +2,7 @@
 // finds faults of rows, keeps decoded pictures, and writes its files beside saved weights.
 #pragma once
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <set>
 #include <span>
@@ -11,6 +12,7 @@
 #include "vlm/image/image_cache.h"
 #include "vlm/model_folder.h"
 #include "vlm/processor_files.h"
+#include "vlm/prompt.h"
 #include "vlm/tokenizer/tokenizer.h"
 
 namespace vlm2vec {
@@ -33,6 +35,7 @@ class Processor {
   const std::string& image_positions() const { return image_positions_; }  // 1d or 3d; empty: no choice
   const Tokenizer& tokenizer() const { return tokenizer_; }
   const PictureRule& rule() const { return *settings_.rule; }
+  const PictureRule& rule_of(const EncoderInput& row) const;  // for its route
   std::shared_ptr<const Image> picture(const EncoderInput& row,
                                        const PictureSource& source) const;  // as the model sees it
 
@@ -47,6 +50,11 @@ class Processor {
 
  private:
   std::vector<int32_t> tokens_of(const EncoderInput& row, std::span<const Grid> grids) const;
+  // Numbered image tokens have no id: the first picture's vectors lie at -1, the second's at -2.
+  bool numbered() const { return image_token_ == kNumberedImageToken; }
+  bool is_picture(int32_t id) const { return numbered() ? id < 0 : id == input_.image_token_id; }
+  // The official code cuts no row with numbered image tokens and pictures.
+  int64_t max_len(std::span<const Grid> grids) const { return numbered() && !grids.empty() ? 0 : max_len_; }
   void check(const ModelFolder& folder) const;
   void take_reading(const ModelFolder& folder, const Family& family, const EncoderOptions& options,
                     std::vector<std::string>& notes);
@@ -55,6 +63,7 @@ class Processor {
 
   InputShape input_;
   ProcessorSettings settings_;  // of the file, with the options
+  std::map<PictureRoute, std::unique_ptr<PictureRule>> routes_;
   Reading reading_;
   std::string image_positions_;
   Tokenizer tokenizer_;

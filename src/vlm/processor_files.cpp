@@ -73,13 +73,16 @@ std::unique_ptr<PictureRule> new_picture_rule(const Family& family, const InputS
                    {"merge_size", input.merge_size},
                    {"temporal_patch_size", input.temporal_patch_size}};
   if (input.image_size > 0) settings["size"] = settings["crop_size"] = input.image_size;
+  for (const Size& size : input.canvases) settings["image_grid_pinpoints"].push_back({size.height, size.width});
   auto rule = family.picture_rule(settings);
+  if (rule->patch_size == 0) rule->patch_size = input.patch_size;
   rule->take_bounds(min_pixels, max_pixels, "the " + family.title + " family", "--");
   return rule;
 }
 
 void write_picture_rule(const PictureRule& rule, const fs::path& folder) {
   write_text(folder / kFlat, text_of(rule.settings()));
+  if (const ordered_json rest = rule.processor_settings(); !rest.empty()) write_text(folder / kNested, text_of(rest));
 }
 
 TextFiles portable_processor_files(const TextFiles& known, const std::string& used, const ProcessorSettings& settings,

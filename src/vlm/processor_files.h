@@ -28,7 +28,7 @@ ProcessorSettings read_processor_settings(const std::filesystem::path& file, con
 // Returns the rule of a new model; bounds as in take_bounds().
 std::unique_ptr<PictureRule> new_picture_rule(const Family& family, const InputShape& input, int64_t min_pixels,
                                               int64_t max_pixels);
-// Writes preprocessor_config.json, which all versions read.
+// Writes preprocessor_config.json, which all versions read, and processor_config.json where transformers needs it.
 void write_picture_rule(const PictureRule& rule, const std::filesystem::path& folder);
 
 // Returns a folder's processor files, by name and content, so that transformers 4 and 5 read them alike. All settings

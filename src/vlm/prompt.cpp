@@ -48,10 +48,11 @@ Prompt in_order(const std::string& text, size_t pictures) {
   return prompt;
 }
 
-Prompt raw(const PromptParts& parts, const std::string&) {
+Prompt raw(const PromptParts& parts, const std::string& image_token) {
   if (!parts.instruction.empty())
     fail(Exit::data, "has an instruction, but the prompt is raw; put it into the text, or say ", kBuiltPrompt);
-  return in_order(parts.text, parts.pictures);
+  return image_token == kNumberedImageToken ? place_pictures(parts.text, parts.pictures, image_token)
+                                            : in_order(parts.text, parts.pictures);
 }
 
 std::string instructed(const PromptParts& parts) {
@@ -67,7 +68,7 @@ bool places(const PromptParts& parts, const std::string& image_token) {
 std::string tokens_before(const PromptParts& parts, const std::string& image_token, const char* separator) {
   std::string tokens;
   const size_t pictures = image_token.empty() || places(parts, image_token) ? 0 : parts.pictures;
-  for (size_t i = 0; i < pictures; ++i) tokens += image_token + separator;
+  for (size_t i = 0; i < pictures; ++i) tokens += image_token_of(image_token, i) + separator;
   return tokens;
 }
 
@@ -86,9 +87,14 @@ Prompt vlm2vec_v2(const PromptParts& parts, const std::string& image_token) {
 
 }  // namespace
 
+std::string image_token_of(const std::string& image_token, size_t picture) {
+  return image_token == kNumberedImageToken ? sentence(kStoredToken, picture + 1, kStoredEnd) : image_token;
+}
+
 Prompt place_pictures(const std::string& text, size_t pictures, const std::string& image_token) {
   const std::vector<ImageToken> tokens = image_tokens(text, image_token);
   Prompt prompt = in_order("", pictures);
+  if (image_token == kNumberedImageToken && tokens.size() != pictures) return prompt.text = text, prompt;
   if (pictures > 0 && tokens.size() == pictures) {
     std::vector<size_t> order;
     for (const ImageToken& token : tokens) {
@@ -99,13 +105,24 @@ Prompt place_pictures(const std::string& text, size_t pictures, const std::strin
     if (order.size() < pictures) return prompt.text = text, prompt;
     prompt.pictures = order;
   }
-  size_t end = 0;
+  size_t end = 0, n = 0;
   for (const ImageToken& token : tokens) {
-    prompt.text.append(text, end, token.begin - end).append(image_token);
+    prompt.text.append(text, end, token.begin - end).append(image_token_of(image_token, n++));
     end = token.begin + token.length;
   }
   prompt.text.append(text, end);
   return prompt;
+}
+
+std::vector<std::string> texts_around_images(const std::string& text, const std::string& image_token) {
+  std::vector<std::string> texts;
+  size_t begin = 0;
+  for (const ImageToken& token : image_tokens(text, image_token)) {
+    texts.push_back(text.substr(begin, token.begin - begin));
+    begin = token.begin + token.length;
+  }
+  texts.push_back(text.substr(begin));
+  return texts;
 }
 
 size_t count_image_tokens(const std::string& text, const std::string& image_token) {
@@ -115,10 +132,15 @@ size_t count_image_tokens(const std::string& text, const std::string& image_toke
 std::string prompt_fault(const std::string& prompt, size_t pictures, const std::string& image_token, bool has_option) {
   if (prompt.empty() && pictures == 0) return "has neither text nor picture; nothing can stand for its embedding";
   const std::vector<ImageToken> tokens = image_tokens(prompt, image_token);
+  const bool numbered = image_token == kNumberedImageToken;
   const std::string shown = nlohmann::json(one_line(prompt)).dump(-1, ' ', false, kReplace),
                     count = counted(pictures, "picture");
+  for (size_t n = 0; numbered && pictures > 0 && n < tokens.size(); ++n)
+    if (tokens[n].number != std::to_string(n + 1))
+      return sentence("the text ", shown, " has <|image_", tokens[n].number, "|> where <|image_", n + 1,
+                      "|> is expected; the tokens must name each of ", count, " once");
   for (const ImageToken& token : tokens) {
-    if (token.number.empty()) continue;
+    if (token.number.empty() || numbered) continue;
     if (image_token.empty())
       return sentence("the text ", shown, " has <|image_", token.number, "|> and ", count, "; prompts of this model ",
                       "have no image token, so take it out",
@@ -132,7 +154,8 @@ std::string prompt_fault(const std::string& prompt, size_t pictures, const std::
     return pictures > 1 ? sentence("has ", count, "; this model reads a text, a picture or both") : "";
   if (pictures == 0 || tokens.size() == pictures) return "";
   return sentence("the text ", shown, " has ", counted(tokens.size(), "image token"), " (\"", image_token,
-                  "\"; in MMEB's rows <|image_1|>) and ", count, "; every picture needs one",
+                  numbered ? "\", <|image_2|>, …) and " : "\"; in MMEB's rows <|image_1|>) and ", count,
+                  "; every picture needs one",
                   has_option ? sentence(" (", kBuiltPrompt, ", puts it there)") : "");
 }
 

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "vlm/image/picture_rule.h"
+
 namespace vlm2vec {
 
 // The image token of the Qwen2-VL families.
@@ -18,9 +20,17 @@ struct Prompt {
   std::vector<size_t> pictures;  // numbers from 0
 };
 
+// A family whose image token is <|image_1|> numbers them: <|image_2|> stands for the next picture.
+inline constexpr const char* kNumberedImageToken = "<|image_1|>";
+std::string image_token_of(const std::string& image_token, size_t picture);  // pictures count from 0
+
+// Returns the texts before, between and behind the image tokens.
+std::vector<std::string> texts_around_images(const std::string& text, const std::string& image_token);
+
 // Replaces MMEB's stored tokens in `text` by the model's image token, or by nothing: <|image_2|> is the second picture.
 // If there is a token for each picture but the numbers do not name each once, the stored tokens stay, and
-// prompt_fault() says so. Without pictures the tokens are words, as in the official queries of WebQA and EDIS.
+// prompt_fault() says so. Without pictures the tokens are words, as in the official queries of WebQA and EDIS; numbered
+// ones stay. With pictures, numbered ones count up in the result.
 Prompt place_pictures(const std::string& text, size_t pictures, const std::string& image_token);
 
 // Returns one sentence why no model can read `prompt` with so many pictures; empty: it can.
@@ -39,6 +49,9 @@ struct PromptParts {
 struct PromptStyle {
   const char* name;  // of --prompt
   Prompt (*build)(const PromptParts& parts, const std::string& image_token);
+  // What its official code does beside the text.
+  PictureRoute route = PictureRoute::own;
+  bool uncounted = false;  // ImagePositions::none stands for 1d
 };
 
 // Those of VLM2Vec:

@@ -70,7 +70,7 @@ void note_prompts(const fs::path& folder, std::vector<std::string>& notes) {
   const json config = read_settings(file);
   if (config.contains("truncate_dim"))
     fail(Exit::data, file.string(), ": truncate_dim is ", config["truncate_dim"],
-         ", but vectors are never cut here; take the field out to get whole ones");
+         ", which is not applied; take the field out, and give --dim for cut vectors");
   const json prompts = config.value("prompts", json::object());
   std::string names;
   for (const auto& [name, text] : prompts.items())

@@ -17,6 +17,8 @@ struct EncoderInput {
   std::vector<PictureSource> images;
   uint64_t dropout_id = 0;  // equal ids get equal dropout masks in every batch
   std::string row = {};     // where the row comes from, for error messages: "row 12 of Scene_t2i"
+  PictureRoute route = PictureRoute::own;  // of the prompt's style, as the next
+  bool uncounted = false;
 };
 
 // What a family derives from a batch (Backbone::place), as a struct of its own: tensors for its passes.
@@ -28,12 +30,14 @@ struct Placement {
 
 // Tokens and pictures of some rows, packed without padding.
 struct TokenBatch {
-  Tensor ids;                            // i32 [tokens]; an image token is repeated for each vector of its picture
+  // i32 [tokens]; an image token is repeated for each vector of its picture; a numbered one, which has no id, is 0.
+  Tensor ids;
   Tensor cu_seqlens;                     // i32 [rows + 1]: where each row's tokens begin, and the end
   Tensor last_rows, one_each;            // i32 [rows]: each row's last token; i32 [rows + 1]: 0, 1, 2, …
   Tensor dropout_ids, last_dropout_ids;  // i64 [tokens], [rows]
   std::vector<Grid> grids;               // pictures, row by row
   std::vector<int32_t> picture_rows;     // the row of each picture
+  std::vector<bool> uncounted;           // the rows whose pictures have no grid positions where 1d are asked for
   Tensor image_rows;                     // i32: the tokens whose vectors the pictures' vectors replace
   Tensor patches;                        // [patches, 3·p·p]; undefined without pictures, or when `seen` is there
   Tensor patch_dropout_ids;              // i64 [patches]

@@ -1,4 +1,4 @@
-"""transformers' Qwen2-VL as VLM2Vec uses it (last token, normalised), in any version from 4.52 to 5.x.
+"""transformers' Qwen2-VL, and its successors, as VLM2Vec uses it (last token, normalised), in any version from 4.52 to 5.x.
 
 Pictures without <|vision_start|> have 1-D positions up to transformers 5.2 and here, 3-D ones from 5.3, which takes them
 from mm_token_type_ids. `image_positions` says which: "1d" (zeros for them, in every version the same), "3d" (5.3 or later)
@@ -10,7 +10,7 @@ import pathlib
 import numpy
 import torch
 from PIL import Image
-from transformers import AutoTokenizer, Qwen2VLForConditionalGeneration
+from transformers import AutoModelForImageTextToText, AutoTokenizer
 
 try:  # since 5.0 the class without "Pil" resizes with torchvision, which differs in some bytes
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil as ImageProcessor
@@ -21,7 +21,7 @@ IMAGE = "<|image_pad|>"
 
 
 class Reference:
-    def __init__(self, folder, processor=None, model_class=Qwen2VLForConditionalGeneration):
+    def __init__(self, folder, processor=None, model_class=AutoModelForImageTextToText):
         self.model = model_class.from_pretrained(folder, torch_dtype=torch.float32, attn_implementation="eager").eval()
         self.tokenizer = AutoTokenizer.from_pretrained(processor or folder)
         self.processor = ImageProcessor.from_pretrained(processor or folder)
@@ -34,7 +34,8 @@ class Reference:
     def inputs(self, text, pictures=(), image_positions=None):
         inputs = {}
         if pictures:
-            pictures = [p.resize((56, 56)) if min(p.size) < 28 else p for p in pictures]  # as VLM2Vec does
+            if self.processor.patch_size == 14:  # as VLM2Vec does
+                pictures = [p.resize((56, 56)) if min(p.size) < 28 else p for p in pictures]
             inputs = dict(self.processor([p.convert("RGB") for p in pictures], return_tensors="pt"))
             for t, h, w in inputs["image_grid_thw"].tolist():  # a token for each merged patch
                 text = text.replace(IMAGE, "\0" * (t * h * w // self.processor.merge_size**2), 1)

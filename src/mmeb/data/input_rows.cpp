@@ -26,7 +26,7 @@ InputRow input_row(const nlohmann::ordered_json& row, const Pictures& pictures) 
 EncoderInput encoder_input(const InputRow& row, const Pictures& pictures, const PromptStyle& style,
                            const std::string& image_token) {
   const Prompt prompt = style.build({row.instruction, row.text, row.images.size()}, image_token);
-  EncoderInput input{prompt.text, {}};
+  EncoderInput input{.text = prompt.text, .images = {}, .route = style.route, .uncounted = style.uncounted};
   for (const size_t picture : prompt.pictures) {
     const std::string& name = row.images[picture];
     if (!pictures.find(name))

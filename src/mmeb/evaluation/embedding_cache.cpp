@@ -28,7 +28,10 @@ fs::path vector_file(const fs::path& folder, const Digest& model, ModelOptions o
   if (device == Device::cuda) what["card"] = card_memory().name;  // as does the card
   options.fields([&](const char* name, const auto& value, const char*) {
     const std::string option = name;  // the hash covers the two folders; the norms are only printed
-    if (option == "official_mask" && !options.official_mask.official) return;  // files without it keep their names
+    // Files of a time before these options keep their names.
+    if (option == "official_mask" && !options.official_mask.official) return;
+    if (option == "num_crops" && options.num_crops == 0) return;
+    if (option == "dim" && options.dim == 0) return;
     if (option != "model_name" && option != "adapter" && option != "adapter_norms") what[option] = value;
   });
   if (options.max_len > 0) what["cut_texts"] = true;  // this file also knows the cut texts
@@ -73,6 +76,8 @@ Embedder::Keys Embedder::keys_of(std::span<const EncoderInput> rows, bool skip) 
   Keys all;
   for (const EncoderInput& row : rows) {
     std::string content = sentence(row.text.size(), " ", row.text), fault;
+    if (row.route != PictureRoute::own) content += sentence(" by route ", int(row.route));
+    if (row.uncounted) content += " uncounted";
     for (const PictureSource& source : row.images) {
       if (faults.at(source).empty()) content += hex(pictures_.at(source.key()));
       else if (fault.empty()) fault = faults.at(source);

@@ -10,7 +10,7 @@ namespace vlm2vec {
 
 struct EvalOptions : ModelOptions {
   std::string dataset_name, dataset_config, data_basedir, retrieval_file, image_dir, encode_output_path,
-      embedding_cache, prompt_variants, bad_rows = "error", missing_sets = "error";
+      embedding_cache, prompt, prompt_variants, bad_rows = "error", missing_sets = "error";
   int64_t num_candidates = 0;
   std::vector<std::string> subset_name;
   int64_t per_device_eval_batch_size = 32;
@@ -38,6 +38,9 @@ struct EvalOptions : ModelOptions {
     visit("num_candidates", num_candidates,
           "limit or extend every query's candidates to N, sampled from its row, then from the whole set (not for "
           "classification). 0: as in the data");
+    visit("prompt", prompt,
+          "<STYLE> builds prompts anew in a style of the model, from each row's own words without MMEB's instructions, "
+          "such as e5-v for E5-V (default: the stored texts)");
     visit("prompt_variants", prompt_variants,
           "<FILE> JSON file {\"Set\": [\"instruction\", ...]}, or \"*\" for all sets: measures how far other "
           "instructions move the scores");

@@ -64,6 +64,10 @@ Json options_json(EvalOptions o) {
   for (const char* how :
        {"encode_output_path", "embedding_cache", "save_embeddings", "per_device_eval_batch_size", "overwrite"})
     options.erase(how);  // these options change no score
+  // As before these options existed.
+  if (o.dim == 0) options.erase("dim");
+  if (o.num_crops == 0) options.erase("num_crops");
+  if (o.prompt.empty()) options.erase("prompt");
   for (const std::string& name : kPlaces)
     if (options[name] != "") options[name] = full_place(options[name]);
   return options;

@@ -5,6 +5,7 @@
 #include "io/error.h"
 #include "io/sha256.h"
 #include "mmeb/data/data_folder.h"
+#include "mmeb/registry/registry.h"
 #include "vlm/prompt.h"
 
 namespace vlm2vec {
@@ -64,11 +65,18 @@ void check_texts(const EvaluationSet& set, const std::string& image_token) {
 }
 
 std::vector<EncoderInput> encoder_inputs(const EvaluationSet& set, const std::string& image_token,
-                                         const Pictures& pictures) {
+                                         const Pictures& pictures, const PromptStyle* style) {
   std::vector<EncoderInput> inputs;
   for (size_t i = 0; i < set.sides.size(); ++i) {
-    inputs.push_back(encoder_input(set.sides[i], image_token, pictures));
+    const Side& side = set.sides[i];
+    inputs.push_back(encoder_input(side, image_token, pictures));
     inputs.back().row = set.place(i);
+    if (!style) continue;
+    const std::string words = own_words(side.text, set.first_places[i] < 0 ? set.query_form : set.target_form);
+    const Prompt prompt = style->build({"", words, side.images.size()}, image_token);
+    inputs.back().text = prompt.text, inputs.back().images.clear();
+    inputs.back().route = style->route, inputs.back().uncounted = style->uncounted;
+    for (const size_t picture : prompt.pictures) inputs.back().images.push_back(pictures.locate(side.images[picture]));
   }
   return inputs;
 }

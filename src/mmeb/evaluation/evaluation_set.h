@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "mmeb/data/dataset.h"
+#include "vlm/prompt.h"
 
 namespace vlm2vec {
 
@@ -62,6 +63,7 @@ struct EvaluationSet {
   std::string digests;                   // per row: SHA-256 of the candidates' names and the query's picture
   std::map<size_t, std::string> faults;  // rows that cannot be read: they have an empty query and no candidates
   bool cut = false;                      // the file has more rows than its limit
+  std::string query_form, target_form;   // MMEB's texts around a row's own words (own_words); empty: there are none
   std::string instruction;  // common beginning of its stored queries after the picture's token; only with variants
   std::vector<Variant> variants;
 
@@ -82,8 +84,8 @@ void check_pictures(const EvaluationSet& set, PictureCheck& pictures);
 // Throws Exit::data for a side that no model with this image token can read (text_fault).
 void check_texts(const EvaluationSet& set, const std::string& image_token);
 
-// Returns an input of the model for each side.
+// Returns an input of the model for each side: its stored text or, with a style, the side's own words in that style.
 std::vector<EncoderInput> encoder_inputs(const EvaluationSet& set, const std::string& image_token,
-                                         const Pictures& pictures);
+                                         const Pictures& pictures, const PromptStyle* style);
 
 }  // namespace vlm2vec

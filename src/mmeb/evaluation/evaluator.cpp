@@ -17,6 +17,7 @@
 #include "mmeb/evaluation/evaluation_identity.h"
 #include "mmeb/evaluation/ranking.h"
 #include "mmeb/evaluation/read_set.h"
+#include "mmeb/registry/registry.h"
 
 namespace vlm2vec {
 namespace {
@@ -65,7 +66,7 @@ struct Work {
 SetScore evaluate_set(Work work, const EvaluationData& data, const EmbedFunction& embed, EvaluationFolder* folder,
                       std::vector<std::string>& notes) {
   EvaluationSet& set = work.set;
-  const EmbeddedRows embedded = embed(encoder_inputs(set, data.image_token, work.pictures), set.name);
+  const EmbeddedRows embedded = embed(encoder_inputs(set, data.image_token, work.pictures, data.style), set.name);
   const bool unreadable = !set.faults.empty() || !std::ranges::all_of(embedded.faults, &std::string::empty);
   const bool own = !work.source.global && work.candidates == 0;  // else rows share candidates
   const Unusable unusable = unreadable ? leave_out(set, embedded.faults, own) : Unusable();
@@ -105,12 +106,15 @@ std::vector<Work> read_sets(const EvaluationData& data) {
               here,
               classes ? 0 : data.num_candidates,
               {}};
+    if (const RegisteredSet* known = registered(source.name))
+      work.set.query_form = known->query, work.set.target_form = known->target;
     const EvaluationSet& rows = work.set;
     if (!data.skip_bad_rows) {
       check_pictures(rows, checks.try_emplace(source.image_dir, here).first->second);
       reading_rows("error", [&] { check_texts(rows, data.image_token); });
     }
-    const std::string content = content_digest(work.set, source, encoder_inputs(rows, data.image_token, here));
+    const std::string content =
+        content_digest(work.set, source, encoder_inputs(rows, data.image_token, here, data.style));
     work.identity = identity_json(Json::parse(data.options), data.model_sha256, data.device, content, work.candidates);
     sets.push_back(std::move(work));
   }
@@ -203,6 +207,7 @@ Summary evaluate(const EvalOptions& o, Device device, bool quiet) {
   if (!o.overwrite) require_same_evaluation(o.encode_output_path, options, "");
   Embedder embedder(o, o.embedding_cache, device, quiet);
   data.image_token = embedder.encoder().image_token();
+  if (!o.prompt.empty()) data.style = &prompt_style(embedder.encoder().family.prompts, o.prompt);
   data.model_sha256 = hex(embedder.model_hash().digest());
   if (!o.overwrite) require_same_evaluation(o.encode_output_path, options, data.model_sha256);
 

@@ -20,6 +20,7 @@ struct EvaluationData {
   bool save_embeddings = true;
   int64_t num_candidates = 0;  // per query (candidate_lists.h), except in classification; 0: the row's own
   PromptVariants prompt_variants = {};
+  const PromptStyle* style = nullptr;  // of --prompt; none: stored texts
   std::string options = "{}";                  // for summary.json
   std::vector<std::string> missing_sets = {};  // for summary.json: sets without rows, not evaluated
   bool skip_bad_rows = false, overwrite = false;

@@ -91,9 +91,10 @@ std::vector<EvalRow> read_captioned_pictures(const fs::path& file, const Picture
 
 std::vector<RecallScore> evaluate_retrieval(const std::string& name, const std::vector<EvalRow>& rows,
                                             const Pictures& image_dir, const std::string& image_token,
-                                            const EmbedFunction& embed, const fs::path& output, bool save_embeddings) {
+                                            const PromptStyle* style, const EmbedFunction& embed,
+                                            const fs::path& output, bool save_embeddings) {
   EvaluationSet set;
-  set.name = name;
+  set.name = name, set.query_form = kPictureText;
   std::vector<int32_t> pictures, captions;
   std::vector<std::string> picture_names, caption_names;
   for (size_t i = 0; i < rows.size(); ++i) {
@@ -111,7 +112,7 @@ std::vector<RecallScore> evaluate_retrieval(const std::string& name, const std::
   const InterruptGuard guard;  // a signal waits until all files under way are complete
   std::optional<EvaluationFolder> folder;
   if (!output.empty()) folder.emplace(output, true);
-  const Tensor embeddings = embed(encoder_inputs(set, image_token, image_dir), name).vectors;
+  const Tensor embeddings = embed(encoder_inputs(set, image_token, image_dir, style), name).vectors;
   std::vector<RecallScore> scores;
   const auto evaluate_both = [&](const fs::path& place) {
     const auto i2t =
@@ -155,7 +156,9 @@ std::vector<RecallScore> evaluate_retrieval(const EvalOptions& o, Device device,
     progress.note(embedded.cut.note(o.max_len));
     return embedded;
   };
-  auto scores = evaluate_retrieval(file.stem().string(), rows, image_dir, embedder.encoder().image_token(), embed_all,
+  const Encoder& encoder = embedder.encoder();
+  const PromptStyle* const style = o.prompt.empty() ? nullptr : &prompt_style(encoder.family.prompts, o.prompt);
+  auto scores = evaluate_retrieval(file.stem().string(), rows, image_dir, encoder.image_token(), style, embed_all,
                                    o.encode_output_path, o.save_embeddings);
   progress.update(1);
   progress.note(embedder.encoder().processor.picture_note());

@@ -25,8 +25,8 @@ struct RecallScore {
 // also writes {name}_image.npy and {name}_text.npy with their _ids.jsonl.
 std::vector<RecallScore> evaluate_retrieval(const std::string& name, const std::vector<EvalRow>& rows,
                                             const Pictures& pictures, const std::string& image_token,
-                                            const EmbedFunction& embed, const std::filesystem::path& output,
-                                            bool save_embeddings = true);
+                                            const PromptStyle* style, const EmbedFunction& embed,
+                                            const std::filesystem::path& output, bool save_embeddings = true);
 // `eval --retrieval_file`: loads the model, evaluates, reports progress on stderr.
 std::vector<RecallScore> evaluate_retrieval(const EvalOptions& options, Device device, bool quiet);
 

@@ -97,7 +97,8 @@ struct Operands {
             .o = o.at(t.q_begin, q_column(t)),
             .lse = lse + t.kv_head * group() * rows + t.q_begin,
             .o_stride = o.stride,
-            .lse_stride = rows};
+            .lse_stride = rows,
+            .window = shape.window};
   }
 };
 

@@ -92,6 +92,8 @@ auto loops_of(Activation f) {
       return std::pair(simd().gelu, simd().gelu_dx);
     case Activation::quick_gelu:
       return std::pair(simd().quick_gelu, simd().quick_gelu_dx);
+    case Activation::gelu_tanh:
+      return std::pair(simd().gelu_tanh, simd().gelu_tanh_dx);
   }
   fail(Exit::failed, "activate: there is no activation ", int(f));
 }
@@ -121,6 +123,26 @@ void swiglu_backward(const Tensor& dy, const Tensor& gate, const Tensor& up, con
   const float *d = f32(op, dy), *g = f32(op, gate), *u = f32(op, up);
   float *const dg = f32(op, dgate), *const du = f32(op, dup);
   each(dy, [&](int64_t n, int64_t i) { simd().swiglu_backward(n, d + i, g + i, u + i, dg + i, du + i); });
+}
+
+void packed_swiglu(const Tensor& gate_up, const Tensor& y) {
+  const float* const from = f32("packed_swiglu", gate_up);
+  float* const to = f32("packed_swiglu", y);
+  const int64_t d = y.columns();
+  parallel_rows(y.rows(), d, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) simd().swiglu(d, from + 2 * r * d, from + (2 * r + 1) * d, to + r * d);
+  });
+}
+void packed_swiglu_backward(const Tensor& dy, const Tensor& gate_up, const Tensor& dgate_up) {
+  const char* op = "packed_swiglu_backward";
+  const float *g = f32(op, dy), *from = f32(op, gate_up);
+  float* const to = f32(op, dgate_up);
+  const int64_t d = dy.columns();
+  parallel_rows(dy.rows(), d, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r)
+      simd().swiglu_backward(d, g + r * d, from + 2 * r * d, from + (2 * r + 1) * d, to + 2 * r * d,
+                             to + (2 * r + 1) * d);
+  });
 }
 
 namespace {

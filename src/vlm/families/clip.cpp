@@ -8,38 +8,6 @@
 
 namespace vlm2vec {
 
-ClipAttention::ClipAttention(Module* parent, std::string name, const ClipTowerConfig& c)
-    : Module(parent, std::move(name)),
-      k_proj{this, "k_proj", c.width, c.width, true},
-      v_proj{this, "v_proj", c.width, c.width, true},
-      q_proj{this, "q_proj", c.width, c.width, true},
-      out_proj{this, "out_proj", c.width, c.width, true},
-      shape_{c.heads, c.heads, int(c.width / c.heads), c.causal, 1 / std::sqrt(double(c.width / c.heads))} {}
-
-Var ClipAttention::operator()(const Var& x, const ClipRows& rows) const {
-  Var k = k_proj(x), v = v_proj(x);
-  if (rows.keys) k = gather_rows(k, rows.keys), v = gather_rows(v, rows.keys);
-  return out_proj(attention(q_proj(x), k, v, rows.cu_queries, rows.cu_keys, shape_));
-}
-
-ClipMlp::ClipMlp(Module* parent, std::string name, const ClipTowerConfig& c)
-    : Module(parent, std::move(name)),
-      fc1{this, "fc1", c.width, c.mlp_hidden, true},
-      fc2{this, "fc2", c.mlp_hidden, c.width, true},
-      activation_(c.activation) {}
-
-ClipLayer::ClipLayer(Module* parent, std::string name, const ClipTowerConfig& c)
-    : Module(parent, std::move(name)),
-      self_attn{this, "self_attn", c},
-      layer_norm1{this, "layer_norm1", c.width, c.eps},
-      mlp{this, "mlp", c},
-      layer_norm2{this, "layer_norm2", c.width, c.eps} {}
-
-Var ClipLayer::operator()(const Var& x, const ClipRows& rows) const {
-  const Var h = x + self_attn(layer_norm1(x), rows);
-  return h + mlp(layer_norm2(h));
-}
-
 ClipTextTower::ClipTextTower(Module* parent, std::string name, const ClipConfig& c)
     : Module(parent, std::move(name)),
       token_embedding{this, "embeddings.token_embedding", c.vocab_size, c.text.width},
@@ -47,19 +15,10 @@ ClipTextTower::ClipTextTower(Module* parent, std::string name, const ClipConfig&
       layers{this, "encoder.layers", c.text.layers, c.text},
       final_layer_norm{this, "final_layer_norm", c.text.width, c.text.eps} {}
 
-ClipVisionTower::ClipVisionTower(Module* parent, std::string name, const ClipConfig& c)
-    : Module(parent, std::move(name)),
-      class_embedding(this, "embeddings.class_embedding", {c.vision.width}),
-      patch_embedding(this, "embeddings.patch_embedding.weight", {c.vision.width, 3, c.patch_size, c.patch_size}),
-      position_embedding{this, "embeddings.position_embedding", c.vision.positions, c.vision.width},
-      pre_layrnorm{this, "pre_layrnorm", c.vision.width, c.vision.eps},
-      layers{this, "encoder.layers", c.vision.layers, c.vision},
-      post_layernorm{this, "post_layernorm", c.vision.width, c.vision.eps} {}
-
 InputShape Clip::input() const {
   return {.vocab_size = config_.vocab_size,
-          .patch_size = config_.patch_size,
-          .image_size = config_.image_size,
+          .patch_size = config_.vision.patch_size,
+          .image_size = config_.vision.image_size,
           .most_tokens = config_.text.positions};
 }
 
@@ -70,13 +29,7 @@ double Clip::initial_std(const Parameter& parameter) const {
   if (is("text_projection")) return 1 / std::sqrt(double(config_.text.width));
   if (is("visual_projection")) return 1 / std::sqrt(double(config_.vision.width));
   const bool text = is("text_model.");
-  const ClipTowerConfig& tower = text ? config_.text : config_.vision;
-  const double by_width = 1 / std::sqrt(double(tower.width)), by_depth = 1 / std::sqrt(2.0 * tower.layers);
-  const double plain = is("class_embedding") || is("out_proj") ? by_width
-                       : is("embeddings.")                     ? (text ? 0.02 : tower.initializer_range)
-                       : is("fc1")                             ? by_width / std::sqrt(2.0)
-                                                               : by_width * by_depth;  // q, k, v and fc2
-  return plain * tower.initializer_factor;
+  return tower_std(text ? config_.text : config_.vision, path, text ? 0.02 : config_.vision.initializer_range);
 }
 
 const TensorNames& Clip::names() const {
@@ -120,54 +73,16 @@ void Clip::place(TokenBatch& batch, const Reading& reading) const {
   batch.last_dropout_ids = from_vector(pooled_ids);
   if (reading.official_mask)
     placed.keys = from_vector(keys), placed.cu_queries = from_vector(cu_queries), placed.cu_keys = from_vector(cu_keys);
-  if (batch.has_pictures()) place_pictures(batch, placed);
-}
-
-// Puts a class row before each picture's patches. It and its projection have the dropout id of the picture's vector.
-void Clip::place_pictures(TokenBatch& batch, ClipPlacement& placed) const {
-  const auto patch_ids = to_vector<int64_t>(batch.patch_dropout_ids),
-             seen_ids = to_vector<int64_t>(batch.seen_dropout_ids);
-  std::vector<int32_t> cu_images{0}, order, positions;
-  std::vector<int64_t> row_ids, class_ids;
-  for (int32_t first = 0; const Grid& grid : batch.grids) {
-    class_ids.push_back(seen_ids[size_t(first)]);
-    for (int32_t i = 0; i <= grid.patches(); ++i) {
-      order.push_back(i == 0 ? 0 : first + i), positions.push_back(i);  // row 0 is the class row, patch p row p + 1
-      row_ids.push_back(i == 0 ? class_ids.back() : patch_ids[size_t(first + i - 1)]);
-    }
-    first += grid.patches(), cu_images.push_back(int32_t(order.size()));
-  }
-  placed.cu_images = from_vector(cu_images), placed.picture_rows = from_vector(batch.picture_rows);
-  placed.image_order = from_vector(order), placed.row_positions = from_vector(positions);
-  batch.patch_dropout_ids = from_vector(row_ids), batch.seen_dropout_ids = from_vector(class_ids);
-}
-
-Var Clip::run_layers(ModuleList<ClipLayer>& layers, Var x, const ClipRows& rows, const std::string& stage) {
-  for (size_t i = 0; i < layers.size(); ++i) {
-    const auto layer = [this, &layer = layers[i], rows](const Var& h) {  // may run again in the backward pass
-      const RowScope scope(dropout, rows.dropout_ids);
-      return layer(h, rows);
-    };
-    x = run(layer, x);
-    if (trace) trace(stage + std::to_string(i), x.value());
-  }
-  return x;
+  if (!batch.has_pictures()) return;
+  placed.picture_rows = from_vector(batch.picture_rows);
+  batch.seen_dropout_ids = from_vector(place_images(batch, placed.images));  // a picture's vector is its class row's
 }
 
 Var Clip::see(const TokenBatch& batch, const Var& patches) {
   const auto& placed = batch.placed_as<ClipPlacement>();
-  ClipVisionTower& tower = vision_model;
-  const int64_t width = config_.vision.width, pictures = placed.cu_images.numel() - 1;
-  // A convolution with stride = kernel is a product with flattened patches.
-  const Var embedded = linear(patches, view(tower.patch_embedding, {width, -1}), {},
-                              precision() == Precision::bf16_products);
-  const Var class_row = to(view(tower.class_embedding, {1, width}), embedded.value().dtype());
-  const Var with_class = concat_rows({class_row, embedded});
-  Var x = gather_rows(with_class, placed.image_order) + tower.position_embedding(placed.row_positions);
-  x = tower.pre_layrnorm(x);
-  if (trace) trace("vision_embed", x.value());
-  x = run_layers(tower.layers, x, {placed.cu_images, placed.cu_images, {}, batch.patch_dropout_ids}, "vision_block_");
-  x = tower.post_layernorm(gather_rows(x, placed.cu_images.rows(0, pictures)));
+  const Tensor& cu = placed.images.cu_images;
+  Var x = run_tower(placed.images, batch.patch_dropout_ids, patches, vision_model.layers.size());
+  x = vision_model.post_layernorm(gather_rows(x, cu.rows(0, cu.numel() - 1)));
   if (trace) trace("vision_pooled", x.value());
   return x;
 }
@@ -190,7 +105,7 @@ Var Clip::read(const TokenBatch& batch, const Var& words, const Var& seen) {
     Var x = words + tower.position_embedding(placed.positions);
     if (trace) trace("hidden_embed", x.value());
     const bool masked = placed.keys.defined();
-    x = run_layers(tower.layers, x,
+    x = run_layers(tower.layers, tower.layers.size(), x,
                    {masked ? placed.cu_queries : batch.cu_seqlens, masked ? placed.cu_keys : batch.cu_seqlens,
                     placed.keys, batch.dropout_ids},
                    "hidden_layer_");
@@ -200,49 +115,26 @@ Var Clip::read(const TokenBatch& batch, const Var& words, const Var& seen) {
   }
   if (seen.value())
     add("image_embeds", visual_projection, seen, placed.picture_rows, batch.seen_dropout_ids);
-  sum = l2_normalize(sum);
+  sum = unit(sum);
   if (trace) trace("embedding", sum.value());
   return sum;
 }
 
 void Clip::trace_inputs(const TokenBatch& batch) const {
   if (batch.ids.numel() > 0) Backbone::trace_inputs(batch);
-  if (!batch.patches) return;
-  // The reference's layout [pictures, 3, height, width], from lines of patch_size pixels.
-  const int32_t p = config_.patch_size, side = config_.image_size / p, patches = side * side;
-  std::vector<int32_t> lines;
-  for (int32_t picture = 0; picture < int32_t(batch.grids.size()); ++picture)
-    for (int32_t channel = 0; channel < 3; ++channel)
-      for (int32_t y = 0; y < config_.image_size; ++y)
-        for (int32_t x = 0; x < side; ++x)
-          lines.push_back(((picture * patches + y / p * side + x) * 3 + channel) * p + y % p);
-  const Tensor order = from_vector(lines, batch.patches.device());
-  trace("pixel_values",
-        gather_rows(batch.patches.view({-1, p}), order).view({-1, 3, config_.image_size, config_.image_size}));
+  if (batch.patches) trace("pixel_values", pixel_values(batch));
 }
 
 StageNote Clip::describe(const std::string& stage, const TokenBatch& batch) {
-  const ClipTowerConfig &text = config_.text, &vision = config_.vision;
-  const int64_t pictures = int64_t(batch.grids.size()), patches = pictures * (vision.positions - 1);
+  const ClipTowerConfig& text = config_.text;
+  const int64_t pictures = int64_t(batch.grids.size());
   const auto number = [&](const char* front) { return size_t(std::stoul(stage.substr(std::string(front).size()))); };
   if (stage == "input_ids") return {"the text as byte-pair tokens of its lower case, between a begin and an end token"};
   if (stage == "pixel_values")
-    return {sentence("the picture's middle, ", config_.image_size, "x", config_.image_size,
+    return {sentence("the picture's middle, ", config_.vision.image_size, "x", config_.vision.image_size,
                      " pixels of it after its shorter side was resized to that, normalised: (x/255 - mean)/std")};
-  if (stage == "vision_embed")
-    return {sentence("a class row and a row for each patch of ", config_.patch_size, "x", config_.patch_size,
-                     " pixels, plus their positions, LayerNorm"),
-            numel(vision_model.class_embedding.shape()) + numel(vision_model.patch_embedding.shape()) +
-                count_parameters(vision_model.position_embedding) + count_parameters(vision_model.pre_layrnorm),
-            2.0 * double(patches) * double(numel(vision_model.patch_embedding.shape()))};
-  if (stage.starts_with("vision_block_")) {
-    ClipLayer& layer = vision_model.layers[number("vision_block_")];
-    return {sentence("the class row and all patches attend to each other (", vision.heads,
-                     " heads), then each passes an MLP"),
-            count_parameters(layer),
-            product_flops(layer, patches + pictures) +
-                attention_flops(batch.placed_as<ClipPlacement>().cu_images, vision.width, false)};
-  }
+  if (stage == "vision_embed" || stage.starts_with("vision_block_"))
+    return describe_tower(stage, batch.placed_as<ClipPlacement>().images);
   if (stage == "vision_pooled")
     return {"the class row alone stands for the picture, LayerNorm", count_parameters(vision_model.post_layernorm)};
   if (stage == "image_embeds")

@@ -42,23 +42,30 @@ ClipTowerConfig read_tower(const json& tower, const std::string& name) {
 
 }  // namespace
 
+ClipTowerConfig read_clip_vision(const json& given) {
+  const json vision = over_defaults(given, kVisionDefaults);
+  ClipTowerConfig v = read_tower(vision, "vision_config");
+  v.initializer_range = positive_field(vision, "initializer_range");
+  v.image_size = int(size_field(vision, "image_size", 1 << 14));
+  v.patch_size = int(size_field(vision, "patch_size", 1 << 14));
+  expect_config(vision["num_channels"] == 3, "num_channels of vision_config must be 3");
+  const int64_t side = v.image_size / v.patch_size;
+  expect_config(side * v.patch_size == v.image_size,
+                "image_size of vision_config must be a multiple of its patch_size");
+  v.positions = side * side + 1;
+  return v;
+}
+
 std::unique_ptr<Backbone> make_clip(const json& root) {
-  const json text = tower_fields(root, "text_config", kTextDefaults),
-             vision = tower_fields(root, "vision_config", kVisionDefaults);
+  const json text = tower_fields(root, "text_config", kTextDefaults);
   ClipConfig c;
-  c.text = read_tower(text, "text_config"), c.vision = read_tower(vision, "vision_config");
+  c.text = read_tower(text, "text_config");
+  c.vision = read_clip_vision(tower_fields(root, "vision_config", kVisionDefaults));
   c.text.causal = true;
   c.text.positions = size_field(text, "max_position_embeddings", kMostTokens);
   c.vocab_size = size_field(text, "vocab_size", kMostTokens);
   c.eos_token_id = size_field(text, "eos_token_id", kMostTokens);
-  c.vision.initializer_range = positive_field(vision, "initializer_range");
   c.projection_dim = size_field(root, "projection_dim", kMostWidth, 512);
-  c.image_size = int(size_field(vision, "image_size", 1 << 14));
-  c.patch_size = int(size_field(vision, "patch_size", 1 << 14));
-  expect_config(vision["num_channels"] == 3, "num_channels of vision_config must be 3");
-  expect_config(c.image_size % c.patch_size == 0, "image_size of vision_config must be a multiple of its patch_size");
-  const int64_t side = c.image_size / c.patch_size;
-  c.vision.positions = side * side + 1;
   return std::make_unique<Clip>(c);
 }
 

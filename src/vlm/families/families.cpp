@@ -4,12 +4,19 @@
 
 #include "io/error.h"
 #include "io/files.h"
+#include "io/text.h"
 #include "vlm/backbone.h"
 #include "vlm/families/clip.h"
 #include "vlm/families/family.h"
+#include "vlm/families/llava_next.h"
+#include "vlm/families/phi3_v.h"
 #include "vlm/families/qwen2_5_vl.h"
 #include "vlm/families/qwen2_vl.h"
+#include "vlm/families/qwen3_vl.h"
+#include "vlm/families/qwen_prompts.h"
+#include "vlm/image/anyres.h"
 #include "vlm/image/center_crop.h"
+#include "vlm/image/hd_transform.h"
 #include "vlm/image/smart_resize.h"
 #include "vlm/portable_files.h"
 
@@ -24,9 +31,26 @@ const decltype(Family::config_tokens) kQwenTokens = {{"bos_token_id", {"<|endoft
                                                      {"vision_end_token_id", {"<|vision_end|>"}},
                                                      {"video_token_id", {"<|video_pad|>"}}};
 
+const decltype(Family::config_tokens) kQwen3Tokens(kQwenTokens.begin() + 2, kQwenTokens.end());  // of the whole
+
 std::unique_ptr<PictureRule> qwen2_5_vl_pictures(const json& settings) {
   auto rule = SmartResize::read(settings);
   rule->processor_class = "Qwen2_5_VLProcessor";
+  return rule;
+}
+
+std::unique_ptr<PictureRule> qwen3_vl_pictures(const json& settings) {
+  const json usual = {{"patch_size", 16},
+                      {"min_pixels", 65536},
+                      {"max_pixels", 16777216},
+                      {"image_mean", {0.5, 0.5, 0.5}},
+                      {"image_std", {0.5, 0.5, 0.5}}};
+  json all = settings;
+  for (const auto& [name, value] : usual.items())
+    if (!settings.contains(name) && (name.find("pixels") == name.npos || !settings.contains("size"))) all[name] = value;
+  auto rule = SmartResize::read(all);
+  rule->processor_class = "Qwen3VLProcessor";
+  dynamic_cast<SmartResize&>(*rule).sides = Sides::transformers;
   return rule;
 }
 
@@ -36,7 +60,7 @@ const Family kFamilies[] = {
      .make = make_qwen2_vl,
      .picture_rule = SmartResize::read,
      .rope = Rope::multimodal,
-     .prompts = vlm2vec_prompts(),
+     .prompts = qwen2_prompts(),
      .image_token = "<|image_pad|>",
      .config_tokens = kQwenTokens,
      .tokenizer_class = "Qwen2Tokenizer",
@@ -47,12 +71,35 @@ const Family kFamilies[] = {
      .make = make_qwen2_5_vl,
      .picture_rule = qwen2_5_vl_pictures,
      .rope = Rope::multimodal,
-     .prompts = vlm2vec_prompts(),
+     .prompts = qwen2_prompts(),
      .image_token = "<|image_pad|>",
      .config_tokens = kQwenTokens,
      .tokenizer_class = "Qwen2Tokenizer",
      .portable_config = portable_config,
      .tiny_config = tiny_qwen2_5_vl},
+    {.model_type = "phi3_v",
+     .title = "Phi-3.5-V",
+     .make = make_phi3_v,
+     .complete = complete_phi3_v,
+     .picture_rule = HdTransform::read,
+     .rope = Rope::plain,
+     .prompts = vlm2vec_prompts(),
+     .image_token = kNumberedImageToken,
+     .config_tokens = {{"bos_token_id", {"<s>"}}, {"eos_token_id", {"</s>"}}, {"pad_token_id", {"<|endoftext|>"}}},
+     .tokenizer_class = "LlamaTokenizer",
+     .portable_config = [](const std::string& text) { return text; },
+     .tiny_config = tiny_phi3_v},
+    {.model_type = "qwen3_vl",
+     .title = "Qwen3-VL",
+     .make = make_qwen3_vl,
+     .picture_rule = qwen3_vl_pictures,
+     .rope = Rope::multimodal,
+     .prompts = qwen3_prompts(),
+     .image_token = "<|image_pad|>",
+     .config_tokens = kQwen3Tokens,
+     .tokenizer_class = "Qwen2Tokenizer",
+     .portable_config = portable_qwen3_vl,
+     .tiny_config = tiny_qwen3_vl},
     {.model_type = "clip",
      .title = "CLIP",
      .make = make_clip,
@@ -63,14 +110,22 @@ const Family kFamilies[] = {
      .tokenizer_class = "CLIPTokenizer",
      .portable_config = [](const std::string& text) { return text; },
      .tiny_config = tiny_clip},
+    {.model_type = "llava_next",
+     .title = "LLaVA-NeXT",
+     .make = make_llava_next,
+     .complete = complete_llava_next,
+     .picture_rule = AnyRes::read,
+     .rope = Rope::plain,
+     .prompts = llava_next_prompts(),
+     .image_token = "<image>",
+     .tokenizer_class = "LlamaTokenizer",
+     .portable_config = portable_llava_next,
+     .tiny_config = tiny_llava_next},
 };
 
 // Families that users may try; a refusal names them.
-const std::map<std::string, std::string> kOthers = {{"qwen3_vl", "Qwen3-VL"},
-                                                    {"qwen2", "Qwen2, which sees no pictures"},
-                                                    {"llava_next", "LLaVA-NeXT"},
+const std::map<std::string, std::string> kOthers = {{"qwen2", "Qwen2, which sees no pictures"},
                                                     {"llava", "LLaVA-1.5"},
-                                                    {"phi3_v", "Phi-3-vision or Phi-3.5-vision"},
                                                     {"blip-2", "BLIP-2"},
                                                     {"siglip", "SigLIP"},
                                                     {"llava_onevision", "LLaVA-OneVision"}};
@@ -128,14 +183,26 @@ std::vector<PromptStyle> all_prompt_styles() {
   return all;
 }
 
+const char* prompt_help() {
+  static const std::string help = [] {
+    std::vector<std::string> names;
+    for (const PromptStyle& style : all_prompt_styles()) names.push_back(style.name);
+    return "<" + joined(names, "|") +
+           "> raw: the text is the prompt, with an image token for each picture (CLIP: none). Others: built from "
+           "instruction, text and pictures as the official code of that name builds it";
+  }();
+  return help.c_str();
+}
+
 const Family& family_of(const std::filesystem::path& config_file) {
   return with_config(config_file, [](const json& config) -> const Family& { return family_named_in(config); });
 }
 
 std::unique_ptr<Backbone> make_backbone(const std::filesystem::path& config_file) {
-  return with_config(config_file, [](const json& config) {
+  return with_config(config_file, [&](json config) {
     const Family& family = family_named_in(config);
     check_precision(config);
+    if (family.complete) family.complete(config, config_file.parent_path());
     return family.make(config);
   });
 }

@@ -19,6 +19,7 @@ class Backbone;
 // The positions that a family's attention knows.
 enum class Rope {
   none,        // learned positions
+  plain,       // each token counts
   multimodal,  // M-RoPE: time, row and column; a choice of --image_positions
 };
 
@@ -27,6 +28,8 @@ struct Family {
   std::string title;       // "Qwen2-VL"
   // Makes the modules for a config.json, without numbers. Throws Exit::data, without the file's name.
   std::unique_ptr<Backbone> (*make)(const nlohmann::json& config);
+  // Adds to a config.json what only the weights in its folder say; none: it says all.
+  void (*complete)(nlohmann::json& config, const std::filesystem::path& folder) = nullptr;
   // Reads the picture rule from the settings of the processor's file. Throws Exit::data, without the file's name.
   std::unique_ptr<PictureRule> (*picture_rule)(const nlohmann::json& settings);
   Rope rope;
@@ -45,6 +48,7 @@ struct Family {
 
 std::span<const Family> families();
 std::vector<PromptStyle> all_prompt_styles();  // of all families, each name once
+const char* prompt_help();                     // of the option --prompt: their names, and what they do
 // Returns the family of a config.json. Throws Exit::data, beginning with the file, for an unknown family.
 const Family& family_of(const std::filesystem::path& config_file);
 // Reads config.json and makes the family's modules. Throws Exit::data, beginning with the file.

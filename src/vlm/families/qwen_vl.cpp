@@ -5,9 +5,10 @@
 
 namespace vlm2vec {
 
-QwenPatchEmbed::QwenPatchEmbed(Module* parent, std::string name, const QwenVisionConfig& c)
+QwenPatchEmbed::QwenPatchEmbed(Module* parent, std::string name, const QwenVisionConfig& c, bool with_bias)
     : Module(parent, std::move(name)),
       weight(this, "proj.weight", {c.embed_dim, 3, c.temporal_patch_size, c.patch_size, c.patch_size}),
+      bias(with_bias ? std::make_unique<Parameter>(this, "proj.bias", Shape{c.embed_dim}) : nullptr),
       frames_(c.temporal_patch_size) {}
 
 Var QwenPatchEmbed::operator()(const Var& patches) const {
@@ -25,7 +26,7 @@ Var QwenPatchEmbed::operator()(const Var& patches) const {
     const Var slice = gather_rows(by_frame, rows_[size_t(frame)], acc_of(weight.value().dtype()));
     sum = frame == 0 ? slice : sum + slice;
   }
-  return linear(patches, view(sum, {s[0], s[1] * s[3] * s[4]}), {},
+  return linear(patches, view(sum, {s[0], s[1] * s[3] * s[4]}), bias ? static_cast<const Var&>(*bias) : Var(),
                 precision() == Precision::bf16_products);
 }
 
@@ -64,22 +65,24 @@ void QwenVl::place(TokenBatch& batch, const Reading& reading) const {
   const auto ids = to_vector<int32_t>(batch.ids), cu = to_vector<int32_t>(batch.cu_seqlens);
   const int64_t tokens = batch.ids.numel();
   const int merge = config_.vision.spatial_merge_size;
-  const ImagePositions which = reading.positions;
   auto& placed = batch.place<QwenPlacement>();
   std::vector<int32_t> all(size_t(3 * tokens)), last;
   size_t picture = 0;
   for (size_t row = 0; row + 1 < cu.size(); ++row) {
     const size_t begin = size_t(cu[row]), n = size_t(cu[row + 1]) - begin, first = picture;
     while (picture < batch.grids.size() && batch.picture_rows[picture] == int32_t(row)) ++picture;
+    const bool none = reading.positions == ImagePositions::one_d && batch.uncounted[row];
     const auto place = mrope_positions({&ids[begin], n}, std::span(batch.grids).subspan(first, picture - first),
-                                       config_.vision_start_token_id, config_.image_token_id, merge, which);
+                                       config_.vision_start_token_id, config_.image_token_id, merge,
+                                       none ? ImagePositions::none : reading.positions);
     for (size_t stream = 0; stream < 3; ++stream)
       std::copy_n(&place[stream * n], n, &all[stream * size_t(tokens) + begin]);
   }
   for (size_t stream = 0; stream < 3; ++stream)
     for (size_t row = 1; row < cu.size(); ++row) last.push_back(all[stream * size_t(tokens) + size_t(cu[row]) - 1]);
   const auto angles = [&](std::span<const int32_t> p) {
-    return text_rotary(p, config_.text.head_dim, config_.text.rope_theta, config_.mrope_section);
+    return text_rotary(p, config_.text.head_dim, config_.text.rope_theta, config_.mrope_section,
+                       config_.mrope_interleaved);
   };
   placed.tokens = angles(all), placed.last = angles(last);
   placed.position_ids = from_vector(all, {3, tokens});
@@ -92,24 +95,31 @@ void QwenVl::place(TokenBatch& batch, const Reading& reading) const {
 }
 
 Var QwenVl::read(const TokenBatch& batch, const Var& words, const Var& seen) {
-  Var x = seen.value() ? replace_rows(words, batch.image_rows, seen) : words;
-  if (trace) trace("hidden_embed", x.value());
   Decoder& model = decoder();
   const auto& placed = batch.placed_as<QwenPlacement>();
+  const std::vector<Tensor>& parts = placed.features;
+  Var x = words;
+  if (seen.value()) x = replace_rows(x, batch.image_rows, parts.empty() ? seen : gather_rows(seen, parts[0]));
+  if (trace) trace("hidden_embed", x.value());
   const TokenRows rows{batch.cu_seqlens, placed.tokens,     batch.last_rows,       batch.one_each,
                        placed.last,      batch.dropout_ids, batch.last_dropout_ids};
-  // The last layer computes only each sequence's last row, unless a trace wants all rows.
+  // The last layer computes only each sequence's last row, unless a trace or pictures' features want all rows.
   const size_t last = model.layers.size() - 1;
+  const bool all_rows = trace || parts.size() > last + 1;
   for (size_t i = 0; i <= last; ++i) {
-    const auto layer = [this, &layer = model.layers[i], rows, only_last = !trace && i == last](const Var& h) {
+    const auto layer = [this, &layer = model.layers[i], rows, only_last = !all_rows && i == last](const Var& h) {
       return layer(h, rows, dropout, only_last);
     };
     x = run(layer, x);
     if (trace) trace("hidden_layer_" + std::to_string(i), x.value());
+    if (i + 1 >= parts.size()) continue;
+    const Var of_pictures = gather_rows(x, batch.image_rows) + gather_rows(seen, parts[i + 1]);
+    x = replace_rows(x, batch.image_rows, of_pictures);
+    if (trace) trace("hidden_deepstack_" + std::to_string(i), x.value());
   }
   if (trace) trace("hidden_final", model.norm(x).value());
-  if (trace) x = gather_rows(x, batch.last_rows);
-  x = l2_normalize(model.norm(x));
+  if (all_rows) x = gather_rows(x, batch.last_rows);
+  x = unit(model.norm(x));
   if (trace) trace("embedding", x.value());
   return x;
 }

@@ -1,6 +1,6 @@
-// The parts that Qwen2-VL and Qwen2.5-VL share (Wang et al. 2024). A vision transformer with 2-D rotary positions
-// merges patches 2×2; a Qwen2 decoder has multimodal rotary positions. A row's embedding is its last token's state
-// after the final norm, L2-normalised (VLM2Vec). Field paths are the checkpoint's names.
+// The parts that Qwen2-VL (Wang et al. 2024), Qwen2.5-VL and Qwen3-VL share. A vision transformer with 2-D rotary
+// positions merges patches 2×2; a Qwen decoder has multimodal rotary positions. A row's embedding is its last token's
+// state after the final norm, L2-normalised (VLM2Vec). Field paths are the checkpoint's names.
 #pragma once
 #include <nlohmann/json_fwd.hpp>
 
@@ -14,6 +14,9 @@ struct QwenVisionConfig {
   int64_t embed_dim = 0, mlp_hidden = 0, hidden_size = 0;  // hidden_size: of the merger's output
   int window_size = 0;                                     // side of a window in pixels; 0: no windows
   std::vector<int> full_blocks;                            // blocks that attend to the whole picture, not to windows
+  int position_side = 0;                // learned positions lie in a square of this side; 0: there are none
+  std::vector<int> deepstack;           // blocks whose output is merged for the first decoder layers, one for each
+  Activation activation = Activation::gelu_tanh;  // of an MLP that has a choice
   int head_dim() const { return int(embed_dim / num_heads); }
 };
 
@@ -21,25 +24,30 @@ struct QwenVlConfig {
   DecoderConfig text;
   QwenVisionConfig vision;
   std::vector<int> mrope_section;
+  bool mrope_interleaved = false;
   int image_token_id = -1, vision_start_token_id = -1;
   double initializer_range = 0.02;
   bool tied = false;  // the head is the embedding
 };
 // Reads the flat and the nested (text_config) spelling; read_tower fills the fields of `vision` that differ by family
-// (embed_dim, mlp_hidden, hidden_size, activation). vision_defaults: values of absent fields, an object as text.
+// (embed_dim, mlp_hidden, hidden_size, activation). The defaults are values of absent fields, objects as text.
 // Throws Exit::data, without the file's name.
+extern const char* const kQwenTextDefaults;  // of Qwen2-VL and Qwen2.5-VL
 QwenVlConfig read_qwen_vl(const nlohmann::json& config, const char* vision_defaults,
-                          void (*read_tower)(const nlohmann::json& vision, QwenVisionConfig& tower));
+                          void (*read_tower)(const nlohmann::json& vision, QwenVisionConfig& tower),
+                          const char* text_defaults = kQwenTextDefaults);
 nlohmann::json tiny_qwen_vl(int hidden, const char* model_type);  // the caller completes vision_config
 
 inline constexpr double kQwenVisionEps = 1e-6;  // of the vision tower's norms; config.json does not carry it
 
 struct QwenPatchEmbed : Module {
-  QwenPatchEmbed(Module* parent, std::string name, const QwenVisionConfig& config);
+  QwenPatchEmbed(Module* parent, std::string name, const QwenVisionConfig& config, bool with_bias = false);
   // A convolution with stride = kernel is a product with flattened patches. Both frames of a still picture are equal,
   // so the weight's two temporal slices are added first, at half the cost.
   Var operator()(const Var& patches) const;
   Parameter weight;  // "proj.weight" [embed_dim, 3, 2, p, p]
+  std::unique_ptr<Parameter> bias;
+
  private:
   int64_t frames_;
   mutable std::vector<Tensor> rows_;  // by frame: its slices of the weight; made by the first call
@@ -111,11 +119,19 @@ struct QwenPlacement : Placement {
   // For attention within windows: where each window begins; the order that puts windows one after another, for patches
   // and their angles; and the way back for merged patches.
   Tensor cu_windows, window_order, raster_order;
+  Tensor interpolation;  // [patches, learned positions]: the share of each in a patch's position
+  // With deepstack: i32, the rows of see() that replace the tokens of pictures, then those that each of the first
+  // decoder layers adds to them.
+  std::vector<Tensor> features;
 
   std::vector<Tensor*> of_see() override {
-    return {&cu_patches, &patches.cos, &patches.sin, &cu_windows, &window_order, &raster_order};
+    return {&cu_patches, &patches.cos, &patches.sin, &cu_windows, &window_order, &raster_order, &interpolation};
   }
-  std::vector<Tensor*> of_read() override { return {&position_ids, &tokens.cos, &tokens.sin, &last.cos, &last.sin}; }
+  std::vector<Tensor*> of_read() override {
+    std::vector<Tensor*> all = {&position_ids, &tokens.cos, &tokens.sin, &last.cos, &last.sin};
+    for (Tensor& rows : features) all.push_back(&rows);
+    return all;
+  }
 };
 
 class QwenVl : public Backbone {

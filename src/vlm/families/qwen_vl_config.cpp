@@ -1,4 +1,4 @@
-// Reads config.json of Qwen2-VL and Qwen2.5-VL and refuses settings that this program does not know.
+// Reads config.json of Qwen2-VL and its successors and refuses settings that this program does not know.
 #include <nlohmann/json.hpp>
 
 #include "io/error.h"
@@ -6,14 +6,17 @@
 #include "vlm/families/qwen_vl.h"
 
 namespace vlm2vec {
+
+// The defaults of transformers' Qwen2VLTextConfig and Qwen2_5_VLTextConfig, with the token ids of the whole. Those of
+// rope are what the published models have.
+const char* const kQwenTextDefaults = R"({"vocab_size": 152064, "hidden_size": 8192, "intermediate_size": 29568,
+  "num_hidden_layers": 80, "num_attention_heads": 64, "num_key_value_heads": 8, "hidden_act": "silu",
+  "rms_norm_eps": 1e-5, "rope_theta": 1e6, "mrope_section": [16, 24, 24], "initializer_range": 0.02,
+  "image_token_id": 151655, "vision_start_token_id": 151652})";
+
 namespace {
 
 using nlohmann::json;
-
-// The defaults of transformers' Qwen2VLTextConfig and Qwen2_5_VLTextConfig, with the token ids of the whole.
-constexpr const char* kQwenTextDefaults = R"({"vocab_size": 152064, "hidden_size": 8192, "intermediate_size": 29568,
-  "num_hidden_layers": 80, "num_attention_heads": 64, "num_key_value_heads": 8, "hidden_act": "silu",
-  "rms_norm_eps": 1e-5, "initializer_range": 0.02, "image_token_id": 151655, "vision_start_token_id": 151652})";
 
 DecoderConfig read_decoder(const json& text) {
   DecoderConfig d;
@@ -32,14 +35,14 @@ DecoderConfig read_decoder(const json& text) {
   return d;
 }
 
-// transformers 5 writes rope_parameters. Missing values get its defaults, which the published models use.
+// transformers 5 writes rope_parameters.
 void read_rope(const json& text, QwenVlConfig& c) {
   const json none = json::object();
   const char* const rope_name = text.contains("rope_scaling") ? "rope_scaling" : "rope_parameters";
   const json& rope = text.contains(rope_name) ? text.at(rope_name) : none;
   const json& theta = rope.contains("rope_theta") ? rope : text;
-  c.text.rope_theta = theta.contains("rope_theta") ? positive_field(theta, "rope_theta") : 1e6;
-  const json sections = rope.value("mrope_section", json{16u, 24u, 24u});
+  c.text.rope_theta = positive_field(theta, "rope_theta");
+  const json sections = rope.value("mrope_section", text.at("mrope_section"));
   for (const json& section : sections.get_ref<const json::array_t&>()) {
     if (!section.is_number_unsigned() || section > kMostWidth || c.mrope_section.size() == 3)
       fail(Exit::data, "mrope_section is ", sections, ", expected three whole numbers");
@@ -66,8 +69,8 @@ void read_vision(const json& vision, QwenVisionConfig& v) {
 }  // namespace
 
 QwenVlConfig read_qwen_vl(const json& root, const char* vision_defaults,
-                          void (*read_tower)(const json& vision, QwenVisionConfig& tower)) {
-  const json text = over_defaults(root.contains("text_config") ? root.at("text_config") : root, kQwenTextDefaults),
+                          void (*read_tower)(const json& vision, QwenVisionConfig& tower), const char* text_defaults) {
+  const json text = over_defaults(root.contains("text_config") ? root.at("text_config") : root, text_defaults),
              vision = over_defaults(json_field(root, "vision_config", json(json::object())), vision_defaults);
   const auto token = [&](const char* key) {
     const json& from = root.contains(key) ? root : text;

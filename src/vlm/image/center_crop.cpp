@@ -15,7 +15,11 @@ using nlohmann::ordered_json;
 
 constexpr int kLargestSide = 1 << 14;
 
-// Reads a number of pixels, or an object whose members `names` all have it.
+// round down((size - square) / 2)
+int first_of_middle(int size, int square) { return size >= square ? (size - square) / 2 : -((square - size + 1) / 2); }
+
+}  // namespace
+
 int side_field(const json& file, const char* field, std::initializer_list<const char*> names, int otherwise) {
   if (!file.contains(field)) return otherwise;
   const json& given = file[field];
@@ -25,11 +29,6 @@ int side_field(const json& file, const char* field, std::initializer_list<const 
   if (!one) fail(Exit::data, field, " is ", given, ", expected a number of pixels, also as ", joined(names, " and "));
   return side;
 }
-
-// round down((size - square) / 2)
-int first_of_middle(int size, int square) { return size >= square ? (size - square) / 2 : -((square - size + 1) / 2); }
-
-}  // namespace
 
 std::unique_ptr<PictureRule> CenterCrop::read(const json& file) {
   if (!file.is_object()) fail(Exit::data, "is ", file.type_name(), ", expected an object {...}");

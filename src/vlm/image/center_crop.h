@@ -1,10 +1,14 @@
 // CLIP's image processor, bit for bit: it resizes the shorter side to a size and cuts the middle out as a square.
 #pragma once
+#include <initializer_list>
 #include <memory>
 
 #include "vlm/image/picture_rule.h"
 
 namespace vlm2vec {
+
+// Reads a number of pixels, or an object whose members `names` all have it.
+int side_field(const nlohmann::json& file, const char* field, std::initializer_list<const char*> names, int otherwise);
 
 struct CenterCrop : PictureRule {
   int shortest_edge = 224;  // after resizing; picture_size: side of the square

@@ -33,6 +33,7 @@ struct Image {
 
   int width = 0, height = 0, channels = 0;
   std::vector<uint8_t> pixels;
+  Size source{};  // if it was prepared in tiles (anyres.h): the size before
   Size size() const { return {width, height}; }
   const uint8_t* at(int y, int x) const { return pixels.data() + (size_t(y) * width + x) * channels; }
   uint8_t* at(int y, int x) { return pixels.data() + (size_t(y) * width + x) * channels; }

@@ -44,6 +44,12 @@ void PictureRule::read_common(const json& file) {
     if (!(x > 0)) fail(Exit::data, "image_std is ", json(std), ", expected three positive numbers");
 }
 
+std::array<std::array<float, 256>, 3> PictureRule::levels() const {
+  return {levels_of(mean[0], std[0]), levels_of(mean[1], std[1]), levels_of(mean[2], std[2])};
+}
+
+nlohmann::ordered_json PictureRule::processor_settings() const { return {}; }
+
 Grid PictureRule::grid_of(const Image& image) const {
   CHECK(image.channels == 3 && image.width % factor() == 0 && image.height % factor() == 0, "grid_of: ", image.width,
         "x", image.height, "x", image.channels, ", expected RGB with sides of multiples of ", factor(),
@@ -52,23 +58,42 @@ Grid PictureRule::grid_of(const Image& image) const {
 }
 
 void PictureRule::write_patches(const Image& image, float* out) const {
-  const Grid grid = grid_of(image);
+  const Grid grid = PictureRule::grid_of(image);
   const int patch = patch_size, frame = patch * patch;
   const int channel_stride = temporal_patch_size * frame;
-  std::array<std::array<float, 256>, 3> levels;
-  for (int c = 0; c < 3; ++c) levels[c] = levels_of(mean[c], std[c]);
+  const auto level = levels();
   for_each_patch(grid, merge_size, [&](int row, int column) {
     for (int y = 0; y < patch; ++y) {
       const uint8_t* from = image.at(row * patch + y, column * patch);
       float* to = out + y * patch;
       for (int x = 0; x < patch; ++x, from += 3, ++to)
-        for (int c = 0; c < 3; ++c) to[c * channel_stride] = levels[c][from[c]];
+        for (int c = 0; c < 3; ++c) to[c * channel_stride] = level[c][from[c]];
     }
     for (int c = 0; c < 3; ++c)
       for (int t = 1; t < temporal_patch_size; ++t)
         std::copy_n(out + c * channel_stride, frame, out + c * channel_stride + t * frame);
     out += patch_values();
   });
+}
+
+PictureRule::Laid PictureRule::on_image(const Grid& grid, std::span<const float> of_patches) const {
+  const int tiles_down = std::max(1, grid.tile_rows), tiles_across = std::max(1, grid.tile_columns),
+            tiles = tiles_down * tiles_across;
+  Laid laid{grid.h * tiles_down, grid.w * tiles_across, {}};
+  laid.values.resize(size_t(laid.rows) * size_t(laid.columns));
+  const auto at = [&](int y, int x) -> float& { return laid.values[size_t(y) * size_t(laid.columns) + size_t(x)]; };
+  size_t patch = 0;
+  for (int slice = 0; slice < grid.t; ++slice)
+    for_each_patch({1, grid.h, grid.w}, merge_size, [&](int row, int column) {
+      const float value = of_patches[patch++];
+      if (grid.tile_rows == 0) return void(at(row, column) += value);
+      const int tile = slice - 1;
+      if (slice > 0)
+        return void(at(tile / tiles_across * grid.h + row, tile % tiles_across * grid.w + column) += value);
+      for (int y = row * tiles_down; y < (row + 1) * tiles_down; ++y)
+        for (int x = column * tiles_across; x < (column + 1) * tiles_across; ++x) at(y, x) += value / float(tiles);
+    });
+  return laid;
 }
 
 }  // namespace vlm2vec

@@ -6,6 +6,8 @@
 #include <functional>
 
 #include "io/error.h"
+#include "io/text.h"
+#include "vlm/tokenizer/characters.h"
 #include "vlm/tokenizer/pretokenizer.h"
 
 namespace vlm2vec {
@@ -29,17 +31,20 @@ struct Candidate {
 struct Bpe::Workspace {
   std::vector<Symbol> symbols;
   std::vector<Candidate> heap;
+  void add(int32_t id) { symbols.push_back({id, int32_t(symbols.size()) - 1, int32_t(symbols.size()) + 1}); }
 };
 
-Bpe::Bpe(const Vocabulary& vocabulary, std::vector<BpeVocabulary::Merge> merges, std::string_view end_of_word)
-    : merges_(std::move(merges)), ranks_(merges_.size()) {
+Bpe::Bpe(std::shared_ptr<const Vocabulary> vocabulary, std::vector<BpeVocabulary::Merge> merges, const Options& options)
+    : vocabulary_(std::move(vocabulary)), options_(options), merges_(std::move(merges)), ranks_(merges_.size()) {
   for (int32_t rank = 0; const auto& [left, right, merged] : merges_)
     ranks_.insert(pair_key(left, right), rank++, [&, l = left, r = right](int32_t other) {
       return merges_[size_t(other)].left == l && merges_[size_t(other)].right == r;
     });
-  const auto id_of_byte = [&](int byte, std::string_view suffix) {
-    const std::optional<int32_t> id = vocabulary.id_of(byte_alphabet()[byte] + std::string(suffix));
-    if (id) return *id;
+  const std::string& end_of_word = options_.end_of_word;
+  const auto id_of_byte = [&](int byte, const std::string& suffix) {
+    const std::string spelling = options_.byte_level ? byte_alphabet()[byte] + suffix : formatted("<0x%02X>", byte);
+    const std::optional<int32_t> id = vocabulary_->id_of(spelling);
+    if (id || !options_.byte_level) return id.value_or(HashIndex::none);
     fail(Exit::data, "tokenizer: the vocabulary has no token for byte ", byte,
          suffix.empty() ? "" : " with end_of_word_suffix ", suffix, "; is it a byte-level one?");
   };
@@ -58,15 +63,55 @@ int32_t Bpe::find_merge(int32_t left, int32_t right) const {
 
 void Bpe::encode(std::span<const std::string_view> words, std::vector<int32_t>& ids) const {
   Workspace workspace;
-  for (const std::string_view word : words) encode_word(word, workspace, ids);
+  for (const std::string_view word : words) {
+    if (const auto whole = options_.ignore_merges ? id_of(word) : std::nullopt) {
+      ids.push_back(*whole);
+      continue;
+    }
+    workspace.symbols.clear();
+    if (options_.byte_level) spell_bytes(word, workspace);
+    else spell_characters(word, workspace);
+    merge(workspace);
+    for (size_t i = 0; i < workspace.symbols.size(); i = size_t(workspace.symbols[i].next))
+      ids.push_back(workspace.symbols[i].id);
+  }
 }
 
-void Bpe::encode_word(std::string_view word, Workspace& workspace, std::vector<int32_t>& ids) const {
+std::optional<int32_t> Bpe::id_of(std::string_view word) const {
+  if (!options_.byte_level) return vocabulary_->id_of(word);
+  std::string spelling;
+  for (const char byte : word) spelling += byte_alphabet()[uint8_t(byte)];
+  return vocabulary_->id_of(spelling);
+}
+
+void Bpe::spell_bytes(std::string_view word, Workspace& workspace) const {
+  for (const char byte : word) workspace.add(byte_ids_[uint8_t(byte)]);
+  workspace.symbols.back().id = last_byte_ids_[uint8_t(word.back())];
+}
+
+void Bpe::spell_characters(std::string_view word, Workspace& workspace) const {
+  const auto has_token = [&](char byte) { return byte_ids_[uint8_t(byte)] != HashIndex::none; };
+  bool unknown = false;  // an unknown token is to come; as in the reference, tokens of bytes pass it
+  for (size_t i = 0; i < word.size();) {
+    const std::string_view character = word.substr(i, character_at(word, i).length);
+    i += character.size();
+    if (const std::optional<int32_t> id = vocabulary_->id_of(character)) {
+      if (unknown) workspace.add(*options_.unknown);
+      unknown = false;
+      workspace.add(*id);
+    } else if (options_.byte_fallback && std::ranges::all_of(character, has_token)) {
+      for (const char byte : character) workspace.add(byte_ids_[uint8_t(byte)]);
+    } else if (options_.unknown) {
+      if (unknown && !options_.fuse_unk) workspace.add(*options_.unknown);
+      unknown = true;
+    }
+  }
+  if (unknown) workspace.add(*options_.unknown);
+}
+
+void Bpe::merge(Workspace& workspace) const {
   auto& [symbols, heap] = workspace;
-  const int size = int(word.size());
-  symbols.resize(size_t(size));
-  for (int i = 0; i < size; ++i) symbols[i] = {byte_ids_[uint8_t(word[i])], i - 1, i + 1};
-  symbols.back().id = last_byte_ids_[uint8_t(word.back())];
+  const int size = int(symbols.size());
   const auto propose = [&](int i) {
     const int j = symbols[i].next;
     if (j == size) return;
@@ -89,7 +134,6 @@ void Bpe::encode_word(std::string_view word, Workspace& workspace, std::vector<i
     propose(best.position);
     if (left.previous >= 0) propose(left.previous);
   }
-  for (int i = 0; i < size; i = symbols[i].next) ids.push_back(symbols[i].id);
 }
 
 }  // namespace vlm2vec

@@ -21,9 +21,9 @@ ordered_json qwen2_pipeline() {
 
 void write_tokenizer_json(const std::filesystem::path& file, const BpeVocabulary& vocabulary) {
   ordered_json added = ordered_json::array(), vocab = ordered_json::object(), merges = ordered_json::array();
-  for (const auto& [text, id, normalized] : vocabulary.added)
-    added.push_back({{"id", id}, {"content", text}, {"single_word", false}, {"lstrip", false}, {"rstrip", false},
-                     {"normalized", normalized}, {"special", true}});
+  for (const AddedToken& token : vocabulary.added)
+    added.push_back({{"id", token.id}, {"content", token.text}, {"single_word", false}, {"lstrip", token.lstrip},
+                     {"rstrip", token.rstrip}, {"normalized", token.normalized}, {"special", true}});
   for (size_t id = 0; id < vocabulary.tokens.size(); ++id) vocab[vocabulary.tokens[id]] = id;
   for (const auto& [left, right, merged] : vocabulary.merges)
     merges.push_back(vocabulary.tokens[left] + " " + vocabulary.tokens[right]);

@@ -1,13 +1,15 @@
 #include "vlm/tokenizer/normalizer.h"
 
-#include <utf8proc.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <iterator>
 #include <memory>
 
-#include "io/text.h"
+#include "io/base64.h"
+#include "io/files.h"
+#include "vlm/tokenizer/bert.h"
+#include "vlm/tokenizer/characters.h"
+#include "vlm/tokenizer/charsmap.h"
 #include "vlm/tokenizer/refusal.h"
 #include "vlm/tokenizer/splitter.h"
 
@@ -15,15 +17,6 @@ namespace vlm2vec {
 namespace {
 
 using nlohmann::json;
-
-// The character at byte `i`, and how many bytes it has.
-std::pair<int32_t, size_t> character_at(std::string_view text, size_t i) {
-  int32_t code = 0;
-  const auto* bytes = reinterpret_cast<const utf8proc_uint8_t*>(text.data());
-  const utf8proc_ssize_t length = utf8proc_iterate(bytes + i, utf8proc_ssize_t(text.size() - i), &code);
-  if (length <= 0) not_utf8(i);
-  return {code, size_t(length)};
-}
 
 // True for characters since Unicode 10 that have a combining class or are part of a composition; the ranges hold no
 // older ones.
@@ -43,11 +36,11 @@ bool is_too_new(int32_t code) {
   return next != std::begin(ranges) && code <= std::prev(next)->last;
 }
 
-void append_composed(std::string& normal, std::string_view text) {
+void append_form(int form, std::string& normal, std::string_view text) {
   if (text.empty()) return;
   utf8proc_uint8_t* composed = nullptr;
   const auto size = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), utf8proc_ssize_t(text.size()),
-                                 &composed, utf8proc_option_t(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+                                 &composed, utf8proc_option_t(UTF8PROC_STABLE | form));
   const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(composed, &std::free);
   if (size < 0) fail(Exit::data, "text cannot be normalised: ", utf8proc_errmsg(size));
   normal.append(reinterpret_cast<const char*>(composed), size_t(size));
@@ -65,23 +58,42 @@ std::string replace_matches(std::string_view text, const Pattern& pattern, std::
 
 }  // namespace
 
-std::string normalize_nfc(std::string_view text) {
-  const auto combining = [](char byte) { return uint8_t(byte) >= 0xCC; };  // nothing below U+0300 is ever changed
+std::string replaced(std::string_view text, std::string_view from, std::string_view to) {
+  std::string result;
+  for (size_t last = 0, next; last <= text.size(); last = next + from.size()) {
+    next = std::min(text.find(from, last), text.size());
+    result.append(text, last, next - last);
+    if (next == text.size()) break;
+    result += to;
+  }
+  return result;
+}
+
+namespace {
+
+std::string normalize(int form, std::string_view text) {
+  // Nothing below U+0300 is ever composed, nothing below U+00C0 decomposed.
+  const auto combining = [&](char byte) { return uint8_t(byte) >= (form == UTF8PROC_COMPOSE ? 0xCC : 0xC3); };
   if (std::none_of(text.begin(), text.end(), combining)) return std::string(text);
   std::string normal;
   size_t begin = 0;  // where the text is not yet normalised
   for (size_t i = 0; i < text.size();) {
     const auto [code, length] = character_at(text, i);
     if (is_too_new(code)) {
-      append_composed(normal, text.substr(begin, i - begin));
+      append_form(form, normal, text.substr(begin, i - begin));
       normal += text.substr(i, length);
       begin = i + length;
     }
     i += length;
   }
-  append_composed(normal, text.substr(begin));
+  append_form(form, normal, text.substr(begin));
   return normal;
 }
+
+}  // namespace
+
+std::string normalize_nfc(std::string_view text) { return normalize(UTF8PROC_COMPOSE, text); }
+std::string normalize_nfd(std::string_view text) { return normalize(UTF8PROC_DECOMPOSE, text); }
 
 std::string lower_case(std::string_view text) {
   std::string lower;
@@ -93,14 +105,31 @@ std::string lower_case(std::string_view text) {
       continue;
     }
     const auto [code, length] = character_at(text, i);
-    utf8proc_uint8_t bytes[4];
-    const auto size = utf8proc_encode_char(utf8proc_tolower(code), bytes);
-    lower.append(reinterpret_cast<const char*>(bytes), size_t(size));
+    append_character(lower, utf8proc_tolower(code));
     if (code == 0x130) lower += "\u0307";  // the one lower case of two characters: i and a dot above
     i += length;
   }
   return lower;
 }
+
+namespace {
+
+Charsmap read_charsmap(const std::string& base64) {
+  const std::vector<uint8_t> bytes = naming([&] { return from_base64(base64); }, "precompiled_charsmap");
+  if (bytes.empty()) fail(Exit::data, "precompiled_charsmap is empty");
+  return Charsmap({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+}
+
+BertText read_bert_text(const json& part) {
+  BertText bert;
+  bert.clean_text = part.at("clean_text");
+  bert.handle_chinese_chars = part.at("handle_chinese_chars");
+  bert.lowercase = part.at("lowercase");
+  bert.strip_accents = has_value(part, "strip_accents") ? part["strip_accents"].get<bool>() : bert.lowercase;
+  return bert;
+}
+
+}  // namespace
 
 Normalizer::Normalizer(const json& part) {
   if (type_of(part) != "Sequence") add(part);
@@ -117,7 +146,28 @@ void Normalizer::add(const json& part) {
                       content = part.at("content").get<std::string>()](std::string_view text) {
       return replace_matches(text, pattern, content);
     });
+  else if (type == "Replace" && part["pattern"].value("String", "") != "")
+    steps_.push_back([from = part["pattern"]["String"].get<std::string>(),
+                      to = part.at("content").get<std::string>()](std::string_view text) {
+      return replaced(text, from, to);
+    });
   else if (type == "Replace") refuse("the Replace normalizer's pattern is ", part["pattern"]);
+  else if (type == "Strip")
+    steps_.push_back([left = part.at("strip_left").get<bool>(), right = part.at("strip_right").get<bool>()](
+                         std::string_view text) {
+      if (right) text = text.substr(0, end_without_blanks(text));
+      return std::string(left ? text.substr(blanks_at_start(text)) : text);
+    });
+  else if (type == "Precompiled")
+    steps_.push_back([map = read_charsmap(part.at("precompiled_charsmap"))](std::string_view text) {
+      return map.by_graphemes(text);
+    });
+  else if (type == "BertNormalizer")
+    steps_.push_back([bert = read_bert_text(part)](std::string_view text) { return bert.normalized(text); });
+  else if (type == "Prepend")
+    steps_.push_back([prefix = part.at("prepend").get<std::string>()](std::string_view text) {
+      return text.empty() ? "" : prefix + std::string(text);
+    });
   else if (!part.is_null()) refuse("the normalizer is ", shown(type));
 }
 

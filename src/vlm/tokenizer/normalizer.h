@@ -12,13 +12,18 @@ namespace vlm2vec {
 // is reordered or composed across them.
 std::string normalize_nfc(std::string_view text);
 
+std::string normalize_nfd(std::string_view text);  // Form D, likewise
+
 // Unicode's lower case, character by character: U+0130 becomes two, and no rule looks at the neighbours (final sigma).
 std::string lower_case(std::string_view text);
 
+// Replaces `from`, which is not empty, wherever it stands.
+std::string replaced(std::string_view text, std::string_view from, std::string_view to);
+
 class Normalizer {
  public:
-  // tokenizer.json's normalizer: null, NFC, Lowercase, Replace (of a pattern by a text), or a Sequence of these;
-  // anything else is refused by name.
+  // tokenizer.json's normalizer: null, NFC, Lowercase, Replace (of a pattern or a text by a text), Prepend (to a text
+  // that is not empty), Strip, Precompiled, BertNormalizer, or a Sequence of these; anything else is refused by name.
   explicit Normalizer(const nlohmann::json& part);
   std::string operator()(std::string_view text) const;
 

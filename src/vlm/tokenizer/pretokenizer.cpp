@@ -1,15 +1,13 @@
-// Qwen2's split pattern as a hand-written matcher. Its alternatives, tried in this order at every position:
+// The split pattern of Qwen2 and Llama-3 as a hand-written matcher. Its alternatives, tried in this order everywhere:
 //   1  (?i:'s|'t|'re|'ve|'m|'ll|'d)      5  \s*[\r\n]+      back to the last line break of the blanks
 //   2  [^\r\n\p{L}\p{N}]?\p{L}+          6  \s+(?!\S)       all blanks but the last, or all at the end of the text
-//   3  \p{N}                             7  \s+
+//   3  \p{N}, Llama-3: \p{N}{1,3}        7  \s+
 //   4   ?[^\s\p{L}\p{N}]+[\r\n]*
 // Every character is a letter, a number, a blank or something else, so one of them always matches.
 #include "vlm/tokenizer/pretokenizer.h"
 
-#include <utf8proc.h>
-
 #include "io/error.h"
-#include "io/text.h"
+#include "vlm/tokenizer/characters.h"
 
 namespace vlm2vec {
 namespace {
@@ -26,7 +24,7 @@ struct Character {
 
 Kind kind_of(int32_t code) {
   if (code == '\n' || code == '\r') return Kind::line_break;
-  if (code == ' ' || (code >= 0x09 && code <= 0x0D) || code == 0x85 || code == 0xA0) return Kind::blank;
+  if (is_white_space(code)) return Kind::blank;
   switch (utf8proc_category(code)) {
     case UTF8PROC_CATEGORY_LU:
     case UTF8PROC_CATEGORY_LL:
@@ -38,10 +36,6 @@ Kind kind_of(int32_t code) {
     case UTF8PROC_CATEGORY_NL:
     case UTF8PROC_CATEGORY_NO:
       return Kind::number;
-    case UTF8PROC_CATEGORY_ZS:
-    case UTF8PROC_CATEGORY_ZL:
-    case UTF8PROC_CATEGORY_ZP:
-      return Kind::blank;  // with the controls above: the property White_Space
     default:
       return Kind::other;
   }
@@ -88,13 +82,16 @@ const Character* skip(const Character* c, Predicate predicate) {
 }
 
 // Returns the end of the word that begins at `c`; `end` is the character past the text.
-const Character* match(const Character* c, const Character* end) {
+const Character* match(const Character* c, const Character* end, int most_digits) {
   const auto letter = [](Character x) { return x.is(Kind::letter); };
   const auto line_break = [](Character x) { return x.is(Kind::line_break); };
   const auto other = [](Character x) { return x.is(Kind::other); };
   if (const int length = contraction(c)) return c + length;                                           // 1
   if (letter(*c) || ((c->is(Kind::blank) || other(*c)) && letter(c[1]))) return skip(c + 1, letter);  // 2
-  if (c->is(Kind::number)) return c + 1;                                                              // 3
+  if (c->is(Kind::number)) {                                                                          // 3
+    const auto more = [last = c + most_digits](const Character& x) { return &x < last && x.is(Kind::number); };
+    return skip(c, more);
+  }
   if (other(*c) || (c->code == ' ' && other(c[1]))) return skip(skip(c + 1, other), line_break);      // 4
   const Character* blanks = skip(c, [](Character x) { return x.is_space(); });
   for (const Character* last = blanks; last != c; --last)
@@ -104,11 +101,11 @@ const Character* match(const Character* c, const Character* end) {
 
 }  // namespace
 
-void split_words_into(std::string_view text, std::vector<std::string_view>& words) {
+void split_words_into(std::string_view text, std::vector<std::string_view>& words, int most_digits) {
   const std::vector<Character> characters = characters_of(text);
   const Character *c = characters.data(), *end = c + characters.size() - 1;
   while (c != end) {
-    const Character* next = match(c, end);
+    const Character* next = match(c, end, most_digits);
     words.push_back(text.substr(c->begin, next->begin - c->begin));
     c = next;
   }

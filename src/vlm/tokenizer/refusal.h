@@ -10,7 +10,7 @@ namespace vlm2vec {
 
 template <class... Text>
 [[noreturn]] void refuse(const Text&... text) {
-  fail(Exit::data, text..., "; this program reads byte-level BPE as in Qwen2 and CLIP");
+  fail(Exit::data, text..., "; this program reads tokenizers as those of Qwen2, Llama, Phi-3, CLIP, SigLIP and BERT");
 }
 
 // A token as an error shows it: quoted, and on one line whatever bytes it has.

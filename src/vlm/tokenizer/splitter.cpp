@@ -1,7 +1,10 @@
 #include "vlm/tokenizer/splitter.h"
 
+#include <algorithm>
 #include <cstring>
 
+#include "vlm/tokenizer/bert.h"
+#include "vlm/tokenizer/normalizer.h"
 #include "vlm/tokenizer/pretokenizer.h"
 #include "vlm/tokenizer/refusal.h"
 
@@ -43,6 +46,15 @@ Pattern search_pattern(const std::string& expression) {
 }
 
 Splitter::Splitter(const json& pre_tokenizer) {
+  if (pre_tokenizer.is_null()) return;
+  if (type_of(pre_tokenizer) == "Metaspace") {
+    add_metaspace(pre_tokenizer);
+    return;
+  }
+  if (type_of(pre_tokenizer) == "BertPreTokenizer") {
+    steps_.push_back(split_bert_words_into);
+    return;
+  }
   const bool sequence = type_of(pre_tokenizer) == "Sequence";
   const auto steps = sequence ? pre_tokenizer.at("pretokenizers").get<std::vector<json>>() : std::vector{pre_tokenizer};
   if (steps.empty()) refuse("the pre_tokenizer has no steps");
@@ -59,6 +71,7 @@ Splitter::Splitter(const json& pre_tokenizer) {
     } else if (type == "ByteLevel" && last) {
       if (step.value("add_prefix_space", true)) refuse("the ByteLevel pre_tokenizer has add_prefix_space");
       if (step.value("use_regex", true)) add(byte_level_pattern, true, true);
+      byte_level_ = true;
     } else {
       refuse("the pre_tokenizer", sequence ? sentence("'s step ", i + 1, " of ", steps.size()) : "", " is ",
              shown(type));
@@ -66,9 +79,32 @@ Splitter::Splitter(const json& pre_tokenizer) {
   }
 }
 
+// Before there was a prepend_scheme, add_prefix_space (true unless it is given) meant "always" or "never".
+void Splitter::add_metaspace(const json& step) {
+  const std::string mark = step.at("replacement");
+  const bool prefix = step.value("add_prefix_space", true);
+  const std::string scheme = step.contains("prepend_scheme") ? step["prepend_scheme"] : prefix ? "always" : "never";
+  if (scheme != "always" && scheme != "first" && scheme != "never")
+    refuse("the Metaspace pre_tokenizer has prepend_scheme ", shown(scheme));
+  if (mark.empty()) refuse("the Metaspace pre_tokenizer has an empty replacement");
+  rewrite_ = [mark, scheme](std::string_view piece, bool begins_text) {
+    const std::string text = replaced(piece, " ", mark);
+    const bool marks = scheme == "always" || (scheme == "first" && begins_text);
+    return marks && !text.empty() && !text.starts_with(mark) ? mark + text : text;
+  };
+  if (!step.value("split", true)) return;
+  steps_.push_back([mark](std::string_view text, Words& words) {  // a word begins at every mark
+    for (size_t begin = 0, end; begin < text.size(); begin = end) {
+      end = std::min(text.find(mark, begin + 1), text.size());
+      words.push_back(text.substr(begin, end - begin));
+    }
+  });
+}
+
 void Splitter::add(const std::string& pattern, bool keeps_matches, bool keeps_gaps) {
-  if (pattern == qwen2_split_pattern && keeps_matches && keeps_gaps) {  // many times faster, and no gaps
-    steps_.push_back(split_words_into);
+  const int most_digits = pattern == qwen2_split_pattern ? 1 : pattern == llama3_split_pattern ? 3 : 0;
+  if (most_digits > 0 && keeps_matches && keeps_gaps) {  // many times faster, and no gaps
+    steps_.push_back([=](std::string_view text, Words& words) { split_words_into(text, words, most_digits); });
     return;
   }
   steps_.push_back([=, search = search_pattern(pattern)](std::string_view text, Words& words) {

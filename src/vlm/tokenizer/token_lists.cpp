@@ -28,15 +28,16 @@ class Collector {
 
   // Returns whether `value` is to be kept. Depth: how many objects and lists are around it.
   bool operator()(int depth, Event event, json& value) {
-    if (inside_ == &vocab_path_ && !(event == Event::object_end && depth == inside_depth_)) return vocab(event, value);
-    if (inside_ == &merges_path_ && !(event == Event::array_end && depth == inside_depth_))
-      return merges(depth, event, value);
+    const bool ends = (event == Event::object_end || event == Event::array_end) && depth == inside_depth_;
+    if (inside_ == &vocab_path_ && !ends) return scored_ ? scores(depth, event, value) : vocab(event, value);
+    if (inside_ == &merges_path_ && !ends) return merges(depth, event, value);
     inside_ = nullptr;
     if (event == Event::key) {
       path_.resize(size_t(depth));
       path_.back() = value.get<std::string>();
-    } else if (event == Event::object_start && is_at(vocab_path_, depth)) {
-      inside_ = &vocab_path_, inside_depth_ = depth;
+    } else if ((event == Event::object_start || (event == Event::array_start && depth > 0)) &&
+               is_at(vocab_path_, depth)) {
+      inside_ = &vocab_path_, inside_depth_ = depth, scored_ = event == Event::array_start;
     } else if (event == Event::array_start && is_at(merges_path_, depth)) {
       inside_ = &merges_path_, inside_depth_ = depth;
     }
@@ -56,6 +57,25 @@ class Collector {
            ", expected a whole number");
     lists_.vocab.push_back({std::move(token_), value.get<uint64_t>()});
     return true;
+  }
+
+  bool scores(int depth, Event event, json& value) {
+    const bool in_pair = depth == inside_depth_ + 2, has_token = !pair_.empty(), has_score = has_token && score_;
+    if (event == Event::array_start && !in_pair) {
+      pair_.clear();
+      score_.reset();
+      return true;
+    }
+    if (event == Event::array_end && has_score) {
+      lists_.vocab.push_back({std::move(pair_[0]), lists_.vocab.size()});
+      lists_.scores.push_back(*score_);
+      return false;
+    }
+    if (event != Event::value || !in_pair || has_score || !(has_token ? value.is_number() : value.is_string()))
+      fail(Exit::data, "token ", lists_.vocab.size(), " of the vocabulary is not [\"token\", score]");
+    if (has_token) score_ = value.get<double>();
+    else pair_.push_back(std::move(value.get_ref<std::string&>()));
+    return false;
   }
 
   bool merges(int depth, Event event, json& value) {
@@ -80,6 +100,8 @@ class Collector {
   Path path_;  // of the parsed value: keys from the root on, "" for a list
   const Path vocab_path_, merges_path_, *inside_ = nullptr;
   int inside_depth_ = 0;
+  bool scored_ = false;  // the vocabulary is a list of tokens and scores
+  std::optional<double> score_;
   std::string token_;
   std::vector<std::string> pair_;
 };
@@ -96,10 +118,19 @@ json parse(const std::filesystem::path& file, Collector collector) {
 
 TokenLists::Entry added_token(const json& token, const json& id) {
   const std::string text = token.at("content");
-  for (const char* option : {"single_word", "lstrip", "rstrip"})
-    if (token.value(option, false)) refuse("added token ", shown(text), " has ", option);
+  if (token.value("single_word", false)) refuse("added token ", shown(text), " has single_word");
   if (!id.is_number_unsigned()) fail(Exit::data, "token ", shown(text), " has id ", id, ", expected a whole number");
-  return {text, id, token.value("normalized", false)};
+  const auto flag = [&](const char* name) { return token.value(name, false); };
+  return {text, id, flag("normalized"), flag("lstrip"), flag("rstrip")};
+}
+
+template <class Take>
+void for_lines(std::string_view text, Take&& take) {
+  while (!text.empty()) {
+    const std::string_view line = text.substr(0, text.find('\n'));
+    take(line);
+    text.remove_prefix(std::min(text.size(), line.size() + 1));
+  }
 }
 
 [[noreturn]] void refuse_id(const std::string& token, uint64_t id, uint64_t given) {
@@ -118,6 +149,12 @@ uint64_t id_behind(const TokenLists& lists, const std::string& token) {
 
 }  // namespace
 
+std::string tokenizer_class(const json& config) {
+  std::string name = has_value(config, "tokenizer_class") ? config["tokenizer_class"].get<std::string>() : "";
+  if (name.ends_with("Fast")) name.resize(name.size() - 4);
+  return name;
+}
+
 json TokenLists::take_tokenizer_json(const std::filesystem::path& file) {
   return parse(file, Collector(*this, {"model", "vocab"}, {"model", "merges"}));
 }
@@ -127,21 +164,27 @@ json TokenLists::take_vocab_json(const std::filesystem::path& file) {
 }
 
 void TokenLists::take_merges_txt(const std::filesystem::path& file) {
-  const std::string text = read_text(file);
-  std::string_view rest = text;
-  for (bool first = true; !rest.empty(); first = false) {
-    std::string_view line = rest.substr(0, rest.find('\n'));
-    rest.remove_prefix(std::min(rest.size(), line.size() + 1));
+  for_lines(read_text(file), [&, first = true](std::string_view line) mutable {
     line = line.substr(0, line.find_last_not_of(" \t\r") + 1);
     if (!line.empty() && !(first && line.starts_with("#version"))) merges.push_back(split_merge(line));
-  }
+    first = false;
+  });
+}
+
+void TokenLists::take_vocab_txt(const std::filesystem::path& file) {
+  for_lines(read_text(file), [&](std::string_view line) {
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    vocab.push_back({std::string(line), vocab.size()});
+  });
 }
 
 void TokenLists::take_added(const json& token) { added.push_back(added_token(token, token.at("id"))); }
 
 void TokenLists::take_configured(const json& config) {
+  const bool is_llama = tokenizer_class(config) == "LlamaTokenizer";  // see apply_class()
   for (const char* option : {"split_special_tokens", "add_prefix_space"})
-    if (has_value(config, option) && config[option] != false) refuse(option, " is ", config[option]);
+    if (has_value(config, option) && config[option] != false && !(is_llama && option[0] == 'a'))
+      refuse(option, " is ", config[option]);
   const auto known = [&](const std::string& token) { return std::ranges::find(added, token, &Entry::token); };
   const bool beside = !added.empty();  // beside tokenizer.json; else vocabulary() checks the ids
   std::map<uint64_t, Entry> declared;
@@ -158,7 +201,7 @@ void TokenLists::take_configured(const json& config) {
     } else if (there->id != id) {
       fail(Exit::data, "token ", shown(entry.token), " has id ", id, ", in tokenizer.json ", there->id);
     } else {
-      there->normalized = entry.normalized;
+      *there = entry;
     }
   }
   const auto add = [&](const json& token) {
@@ -210,7 +253,8 @@ Vocabulary TokenLists::vocabulary() {
 
 std::vector<AddedToken> TokenLists::added_tokens() const {
   std::vector<AddedToken> tokens;
-  for (const auto& [text, id, normalized] : added) tokens.push_back({text, int32_t(id), normalized});
+  for (const Entry& entry : added)
+    tokens.push_back({entry.token, int32_t(entry.id), entry.normalized, entry.lstrip, entry.rstrip});
   return tokens;
 }
 

@@ -11,21 +11,26 @@
 
 namespace vlm2vec {
 
+// The tokenizer_class of tokenizer_config.json, without the "Fast" of a class that reads tokenizer.json; or "".
+std::string tokenizer_class(const nlohmann::json& config);
+
 struct TokenLists {
   struct Entry {
     std::string token;
     uint64_t id;
-    bool normalized = false;
+    bool normalized = false, lstrip = false, rstrip = false;
   };
   struct Pair {
     std::string left, right;
   };
   std::vector<Entry> vocab, added;
+  std::vector<double> scores;  // of Unigram's vocabulary, by id
   std::vector<Pair> merges;
 
   // Parses tokenizer.json, or vocab.json; returns it without the content of the lists.
   nlohmann::json take_tokenizer_json(const std::filesystem::path& file);
   nlohmann::json take_vocab_json(const std::filesystem::path& file);
+  void take_vocab_txt(const std::filesystem::path& file);  // a line per token
   // A merge is "a b" in older files and ["a", "b"] in newer ones; merges.txt has one per line.
   void take_merges_txt(const std::filesystem::path& file);
   // Takes one of tokenizer.json's added_tokens.

@@ -34,7 +34,7 @@ class Tokenizer {
   const std::vector<int32_t>& begin_ids() const { return parts_.ends.begin; }
   const std::vector<int32_t>& end_ids() const { return parts_.ends.end; }
 
-  int vocab_size() const { return parts_.vocabulary.size(); }  // largest id + 1
+  int vocab_size() const { return parts_.vocabulary->size(); }  // largest id + 1
   const std::string& token(int32_t id) const;                  // as the file spells it: bytes in GPT-2's alphabet
   std::optional<int32_t> id_of(std::string_view token) const;
   bool is_added(int32_t id) const;
@@ -48,7 +48,7 @@ class Tokenizer {
     std::array<bool, 256> begins = {};  // whether one of them begins with this byte
     void add(const AddedToken& token);
     const AddedToken* at(std::string_view text) const;
-    template <class Piece>  // piece(text between two of them), and their ids go to `ids`
+    template <class Piece>  // piece(text between two of them, its place), and their ids go to `ids`
     void split(std::string_view text, std::vector<int32_t>& ids, Piece&& piece) const;
   };
 

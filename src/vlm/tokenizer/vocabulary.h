@@ -14,7 +14,8 @@ namespace vlm2vec {
 struct AddedToken {
   std::string text;
   int32_t id;
-  bool normalized = false;  // matched after the normaliser, in its own normalised form
+  bool normalized = false;              // matched after the normaliser, in its own normalised form
+  bool lstrip = false, rstrip = false;  // takes the white space before or behind it
 };
 
 class Vocabulary {

@@ -48,6 +48,24 @@ void quick_gelu_dx(int64_t n, const float* dy, const float* x, float* dx) {
     store(dx + i, load(dy + i, part) * swish_slope(load(x + i, part), quick), part);
   });
 }
+// σ(v) with v = 2√(2/π)·(x + 0.044715x³); GELU by tanh is x·σ(v), its derivative σ·(1 + (1 − σ)·x·v').
+constexpr float tanh_rate = 1.59576912f, tanh_cube = 0.044715f;
+INLINE V tanh_gate(V x) { return sigmoid(splat(tanh_rate) * fma(splat(tanh_cube) * x * x, x, x)); }
+INLINE V gelu_tanh_slope(V x) {
+  const V s = tanh_gate(x), one = splat(1.0f);
+  return s * fma((one - s) * x, splat(tanh_rate) * fma(splat(3 * tanh_cube) * x, x, one), one);
+}
+void gelu_tanh(int64_t n, const float* x, float* y) {
+  for_lanes(n, [=](int64_t i, auto part) {
+    const V v = load(x + i, part);
+    store(y + i, v * tanh_gate(v), part);
+  });
+}
+void gelu_tanh_dx(int64_t n, const float* dy, const float* x, float* dx) {
+  for_lanes(n, [=](int64_t i, auto part) {
+    store(dx + i, load(dy + i, part) * gelu_tanh_slope(load(x + i, part)), part);
+  });
+}
 void swiglu(int64_t n, const float* gate, const float* up, float* y) {
   for_lanes(n, [=](int64_t i, auto part) { store(y + i, swish(load(gate + i, part), 1) * load(up + i, part), part); });
 }

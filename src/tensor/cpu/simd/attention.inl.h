@@ -33,6 +33,12 @@ INLINE int64_t visible(const AttentionTask& a, int64_t i, int64_t k0, int64_t n)
   return seen < 0 ? 0 : seen < n ? seen : n;
 }
 
+// Returns how many of the n keys from k0 on lie before query i's window.
+INLINE int64_t passed(const AttentionTask& a, int64_t i, int64_t k0, int64_t n) {
+  const int64_t before = a.window == 0 ? 0 : i + 1 + a.nk - a.nq - a.window - k0;
+  return before < 0 ? 0 : before < n ? before : n;
+}
+
 INLINE void fill_zero(int64_t rows, int64_t columns, float* x, int64_t stride) {
   for (int64_t r = 0; r < rows; ++r)
     for_lanes(columns, [=](int64_t c, auto part) { store(x + r * stride + c, V{}, part); });
@@ -78,17 +84,18 @@ void attention(const AttentionTask& a) {
     for (int g = 0; g < a.group; ++g)
       for (int64_t block = 0, i0 = 0; block < queries.count; i0 += queries.rows(block), ++block) {
         const int64_t rows = queries.rows(block), seen = visible(a, i0 + rows - 1, k0, n), width = whole_vectors(seen);
-        if (seen == 0) continue;
+        if (seen == 0 || passed(a, i0, k0, n) == n) continue;
         float* const o = a.o + i0 * a.o_stride + g * d;
         const float* const q = a.q + i0 * a.q_stride + g * d;
         product<true>(rows, width, d, {q, a.q_stride, keys, tile_keys, scores, tile_keys, false});
         for (int64_t r = 0; r < rows; ++r) {
-          const int64_t i = i0 + r, own = visible(a, i, k0, n);
+          const int64_t i = i0 + r, own = visible(a, i, k0, n), early = passed(a, i, k0, n);
           float* const s = scores + r * tile_keys;
-          if (own == 0) {
+          if (own <= early) {
             fill_zero(1, width, s, 0);
             continue;
           }
+          for (int64_t j = 0; j < early; ++j) s[j] = -__builtin_inff();
           const float shrink = soften(s, own, width, a.scale, a.lse[g * a.lse_stride + i], sums[g * a.nq + i]);
           if (k0 > 0 && shrink != 1) scale(d, shrink, o + r * a.o_stride, o + r * a.o_stride);
         }
@@ -131,16 +138,16 @@ void attention_backward(const AttentionTask& a, const AttentionTaskGradient& b) 
       for (int64_t i0 = 0; i0 < a.nq; i0 += tile_queries) {
         const int64_t rows = smaller(tile_queries, a.nq - i0), seen = visible(a, i0 + rows - 1, k0, n),
                       width = whole_vectors(seen);
-        if (seen == 0) continue;
+        if (seen == 0 || passed(a, i0, k0, n) == n) continue;
         const float *q = a.q + i0 * a.q_stride + g * d, *d_o = b.d_o + i0 * b.do_stride + g * d;
         product<true>(rows, width, d, {q, a.q_stride, keys, tile_keys, p, tile_keys, false});
         product<true>(rows, width, d, {d_o, b.do_stride, values, tile_keys, ds, tile_keys, false});
         for (int64_t r = 0; r < rows; ++r) {
-          const int64_t i = i0 + r, own = visible(a, i, k0, n);
+          const int64_t i = i0 + r, own = visible(a, i, k0, n), early = passed(a, i, k0, n);
           float *const pr = p + r * tile_keys, *const dsr = ds + r * tile_keys;
           const V shift = splat(own == 0 ? 0 : a.lse[g * a.lse_stride + i]), center = splat(delta[g * a.nq + i]);
           for (int64_t j = 0; j < width; j += W) {
-            const I lanes = first_lanes(int(own - j));
+            const I lanes = first_lanes(int(own - j)) & ~first_lanes(int(early - j));
             const V e = exp_of(fma(load(pr + j), splat(a.scale), -shift));
             store(pr + j, lanes ? e : V{});
             store(dsr + j, lanes ? e * (load(dsr + j) - center) * splat(a.scale) : V{});

@@ -28,7 +28,8 @@ struct GemmTask {
 };
 
 // One sequence, one key-value head and the `group` query heads that share it, head_dim columns each, side by side.
-// Query i sees the keys 0 … i + nk − nq if causal, else all keys. Without keys, o = 0, lse = −inf, and no gradient.
+// Query i sees the keys 0 … i + nk − nq if causal, of these the last `window` if there is one; else all keys. Without
+// keys, o = 0, lse = −inf, and no gradient.
 struct AttentionTask {
   int64_t nq, nk;
   int group, head_dim;
@@ -39,6 +40,7 @@ struct AttentionTask {
   float* o;    // [nq, group · head_dim]; the backward reads o and lse
   float* lse;  // log Σ exp of the scores of query i of head g at lse[g · lse_stride + i]
   int64_t o_stride, lse_stride;
+  int64_t window = 0;
 };
 struct AttentionTaskGradient {  // written, not accumulated; dk and dv are sums over the group
   const float* d_o;
@@ -76,6 +78,8 @@ struct Simd {
   void (*gelu_dx)(int64_t n, const float* dy, const float* x, float* dx);
   void (*quick_gelu)(int64_t n, const float* x, float* y);  // x·σ(1.702x)
   void (*quick_gelu_dx)(int64_t n, const float* dy, const float* x, float* dx);
+  void (*gelu_tanh)(int64_t n, const float* x, float* y);  // x·σ(1.5957691(x + 0.044715x³))
+  void (*gelu_tanh_dx)(int64_t n, const float* dy, const float* x, float* dx);
   void (*swiglu)(int64_t n, const float* gate, const float* up, float* y);  // silu(gate)·up
   void (*swiglu_backward)(int64_t n, const float* dy, const float* gate, const float* up, float* dgate, float* dup);
 

@@ -1,0 +1,171 @@
+// Reads config.json of LLaVA-NeXT and refuses settings that this program does not know; and its prompts.
+#include <nlohmann/json.hpp>
+
+#include "io/error.h"
+#include "io/files.h"
+#include "vlm/config_fields.h"
+#include "vlm/families/clip.h"
+#include "vlm/families/llava_next.h"
+#include "vlm/image/anyres.h"
+
+namespace vlm2vec {
+namespace {
+
+using nlohmann::json;
+
+// The defaults of transformers' MistralConfig and LlamaConfig, and of the whole's vision_config. That of Mistral's
+// sliding_window is complete_llava_next's.
+constexpr const char* kMistralDefaults = R"({"vocab_size": 32000, "hidden_size": 4096, "intermediate_size": 14336,
+  "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "hidden_act": "silu",
+  "rms_norm_eps": 1e-6, "initializer_range": 0.02, "rope_theta": 10000.0})";
+constexpr const char* kLlamaDefaults = R"({"vocab_size": 32000, "hidden_size": 4096, "intermediate_size": 11008,
+  "num_hidden_layers": 32, "num_attention_heads": 32, "hidden_act": "silu", "rms_norm_eps": 1e-6,
+  "initializer_range": 0.02, "rope_theta": 10000.0})";
+constexpr const char* kVisionWhole = R"({"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24,
+  "num_attention_heads": 16, "image_size": 336, "patch_size": 14})";
+
+void read_rope(const json& text, DecoderConfig& d) {
+  d.rope_theta = positive_field(text, "rope_theta");
+  for (const char* name : {"rope_parameters", "rope_scaling"}) {
+    if (!text.contains(name)) continue;
+    const json& rope = text.at(name);
+    if (rope.contains("rope_theta")) d.rope_theta = positive_field(rope, "rope_theta");
+    for (const char* field : {"rope_type", "type"})
+      if (const auto type = json_field(rope, field, std::string("default")); type != "default")
+        fail(Exit::data, "the rotary embedding of text_config is of type ", json(type), " (", name,
+             "), expected default");
+  }
+}
+
+DecoderConfig read_text(const json& text, bool mistral) {
+  DecoderConfig d;
+  d.vocab_size = size_field(text, "vocab_size", kMostTokens);
+  d.hidden_size = size_field(text, "hidden_size", kMostWidth);
+  d.intermediate_size = size_field(text, "intermediate_size", kMostWidth);
+  d.num_hidden_layers = int(size_field(text, "num_hidden_layers", kMostLayers));
+  d.num_attention_heads = int(size_field(text, "num_attention_heads", kMostHeads));
+  d.num_key_value_heads = text.contains("num_key_value_heads")
+                              ? int(size_field(text, "num_key_value_heads", kMostHeads))
+                              : d.num_attention_heads;
+  d.head_dim =
+      int(text.contains("head_dim") ? size_field(text, "head_dim", kMostWidth) : d.hidden_size / d.num_attention_heads);
+  d.rms_norm_eps = positive_field(text, "rms_norm_eps");
+  read_rope(text, d);
+  d.attention_bias = false;
+  if (mistral && text.contains("sliding_window")) d.window = int(size_field(text, "sliding_window", kMostTokens));
+  if (text["hidden_act"] != "silu")
+    fail(Exit::data, "hidden_act of text_config is ", text["hidden_act"], ", expected silu");
+  for (const char* bias : {"attention_bias", "mlp_bias"})
+    expect_config(!json_field(text, bias, false), "attention_bias and mlp_bias of text_config must be false");
+  expect_config(d.head_dim > 0 && d.head_dim % 2 == 0 && d.num_attention_heads % d.num_key_value_heads == 0,
+                "num_attention_heads of text_config must be a multiple of num_key_value_heads, and the head size even");
+  return d;
+}
+
+size_t layers_that_run(const json& root, int layers) {
+  const json layer = json_field(root, "vision_feature_layer", json(-2));
+  const int number = layer.is_number_integer() ? int(layer) + (layer < 0 ? layers + 1 : 0) : -1;
+  if (number < 0 || number > layers)
+    fail(Exit::data, "vision_feature_layer is ", layer, ", expected one of the tower's ", layers,
+         " layers, such as -2");
+  return size_t(number);
+}
+
+}  // namespace
+
+std::unique_ptr<Backbone> make_llava_next(const json& root) {
+  const json given = json_field(root, "text_config", json(json::object()));
+  const auto type = json_field(given, "model_type", std::string("llama"));
+  const bool mistral = type == "mistral";
+  if (!mistral && type != "llama")
+    fail(Exit::data, "model_type of text_config is ", json(type), ", expected mistral or llama");
+  const json text = over_defaults(given, mistral ? kMistralDefaults : kLlamaDefaults);
+  LlavaNextConfig c;
+  c.text = read_text(text, mistral);
+  c.vision = read_clip_vision(json_field(root, "vision_config", json::parse(kVisionWhole)));
+  c.vision_layers = layers_that_run(root, c.vision.layers);
+  c.canvases = read_canvases(root, c.vision.image_size);
+  const char* const token = root.contains("image_token_id") ? "image_token_id" : "image_token_index";
+  c.image_token_id = int(size_field(root, token, c.text.vocab_size - 1, 32000));
+  c.initializer_range = positive_field(text, "initializer_range");
+  c.tied = json_field(root, "tie_word_embeddings", json_field(text, "tie_word_embeddings", false));
+  c.projector_bias = json_field(root, "multimodal_projector_bias", true);
+  const auto expect = [&](const char* field, const std::string& wanted) {
+    if (const auto value = json_field(root, field, wanted); value != wanted)
+      fail(Exit::data, field, " is ", json(value), ", expected ", wanted);
+  };
+  expect("projector_hidden_act", "gelu"), expect("vision_feature_select_strategy", "default");
+  return std::make_unique<LlavaNext>(std::move(c));
+}
+
+// A sliding_window that is not there is Mistral's 4096, but null, as in published models, is none.
+void complete_llava_next(json& config, const std::filesystem::path& folder) {
+  const json file = read_json(folder / "config.json");
+  const auto text = file.find("text_config");
+  if (text != file.end() && text->is_object() && text->value("model_type", json()) == "mistral" &&
+      !text->contains("sliding_window"))
+    config["text_config"]["sliding_window"] = 4096u;
+}
+
+json tiny_llava_next(int hidden) {
+  const json text = {{"model_type", "mistral"}, {"hidden_size", hidden},    {"intermediate_size", 24},
+                     {"num_hidden_layers", 2},  {"num_attention_heads", 2}, {"num_key_value_heads", 1},
+                     {"sliding_window", 20},    {"vocab_size", 300}};
+  const json vision = {{"hidden_size", 16},        {"intermediate_size", 24}, {"num_hidden_layers", 2},
+                       {"num_attention_heads", 2}, {"image_size", 8},         {"patch_size", 4}};
+  return {{"model_type", "llava_next"},
+          {"image_token_index", 1},
+          {"text_config", text},
+          {"vision_config", vision},
+          {"image_grid_pinpoints", {{8, 16}, {16, 8}, {16, 16}}}};
+}
+
+std::string portable_llava_next(const std::string& given) {
+  using nlohmann::ordered_json;
+  const ordered_json before = ordered_json::parse(given);
+  ordered_json config = before;
+  if (has_value(config, "text_config")) {
+    ordered_json& text = config["text_config"];
+    if (const auto rope = text.find("rope_parameters"); rope != text.end() && rope->contains("rope_theta"))
+      text["rope_theta"] = ordered_json(rope->at("rope_theta"));
+  }
+  if (has_value(config, "dtype") && !has_value(config, "torch_dtype")) config["torch_dtype"] = config["dtype"];
+  return config == before ? given : config.dump(2) + "\n";
+}
+
+namespace {
+
+// The prompts of E5-V's code: retrieval.py and the README of github.com/kongds/E5-V.
+Prompt e5_v(const PromptParts& parts, const std::string& image_token) {
+  if (!parts.instruction.empty())
+    fail(Exit::data, "has an instruction, but E5-V's prompts have none; put it into the text");
+  if (parts.pictures > 1) fail(Exit::data, "has ", parts.pictures, " pictures, but E5-V's prompts have one at most");
+  std::string words = parts.text;
+  if (parts.pictures > 0) {
+    words = place_pictures(words, parts.pictures, image_token).text;
+    for (size_t at; (at = words.find(image_token)) != words.npos;) words.erase(at, image_token.size());
+    words.erase(words.find_last_not_of(" \n") + 1), words.erase(0, words.find_first_not_of(" \n"));
+  }
+  const std::string asked =
+      parts.pictures == 0 ? words + "\nSummary above sentence in one word: "
+      : words.empty()     ? image_token + "\nSummary above image in one word: "
+                      : image_token + "Modify this image with \"" + words + "\", describe modified image in one word:";
+  Prompt prompt{"<|start_header_id|>user<|end_header_id|>\n\n" + asked +
+                    "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n \n",
+                {}};
+  if (parts.pictures > 0) prompt.pictures = {0};
+  return prompt;
+}
+
+}  // namespace
+
+std::span<const PromptStyle> llava_next_prompts() {
+  static const std::vector<PromptStyle> styles = [] {
+    std::vector<PromptStyle> all(vlm2vec_prompts().begin(), vlm2vec_prompts().end());
+    all.push_back({"e5-v", e5_v});
+    return all;
+  }();
+  return styles;
+}
+
+}  // namespace vlm2vec
