@@ -37,7 +37,7 @@ void read_rope(const json& text, DecoderConfig& d) {
   }
 }
 
-DecoderConfig read_text(const json& text, bool mistral) {
+DecoderConfig read_decoder(const json& text, bool mistral) {
   DecoderConfig d;
   d.vocab_size = size_field(text, "vocab_size", kMostTokens);
   d.hidden_size = size_field(text, "hidden_size", kMostWidth);
@@ -81,7 +81,7 @@ std::unique_ptr<Backbone> make_llava_next(const json& root) {
     fail(Exit::data, "model_type of text_config is ", json(type), ", expected mistral or llama");
   const json text = over_defaults(given, mistral ? kMistralDefaults : kLlamaDefaults);
   LlavaNextConfig c;
-  c.text = read_text(text, mistral);
+  c.text = read_decoder(text, mistral);
   c.vision = read_clip_vision(json_field(root, "vision_config", json::parse(kVisionWhole)));
   c.vision_layers = layers_that_run(root, c.vision.layers);
   c.canvases = read_canvases(root, c.vision.image_size);
