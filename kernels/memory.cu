@@ -21,7 +21,7 @@ bool waits_for_launches() {
   return asked;
 }
 
-// Of calls that are no launches: an error may be that of a kernel before.
+// Checks calls that launch nothing: they may report the error of an earlier kernel.
 void check(cudaError_t error, const char* call) {
   if (error == cudaSuccess) return;
   cudaGetLastError();  // so that the next call does not report it again

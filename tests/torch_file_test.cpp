@@ -91,7 +91,7 @@ TEST_F(TorchFile, reads_every_kind_of_float) {
             (std::vector<float>{1, -2, 65504, 0x1p-14f, 0x1p-24f, -0.0f, std::numeric_limits<float>::infinity()}));
 }
 
-// Of Phi-3.5-V's embedding there are two, which are one: together they have more bytes than the file.
+// Phi-3.5-V stores its embedding under two names; both share the bytes, so together they are larger than the file.
 TEST_F(TorchFile, a_checkpoint_may_be_one_file_or_shards_and_its_tensors_one_storage) {
   const std::string one = tensor("FloatStorage", 255, 0, {255}, {1});
   const std::string three =
