@@ -253,8 +253,8 @@ TEST(LlavaNext, a_window_hides_the_first_of_more_tokens) {
 
 // The prompts of E5-V's code; the spaces at their ends belong to them.
 TEST(LlavaNext, prompts_of_e5_v) {
-  const auto asked = [](const PromptParts& parts) {
-    const std::string text = prompt_style(llava().prompts, "e5-v").build(parts, "<image>").text;
+  const auto asked = [](const PromptParts& parts, const char* style = "e5-v") {
+    const std::string text = prompt_style(llava().prompts, style).build(parts, "<image>").text;
     const std::string before = "<|start_header_id|>user<|end_header_id|>\n\n",
                       after = "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n \n";
     EXPECT_TRUE(text.starts_with(before) && text.ends_with(after)) << text;
@@ -265,7 +265,9 @@ TEST(LlavaNext, prompts_of_e5_v) {
   EXPECT_EQ(asked({"", "", 1}), "<image>\nSummary above image in one word: ");
   EXPECT_EQ(asked({"", "<|image_1|>\n", 1}), "<image>\nSummary above image in one word: ");
   EXPECT_EQ(asked({"", "<image>\nmake it blue\n", 1}),
-            "<image>Modify this image with \"make it blue\", describe modified image in one word:");
+            "<image>Modify this image with \"make it blue\", desribe modified image in one word:");
+  EXPECT_EQ(asked({"", "", 1}, "e5-v-cir"), "<image>\n Describe this image in one word:");
+  EXPECT_EQ(asked({"", "blue", 1}, "e5-v-cir"), asked({"", "blue", 1}));
   expect_error(Exit::data, "has an instruction, but E5-V's prompts have none", [&] { asked({"Do", "x", 0}); });
   expect_error(Exit::data, "has 2 pictures, but E5-V's prompts have one at most", [&] { asked({"", "x", 2}); });
 }

@@ -61,6 +61,7 @@ TEST_F(Effects, OfTrain) {
                {"gradient_accumulation_steps", "2"},
                {"gc_q_chunk_size", "2", one_thread, 0, Seen::in_memory},
                {"gc_p_chunk_size", "2", one_thread, 0, Seen::in_memory},
+               {"prompt", "vlm2vec-v2"},
                {"batches",
                 "batches.json",
                 {{"per_device_train_batch_size", ""},

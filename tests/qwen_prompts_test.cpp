@@ -7,6 +7,7 @@
 
 #include "golden.h"
 #include "mmeb/evaluation/evaluation_set.h"
+#include "mmeb/registry/registry.h"
 #include "temporary_folder.h"
 #include "tiny_model.h"
 #include "vlm/image/image.h"
@@ -134,6 +135,32 @@ TEST(QwenPrompts, of_an_evaluation_keep_route_and_positions) {
     }
   EXPECT_GT(own_routes, 0);
   EXPECT_GT(uncounted, 0);
+}
+
+// Queries get MMEB's instruction and candidates none, as in QwenLM/Qwen3-VL-Embedding's src/evaluation/mmeb_v2, which
+// reads MMEB_Test_Instruct; VLM2Vec's prompts have both, so that the stored text comes back; E5-V's have none.
+TEST(QwenPrompts, of_an_evaluation_have_the_instructions_of_their_style) {
+  const TemporaryFolder folder("instructions");
+  write_png(folder / "a.png", Image(8, 8, 3));
+  EvaluationSet set;
+  set.query_form = registered("MSCOCO")->query, set.target_form = registered("MSCOCO")->query;
+  const Side side("<|image_1|>\nCrop the image to to isolate the object labeled as \"cat\"\n", "a.png");
+  for (const int32_t candidate : {-1, 0}) EXPECT_EQ(set.number(side, 0, candidate), candidate + 1);  // numbered apart
+  const auto texts = [&](const char* model, const char* style) {
+    const Family& family = *std::ranges::find(families(), std::string(model), &Family::model_type);
+    const auto all = encoder_inputs(set, "<image>", Pictures(folder.path()), &prompt_style(family.prompts, style));
+    return std::pair(all[0].text, all[1].text);
+  };
+  const std::string instruction = "Crop the image to to isolate the object labeled as", before = "system\n",
+                    words = "<|vision_start|><image><|vision_end|>\"cat\"<|im_end|>";
+  const auto [query, candidate] = texts("qwen3_vl", "qwen3-vl-embedding");
+  EXPECT_NE(query.find(before + instruction + ".<|im_end|>"), query.npos) << query;
+  EXPECT_NE(query.find(words), query.npos) << query;
+  EXPECT_NE(candidate.find(before + "Represent the user's input.<|im_end|>"), candidate.npos) << candidate;
+  EXPECT_NE(candidate.find(words), candidate.npos) << candidate;
+  const std::string stored = "<image>\n" + instruction + " \"cat\"\n";
+  EXPECT_EQ(texts("qwen3_vl", "vlm2vec-v1"), std::pair(stored, stored));
+  EXPECT_EQ(texts("llava_next", "e5-v").first.find(instruction), std::string::npos);
 }
 
 TEST(QwenPrompts, pictures_of_gme) {

@@ -9,6 +9,7 @@
 #include "io/files.h"
 #include "mmeb/training/training_batch.h"
 #include "temporary_folder.h"
+#include "vlm/families/qwen_prompts.h"
 
 namespace vlm2vec {
 namespace {
@@ -157,6 +158,23 @@ TEST_F(Rows, duplicates_are_counted_and_grouped) {
   EXPECT_DOUBLE_EQ(batch.duplicates, 3.0 / 5);
   EXPECT_DOUBLE_EQ(batch.accuracy({2, 5, 1, 0, 4}), 3.0 / 5);
   EXPECT_FALSE(make_batch(rows, ids, "", {}).matching.groups.defined());
+}
+
+TEST_F(Rows, of_a_batch_are_worded_by_the_style) {
+  write({row({{"qry", "<|image_1|>\nRepresent the given image for classification\n"},
+              {"qry_image_path", "a.png"},
+              {"pos_text", "cat"}})},
+        "ImageNet_1K/original.jsonl");
+  TrainOptions o;
+  o.dataset_name = folder_.path(), o.max_steps = 1, o.per_device_train_batch_size = 1;
+  const TrainingData rows(o);
+  const PromptStyle& style = prompt_style(qwen3_prompts(), "qwen3-vl-embedding");
+  const TrainingBatch batch = make_batch(rows, {{0, 0}}, "<image>", {.style = &style});
+  const auto built = [&](const PromptParts& parts) { return style.build(parts, "<image>").text; };
+  EXPECT_EQ(batch.queries[0].text, built({"Represent the given image for classification", "", 1}));
+  EXPECT_EQ(batch.queries[0].images.size(), 1u);
+  EXPECT_EQ(batch.targets[0].text, built({"", "cat", 0}));
+  EXPECT_EQ(int(batch.queries[0].route), int(style.route));
 }
 
 TEST_F(Rows, of_a_configuration_have_pictures_in_their_own_folders) {

@@ -20,8 +20,9 @@ void check_options(const EvalOptions& o, const std::vector<std::string>& beside)
         "exactly one of --dataset_name, --dataset_config and --retrieval_file is needed");
   usage(o.retrieval_file.empty() || (beside.empty() && o.num_candidates == 0 && o.prompt_variants.empty()),
         "--beside, --num_candidates and --prompt_variants are for the sets of MMEB, not for --retrieval_file");
+  style_named(all_prompt_styles(), o.prompt);  // for its error, before the model is loaded
   usage(o.prompt.empty() || o.prompt_variants.empty(),
-        "--prompt leaves out the stored instructions, which --prompt_variants replaces; give one of them");
+        "--prompt builds the prompts anew, and --prompt_variants changes the stored ones; give one of them");
   usage(o.retrieval_file.empty() || (o.bad_rows == "error" && !o.overwrite),
         "--bad_rows and --overwrite are for the sets of MMEB; --retrieval_file replaces its scores when complete");
   usage(!o.dataset_name.empty() || o.subset_name.empty(), "--subset_name picks sets of --dataset_name");

@@ -61,7 +61,7 @@ void check_options(const SearchOptions& o) {
          "search: --prompt, --model_name, --adapter and --device have no effect with --queries, which are vectors");
   if (o.top < 1) fail(Exit::usage, "search: --top: got ", o.top, ", expected 1 or more");
   if (!o.output.empty()) check_output_file(o.output, kHtmlPage, {o.index, o.input, o.queries});
-  if (!o.prompt.empty()) prompt_style(all_prompt_styles(), o.prompt);
+  style_named(all_prompt_styles(), o.prompt);  // for its error, before the index is read
 }
 
 // Loads the model that made the index, from its old path or from the path in the options.

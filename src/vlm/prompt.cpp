@@ -160,7 +160,7 @@ std::string prompt_fault(const std::string& prompt, size_t pictures, const std::
 }
 
 std::span<const PromptStyle> vlm2vec_prompts() {
-  static constexpr PromptStyle styles[] = {{"raw", raw}, {"vlm2vec-v1", vlm2vec_v1}, {"vlm2vec-v2", vlm2vec_v2}};
+  static constexpr PromptStyle styles[] = {{"raw", raw, Instructed::none}, {"vlm2vec-v1", vlm2vec_v1}, {"vlm2vec-v2", vlm2vec_v2}};
   return styles;
 }
 
@@ -171,6 +171,10 @@ const PromptStyle& prompt_style(std::span<const PromptStyle> styles, const std::
     names.push_back(style.name);
   }
   fail(Exit::usage, "--prompt: got \"", name, "\", expected ", joined(names, ", ", " or "));
+}
+
+const PromptStyle* style_named(std::span<const PromptStyle> styles, const std::string& name) {
+  return name.empty() ? nullptr : &prompt_style(styles, name);
 }
 
 }  // namespace vlm2vec

@@ -45,13 +45,21 @@ struct PromptParts {
   size_t pictures = 0;
 };
 
+// Which sides of MMEB's rows keep their instruction in a style.
+enum class Instructed { both, queries, none };
+
 // How a prompt is built; a family's row in families.cpp lists its styles.
 struct PromptStyle {
   const char* name;  // of --prompt
   Prompt (*build)(const PromptParts& parts, const std::string& image_token);
   // What its official code does beside the text.
+  Instructed instructed = Instructed::both;
   PictureRoute route = PictureRoute::own;
   bool uncounted = false;  // ImagePositions::none stands for 1d
+
+  bool instructs(bool query) const {
+    return instructed == Instructed::both || (instructed == Instructed::queries && query);
+  }
 };
 
 // Those of VLM2Vec:
@@ -66,5 +74,7 @@ struct PromptStyle {
 std::span<const PromptStyle> vlm2vec_prompts();
 // Throws Exit::usage, naming the styles, for another name.
 const PromptStyle& prompt_style(std::span<const PromptStyle> styles, const std::string& name);
+// The same, but null for "": stored texts stay.
+const PromptStyle* style_named(std::span<const PromptStyle> styles, const std::string& name);
 
 }  // namespace vlm2vec

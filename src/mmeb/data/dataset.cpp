@@ -13,7 +13,6 @@
 #include "mmeb/data/row_pictures.h"
 #include "mmeb/registry/registry.h"
 #include "tensor/parallel.h"
-#include "vlm/prompt.h"
 
 namespace vlm2vec {
 namespace {
@@ -177,10 +176,35 @@ std::string text_fault(const Side& side, const std::string& image_token) {
   return prompt_fault(place_pictures(side.text, pictures, image_token).text, pictures, image_token);
 }
 
-EncoderInput encoder_input(const Side& side, const std::string& image_token, const Pictures& image_dir, uint64_t key) {
-  Prompt prompt = place_pictures(side.text, side.images.size(), image_token);
+namespace {
+
+EncoderInput input_of(Prompt prompt, const Side& side, const Pictures& image_dir, uint64_t key) {
   EncoderInput input{std::move(prompt.text), {}, key};
   for (const size_t picture : prompt.pictures) input.images.push_back(image_dir.locate(side.images[picture]));
+  return input;
+}
+
+// Splits a stored text. Quotes around the own words, as of RefCOCO, are words too, as in MMEB_Test_Instruct.
+PromptParts parts_of(const Side& side, const std::string& form, bool instructed) {
+  PromptParts parts{"", own_words(side.text, form), side.images.size()};
+  if (parts.text == side.text) return parts;
+  const std::string before = form.substr(0, form.find('{'));
+  if (instructed) parts.instruction = strip(place_pictures(before, 0, "").text, " \n\"");
+  if (before.ends_with('"')) parts.text = '"' + parts.text + '"';
+  return parts;
+}
+
+}  // namespace
+
+EncoderInput encoder_input(const Side& side, const std::string& image_token, const Pictures& image_dir, uint64_t key) {
+  return input_of(place_pictures(side.text, side.images.size(), image_token), side, image_dir, key);
+}
+
+EncoderInput encoder_input(const Side& side, bool is_query, const std::string& form, const PromptStyle& style,
+                           const std::string& image_token, const Pictures& image_dir, uint64_t key) {
+  Prompt prompt = style.build(parts_of(side, form, style.instructs(is_query)), image_token);
+  EncoderInput input = input_of(std::move(prompt), side, image_dir, key);
+  input.route = style.route, input.uncounted = style.uncounted;
   return input;
 }
 

@@ -17,6 +17,7 @@
 #include "mmeb/data/packed_rows.h"
 #include "mmeb/data/pictures.h"
 #include "vlm/encoder.h"
+#include "vlm/prompt.h"
 
 namespace vlm2vec {
 
@@ -83,5 +84,9 @@ std::string text_fault(const Side& side, const std::string& image_token);
 // Converts a side for the encoder: image tokens of the backbone in place of <|image_N|>, and the places of pictures.
 EncoderInput encoder_input(const Side& side, const std::string& image_token, const Pictures& image_dir,
                            uint64_t key = 0);
+// The same in a style of --prompt: from the side's own words and, where the style has it, the instruction of `form`,
+// MMEB's text around the words of its queries or targets; "": all words are the side's own.
+EncoderInput encoder_input(const Side& side, bool is_query, const std::string& form, const PromptStyle& style,
+                           const std::string& image_token, const Pictures& image_dir, uint64_t key = 0);
 
 }  // namespace vlm2vec

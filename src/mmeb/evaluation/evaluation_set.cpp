@@ -14,7 +14,9 @@ int32_t EvaluationSet::number(const Side& side, size_t row, int32_t candidate) {
   size_t hash = std::hash<std::string>()(side.text);
   for (const std::string& image : side.images) hash = hash * 31 + std::hash<std::string>()(image);
   const auto [begin, end] = numbers_.equal_range(hash);
-  const auto same = std::find_if(begin, end, [&](const auto& known) { return sides[size_t(known.second)] == side; });
+  const auto same = std::find_if(begin, end, [&](const auto& known) {
+    return sides[size_t(known.second)] == side && (first_places[size_t(known.second)] < 0) == (candidate < 0);
+  });
   if (same != end) return same->second;
   const int32_t number = numbers_.emplace(hash, int32_t(sides.size()))->second;
   sides.push_back(side), first_rows.push_back(row), first_places.push_back(candidate), candidates_of_.emplace_back();
@@ -69,14 +71,12 @@ std::vector<EncoderInput> encoder_inputs(const EvaluationSet& set, const std::st
   std::vector<EncoderInput> inputs;
   for (size_t i = 0; i < set.sides.size(); ++i) {
     const Side& side = set.sides[i];
-    inputs.push_back(encoder_input(side, image_token, pictures));
+    const bool is_query = set.first_places[i] < 0;
+    const auto restyled = [&] {
+      return encoder_input(side, is_query, is_query ? set.query_form : set.target_form, *style, image_token, pictures);
+    };
+    inputs.push_back(style ? naming(restyled, set.place(i)) : encoder_input(side, image_token, pictures));
     inputs.back().row = set.place(i);
-    if (!style) continue;
-    const std::string words = own_words(side.text, set.first_places[i] < 0 ? set.query_form : set.target_form);
-    const Prompt prompt = style->build({"", words, side.images.size()}, image_token);
-    inputs.back().text = prompt.text, inputs.back().images.clear();
-    inputs.back().route = style->route, inputs.back().uncounted = style->uncounted;
-    for (const size_t picture : prompt.pictures) inputs.back().images.push_back(pictures.locate(side.images[picture]));
   }
   return inputs;
 }

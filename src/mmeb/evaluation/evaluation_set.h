@@ -68,7 +68,8 @@ struct EvaluationSet {
   std::vector<Variant> variants;
 
   void add(const EvalRow& row);
-  // Returns the side's number; equal sides share one. candidate: its place in the row's list, or -1 for the query.
+  // Returns the side's number; equal queries share one, and equal candidates (a style may word them otherwise).
+  // candidate: its place in the row's list, or -1 for the query.
   int32_t number(const Side& side, size_t row, int32_t candidate = -1);
   // Say where a side comes first: "Scene_t2i, candidate 8 (index 7)"; place() adds "row 1 of ".
   std::string set_and_candidate(size_t side) const;
@@ -84,7 +85,7 @@ void check_pictures(const EvaluationSet& set, PictureCheck& pictures);
 // Throws Exit::data for a side that no model with this image token can read (text_fault).
 void check_texts(const EvaluationSet& set, const std::string& image_token);
 
-// Returns an input of the model for each side: its stored text or, with a style, the side's own words in that style.
+// Returns an input of the model for each side: its stored text or, with a style, a prompt built anew.
 std::vector<EncoderInput> encoder_inputs(const EvaluationSet& set, const std::string& image_token,
                                          const Pictures& pictures, const PromptStyle* style);
 

@@ -21,7 +21,7 @@ const std::vector<RegisteredSet>& registered_sets() {
 
 const RegisteredSet* registered(const std::string& name) {
   for (const RegisteredSet& set : registered_sets())
-    if (set.name == name) return &set;
+    if (set.name == name || set.train_name == name) return &set;
   return nullptr;
 }
 

@@ -20,7 +20,7 @@ struct RegisteredSet {
   std::string query, train_query, target;
 };
 const std::vector<RegisteredSet>& registered_sets();       // in the paper's order
-const RegisteredSet* registered(const std::string& name);  // null if MMEB has no such set
+const RegisteredSet* registered(const std::string& name);  // of either name; null if MMEB has no such set
 
 // Returns a row's own words, such as a caption, from a stored text, without the words of the set's template. Returns
 // the whole text if it does not fit the template.

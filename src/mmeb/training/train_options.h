@@ -11,7 +11,7 @@ namespace vlm2vec {
 
 struct TrainOptions : ModelOptions {
   std::string dataset_name, dataset_split = "original", dataset_config, data_basedir, train_file, image_dir, output_dir,
-                            batches;
+                            batches, prompt;
   std::vector<std::string> subset_name;
   int64_t num_sample_per_subset = 0, num_hardneg = 0;
   bool mask_duplicates = false;
@@ -79,6 +79,9 @@ struct TrainOptions : ModelOptions {
     visit("batches", batches,
           "<FILE> JSON file with a list of row numbers for each step, to replay another trainer's run; replaces the "
           "batch size");
+    visit("prompt", prompt,
+          "<STYLE> builds each prompt anew from the row's own words, with MMEB's instructions where the style has them: "
+          "a style of the model as in embed (default: the stored texts)");
     visit("bad_rows", bad_rows,
           "<error|skip> rows that cannot be used: unreadable picture, empty side, image tokens that do not match. "
           "error: stop there. skip: leave them out and list them in skipped_rows.jsonl");

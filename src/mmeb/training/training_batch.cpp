@@ -37,8 +37,15 @@ TrainingBatch make_batch(const TrainingData& rows, const std::vector<RowId>& ids
     const uint64_t place = o.first + i, key = mix(o.seed, place);
     const auto add = [&](const Side& side, uint64_t input_key) {
       const std::string name = rows.name_of(ids[i]);  // also for an archive that cannot be read
-      inputs.push_back(
-          naming([&] { return encoder_input(side, image_token, rows.pictures(ids[i]), input_key); }, name));
+      const bool is_query = inputs.size() == starts.back();
+      inputs.push_back(naming(
+          [&] {
+            const Pictures& pictures = rows.pictures(ids[i]);
+            return o.style ? encoder_input(side, is_query, rows.form(ids[i], is_query), *o.style, image_token,
+                                           pictures, input_key)
+                           : encoder_input(side, image_token, pictures, input_key);
+          },
+          name));
       inputs.back().row = name;
     };
     starts.push_back(inputs.size());

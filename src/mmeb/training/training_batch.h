@@ -15,6 +15,7 @@ struct BatchOptions {
                                  // positives, only the drawn one counts as its own)
   uint64_t seed = 0;             // the step's seed for drawing positives and negatives
   size_t first = 0;              // number of the step's earlier pairs: each pair has its own dropout and draws
+  const PromptStyle* style = nullptr;  // of --prompt; none: stored texts
   // Returns for each input why it cannot be used, or "" (Processor::faults). Pairs and negatives with a fault are left
   // out. Without this function, no input is checked.
   std::function<std::vector<std::string>(std::span<const EncoderInput> inputs)> faults = {};

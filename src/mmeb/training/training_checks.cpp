@@ -8,6 +8,7 @@
 #include "mmeb/data/outputs.h"
 #include "mmeb/training/training_data.h"
 #include "nn/optim.h"
+#include "vlm/families/family.h"
 
 namespace vlm2vec {
 namespace {
@@ -103,6 +104,7 @@ void check_adapter(const TrainOptions& o) {
 
 void check_options(const TrainOptions& o) {
   check_row_options(o);
+  style_named(all_prompt_styles(), o.prompt);  // for its error, before any file is read
   check_steps(o);
   check_output(o);
   check_adapter(o);

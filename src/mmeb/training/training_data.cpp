@@ -9,6 +9,7 @@
 #include "io/text.h"
 #include "mmeb/data/dataset_config.h"
 #include "mmeb/data/left_out.h"
+#include "mmeb/registry/registry.h"
 
 namespace vlm2vec {
 namespace {
@@ -223,6 +224,11 @@ int64_t TrainingData::epochs() const {
 
 std::string TrainingData::name_of(RowId id) const {
   return sentence("row ", id.row + 1, " of ", sets_[size_t(id.set)].source.name);
+}
+
+std::string TrainingData::form(RowId id, bool of_query) const {
+  const RegisteredSet* set = registered(sets_[size_t(id.set)].source.name);
+  return !set ? "" : of_query ? set->train_query : set->target;
 }
 
 std::string TrainingData::summary() const {

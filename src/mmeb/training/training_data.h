@@ -27,6 +27,7 @@ class TrainingData {
   TrainRow operator[](RowId id) const { return sets_[size_t(id.set)].rows[size_t(id.row)]; }
   std::string fault(RowId id) const { return sets_[size_t(id.set)].rows.fault(size_t(id.row)); }
   std::string name_of(RowId id) const;  // "row 12 of Scene_t2i"
+  std::string form(RowId id, bool of_query) const;  // MMEB's text around the row's own words; "": there is none
   const Pictures& pictures(RowId id) const { return sets_[size_t(id.set)].pictures; }
   int64_t count() const { return row_count_; }
   int64_t bytes() const;        // memory of the texts

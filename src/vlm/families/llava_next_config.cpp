@@ -135,8 +135,9 @@ std::string portable_llava_next(const std::string& given) {
 
 namespace {
 
-// The prompts of E5-V's code: retrieval.py and the README of github.com/kongds/E5-V.
-Prompt e5_v(const PromptParts& parts, const std::string& image_token) {
+// The prompts of retrieval.py in github.com/kongds/E5-V, its spelling of "desribe" too. `picture` asks for a picture
+// without words.
+Prompt ask_e5_v(const PromptParts& parts, const std::string& image_token, const char* picture) {
   if (!parts.instruction.empty())
     fail(Exit::data, "has an instruction, but E5-V's prompts have none; put it into the text");
   if (parts.pictures > 1) fail(Exit::data, "has ", parts.pictures, " pictures, but E5-V's prompts have one at most");
@@ -148,13 +149,19 @@ Prompt e5_v(const PromptParts& parts, const std::string& image_token) {
   }
   const std::string asked =
       parts.pictures == 0 ? words + "\nSummary above sentence in one word: "
-      : words.empty()     ? image_token + "\nSummary above image in one word: "
-                      : image_token + "Modify this image with \"" + words + "\", describe modified image in one word:";
+      : words.empty()     ? image_token + picture
+                      : image_token + "Modify this image with \"" + words + "\", desribe modified image in one word:";
   Prompt prompt{"<|start_header_id|>user<|end_header_id|>\n\n" + asked +
                     "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n \n",
                 {}};
   if (parts.pictures > 0) prompt.pictures = {0};
   return prompt;
+}
+Prompt e5_v(const PromptParts& parts, const std::string& image_token) {
+  return ask_e5_v(parts, image_token, "\nSummary above image in one word: ");
+}
+Prompt e5_v_cir(const PromptParts& parts, const std::string& image_token) {
+  return ask_e5_v(parts, image_token, "\n Describe this image in one word:");
 }
 
 }  // namespace
@@ -162,7 +169,8 @@ Prompt e5_v(const PromptParts& parts, const std::string& image_token) {
 std::span<const PromptStyle> llava_next_prompts() {
   static const std::vector<PromptStyle> styles = [] {
     std::vector<PromptStyle> all(vlm2vec_prompts().begin(), vlm2vec_prompts().end());
-    all.push_back({"e5-v", e5_v});
+    all.push_back({"e5-v", e5_v, Instructed::none});
+    all.push_back({"e5-v-cir", e5_v_cir, Instructed::none});
     return all;
   }();
   return styles;

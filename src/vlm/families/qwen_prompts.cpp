@@ -113,16 +113,16 @@ std::vector<PromptStyle> after_vlm2vec(std::initializer_list<PromptStyle> more) 
 }  // namespace
 
 std::span<const PromptStyle> qwen2_prompts() {
-  static const std::vector<PromptStyle> styles = after_vlm2vec({{"gme", gme, PictureRoute::gme, true},
-                                                                {"lamra", lamra, PictureRoute::gme, true},
-                                                                {"lamra-own", lamra_own, PictureRoute::gme, true}});
+  static const std::vector<PromptStyle> styles = after_vlm2vec({{"gme", gme, Instructed::queries, PictureRoute::gme, true},
+                                                                {"lamra", lamra, Instructed::both, PictureRoute::gme, true},
+                                                                {"lamra-own", lamra_own, Instructed::queries, PictureRoute::gme, true}});
   return styles;
 }
 
 std::span<const PromptStyle> qwen3_prompts() {
   static const std::vector<PromptStyle> styles =
-      after_vlm2vec({{"qwen3-vl-embedding", qwen3_embedding_by_code, PictureRoute::qwen3_embedding},
-                     {"qwen3-vl-embedding-report", qwen3_embedding_by_report, PictureRoute::qwen3_embedding}});
+      after_vlm2vec({{"qwen3-vl-embedding", qwen3_embedding_by_code, Instructed::queries, PictureRoute::qwen3_embedding},
+                     {"qwen3-vl-embedding-report", qwen3_embedding_by_report, Instructed::queries, PictureRoute::qwen3_embedding}});
   return styles;
 }
 
