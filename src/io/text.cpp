@@ -43,6 +43,11 @@ std::string formatted(const char* pattern, ...) {
   return text;
 }
 
+std::string strip(const std::string& text, const char* characters) {
+  const size_t begin = text.find_first_not_of(characters);
+  return begin == text.npos ? "" : text.substr(begin, text.find_last_not_of(characters) + 1 - begin);
+}
+
 std::vector<std::string> words_of(const std::string& text) {
   std::istringstream stream(text);
   return {std::istream_iterator<std::string>(stream), {}};

@@ -28,6 +28,8 @@ std::string joined(const Items& items, std::string_view between = ", ", std::str
 
 [[gnu::format(printf, 1, 2)]] std::string formatted(const char* pattern, ...);  // as printf
 
+// Takes these characters, if not given white space, from both ends.
+std::string strip(const std::string& text, const char* characters = " \t\n\r\f\v");
 std::vector<std::string> words_of(const std::string& text);  // parts between white space
 
 bool is_utf8(std::string_view text);

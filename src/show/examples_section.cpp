@@ -97,8 +97,7 @@ std::string shown_text(const Side& side) {
     const std::string token = sentence("<|image_", i, "|>");
     if (const size_t at = text.find(token); at != text.npos) text.erase(at, token.size());
   }
-  const size_t begin = text.find_first_not_of(" \n");
-  return begin == text.npos ? "" : text.substr(begin, text.find_last_not_of(" \n") + 1 - begin);
+  return strip(text, " \n");
 }
 
 std::string instruction_of(const RankedSet& set) {

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/json_lines.h"
+#include "io/text.h"
 #include "mmeb/data/dataset.h"
 #include "mmeb/data/row_files.h"
 #include "mmeb/data/row_pictures.h"
@@ -21,11 +22,6 @@ using Row = nlohmann::ordered_json;
 std::string replace_all(std::string text, const std::string& old, const std::string& with) {
   for (size_t at = 0; (at = text.find(old, at)) != text.npos; at += with.size()) text.replace(at, old.size(), with);
   return text;
-}
-
-std::string strip(const std::string& text, const char* characters = " \t\n\r\f\v") {
-  const size_t begin = text.find_first_not_of(characters);
-  return begin == text.npos ? "" : text.substr(begin, text.find_last_not_of(characters) + 1 - begin);
 }
 
 // Joins "<|image_1|>\nInstruction" and " words" without a blank before a line break.

@@ -3,6 +3,7 @@
 
 #include "io/error.h"
 #include "io/files.h"
+#include "io/text.h"
 #include "vlm/config_fields.h"
 #include "vlm/families/clip.h"
 #include "vlm/families/llava_next.h"
@@ -145,7 +146,7 @@ Prompt ask_e5_v(const PromptParts& parts, const std::string& image_token, const 
   if (parts.pictures > 0) {
     words = place_pictures(words, parts.pictures, image_token).text;
     for (size_t at; (at = words.find(image_token)) != words.npos;) words.erase(at, image_token.size());
-    words.erase(words.find_last_not_of(" \n") + 1), words.erase(0, words.find_first_not_of(" \n"));
+    words = strip(words, " \n");
   }
   const std::string asked =
       parts.pictures == 0 ? words + "\nSummary above sentence in one word: "
