@@ -281,12 +281,14 @@ TEST(LlavaNext, evaluation_in_the_prompts_of_e5_v) {
   set.number(Side("<|image_1|>\nAnswer the question: what is it?\n", "a.png"), 0);
   set.number(Side("a car"), 0, 0);
   const PromptStyle& style = prompt_style(llava().prompts, "e5-v");
-  const auto inputs = encoder_inputs(set, "<image>", Pictures(folder.path()), &style);
+  set.style = &style;
+  const auto inputs = encoder_inputs(set, "<image>", Pictures(folder.path()));
   for (const auto& [i, parts] : {std::pair(0, PromptParts{"", "what is it?", 1}), {1, PromptParts{"", "a car", 0}}}) {
     EXPECT_EQ(inputs[size_t(i)].text, style.build(parts, "<image>").text);
     EXPECT_EQ(inputs[size_t(i)].images.size(), parts.pictures);
   }
-  EXPECT_EQ(encoder_inputs(set, "<image>", Pictures(folder.path()), nullptr)[0].text,
+  set.style = nullptr;
+  EXPECT_EQ(encoder_inputs(set, "<image>", Pictures(folder.path()))[0].text,
             "<image>\nAnswer the question: what is it?\n");
 }
 

@@ -21,11 +21,8 @@ namespace {
 
 using nlohmann::json;
 
-// Which stored rows a stage is compared on.
-std::string rows_key(const std::string& stage) {
-  if (stage.starts_with("hidden")) return "hidden_rows";
-  if (stage == "pixel_values") return "pixel_rows";
-  return stage == "vision_merger" ? "merger_rows" : "vision_rows";
+double limit_of(const std::string& stage) {
+  return stage == "embedding" ? 5e-6 : stage == "pixel_values" ? 3e-7 : 2e-4;
 }
 
 EncoderInput input_of(const json& c) {
@@ -54,31 +51,9 @@ class GoldenModel {
     const auto encoder = load_encoder(golden("qwen2_vl") / model_, options_of(c, device_));
     const EncoderInput input = input_of(c);
     if (too_slow_for(device_, encoder->prepare({&input, 1}))) return false;
-    std::set<std::string> seen;
-    Tensor embedding;
-    for (const auto& [stage, value, note, seconds] : stages_of(*encoder, input).list) {
-      seen.insert(stage);
-      if (stage == "embedding") embedding = value;
-      if (stage == "position_ids" && c.at("positions") == "1d") {
-        for (int64_t i = 0; i < value.numel(); ++i) EXPECT_EQ(value.data<int64_t>()[i], i % value.columns());
-        continue;
-      }
-      const Tensor reference = expected_.at(prefix + stage);
-      if (!is_float(value.dtype())) {
-        EXPECT_EQ(to_vector<int64_t>(value), to_vector<int64_t>(reference)) << stage;
-      } else if (stage == "embedding") {
-        EXPECT_LE(distance(value, reference), 5e-6);
-      } else {
-        const double limit = stage == "pixel_values" ? 3e-7 : 2e-4;
-        EXPECT_LE(distance(select(value, expected_.at(prefix + rows_key(stage))), reference), limit) << stage;
-      }
-    }
-    for (const auto& [key, tensor] : expected_)  // every stored stage was compared
-      if (key.starts_with(prefix) && !key.ends_with("_rows") && !key.ends_with("_bf16")) {
-        EXPECT_TRUE(seen.contains(key.substr(prefix.size()))) << key;
-      }
-    // Without a trace the last layer is computed for the last row only.
-    EXPECT_LE(distance(embed(*encoder, {&input, 1}, 1), embedding), device_ == Device::cuda ? 2e-6 : 0);
+    GoldenStages stages{expected_, prefix, limit_of, c.at("positions") == "1d"};
+    stages.compare_all(*encoder, input);
+    stages.expect_all_seen();
     if (expected_.contains(prefix + "embedding_bf16")) check_bf16(c, expected_.at(prefix + "embedding"));
     return true;
   }

@@ -16,6 +16,7 @@
 #include "mmeb/training/grad_cache.h"
 #include "nn/optim.h"
 #include "nn/state.h"
+#include "qwen_testing.h"
 #include "tensor/parallel.h"
 #include "tiny_model.h"
 #include "vlm/families/qwen_prompts.h"
@@ -56,12 +57,6 @@ std::unique_ptr<Encoder> model(const EncoderOptions& options = {}) { return load
 
 json all_cases() { return read_json(file("cases.json")).at("cases"); }
 
-std::string rows_key(const std::string& stage) {
-  if (stage.starts_with("hidden")) return "hidden_rows";
-  if (stage == "pixel_values") return "pixel_rows";
-  return stage == "vision_merger" || stage.starts_with("deepstack") ? "merger_rows" : "vision_rows";
-}
-
 double limit_of(const std::string& stage) {
   if (stage == "pixel_values") return 0;
   if (stage == "embedding") return 5e-6;
@@ -94,27 +89,9 @@ int check_forward(Device device) {
     if (too_slow_for(device, encoder->prepare({&input, 1}))) continue;
     check_pictures(c, *encoder, input);
     pictured += !input.images.empty();
-    std::set<std::string> seen = {"embedding_mrl"};
-    Tensor embedding;
-    for (const auto& [stage, value, note, seconds] : stages_of(*encoder, input).list) {
-      seen.insert(stage);
-      EXPECT_FALSE(note.text.empty());
-      if (stage == "embedding") embedding = value;
-      if (stage == "position_ids" && c.at("positions") == "1d") {
-        for (int64_t i = 0; i < value.numel(); ++i) EXPECT_EQ(value.data<int64_t>()[i], i % value.columns());
-        continue;
-      }
-      const Tensor reference = expected.at(prefix + stage);
-      if (!is_float(value.dtype())) EXPECT_EQ(to_vector<int64_t>(value), to_vector<int64_t>(reference)) << stage;
-      else if (stage == "embedding") EXPECT_LE(distance(value, reference), limit_of(stage));
-      else
-        EXPECT_LE(distance(select(value, expected.at(prefix + rows_key(stage))), reference), limit_of(stage)) << stage;
-    }
-    for (const auto& [key, tensor] : expected)  // every stored stage was compared
-      if (key.starts_with(prefix) && !key.ends_with("_rows") && !key.ends_with("_bf16"))
-        EXPECT_TRUE(seen.contains(key.substr(prefix.size()))) << key;
-    EXPECT_LE(distance(embed(*encoder, {&input, 1}, 1), embedding), device == Device::cuda ? 2e-6 : 0)
-        << "without a trace";
+    GoldenStages stages{expected, prefix, limit_of, c.at("positions") == "1d", {"embedding_mrl"}};
+    stages.compare_all(*encoder, input);
+    stages.expect_all_seen();
     options.dim = kept;
     EXPECT_LE(distance(embed(*model(options), {&input, 1}, 1), expected.at(prefix + "embedding_mrl")), 1e-5);
     options.dim = 0, options.bf16 = true;

@@ -128,7 +128,8 @@ TEST(QwenPrompts, of_an_evaluation_keep_route_and_positions) {
   int own_routes = 0, uncounted = 0;
   for (const Family& family : families())
     for (const PromptStyle& style : family.prompts) {
-      const auto input = encoder_inputs(set, family.image_token, Pictures(folder.path()), &style)[0];
+      set.style = &style;
+      const auto input = encoder_inputs(set, family.image_token, Pictures(folder.path()))[0];
       EXPECT_EQ(int(input.route), int(style.route)) << style.name;
       EXPECT_EQ(input.uncounted, style.uncounted) << style.name;
       own_routes += style.route == PictureRoute::own, uncounted += style.uncounted;
@@ -145,10 +146,12 @@ TEST(QwenPrompts, of_an_evaluation_have_the_instructions_of_their_style) {
   EvaluationSet set;
   set.query_form = registered("MSCOCO")->query, set.target_form = registered("MSCOCO")->query;
   const Side side("<|image_1|>\nCrop the image to to isolate the object labeled as \"cat\"\n", "a.png");
+  set.style = &prompt_style(vlm2vec_prompts(), "raw");
   for (const int32_t candidate : {-1, 0}) EXPECT_EQ(set.number(side, 0, candidate), candidate + 1);  // numbered apart
   const auto texts = [&](const char* model, const char* style) {
     const Family& family = *std::ranges::find(families(), std::string(model), &Family::model_type);
-    const auto all = encoder_inputs(set, "<image>", Pictures(folder.path()), &prompt_style(family.prompts, style));
+    set.style = &prompt_style(family.prompts, style);
+    const auto all = encoder_inputs(set, "<image>", Pictures(folder.path()));
     return std::pair(all[0].text, all[1].text);
   };
   const std::string instruction = "Crop the image to to isolate the object labeled as", before = "system\n",

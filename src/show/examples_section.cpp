@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "io/error.h"
+#include "io/text.h"
 #include "mmeb/evaluation/prompt_variants.h"
 #include "show/html.h"
 #include "show/sections.h"

@@ -160,7 +160,8 @@ std::string prompt_fault(const std::string& prompt, size_t pictures, const std::
 }
 
 std::span<const PromptStyle> vlm2vec_prompts() {
-  static constexpr PromptStyle styles[] = {{"raw", raw, Instructed::none}, {"vlm2vec-v1", vlm2vec_v1}, {"vlm2vec-v2", vlm2vec_v2}};
+  static constexpr PromptStyle styles[] = {
+      {"raw", raw, Instructed::none}, {"vlm2vec-v1", vlm2vec_v1}, {"vlm2vec-v2", vlm2vec_v2}};
   return styles;
 }
 

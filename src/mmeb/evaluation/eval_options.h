@@ -39,8 +39,8 @@ struct EvalOptions : ModelOptions {
           "limit or extend every query's candidates to N, sampled from its row, then from the whole set (not for "
           "classification). 0: as in the data");
     visit("prompt", prompt,
-          "<STYLE> builds each prompt anew from the row's own words, with MMEB's instructions where the style has them: "
-          "a style of the model as in embed (default: the stored texts)");
+          "<STYLE> builds each prompt anew, in a style of the model as in embed, from the row's own words, with MMEB's "
+          "instructions where the style has them (default: the stored texts)");
     visit("prompt_variants", prompt_variants,
           "<FILE> JSON file {\"Set\": [\"instruction\", ...]}, or \"*\" for all sets: measures how far other "
           "instructions move the scores");

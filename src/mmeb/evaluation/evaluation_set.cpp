@@ -15,7 +15,8 @@ int32_t EvaluationSet::number(const Side& side, size_t row, int32_t candidate) {
   for (const std::string& image : side.images) hash = hash * 31 + std::hash<std::string>()(image);
   const auto [begin, end] = numbers_.equal_range(hash);
   const auto same = std::find_if(begin, end, [&](const auto& known) {
-    return sides[size_t(known.second)] == side && (first_places[size_t(known.second)] < 0) == (candidate < 0);
+    const bool same_part = (first_places[size_t(known.second)] < 0) == (candidate < 0);
+    return sides[size_t(known.second)] == side && (!style || same_part);
   });
   if (same != end) return same->second;
   const int32_t number = numbers_.emplace(hash, int32_t(sides.size()))->second;
@@ -67,15 +68,16 @@ void check_texts(const EvaluationSet& set, const std::string& image_token) {
 }
 
 std::vector<EncoderInput> encoder_inputs(const EvaluationSet& set, const std::string& image_token,
-                                         const Pictures& pictures, const PromptStyle* style) {
+                                         const Pictures& pictures) {
   std::vector<EncoderInput> inputs;
   for (size_t i = 0; i < set.sides.size(); ++i) {
     const Side& side = set.sides[i];
     const bool is_query = set.first_places[i] < 0;
     const auto restyled = [&] {
-      return encoder_input(side, is_query, is_query ? set.query_form : set.target_form, *style, image_token, pictures);
+      const std::string& form = is_query ? set.query_form : set.target_form;
+      return encoder_input(side, is_query, form, *set.style, image_token, pictures);
     };
-    inputs.push_back(style ? naming(restyled, set.place(i)) : encoder_input(side, image_token, pictures));
+    inputs.push_back(set.style ? naming(restyled, set.place(i)) : encoder_input(side, image_token, pictures));
     inputs.back().row = set.place(i);
   }
   return inputs;

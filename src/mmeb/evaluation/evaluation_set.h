@@ -63,13 +63,14 @@ struct EvaluationSet {
   std::string digests;                   // per row: SHA-256 of the candidates' names and the query's picture
   std::map<size_t, std::string> faults;  // rows that cannot be read: they have an empty query and no candidates
   bool cut = false;                      // the file has more rows than its limit
+  const PromptStyle* style = nullptr;    // of --prompt, set before the first row; none: the stored texts
   std::string query_form, target_form;   // MMEB's texts around a row's own words (own_words); empty: there are none
   std::string instruction;  // common beginning of its stored queries after the picture's token; only with variants
   std::vector<Variant> variants;
 
   void add(const EvalRow& row);
-  // Returns the side's number; equal queries share one, and equal candidates (a style may word them otherwise).
-  // candidate: its place in the row's list, or -1 for the query.
+  // Returns the side's number; equal sides share one, but with a style no query one with a candidate. candidate: its
+  // place in the row's list, or -1 for the query.
   int32_t number(const Side& side, size_t row, int32_t candidate = -1);
   // Say where a side comes first: "Scene_t2i, candidate 8 (index 7)"; place() adds "row 1 of ".
   std::string set_and_candidate(size_t side) const;
@@ -87,6 +88,6 @@ void check_texts(const EvaluationSet& set, const std::string& image_token);
 
 // Returns an input of the model for each side: its stored text or, with a style, a prompt built anew.
 std::vector<EncoderInput> encoder_inputs(const EvaluationSet& set, const std::string& image_token,
-                                         const Pictures& pictures, const PromptStyle* style);
+                                         const Pictures& pictures);
 
 }  // namespace vlm2vec

@@ -66,7 +66,7 @@ struct Work {
 SetScore evaluate_set(Work work, const EvaluationData& data, const EmbedFunction& embed, EvaluationFolder* folder,
                       std::vector<std::string>& notes) {
   EvaluationSet& set = work.set;
-  const EmbeddedRows embedded = embed(encoder_inputs(set, data.image_token, work.pictures, data.style), set.name);
+  const EmbeddedRows embedded = embed(encoder_inputs(set, data.image_token, work.pictures), set.name);
   const bool unreadable = !set.faults.empty() || !std::ranges::all_of(embedded.faults, &std::string::empty);
   const bool own = !work.source.global && work.candidates == 0;  // else rows share candidates
   const Unusable unusable = unreadable ? leave_out(set, embedded.faults, own) : Unusable();
@@ -101,20 +101,18 @@ std::vector<Work> read_sets(const EvaluationData& data) {
   for (const SetSource& source : data.sets) {
     const bool classes = task_of(source.name, data.tasks).meta_task == "classification";
     const Pictures& here = pictures.try_emplace(source.image_dir, source.image_dir).first->second;
-    Work work{read_set(source, here, data.prompt_variants, bad_row(data.skip_bad_rows)),
+    Work work{read_set(source, here, data.style, data.prompt_variants, bad_row(data.skip_bad_rows)),
               source,
               here,
               classes ? 0 : data.num_candidates,
               {}};
-    if (const RegisteredSet* known = registered(source.name))
-      work.set.query_form = known->query, work.set.target_form = known->target;
     const EvaluationSet& rows = work.set;
     if (!data.skip_bad_rows) {
       check_pictures(rows, checks.try_emplace(source.image_dir, here).first->second);
       reading_rows("error", [&] { check_texts(rows, data.image_token); });
     }
     const std::string content =
-        content_digest(work.set, source, encoder_inputs(rows, data.image_token, here, data.style));
+        content_digest(work.set, source, encoder_inputs(rows, data.image_token, here));
     work.identity = identity_json(Json::parse(data.options), data.model_sha256, data.device, content, work.candidates);
     sets.push_back(std::move(work));
   }

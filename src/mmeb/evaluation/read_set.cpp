@@ -54,10 +54,12 @@ class SetContent {
 
 }  // namespace
 
-EvaluationSet read_set(const SetSource& source, const Pictures& pictures, const PromptVariants& prompt_variants,
-                       const RowFault& fault) {
+EvaluationSet read_set(const SetSource& source, const Pictures& pictures, const PromptStyle* style,
+                       const PromptVariants& prompt_variants, const RowFault& fault) {
   EvaluationSet set;
-  set.name = source.name;
+  set.name = source.name, set.style = style;
+  if (const RegisteredSet* known = registered(source.name))
+    set.query_form = known->query, set.target_form = known->target;
   int64_t rows = 0;
   const auto add = [&](const EvalRow& row) {
     if (source.limit > 0 && ++rows > source.limit) set.cut = true;

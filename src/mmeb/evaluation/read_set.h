@@ -9,8 +9,8 @@
 namespace vlm2vec {
 
 // Reads a set, with its queries under other instructions. Keeps a row among `faults` if `fault` returns for it.
-EvaluationSet read_set(const SetSource& source, const Pictures& pictures, const PromptVariants& prompt_variants,
-                       const RowFault& fault = {});
+EvaluationSet read_set(const SetSource& source, const Pictures& pictures, const PromptStyle* style,
+                       const PromptVariants& prompt_variants, const RowFault& fault = {});
 
 // Returns the SHA-256, in hexadecimal digits, of all data that affects the score: texts, names, lists, and each picture
 // file's size and time of modification. A copy with a new time counts as another picture.

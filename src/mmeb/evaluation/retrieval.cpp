@@ -94,7 +94,7 @@ std::vector<RecallScore> evaluate_retrieval(const std::string& name, const std::
                                             const PromptStyle* style, const EmbedFunction& embed,
                                             const fs::path& output, bool save_embeddings) {
   EvaluationSet set;
-  set.name = name, set.query_form = kPictureText;
+  set.name = name, set.style = style, set.query_form = kPictureText;
   std::vector<int32_t> pictures, captions;
   std::vector<std::string> picture_names, caption_names;
   for (size_t i = 0; i < rows.size(); ++i) {
@@ -112,7 +112,7 @@ std::vector<RecallScore> evaluate_retrieval(const std::string& name, const std::
   const InterruptGuard guard;  // a signal waits until all files under way are complete
   std::optional<EvaluationFolder> folder;
   if (!output.empty()) folder.emplace(output, true);
-  const Tensor embeddings = embed(encoder_inputs(set, image_token, image_dir, style), name).vectors;
+  const Tensor embeddings = embed(encoder_inputs(set, image_token, image_dir), name).vectors;
   std::vector<RecallScore> scores;
   const auto evaluate_both = [&](const fs::path& place) {
     const auto i2t =

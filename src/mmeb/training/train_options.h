@@ -80,8 +80,8 @@ struct TrainOptions : ModelOptions {
           "<FILE> JSON file with a list of row numbers for each step, to replay another trainer's run; replaces the "
           "batch size");
     visit("prompt", prompt,
-          "<STYLE> builds each prompt anew from the row's own words, with MMEB's instructions where the style has them: "
-          "a style of the model as in embed (default: the stored texts)");
+          "<STYLE> builds each prompt anew, in a style of the model as in embed, from the row's own words, with MMEB's "
+          "instructions where the style has them (default: the stored texts)");
     visit("bad_rows", bad_rows,
           "<error|skip> rows that cannot be used: unreadable picture, empty side, image tokens that do not match. "
           "error: stop there. skip: leave them out and list them in skipped_rows.jsonl");

@@ -17,6 +17,13 @@ std::vector<Side> draw(std::vector<Side> sides, size_t count, uint64_t key) {
   return sides;
 }
 
+EncoderInput worded(const Side& side, bool is_query, const TrainingData& rows, RowId id, const PromptStyle* style,
+                    const std::string& image_token, uint64_t key) {
+  const Pictures& pictures = rows.pictures(id);
+  if (!style) return encoder_input(side, image_token, pictures, key);
+  return encoder_input(side, is_query, rows.form(id, is_query), *style, image_token, pictures, key);
+}
+
 std::vector<int32_t> groups_of(const std::vector<EncoderInput>& targets) {
   std::map<std::pair<std::string, std::vector<PictureSource>>, int32_t> first;
   std::vector<int32_t> groups;
@@ -38,14 +45,8 @@ TrainingBatch make_batch(const TrainingData& rows, const std::vector<RowId>& ids
     const auto add = [&](const Side& side, uint64_t input_key) {
       const std::string name = rows.name_of(ids[i]);  // also for an archive that cannot be read
       const bool is_query = inputs.size() == starts.back();
-      inputs.push_back(naming(
-          [&] {
-            const Pictures& pictures = rows.pictures(ids[i]);
-            return o.style ? encoder_input(side, is_query, rows.form(ids[i], is_query), *o.style, image_token,
-                                           pictures, input_key)
-                           : encoder_input(side, image_token, pictures, input_key);
-          },
-          name));
+      inputs.push_back(
+          naming([&] { return worded(side, is_query, rows, ids[i], o.style, image_token, input_key); }, name));
       inputs.back().row = name;
     };
     starts.push_back(inputs.size());

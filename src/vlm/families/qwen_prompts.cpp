@@ -113,16 +113,20 @@ std::vector<PromptStyle> after_vlm2vec(std::initializer_list<PromptStyle> more) 
 }  // namespace
 
 std::span<const PromptStyle> qwen2_prompts() {
-  static const std::vector<PromptStyle> styles = after_vlm2vec({{"gme", gme, Instructed::queries, PictureRoute::gme, true},
-                                                                {"lamra", lamra, Instructed::both, PictureRoute::gme, true},
-                                                                {"lamra-own", lamra_own, Instructed::queries, PictureRoute::gme, true}});
+  constexpr auto both = Instructed::both, queries = Instructed::queries;
+  constexpr auto route = PictureRoute::gme;
+  static const std::vector<PromptStyle> styles = after_vlm2vec({{"gme", gme, queries, route, true},
+                                                                {"lamra", lamra, both, route, true},
+                                                                {"lamra-own", lamra_own, queries, route, true}});
   return styles;
 }
 
 std::span<const PromptStyle> qwen3_prompts() {
+  constexpr auto queries = Instructed::queries;
+  constexpr auto route = PictureRoute::qwen3_embedding;
   static const std::vector<PromptStyle> styles =
-      after_vlm2vec({{"qwen3-vl-embedding", qwen3_embedding_by_code, Instructed::queries, PictureRoute::qwen3_embedding},
-                     {"qwen3-vl-embedding-report", qwen3_embedding_by_report, Instructed::queries, PictureRoute::qwen3_embedding}});
+      after_vlm2vec({{"qwen3-vl-embedding", qwen3_embedding_by_code, queries, route},
+                     {"qwen3-vl-embedding-report", qwen3_embedding_by_report, queries, route}});
   return styles;
 }
 

@@ -15,20 +15,18 @@ namespace {
 
 uint64_t pair_key(int32_t left, int32_t right) { return uint64_t(left) << 32 | uint32_t(right); }
 
-struct Symbol {
-  int32_t id, previous, next;
-};
-
-struct Candidate {
-  int32_t rank, position, left, right;
-  bool operator>(const Candidate& other) const {  // lowest rank first, then leftmost
-    return rank != other.rank ? rank > other.rank : position > other.position;
-  }
-};
-
 }  // namespace
 
 struct Bpe::Workspace {
+  struct Symbol {
+    int32_t id, previous, next;
+  };
+  struct Candidate {
+    int32_t rank, position, left, right;
+    bool operator>(const Candidate& other) const {  // lowest rank first, then leftmost
+      return rank != other.rank ? rank > other.rank : position > other.position;
+    }
+  };
   std::vector<Symbol> symbols;
   std::vector<Candidate> heap;
   void add(int32_t id) { symbols.push_back({id, int32_t(symbols.size()) - 1, int32_t(symbols.size()) + 1}); }
