@@ -121,7 +121,7 @@ void Bpe::merge(Workspace& workspace) const {
   for (int i = 0; i < size; ++i) propose(i);
   while (!heap.empty()) {
     std::ranges::pop_heap(heap, std::greater{});
-    const Candidate best = heap.back();
+    const auto best = heap.back();
     heap.pop_back();
     Symbol& left = symbols[best.position];
     if (left.id != best.left || left.next == size || symbols[left.next].id != best.right) continue;  // merged since
