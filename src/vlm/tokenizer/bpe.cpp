@@ -123,7 +123,7 @@ void Bpe::merge(Workspace& workspace) const {
     std::ranges::pop_heap(heap, std::greater{});
     const auto best = heap.back();
     heap.pop_back();
-    Symbol& left = symbols[best.position];
+    auto& left = symbols[best.position];
     if (left.id != best.left || left.next == size || symbols[left.next].id != best.right) continue;  // merged since
     constexpr int32_t gone = -1;
     symbols[left.next].id = gone;
