@@ -18,21 +18,21 @@ __global__ void gather_rows_kernel(const From* table, const int32_t* ids, To* y,
     y[row * columns + c] = To(table[int64_t(ids[row]) * columns + c]);
 }
 
-// dtable[ids[i]] += dy[i].  One block per row and 256 columns: it adds all rows that have the id of its row, in order;
-// the block of a later one of them adds nothing. No atomics, and the same bits every time.
+// dtable[ids[i]] += dy[i].  One block per row and blockDim.x columns: it adds all rows that have the id of its row, in
+// order; the block of a later one of them adds nothing. No atomics, and the same bits every time.
 template <class T, class To, class A = acc_t<T>>
 __global__ void scatter_add_rows_kernel(const T* dy, const int32_t* ids, To* dtable, int64_t rows, int columns) {
   SHARED(uint32_t, same, [threads / 32]);  // bit b of word w: row begin + 32w + b has the id
   const int64_t first = blockIdx.x, id = ids[first];
-  const int c = int(blockIdx.y * threads + threadIdx.x), column = min(c, columns - 1);
+  const int c = int(blockIdx.y * blockDim.x + threadIdx.x), column = min(c, columns - 1);
   A sum = 0;
-  for (int64_t begin = 0; begin < rows; begin += threads) {
+  for (int64_t begin = 0; begin < rows; begin += blockDim.x) {
     const int64_t row = begin + threadIdx.x;
     const uint32_t votes = __ballot_sync(~0u, row < rows && ids[row] == id);
     __syncthreads();  // all threads are done with the last words
     if (threadIdx.x % 32 == 0) same[threadIdx.x / 32] = votes;
     __syncthreads();
-    for (int word = 0; word < threads / 32; ++word)
+    for (unsigned word = 0; word < blockDim.x / 32; ++word)
       for (uint32_t bits = same[word]; bits; bits &= bits - 1) {
         const int64_t i = begin + 32 * word + std::countr_zero(bits);
         if (i < first) return;
@@ -64,7 +64,8 @@ void gather_rows(const Tensor& table, const Tensor& ids, const Tensor& y) {
 void scatter_add_rows(const Tensor& dy, const Tensor& ids, const Tensor& dtable) {
   dispatch_float(dy.dtype(), [&]<class T>() {
     const auto into = [&]<class To>(To) {
-      launch(dim3(unsigned(ids.numel()), blocks(dy.columns(), threads)), threads, 0, scatter_add_rows_kernel<T, To>,
+      const int size = dy.columns() <= 32 ? 32 : threads;
+      launch(dim3(unsigned(ids.numel()), blocks(dy.columns(), size)), unsigned(size), 0, scatter_add_rows_kernel<T, To>,
              at<T>(dy), at<int32_t>(ids), at<To>(dtable), ids.numel(), dy.columns());
     };
     dtable.dtype() == dy.dtype() ? into(T()) : into(acc_t<T>());

@@ -1,5 +1,5 @@
 // RMSNorm, LayerNorm and L2 normalisation of the rows of x, forward and backward.
-// Row kernels: one block of 128 threads per row; thread t has columns t, t + 128, … Column kernels (dw): see block.h.
+// Row kernels: one block per row, whose thread t has columns t, t + blockDim.x, … Column kernels (dw): see block.h.
 #include "kernels/block.h"
 #include "kernels/kernels.h"
 #include "tensor/tensor.h"
@@ -7,13 +7,14 @@
 namespace vlm2vec::BACKEND {
 namespace {
 
-constexpr int threads = 128;
+// A warp is enough for the row of a head or of a small model.
+unsigned threads_for(int columns) { return columns <= 256 ? 32 : 128; }
 
 // Returns Σ term(column) over the row of this block.
 template <class T, class Term>
 __device__ T row_sum(int columns, Term term) {
   T sum = 0;
-  for (int c = threadIdx.x; c < columns; c += threads) sum += term(c);
+  for (int c = threadIdx.x; c < columns; c += blockDim.x) sum += term(c);
   return block_sum(sum);
 }
 
@@ -25,7 +26,7 @@ __global__ void rms_norm_kernel(const T* x, const A* w, A eps, T* y, A* rstd, in
   const A squares = row_sum<A>(columns, [=](int c) { return A(x[c]) * A(x[c]); });
   const A r = 1 / sqrt(squares / columns + eps);
   if (threadIdx.x == 0) rstd[row] = r;
-  for (int c = threadIdx.x; c < columns; c += threads) y[c] = T(A(x[c]) * r * w[c]);
+  for (int c = threadIdx.x; c < columns; c += blockDim.x) y[c] = T(A(x[c]) * r * w[c]);
 }
 
 // dx = rstd · (g − x̂ · mean(g · x̂)),   g = dy · w,   x̂ = x · rstd
@@ -35,7 +36,7 @@ __global__ void rms_norm_dx_kernel(const T* dy, const T* x, const A* w, const A*
   dy += row * columns, x += row * columns, dx += row * columns;
   const A r = rstd[row];
   const A mean = row_sum<A>(columns, [=](int c) { return A(dy[c]) * w[c] * A(x[c]) * r; }) / columns;
-  for (int c = threadIdx.x; c < columns; c += threads) dx[c] = T(r * (A(dy[c]) * w[c] - A(x[c]) * r * mean));
+  for (int c = threadIdx.x; c < columns; c += blockDim.x) dx[c] = T(r * (A(dy[c]) * w[c] - A(x[c]) * r * mean));
 }
 
 // dw += Σ over rows of dy · x̂
@@ -55,7 +56,7 @@ __global__ void layer_norm_kernel(const T* x, const A* w, const A* b, A eps, T* 
   const A squares = row_sum<A>(columns, [=](int c) { return (A(x[c]) - m) * (A(x[c]) - m); });
   const A r = 1 / sqrt(squares / columns + eps);
   if (threadIdx.x == 0) mean[row] = m, rstd[row] = r;
-  for (int c = threadIdx.x; c < columns; c += threads) y[c] = T((A(x[c]) - m) * r * w[c] + b[c]);
+  for (int c = threadIdx.x; c < columns; c += blockDim.x) y[c] = T((A(x[c]) - m) * r * w[c] + b[c]);
 }
 
 // dx = rstd · (g − mean(g) − x̂ · mean(g · x̂)),   g = dy · w,   x̂ = (x − mean) · rstd
@@ -67,7 +68,7 @@ __global__ void layer_norm_dx_kernel(const T* dy, const T* x, const A* w, const 
   const A m = mean[row], r = rstd[row];
   const A mean_g = row_sum<A>(columns, [=](int c) { return A(dy[c]) * w[c]; }) / columns;
   const A mean_gx = row_sum<A>(columns, [=](int c) { return A(dy[c]) * w[c] * (A(x[c]) - m) * r; }) / columns;
-  for (int c = threadIdx.x; c < columns; c += threads)
+  for (int c = threadIdx.x; c < columns; c += blockDim.x)
     dx[c] = T(r * (A(dy[c]) * w[c] - mean_g - (A(x[c]) - m) * r * mean_gx));
 }
 
@@ -87,7 +88,7 @@ __global__ void l2_normalize_kernel(const T* x, A eps, A* y, A* norm, int column
   x += row * columns, y += row * columns;
   const A length = sqrt(row_sum<A>(columns, [=](int c) { return A(x[c]) * A(x[c]); }));
   if (threadIdx.x == 0) norm[row] = length;
-  for (int c = threadIdx.x; c < columns; c += threads) y[c] = A(x[c]) / (length < eps ? eps : length);
+  for (int c = threadIdx.x; c < columns; c += blockDim.x) y[c] = A(x[c]) / (length < eps ? eps : length);
 }
 
 // dx = (dy − y · (y·dy)) / ‖x‖; below eps the divisor is constant: dx = dy / eps
@@ -97,20 +98,20 @@ __global__ void l2_normalize_dx_kernel(const A* dy, const A* y, const A* norm, A
   dy += row * columns, y += row * columns, dx += row * columns;
   const A along = row_sum<A>(columns, [=](int c) { return y[c] * dy[c]; });
   const A radial = norm[row] > eps ? along : 0, length = norm[row] < eps ? eps : norm[row];
-  for (int c = threadIdx.x; c < columns; c += threads) dx[c] = T((dy[c] - y[c] * radial) / length);
+  for (int c = threadIdx.x; c < columns; c += blockDim.x) dx[c] = T((dy[c] - y[c] * radial) / length);
 }
 
 }  // namespace
 
 void rms_norm(const Tensor& x, const Tensor& w, double eps, const Tensor& y, const Tensor& rstd) {
   dispatch_float(x.dtype(), [&]<class T>() {
-    launch(unsigned(x.rows()), threads, 0, rms_norm_kernel<T>, at<T>(x), at<acc_t<T>>(w), eps, at<T>(y),
-           at<acc_t<T>>(rstd), x.columns());
+    launch(unsigned(x.rows()), threads_for(x.columns()), 0, rms_norm_kernel<T>, at<T>(x), at<acc_t<T>>(w), eps,
+           at<T>(y), at<acc_t<T>>(rstd), x.columns());
   });
 }
 void rms_norm_dx(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& rstd, const Tensor& dx) {
   dispatch_float(x.dtype(), [&]<class T>() {
-    launch(unsigned(x.rows()), threads, 0, rms_norm_dx_kernel<T>, at<T>(dy), at<T>(x), at<acc_t<T>>(w),
+    launch(unsigned(x.rows()), threads_for(x.columns()), 0, rms_norm_dx_kernel<T>, at<T>(dy), at<T>(x), at<acc_t<T>>(w),
            at<acc_t<T>>(rstd), at<T>(dx), x.columns());
   });
 }
@@ -123,15 +124,15 @@ void rms_norm_dw(const Tensor& dy, const Tensor& x, const Tensor& rstd, const Te
 void layer_norm(const Tensor& x, const Tensor& w, const Tensor& b, double eps, const Tensor& y, const Tensor& mean,
                 const Tensor& rstd) {
   dispatch_float(x.dtype(), [&]<class T>() {
-    launch(unsigned(x.rows()), threads, 0, layer_norm_kernel<T>, at<T>(x), at<acc_t<T>>(w), at<acc_t<T>>(b), eps,
-           at<T>(y), at<acc_t<T>>(mean), at<acc_t<T>>(rstd), x.columns());
+    launch(unsigned(x.rows()), threads_for(x.columns()), 0, layer_norm_kernel<T>, at<T>(x), at<acc_t<T>>(w),
+           at<acc_t<T>>(b), eps, at<T>(y), at<acc_t<T>>(mean), at<acc_t<T>>(rstd), x.columns());
   });
 }
 void layer_norm_dx(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean, const Tensor& rstd,
                    const Tensor& dx) {
   dispatch_float(x.dtype(), [&]<class T>() {
-    launch(unsigned(x.rows()), threads, 0, layer_norm_dx_kernel<T>, at<T>(dy), at<T>(x), at<acc_t<T>>(w),
-           at<acc_t<T>>(mean), at<acc_t<T>>(rstd), at<T>(dx), x.columns());
+    launch(unsigned(x.rows()), threads_for(x.columns()), 0, layer_norm_dx_kernel<T>, at<T>(dy), at<T>(x),
+           at<acc_t<T>>(w), at<acc_t<T>>(mean), at<acc_t<T>>(rstd), at<T>(dx), x.columns());
   });
 }
 void layer_norm_dw(const Tensor& dy, const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& dw) {
@@ -143,15 +144,15 @@ void layer_norm_dw(const Tensor& dy, const Tensor& x, const Tensor& mean, const 
 
 void l2_normalize(const Tensor& x, double eps, const Tensor& y, const Tensor& norm) {
   dispatch_float(x.dtype(), [&]<class T>() {
-    launch(unsigned(x.rows()), threads, 0, l2_normalize_kernel<T>, at<T>(x), eps, at<acc_t<T>>(y), at<acc_t<T>>(norm),
-           x.columns());
+    launch(unsigned(x.rows()), threads_for(x.columns()), 0, l2_normalize_kernel<T>, at<T>(x), eps, at<acc_t<T>>(y),
+           at<acc_t<T>>(norm), x.columns());
   });
 }
 void l2_normalize_dx(const Tensor& dy, const Tensor& y, const Tensor& norm, double eps, const Tensor& dx) {
   dispatch_float(dx.dtype(), [&]<class T>() {
     using A = acc_t<T>;
-    launch(unsigned(y.rows()), threads, 0, l2_normalize_dx_kernel<T>, at<A>(dy), at<A>(y), at<A>(norm), eps, at<T>(dx),
-           y.columns());
+    launch(unsigned(y.rows()), threads_for(y.columns()), 0, l2_normalize_dx_kernel<T>, at<A>(dy), at<A>(y), at<A>(norm),
+           eps, at<T>(dx), y.columns());
   });
 }
 

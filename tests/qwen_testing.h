@@ -3,6 +3,7 @@
 #include <set>
 
 #include "golden_compare.h"
+#include "tensor/tensor_files.h"
 #include "vlm/encoder.h"
 #include "vlm/families/qwen2_vl.h"
 #include "vlm/image/smart_resize.h"
