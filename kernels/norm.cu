@@ -8,7 +8,7 @@ namespace vlm2vec::BACKEND {
 namespace {
 
 // A warp is enough for the row of a head or of a small model.
-unsigned threads_for(int columns) { return columns <= 256 ? 32 : 128; }
+unsigned threads_for(int columns) { return columns <= 128 ? 32 : 128; }
 
 // Returns Σ term(column) over the row of this block.
 template <class T, class Term>

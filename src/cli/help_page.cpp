@@ -29,8 +29,19 @@ std::string wrap(const std::string& text, size_t at, size_t indent) {
   return lines + "\n";
 }
 
+// Breaks a long list of choices behind a "|".
+std::string broken(std::string name) {
+  for (size_t begin = 0, indent = 6; name.size() - begin > kWidth;) {
+    const size_t bar = name.rfind('|', begin + kWidth - indent);
+    if (bar == name.npos || bar <= begin) break;
+    begin = bar + 2;
+    name.insert(bar + 1, "\n" + std::string(indent, ' '));
+  }
+  return name;
+}
+
 std::string entry(const std::string& name, const std::string& help) {
-  std::string line = "  " + name;
+  std::string line = "  " + broken(name);
   if (line.size() + 2 > kIndent) line += "\n" + std::string(kIndent, ' ');
   else line.resize(kIndent, ' ');
   return line + wrap(help, kIndent, kIndent);
