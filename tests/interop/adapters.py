@@ -3,8 +3,8 @@
 
     tests/interop/adapters.py PROGRAM MODEL DATA WORK
 
-trains LoRA and DoRA adapters on MODEL (a Qwen2-VL checkpoint; training rows DATA/train.jsonl beside its pictures), merges
-them, and embeds a few prompts, with and without a picture, by both programs. Prints the largest difference of an element
+trains LoRA and DoRA adapters on MODEL (a checkpoint with image tokens; training rows DATA/train.jsonl beside its pictures),
+merges them, and embeds a few prompts, with and without a picture, by both programs. Prints the largest difference of an element
 for each; fails above 5e-6. Needs torch, transformers (4.52 to 5.x), peft and pillow; without them it says so and does
 nothing.
 """
@@ -17,7 +17,7 @@ try:
     import numpy
     import peft
     import torch
-    from reference import IMAGE, Reference
+    from families import official
 except ImportError as error:
     print(f"not run: {error}")
     sys.exit(0)
@@ -34,7 +34,7 @@ def run(*arguments):
 def rows():
     picture = next(r["qry_image_path"] for r in map(json.loads, open(data / "train.jsonl")) if r["qry_image_path"])
     return [{"text": "Find a picture of a red cat."}, {"text": "a"}, {"text": "Grüße, 世界! 12345\n"},
-            {"text": f"{IMAGE} Represent the given image.", "image": str(data / picture)}]
+            {"text": f"{plain_reference.image} Represent the given image.", "image": str(data / picture)}]
 
 
 def ours(model, adapter=None):
@@ -50,7 +50,7 @@ def theirs(reference):
 
 
 def with_adapter(adapter):
-    reference = Reference(model_dir)
+    reference = official(model_dir)
     reference.model = peft.PeftModel.from_pretrained(reference.model, adapter).eval()
     return reference
 
@@ -65,8 +65,9 @@ def compare(name, a, b):
     print(f"{name:40} {difference:.1e}{'' if difference <= LIMIT else '  too large'}")
 
 
+plain_reference = official(model_dir)
 plain = ours(model_dir)
-compare("base", plain, theirs(Reference(model_dir)))
+compare("base", plain, theirs(plain_reference))
 for kind, dora in ("LoRA", "False"), ("DoRA", "True"):
     adapter, merged = work / kind, work / f"{kind}-merged"
     run("train", "--model_name", model_dir, "--train_file", data / "train.jsonl", "--output_dir", adapter, "--lora",
@@ -77,7 +78,7 @@ for kind, dora in ("LoRA", "False"), ("DoRA", "True"):
     print(f"{kind} moves the embeddings by {numpy.abs(mine - plain).max():.1e}")
     adapted = with_adapter(adapter)
     compare(f"{kind} adapter in PEFT", mine, theirs(adapted))
-    compare(f"{kind} merged folder in transformers", ours(merged), theirs(Reference(merged)))
+    compare(f"{kind} merged folder in transformers", ours(merged), theirs(official(merged)))
     saved = work / f"{kind}-saved-by-peft"
     adapted.model.save_pretrained(saved)
     compare(f"{kind} saved again by PEFT, read here", ours(model_dir, saved), mine)
@@ -87,7 +88,7 @@ for kind, dora in ("LoRA", "False"), ("DoRA", "True"):
 
 # Adapters that only PEFT makes, with random A and B.
 ALL = r"model\.language_model\.layers\.\d+\.(self_attn\.(q|v|o)_proj|mlp\.(?P<which>up|down)_proj)"
-for name, config in {
+MADE = {
     "rsLoRA, regular expression": dict(r=4, lora_alpha=8, target_modules=ALL, use_rslora=True),
     "rank and alpha patterns": dict(r=4, lora_alpha=8, target_modules=["q_proj", "down_proj", "fc1"],
                                     rank_pattern={"layers.0.self_attn.q_proj": 2, "mlp.*": 6},
@@ -97,8 +98,11 @@ for name, config in {
     "the second layer only": dict(r=2, lora_alpha=4, target_modules=["q_proj", "v_proj"], layers_to_transform=[1]),
     "rsDoRA with ranks, regular expression": dict(r=3, lora_alpha=5, target_modules=ALL, use_dora=True, use_rslora=True,
                                                   rank_pattern={r"layers\.1\..*": 5}),
-}.items():
-    made = Reference(model_dir)
+}
+if plain_reference.image != "<|image_pad|>":
+    MADE = {}  # these name Qwen's layers
+for name, config in MADE.items():
+    made = official(model_dir)
     made.adapt(peft.LoraConfig(**config, lora_dropout=0.1), std=0.05)
     made.model.save_pretrained(work / "made")
     compare(f"{name}, made by PEFT", ours(model_dir, work / "made"), theirs(made))

@@ -5,7 +5,9 @@ from mm_token_type_ids. `image_positions` says which: "1d" (zeros for them, in e
 or None, what this version does by itself.
 """
 import inspect
+import json
 import pathlib
+import struct
 
 import numpy
 import torch
@@ -20,7 +22,19 @@ except ImportError:
 IMAGE = "<|image_pad|>"
 
 
+def safetensors_shapes(folder):
+    """Returns the shape of every tensor of a folder's safetensors files."""
+    shapes = {}
+    for file in folder.glob("*.safetensors"):
+        with open(file, "rb") as f:
+            header = json.loads(f.read(struct.unpack("<Q", f.read(8))[0]))
+        shapes.update({k: v["shape"] for k, v in header.items() if k != "__metadata__"})
+    return shapes
+
+
 class Reference:
+    image = IMAGE
+
     def __init__(self, folder, processor=None, model_class=AutoModelForImageTextToText):
         self.model = model_class.from_pretrained(folder, torch_dtype=torch.float32, attn_implementation="eager").eval()
         self.tokenizer = AutoTokenizer.from_pretrained(processor or folder)
@@ -63,6 +77,49 @@ class Reference:
             core(**self.inputs(text, pictures, image_positions))
         hook.remove()
         return torch.nn.functional.normalize(last["hidden"][0, -1], dim=0).numpy()
+
+    def stages(self, text, pictures=(), image_positions=None):
+        """Runs a text with its pictures; returns the stages of `vlm2vec parity`."""
+        core, stages = self.core(), {}
+        language, vision = core.language_model, core.visual
+
+        def keep(name):  # a copy: deepstack adds to a layer's output in place
+            return lambda module, args, output: stages.update(
+                {name: (output[0] if isinstance(output, tuple) else output).clone()})
+
+        def merged(output):  # in the order of the picture, which the tower of Qwen2.5-VL restores behind its merger
+            return output[0] if isinstance(output, tuple) else getattr(output, "pooler_output", output)
+
+        def keep_positions(module, args, kwargs):
+            positions = kwargs.get("position_ids")  # none for text alone in some versions: it just counts
+            count = torch.arange(kwargs["inputs_embeds"].shape[1])
+            stages["position_ids"] = count.expand(3, -1) if positions is None else positions[-3:, 0]
+
+        hooks = [language.layers[0].register_forward_pre_hook(lambda module, args: stages.update(hidden_embed=args[0])),
+                 language.register_forward_pre_hook(keep_positions, with_kwargs=True),
+                 vision.register_forward_hook(lambda module, args, output: stages.update(vision_merger=merged(output))),
+                 language.norm.register_forward_hook(keep("hidden_final"))]
+        hooks += [b.register_forward_hook(keep(f"vision_block_{i}")) for i, b in enumerate(vision.blocks)]
+        hooks += [l.register_forward_hook(keep(f"hidden_layer_{i}")) for i, l in enumerate(language.layers)]
+        after = [*language.layers[1:], language.norm]
+        for i, merger in enumerate(getattr(vision, "deepstack_merger_list", [])):
+            hooks.append(merger.register_forward_hook(keep(f"deepstack_{i}")))
+            hooks.append(after[i].register_forward_pre_hook(
+                lambda module, args, i=i: stages.update({f"hidden_deepstack_{i}": args[0].clone()})))
+        if not hasattr(self.model.config, "vision_start_token_id"):
+            self.model.config.vision_start_token_id = -1  # the program's own small models have no such token
+        inputs = self.inputs(text, pictures, image_positions)
+        core.rope_deltas = None  # kept from call to call in some versions
+        with torch.no_grad():
+            core(**inputs)
+        for hook in hooks:
+            hook.remove()
+        if not pictures:
+            for k in [k for k in stages if "deepstack" in k]: del stages[k]
+        all = {k: v.squeeze(0) if v.dim() > 2 else v for k, v in stages.items()}
+        all |= {"input_ids": inputs["input_ids"][0],
+                "embedding": torch.nn.functional.normalize(stages["hidden_final"][0, -1], dim=0)}
+        return all | {k: inputs[k] for k in ("pixel_values", "image_grid_thw") if k in inputs}
 
     def embed_rows(self, rows, folder=""):
         """Of rows {"text", "image"}, whose pictures lie in `folder`; with 1-D positions."""
