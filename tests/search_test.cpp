@@ -271,13 +271,13 @@ TEST_F(SearchCommand, RefusesWhatWouldMeanNothing) {
       {"--index rows.npy --queries rows.npy --prompt raw", 2, "have no effect with --queries"},
       {"--index rows.npy --text a --top 0", 2, "--top: got 0"},
       {"--index rows.npy --text a --prompt v3", 2, "v3"},
-      {"--index rows.npy --text a --instruction b", 2, "a raw prompt has no --instruction"},
+      {"--index rows.npy --text a --instruction b --device cpu", 2, "a raw prompt has no --instruction"},
       {"--index rows.npy --text a --model_name other", 3, "rows.npy: was made by another model than other"},
       {"--index rows.npy --queries other.npy", 3, "other.npy: was made with another model"},
       {"--index rows.npy --queries bf16.npy", 3, "bf16.npy: was made with another --precision"},
       {"--index nowhere.npy --text a", 3, "nowhere.npy"},
       {"--index picture.npy --text a", 3, "expected f32 [rows, dimensions]"},
-      {"--index changed.npy --text a", 3, "changed.jsonl: has changed since changed.npy was made from it"},
+      {"--index changed.npy --text a --device cpu", 3, "changed.jsonl: has changed since changed.npy was made from it"},
   };
   for (const auto& [options, code, message] : cases) {
     const Result r = run("search " + options);
