@@ -76,7 +76,7 @@ std::pair<Tensor, Tensor> swiglu_backward(const Tensor& dy, const Tensor& gate, 
   return {dgate, dup};
 }
 Tensor swiglu(const Tensor& gate_up) {
-  CHECK(gate_up.columns() % 2 == 0, "swiglu: ", gate_up, " has not two halves of columns");
+  CHECK(gate_up.columns() % 2 == 0, "swiglu: ", gate_up, " has an odd number of columns");
   const Tensor y({gate_up.rows(), gate_up.columns() / 2}, gate_up.dtype(), gate_up.device());
   kernel::packed_swiglu(gate_up, y);
   return y;

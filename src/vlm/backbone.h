@@ -15,6 +15,8 @@ namespace vlm2vec {
 // model computes all rows of all layers.
 using Trace = std::function<void(const std::string& stage, const Tensor& value)>;
 
+struct TokenRows;
+
 // A stage in words, and its cost for the rows of a batch.
 struct StageNote {
   std::string text;
@@ -75,6 +77,12 @@ class Backbone : public Module {
   Var unit(const Var& x) const;
   // Returns layer(x), recorded, or recomputed in the backward pass.
   Var run(const std::function<Var(const Var&)>& layer, const Var& x) const;
+  // Runs packed rows through a decoder (vlm/decode.h). Returns the last one of each sequence, as unit() does. `after`
+  // changes the output of the first `afters` layers. The last layer computes only the rows that are returned, unless a
+  // trace or `after` needs all of them.
+  using AfterLayer = std::function<Var(size_t layer, const Var& x)>;
+  template <class Model>
+  Var decode(Model& model, Var x, const TokenRows& rows, const AfterLayer& after = {}, size_t afters = 0);
 };
 
 // For describe().

@@ -80,8 +80,8 @@ struct ModelOptions : AdapterArguments {
           "was trained, else 1d");
     visit("image_resolution", image_resolution,
           "<high|mid|low|WORD> VLM2Vec V1's route: pictures are first resized, in the file's own mode. high: to "
-          "1344x1344; mid: to 672x672; low: to 128x128. Any other WORD: to 1344x1344, but only those with a side above "
-          "1344. Default: V2's route, RGB first");
+          "1344x1344; mid: to 672x672; low: to 128x128, with LLaVA to 336x336. Any other WORD: to 1344x1344, but only "
+          "those with a side above 1344. Default: V2's route, RGB first");
     visit("resize_min_pixels", resize_min_pixels,
           "enlarge smaller pictures to this many pixels (0: as the model's folder says)");
     visit("resize_max_pixels", resize_max_pixels,

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "vlm/decode.h"
+
 namespace vlm2vec {
 namespace {
 
@@ -117,23 +119,9 @@ Var LlavaNext::read(const TokenBatch& batch, const Var& words, const Var& seen) 
     if (trace) trace("image_tokens", tokens.value());
     x = replace_rows(words, batch.image_rows, tokens);
   }
-  if (trace) trace("hidden_embed", x.value());
   const TokenRows rows{batch.cu_seqlens, placed.tokens,     batch.last_rows,       batch.one_each,
                        placed.last,      batch.dropout_ids, batch.last_dropout_ids};
-  // The last layer computes only each sequence's last row, unless a trace wants all rows.
-  const size_t last = language_model.layers.size() - 1;
-  for (size_t i = 0; i <= last; ++i) {
-    const auto layer = [this, &layer = language_model.layers[i], rows, only_last = !trace && i == last](const Var& h) {
-      return layer(h, rows, dropout, only_last);
-    };
-    x = run(layer, x);
-    if (trace) trace("hidden_layer_" + std::to_string(i), x.value());
-  }
-  if (trace) trace("hidden_final", language_model.norm(x).value());
-  if (trace) x = gather_rows(x, batch.last_rows);
-  x = unit(language_model.norm(x));
-  if (trace) trace("embedding", x.value());
-  return x;
+  return decode(language_model, x, rows);
 }
 
 void LlavaNext::trace_inputs(const TokenBatch& batch) const {
@@ -142,8 +130,6 @@ void LlavaNext::trace_inputs(const TokenBatch& batch) const {
 }
 
 StageNote LlavaNext::describe(const std::string& stage, const TokenBatch& batch) {
-  const DecoderConfig& t = config_.text;
-  const int64_t tokens = batch.ids.numel();
   const auto& placed = batch.placed_as<LlavaPlacement>();
   if (stage == "input_ids")
     return {sentence("the prompt as byte-pair tokens, of which those of pictures (",
@@ -160,19 +146,7 @@ StageNote LlavaNext::describe(const std::string& stage, const TokenBatch& batch)
         "the whole picture line by line, then the tiles put together, without the padding around and with a learned "
         "vector at the end of each line",
         image_newline.shape()[0]};
-  if (stage == "hidden_embed")
-    return {"the tokens' vectors from a table, with pictures in the place of image tokens",
-            count_parameters(language_model.embed_tokens)};
-  if (stage.starts_with("hidden_layer_")) {
-    DecoderLayer& layer = language_model.layers[size_t(std::stoul(stage.substr(13)))];
-    return {sentence("each token attends to itself and those before it (", t.num_attention_heads, " heads of queries, ",
-                     t.num_key_value_heads, " of keys and values), then passes a SwiGLU MLP"),
-            count_parameters(layer),
-            product_flops(layer, tokens) +
-                attention_flops(batch.cu_seqlens, int64_t(t.num_attention_heads) * t.head_dim, true)};
-  }
-  if (stage == "hidden_final") return {"RMSNorm of every token", count_parameters(language_model.norm)};
-  return {"the last token alone, divided by its length: the embedding of the input"};
+  return describe_decoder(stage, batch, config_.text, language_model);
 }
 
 }  // namespace vlm2vec

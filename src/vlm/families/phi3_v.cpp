@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "vlm/decode.h"
 #include "vlm/image/hd_transform.h"
 
 namespace vlm2vec {
@@ -169,24 +170,11 @@ Var Phi3V::see(const TokenBatch& batch, const Var& patches) {
 }
 
 Var Phi3V::read(const TokenBatch& batch, const Var& words, const Var& seen) {
-  Var x = seen.value() ? replace_rows(words, batch.image_rows, seen) : words;
-  if (trace) trace("hidden_embed", x.value());
+  const Var x = seen.value() ? replace_rows(words, batch.image_rows, seen) : words;
   const auto& placed = batch.placed_as<Phi3VPlacement>();
   const TokenRows rows{batch.cu_seqlens, placed.tokens,     batch.last_rows,       batch.one_each,
                        {},               batch.dropout_ids, batch.last_dropout_ids};
-  const size_t last = model.layers.size() - 1;
-  for (size_t i = 0; i <= last; ++i) {
-    const auto layer = [this, &layer = model.layers[i], rows, only_last = !trace && i == last](const Var& h) {
-      return layer(h, rows, dropout, only_last);
-    };
-    x = run(layer, x);
-    if (trace) trace("hidden_layer_" + std::to_string(i), x.value());
-  }
-  if (trace) trace("hidden_final", model.norm(x).value());
-  if (trace) x = gather_rows(x, batch.last_rows);
-  x = unit(model.norm(x));
-  if (trace) trace("embedding", x.value());
-  return x;
+  return decode(model, x, rows);
 }
 
 void Phi3V::trace_inputs(const TokenBatch& batch) const {
@@ -205,8 +193,7 @@ void Phi3V::trace_inputs(const TokenBatch& batch) const {
 }
 
 StageNote Phi3V::describe(const std::string& stage, const TokenBatch& batch) {
-  const DecoderConfig& t = config_.text;
-  const int64_t tokens = batch.ids.numel(), seen = batch.has_pictures() ? batch.image_rows.numel() : 0;
+  const int64_t seen = batch.has_pictures() ? batch.image_rows.numel() : 0;
   if (stage == "input_ids")
     return {sentence("the prompt as byte-pair tokens; those of pictures (", seen, ") are -1, -2 and so on")};
   if (stage == "pixel_values")
@@ -221,19 +208,7 @@ StageNote Phi3V::describe(const std::string& stage, const TokenBatch& batch) {
             count_parameters(images) - count_parameters(images.vision_model),
             product_flops(images.img_projection_0, seen) + product_flops(images.img_projection_2, seen)};
   }
-  if (stage == "hidden_embed")
-    return {"the tokens' vectors from a table; pictures' vectors in the places of their tokens",
-            count_parameters(model.embed_tokens)};
-  if (stage.starts_with("hidden_layer_")) {
-    Phi3Layer& layer = model.layers[size_t(std::stoul(stage.substr(13)))];
-    return {sentence("each token attends to itself and those before it (", t.num_attention_heads,
-                     " heads), then passes a SwiGLU MLP"),
-            count_parameters(layer),
-            product_flops(layer, tokens) +
-                attention_flops(batch.cu_seqlens, int64_t(t.num_attention_heads) * t.head_dim, true)};
-  }
-  if (stage == "hidden_final") return {"RMSNorm of every token", count_parameters(model.norm)};
-  return {"the last token alone, divided by its length: the embedding of the input"};
+  return describe_decoder(stage, batch, config_.text, model);
 }
 
 }  // namespace vlm2vec

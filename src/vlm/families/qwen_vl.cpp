@@ -3,6 +3,8 @@
 
 #include <cmath>
 
+#include "vlm/decode.h"
+
 namespace vlm2vec {
 
 QwenPatchEmbed::QwenPatchEmbed(Module* parent, std::string name, const QwenVisionConfig& c, bool with_bias)
@@ -95,33 +97,19 @@ void QwenVl::place(TokenBatch& batch, const Reading& reading) const {
 }
 
 Var QwenVl::read(const TokenBatch& batch, const Var& words, const Var& seen) {
-  Decoder& model = decoder();
   const auto& placed = batch.placed_as<QwenPlacement>();
   const std::vector<Tensor>& parts = placed.features;
   Var x = words;
   if (seen.value()) x = replace_rows(x, batch.image_rows, parts.empty() ? seen : gather_rows(seen, parts[0]));
-  if (trace) trace("hidden_embed", x.value());
   const TokenRows rows{batch.cu_seqlens, placed.tokens,     batch.last_rows,       batch.one_each,
                        placed.last,      batch.dropout_ids, batch.last_dropout_ids};
-  // The last layer computes only each sequence's last row, unless a trace or pictures' features want all rows.
-  const size_t last = model.layers.size() - 1;
-  const bool all_rows = trace || parts.size() > last + 1;
-  for (size_t i = 0; i <= last; ++i) {
-    const auto layer = [this, &layer = model.layers[i], rows, only_last = !all_rows && i == last](const Var& h) {
-      return layer(h, rows, dropout, only_last);
-    };
-    x = run(layer, x);
-    if (trace) trace("hidden_layer_" + std::to_string(i), x.value());
-    if (i + 1 >= parts.size()) continue;
-    const Var of_pictures = gather_rows(x, batch.image_rows) + gather_rows(seen, parts[i + 1]);
-    x = replace_rows(x, batch.image_rows, of_pictures);
-    if (trace) trace("hidden_deepstack_" + std::to_string(i), x.value());
-  }
-  if (trace) trace("hidden_final", model.norm(x).value());
-  if (all_rows) x = gather_rows(x, batch.last_rows);
-  x = unit(model.norm(x));
-  if (trace) trace("embedding", x.value());
-  return x;
+  const auto add_deepstack = [&](size_t layer, const Var& h) {
+    const Var of_pictures = gather_rows(h, batch.image_rows) + gather_rows(seen, parts[layer + 1]);
+    const Var sum = replace_rows(h, batch.image_rows, of_pictures);
+    if (trace) trace("hidden_deepstack_" + std::to_string(layer), sum.value());
+    return sum;
+  };
+  return decode(decoder(), x, rows, add_deepstack, parts.empty() ? 0 : parts.size() - 1);
 }
 
 void QwenVl::trace_inputs(const TokenBatch& batch) const {
@@ -142,8 +130,7 @@ void QwenVl::trace_inputs(const TokenBatch& batch) const {
 
 StageNote QwenVl::describe(const std::string& stage, const TokenBatch& batch) {
   const QwenVisionConfig& v = config_.vision;
-  const DecoderConfig& t = config_.text;
-  const int64_t tokens = batch.ids.numel(), patches = batch.patches ? batch.patches.rows() : 0;
+  const int64_t patches = batch.patches ? batch.patches.rows() : 0;
   const int merge = v.spatial_merge_size;
   if (stage == "input_ids")
     return {sentence("the prompt as byte-pair tokens, of which those of pictures (",
@@ -172,19 +159,7 @@ StageNote QwenVl::describe(const std::string& stage, const TokenBatch& batch) {
   if (stage == "vision_merger")
     return {sentence(merge, "x", merge, " patches become one vector as wide as the decoder's"),
             count_parameters(merger()), product_flops(merger(), patches / (merge * merge))};
-  if (stage == "hidden_embed")
-    return {"the tokens' vectors from a table; pictures' vectors in the places of their tokens",
-            count_parameters(decoder().embed_tokens)};
-  if (stage.starts_with("hidden_layer_")) {
-    DecoderLayer& layer = decoder().layers[size_t(std::stoul(stage.substr(13)))];
-    return {sentence("each token attends to itself and those before it (", t.num_attention_heads, " heads of queries, ",
-                     t.num_key_value_heads, " of keys and values), then passes a SwiGLU MLP"),
-            count_parameters(layer),
-            product_flops(layer, tokens) +
-                attention_flops(batch.cu_seqlens, int64_t(t.num_attention_heads) * t.head_dim, true)};
-  }
-  if (stage == "hidden_final") return {"RMSNorm of every token", count_parameters(decoder().norm)};
-  return {"the last token alone, divided by its length: the embedding of the input"};
+  return describe_decoder(stage, batch, config_.text, decoder());
 }
 
 }  // namespace vlm2vec
