@@ -9,11 +9,9 @@
 #include "devices.h"
 #include "expect_error.h"
 #include "golden.h"
-#include "golden_compare.h"
+#include "golden_loss.h"
 #include "lines_of_json.h"
 #include "mmeb/evaluation/evaluation_set.h"
-#include "mmeb/training/grad_cache.h"
-#include "nn/optim.h"
 #include "nn/peft.h"
 #include "nn/state.h"
 #include "temporary_folder.h"
@@ -366,63 +364,18 @@ TEST(LlavaNext, adapters_of_both_spellings) {
     }
 }
 
-// Compares the gradients of the parameters, whose names in the file are `name_of(parameter)`.
-void check_gradients(const std::vector<Parameter*>& parameters, const json& facts, const NamedTensors& reference,
-                     const std::string& prefix, const std::function<std::string(const Parameter&)>& name_of) {
-  size_t compared = 0;
-  double largest = 0;
-  for (const Parameter* p : parameters) {
-    const std::string name = name_of(*p);
-    SCOPED_TRACE(name);
-    const Tensor gradient = static_cast<const Var&>(*p).grad();
-    const double norm = std::sqrt(sum_of_squares(gradient));
-    const json& none = facts.at("no_gradient");
-    if (std::ranges::find(none, json(name)) != none.end()) {
-      EXPECT_EQ(norm, 0);
-      continue;
-    }
-    if (facts.at("only_rounding").contains(name)) {
-      EXPECT_LE(norm, 1e-3);
-      continue;
-    }
-    EXPECT_NEAR(norm / facts.at("gradient_norms").at(name).get<double>(), 1, 4e-4);
-    const auto rows = reference.find(prefix + "gradient_rows/" + name);
-    const Tensor theirs = reference.at(prefix + "gradient/" + name);
-    const double apart = relative_distance(rows == reference.end() ? gradient : select(gradient, rows->second), theirs);
-    EXPECT_LE(apart, 4e-4);
-    largest = worse(largest, apart), ++compared;
-  }
-  EXPECT_EQ(compared, facts.at("gradient_norms").size());
-  testing::Test::RecordProperty(prefix + "gradients", std::to_string(largest));
-}
-
 void check_loss(const std::string& adapter) {
   const Golden data{"llava_next"};
-  const json all = read_json(data.file("loss.json")), facts = adapter.empty() ? all : all.at("adapters").at(adapter);
-  const NamedTensors reference = load_safetensors(data.file("loss.safetensors"));
-  const std::string prefix = adapter.empty() ? "" : adapter + "/";
-  const auto queries = data.inputs(all.at("queries")), targets = data.inputs(all.at("targets"));
+  const GoldenLoss golden(data.file(""), 4e-4, adapter);
+  const auto queries = data.inputs(golden.all.at("queries")), targets = data.inputs(golden.all.at("targets"));
   const auto encoder = data.model();
   AttachedLora lora;
   std::vector<std::string> notes;
   if (!adapter.empty())
     lora = load_adapter(*encoder->backbone, data.file("adapters/" + adapter), {}, &encoder->backbone->dropout, notes);
-  const double temperature = all.at("temperature");
-  const Var q = Var::leaf(embed(*encoder, queries, 1)), t = Var::leaf(embed(*encoder, targets, 1));
-  EXPECT_LE(distance(q.value(), reference.at(prefix + "query")), 1e-5);
-  EXPECT_LE(distance(t.value(), reference.at(prefix + "target")), 1e-5);
-  info_nce(q, t, temperature).loss.backward();
-  EXPECT_LE(distance(q.grad(), reference.at(prefix + "d_query")), 5e-4);
-  EXPECT_LE(distance(t.grad(), reference.at(prefix + "d_target")), 5e-4);
-  const TrainedParameters trained(adapter.empty() ? encoder->backbone->parameters() : lora.parameters());
-  const double loss = item(
-      contrastive_step(*encoder, queries, targets, {.temperature = temperature, .query_chunk = 1, .target_chunk = 1})
-          .loss);
-  EXPECT_NEAR(loss, facts.at("loss").get<double>(), 2e-4);
-  check_gradients(trained.parameters(), facts, reference, prefix, [&](const Parameter& p) {
-    const std::string path = p.path();
-    return adapter.empty() ? path : std::string(kPeftPrefix) + path;
-  });
+  golden.compare_embeddings(*encoder, queries, targets);
+  const auto trained = adapter.empty() ? encoder->backbone->parameters() : lora.parameters();
+  golden.compare_step(*encoder, trained, queries, targets, 1, 2e-4);
 }
 
 TEST(LlavaNext, loss_and_gradients) {
