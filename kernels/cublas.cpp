@@ -43,7 +43,8 @@ void* open_library(std::string& tried) {
     for (const char* version : {".13", ".12"}) {
       const std::string file = place + "libcublasLt.so" + version;
       if (void* found = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL)) return found;
-      if (tried.find(file) == tried.npos) tried += (tried.empty() ? "" : ", ") + file;
+      const std::string why = dlerror();  // names the file
+      if (tried.find(why) == tried.npos) tried += (tried.empty() ? "" : "; ") + why;
     }
   return nullptr;
 }
@@ -52,7 +53,7 @@ Library load_library() {
   std::string tried;
   void* const file = open_library(tried);
   if (!file)
-    fail(Exit::device, "--device cuda: cublasLt is not found (", tried,
+    fail(Exit::device, "--device cuda: cublasLt cannot be loaded (", tried,
          "); install cuBLAS, name its folder in VLM2VEC_CUDA_LIBRARIES, or give --cublas False");
   Library lt;
   const auto find = [&](auto& function, const char* name) {

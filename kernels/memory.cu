@@ -17,8 +17,8 @@ constexpr int oldest_major = 8;  // sm_80: bf16 and cp.async
 thread_local cudaStream_t stream = nullptr;  // of this thread's allocations and copies; null: that of the kernels
 
 bool waits_for_launches() {
-  static const bool asked = std::getenv("VLM2VEC_SYNC") != nullptr;
-  return asked;
+  static const char* const asked = std::getenv("VLM2VEC_SYNC");
+  return asked && *asked && std::strcmp(asked, "0") != 0;
 }
 
 // Checks calls that launch nothing: they may report the error of an earlier kernel.

@@ -118,6 +118,44 @@ std::vector<Case> cases() {
 INSTANTIATE_TEST_SUITE_P(, DeviceCommands, testing::ValuesIn(cases()),
                          [](const auto& info) { return info.param.first + "_" + info.param.second; });
 
+// What a run tells of its device: the last --device counts, results name it, and another one is said at a resume.
+class DeviceOfARun : public Cli {};
+
+TEST_F(DeviceOfARun, is_the_last_one_named_and_is_kept_with_results) {
+  make_model();
+  write("rows.jsonl", R"({"text": "a"})" "\n");
+  const Result last = run("embed --model_name model --input rows.jsonl --output v.npy --device cuda --device cpu");
+  EXPECT_EQ(last.code, 0) << last.err;
+  EXPECT_EQ(read_json(folder_ / "v.npy.json").at("device"), "cpu");
+  EXPECT_TRUE(has(run("embed --model_name model --input rows.jsonl --output v.npy --device ''").err,
+                  "--device: got \"\", expected auto, cpu, emu or cuda"));
+  const Result waits = run("embed --model_name model --input rows.jsonl --output v.npy --device auto --cublas False");
+  EXPECT_EQ(waits.code, 0) << waits.err;
+  const Result refused = run("embed --model_name model --input rows.jsonl --output v.npy --device emu --tf32 True");
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_TRUE(has(refused.err, "--tf32 has no effect with --device emu")) << refused.err;
+  const Result explained = run("explain --model_name model --text a --json --device emu");
+  EXPECT_EQ(Json::parse(explained.out).at("device"), "emu") << explained.err;
+}
+
+TEST_F(DeviceOfARun, is_said_when_a_run_is_resumed_on_another) {
+  make_model();
+  const std::string train =
+      "train --model_name model --dataset_name train --output_dir run --max_steps 2 --save_steps 1 "
+      "--per_device_train_batch_size 3 --gc_q_chunk_size 2 --gc_p_chunk_size 2 --resume_from auto ";
+  const Result first = run(train + "--device emu --json");
+  ASSERT_EQ(first.code, 0) << first.err;
+  EXPECT_EQ(Json::parse(first.out).at("device"), "emu");
+  EXPECT_EQ(read_json(folder_ / "run/training_options.json").at("device"), "emu");
+  fs::remove(folder_ / "run/model.safetensors"), fs::remove(folder_ / "run/training_state.json");
+  const Result there = run(train + "--device emu"), same = run(train + "--device emu");
+  EXPECT_FALSE(has(there.err, "was written on")) << there.err;
+  fs::remove(folder_ / "run/model.safetensors"), fs::remove(folder_ / "run/training_state.json");
+  const Result here = run(train + "--device cpu");
+  EXPECT_EQ(here.code, 0) << here.err;
+  EXPECT_TRUE(has(here.err, "was written on emu; on cpu the run goes on")) << here.err;
+}
+
 class DeviceSelftest : public Cli {};
 
 TEST_F(DeviceSelftest, holds) {

@@ -89,6 +89,20 @@ std::vector<std::string> with_image_token() {
   return types;
 }
 
+// The small configurations of the examples, under their own names.
+TEST_F(Cli, InitTakesTheSmallExamples) {
+  make_model();
+  int made = 0;
+  for (const auto& file : fs::directory_iterator(SOURCE_DIR "/examples")) {
+    const std::string name = file.path().filename().string();
+    if (!name.starts_with("mini-")) continue;
+    const Result r = run("init --config " + file.path().string() + " --tokenizer model --output_dir " + name);
+    EXPECT_EQ(r.code, 0) << name << ": " << r.err;
+    ++made;
+  }
+  EXPECT_GE(made, 4);
+}
+
 INSTANTIATE_TEST_SUITE_P(, FamilyCommands, testing::ValuesIn(with_image_token()),
                          [](const auto& test) { return test.param; });
 

@@ -23,7 +23,8 @@ inline const std::vector<Effect> kModel = {
     {"resize_max_pixels", "128"}, {"exif", "True"}, {"image_positions", "3d"},
 };
 inline const Effect kThreads = {"threads", ""}, kDevice = {"device", "cuda", {}, 5},
-                    kCublas = {"cublas", "False", {}, 2}, kTf32 = {"tf32", "True", {}, 2}, kJson = {"json", "True"},
+                    kCublas = {"cublas", "False", {{"device", "cpu"}}, 2},
+                    kTf32 = {"tf32", "True", {{"device", "cpu"}}, 2}, kJson = {"json", "True"},
                     kQuiet = {"quiet", "True", {}, 0, Seen::on_stderr};
 
 inline std::vector<Effect> together(std::initializer_list<std::vector<Effect>> lists) {

@@ -161,34 +161,37 @@ CommandLine& CommandLine::threads() {
 }
 
 CommandLine& CommandLine::device(Device& device) {
-  const auto assign = [this, &device](const std::vector<std::string>& values) {
+  const auto assign = [this](const std::vector<std::string>& values) {
     device_given_ = !values.empty();
-    device = parse_device(device_given_ ? parse_values<std::string>(values, command_ + ": --device")
-                                        : std::string(default_device()));
+    device_name_ = device_given_ ? parse_values<std::string>(values, command_ + ": --device") : default_device();
+    check_device_name(device_name_);
   };
   declare({"device", "auto|cpu|emu|cuda",
            "auto: cuda if there is one, else cpu. emu runs the GPU kernels in an emulator on the CPU (slow)",
            default_device(), 1, 1, assign});
   options_.back().always = true;
   const auto product = [&](const std::string& name, bool gpu::Products::*field, const std::string& help) {
-    const auto choose = [this, &device, name, field](const std::vector<std::string>& values) {
-      if (!values.empty()) {
-        products_given_ = true;
-        products_.*field = parse_values<bool>(values, command_ + ": --" + name);
-        if (!products_.cublas && products_.tf32)
-          fail(Exit::usage, command_, ": --tf32 True has no effect with --cublas False");
-        if (device != Device::cuda)
-          fail(Exit::usage, command_, ": --", name, " has no effect with --device ", name_of(device));
-      }
-      gpu::use_products(products_);
+    const auto choose = [this, name, field](const std::vector<std::string>& values) {
+      product_given_ = name;
+      products_.*field = parse_values<bool>(values, command_ + ": --" + name);
     };
     declare({name, kind_of<bool>(), help, text_of(products_.*field), 0, 1, choose});
-    options_.back().always = true;
   };
   product("cublas", &gpu::Products::cublas, "cuda: products by NVIDIA's library; False: by this program's kernels");
   product("tf32", &gpu::Products::tf32, "cuda: products in f32 round their factors to 11 bits; quicker, less exact");
-  opens_products_ = &device;
+  device_ = &device;
   return *this;
+}
+
+// Once all options are known: of several --device the last one counts. With auto, options of cuda wait for a GPU.
+void CommandLine::choose_device() {
+  *device_ = parse_device(device_name_);
+  if (!products_.cublas && products_.tf32)
+    fail(Exit::usage, command_, ": --tf32 True has no effect with --cublas False");
+  if (!product_given_.empty() && *device_ != Device::cuda && device_name_ != "auto")
+    fail(Exit::usage, command_, ": --", product_given_, " has no effect with --device ", device_name_);
+  gpu::use_products(products_);
+  open_products(*device_, device_given_ || !product_given_.empty());
 }
 
 CommandLine& CommandLine::quiet(bool& quiet) {
@@ -311,7 +314,7 @@ bool CommandLine::parse(const Arguments& arguments) {
         fail(Exit::usage, command_, ": --", option.name, " has no value: the option ", value, " follows");
     if (!values.empty() || option.always) option.assign(values);
   }
-  if (opens_products_) open_products(*opens_products_, device_given_ || products_given_);
+  if (device_) choose_device();
   for (const std::string& note : notes_) say(note);
   return true;
 }

@@ -67,6 +67,7 @@ class CommandLine {
   };
   void declare(Option option);  // adds it to the present section
   void begin_last_section();    // begins the section of shared options
+  void choose_device();
   const Option* find(const std::string& name) const;
   std::string spelling_of(const std::string& argument) const;
   Arguments normalise(const Arguments& arguments) const;
@@ -81,9 +82,10 @@ class CommandLine {
   std::map<std::string, Alias> aliases_;
   std::vector<std::string> notes_;  // printed after parsing
   const bool* quiet_ = nullptr;
-  bool device_given_ = false, products_given_ = false;
+  bool device_given_ = false;
+  std::string device_name_, product_given_;  // --device; the last of --cublas and --tf32, empty: neither
   gpu::Products products_;
-  const Device* opens_products_ = nullptr;
+  Device* device_ = nullptr;
   std::string words_name_, words_help_;
   std::vector<std::string>* words_ = nullptr;
 };

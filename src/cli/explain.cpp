@@ -207,7 +207,8 @@ Exit run_explain(const Command& command, const Arguments& arguments) {
   if (!o.map.empty())
     for (size_t i = 0; i < o.images.size(); ++i) write_png(numbered(o.map, i), heat_map(attribution->pictures[i]));
   if (o.json) {
-    nlohmann::ordered_json all{{"prompt", input.text}, {"cut", is_cut}, {"stages", to_json(stages)}};
+    nlohmann::ordered_json all{
+        {"prompt", input.text}, {"device", origin_of(o.device)}, {"cut", is_cut}, {"stages", to_json(stages)}};
     if (attribution) all["attribution"] = to_json(*attribution);
     std::cout << all << '\n';
   } else if (!o.quiet) {

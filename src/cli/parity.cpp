@@ -6,6 +6,7 @@
 
 #include "cli/commands.h"
 #include "io/files.h"
+#include "mmeb/data/outputs.h"
 #include "tensor/cpu/simd/simd.h"
 #include "vlm/known_hashes.h"
 #include "vlm/model.h"
@@ -30,8 +31,9 @@ Json hashes(const fs::path& folder) {
   return list;
 }
 
-Json certificate(ModelOptions model, const std::vector<CaseParity>& cases) {
+Json certificate(ModelOptions model, Device device, const std::vector<CaseParity>& cases) {
   Json json = {{"model", model.model_name},
+               {"device", origin_of(device)},
                {"instruction_set", isa_name()},
                {"ok", std::none_of(cases.begin(), cases.end(), [](const CaseParity& c) { return c.divergence(); })},
                {"files", hashes(model.model_name)}};
@@ -83,7 +85,7 @@ Exit run_parity(const Command& command, const Arguments& arguments) {
   const auto cases = compare_with_reference(*encoder, reference, [&](const CaseParity& c) {
     if (!quiet && !json) print_case(c);
   });
-  const Json result = certificate(model, cases);
+  const Json result = certificate(model, device, cases);
   write_text(output, result.dump(2) + "\n");
   if (json) std::cout << result << '\n';
   return result.at("ok").get<bool>() ? Exit::ok : Exit::failed;

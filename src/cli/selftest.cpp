@@ -27,7 +27,7 @@ Exit run_selftest(const Command& command, const Arguments& arguments) {
     nlohmann::ordered_json list = nlohmann::ordered_json::array();
     for (const Check& c : checks)
       list.push_back({{"check", c.name}, {"measured", c.measured}, {"limit", c.limit}, {"ok", c.ok()}});
-    std::cout << nlohmann::ordered_json{{"checks", list}} << '\n';
+    std::cout << nlohmann::ordered_json{{"device", origin_of(device)}, {"checks", list}} << '\n';
   } else if (!quiet) {
     std::cout << check_table(checks);
   }

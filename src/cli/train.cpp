@@ -60,6 +60,7 @@ Exit run_train(const Command& command, const Arguments& arguments) {
                                   {"peak_bytes", result.peak_bytes},
                                   {"planned_peak_bytes", result.planned_peak_bytes},
                                   {"held_bytes", result.held_bytes},
+                                  {"device", origin_of(device)},
                                   {"output_dir", options.output_dir}};
     if (device == Device::cuda) fields["card_bytes"] = result.card_bytes;
     std::cout << fields << '\n';

@@ -22,6 +22,7 @@
 #include "cli/commands.h"
 #include "kernels/gpu.h"
 #include "tensor/cpu/simd/simd.h"
+#include "tensor/host_memory.h"
 
 #define AS_TEXT(x) #x
 #define VALUE_AS_TEXT(x) AS_TEXT(x)
@@ -88,6 +89,7 @@ Exit run_version(const Command& command, const Arguments& arguments) {
     std::cout << ' ' << name << (name == isa_name() ? " (used)" : "");
   for (const std::string gpu : version["gpus"])
     std::cout << "\nGPU: " << gpu << ", driver for CUDA " << version["cuda_driver"].get<std::string>();
+  if (version["gpus"].empty() && !gpu::toolkit().empty()) std::cout << "\nGPU: none; " << gpu::missing();
   std::cout << "\nlibraries:";
   for (const auto& [name, number] : version["libraries"].items())
     std::cout << ' ' << name << ' ' << number.get<std::string>();

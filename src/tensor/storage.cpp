@@ -104,13 +104,19 @@ const char* name_of(Device device) {
   return names[device.kind];
 }
 
+void check_device_name(const std::string& name) {
+  for (const char* known : {"auto", "cpu", "emu", "cuda"})
+    if (name == known) return;
+  fail(Exit::usage, "--device: got \"", name, "\", expected auto, cpu, emu or cuda");
+}
+
 Device parse_device(const std::string& name) {
+  check_device_name(name);
   if (name == "cpu") return Device::cpu;
   if (name == "emu") return Device::emu;
-  if (name != "cuda" && name != "auto") fail(Exit::usage, "--device ", name, ": expected auto, cpu, emu or cuda");
   const std::string reason = gpu::missing();
   if (reason.empty()) return Device::cuda;
-  if (name == "cuda") fail(Exit::device, "--device cuda: ", reason, "; --device cpu computes the same");
+  if (name == "cuda") fail(Exit::device, "--device cuda: ", reason, ". The same command runs with --device cpu");
   why_not_cuda = reason;
   return Device::cpu;
 }
@@ -130,7 +136,8 @@ std::string device_note(Device device) {
 }
 
 std::string origin_of(Device device) {
-  return name_of(device) + (device == Device::cuda ? gpu::described_products() : "");
+  if (device != Device::cuda) return name_of(device);
+  return sentence(name_of(device), " (", gpu::cards().at(0).name, ")", gpu::described_products());
 }
 
 Storage::Storage(int64_t bytes, Device device) : bytes(bytes), device(device) {

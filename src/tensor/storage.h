@@ -19,6 +19,7 @@ inline constexpr Device Device::cpu{Device::cpu_kind}, Device::emu{Device::emu_k
 const char* name_of(Device device);
 // "cpu", "emu", "cuda" or "auto": cuda if there is one, else cpu. Throws Exit::device if cuda cannot be used.
 Device parse_device(const std::string& name);
+void check_device_name(const std::string& name);  // throws Exit::usage for another name
 const char* default_device();            // auto, or cpu if the program was built without CUDA
 // Opens cuBLAS for a device that uses it. Where it is not, throws Exit::device if `required`, else does without.
 void open_products(Device device, bool required);

@@ -62,8 +62,9 @@ struct ModelOptions : AdapterArguments {
     AdapterArguments::fields(visit, training);
     visit("precision", precision,
           training ? "<f32|bf16> f32, or bf16 matrix products with f32 accumulation (full training then stores bf16 "
-                     "weights and f32 master copies)"
-                   : "<f32|bf16> f32, or bf16 matrix products with f32 accumulation");
+                     "weights and f32 master copies). On cuda and emu activations are bf16, too"
+                   : "<f32|bf16> f32, or bf16 matrix products with f32 accumulation; on cuda and emu activations are "
+                     "bf16, too");
     visit("dim", dim,
           "keep only the first numbers of each vector and normalise it again, for models trained so (Matryoshka; "
           "0: all numbers)");

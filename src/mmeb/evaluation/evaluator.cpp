@@ -177,7 +177,8 @@ Evaluation evaluate(const EvaluationData& data, const EmbedFunction& embed, cons
   }
   std::erase(evaluation.notes, "");
   evaluation.summary = summarise(std::move(scores), data.tasks);
-  evaluation.summary.precision = data.precision, evaluation.summary.options = data.options;
+  evaluation.summary.precision = data.precision, evaluation.summary.device = data.device;
+  evaluation.summary.options = data.options;
   evaluation.summary.model_sha256 = data.model_sha256;
   evaluation.summary.missing_sets = data.missing_sets;
   if (folder) folder->finish(groups, summary_json(evaluation.summary));

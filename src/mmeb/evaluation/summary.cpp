@@ -161,7 +161,7 @@ std::string summary_json(const Summary& s) {
     json_set["optional"] = set.task.optional;
   }
   json["datasets"] = sets;
-  json["precision"] = s.precision;
+  json["precision"] = s.precision, json["device"] = s.device;
   if (!s.missing_sets.empty()) json["missing_sets"] = s.missing_sets;
   if (!s.model_sha256.empty()) json["model_sha256"] = s.model_sha256;
   json["options"] = Json::parse(s.options);
@@ -188,7 +188,7 @@ Summary read_summary(const fs::path& folder) {
     scores.push_back(read_set_score(name, stored, place));
   }
   Summary summary = summarise(std::move(scores), tasks);
-  summary.precision = fields.need<std::string>("precision");
+  summary.precision = fields.need<std::string>("precision"), summary.device = fields.get("device", std::string("cpu"));
   summary.model_sha256 = fields.get("model_sha256", std::string());
   for (const Json& set : fields.get("missing_sets", Json(Json::array())))
     if (set.is_string()) summary.missing_sets.push_back(set);

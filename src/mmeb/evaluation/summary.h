@@ -33,6 +33,7 @@ struct Summary {
   double overall = -1, ind = -1, ood = -1, classification = -1, vqa = -1, retrieval = -1, grounding = -1;
   std::vector<SetScore> sets;                  // in the order of the task table
   std::string precision = "f32";               // precision of the embeddings' matrix products
+  std::string device = "cpu";                  // that computed the embeddings (origin_of)
   std::string options = "{}";                  // the evaluation's options as JSON
   std::string model_sha256 = {};               // ModelHash, in hexadecimal digits; empty: not known
   std::vector<std::string> missing_sets = {};  // left out by --missing_sets skip; not counted in means

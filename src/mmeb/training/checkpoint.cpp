@@ -75,15 +75,15 @@ std::string state_of(const RunIdentity& run, int64_t step, const AdamW& optimise
 struct State {
   int64_t step = 0, optimiser_steps = 0;  // the optimiser skips steps without pairs
   uint64_t rows = 0;
-  std::string base_model;
+  std::string base_model, device;
   std::map<std::string, nlohmann::json> options;
 };
 
 State read_state(const fs::path& file) {
   const nlohmann::json state = read_json(file);
   try {
-    return {state.at("step"), state.at("optimiser_steps"), state.at("rows"), state.at("base_model"),
-            state.at("options")};
+    return {state.at("step"),       state.at("optimiser_steps"),      state.at("rows"),
+            state.at("base_model"), state.value("device", "cpu"), state.at("options")};
   } catch (const nlohmann::json::exception& error) {
     fail(Exit::data, file.string(), ": is not the state of a training run; ", reason_of(error));
   }
@@ -183,12 +183,13 @@ void begin_run(const RunIdentity& run, int64_t first) {
   if (anew && (has_weights(output_dir) || fs::exists(output_dir / kOptionsFile)))
     for (const std::string& name : earlier) fs::remove(output_dir / name);
   Json options = to_json(o);
+  options["device"] = origin_of(run.device);
   options["working_directory"] = fs::current_path().string();  // relative paths start here
   if (!run.missing_sets.empty()) options["left_out_sets"] = run.missing_sets;
   write_text(output_dir / kOptionsFile, options.dump(2) + "\n");
 }
 
-void require_same_run(const FoundCheckpoint& checkpoint, const RunIdentity& run) {
+std::string require_same_run(const FoundCheckpoint& checkpoint, const RunIdentity& run) {
   const std::string file = checkpoint.folder / kState,
                     anew = "start anew: --resume_from none --overwrite_output_dir True, or another --output_dir";
   const State state = read_state(file);
@@ -213,6 +214,10 @@ void require_same_run(const FoundCheckpoint& checkpoint, const RunIdentity& run)
              ? "the files of " + run.options.model_name + " have changed since"
              : sentence("--model_name was ", state.options.at("model_name"), ", now it is ", run.options.model_name),
          "; ", anew);
+  const std::string device = origin_of(run.device);
+  return state.device == device ? ""
+                                : sentence("train: ", file, ": was written on ", state.device, "; on ", device,
+                                           " the run goes on, but not with the bits that it would have had there");
 }
 
 std::optional<FoundCheckpoint> find_checkpoint(const TrainOptions& o) {

@@ -57,7 +57,8 @@ std::string kept_checkpoint(const std::filesystem::path& output_dir);  // "OUT/c
 // Returns the bytes of the files in output_dir that a run with these options will replace or remove.
 int64_t replaceable_bytes(const TrainOptions& options);
 // Throws Exit::usage if another run's options wrote the checkpoint, Exit::data for other rows or another base model.
-void require_same_run(const FoundCheckpoint& checkpoint, const RunIdentity& run);
+// Returns a sentence for the user if another device did, else "".
+std::string require_same_run(const FoundCheckpoint& checkpoint, const RunIdentity& run);
 // Marks output_dir as an unfinished run from step `first` on, and removes a checkpoint-latest of later steps. Must be
 // called after all checks, when log.jsonl and skipped_rows.jsonl are this run's. For a new run, --overwrite_output_dir
 // removes all other files of an earlier run, and its report.

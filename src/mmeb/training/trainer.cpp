@@ -62,7 +62,7 @@ std::unique_ptr<TrainerRun> prepare_run(TrainOptions o, Device device, bool quie
   const bool adapters = o.lora || !o.adapter.empty();
   if (checkpoint && (adapters || fs::is_directory(o.model_name)))  // a whole model's checkpoint does not need its base
     hash_base();
-  if (checkpoint) require_same_run(*checkpoint, identity);
+  if (checkpoint) say(require_same_run(*checkpoint, identity));
   if (checkpoint && checkpoint->finished) {
     say(sentence("train: ", o.output_dir, " has this run, finished with step ", checkpoint->step, "; nothing to do"));
     return nullptr;

@@ -148,8 +148,9 @@ TrainResult run_steps(TrainerRun& run, const std::function<StepLog(TrainerRun&, 
   progress.note(run.bad_rows->note());
   progress.note(single_pairs_note(run.single_pairs));
   progress.note(run.cut.note(o.max_len));
-  progress.note(sentence("train: peak tensor memory ", in_bytes(result.held_bytes), ", predicted ",
-                         in_bytes(result.planned_peak_bytes)));
+  progress.note(sentence("train: peak tensor memory ", in_bytes(result.peak_bytes), ", predicted ",
+                         in_bytes(result.planned_peak_bytes), "; with what was kept for reuse ",
+                         in_bytes(result.held_bytes)));
   if (result.interrupted) return result;
   if (run.optimiser.steps() == 0) fail(Exit::data, "train: no step had a usable row; ", run.bad_rows->note());
   save(run, o.max_steps, Save::finished);

@@ -202,7 +202,7 @@ std::unique_ptr<Backbone> make_backbone(const std::filesystem::path& config_file
   return with_config(config_file, [&](json config) {
     const Family& family = family_named_in(config);
     check_precision(config);
-    if (family.complete) family.complete(config, config_file.parent_path());
+    if (family.complete) family.complete(config, config_file);
     return family.make(config);
   });
 }

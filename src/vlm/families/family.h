@@ -29,7 +29,7 @@ struct Family {
   // Makes the modules for a config.json, without numbers. Throws Exit::data, without the file's name.
   std::unique_ptr<Backbone> (*make)(const nlohmann::json& config);
   // Adds to a config.json what only the weights in its folder say; none: it says all.
-  void (*complete)(nlohmann::json& config, const std::filesystem::path& folder) = nullptr;
+  void (*complete)(nlohmann::json& config, const std::filesystem::path& config_file) = nullptr;
   // Reads the picture rule from the settings of the processor's file. Throws Exit::data, without the file's name.
   std::unique_ptr<PictureRule> (*picture_rule)(const nlohmann::json& settings);
   Rope rope;

@@ -73,7 +73,7 @@ class LlavaNext : public ClipSighted {
 };
 
 std::unique_ptr<Backbone> make_llava_next(const nlohmann::json& config);
-void complete_llava_next(nlohmann::json& config, const std::filesystem::path& folder);
+void complete_llava_next(nlohmann::json& config, const std::filesystem::path& config_file);
 nlohmann::json tiny_llava_next(int hidden);
 // Writes the rotary base and the weights' type under both names that versions of transformers have for them.
 std::string portable_llava_next(const std::string& config);

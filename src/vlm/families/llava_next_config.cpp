@@ -100,8 +100,8 @@ std::unique_ptr<Backbone> make_llava_next(const json& root) {
 }
 
 // A sliding_window that is not there is Mistral's 4096, but null, as in published models, is none.
-void complete_llava_next(json& config, const std::filesystem::path& folder) {
-  const json file = read_json(folder / "config.json");
+void complete_llava_next(json& config, const std::filesystem::path& config_file) {
+  const json file = read_json(config_file);
   const auto text = file.find("text_config");
   if (text != file.end() && text->is_object() && text->value("model_type", json()) == "mistral" &&
       !text->contains("sliding_window"))

@@ -106,7 +106,8 @@ std::unique_ptr<Backbone> make_phi3_v(const json& given) {
   return std::make_unique<Phi3V>(std::move(c));
 }
 
-void complete_phi3_v(json& config, const std::filesystem::path& folder) {
+void complete_phi3_v(json& config, const std::filesystem::path& config_file) {
+  const std::filesystem::path folder = config_file.parent_path();
   json image = image_processor_of(config);
   if (image.contains("num_hidden_layers") || weights_file(folder).name.empty()) return;
   const std::string tower = "img_processor.vision_model.";
