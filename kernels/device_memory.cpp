@@ -4,6 +4,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "io/error.h"
+
 namespace vlm2vec::emulator {
 namespace {
 
@@ -29,7 +31,10 @@ bool map_region() {
 char* map_pages(int64_t bytes) {
   static const bool mapped = map_region();
   static int64_t used = 0;
-  if (!mapped || bytes > region_bytes - used) return nullptr;
+  if (!mapped)
+    fail(Exit::resources, "--device emu: its memory needs 64 GB of address space, twice, which the system refuses; ",
+         "ulimit -v says how much there is");
+  if (bytes > region_bytes - used) return nullptr;
   char* pages = reinterpret_cast<char*>(region_begin) + used;
   used += bytes;
   mark_in_use(pages, bytes, false);

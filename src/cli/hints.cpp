@@ -146,6 +146,7 @@ std::string advice(const std::string& command, const std::string& unknown) {
     return "train has no validation; use eval for the scores of a model or a checkpoint";
   if (command == "embed" && (name == "image" || name == "images" || name == "text"))
     return "write texts and pictures into the rows of --input";
+  if (name == "bf16") return "the nearest is --precision bf16";
   return "";
 }
 
