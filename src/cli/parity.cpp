@@ -39,8 +39,7 @@ Json certificate(ModelOptions model, Device device, const std::vector<CaseParity
                {"files", hashes(model.model_name)}};
   model.fields([&](const char* name, const auto& value, const char*) { json["options"][name] = value; });
   if (!model.adapter.empty()) json["adapter"] = {{"folder", model.adapter}, {"files", hashes(model.adapter)}};
-  Json& worst = json["maximum_error"] = Json::object();
-  Json& list = json["cases"] = Json::array();
+  Json worst = Json::object(), list = Json::array();
   for (const CaseParity& c : cases) {
     const StageParity* first = c.divergence();
     list.push_back({{"name", c.name}, {"first_divergence", first ? Json(first->stage) : Json(nullptr)}});
@@ -50,6 +49,7 @@ Json certificate(ModelOptions model, Device device, const std::vector<CaseParity
       worst[s.stage] = std::max(worst.value(s.stage, 0.0), s.error);
     }
   }
+  json["maximum_error"] = worst, json["cases"] = list;
   return json;
 }
 
