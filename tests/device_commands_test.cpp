@@ -95,6 +95,9 @@ TEST_P(DeviceCommands, embed_evaluate_and_explain_as_on_the_cpu) {
   on_both("eval --model_name family --dataset_name test --encode_output_path scores{}");
   EXPECT_EQ(read_json(folder_ / "scoresdevice/Set_score.json").at("acc"),
             read_json(folder_ / "scorescpu/Set_score.json").at("acc"));
+  EXPECT_EQ(read_json(folder_ / "scorescpu/summary.json").at("device"), "cpu");
+  const std::string stored = read_json(folder_ / "scoresdevice/summary.json").at("device");
+  EXPECT_TRUE(stored.starts_with(GetParam().second)) << stored;  // on cuda with the card's name
   on_both("explain --model_name family --prompt vlm2vec-v2 --text 'what is this?' --image train/p1.png "
           "--target 'a thing' --heat_map {}.png --dump {}.safetensors");
   const NamedTensors stages = load_safetensors(folder_ / "cpu.safetensors"),

@@ -77,6 +77,9 @@ TEST_P(FamilyCommands, agree_with_their_own_reference) {
   const auto cases = compare_with_reference(*encoder, folder_ / "reference");
   EXPECT_EQ(cases.at(0).divergence(), nullptr);
   EXPECT_EQ(cases[0].stages.size(), reference.size());
+  succeed("parity --model_name family --reference reference --device cpu --quiet");
+  EXPECT_EQ(read_json(folder_ / "reference/parity.json").at("device"), "cpu");
+  EXPECT_EQ(read_json(folder_ / "reference/parity.json").at("cases").size(), 1u);
   reference.at("vision_block_0").data<float>()[0] += 1;
   save_safetensors(folder_ / "reference/one.safetensors", reference);
   EXPECT_EQ(compare_with_reference(*encoder, folder_ / "reference").at(0).divergence()->stage, "vision_block_0");
