@@ -101,9 +101,10 @@ KERNEL(dora_norms, const Tensor& b, const Tensor& squares, const Tensor& aw, con
        const Tensor& norms, const Tensor& inverse_norms)
 
 // ---- gather.cu: rows by number (i32) --------------------------------------------------------------------------------
-KERNEL(gather_rows, const Tensor& table, const Tensor& ids, const Tensor& y)    // y[i] = table[ids[i]] in y's type
-// dtable[ids[i]] += dy[i], in order of i
-KERNEL(scatter_add_rows, const Tensor& dy, const Tensor& ids, const Tensor& dtable)
+// y[i] = table[ids[i]] in y's type; with shares, of the shape of ids [n, k]: y[i] = Σ_j shares[i, j]·table[ids[i, j]]
+KERNEL(gather_rows, const Tensor& table, const Tensor& ids, const Tensor& shares, const Tensor& y)
+// dtable[ids[i]] += dy[i], in order of i; with shares: dtable[ids[i, j]] += shares[i, j]·dy[i]
+KERNEL(scatter_add_rows, const Tensor& dy, const Tensor& ids, const Tensor& shares, const Tensor& dtable)
 // y = x but y[rows[i]] = source[i]
 KERNEL(replace_rows, const Tensor& x, const Tensor& rows, const Tensor& source, const Tensor& y)
 KERNEL(clear_rows, const Tensor& x, const Tensor& rows, const Tensor& y)        // y = x but y[rows[i]] = 0

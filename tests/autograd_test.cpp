@@ -143,6 +143,7 @@ std::vector<Formula> formulas() {
       windowed{4, 2, 3, true, 0.7, 0, 0, 0, 2};
   const Tensor keys = from_vector(std::vector<int64_t>{5, 6, 5}, {3});
   const std::vector<int32_t> ids{2, 0, 2, 3}, rows{3, 1}, cu{0, 3, 4}, cu_q{0, 1, 3}, cu_k{0, 4, 6};
+  const Tensor shares = from_vector(std::vector<double>{0.3, -1.2, 0.5, 2, -0.7, 0.9}, {3, 2});
   const auto sigmoid_product = [](const Var& x, double a) { return x * reciprocal(plus(exp(scale(x, -a)), 1)); };
   const auto normed = [](const Var& x, double eps) {
     return x * over_columns(rsqrt(plus(scale(row_sums(x * x), 1.0 / double(x.value().columns())), eps)),
@@ -207,6 +208,12 @@ std::vector<Formula> formulas() {
       {"gather_rows_of_a_result", normals({{4, 3}}),
        [=](const Vars& v) { return gather_rows(v[0] * v[0], integers(ids)); },
        [=](const Vars& v) { return matmul(picks(ids, 4), v[0] * v[0]); }},
+      {"blend_rows", normals({{4, 3}}),
+       [=](const Vars& v) { return blend_rows(v[0], integers({3, 0, 3, 1, 1, 3}).view({3, 2}), shares); },
+       [=](const Vars& v) {
+         const Var each = view(Var(shares), {6, 1}), all = over_columns(each, 3) * matmul(picks({3, 0, 3, 1, 1, 3}, 4), v[0]);
+         return gather_rows(all, integers({0, 2, 4})) + gather_rows(all, integers({1, 3, 5}));
+       }},
       {"replace_rows", normals({{4, 3}, {2, 3}}),
        [=](const Vars& v) { return replace_rows(v[0], integers(rows), v[1]); },
        [=](const Vars& v) {

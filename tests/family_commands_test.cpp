@@ -65,6 +65,38 @@ TEST_P(FamilyCommands, evaluate_and_explain) {
   succeed("explain --model_name family --text '" + token + " what is this?' --image train/p1.png");
 }
 
+TEST_P(FamilyCommands, give_the_same_bits_in_any_batch_and_by_any_threads) {
+  make_family();
+  write("rows.jsonl", R"({"text": "a thing"}
+{"image": "train/p1.png"}
+{"text": "what is this, said at some length?", "image": "train/p2.png"}
+{"text": "b"}
+)");
+  const auto vectors = [&](const std::string& options) {
+    succeed("embed --model_name family --input rows.jsonl --output v.npy --prompt vlm2vec-v2 --quiet " + options);
+    return to_vector<float>(read_npy(folder_ / "v.npy"));
+  };
+  const auto alone = vectors("--batch_size 1 --threads 1");
+  EXPECT_EQ(vectors("--batch_size 4 --threads 1"), alone);
+  EXPECT_EQ(vectors("--batch_size 3 --threads 4"), alone);
+}
+
+// With a frozen tower, which GradCache runs once.
+TEST_P(FamilyCommands, resume_with_the_same_bits) {
+  make_family();
+  const std::string train = "train --model_name family --dataset_name train --max_steps 4 --save_steps 2 --quiet "
+                            "--per_device_train_batch_size 3 --gc_q_chunk_size 2 --image_encoder_freeze True "
+                            "--output_dir whole ";
+  succeed(train + "--plan");
+  EXPECT_FALSE(fs::exists(folder_ / "whole"));
+  succeed(train);
+  const std::string weights = read_text(folder_ / "whole/model.safetensors");
+  fs::remove_all(folder_ / "whole/checkpoint-4");
+  fs::remove(folder_ / "whole/model.safetensors");
+  succeed(train + "--resume_from auto");
+  EXPECT_EQ(read_text(folder_ / "whole/model.safetensors"), weights);
+}
+
 TEST_P(FamilyCommands, agree_with_their_own_reference) {
   make_family();
   const auto encoder = load_encoder(folder_ / "family");

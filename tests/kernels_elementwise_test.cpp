@@ -153,7 +153,7 @@ TEST(KernelsGather, RowsByNumber) {
   in_every_format([](DType dtype) {
     const std::vector<int32_t> ids{4, 0, 4, 6, 4};
     const Tensor table = random(shape, dtype, 12), y = unwritten({5, columns}, acc_of(dtype));
-    emu::gather_rows(table, integers(ids), y);
+    emu::gather_rows(table, integers(ids), Tensor(), y);
     Numbers want;
     for (int32_t id : ids)
       for (int64_t c = 0; c < columns; ++c) want.push_back(numbers(table)[size_t(id * columns + c)]);
@@ -163,7 +163,29 @@ TEST(KernelsGather, RowsByNumber) {
     want = numbers(dtable);
     for (size_t i = 0; i < 5; ++i)
       for (size_t c = 0; c < columns; ++c) want[size_t(ids[i]) * columns + c] += numbers(dy)[i * columns + c];
-    emu::scatter_add_rows(dy, integers(ids), dtable);
+    emu::scatter_add_rows(dy, integers(ids), Tensor(), dtable);
+    expect_close(dtable, want, "dtable");
+  });
+}
+
+TEST(KernelsGather, SharesOfRows) {
+  in_every_format([](DType dtype) {
+    const std::vector<int32_t> ids{4, 0, 4, 6, 4, 1};
+    const Tensor at = integers(ids).view({3, 2}), shares = random({3, 2}, acc_of(dtype), 17);
+    const Tensor table = random(shape, dtype, 12), y = unwritten({3, columns}, acc_of(dtype));
+    emu::gather_rows(table, at, shares, y);
+    Numbers want(3 * columns);
+    for (size_t i = 0; i < ids.size(); ++i)
+      for (size_t c = 0; c < columns; ++c)
+        want[i / 2 * columns + c] += numbers(shares)[i] * numbers(table)[size_t(ids[i]) * columns + c];
+    expect_close(y, want, "y");
+
+    const Tensor dy = random({3, columns}, dtype, 13), dtable = random(shape, acc_of(dtype), 14);
+    want = numbers(dtable);
+    for (size_t i = 0; i < ids.size(); ++i)
+      for (size_t c = 0; c < columns; ++c)
+        want[size_t(ids[i]) * columns + c] += numbers(shares)[i] * numbers(dy)[i / 2 * columns + c];
+    emu::scatter_add_rows(dy, at, shares, dtable);
     expect_close(dtable, want, "dtable");
   });
 }
@@ -184,7 +206,7 @@ TEST(KernelsGather, ManyRowsOfFewNumbersAddUpInOrder) {
         sum += add[i * columns + c];
         if (dtype != DType::f64) sum = float(sum);
       }
-    emu::scatter_add_rows(dy, integers(ids), dtable);
+    emu::scatter_add_rows(dy, integers(ids), Tensor(), dtable);
     EXPECT_EQ(numbers(dtable), want);
   });
 }

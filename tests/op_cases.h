@@ -162,6 +162,12 @@ inline std::vector<OpCase> op_cases() {
        [](Draw& d, int64_t r, int64_t c) {
          return Results{gather_rows(d.frozen({r, c}), d.ids(2 * r + 1, r), d.dtype())};
        }},
+      {"blend_rows",
+       [](Draw& d, int64_t r, int64_t c) {
+         const Tensor ids = d.ids(3 * r, r).view({r, 3}), shares = d.wide({r, 3}), table = d.wide({r, c});
+         scatter_add_rows_to(d.normal({r, c}), ids, table, shares);
+         return Results{blend_rows(d.normal({r, c}), ids, shares), table};
+       }},
       {"scatter_add_rows_to",
        [](Draw& d, int64_t r, int64_t c) {
          const Tensor table = d.normal({r, c});

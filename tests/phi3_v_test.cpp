@@ -341,7 +341,7 @@ TEST(Phi3V, refuses_other_configurations) {
   refused("rope_scaling", "type", "yarn", "rope_scaling is of type yarn, expected su or longrope");
   refused("rope_scaling", "long_factor", json::array({1.0}), "long_factor has 1 numbers, expected half the head size");
   refused("", "hidden_act", "gelu", "hidden_act is \"gelu\", expected \"silu\"");
-  refused("", "num_attention_heads", 3, "hidden_size must be an even multiple of num_attention_heads");
+  refused("", "num_attention_heads", 3, "a multiple of num_key_value_heads, and the head size even");
 }
 
 }  // namespace

@@ -72,6 +72,11 @@ Var gather_rows(const Var& table, const Tensor& ids, DType type) {
                 {{table, [=](const Tensor& dy, const Tensor& dtable) { scatter_add_rows_to(dy, ids, dtable); }}});
 }
 
+Var blend_rows(const Var& table, const Tensor& ids, const Tensor& shares) {
+  const auto add = [=](const Tensor& dy, const Tensor& dtable) { scatter_add_rows_to(dy, ids, dtable, shares); };
+  return record("blend_rows", blend_rows(table.value(), ids, shares), {{table, add}});
+}
+
 Var replace_rows(const Var& x, const Tensor& rows, const Var& source) {
   return record("replace_rows", replace_rows(x.value(), rows, source.value()),
                 {{x, [=](const Tensor& dy) { return clear_rows(dy, rows); }},

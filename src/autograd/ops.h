@@ -22,6 +22,7 @@ Var view(const Var& x, Shape shape);
 Var to(const Var& x, DType type);
 Var gather_rows(const Var& x, const Tensor& ids);                       // row selection
 Var gather_rows(const Var& table, const Tensor& ids, DType type);       // embedding look-up
+Var blend_rows(const Var& table, const Tensor& ids, const Tensor& shares);  // weighted sums of rows
 Var replace_rows(const Var& x, const Tensor& rows, const Var& source);  // picture features into the token stream
 Var concat_rows(const std::vector<Var>& parts);
 

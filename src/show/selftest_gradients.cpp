@@ -20,6 +20,8 @@ struct OpCase {
 std::vector<OpCase> op_cases(Device device, uint64_t seed) {
   const Tensor ids = from_vector<int32_t>({2, 0, 2, 3}, {4}, device),
                two_rows = from_vector<int32_t>({3, 1}, {2}, device);
+  const Tensor pairs = from_vector<int32_t>({3, 0, 3, 1, 1, 3}, {3, 2}, device),
+               shares = normal_tensor({3, 2}, 1, seed, DType::f64, Device::cpu).to(device);
   const Tensor keys = from_vector<int64_t>({7, 1, 7, 9, 4}, {5}, device);
   const Tensor cu = from_vector<int32_t>({0, 2, 5}, {3}, device),
                cu_keys = from_vector<int32_t>({0, 3, 7}, {3}, device);
@@ -45,6 +47,7 @@ std::vector<OpCase> op_cases(Device device, uint64_t seed) {
          return multiply(view(x[0], {2, 6}), view(x[0], {2, 6}));
        }},
       {"gather_rows", {{4, 3}}, [=](const Inputs& x) { return gather_rows(x[0], ids); }},
+      {"blend_rows", {{4, 3}}, [=](const Inputs& x) { return blend_rows(x[0], pairs, shares); }},
       {"replace_rows", {{5, 3}, {2, 3}}, [=](const Inputs& x) { return replace_rows(x[0], two_rows, x[1]); }},
       {"concat_rows",
        {{2, 3}, {1, 3}},

@@ -130,13 +130,20 @@ RowNorms dora_norms(const Tensor& b, const Tensor& squares, const Tensor& aw, co
 Tensor gather_rows(const Tensor& table, const Tensor& ids) { return gather_rows(table, ids, table.dtype()); }
 Tensor gather_rows(const Tensor& table, const Tensor& ids, DType type) {
   Tensor y({ids.numel(), table.columns()}, type, table.device());
-  kernel::gather_rows(table, ids, y);
+  kernel::gather_rows(table, ids, Tensor(), y);
   return y;
 }
-void scatter_add_rows_to(const Tensor& dy, const Tensor& ids, const Tensor& dtable) {
-  CHECK(dy.columns() == dtable.columns() && ids.numel() == dy.rows(), "scatter_add_rows: ", dy, " by ", ids, " into ",
-        dtable);
-  kernel::scatter_add_rows(dy, ids, dtable);
+Tensor blend_rows(const Tensor& table, const Tensor& ids, const Tensor& shares) {
+  CHECK(ids.shape() == shares.shape(), "blend_rows: ids ", ids, ", shares ", shares);
+  Tensor y({ids.rows(), table.columns()}, shares.dtype(), table.device());
+  kernel::gather_rows(table, ids, shares, y);
+  return y;
+}
+void scatter_add_rows_to(const Tensor& dy, const Tensor& ids, const Tensor& dtable, const Tensor& shares) {
+  CHECK(dy.columns() == dtable.columns() && (shares.defined() ? shares.rows() : ids.numel()) == dy.rows() &&
+            (!shares.defined() || shares.shape() == ids.shape()),
+        "scatter_add_rows: ", dy, " by ", ids, " into ", dtable);
+  kernel::scatter_add_rows(dy, ids, shares, dtable);
 }
 Tensor replace_rows(const Tensor& x, const Tensor& rows, const Tensor& source) {
   CHECK(source.columns() == x.columns() && rows.numel() == source.rows(), "replace_rows: ", rows.numel(), " rows of ",

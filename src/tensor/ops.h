@@ -37,7 +37,9 @@ RowNorms dora_norms(const Tensor& b, const Tensor& squares, const Tensor& aw, co
 // table [rows, d], ids i32 [n] → [n, d] in the table's type, or in another.
 Tensor gather_rows(const Tensor& table, const Tensor& ids);
 Tensor gather_rows(const Tensor& table, const Tensor& ids, DType type);
-void scatter_add_rows_to(const Tensor& dy, const Tensor& ids, const Tensor& dtable);
+// ids, shares [n, k] → [n, d] in the type of the shares: Σ_j shares[i, j]·table[ids[i, j]].
+Tensor blend_rows(const Tensor& table, const Tensor& ids, const Tensor& shares);
+void scatter_add_rows_to(const Tensor& dy, const Tensor& ids, const Tensor& dtable, const Tensor& shares = {});
 Tensor replace_rows(const Tensor& x, const Tensor& rows, const Tensor& source);
 Tensor clear_rows(const Tensor& x, const Tensor& rows);
 Tensor concat_rows(const std::vector<Tensor>& parts);

@@ -1,8 +1,33 @@
 #include "vlm/decoder.h"
 
 #include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "io/error.h"
+#include "io/files.h"
+#include "vlm/config_fields.h"
 
 namespace vlm2vec {
+
+DecoderConfig read_decoder_config(const nlohmann::json& text) {
+  DecoderConfig d;
+  d.vocab_size = size_field(text, "vocab_size", kMostTokens);
+  d.hidden_size = size_field(text, "hidden_size", kMostWidth);
+  d.intermediate_size = size_field(text, "intermediate_size", kMostWidth);
+  d.num_hidden_layers = int(size_field(text, "num_hidden_layers", kMostLayers));
+  const int64_t heads = size_field(text, "num_attention_heads", kMostHeads);
+  const auto size_or = [&](const char* field, int64_t most, int64_t otherwise) {  // null is none
+    return int(has_value(text, field) ? size_field(text, field, most) : otherwise);
+  };
+  d.num_attention_heads = int(heads);
+  d.num_key_value_heads = size_or("num_key_value_heads", kMostHeads, heads);
+  d.head_dim = size_or("head_dim", kMostWidth, d.hidden_size / heads);
+  d.rms_norm_eps = positive_field(text, "rms_norm_eps");
+  if (text.at("hidden_act") != "silu") fail(Exit::data, "hidden_act is ", text["hidden_act"], ", expected \"silu\"");
+  expect_config(d.head_dim > 0 && d.head_dim % 2 == 0 && heads % d.num_key_value_heads == 0,
+                "num_attention_heads must be a multiple of num_key_value_heads, and the head size even");
+  return d;
+}
 
 DecoderAttention::DecoderAttention(Module* parent, std::string name, const DecoderConfig& c)
     : Module(parent, std::move(name)),

@@ -2,6 +2,8 @@
 // rotary positions and a SwiGLU MLP. Rows of all sequences lie packed one after another; cu_seqlens says where each
 // begins.
 #pragma once
+#include <nlohmann/json_fwd.hpp>
+
 #include "nn/layers.h"
 #include "nn/lora.h"
 
@@ -15,6 +17,10 @@ struct DecoderConfig {
   int window = 0;              // a token sees so many, itself among them; 0: all before it
   bool qk_norm = false;        // RMSNorm of each head's queries and keys, before the rotation (Qwen3)
 };
+
+// Reads the fields that all families spell alike, from `text` over its defaults: sizes, heads, rms_norm_eps, and
+// hidden_act, which must be silu. Throws Exit::data, without the file's name.
+DecoderConfig read_decoder_config(const nlohmann::json& text);
 
 struct DecoderAttention : Module {
   DecoderAttention(Module* parent, std::string name, const DecoderConfig& config);

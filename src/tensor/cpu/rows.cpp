@@ -73,6 +73,8 @@ const int32_t* row_numbers(const char* op, const Tensor& ids, const Tensor& of) 
   return numbers;
 }
 
+const float* each_share(const char* op, const Tensor& shares) { return shares.defined() ? f32(op, shares) : nullptr; }
+
 void copy_rows(const Tensor& x, const Tensor& y) {
   const float* from = x.data<float>();
   float* const to = y.data<float>();
@@ -81,29 +83,45 @@ void copy_rows(const Tensor& x, const Tensor& y) {
 
 }  // namespace
 
-void gather_rows(const Tensor& table, const Tensor& ids, const Tensor& y) {
+void gather_rows(const Tensor& table, const Tensor& ids, const Tensor& shares, const Tensor& y) {
   const int32_t* numbers = row_numbers("gather_rows", ids, table);
-  const int64_t d = table.columns();
+  const int64_t d = table.columns(), each = shares.defined() ? shares.columns() : 1;
+  const float* share = each_share("gather_rows", shares);
   float* const to = f32("gather_rows", y);
   const bool narrow = table.dtype() == DType::bf16 || table.dtype() == DType::f16;
   const auto widen = table.dtype() == DType::f16 ? simd().widen_f16 : simd().widen;
   const auto* half = static_cast<const uint16_t*>(table.raw());
   const float* from = narrow ? nullptr : f32("gather_rows", table);
-  parallel_rows(ids.numel(), d, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i)
-      if (narrow) widen(d, half + numbers[i] * d, to + i * d);
-      else std::copy_n(from + numbers[i] * d, d, to + i * d);
+  const auto row_to = [&](int64_t i, float* place) {
+    if (narrow) widen(d, half + numbers[i] * d, place);
+    else std::copy_n(from + numbers[i] * d, d, place);
+  };
+  parallel_rows(y.rows(), each * d, [&](int64_t begin, int64_t end) {
+    std::vector<float> next(each > 1 ? size_t(d) : 0);
+    for (int64_t i = begin * each; i < end * each; ++i) {
+      float* const row = to + i / each * d;
+      const bool first = i % each == 0;
+      float* const place = first ? row : next.data();
+      row_to(i, place);
+      if (share) simd().scale(d, share[i], place, place);
+      if (!first) simd().add_to(d, place, row);
+    }
   });
 }
 
-void scatter_add_rows(const Tensor& dy, const Tensor& ids, const Tensor& dtable) {
+void scatter_add_rows(const Tensor& dy, const Tensor& ids, const Tensor& shares, const Tensor& dtable) {
   const int32_t* numbers = row_numbers("scatter_add_rows", ids, dtable);
-  const int64_t d = dy.columns();
+  const int64_t d = dy.columns(), each = shares.defined() ? shares.columns() : 1;
+  const float* share = each_share("scatter_add_rows", shares);
   const float* from = f32("scatter_add_rows", dy);
   float* const to = f32("scatter_add_rows", dtable);
-  parallel_columns(dy.rows(), d, [&](int64_t begin, int64_t end) {
-    for (int64_t i = 0; i < dy.rows(); ++i)
-      simd().add_to(end - begin, from + i * d + begin, to + numbers[i] * d + begin);
+  parallel_columns(ids.numel(), d, [&](int64_t begin, int64_t end) {
+    std::vector<float> part(share ? size_t(end - begin) : 0);
+    for (int64_t i = 0; i < ids.numel(); ++i) {
+      const float* row = from + i / each * d + begin;
+      if (share) simd().scale(end - begin, share[i], row, part.data()), row = part.data();
+      simd().add_to(end - begin, row, to + numbers[i] * d + begin);
+    }
   });
 }
 

@@ -78,22 +78,10 @@ void read_tower(const json& root, Phi3VConfig& c) {
 std::unique_ptr<Backbone> make_phi3_v(const json& given) {
   const json root = over_defaults(given, kPhiDefaults);
   Phi3VConfig c;
-  DecoderConfig& d = c.text;
-  d.vocab_size = size_field(root, "vocab_size", kMostTokens);
-  d.hidden_size = size_field(root, "hidden_size", kMostWidth);
-  d.intermediate_size = size_field(root, "intermediate_size", kMostWidth);
-  d.num_hidden_layers = int(size_field(root, "num_hidden_layers", kMostLayers));
-  d.num_attention_heads = int(size_field(root, "num_attention_heads", kMostHeads));
-  d.num_key_value_heads = !has_value(root, "num_key_value_heads")
-                              ? d.num_attention_heads
-                              : int(size_field(root, "num_key_value_heads", kMostHeads));
-  d.head_dim = int(d.hidden_size / d.num_attention_heads);
-  d.rms_norm_eps = positive_field(root, "rms_norm_eps");
+  DecoderConfig& d = c.text = read_decoder_config(root);
   c.initializer_range = positive_field(root, "initializer_range");
-  expect_choice(root, "hidden_act", "silu");
-  expect_config(d.head_dim > 0 && d.head_dim % 2 == 0 && d.hidden_size % d.num_attention_heads == 0 &&
-                    d.num_attention_heads % d.num_key_value_heads == 0,
-                "hidden_size must be an even multiple of num_attention_heads, and that one of num_key_value_heads");
+  expect_config(d.hidden_size == d.num_attention_heads * d.head_dim,
+                "hidden_size must be a multiple of num_attention_heads");
   // The official mask leaves a token itself and so many before it.
   if (has_value(root, "sliding_window")) d.window = int(size_field(root, "sliding_window", kMostTokens)) + 1;
   read_rotary(root, c);

@@ -49,12 +49,11 @@ void read_qwen3_tower(const json& vision, QwenVisionConfig& v) {
   }
 }
 
-// Bilinear weights of the learned positions for every patch. The picture's corners lie on those of the square.
-Tensor interpolated_positions(std::span<const Grid> grids, int side, int merge) {
-  int64_t patches = 0;
-  for (const Grid& grid : grids) patches += grid.patches();
-  const Tensor weights = zeros({patches, int64_t(side) * side}, DType::f32, Device::cpu);
-  float* row = weights.data<float>();
+// Sets, for every patch, the four learned positions around it and their bilinear shares. The picture's corners lie on
+// those of the square.
+void interpolate(QwenPlacement& placed, std::span<const Grid> grids, int side, int merge) {
+  std::vector<int32_t> positions;
+  std::vector<float> shares;
   struct Between {
     int below, above;
     float share;  // of the one above
@@ -67,13 +66,13 @@ Tensor interpolated_positions(std::span<const Grid> grids, int side, int merge) 
   for (const Grid& grid : grids)
     for_each_patch(grid, merge, [&](int y, int x) {
       const Between r = place(y, grid.h), c = place(x, grid.w);
-      row[r.below * side + c.below] += (1 - r.share) * (1 - c.share);
-      row[r.below * side + c.above] += (1 - r.share) * c.share;
-      row[r.above * side + c.below] += r.share * (1 - c.share);
-      row[r.above * side + c.above] += r.share * c.share;
-      row += int64_t(side) * side;
+      for (const int row : {r.below, r.above})
+        for (const int column : {c.below, c.above}) positions.push_back(row * side + column);
+      for (const float of_row : {1 - r.share, r.share})
+        for (const float of_column : {1 - c.share, c.share}) shares.push_back(of_row * of_column);
     });
-  return weights;
+  const Shape shape{int64_t(positions.size()) / 4, 4};
+  placed.positions = from_vector(positions, shape), placed.shares = from_vector(shares, shape);
 }
 
 }  // namespace
@@ -120,7 +119,7 @@ void Qwen3Vl::place(TokenBatch& batch, const Reading& reading) const {
   if (!batch.has_pictures()) return;
   auto& placed = batch.placed_as<QwenPlacement>();
   const QwenVisionConfig& v = config_.vision;
-  placed.interpolation = interpolated_positions(batch.grids, v.position_side, v.spatial_merge_size);
+  interpolate(placed, batch.grids, v.position_side, v.spatial_merge_size);
   int32_t row = 0;
   for (size_t part = 0; part <= v.deepstack.size(); ++part) {
     std::vector<int32_t> rows(size_t(batch.image_rows.numel()));
@@ -134,7 +133,7 @@ Var Qwen3Vl::see(const TokenBatch& batch, const Var& patches) {
   const RowScope rows(dropout, batch.seen_dropout_ids);  // of the mergers
   Var x = visual.patch_embed(patches);
   if (trace) trace("patch_embed", x.value());
-  x = x + to(matmul(placed.interpolation, visual.pos_embed.weight), x.value().dtype());
+  x = x + to(blend_rows(visual.pos_embed.weight, placed.positions, placed.shares), x.value().dtype());
   if (trace) trace("vision_input", x.value());
   std::vector<Var> features(1);
   for (size_t i = 0; i < visual.blocks.size(); ++i) {
@@ -161,8 +160,8 @@ StageNote Qwen3Vl::describe(const std::string& stage, const TokenBatch& batch) {
   if (stage == "vision_input")
     return {sentence("each patch has its position, interpolated between the learned ones of a square of ",
                      v.position_side, "x", v.position_side),
-            count_parameters(visual.pos_embed), product_flops(visual.pos_embed, batch.placed_as<QwenPlacement>()
-                                                                                   .interpolation.rows())};
+            count_parameters(visual.pos_embed),
+            2.0 * double(batch.placed_as<QwenPlacement>().positions.numel() * v.embed_dim)};
   if (stage.starts_with("deepstack_")) {
     const size_t part = std::stoul(stage.substr(10));
     Module& merger = visual.deepstack_merger_list[part];

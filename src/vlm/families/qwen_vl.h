@@ -119,13 +119,13 @@ struct QwenPlacement : Placement {
   // For attention within windows: where each window begins; the order that puts windows one after another, for patches
   // and their angles; and the way back for merged patches.
   Tensor cu_windows, window_order, raster_order;
-  Tensor interpolation;  // [patches, learned positions]: the share of each in a patch's position
+  Tensor positions, shares;  // [patches, 4]: the learned positions around a patch (i32), and the share of each
   // With deepstack: i32, the rows of see() that replace the tokens of pictures, then those that each of the first
   // decoder layers adds to them.
   std::vector<Tensor> features;
 
   std::vector<Tensor*> of_see() override {
-    return {&cu_patches, &patches.cos, &patches.sin, &cu_windows, &window_order, &raster_order, &interpolation};
+    return {&cu_patches, &patches.cos, &patches.sin, &cu_windows, &window_order, &raster_order, &positions, &shares};
   }
   std::vector<Tensor*> of_read() override {
     std::vector<Tensor*> all = {&position_ids, &tokens.cos, &tokens.sin, &last.cos, &last.sin};

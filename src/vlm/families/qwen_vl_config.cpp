@@ -18,23 +18,6 @@ namespace {
 
 using nlohmann::json;
 
-DecoderConfig read_decoder(const json& text) {
-  DecoderConfig d;
-  d.vocab_size = size_field(text, "vocab_size", kMostTokens);
-  d.hidden_size = size_field(text, "hidden_size", kMostWidth);
-  d.intermediate_size = size_field(text, "intermediate_size", kMostWidth);
-  d.num_hidden_layers = int(size_field(text, "num_hidden_layers", kMostLayers));
-  d.num_attention_heads = int(size_field(text, "num_attention_heads", kMostHeads));
-  d.num_key_value_heads = int(size_field(text, "num_key_value_heads", kMostHeads));
-  d.head_dim =
-      int(text.contains("head_dim") ? size_field(text, "head_dim", kMostWidth) : d.hidden_size / d.num_attention_heads);
-  d.rms_norm_eps = positive_field(text, "rms_norm_eps");
-  if (text["hidden_act"] != "silu") fail(Exit::data, "hidden_act is ", text["hidden_act"], ", expected silu");
-  if (json_field(text, "use_sliding_window", false))
-    fail(Exit::data, "use_sliding_window is true, which this program does not know");
-  return d;
-}
-
 // transformers 5 writes rope_parameters.
 void read_rope(const json& text, QwenVlConfig& c) {
   const json none = json::object();
@@ -77,7 +60,9 @@ QwenVlConfig read_qwen_vl(const json& root, const char* vision_defaults,
     return from[key] == 0 ? 0 : int(size_field(from, key, kMostTokens));
   };
   QwenVlConfig c;
-  c.text = read_decoder(text);
+  c.text = read_decoder_config(text);
+  if (json_field(text, "use_sliding_window", false))
+    fail(Exit::data, "use_sliding_window is true, which this program does not know");
   read_rope(text, c);
   c.tied = json_field(root, "tie_word_embeddings", json_field(text, "tie_word_embeddings", false));
   c.image_token_id = token("image_token_id");
@@ -89,8 +74,6 @@ QwenVlConfig read_qwen_vl(const json& root, const char* vision_defaults,
   const DecoderConfig& d = c.text;
   const QwenVisionConfig& v = c.vision;
   const std::vector<int>& sections = c.mrope_section;
-  expect_config(d.head_dim > 0 && d.num_attention_heads % d.num_key_value_heads == 0,
-                "num_attention_heads must be a multiple of num_key_value_heads, hidden_size at least as large");
   expect_config(v.embed_dim % (4 * v.num_heads) == 0, "the vision head size must be a multiple of 4");
   expect_config(v.hidden_size == d.hidden_size, "the width that vision_config gives the merger must equal hidden_size");
   expect_config(v.temporal_patch_size == 2, "temporal_patch_size must be 2");

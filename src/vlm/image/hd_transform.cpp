@@ -143,6 +143,23 @@ void HdTransform::write_patches(const Image& image, float* out) const {
     }
 }
 
+PictureRule::Laid HdTransform::on_image(const Grid& grid, std::span<const float> of_patches) const {
+  const int down = grid.tile_rows, across = grid.tile_columns, tiles = down * across;
+  Laid laid{grid.h * down, grid.w * across, std::vector<float>(size_t(grid.h * down * grid.w * across))};
+  const auto at = [&](int y, int x) -> float& { return laid.values[size_t(y * laid.columns + x)]; };
+  size_t patch = 0;
+  for_each_patch({1, grid.h, grid.w}, merge_size, [&](int row, int column) {
+    const float share = of_patches[patch++] / float(tiles);
+    for (int y = row * down; y < (row + 1) * down; ++y)
+      for (int x = column * across; x < (column + 1) * across; ++x) at(y, x) = share;
+  });
+  for (int tile = 0; tile < tiles; ++tile)
+    for_each_patch({1, grid.h, grid.w}, merge_size, [&](int row, int column) {
+      at(tile / across * grid.h + row, tile % across * grid.w + column) += of_patches[patch++];
+    });
+  return laid;
+}
+
 bool HdTransform::take_bounds(int64_t min, int64_t max, const std::string& file, const std::string& option) {
   if (min > 0 || max > 0)
     fail(Exit::usage, option, min > 0 ? "min" : "max", "_pixels: by ", file, " every picture becomes tiles of ",

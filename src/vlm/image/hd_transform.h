@@ -29,6 +29,8 @@ struct HdTransform : PictureRule {
   int tokens_of(const Grid& grid) const override { return hd_vectors(grid, merge_size); }
   // The whole is resized after normalising: bicubic with a = -0.75, not antialiased, as torch does it.
   void write_patches(const Image& image, float* out) const override;
+  // A number of the whole is divided among the tiles' patches that show the same.
+  Laid on_image(const Grid& grid, std::span<const float> of_patches) const override;
   bool take_bounds(int64_t min_pixels, int64_t max_pixels, const std::string& file, const std::string& option) override;
   std::string take_resolution(const std::string& word) override;
   nlohmann::ordered_json settings() const override;

@@ -77,22 +77,10 @@ void PictureRule::write_patches(const Image& image, float* out) const {
 }
 
 PictureRule::Laid PictureRule::on_image(const Grid& grid, std::span<const float> of_patches) const {
-  const int tiles_down = std::max(1, grid.tile_rows), tiles_across = std::max(1, grid.tile_columns),
-            tiles = tiles_down * tiles_across;
-  Laid laid{grid.h * tiles_down, grid.w * tiles_across, {}};
-  laid.values.resize(size_t(laid.rows) * size_t(laid.columns));
-  const auto at = [&](int y, int x) -> float& { return laid.values[size_t(y) * size_t(laid.columns) + size_t(x)]; };
-  size_t patch = 0;
-  for (int slice = 0; slice < grid.t; ++slice)
-    for_each_patch({1, grid.h, grid.w}, merge_size, [&](int row, int column) {
-      const float value = of_patches[patch++];
-      if (grid.tile_rows == 0) return void(at(row, column) += value);
-      const int tile = slice - 1;
-      if (slice > 0)
-        return void(at(tile / tiles_across * grid.h + row, tile % tiles_across * grid.w + column) += value);
-      for (int y = row * tiles_down; y < (row + 1) * tiles_down; ++y)
-        for (int x = column * tiles_across; x < (column + 1) * tiles_across; ++x) at(y, x) += value / float(tiles);
-    });
+  Laid laid{grid.h, grid.w, std::vector<float>(of_patches.size())};
+  for_each_patch(grid, merge_size, [&, patch = size_t(0)](int row, int column) mutable {
+    laid.values[size_t(row * grid.w + column)] = of_patches[patch++];
+  });
   return laid;
 }
 

@@ -82,8 +82,7 @@ struct PictureRule {
   virtual int tokens_of(const Grid& grid) const { return grid.tokens(merge_size); }
   // Writes [patches, 3, temporal_patch_size, patch_size, patch_size] to `out`, which may be a slice of a batch.
   virtual void write_patches(const Image& image, float* out) const;
-  // Lays numbers of the patches, in the order of the model's rows, on the image: [rows, columns]. A number of the whole
-  // is divided among the tiles' patches that show the same.
+  // Lays numbers of the patches, in the order of the model's rows, on the image: [rows, columns].
   struct Laid {
     int rows, columns;
     std::vector<float> values;
