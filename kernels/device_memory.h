@@ -1,6 +1,6 @@
 // The emulator's device memory: one file in memory, mapped twice. Tensors of Device::emu hold addresses of the view
-// that nobody may touch, so the host's hand on device memory is a crash here, as it is on a GPU. Kernels and copies use
-// the other view.
+// that nobody may touch. So the host's hand on device memory is a crash, as it is on a GPU. Kernels and copies use the
+// other view.
 #pragma once
 #include <cstdint>
 

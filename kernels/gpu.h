@@ -43,8 +43,8 @@ void download(void* host, const void* device, int64_t bytes);
 void copy(void* to, const void* from, int64_t bytes);  // on the device
 void clear(void* memory, int64_t bytes);               // fills with zero bytes
 
-// Runs `copies`, which allocates, frees and copies memory of the card but launches no kernel, beside the kernels of
-// other threads, and waits until all is copied.
+// Runs `copies` beside the kernels of other threads, and waits until all is copied. It may allocate, free and copy
+// memory of the card, but launch no kernel.
 void beside_kernels(const std::function<void()>& copies);
 
 // Bytes that the driver's pool has taken from the card for this process: now, and at the most since reset_peak_held().

@@ -7,10 +7,10 @@
 
 #include "devices.h"
 #include "golden.h"
+#include "golden_loss.h"
+#include "golden_statistics.h"
 #include "io/sha256.h"
 #include "lines_of_json.h"
-#include "mmeb/training/grad_cache.h"
-#include "nn/optim.h"
 #include "tensor/finite.h"
 #include "tensor/tensor_files.h"
 #include "vlm/stages.h"
@@ -53,40 +53,6 @@ Numbers rows_of(const Tensor& x, const Tensor& rows) {
   for (const int64_t row : to_vector<int64_t>(rows))
     for (const double value : to_vector<double>(x.rows(row, row + 1))) some.push_back(value);
   return some;
-}
-
-Numbers row_norms(const Tensor& x) {
-  Numbers norms;
-  for (int64_t row = 0; row < x.rows(); ++row) {
-    const auto values = to_vector<double>(x.rows(row, row + 1));
-    norms.push_back(std::sqrt(dot(values, values)));
-  }
-  return norms;
-}
-
-// Every 8th pixel from 3 of the first picture [1, 3, side, side], and of each channel the mean and the mean square.
-Numbers pixel_statistic(const Tensor& pixels, const std::string& which) {
-  const int64_t side = pixels.dim(3);
-  const auto values = to_vector<double>(pixels);
-  Numbers result;
-  for (int64_t channel = 0; channel < 3; ++channel) {
-    double mean = 0, square = 0;
-    for (int64_t i = 0; i < side * side; ++i) {
-      const double x = values[size_t(channel * side * side + i)];
-      if (which == "sample" && i / side % 8 == 3 && i % side % 8 == 3) result.push_back(x);
-      mean += x / double(side * side), square += x * x / double(side * side);
-    }
-    if (which != "sample") result.push_back(which == "mean" ? mean : square);
-  }
-  return result;
-}
-
-// "text.hidden_1.rows" is of the stage hidden_layer_0, "vision.hidden_0.norms" of vision_embed.
-std::string stage_of(const std::string& key) {
-  const bool text = key.starts_with("text.");
-  const int number = std::stoi(key.substr(key.find('_') + 1));
-  if (number == 0) return text ? "hidden_embed" : "vision_embed";
-  return sentence(text ? "hidden_layer_" : "vision_block_", number - 1);
 }
 
 std::map<std::string, Tensor> stages(Encoder& encoder, const EncoderInput& input) {
@@ -155,18 +121,21 @@ void ClipGolden::check_forward() {
       } else if (key == "fused") {
         EXPECT_LE(distance(fused, reference), 2e-5);
       } else if (key == "fused_normalized") {
-        EXPECT_LE(distance(to_vector<double>(plain.at("embedding")), reference), 5e-6);
+        expect_within("embedding", distance(to_vector<double>(plain.at("embedding")), reference), 5e-6);
       } else if (key.ends_with("_bf16")) {
         const std::string stage = key.substr(0, key.size() - 5);
         EXPECT_GE(dot(unit(to_vector<double>(bf16.at(stage))), unit(to_vector<double>(expected.at(stage)))), 0.999);
         EXPECT_GT(distance(to_vector<double>(bf16.at(stage)), to_vector<double>(plain.at(stage))), 1e-5);
       } else if (key.starts_with("pixel_values.")) {
-        EXPECT_LE(distance(pixel_statistic(plain.at("pixel_values"), end), reference), end == "sample" ? 3e-7 : 1e-5);
+        const double d = distance(pixel_statistic(plain.at("pixel_values"), end, 8, 3), tensor);
+        if (end == "sample") expect_within("pixel_values", d, 3e-7);
+        else EXPECT_LE(d, 1e-5);
       } else if (end == "rows") {
-        const Tensor& stage = plain.at(stage_of(key));
-        EXPECT_LE(distance(rows_of(stage, expected.at(key.substr(0, key.size() - 4) + "row_index")), reference), 5e-5);
+        const std::string name = stage_of(key.substr(0, key.size() - 5));
+        const Numbers ours = rows_of(plain.at(name), expected.at(key.substr(0, key.size() - 4) + "row_index"));
+        expect_within(name, distance(ours, reference), 5e-5);
       } else if (end == "norms") {
-        EXPECT_LE(distance(row_norms(plain.at(stage_of(key))), reference), 2e-4);
+        EXPECT_LE(distance(row_norms(plain.at(stage_of(key.substr(0, key.size() - 6)))), tensor), 2e-4);
       } else {
         EXPECT_EQ(end, "row_index") << "was not compared";
       }
@@ -198,48 +167,12 @@ TEST_F(ClipGolden, batches) {
 }
 
 void ClipGolden::check_loss_and_gradients() {
-  const json description = read_json(golden("clip/loss.json"));
-  const NamedTensors reference = load_safetensors(golden("clip/loss.safetensors"));
-  const auto queries = inputs(description.at("queries"), both), targets = inputs(description.at("targets"), text_only);
-  const double temperature = description.at("temperature");
-
-  const Var q = Var::leaf(embed(*encoder_, queries, 8)), t = Var::leaf(embed(*encoder_, targets, 8));
-  EXPECT_LE(distance(to_vector<double>(q.value()), to_vector<double>(reference.at("query"))), 5e-6);
-  EXPECT_LE(distance(to_vector<double>(t.value()), to_vector<double>(reference.at("target"))), 5e-6);
-  info_nce(q, t, temperature).loss.backward();
-  EXPECT_LE(distance(to_vector<double>(q.grad()), to_vector<double>(reference.at("d_query"))), 1e-4);
-  EXPECT_LE(distance(to_vector<double>(t.grad()), to_vector<double>(reference.at("d_target"))), 1e-4);
-
-  const TrainedParameters parameters(encoder_->backbone->parameters());
-  const double loss = item(contrastive_step(*encoder_, queries, targets, {.temperature = temperature}).loss);
-  EXPECT_NEAR(loss, description.at("loss").get<double>(), 5e-5);
-  size_t compared = 0;
-  for (Parameter* p : parameters.parameters()) {
-    SCOPED_TRACE(p->path());
-    const Tensor gradient = static_cast<const Var&>(*p).grad();
-    const auto all = to_vector<double>(gradient);
-    const double norm = std::sqrt(dot(all, all));
-    const json &none = description.at("no_gradient"), &rounding = description.at("only_rounding");
-    if (std::ranges::find(none, json(p->path())) != none.end()) {
-      EXPECT_EQ(norm, 0);
-      continue;
-    }
-    if (rounding.contains(p->path())) {
-      EXPECT_LE(norm, 1e-4);
-      continue;
-    }
-    EXPECT_NEAR(norm / description.at("gradient_norms").at(p->path()).get<double>(), 1, 5e-5);
-    const auto rows = reference.find("gradient_rows/" + p->path());
-    const Tensor flat = gradient.view({gradient.dim(0), -1});
-    const Numbers ours = rows == reference.end() ? all : rows_of(flat, rows->second),
-                  theirs = to_vector<double>(reference.at("gradient/" + p->path()));
-    ASSERT_EQ(ours.size(), theirs.size());
-    Numbers difference = ours;
-    for (size_t i = 0; i < ours.size(); ++i) difference[i] -= theirs[i];
-    EXPECT_LE(std::sqrt(dot(difference, difference) / dot(theirs, theirs)), 5e-5);
-    ++compared;
-  }
-  EXPECT_EQ(compared, description.at("gradient_norms").size());
+  GoldenLoss golden_loss(golden("clip"), 5e-5);
+  golden_loss.rounding = 1e-4;
+  const auto queries = inputs(golden_loss.all.at("queries"), both),
+             targets = inputs(golden_loss.all.at("targets"), text_only);
+  golden_loss.compare_embeddings(*encoder_, queries, targets, {5e-6, 5e-5, 5e-6, 1e-4});
+  golden_loss.compare_step(*encoder_, encoder_->backbone->parameters(), queries, targets, 0, 5e-5);
 }
 TEST_F(ClipGolden, loss_and_gradients) { check_loss_and_gradients(); }
 TEST_F(ClipGolden, loss_and_gradients_on_devices) {

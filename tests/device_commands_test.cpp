@@ -1,40 +1,20 @@
 // The commands on devices whose memory the host cannot touch: every family trains, evaluates and embeds there as on the
 // CPU. Code above kernels/ that reads or writes device memory by itself crashes on the emulator's as on a GPU's.
-#include "cli_fixture.h"
 #include "devices.h"
-#include "golden.h"
+#include "family_fixture.h"
 #include "lines_of_json.h"
 #include "tensor/tensor_files.h"
-#include "vlm/backbone.h"
-#include "vlm/families/family.h"
 
 namespace vlm2vec {
 namespace {
 
 using Case = std::pair<std::string, std::string>;  // family and device
 
-class DeviceCommands : public Cli, public testing::WithParamInterface<Case> {
+class DeviceCommands : public FamilyCli, public testing::WithParamInterface<Case> {
  protected:
   void SetUp() override {
-    make_model();
-    for (const Family& family : families()) {
-      if (family.model_type != GetParam().first) continue;
-      Json config = family.tiny_config(16);
-      const bool own = family.image_token.empty();  // CLIP's tokenizer
-      write("config.json", config.dump());
-      const bool resizes = make_backbone(folder_ / "config.json")->input().image_size == 0;
-      const fs::path tokenizer = own ? golden("clip/model") : folder_ / "model";
-      if (own)
-        config["text_config"]["vocab_size"] = read_json(tokenizer / "config.json").at("text_config").at("vocab_size");
-      write("config.json", config.dump());
-      must("init --config config.json --output_dir family --tokenizer " + tokenizer.string() +
-           (resizes ? " --min_pixels 64 --max_pixels 1024" : ""));
-    }
+    make_family(family_named(GetParam().first), 1024);
     write("rows.jsonl", R"({"text": "a thing"})" "\n" R"({"text": "what is this?", "image": "train/p1.png"})" "\n");
-  }
-  void must(const std::string& line) const {
-    const Result r = run(line + " --quiet");
-    ASSERT_EQ(r.code, 0) << line << ": " << r.err;
   }
   // Runs a command on both devices; {} stands for cpu or device.
   void on_both(std::string line) const {

@@ -1,14 +1,10 @@
 // The gradient of a contrastive step, of every family's tiny model in f64, against central differences.
-#include <gtest/gtest.h>
-
 #include <cmath>
-#include <nlohmann/json.hpp>
 
-#include "io/files.h"
+#include "family_fixture.h"
 #include "mmeb/training/grad_cache.h"
 #include "nn/optim.h"
 #include "nn/state.h"
-#include "temporary_folder.h"
 #include "tensor/random.h"
 #include "vlm/encoder.h"
 #include "vlm/tokenizer/bpe_trainer.h"
@@ -19,7 +15,7 @@ namespace {
 class FamilyGradients : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
-    const Family& family = *std::ranges::find(families(), GetParam(), &Family::model_type);
+    const Family& family = family_named(GetParam());
     write_json(folder_ / "config.json", family.tiny_config(16));
     const InputShape input = make_backbone(folder_ / "config.json")->input();
     const bool resizes = input.image_size == 0;
@@ -68,13 +64,7 @@ TEST_P(FamilyGradients, are_those_of_differences) {
   }
 }
 
-std::vector<std::string> all_types() {
-  std::vector<std::string> types;
-  for (const Family& family : families()) types.push_back(family.model_type);
-  return types;
-}
-
-INSTANTIATE_TEST_SUITE_P(, FamilyGradients, testing::ValuesIn(all_types()),
+INSTANTIATE_TEST_SUITE_P(, FamilyGradients, testing::ValuesIn(all_families()),
                          [](const auto& test) { return test.param; });
 
 }  // namespace

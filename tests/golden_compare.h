@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
+#include <sstream>
 
 #include "tensor/ops.h"
 
@@ -25,6 +27,22 @@ inline double relative_distance(const Tensor& a, const Tensor& b) {
   double difference = 0, size = 0;
   for (size_t i = 0; i < x.size(); ++i) difference += (x[i] - y[i]) * (x[i] - y[i]), size += y[i] * y[i];
   return std::sqrt(difference / size);
+}
+
+// Expects at most this distance. The largest of a test is among its properties (--gtest_output=json:FILE), one each for
+// pixels, vision, text and vector.
+inline void expect_within(const std::string& stage, double distance, double limit) {
+  EXPECT_LE(distance, limit) << stage;
+  const std::string kind = stage == "pixel_values"         ? "pixels"
+                           : stage.starts_with("hidden")   ? "text"
+                           : stage.ends_with("embedding") ? "vector"
+                                                           : "vision";
+  static std::map<std::pair<const void*, std::string>, double> worst;
+  double& largest = worst[{testing::UnitTest::GetInstance()->current_test_info(), kind}];
+  if (!(distance <= largest)) largest = distance;
+  std::ostringstream shown;
+  shown << largest;
+  testing::Test::RecordProperty(kind, shown.str());
 }
 
 inline double cosine(const Tensor& a, const Tensor& b) {  // of unit vectors

@@ -10,6 +10,7 @@
 #include "expect_error.h"
 #include "golden.h"
 #include "golden_loss.h"
+#include "golden_statistics.h"
 #include "lines_of_json.h"
 #include "mmeb/evaluation/evaluation_set.h"
 #include "nn/peft.h"
@@ -69,43 +70,6 @@ std::vector<const char*> models() {
 INSTANTIATE_TEST_SUITE_P(, LlavaNextGolden, testing::ValuesIn(models()),
                          [](const auto& test) { return std::string(test.param); });
 
-std::vector<double> row_norms(const Tensor& x) {
-  std::vector<double> norms;
-  for (int64_t row = 0; row < x.numel() / x.columns(); ++row)
-    norms.push_back(std::sqrt(sum_of_squares(x.view({-1, x.columns()}).rows(row, row + 1))));
-  return norms;
-}
-
-// Every 12th pixel from 5 of each tile [tiles, 3, side, side], and of each channel the mean and the mean square.
-std::vector<double> pixel_statistic(const Tensor& pixels, const std::string& which) {
-  const int64_t side = pixels.dim(3);
-  const auto values = to_vector<double>(pixels);
-  std::vector<double> result;
-  for (size_t at = 0; at < values.size();) {
-    double mean = 0, square = 0;
-    for (int64_t i = 0; i < side * side; ++i, ++at) {
-      if (which == "sample" && i / side % 12 == 5 && i % side % 12 == 5) result.push_back(values[at]);
-      mean += values[at] / double(side * side), square += values[at] * values[at] / double(side * side);
-    }
-    if (which != "sample") result.push_back(which == "mean" ? mean : square);
-  }
-  return result;
-}
-
-double worst(const std::vector<double>& a, const Tensor& b) {
-  return distance(from_vector(a, {int64_t(a.size())}), b.view({b.numel()}));
-}
-
-// "text.hidden_1" is the stage hidden_layer_0, "vision.hidden_0" vision_embed.
-std::string stage_of(const std::string& name) {
-  if (name == "text.final_norm") return "hidden_final";
-  const size_t at = name.find(".hidden_");
-  if (at == name.npos) return name;
-  const int number = std::stoi(name.substr(at + 8));
-  if (number == 0) return name.starts_with("text") ? "hidden_embed" : "vision_embed";
-  return sentence(name.starts_with("text") ? "hidden_layer_" : "vision_block_", number - 1);
-}
-
 double limit_of(const std::string& stage) {
   return stage == "embedding" ? 1e-5 : stage.starts_with("hidden") ? 2e-4 : 5e-5;
 }
@@ -119,33 +83,29 @@ Tensor rows_of_slices(const Tensor& x, const Tensor& index, int64_t slices) {
   return select(x.view({-1, x.columns()}), from_vector(rows, {int64_t(rows.size())}));
 }
 
-// Returns the largest share of a tolerance that a stage of the case uses.
-double check_stages(const std::map<std::string, Tensor>& stages, const NamedTensors& expected) {
-  double largest = 0;
+void check_stages(const std::map<std::string, Tensor>& stages, const NamedTensors& expected) {
   for (const auto& [key, reference] : expected) {
     SCOPED_TRACE(key);
     const std::string end = key.substr(key.rfind('.') + 1), base = key.substr(0, key.rfind('.'));
-    double share = 0;
     if (key == "input_ids") {
       EXPECT_EQ(to_vector<int64_t>(stages.at(key)), to_vector<int64_t>(reference));
     } else if (key == "embedding_bf16" || end == "row_index") {
       continue;
     } else if (base == "pixel_values") {
-      share = worst(pixel_statistic(stages.at(base), end), reference) / (end == "sample" ? 3e-7 : 1e-5);
+      const double d = distance(pixel_statistic(stages.at(base), end, 12, 5), reference);
+      if (end == "sample") expect_within(base, d, 3e-7);
+      else EXPECT_LE(d, 1e-5);
     } else if (end == "rows" || end == "norms") {
       const std::string stage = stage_of(base);
       const Tensor& x = stages.at(stage);
       const Tensor index = expected.at(base + ".row_index");
       const int64_t slices = reference.shape().size() == (end == "rows" ? 3 : 2) ? reference.dim(0) : 1;
-      share = end == "rows" ? distance(rows_of_slices(x, index, slices), reference) / limit_of(stage)
-                            : worst(row_norms(x), reference) / (4 * limit_of(stage));
+      if (end == "rows") expect_within(stage, distance(rows_of_slices(x, index, slices), reference), limit_of(stage));
+      else EXPECT_LE(distance(row_norms(x), reference), 4 * limit_of(stage));
     } else {
-      share = distance(stages.at(stage_of(key)), reference) / limit_of(stage_of(key));
+      expect_within(stage_of(key), distance(stages.at(stage_of(key)), reference), limit_of(stage_of(key)));
     }
-    EXPECT_LE(share, 1);
-    largest = worse(largest, share);
   }
-  return largest;
 }
 
 TEST_P(LlavaNextGolden, every_stage) {
@@ -161,8 +121,7 @@ TEST_P(LlavaNextGolden, every_stage) {
       EXPECT_FALSE(stage.note.text.empty());
       stages.emplace(stage.name, stage.value);
     }
-    const double share = check_stages(stages, expected);
-    RecordProperty(c.at("name").get<std::string>(), std::to_string(share));
+    check_stages(stages, expected);
     EXPECT_LE(distance(embed(*encoder, {&input, 1}, 1), stages.at("embedding")), 0) << "without a trace";
     const auto narrow = golden_.model(c, {.bf16 = true});
     EXPECT_GE(cosine(embed(*narrow, {&input, 1}, 1), expected.at("embedding")), 0.999);
@@ -249,6 +208,19 @@ TEST(LlavaNext, a_window_hides_the_first_of_more_tokens) {
   expect_error(Exit::data, "sliding_window is 0", [&] { vector_with(0); });
 }
 
+TEST(LlavaNext, configurations_that_are_not_understood_are_refused) {
+  const auto refused = [](const char* part, const json& patch, const std::string& sentence) {
+    json config = llava().tiny_config(16);
+    config[part].merge_patch(patch);
+    expect_error(Exit::data, sentence, [&] { llava().make(json::parse(config.dump())); });  // as from a file
+  };
+  refused("text_config", {{"model_type", "gemma"}}, "model_type of text_config is \"gemma\", expected mistral or llama");
+  refused("text_config", {{"rope_scaling", {{"factor", 2.5}}}}, "must have no factor");
+  refused("text_config", {{"rope_parameters", {{"rope_type", "yarn"}}}}, "is of type \"yarn\" (rope_parameters)");
+  refused("text_config", {{"mlp_bias", true}}, "attention_bias and mlp_bias of text_config must be false");
+  refused("vision_config", {{"model_type", "siglip_vision_model"}}, "is \"siglip_vision_model\", expected clip");
+}
+
 // The prompts of E5-V's code; the spaces at their ends belong to them.
 TEST(LlavaNext, prompts_of_e5_v) {
   const auto asked = [](const PromptParts& parts, const char* style = "e5-v") {
@@ -266,6 +238,16 @@ TEST(LlavaNext, prompts_of_e5_v) {
             "<image>Modify this image with \"make it blue\", desribe modified image in one word:");
   EXPECT_EQ(asked({"", "", 1}, "e5-v-cir"), "<image>\n Describe this image in one word:");
   EXPECT_EQ(asked({"", "blue", 1}, "e5-v-cir"), asked({"", "blue", 1}));
+  EXPECT_EQ(asked({"", "", 1}, "e5-v-dress"), "<image>\n Describe this dress in one word based on its style:");
+  EXPECT_EQ(asked({"", "is blue, has no sleeves", 1}, "e5-v-dress"),
+            "<image> change the style of this dress to is blue, has no sleeves\n Desribe this modified dress in one word "
+            "based on its style:");
+  EXPECT_EQ(asked({"", "", 1}, "e5-v-shirt"), "<image>\n Describe this shirt in one word based on its style:");
+  EXPECT_EQ(asked({"", "red", 1}, "e5-v-shirt"),
+            "<image> change the style of this shirt to red\n Desribe this modified shirt in one word based on its style:");
+  // Blanks of a caption stay, as in the official code; those around MMEB's token go.
+  EXPECT_EQ(asked({"", " blue ", 1}), "<image>Modify this image with \" blue \", desribe modified image in one word:");
+  EXPECT_EQ(asked({"", "<|image_1|>\n blue ", 1}), asked({"", "blue", 1}));
   expect_error(Exit::data, "has an instruction, but E5-V's prompts have none", [&] { asked({"Do", "x", 0}); });
   expect_error(Exit::data, "has 2 pictures, but E5-V's prompts have one at most", [&] { asked({"", "x", 2}); });
 }
@@ -373,7 +355,7 @@ void check_loss(const std::string& adapter) {
   std::vector<std::string> notes;
   if (!adapter.empty())
     lora = load_adapter(*encoder->backbone, data.file("adapters/" + adapter), {}, &encoder->backbone->dropout, notes);
-  golden.compare_embeddings(*encoder, queries, targets);
+  golden.compare_embeddings(*encoder, queries, targets, {1e-5, 2e-4, 2e-5, 5e-4});
   const auto trained = adapter.empty() ? encoder->backbone->parameters() : lora.parameters();
   golden.compare_step(*encoder, trained, queries, targets, 1, 2e-4);
 }

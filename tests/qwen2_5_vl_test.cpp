@@ -145,6 +145,7 @@ void check_loss_and_gradients(Device device, std::vector<int64_t> chunks) {
   std::vector<EncoderInput> queries, targets;
   for (const json& c : golden.all.at("queries")) queries.push_back(input_of(c));
   for (const json& c : golden.all.at("targets")) targets.push_back(input_of(c));
+  golden.compare_embeddings(*encoder, queries, targets, {5e-6, 1e-4, 2e-6, 1e-4});
   for (const int64_t chunk : chunks)
     golden.compare_step(*encoder, encoder->backbone->parameters(), queries, targets, chunk, 1e-4);
 }

@@ -117,7 +117,6 @@ TEST(QwenPrompts, positions_of_gme) {
   }
 }
 
-// Sides after GME's fetch_image and its processor, which has other bounds of the area.
 // An evaluation in a style reads pictures and counts positions as the style does, whatever the family.
 TEST(QwenPrompts, of_an_evaluation_keep_route_and_positions) {
   const TemporaryFolder folder("evaluation");

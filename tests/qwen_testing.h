@@ -48,7 +48,7 @@ struct GoldenStages {
     } else {
       const bool whole = stage == "embedding";
       const Tensor rows = whole ? value : select(value, expected.at(prefix + rows_key(stage)));
-      EXPECT_LE(distance(rows, reference), limit_of(stage)) << stage;
+      expect_within(stage, distance(rows, reference), limit_of(stage));
     }
   }
 

@@ -179,6 +179,7 @@ TEST_F(StoredModel, ConfigurationsThatAreNotUnderstoodAreRefusedByName) {
   refused({{"rms_norm_eps", 0}}, "rms_norm_eps is 0, expected a positive number");
   refused({{"hidden_act", "gelu"}}, "hidden_act is \"gelu\"");
   refused({{"use_sliding_window", true}}, "use_sliding_window is true");
+  refused({{"layer_types", {"full_attention", "sliding_attention"}}}, "layer_types has \"sliding_attention\"");
   refused({{"rope_scaling", {{"type", "yarn"}}}}, "the rotary embedding is of type \"yarn\"");
   refused({{"rope_scaling", {{"mrope_section", {16, 24}}}}}, "mrope_section must be three numbers");
   refused({{"num_key_value_heads", 3}}, "num_attention_heads must be a multiple");

@@ -52,6 +52,10 @@ TEST_F(TokenizerClass, LlamaSaysWhatIsAroundATextAndBeforeIt) {
     is({{"add_eos_token", true}, {"eos_token", "</s>"}}, {{1, 1162, 289, 2}, {1, 1, 263, 2}, {1, 2}});
   }
   expect("phi3_v", "tokenizer.model", {{"legacy", false}}, texts, plain);
+  // The golden file says null, which is false; without the key, which a patch of null takes away, it is true.
+  expect("phi3_v", "tokenizer.json", {{"add_prefix_space", nullptr}}, texts, plain);
+  expect("phi3_v", "tokenizer.model", {{"add_prefix_space", nullptr}}, texts,
+         {{1, 263, 289}, {1, 1, 1159, 263}, {1}, {1, 1159, 263, 1399, 289}});
 }
 
 // As transformers' generate_merges: by score, then the longer left part, then the longer right part, then by ids.
@@ -67,6 +71,19 @@ TEST(TakeBpe, MergesAreInTheOrderOfScores) {
   std::string merges;
   for (const auto& [left, right] : lists.merges) merges += left + "+" + right + " ";
   EXPECT_EQ(merges, "x+y xy+é x+yé é+w y+é ");
+}
+
+TEST(TakeBpe, ControlAndUserDefinedPiecesAreAddedTokens) {
+  using File = SentencePieceFile;
+  File file;
+  file.model_type = 2;
+  file.pieces = {{"<unk>", 0, File::unknown}, {"<s>", 0, File::control}, {"x", 0, File::normal},
+                 {"he", 0, File::user_defined}, {"<0x00>", 0, File::byte}};
+  TokenLists lists;
+  take_bpe(lists, file);
+  ASSERT_EQ(lists.added.size(), 2u);
+  EXPECT_EQ(lists.added[0].token + lists.added[1].token, "<s>he");
+  EXPECT_EQ(lists.added[1].id, 3u);
 }
 
 TEST_F(TokenizerClass, BertSaysWhatItsTextIs) {

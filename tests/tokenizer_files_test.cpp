@@ -121,6 +121,22 @@ TEST(TokenizerGolden, GivesTheReferenceIdsOfEveryTokenizer) {
   EXPECT_EQ(read, golden_is_ours() ? 2 : 5);
 }
 
+// A usual configuration: nothing about the blank before a text.
+TEST(TokenizerGolden, GivesTheReferenceIdsFromTokenizerModel) {
+  for (const auto& [name, file] : {std::pair("mistral", "tokenizer.model"), {"phi3", "llama.model"}}) {
+    const std::filesystem::path given = golden("tokenizers") / name;
+    if (!std::filesystem::exists(given)) GTEST_SKIP() << "not run: no " << given;
+    const TemporaryFolder folder("tokenizer-model");
+    std::filesystem::copy_file(given / file, folder / "tokenizer.model");
+    json config = {{"tokenizer_class", "LlamaTokenizer"}, {"added_tokens_decoder", json::object()}};
+    const json reference = read_json(given / "tokenizer.json");
+    for (const json& token : reference.at("added_tokens"))
+      config["added_tokens_decoder"][std::to_string(token.at("id").get<int>())] = token;
+    write_json(folder / "tokenizer_config.json", config);
+    EXPECT_EQ(differing(Tokenizer::load(folder.path()), given / "cases.jsonl"), 0) << name;
+  }
+}
+
 TEST(TokenizerGolden, GivesTheReferenceIdsOfTinyClipFromEitherFormat) {
   NEEDS_GOLDEN("clip")
   const TemporaryFolder folder("tiny-clip");

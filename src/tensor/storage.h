@@ -44,8 +44,8 @@ struct Storage {
 void copy_memory(void* to, Device to_device, const void* from, Device from_device, int64_t bytes);
 void clear_memory(void* memory, Device device, int64_t bytes);
 
-// Runs `copies`, which moves tensors from the host to the device and launches no kernel there, beside the kernels of
-// other threads, and waits until all are there.
+// Runs `copies` beside the kernels of other threads, and waits until all is there. It may move tensors from the host to
+// the device, but launch no kernel.
 void copy_beside_kernels(Device device, const std::function<void()>& copies);
 
 // The copies to and from a device since the program began. Those from a device wait for it.

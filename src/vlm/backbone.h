@@ -50,12 +50,12 @@ class Backbone : public Module {
 
   // Makes batch.placed on the host: positions, angles, windows.
   virtual void place(TokenBatch& batch, const Reading& reading) const = 0;
-  virtual Var words(const TokenBatch& batch) = 0;  // [tokens, hidden], before picture vectors are inserted
-  // Returns the vision tower's output for `patches`, which are batch.patches or replace them:
+  virtual Var words(const TokenBatch& batch) = 0;  // token embeddings [tokens, hidden], without picture features
+  // Encodes pictures: returns the vision tower's output for `patches`, which are batch.patches or replace them:
   // [patches / merge², width], a multiple of these rows, or [pictures, width] if a picture has one vector.
   virtual Var see(const TokenBatch& batch, const Var& patches) = 0;
-  // Returns [rows, dim], or as many numbers as are kept, normalised. seen: the result of see(); undefined without
-  // pictures.
+  // The language model's forward pass: returns [rows, dim], or as many numbers as are kept, normalised. seen: the
+  // result of see(); undefined without pictures.
   virtual Var read(const TokenBatch& batch, const Var& words, const Var& seen) = 0;
 
   Var operator()(const TokenBatch& batch);

@@ -7,6 +7,17 @@
 
 namespace vlm2vec {
 
+// `all`, `last`: the rotary angles of all tokens, and of each row's last token.
+inline TokenRows token_rows(const TokenBatch& batch, const RopeTable& all, const RopeTable& last) {
+  return {.cu_seqlens = batch.cu_seqlens,
+          .rope = all,
+          .last_rows = batch.last_rows,
+          .one_each = batch.one_each,
+          .last_rope = last,
+          .dropout_ids = batch.dropout_ids,
+          .last_dropout_ids = batch.last_dropout_ids};
+}
+
 template <class Model>
 Var Backbone::decode(Model& model, Var x, const TokenRows& rows, const AfterLayer& after, size_t afters) {
   if (trace) trace("hidden_embed", x.value());

@@ -24,6 +24,8 @@ DecoderConfig read_decoder_config(const nlohmann::json& text) {
   d.head_dim = size_or("head_dim", kMostWidth, d.hidden_size / heads);
   d.rms_norm_eps = positive_field(text, "rms_norm_eps");
   if (text.at("hidden_act") != "silu") fail(Exit::data, "hidden_act is ", text["hidden_act"], ", expected \"silu\"");
+  for (const auto& layer : json_field(text, "layer_types", nlohmann::json(nlohmann::json::array())))
+    if (layer != "full_attention") fail(Exit::data, "layer_types has ", layer, ", expected full_attention only");
   expect_config(d.head_dim > 0 && d.head_dim % 2 == 0 && heads % d.num_key_value_heads == 0,
                 "num_attention_heads must be a multiple of num_key_value_heads, and the head size even");
   return d;

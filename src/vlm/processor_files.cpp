@@ -69,9 +69,10 @@ ProcessorSettings read_processor_settings(const fs::path& file, const Family& fa
 
 std::unique_ptr<PictureRule> new_picture_rule(const Family& family, const InputShape& input, int64_t min_pixels,
                                               int64_t max_pixels) {
-  json settings = {{"patch_size", input.patch_size},
-                   {"merge_size", input.merge_size},
-                   {"temporal_patch_size", input.temporal_patch_size}};
+  json settings = over_defaults({{"patch_size", input.patch_size},
+                                 {"merge_size", input.merge_size},
+                                 {"temporal_patch_size", input.temporal_patch_size}},
+                                family.new_pictures);
   if (input.image_size > 0) settings["size"] = settings["crop_size"] = input.image_size;
   for (const Size& size : input.canvases) settings["image_grid_pinpoints"].push_back({size.height, size.width});
   auto rule = family.picture_rule(settings);

@@ -1,5 +1,5 @@
-// --bad_rows skip: leaves out and lists unusable rows. Faults are an unreadable line, a picture that cannot be decoded,
-// a side with neither text nor picture, or image tokens that do not match the pictures.
+// --bad_rows skip: leaves out and lists unusable rows. Such a row has an unreadable line, a picture that cannot be
+// decoded, a side without text and picture, or image tokens that do not match its pictures.
 #pragma once
 #include <filesystem>
 #include <string>

@@ -1,6 +1,6 @@
 // The uncertainty of scores. Rows are resampled with replacement within each set (Efron 1979, percentile intervals);
 // means are taken over sets as in MMEB. Two runs on the same rows are compared row by row (McNemar 1947).
-// A resampled share of right rows is a binomial count, a resampled difference of two runs a trinomial one, so only
+// A resampled share of right rows is a binomial count, and a resampled difference of two runs a trinomial one. So only
 // counts of rows are needed.
 // If all n rows of a set have the same outcome, resampling gives an interval without width, a false certainty. Each
 // resample then draws a share 1 − U^(1/n), U uniform, of rows with another outcome, and counts it against the bound

@@ -1,6 +1,6 @@
 // CLIP (Radford et al. 2021) as transformers' CLIPModel has it: a text tower and a vision tower that meet only at the
-// end. A row's embedding is the L2-normalised sum of its projected text and its projected picture, or of the one that
-// it has (VLM2Vec's evaluation of CLIP). Field paths are the checkpoint's names.
+// end. As in VLM2Vec's evaluation, a row's embedding is the L2-normalised sum of its projected text and picture, or of
+// the one that it has. Field paths are the checkpoint's names.
 #pragma once
 #include <nlohmann/json_fwd.hpp>
 

@@ -40,15 +40,7 @@ std::unique_ptr<PictureRule> qwen2_5_vl_pictures(const json& settings) {
 }
 
 std::unique_ptr<PictureRule> qwen3_vl_pictures(const json& settings) {
-  const json usual = {{"patch_size", 16},
-                      {"min_pixels", 65536},
-                      {"max_pixels", 16777216},
-                      {"image_mean", {0.5, 0.5, 0.5}},
-                      {"image_std", {0.5, 0.5, 0.5}}};
-  json all = settings;
-  for (const auto& [name, value] : usual.items())
-    if (!settings.contains(name) && (name.find("pixels") == name.npos || !settings.contains("size"))) all[name] = value;
-  auto rule = SmartResize::read(all);
+  auto rule = SmartResize::read(settings);
   rule->processor_class = "Qwen3VLProcessor";
   dynamic_cast<SmartResize&>(*rule).sides = Sides::transformers;
   return rule;
@@ -93,6 +85,8 @@ const Family kFamilies[] = {
      .title = "Qwen3-VL",
      .make = make_qwen3_vl,
      .picture_rule = qwen3_vl_pictures,
+     .new_pictures = R"({"min_pixels": 65536, "max_pixels": 16777216, "image_mean": [0.5, 0.5, 0.5],
+                         "image_std": [0.5, 0.5, 0.5]})",
      .rope = Rope::multimodal,
      .prompts = qwen3_prompts(),
      .image_token = "<|image_pad|>",

@@ -32,6 +32,7 @@ struct Family {
   void (*complete)(nlohmann::json& config, const std::filesystem::path& config_file) = nullptr;
   // Reads the picture rule from the settings of the processor's file. Throws Exit::data, without the file's name.
   std::unique_ptr<PictureRule> (*picture_rule)(const nlohmann::json& settings);
+  const char* new_pictures = "{}";  // such settings of a new folder where they differ from the class's defaults
   Rope rope;
   bool official_mask = false;            // VLM2Vec's evaluation has an attention mask of its own: a choice
   std::span<const PromptStyle> prompts;  // the styles of --prompt

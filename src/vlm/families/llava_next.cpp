@@ -119,9 +119,7 @@ Var LlavaNext::read(const TokenBatch& batch, const Var& words, const Var& seen) 
     if (trace) trace("image_tokens", tokens.value());
     x = replace_rows(words, batch.image_rows, tokens);
   }
-  const TokenRows rows{batch.cu_seqlens, placed.tokens,     batch.last_rows,       batch.one_each,
-                       placed.last,      batch.dropout_ids, batch.last_dropout_ids};
-  return decode(language_model, x, rows);
+  return decode(language_model, x, token_rows(batch, placed.tokens, placed.last));
 }
 
 void LlavaNext::trace_inputs(const TokenBatch& batch) const {

@@ -1,5 +1,5 @@
-// LLaVA-NeXT (LLaVA-1.6, Liu et al. 2024) as transformers has it: CLIP's vision tower sees the whole picture and its
-// tiles, an MLP projects their patches, and a Mistral or Llama decoder reads them among the words. A row's embedding is
+// LLaVA-NeXT (LLaVA-1.6, Liu et al. 2024) as transformers has it. CLIP's vision tower encodes the whole picture and its
+// tiles. An MLP projects their patches, and a Mistral or Llama decoder reads them among the words. A row's embedding is
 // its last token's state after the final norm, L2-normalised (VLM2Vec). E5-V (Jiang et al. 2024) is such a model with
 // prompts of its own. Field paths are the checkpoint's names.
 #pragma once

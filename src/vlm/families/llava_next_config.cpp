@@ -35,6 +35,7 @@ void read_rope(const json& text, DecoderConfig& d) {
       if (const auto type = json_field(rope, field, std::string("default")); type != "default")
         fail(Exit::data, "the rotary embedding of text_config is of type ", json(type), " (", name,
              "), expected default");
+    expect_config(!has_value(rope, "factor"), "the rotary embedding of text_config must have no factor");
   }
 }
 
@@ -68,7 +69,11 @@ std::unique_ptr<Backbone> make_llava_next(const json& root) {
   const json text = over_defaults(given, mistral ? kMistralDefaults : kLlamaDefaults);
   LlavaNextConfig c;
   c.text = read_text_config(text, mistral);
-  c.vision = read_clip_vision(json_field(root, "vision_config", json::parse(kVisionWhole)));
+  const json vision = json_field(root, "vision_config", json::parse(kVisionWhole));
+  if (const auto tower = json_field(vision, "model_type", std::string("clip_vision_model"));
+      tower != "clip_vision_model")
+    fail(Exit::data, "model_type of vision_config is ", json(tower), ", expected clip_vision_model");
+  c.vision = read_clip_vision(vision);
   c.vision_layers = layers_that_run(root, c.vision.layers);
   c.canvases = read_canvases(root, c.vision.image_size);
   const char* const token = root.contains("image_token_id") ? "image_token_id" : "image_token_index";
@@ -121,22 +126,26 @@ std::string portable_llava_next(const std::string& given) {
 
 namespace {
 
-// The prompts of retrieval.py in github.com/kongds/E5-V, its spelling of "desribe" too. `picture` asks for a picture
-// without words.
-Prompt ask_e5_v(const PromptParts& parts, const std::string& image_token, const char* picture) {
+// The prompts of retrieval.py in github.com/kongds/E5-V, its spelling of "desribe" too.
+struct E5Question {
+  const char* picture;  // asks for a picture without words
+  const char *before = "Modify this image with \"", *behind = "\", desribe modified image in one word:";  // the words
+};
+Prompt ask_e5_v(const PromptParts& parts, const std::string& image_token, const E5Question& question) {
   if (!parts.instruction.empty())
     fail(Exit::data, "has an instruction, but E5-V's prompts have none; put it into the text");
   if (parts.pictures > 1) fail(Exit::data, "has ", parts.pictures, " pictures, but E5-V's prompts have one at most");
   std::string words = parts.text;
   if (parts.pictures > 0) {
     words = place_pictures(words, parts.pictures, image_token).text;
+    const bool placed = words.find(image_token) != words.npos;  // as rows of MMEB have it
     for (size_t at; (at = words.find(image_token)) != words.npos;) words.erase(at, image_token.size());
-    words = strip(words, " \n");
+    if (placed) words = strip(words, " \n");
   }
   const std::string asked =
       parts.pictures == 0 ? words + "\nSummary above sentence in one word: "
-      : words.empty()     ? image_token + picture
-                      : image_token + "Modify this image with \"" + words + "\", desribe modified image in one word:";
+      : words.empty()     ? image_token + question.picture
+                          : image_token + question.before + words + question.behind;
   Prompt prompt{"<|start_header_id|>user<|end_header_id|>\n\n" + asked +
                     "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n \n",
                 {}};
@@ -144,10 +153,21 @@ Prompt ask_e5_v(const PromptParts& parts, const std::string& image_token, const 
   return prompt;
 }
 Prompt e5_v(const PromptParts& parts, const std::string& image_token) {
-  return ask_e5_v(parts, image_token, "\nSummary above image in one word: ");
+  return ask_e5_v(parts, image_token, {"\nSummary above image in one word: "});
 }
 Prompt e5_v_cir(const PromptParts& parts, const std::string& image_token) {
-  return ask_e5_v(parts, image_token, "\n Describe this image in one word:");
+  return ask_e5_v(parts, image_token, {"\n Describe this image in one word:"});
+}
+// FashionIQ's three parts: toptee, too, is asked for as a shirt.
+Prompt e5_v_dress(const PromptParts& parts, const std::string& image_token) {
+  return ask_e5_v(parts, image_token,
+                  {"\n Describe this dress in one word based on its style:", " change the style of this dress to ",
+                   "\n Desribe this modified dress in one word based on its style:"});
+}
+Prompt e5_v_shirt(const PromptParts& parts, const std::string& image_token) {
+  return ask_e5_v(parts, image_token,
+                  {"\n Describe this shirt in one word based on its style:", " change the style of this shirt to ",
+                   "\n Desribe this modified shirt in one word based on its style:"});
 }
 
 }  // namespace
@@ -155,8 +175,10 @@ Prompt e5_v_cir(const PromptParts& parts, const std::string& image_token) {
 std::span<const PromptStyle> llava_next_prompts() {
   static const std::vector<PromptStyle> styles = [] {
     std::vector<PromptStyle> all(vlm2vec_prompts().begin(), vlm2vec_prompts().end());
-    all.push_back({"e5-v", e5_v, Instructed::none});
-    all.push_back({"e5-v-cir", e5_v_cir, Instructed::none});
+    all.insert(all.end(), {{"e5-v", e5_v, Instructed::none},
+                           {"e5-v-cir", e5_v_cir, Instructed::none},
+                           {"e5-v-dress", e5_v_dress, Instructed::none},
+                           {"e5-v-shirt", e5_v_shirt, Instructed::none}});
     return all;
   }();
   return styles;

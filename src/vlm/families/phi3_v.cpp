@@ -172,9 +172,7 @@ Var Phi3V::see(const TokenBatch& batch, const Var& patches) {
 Var Phi3V::read(const TokenBatch& batch, const Var& words, const Var& seen) {
   const Var x = seen.value() ? replace_rows(words, batch.image_rows, seen) : words;
   const auto& placed = batch.placed_as<Phi3VPlacement>();
-  const TokenRows rows{batch.cu_seqlens, placed.tokens,     batch.last_rows,       batch.one_each,
-                       {},               batch.dropout_ids, batch.last_dropout_ids};
-  return decode(model, x, rows);
+  return decode(model, x, token_rows(batch, placed.tokens, {}));
 }
 
 void Phi3V::trace_inputs(const TokenBatch& batch) const {

@@ -98,7 +98,7 @@ class Phi3V : public ClipSighted {
 };
 
 std::unique_ptr<Backbone> make_phi3_v(const nlohmann::json& config);
-// Official files say nothing of the tower but its width: unless that is CLIP-L's, sizes are taken from the weights.
+// Official files say nothing of the tower but its width: other sizes are taken from the weights, if there are any.
 void complete_phi3_v(nlohmann::json& config, const std::filesystem::path& config_file);
 nlohmann::json tiny_phi3_v(int hidden);
 

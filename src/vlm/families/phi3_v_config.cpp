@@ -31,14 +31,16 @@ void expect_choice(const json& object, const char* name, const json& expected) {
 }
 
 void read_rotary(const json& root, Phi3VConfig& c) {
-  c.text.rope_theta = positive_field(root, "rope_theta");
+  const char* const rope_name = has_value(root, "rope_scaling") ? "rope_scaling" : "rope_parameters";  // transformers 5
+  const json rope = json_field(root, rope_name, json());
+  c.text.rope_theta = positive_field(has_value(rope, "rope_theta") ? rope : root, "rope_theta");
   c.short_length = size_field(root, "original_max_position_embeddings", kMostTokens);
   c.short_factor.assign(size_t(c.text.head_dim / 2), 1.0f), c.long_factor = c.short_factor;
-  const json rope = json_field(root, "rope_scaling", json());
   if (rope.is_null()) return;
   const std::string type = json_field(rope, "rope_type", json_field(rope, "type", std::string("su")));
+  if (type == "default") return;
   if (type != "su" && type != "longrope")
-    fail(Exit::data, "rope_scaling is of type ", type, ", expected su or longrope");
+    fail(Exit::data, rope_name, " is of type ", type, ", expected su, longrope or default");
   const auto factors = [&](const char* name) {
     const std::vector<float> all = rope.at(name);
     if (all.size() != c.short_factor.size())

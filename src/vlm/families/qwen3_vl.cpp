@@ -137,13 +137,7 @@ Var Qwen3Vl::see(const TokenBatch& batch, const Var& patches) {
   if (trace) trace("vision_input", x.value());
   std::vector<Var> features(1);
   for (size_t i = 0; i < visual.blocks.size(); ++i) {
-    const auto block = [this, i, cu = placed.cu_patches, angles = placed.patches,
-                        ids = batch.patch_dropout_ids](const Var& h) {  // may run again in the backward pass
-      const RowScope of_patches(dropout, ids);
-      return visual.blocks[i](h, cu, angles);
-    };
-    x = run(block, x);
-    if (trace) trace("vision_block_" + std::to_string(i), x.value());
+    x = run_block(visual.blocks, i, x, batch);
     const size_t part = features.size() - 1;
     if (part == config_.vision.deepstack.size() || config_.vision.deepstack[part] != int(i)) continue;
     features.push_back(visual.deepstack_merger_list[part](x));

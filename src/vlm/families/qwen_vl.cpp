@@ -101,8 +101,7 @@ Var QwenVl::read(const TokenBatch& batch, const Var& words, const Var& seen) {
   const std::vector<Tensor>& parts = placed.features;
   Var x = words;
   if (seen.value()) x = replace_rows(x, batch.image_rows, parts.empty() ? seen : gather_rows(seen, parts[0]));
-  const TokenRows rows{batch.cu_seqlens, placed.tokens,     batch.last_rows,       batch.one_each,
-                       placed.last,      batch.dropout_ids, batch.last_dropout_ids};
+  const TokenRows rows = token_rows(batch, placed.tokens, placed.last);
   const auto add_deepstack = [&](size_t layer, const Var& h) {
     const Var of_pictures = gather_rows(h, batch.image_rows) + gather_rows(seen, parts[layer + 1]);
     const Var sum = replace_rows(h, batch.image_rows, of_pictures);

@@ -156,6 +156,19 @@ class QwenVl : public Backbone {
   virtual Module& block(size_t i) = 0;
   virtual Module& merger() = 0;
   virtual const Tensor& sequences_of_block(size_t, const QwenPlacement& placed) const { return placed.cu_patches; }
+  // Runs block i of the tower on the packed patches x.
+  template <class Block>
+  Var run_block(ModuleList<Block>& blocks, size_t i, const Var& x, const TokenBatch& batch) {
+    const auto& placed = batch.placed_as<QwenPlacement>();
+    const auto block = [this, &blocks, i, cu = sequences_of_block(i, placed), angles = placed.patches,
+                        ids = batch.patch_dropout_ids](const Var& h) {  // may run again in the backward pass
+      const RowScope rows(dropout, ids);
+      return blocks[i](h, cu, angles);
+    };
+    const Var y = run(block, x);
+    if (trace) trace("vision_block_" + std::to_string(i), y.value());
+    return y;
+  }
   const QwenVlConfig config_;
 };
 
@@ -169,15 +182,7 @@ class QwenVlModel : public QwenVl {
     const auto& placed = batch.placed_as<QwenPlacement>();
     Var x = visual.patch_embed(patches);
     if (placed.window_order) x = gather_rows(x, placed.window_order);
-    for (size_t i = 0; i < visual.blocks.size(); ++i) {
-      const auto block = [this, i, cu = sequences_of_block(i, placed), angles = placed.patches,
-                          ids = batch.patch_dropout_ids](const Var& h) {  // may run again in the backward pass
-        const RowScope rows(dropout, ids);
-        return visual.blocks[i](h, cu, angles);
-      };
-      x = run(block, x);
-      if (trace) trace("vision_block_" + std::to_string(i), x.value());
-    }
+    for (size_t i = 0; i < visual.blocks.size(); ++i) x = run_block(visual.blocks, i, x, batch);
     const RowScope rows(dropout, batch.seen_dropout_ids);
     x = visual.merger(x);
     if (placed.raster_order) x = gather_rows(x, placed.raster_order);

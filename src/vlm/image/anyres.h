@@ -1,5 +1,6 @@
-// LLaVA-NeXT's image processor (anyres), bit for bit: a picture becomes a square view of the whole and tiles of the
-// same size, cut from the picture scaled to the best of a few sizes, with black around it.
+// LLaVA-NeXT's image processor (anyres), bit for bit. A picture becomes a square view of the whole, and tiles of the
+// same size. These are cut from a canvas: the best of a few sizes (image_grid_pinpoints), the scaled picture in its
+// middle, black around it.
 #pragma once
 #include <memory>
 

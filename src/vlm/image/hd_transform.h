@@ -1,5 +1,5 @@
-// Phi-3.5-V's image processor (Phi3VImageProcessor): enlarges a picture to as many square tiles as --num_crops allows,
-// fills them up with white, and adds a view of the whole as one tile.
+// Phi-3.5-V's image processor (Phi3VImageProcessor). It enlarges a picture to as many square tiles as --num_crops
+// allows, and fills them up with white. A view of the whole is one tile more.
 #pragma once
 #include <memory>
 

@@ -77,9 +77,9 @@ json clip_pipeline(const TokenLists& lists, const json& config) {
       {"model", {{"type", "BPE"}, {"end_of_word_suffix", "</w>"}}}};
 }
 
-// A blank goes before a text only if add_prefix_space is true: not by default, in transformers 4.52.
+// A blank goes before a text unless add_prefix_space is false or null, as in transformers 4.52.
 void set_llama_blanks(json& root, const json& config) {
-  const bool prefix = setting(config, "add_prefix_space", false);
+  const bool prefix = !config.contains("add_prefix_space") || config["add_prefix_space"] == true;
   root["normalizer"] = root["pre_tokenizer"] = nullptr;
   if (!setting(config, "legacy", true))
     root["pre_tokenizer"] = {{"type", "Metaspace"},
@@ -180,6 +180,8 @@ void take_bpe(TokenLists& lists, const SentencePieceFile& file) {
   std::map<std::string_view, int32_t> ids;
   for (int32_t id = 0; const auto& piece : file.pieces) {
     lists.vocab.push_back({piece.text, uint64_t(id)});
+    if (piece.type == SentencePieceFile::control || piece.type == SentencePieceFile::user_defined)
+      lists.added.push_back({piece.text, uint64_t(id)});
     ids.emplace(piece.text, id++);
   }
   struct Merge {
