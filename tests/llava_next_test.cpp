@@ -286,7 +286,7 @@ TEST(LlavaNext, mistral_without_a_sliding_window_has_the_default_one) {
   EXPECT_EQ(window_of(), 4096);  // of transformers' MistralConfig
 }
 
-TEST(LlavaNext, canvases_and_numbers_of_tokens) {
+TEST(LlavaNextGoldenFiles, canvases_and_numbers_of_tokens) {
   NEEDS_GOLDEN("llava_next")
   const auto settings = read_processor_settings(golden("llava_next/model/preprocessor_config.json"), llava());
   auto& rule = dynamic_cast<AnyRes&>(*settings.rule);
@@ -305,7 +305,7 @@ TEST(LlavaNext, canvases_and_numbers_of_tokens) {
   EXPECT_GE(compared, 10);
 }
 
-TEST(LlavaNext, adapters_of_both_spellings) {
+TEST(LlavaNextGoldenFiles, adapters_of_both_spellings) {
   if (golden_is_ours()) GTEST_SKIP() << "tests/golden has no adapters of this family";
   NEEDS_GOLDEN("llava_next")
   const Golden data{"llava_next"};
@@ -360,12 +360,12 @@ void check_loss(const std::string& adapter) {
   golden.compare_step(*encoder, trained, queries, targets, 1, 2e-4);
 }
 
-TEST(LlavaNext, loss_and_gradients) {
+TEST(LlavaNextGoldenFiles, loss_and_gradients) {
   if (golden_is_ours()) GTEST_SKIP() << "tests/golden has no loss of this family";
   NEEDS_GOLDEN("llava_next")
   check_loss("");
 }
-TEST(LlavaNext, loss_and_gradients_of_adapters) {
+TEST(LlavaNextGoldenFiles, loss_and_gradients_of_adapters) {
   if (golden_is_ours()) GTEST_SKIP() << "tests/golden has no loss of this family";
   NEEDS_GOLDEN("llava_next")
   check_loss("lora");
