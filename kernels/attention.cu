@@ -1,6 +1,9 @@
 // Attention over packed rows with an online softmax (Milakov and Gimelshein 2018; Dao et al. 2022). Only one tile of
 // scores exists at a time, so memory grows with the rows, not with their square.
-#include "kernels/attention_tile.h"
+//
+// bf16 goes to tensor cores (flash_attention.cu). These kernels define the sums and are the oracle; they compute f32,
+// f64, and heads whose size is no multiple of 8.
+#include "kernels/flash_attention.h"
 
 namespace vlm2vec::BACKEND {
 namespace {
@@ -67,6 +70,7 @@ __global__ void attention_kernel(Heads<const T> q, Heads<const T> k, Heads<const
 
 void attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& cu_q, const Tensor& cu_k,
                AttentionShape shape, const Tensor& o, const Tensor& lse) {
+  if (fits_tensor_cores({&q, &k, &v, &o}, shape)) return flash_attention(q, k, v, cu_q, cu_k, shape, o, lse);
   const int d = shape.head_dim;
   dispatch_heads(q.dtype(), d, [&]<class T, int N>() {
     using A = acc_t<T>;

@@ -3,7 +3,7 @@
 //
 //   p_ij = exp(s_ij − lse_i),   δ_i = do_i·o_i,   ds_ij = scale · p_ij (do_i·v_j − δ_i)
 //   dq_i = Σ_j ds_ij k_j,       dk_j = Σ_i ds_ij q_i,       dv_j = Σ_i p_ij do_i        (Dao et al. 2022, app. B.4)
-#include "kernels/attention_tile.h"
+#include "kernels/flash_attention.h"
 
 namespace vlm2vec::BACKEND {
 namespace {
@@ -146,6 +146,8 @@ void attention_backward(const Tensor& d_o, const Tensor& q, const Tensor& k, con
     const Tensor delta(lse.shape(), lse.dtype(), lse.device());
     launch(blocks(q.rows() * shape.heads, attention_warps), attention_threads, 0, delta_kernel<T>, do_heads,
            heads_of<const T>(o, 0, d), at<A>(delta), shape.heads, q.rows());
+    if (fits_tensor_cores({&d_o, &q, &k, &v, &dq, &dk, &dv}, shape))
+      return flash_attention_backward(d_o, q, k, v, lse, delta, cu_q, cu_k, shape, dq, dk, dv);
 
     const size_t keys = key_tile * size_t(d + 1), queries = query_tile * size_t(d), scores = query_tile * key_tile;
     launch(dim3(tiles_of(q.rows(), cu_q, query_tile), unsigned(shape.heads)), attention_threads,

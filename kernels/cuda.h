@@ -68,6 +68,7 @@ T* at(const Tensor& x) {
 
 #define __global__
 #define __device__
+#define __launch_bounds__(...)
 #define threadIdx (::vlm2vec::emulator::self->thread_idx)
 #define blockIdx (::vlm2vec::emulator::self->block_idx)
 #define blockDim (::vlm2vec::emulator::self->block_dim)

@@ -28,8 +28,17 @@ constexpr size_t shared_limit = 227 << 10;  // of one block on compute capabilit
 constexpr size_t guard_bytes = 128;
 constexpr unsigned char canary = 0xC7, uninitialised = 0xFF;  // 0xFFFF… is a NaN in every float format
 
+struct Copy {
+  void* to;
+  const void* from;
+  bool valid;
+  unsigned group;
+};
+
 struct Thread : Coordinates {
   Fiber* fiber = nullptr;  // none before the thread starts
+  std::vector<Copy> copies;  // asynchronous ones, still under way
+  unsigned group = 0;        // of the next one
   enum State { ready, at_barrier, in_collective, done } state = ready;
   Site waits_at;
   unsigned rank = 0;  // among ready threads the lowest runs next
@@ -42,7 +51,7 @@ struct Meeting {
   unsigned generation = 0;
   const char* operation = nullptr;
   Site site;
-  uint64_t slots[2][32];
+  Slot slots[2][32];
 };
 
 struct SharedArray {
@@ -104,7 +113,9 @@ class Machine {
     run_another();
   }
 
-  const uint64_t* meet(uint32_t& mask, uint64_t value, const char* operation, Site site) {
+  // Brings a value and returns those of all lanes; the last lane to come changes them by `combine`.
+  template <class T>
+  Slot* meet(uint32_t& mask, const T& value, const char* operation, Site site, void (*combine)(Slot*) = nullptr) {
     Thread& me = current();
     const size_t warp = me.index / 32, lanes = std::min<size_t>(32, threads_.size() - 32 * warp);
     if (lanes < 32) mask &= (1u << lanes) - 1;
@@ -114,11 +125,12 @@ class Machine {
     if (!same(meeting.operation, operation) || !same(meeting.site, site))
       stop("lanes of one warp met in ", meeting.operation, " at ", where(meeting.site), " and in ", operation, " at ",
            where(site), "; all lanes of the mask must take the same path");
-    uint64_t* slots = meeting.slots[meeting.generation & 1];
-    slots[me.lane()] = value;
+    Slot* slots = meeting.slots[meeting.generation & 1];
+    slots[me.lane()].as<T>() = value;
     meeting.arrived |= 1u << me.lane();
     me.state = Thread::in_collective, me.waits_at = site;
     if (meeting.arrived == mask) {
+      if (combine) combine(slots);
       meeting.arrived = 0, ++meeting.generation;
       for (size_t lane = 0; lane < lanes; ++lane)
         if (mask >> lane & 1) make_ready(threads_[32 * warp + lane]);
@@ -141,6 +153,26 @@ class Machine {
     arena_used_ = offset + bytes + guard_bytes;
     arrays_.push_back({key, offset, bytes, site});
     return arena_ + offset;
+  }
+
+  void copy_async(void* shared, const void* global, bool valid, Site site) {
+    auto* const to = static_cast<unsigned char*>(shared);
+    if (to < arena_ || to + 16 > arena_ + arena_used_)
+      stop("cp.async at ", where(site), " does not write shared memory");
+    if (uintptr_t(shared) % 16 || uintptr_t(global) % 16)
+      stop("cp.async at ", where(site), " has an address that is no multiple of 16");
+    std::memset(shared, uninitialised, 16);
+    current().copies.push_back({shared, global, valid, current().group});
+  }
+  static void commit_copies() { ++current().group; }
+  static void wait_for_copies(unsigned groups_left) {
+    Thread& me = current();
+    std::erase_if(me.copies, [&](const Copy& copy) {
+      const bool awaited = copy.group + groups_left < me.group;
+      if (awaited && copy.valid) std::memcpy(copy.to, copy.from, 16);
+      else if (awaited) std::memset(copy.to, 0, 16);
+      return awaited;
+    });
   }
 
   // Thrown in a kernel, caught at the bottom of its fiber: it ends the launch.
@@ -320,19 +352,31 @@ void block_barrier(Site site) { Machine::here().barrier(site); }
 void warp_barrier(uint32_t mask, Site site) { Machine::here().meet(mask, 0, "__syncwarp", site); }
 
 uint64_t shuffle(uint32_t mask, uint64_t value, int source, const char* operation, Site site) {
-  const uint64_t* slots = Machine::here().meet(mask, value, operation, site);
+  Slot* slots = Machine::here().meet(mask, value, operation, site);
   if (!(mask >> source & 1))
     Machine::stop(operation, " at ", where(site), " reads lane ", source, ", which is not in the mask");
-  return slots[source];
+  return slots[source].as<uint64_t>();
 }
 
 uint32_t ballot(uint32_t mask, bool vote, Site site) {
-  const uint64_t* slots = Machine::here().meet(mask, vote, "__ballot_sync", site);
+  Slot* slots = Machine::here().meet(mask, vote, "__ballot_sync", site);
   uint32_t votes = 0;
   for (int lane = 0; lane < 32; ++lane)
-    if (mask >> lane & 1) votes |= uint32_t(slots[lane]) << lane;
+    if (mask >> lane & 1) votes |= uint32_t(slots[lane].as<bool>()) << lane;
   return votes;
 }
+
+void copy_async(void* shared, const void* global, bool valid, Site site) {
+  Machine::here().copy_async(shared, global, valid, site);
+}
+void commit_copies() { Machine::commit_copies(); }
+void wait_for_copies(unsigned groups_left) { Machine::wait_for_copies(groups_left); }
+
+Slot* meet_warp(const Slot& mine, const char* operation, Site site, void (*combine)(Slot*)) {
+  uint32_t all = ~0u;
+  return Machine::here().meet(all, mine, operation, site, combine);
+}
+void stop(const std::string& complaint, Site site) { Machine::stop(complaint, " at ", where(site)); }
 
 void* shared_array(const void* key, size_t bytes, size_t align, Site site) {
   return Machine::here().shared_array(key, bytes, std::max<size_t>(align, 16), site);

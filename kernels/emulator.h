@@ -4,14 +4,16 @@
 // collective or its end, then the schedule picks the next. Lanes of a warp are independent: code that relies on
 // implicit lockstep breaks here. The emulator finds barriers and collectives that only some threads reach, or that
 // threads reach in two places (the error names the lines). It finds shared memory read before it is written (it starts
-// as NaN), writes past a shared array and, under at least one schedule, missing barriers. It does not model time or
-// memory ordering between blocks.
+// as NaN), writes past a shared array and, under at least one schedule, missing barriers and missing waits for
+// asynchronous copies. It does not model time or memory ordering between blocks. Its tensor cores add in f32, in order;
+// those of a GPU add in another order and round otherwise.
 #pragma once
 #include <atomic>
 #include <cstdint>
 #include <cstring>
 #include <functional>
 #include <source_location>
+#include <string>
 
 namespace vlm2vec::emulator {
 
@@ -56,6 +58,31 @@ T shuffle(uint32_t mask, T value, int source, const char* operation, Site site) 
   std::memcpy(&value, &bits, sizeof value);
   return value;
 }
+
+// What a lane brings to a meeting of its warp.
+struct alignas(16) Slot {
+  unsigned char bytes[48];
+  template <class T>
+  T& as() {
+    static_assert(sizeof(T) <= sizeof bytes);
+    return *reinterpret_cast<T*>(bytes);
+  }
+};
+// Waits for all lanes of the warp and returns their slots, which the last one to come changes by `combine`.
+Slot* meet_warp(const Slot& mine, const char* operation, Site site, void (*combine)(Slot* lanes) = nullptr);
+[[noreturn]] void stop(const std::string& complaint, Site site);  // ends the launch with an error
+
+// An asynchronous copy of 16 bytes to shared memory (PTX cp.async), of zeros if not `valid`. It may arrive at any
+// moment up to the wait, so its place is NaN from now on and is filled at the wait. A commit ends a thread's group of
+// copies; the wait is for all groups but the last `groups_left`.
+void copy_async(void* shared, const void* global, bool valid, Site site);
+void commit_copies();
+void wait_for_copies(unsigned groups_left);
+
+// ldmatrix.x4 and mma.m16n8k16 of a whole warp, with registers laid out as the PTX manual says (tensor_core.h).
+void load_matrices(uint32_t (&to)[4], const void* row, bool transposed, Site site);
+void multiply_matrices(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Site site);
+inline std::atomic<uint64_t> matrix_products{0};  // of warps, since the program began
 
 // Returns the block's array for this key (a static's address in SHARED); every byte starts as 0xFF, a NaN.
 void* shared_array(const void* key, size_t bytes, size_t align, Site site);

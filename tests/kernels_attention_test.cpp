@@ -87,6 +87,10 @@ const std::vector<Case> cases{
     {"a window of one key", 1, 1, 8, true, {0, 70}, {0, 70}, 1},
     {"a window over earlier keys", 2, 1, 32, true, {0, 3, 4}, {0, 90, 95}, 20},
     {"causal with too few keys", 2, 2, 32, true, {0, 40}, {0, 5}},         // the first 35 queries see none
+    {"three tiles", 2, 1, 64, true, {0, 150, 214}, {0, 150, 214}},
+    {"three tiles of a window", 1, 1, 80, true, {0, 170}, {0, 170}, 70},
+    {"three tiles of keys", 1, 1, 128, false, {0, 70}, {0, 140}},
+    {"half tiles", 2, 1, 136, true, {0, 90}, {0, 90}},
 };
 
 TEST(KernelsAttention, ForwardAndBackward) {
@@ -96,15 +100,18 @@ TEST(KernelsAttention, ForwardAndBackward) {
       const int width = t.heads * t.head_dim, kv_width = t.kv_heads * t.head_dim;
       const int64_t rows = t.cu_q.back(), kv_rows = t.cu_k.back();
       const double scale = 1 / std::sqrt(double(t.head_dim));
-      // q has 3 columns before it; k and v lie side by side, v first.
-      const Tensor q = random({rows, 3 + width}, dtype, 1), kv = random({kv_rows, 2 * kv_width}, dtype, 2);
+      // q has columns before it, as many as tensor cores allow; k and v lie side by side, v first.
+      const int before = t.head_dim % 8 == 0 ? 8 : 3;
+      const Tensor q = random({rows, before + width}, dtype, 1), kv = random({kv_rows, 2 * kv_width}, dtype, 2);
       const Tensor d_o = random({rows, width}, dtype, 3), o = unwritten({rows, width}, dtype);
       const Tensor lse = unwritten({t.heads, rows}, acc_of(dtype)), cu_q = integers(t.cu_q), cu_k = integers(t.cu_k);
-      const AttentionShape shape{t.heads, t.kv_heads, t.head_dim, t.causal, scale, 3, kv_width, 0, t.window};
+      const AttentionShape shape{t.heads, t.kv_heads, t.head_dim, t.causal, scale, before, kv_width, 0, t.window};
       const Reference want =
-          reference(t, scale, slice(q, 3, width), slice(kv, kv_width, kv_width), slice(kv, 0, kv_width), numbers(d_o));
+          reference(t, scale, slice(q, before, width), slice(kv, kv_width, kv_width), slice(kv, 0, kv_width), numbers(d_o));
 
+      const uint64_t products = emulator::matrix_products;
       emu::attention(q, kv, kv, cu_q, cu_k, shape, o, lse);
+      EXPECT_EQ(emulator::matrix_products > products, dtype == DType::bf16 && t.head_dim % 8 == 0);
       expect_close(o, want.o, "o");
       Numbers got = numbers(lse), expected = want.lse;
       for (size_t i = 0; i < got.size(); ++i)
@@ -117,7 +124,7 @@ TEST(KernelsAttention, ForwardAndBackward) {
       const Tensor dq = unwritten_like(q), dkv = unwritten_like(kv);
       emu::attention_backward(d_o, q, kv, kv, o, lse, cu_q, cu_k, shape, dq, dkv, dkv);
       const double limit = dtype == DType::bf16 ? 2e-2 : 5 * tolerance(dtype);  // o itself was rounded
-      expect_close(slice(dq, 3, width), want.dq, limit, "dq");
+      expect_close(slice(dq, before, width), want.dq, limit, "dq");
       expect_close(slice(dkv, kv_width, kv_width), want.dk, limit, "dk");
       expect_close(slice(dkv, 0, kv_width), want.dv, limit, "dv");
       EXPECT_TRUE(std::isnan(numbers(dq)[0]));  // the columns before q are not its to write
@@ -125,15 +132,16 @@ TEST(KernelsAttention, ForwardAndBackward) {
   }
 }
 
-TEST(KernelsAttention, BitsDoNotDependOnWhatIsPackedBeside) {
+class KernelsAttentionBits : public testing::TestWithParam<DType> {};
+TEST_P(KernelsAttentionBits, do_not_depend_on_what_is_packed_beside) {
+  const DType dtype = GetParam();
   const int64_t width = 2 * 40;
-  const Tensor q = random({57, width}, DType::f32, 4), k = random({57, width}, DType::f32, 5),
-               v = random({57, width}, DType::f32, 6);
-  const Tensor d_o = random({57, width}, DType::f32, 7);
+  const Tensor q = random({57, width}, dtype, 4), k = random({57, width}, dtype, 5), v = random({57, width}, dtype, 6);
+  const Tensor d_o = random({57, width}, dtype, 7);
   const AttentionShape shape{2, 2, 40, true, 0.2};
   auto run = [&](int64_t begin, int64_t end, const std::vector<int32_t>& cu) {
     const auto part = [&](const Tensor& x) { return x.rows(begin, end); };
-    const Tensor o = unwritten({end - begin, width}, DType::f32), lse = unwritten({2, end - begin}, DType::f32);
+    const Tensor o = unwritten({end - begin, width}, dtype), lse = unwritten({2, end - begin}, DType::f32);
     const Tensor dq = unwritten_like(o), dk = unwritten_like(o), dv = unwritten_like(o), starts = integers(cu);
     emu::attention(part(q), part(k), part(v), starts, starts, shape, o, lse);
     emu::attention_backward(part(d_o), part(q), part(k), part(v), o, lse, starts, starts, shape, dq, dk, dv);
@@ -142,6 +150,8 @@ TEST(KernelsAttention, BitsDoNotDependOnWhatIsPackedBeside) {
   const auto packed = run(0, 57, {0, 7, 45, 57}), alone = run(7, 45, {0, 38});
   for (size_t i = 0; i < 4; ++i) EXPECT_EQ(numbers(packed[i].rows(7, 45)), numbers(alone[i])) << i;
 }
+INSTANTIATE_TEST_SUITE_P(, KernelsAttentionBits, testing::Values(DType::f32, DType::bf16),
+                         [](const auto& test) { return std::string(name_of(test.param)); });
 
 TEST(KernelsAttention, LargeScoresDoNotOverflowAndNaNIsNotLost) {
   const Tensor q = tensor({2, 1}, DType::f32, {300, std::nan("")}), k = tensor({2, 1}, DType::f32, {300, 299});

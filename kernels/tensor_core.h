@@ -1,0 +1,131 @@
+// The part of the dialect that tensor cores need: products of bf16 fragments, and copies that bring tiles to them. PTX
+// under nvcc, the emulator's calls under g++.
+//
+// A fragment is a small matrix spread over the registers of a warp, two bf16 in each. With g = lane / 4, t = lane % 4:
+//
+//   A 16 × 16, four registers: i has row g + 8 (i % 2), columns 2t + 8 (i / 2) and the next
+//   B 16 × 8, two registers:   i has rows 2t + 8i and the next, column g
+//   C 16 × 8, four floats:     i has row g + 8 (i / 2), column 2t + i % 2
+//
+// Two C fragments side by side, rounded to bf16, are one A fragment: so the scores of attention become weights without
+// leaving their registers.
+#pragma once
+#include "kernels/cuda.h"
+#include "tensor/dtype.h"
+
+#if defined(__CUDACC__)
+#define UNROLL _Pragma("unroll")
+#define CALL_SITE
+#else
+#define UNROLL
+#define CALL_SITE , emulator::Site site = emulator::Site::current()
+#endif
+
+namespace vlm2vec::BACKEND {
+
+// Copies 16 bytes from global to shared memory without registers and without waiting; zeros if not `valid`.
+__device__ inline void copy_async(void* shared, const void* global, bool valid CALL_SITE) {
+#if defined(__CUDACC__)
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(uint32_t(__cvta_generic_to_shared(shared))),
+               "l"(global), "r"(valid ? 16 : 0)
+               : "memory");
+#else
+  emulator::copy_async(shared, global, valid, site);
+#endif
+}
+// Ends a group of copies. Each thread waits for its own; a barrier behind the wait shows the data to the others.
+__device__ inline void commit_copies() {
+#if defined(__CUDACC__)
+  asm volatile("cp.async.commit_group;" ::: "memory");
+#else
+  emulator::commit_copies();
+#endif
+}
+__device__ inline void wait_for_copies() {
+#if defined(__CUDACC__)
+  asm volatile("cp.async.wait_group 0;" ::: "memory");
+#else
+  emulator::wait_for_copies(0);
+#endif
+}
+
+// Loads four 8 × 8 matrices from shared memory: lane l gives the address of row l % 8 of matrix l / 8. Register m gets
+// what a fragment has of matrix m, or of its transpose.
+template <bool transposed>
+__device__ inline void load_matrices(uint32_t (&to)[4], const bf16* row CALL_SITE) {
+#if defined(__CUDACC__)
+  const uint32_t address = uint32_t(__cvta_generic_to_shared(row));
+  if constexpr (transposed)
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+                 : "r"(address)
+                 : "memory");
+  else
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+                 : "r"(address)
+                 : "memory");
+#else
+  emulator::load_matrices(to, row, transposed, site);
+#endif
+}
+
+// C += A·B
+__device__ inline void multiply(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1 CALL_SITE) {
+#if defined(__CUDACC__)
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, "
+      "%3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+#else
+  emulator::multiply_matrices(c, a, {b0, b1}, site);
+#endif
+}
+
+// Returns two numbers rounded to bf16, the first in the low half.
+__device__ inline uint32_t pack(float low, float high) {
+#if defined(__CUDA_ARCH__)
+  uint32_t pair;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+#else
+  return uint32_t(bf16(low).bits) | uint32_t(bf16(high).bits) << 16;
+#endif
+}
+
+// Copies 16 bytes from shared to global memory. The PTX says so in words: nvcc 13 split a plain assignment in four.
+__device__ inline void store_16_bytes(bf16* global, const bf16* shared) {
+#if defined(__CUDACC__)
+  const uint4 x = *reinterpret_cast<const uint4*>(shared);
+  asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(global)), "r"(x.x), "r"(x.y),
+               "r"(x.z), "r"(x.w)
+               : "memory");
+#else
+  std::copy_n(shared, 8, global);
+#endif
+}
+
+// Fragments of a tile of bf16 in shared memory, [rows][pitch]. A pitch of 8 more than a multiple of 16 numbers lets the
+// eight rows of a matrix lie in different banks.
+struct Tile {
+  bf16* first;
+  int pitch;
+  __device__ bf16* at(int row, int column) const { return first + row * pitch + column; }
+  // A[i, k] = tile[row + i, column + k]
+  __device__ void load_a(uint32_t (&a)[4], int row, int column) const {
+    const int lane = threadIdx.x % 32;
+    load_matrices<false>(a, at(row + lane % 16, column + lane / 16 * 8));
+  }
+  // B[k, j] = tile[row + j, column + k], of 16 rows j: {b[0], b[1]} and {b[2], b[3]} have 8 each.
+  __device__ void load_b(uint32_t (&b)[4], int row, int column) const {
+    const int lane = threadIdx.x % 32;
+    load_matrices<false>(b, at(row + lane % 8 + lane / 16 * 8, column + lane / 8 % 2 * 8));
+  }
+  // B[k, j] = tile[row + k, column + j], of 16 columns j.
+  __device__ void load_b_transposed(uint32_t (&b)[4], int row, int column) const {
+    const int lane = threadIdx.x % 32;
+    load_matrices<true>(b, at(row + lane % 16, column + lane / 16 * 8));
+  }
+};
+
+}  // namespace vlm2vec::BACKEND
