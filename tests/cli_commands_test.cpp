@@ -187,7 +187,7 @@ TEST_F(Cli, ImageResolutionIsV1AndFlawsAreCounted) {
   const Result no_token = run("explain --model_name model --image train/p1.png");
   EXPECT_EQ(no_token.code, 2);
   EXPECT_TRUE(has(no_token.err,
-                  "--prompt vlm2vec-v1 or vlm2vec-v2, the one the model was trained with, puts it there"))
+                  "--prompt STYLE, the one that the model was trained with (vlm2vec-v1, vlm2vec-v2, …), puts it there"))
       << no_token.err;
   const Result model = run(embed + "d.npy --adapter model");
   EXPECT_EQ(model.code, 3);

@@ -47,6 +47,9 @@ TEST_P(FamilyCommands, train_whole_models_and_adapters_that_merge) {
 TEST_P(FamilyCommands, evaluate_and_explain) {
   must("eval --model_name family --dataset_name test --encode_output_path scores");
   EXPECT_TRUE(fs::exists(folder_ / "scores/summary.json"));
+  const Result shorter = run("eval --model_name family --dataset_name test --encode_output_path scores --dim 8");
+  EXPECT_EQ(shorter.code, 2) << "an evaluation with other options must not replace this one";
+  EXPECT_TRUE(has(shorter.err, "has an evaluation with --dim 0, now it is 8")) << shorter.err;
   const Result r = run("explain --model_name family --prompt vlm2vec-v2 --text 'what is this?' --image train/p1.png "
                        "--target 'a thing' --heat_map map.png");
   ASSERT_EQ(r.code, 0) << r.err;

@@ -33,6 +33,14 @@ TEST(Families, only_their_folder_names_them) {
 }
 
 // One cache of pictures serves encoders that prepare them differently.
+TEST(Families, have_prompts_of_their_own) {
+  const Family& phi = *std::ranges::find(families(), "phi3_v", &Family::model_type);
+  EXPECT_STREQ(prompt_style(phi, "vlm2vec-v1").name, "vlm2vec-v1");
+  EXPECT_EQ(style_named(phi, ""), nullptr);
+  expect_error(Exit::usage, "--prompt: gme is for Qwen2-VL and Qwen2.5-VL, but the model is Phi-3.5-V; expected raw,",
+               [&] { prompt_style(phi, "gme"); });
+}
+
 TEST(ImageCache, keeps_pictures_by_content_and_rule) {
   const TemporaryFolder folder("cache");
   write_tiny_model(folder.path());

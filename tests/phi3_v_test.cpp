@@ -306,6 +306,18 @@ TEST(Phi3VGolden, rotary_settings_as_transformers_5_writes_them) {
   EXPECT_NE(vector(*load_encoder(folder.path())), want);
 }
 
+TEST(Phi3VGolden, refuses_the_tokenizer_of_another_model) {
+  NEEDS_GOLDEN("phi3_v")
+  NEEDS_GOLDEN("llava_next")
+  const TemporaryFolder folder("foreign-tokenizer");
+  std::filesystem::copy(phi_file("model"), folder.path());
+  for (const auto& file : std::filesystem::directory_iterator(golden("llava_next/model")))
+    if (file.path().filename().string().starts_with("tokenizer"))
+      std::filesystem::copy_file(file, folder / file.path().filename(),
+                                 std::filesystem::copy_options::overwrite_existing);
+  expect_error(Exit::data, "do the two belong together?", [&] { load_encoder(folder.path()); });
+}
+
 TEST(Phi3V, refuses_other_configurations) {
   const auto refused = [](const char* part, const char* field, const json& value, const std::string& sentence) {
     json config = tiny_phi3_v(16);

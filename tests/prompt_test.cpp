@@ -105,7 +105,7 @@ TEST(Prompt, faults_are_one_sentence) {
   EXPECT_EQ(prompt_fault("<|image_pad|> is a word here", 0, kToken), "");
   EXPECT_EQ(prompt_fault("<|image_pad|>", 1, kToken), "");
   EXPECT_TRUE(prompt_fault("", 1, kToken, true)
-                  .ends_with("(--prompt vlm2vec-v1 or vlm2vec-v2, the one the model was trained with, puts it there)"));
+                  .ends_with("(--prompt STYLE, the one that the model was trained with (vlm2vec-v1, vlm2vec-v2, …), puts it there)"));
   EXPECT_NE(prompt_fault("", 0, kToken), "");
 }
 

@@ -242,7 +242,7 @@ TEST_F(SearchCommand, AQueryWithoutInstructionIsNoted) {
   const Result picture = run("search --index rows.npy --image train/p1.png");
   EXPECT_EQ(picture.code, 3);
   EXPECT_TRUE(has(picture.err,
-                  "(--prompt vlm2vec-v1 or vlm2vec-v2, the one the model was trained with, puts it there)"))
+                  "(--prompt STYLE, the one that the model was trained with (vlm2vec-v1, vlm2vec-v2, …), puts it there)"))
       << picture.err;
 }
 
@@ -271,7 +271,7 @@ TEST_F(SearchCommand, RefusesWhatWouldMeanNothing) {
       {"--index rows.npy --queries rows.npy --prompt raw", 2, "have no effect with --queries"},
       {"--index rows.npy --text a --top 0", 2, "--top: got 0"},
       {"--index rows.npy --text a --prompt v3", 2, "v3"},
-      {"--index rows.npy --text a --instruction b --device cpu", 2, "a raw prompt has no --instruction"},
+      {"--index rows.npy --text a --instruction b --device cpu", 2, "the prompt raw has no --instruction"},
       {"--index rows.npy --text a --model_name other", 3, "rows.npy: was made by another model than other"},
       {"--index rows.npy --queries other.npy", 3, "other.npy: was made with another model"},
       {"--index rows.npy --queries bf16.npy", 3, "bf16.npy: was made with another --precision"},

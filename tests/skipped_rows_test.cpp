@@ -186,7 +186,7 @@ TEST_F(SkippingCommand, EmbedSaysWhatIsWrongAndHowToGoOn) {
     }
     EXPECT_FALSE(fs::exists(folder_ / "one.npy"));
   };
-  fails(R"({"image": "train/p1.png"})", "and 1 picture; every picture needs one (--prompt vlm2vec-v1 or vlm2vec-v2, ");
+  fails(R"({"image": "train/p1.png"})", "and 1 picture; every picture needs one (--prompt STYLE, the one ");
   fails(R"({"text": "<|image_pad|>", "image": "damaged.png"})", "damaged.png");
   fails(R"({"text": "", "image": null})", "one.jsonl:2: has neither text nor picture");
   write("one.jsonl", "{\"text\": \"\"}\n");

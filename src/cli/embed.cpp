@@ -115,7 +115,7 @@ Exit run_embed(const Command& command, const Arguments& arguments) {
   origin.model.image_positions = embedder.encoder().processor.image_positions();
   origin.model_sha256 = hex(embedder.model_hash().digest());
   const std::string& token = embedder.encoder().image_token();
-  const PromptStyle& style = prompt_style(embedder.encoder().family.prompts, o.prompt);
+  const PromptStyle& style = prompt_style(embedder.encoder().family, o.prompt);
   InputRows rows = read_inputs(o.input, o.image_dir, style, token, bad_row(skip));
   Progress progress("embed", int64_t(rows.inputs.size()), o.quiet);
   progress.note(bare_tokens_note(rows, token));

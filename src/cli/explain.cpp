@@ -148,8 +148,10 @@ void declare(CommandLine& line, ExplainOptions& o) {
 void check_options(const ExplainOptions& o) {
   if (o.text.empty() && o.instruction.empty() && o.images.empty())
     fail(Exit::usage, "explain: --text, --image and --instruction are all missing; give one of them");
-  if (o.prompt == "raw" && !o.instruction.empty())
-    fail(Exit::usage, "explain: a raw prompt has no --instruction; put it into --text, or use ", kBuiltPrompt);
+  const std::vector<PromptStyle> styles = all_prompt_styles();
+  if (!o.instruction.empty() && prompt_style(styles, o.prompt).instructed == Instructed::none)
+    fail(Exit::usage, "explain: the prompt ", o.prompt, " has no --instruction; put it into --text",
+         o.prompt == "raw" ? sentence(", or use ", kBuiltPrompt) : "");
   if (!o.map.empty() && (!o.compares() || o.images.empty()))
     fail(Exit::usage, "explain: --heat_map shows the parts of an --image in its score with a --target; give both");
   if (!o.map.empty() && std::filesystem::path(o.map).extension() != ".png")
@@ -177,7 +179,7 @@ Exit run_explain(const Command& command, const Arguments& arguments) {
     if (o.prompt == "raw" && !pictures.empty() && parts.text.find(encoder->image_token()) == std::string::npos)
       fail(Exit::usage, "explain: a raw ", name, " needs ", encoder->image_token(),
            " where its picture belongs; ", kBuiltPrompt, ", puts it there");
-    const PromptStyle& style = prompt_style(encoder->family.prompts, o.prompt);
+    const PromptStyle& style = prompt_style(encoder->family, o.prompt);
     const Prompt built = style.build(parts, encoder->image_token());
     EncoderInput input{built.text, {}, 0, row, style.route, style.uncounted};
     for (const size_t picture : built.pictures) input.images.push_back(PictureSource::of_text(pictures[picture]));

@@ -82,10 +82,11 @@ std::unique_ptr<Encoder> load_model_of(const VectorIndex& index, const SearchOpt
 
 std::vector<EncoderInput> read_queries(const VectorIndex& index, const SearchOptions& o, const Encoder& encoder) {
   const std::string name = o.prompt.empty() ? index.origin.prompt : o.prompt, token = encoder.image_token();
-  const PromptStyle& style = prompt_style(encoder.family.prompts, name);
+  const PromptStyle& style = prompt_style(encoder.family, name);
   if (!o.input.empty()) return read_inputs(o.input, o.image_dir, style, token).inputs;
-  if (name == "raw" && !o.instruction.empty())
-    fail(Exit::usage, "search: a raw prompt has no --instruction; put it into --text, or use ", kBuiltPrompt);
+  if (style.instructed == Instructed::none && !o.instruction.empty())
+    fail(Exit::usage, "search: the prompt ", name, " has no --instruction; put it into --text",
+         name == "raw" ? sentence(", or use ", kBuiltPrompt) : "");
   const Pictures here;
   InputRow parts{o.text, o.instruction};
   for (const std::string& image : o.images) parts.images.push_back(picture_name(image, "--image", here));
@@ -110,8 +111,9 @@ Tensor cut_to(int64_t dim, const Tensor& vectors, const fs::path& file) {
 
 // Models are trained with an instruction before every query; without it scores are worse, but nothing shows this.
 std::string instruction_note(const VectorIndex& index, const SearchOptions& o) {
-  const std::string style = o.prompt.empty() ? index.origin.prompt : o.prompt;
-  if (style == "raw" || !o.input.empty() || !o.instruction.empty()) return "";
+  const std::vector<PromptStyle> styles = all_prompt_styles();
+  const PromptStyle& style = prompt_style(styles, o.prompt.empty() ? index.origin.prompt : o.prompt);
+  if (style.instructed == Instructed::none || !o.input.empty() || !o.instruction.empty()) return "";
   return "search: the query has no --instruction; if the model was trained with one before every query (such as \"Find "
          "a picture of\"), results are worse without it";
 }

@@ -194,7 +194,8 @@ StoredArrays read_checkpoint(const std::filesystem::path& folder) {
     fail(Exit::data, folder.string(), ": no such folder; expected a Hugging Face checkpoint");
   const WeightsFile found = weights_file(folder);
   if (found.name.empty())
-    fail(Exit::data, folder.string(), ": neither model.safetensors nor model.safetensors.index.json is there");
+    fail(Exit::data, folder.string(),
+         ": neither model.safetensors nor model.safetensors.index.json is there, nor pytorch_model.bin");
   if (!found.is_index) return read_weights(folder / found.name);
   const auto map = read_weight_map(folder / found.name);
   std::set<std::string> files;

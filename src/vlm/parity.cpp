@@ -67,6 +67,7 @@ CaseParity compare_case(Encoder& encoder, const fs::path& folder, const nlohmann
   if (c.contains("images"))
     for (const auto& image : c.at("images")) input.images.push_back(folder / image.get<std::string>());
   const fs::path file = folder / (result.name + ".safetensors");
+  if (!fs::exists(file)) fail(Exit::data, file.string(), ": no such file; tests/interop/dump.py writes it");
   NamedTensors reference = load_safetensors(file);
   for (const Stage& stage : stages_of(encoder, input).list) {
     const auto found = reference.find(stage.name);
@@ -98,6 +99,9 @@ std::vector<CaseParity> compare_with_reference(Encoder& encoder, const fs::path&
                                                const std::function<void(const CaseParity&)>& done) {
   const fs::path file = reference / "cases.json";
   const nlohmann::json cases = read_json(file);
+  if (!cases.is_array())
+    fail(Exit::data, file.string(), ": is ", cases.type_name(),
+         ", expected [{\"name\", \"text\", \"images\": [...]}]");
   std::vector<CaseParity> results;
   try {
     for (const nlohmann::json& c : cases) {

@@ -1,6 +1,7 @@
 #include "vlm/processor.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "io/files.h"
 #include "tensor/parallel.h"
@@ -31,6 +32,9 @@ Processor::Processor(const ModelFolder& folder, const Family& family, const Inpu
   image_token_ = input_.image_token_id >= 0 ? tokenizer_.token(input_.image_token_id) : family.image_token;
   if (input_.most_tokens > 0) max_len_ = max_len_ > 0 ? std::min(max_len_, input_.most_tokens) : input_.most_tokens;
   tokenizer_.encode_with_ends("", max_len_);  // for its error
+  if (numbered() && options.max_len > 0)
+    notes.push_back(sentence("--max_len ", max_len_, " cuts rows without a picture only: the processor of ",
+                             family.title, " cuts no others"));
   take_reading(folder, family, options, notes);
   bool moved = rule.take_bounds(options.min_pixels, options.max_pixels, folder.processor.string());
   if (const int crops = int(options.num_crops); crops > 0 && rule.num_crops == 0)
@@ -89,7 +93,13 @@ void Processor::check(const ModelFolder& folder) const {
          "; do the two belong together?");
   if (tokenizer_.vocab_size() > input_.vocab_size)
     fail(Exit::data, tokenizer_folder, ": the tokenizer has ", tokenizer_.vocab_size(), " tokens, ", config_file,
-         " a vocabulary of ", input_.vocab_size);
+         " a vocabulary of ", input_.vocab_size, "; do the two belong together?");
+  const nlohmann::json config = read_json(config_file);
+  for (const char* field : {"bos_token_id", "eos_token_id", "pad_token_id"})
+    if (const auto id = config.find(field);
+        id != config.end() && id->is_number_unsigned() && *id >= tokenizer_.vocab_size() && *id < input_.vocab_size)
+      fail(Exit::data, config_file, ": ", field, " is ", *id, ", but the tokenizer of ", tokenizer_folder, " has ",
+           tokenizer_.vocab_size(), " tokens; do the two belong together?");
   const int id = input_.image_token_id;
   if (id >= 0 && (id >= tokenizer_.vocab_size() || !tokenizer_.is_added(id)))
     fail(Exit::data, config_file, ": image_token_id is ", id, ", but the tokenizer of ", tokenizer_folder,

@@ -12,7 +12,8 @@ namespace vlm2vec {
 inline constexpr const char* kUsualImageToken = "<|image_pad|>";
 
 // The cure where a prompt was expected to be built.
-inline constexpr const char* kBuiltPrompt = "--prompt vlm2vec-v1 or vlm2vec-v2, the one the model was trained with";
+inline constexpr const char* kBuiltPrompt =
+    "--prompt STYLE, the one that the model was trained with (vlm2vec-v1, vlm2vec-v2, …)";
 
 // A prompt, and which of the row's pictures stands at each of its image tokens.
 struct Prompt {

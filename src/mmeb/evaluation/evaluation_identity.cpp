@@ -78,8 +78,15 @@ void require_same_evaluation(const fs::path& folder, const Json& options, const 
     fail(Exit::usage, "eval: ", folder.string(), ": has an evaluation ", what,
          "; choose another --encode_output_path, or replace the evaluation with --overwrite True");
   };
-  for (const auto& [then, then_model, content] : evaluations_in(folder)) {
-    for (const auto& [name, value] : options.items()) {
+  const auto filled = [](Json some) {  // files leave these out at their defaults
+    static const Json defaults = {{"dim", 0}, {"num_crops", 0}, {"prompt", ""}};
+    for (const auto& [name, value] : defaults.items())
+      if (!some.contains(name)) some[name] = value;
+    return some;
+  };
+  for (const auto& [stored, then_model, content] : evaluations_in(folder)) {
+    const Json then = filled(stored), now = filled(options);
+    for (const auto& [name, value] : now.items()) {
       const bool is_model = name == "model_name" || name == "adapter",
                  told_by_hash = is_model ? !then_model.empty() : content && kPlaces.contains(name);
       if (told_by_hash || !then.contains(name)) continue;

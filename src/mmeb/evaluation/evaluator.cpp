@@ -206,7 +206,7 @@ Summary evaluate(const EvalOptions& o, Device device, bool quiet) {
   if (!o.overwrite) require_same_evaluation(o.encode_output_path, options, "");
   Embedder embedder(o, o.embedding_cache, device, quiet);
   data.image_token = embedder.encoder().image_token();
-  data.style = style_named(embedder.encoder().family.prompts, o.prompt);
+  data.style = style_named(embedder.encoder().family, o.prompt);
   data.model_sha256 = hex(embedder.model_hash().digest());
   if (!o.overwrite) require_same_evaluation(o.encode_output_path, options, data.model_sha256);
 

@@ -157,7 +157,7 @@ std::vector<RecallScore> evaluate_retrieval(const EvalOptions& o, Device device,
     return embedded;
   };
   const Encoder& encoder = embedder.encoder();
-  const PromptStyle* const style = style_named(encoder.family.prompts, o.prompt);
+  const PromptStyle* const style = style_named(encoder.family, o.prompt);
   auto scores = evaluate_retrieval(file.stem().string(), rows, image_dir, encoder.image_token(), style, embed_all,
                                    o.encode_output_path, o.save_embeddings);
   progress.update(1);

@@ -74,7 +74,7 @@ MemoryPlan plan_memory(TrainOptions o, const TrainingData& rows, const std::opti
   Encoder& encoder = *model.encoder;
   encoder.backbone->dropout.active = model.has_dropout();
   BatchOptions batch_options{o.num_hardneg, o.mask_duplicates};
-  batch_options.style = style_named(encoder.family.prompts, o.prompt);
+  batch_options.style = style_named(encoder.family, o.prompt);
   if (o.bad_rows == "skip") batch_options.faults = [&](auto inputs) { return encoder.processor.faults(inputs); };
   int64_t seen = 0, batches = 0;
   std::set<RowId> different;

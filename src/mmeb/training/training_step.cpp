@@ -37,7 +37,7 @@ ReadBatch read_batch(TrainerRun& run, int64_t step, int64_t first) {
   const TrainOptions& o = run.options;
   const Encoder& encoder = *run.model.encoder;
   BatchOptions options{o.num_hardneg, o.mask_duplicates, mix(o.seed, uint64_t(step)), size_t(first),
-                       style_named(encoder.family.prompts, o.prompt)};
+                       style_named(encoder.family, o.prompt)};
   if (o.bad_rows == "skip") options.faults = [&](auto inputs) { return encoder.processor.faults(inputs); };
   const std::vector<RowId> ids = run.rows.next();
   ReadBatch read{int64_t(ids.size()), make_batch(run.rows, ids, encoder.image_token(), options), {}};

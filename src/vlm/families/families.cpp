@@ -177,6 +177,23 @@ std::vector<PromptStyle> all_prompt_styles() {
   return all;
 }
 
+const PromptStyle& prompt_style(const Family& family, const std::string& name) {
+  std::vector<std::string> names, others;
+  for (const PromptStyle& style : family.prompts) {
+    if (name == style.name) return style;
+    names.push_back(style.name);
+  }
+  for (const Family& other : kFamilies)
+    if (std::ranges::find(other.prompts, std::string_view(name), &PromptStyle::name) != other.prompts.end())
+      others.push_back(other.title);
+  fail(Exit::usage, "--prompt: ", name, " is for ", joined(others, ", ", " and "), ", but the model is ", family.title,
+       "; expected ", joined(names, ", ", " or "));
+}
+
+const PromptStyle* style_named(const Family& family, const std::string& name) {
+  return name.empty() ? nullptr : &prompt_style(family, name);
+}
+
 const char* prompt_help() {
   static const std::string help = [] {
     std::vector<std::string> names;

@@ -49,6 +49,9 @@ struct Family {
 
 std::span<const Family> families();
 std::vector<PromptStyle> all_prompt_styles();  // of all families, each name once
+// Return the family's style of that name; style_named() null for "". Throw Exit::usage, naming the family.
+const PromptStyle& prompt_style(const Family& family, const std::string& name);
+const PromptStyle* style_named(const Family& family, const std::string& name);
 const char* prompt_help();                     // of the option --prompt: their names, and what they do
 // Returns the family of a config.json. Throws Exit::data, beginning with the file, for an unknown family.
 const Family& family_of(const std::filesystem::path& config_file);
