@@ -107,7 +107,7 @@ test-asan: deps  ## all tests under AddressSanitizer and UndefinedBehaviorSaniti
 	@ASAN_OPTIONS=allocator_may_return_null=1 ctest --test-dir build-asan --progress -j $(JOBS) --output-on-failure
 
 # For an A100 and an H100; needs nvcc 12 or later, no GPU. UPDATE=1 writes their table anew.
-kernels:  ## compile the kernels with nvcc; no spills, registers and shared memory as in their table
+kernels:  ## compile the kernels with nvcc; no spills, registers, shared memory and tensor-core instructions as in their table
 	@PATH="$$PATH:/usr/local/cuda/bin"; command -v nvcc >/dev/null || \
 	  { echo "make kernels: nvcc is not here; install the CUDA toolkit, 12 or later" >&2; exit 2; }; \
 	  UPDATE=$(UPDATE) kernels/ptxas.sh

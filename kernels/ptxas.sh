@@ -1,7 +1,9 @@
 #!/bin/sh
-# Compiles every kernel with nvcc for an A100 and an H100, and compares registers and static shared memory with the
-# table of this nvcc, kernels/registers-nvcc-VERSION.txt; UPDATE=1 writes the table. Fails if a kernel does not compile,
-# spills registers or uses local memory. Needs no GPU. With files as arguments it prints their rows only.
+# Compiles every kernel with nvcc for an A100 and an H100. It compares registers and static shared memory, and counts of
+# instructions in the PTX for the H100, with the table of this nvcc, kernels/registers-nvcc-VERSION.txt; UPDATE=1 writes
+# the table. Counted are products of tensor cores (mma), asynchronous copies (cp.async) and other accesses of 16 bytes.
+# Fails if a kernel does not compile, spills registers or uses local memory. Needs no GPU. With files as arguments it
+# prints their rows only.
 cd "$(dirname "$0")/.." || exit 1
 export LC_ALL=C
 made=$(mktemp -d) && trap 'rm -rf "$made"' EXIT
@@ -11,13 +13,17 @@ table=kernels/registers-nvcc-$(nvcc --version | sed -n 's/.*release \([0-9.]*\),
 status=0
 for file; do
   nvcc -std=c++20 -O3 --expt-relaxed-constexpr -Werror all-warnings -I. -Isrc -Xptxas -v -fatbin -o "$made/fatbin" \
-    -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90a,code=sm_90a "$file" >"$made/log" 2>&1 ||
+    -keep -keep-dir "$made" -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90a,code=sm_90a "$file" >"$made/log" 2>&1 ||
     { cat "$made/log" >&2; status=1; }
-  c++filt <"$made/log" | awk -v file="$(basename "$file")" '
+  cat "$made/log" "$made/$(basename "$file" .cu).compute_90a.ptx" | c++filt | awk -v file="$(basename "$file")" '
+    function short(name) {
+      gsub(/vlm2vec::gpu::|\(anonymous namespace\)::|void |vlm2vec::/, "", name)
+      sub(/\(.*/, "", name)
+      return name
+    }
     /Compiling entry function/ { arch = $0; sub(/.*\x27 for \x27/, "", arch); sub(/\x27.*/, "", arch)
                                  name = $0; sub(/^[^\x27]*\x27/, "", name); sub(/\x27 for .*/, "", name)
-                                 gsub(/vlm2vec::gpu::|\(anonymous namespace\)::|void |vlm2vec::/, "", name)
-                                 sub(/\(.*/, "", name); names[name] }
+                                 name = short(name); names[name] }
     /bytes stack frame/        { if ($1 + $5 + $9 > 0) {
                                    printf "%s: %s on %s: %d bytes of local memory, %d spilled\n", file, name, arch, $1,
                                           $5 + $9 > "/dev/stderr"
@@ -25,13 +31,19 @@ for file; do
     /Used [0-9]+ registers/    { registers[name, arch] = $5; shared[name, arch] = 0
                                  if (match($0, /[0-9]+ bytes smem/))
                                    shared[name, arch] = substr($0, RSTART, RLENGTH - 11) }
+    /\.entry /                 { entry = $0; sub(/.*\.entry /, "", entry); entry = short(entry) }
+    /mma\.sync/                { products[entry]++ }
+    /cp\.async\.cg/            { copies[entry]++ }
+    /(ld|st)\.[a-z.]*v4\.[a-z]32/ { wide[entry]++ }
     END { for (name in names)
-            printf "%4d %6d %6d %6d  %-21s %s\n", registers[name, "sm_80"], shared[name, "sm_80"],
-                   registers[name, "sm_90a"], shared[name, "sm_90a"], file, name
+            printf "%4d %6d %6d %6d %5d %9d %6d  %-27s %s\n", registers[name, "sm_80"], shared[name, "sm_80"],
+                   registers[name, "sm_90a"], shared[name, "sm_90a"], products[name], copies[name], wide[name], file,
+                   name
           exit bad }' >"$made/rows" || status=1
-  sort -k5 "$made/rows" >>"$made/all"
+  sort -k8 "$made/rows" >>"$made/all"
 done
-{ printf "%s\n" "   sm_80       sm_90a" " reg shared    reg shared  file                  kernel"
+{ printf "%s\n" "   sm_80       sm_90a" \
+    " reg shared    reg shared   mma  cp.async  16 B   file                        kernel"
   cat "$made/all"; } >"$made/table"
 count="$(wc -l <"$made/all") kernels"
 if [ "$status" -ne 0 ]; then
