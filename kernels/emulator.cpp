@@ -236,6 +236,7 @@ class Machine {
     for (;;) {
       try {
         (*machine.body_)();
+        if (!current().copies.empty()) stop("a thread ends while a cp.async of it is under way");
       } catch (...) {
         machine.error_ = std::current_exception();
       }

@@ -74,7 +74,7 @@ Slot* meet_warp(const Slot& mine, const char* operation, Site site, void (*combi
 
 // An asynchronous copy of 16 bytes to shared memory (PTX cp.async), of zeros if not `valid`. It may arrive at any
 // moment up to the wait, so its place is NaN from now on and is filled at the wait. A commit ends a thread's group of
-// copies; the wait is for all groups but the last `groups_left`.
+// copies; the wait is for all groups but the last `groups_left`. A thread must not end before its copies have arrived.
 void copy_async(void* shared, const void* global, bool valid, Site site);
 void commit_copies();
 void wait_for_copies(unsigned groups_left);

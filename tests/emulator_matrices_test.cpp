@@ -73,6 +73,12 @@ __global__ void copies_kernel(const bf16* from, float* seen, bool commits) {
   seen[0] = tile[0][1];
   wait_for_copies();
   seen[1] = tile[0][1], seen[2] = tile[1][1], seen[3] = tile[2][1];
+  commit_copies();
+  wait_for_copies();
+}
+__global__ void unawaited_copy_kernel(const bf16* from) {
+  SHARED(bf16, tile, [8]);
+  copy_async(tile, from, true);
 }
 __global__ void odd_copy_kernel(const bf16* from) {
   SHARED(bf16, tile, [16]);
@@ -89,6 +95,12 @@ TEST(EmulatorMatrices, CopiesArriveAtTheWaitForTheirGroup) {
   EXPECT_TRUE(std::isnan(numbers(seen)[3]));
   launch(1, 1, 0, copies_kernel, at<bf16>(from), at<float>(seen), false);
   EXPECT_TRUE(std::isnan(numbers(seen)[1]));
+}
+
+TEST(EmulatorMatrices, AThreadWaitsForItsCopies) {
+  const Tensor from = tensor({8}, DType::bf16, Numbers(8));
+  expect_error("ends while a cp.async of it is under way",
+               [&] { launch(1, 1, 0, unawaited_copy_kernel, at<bf16>(from)); });
 }
 
 TEST(EmulatorMatrices, AddressesAreChecked) {
