@@ -8,14 +8,14 @@ namespace {
 struct Statistics {
   float lse, delta;  // lse · log2 e
 };
-// Of a query; `first`: where the head's begin. Beyond the sequence no key has weight.
+// Reads a query's; `first`: where those of the head begin. Beyond the sequence no key has weight.
 __device__ inline Statistics statistics_of(const Sight& sight, const float* lse, const float* delta, int64_t first,
                                            int query) {
   const int64_t at = first + sight.q_begin + query;
   return query < sight.queries ? Statistics{lse[at] * log2_e, delta[at]} : Statistics{INFINITY, 0};
 }
 
-// Of 16 keys × 8 N queries: turns scores and do·v into weights and, but for the scale, gradients of scores.
+// Turns scores and do·v of 16 keys × 8 N queries into weights and, but for the scale, gradients of scores.
 template <int N>
 __device__ void turn_into_gradients(float (&p)[N][4], float (&ds)[N][4], const Sight& sight, const Statistics* of_query,
                                     int query0, int key0, float scale_log2) {

@@ -63,7 +63,7 @@ TEST(EmulatorMatrices, FragmentsLieAsCuTeSays) {
   });
 }
 
-// Of 16 bytes, what a thread reads before its wait and behind it; and of a copy that is not valid.
+// Shows what a thread reads before its wait and behind it, also of a copy that is not valid.
 __global__ void copies_kernel(const bf16* from, float* seen, bool commits) {
   SHARED(bf16, tile, [3][8]);
   copy_async(tile[0], from, true);

@@ -17,8 +17,8 @@ inline Tensor row_norms(const Tensor& x) {
   return from_vector(norms);
 }
 
-// Of pixels [tiles, 3, side, side]: "sample": every `step`-th pixel from `first`; else "mean" or the mean square of each
-// tile's channels.
+// Takes pixels [tiles, 3, side, side]. "sample": every `step`-th pixel from `first`; "mean", or else the mean square, of
+// each tile's channels.
 inline Tensor pixel_statistic(const Tensor& pixels, const std::string& which, int64_t step, int64_t first) {
   const int64_t side = pixels.dim(3);
   const auto values = to_vector<double>(pixels);

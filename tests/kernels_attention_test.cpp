@@ -87,6 +87,7 @@ const std::vector<Case> cases{
     {"a window of one key", 1, 1, 8, true, {0, 70}, {0, 70}, 1},
     {"a window over earlier keys", 2, 1, 32, true, {0, 3, 4}, {0, 90, 95}, 20},
     {"causal with too few keys", 2, 2, 32, true, {0, 40}, {0, 5}},         // the first 35 queries see none
+    {"many queries without keys", 1, 1, 32, false, {0, 60, 64}, {0, 0, 4}},
     {"three tiles", 2, 1, 64, true, {0, 150, 214}, {0, 150, 214}},
     {"three tiles of a window", 1, 1, 80, true, {0, 170}, {0, 170}, 70},
     {"three tiles of keys", 1, 1, 128, false, {0, 70}, {0, 140}},
