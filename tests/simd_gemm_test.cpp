@@ -148,7 +148,7 @@ TEST_P(GemmTest, SameBitsAloneAndInABatch) {
   for (int64_t k : {5, 96, 300, 700})
     for (int flags = 0; flags < 8; ++flags) {
       const bool ta = flags & 1, tb = flags & 2, accumulate = flags & 4;
-      const int64_t m = 231, n = 219;  // enough for both operands to be packed
+      const int64_t m = 341, n = 219;  // enough for both operands to be packed, A in two blocks
       Problem p(m, n, k, ta, tb, false, accumulate, true);
       table.gemm(p.task, 0, m, 0, n);
       for (int64_t i = 0; i < m; i += 19)
@@ -184,8 +184,8 @@ TEST_P(GemmTest, SameBitsForAnyNumberOfThreads) {
 }
 
 TEST_P(GemmTest, Bf16FactorsGiveTheBitsOfTheSameF32Factors) {
-  for (int flags = 0; flags < 8; ++flags) {
-    Problem p(45, 77, 290, flags & 1, flags & 2, true, false, false, flags & 4);
+  for (int flags = 0; flags < 32; ++flags) {
+    Problem p(45, 77, std::array{13, 96, 290, 715}[flags >> 3], flags & 1, flags & 2, true, false, false, flags & 4);
     Floats other(p.c.size(), guard);
     GemmTask f32 = p.task;
     f32.a = p.a.data(), f32.b = p.b.data(), f32.a_type = f32.b_type = Stored::f32, f32.c = other.data();

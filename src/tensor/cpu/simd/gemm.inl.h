@@ -9,8 +9,9 @@
 // on k alone.
 
 constexpr int64_t KC = 384, MC = 336, NC = 768;
-constexpr int64_t packed_rows = 32;  // rows packed at a time if the k lie far apart: few pages are read at once
-constexpr int64_t pack_above = 200;  // packing an operand costs about as much as multiplying it by 20 numbers
+constexpr int64_t whole_a_size = 256 << 10;  // floats that lie in L2 beside a strip of B
+constexpr int64_t packed_rows = 32;          // rows packed at a time if the k lie far apart: few pages are read at once
+constexpr int64_t pack_above = 200;          // packing an operand costs about as much as multiplying it by 20 numbers
 
 // Transposes v[i][l] ↔ v[l][i] in log₂ W rounds; each exchanges the off-diagonal quarters of 2·apart squares.
 template <int apart, int... lane>
@@ -26,6 +27,31 @@ template <int apart = W / 2>
 INLINE void transpose(V* v) {
   exchange<apart>(v, AllLanes{});
   if constexpr (apart > 1) transpose<apart / 2>(v);
+}
+
+// Packs W rows of bf16 into a strip of NR columns. Transposing pairs of numbers takes half the shuffles. Fixed
+// distances between the stores and four pointers leave the compiler enough registers.
+INLINE void store_transposed(V* pairs, float* to) {
+  transpose(pairs);
+  UNROLL for (int i = 0; i < W; ++i) {
+    store(to + 2 * i * NR, first_of(pairs[i]));
+    store(to + (2 * i + 1) * NR, second_of(pairs[i]));
+  }
+}
+void pack_bf16_rows(const uint16_t* from, int64_t stride, int64_t k, float* to) {
+  V v[W];
+  const uint16_t* quad[W / 4];  // every fourth row
+  UNROLL for (int i = 0; i < W / 4; ++i) quad[i] = from + 4 * i * stride;
+  for (; k >= 2 * W; k -= 2 * W, to += 2 * W * NR) {
+    UNROLL for (int i = 0; i < W; ++i) v[i] = load_pairs(quad[i / 4] + i % 4 * stride);
+    UNROLL for (int i = 0; i < W / 4; ++i) quad[i] += 2 * W;
+    store_transposed(v, to);
+  }
+  if (k == 0) return;
+  float rest[2 * W * NR];
+  UNROLL for (int i = 0; i < W; ++i) v[i] = load_pairs(quad[i / 4] + i % 4 * stride, Part{int(k)});
+  store_transposed(v, rest);
+  for (int i = 0; i < k; ++i) store(to + i * NR, load(rest + i * NR));
 }
 
 // Packs up to W rows that lie along k into to[k][·]. Each k writes W floats, `step` apart. If step < W, the next k
@@ -57,6 +83,9 @@ void pack_columns(const T* from, int64_t stride, int columns, int64_t k, float* 
     for (; k > 0; --k, from += stride, to += step) store(to, load(from, Part{columns}));
 }
 
+INLINE bool is_bf16(const uint16_t*) { return true; }
+INLINE bool is_bf16(const void*) { return false; }
+
 // Packs the strips of columns [n0, n1) of B for k in [k0, k0 + k).
 template <class T>
 void pack_b(const T* b, const GemmTask& g, int64_t k0, int64_t k, int64_t n0, int64_t n1, float* to) {
@@ -68,7 +97,9 @@ void pack_b(const T* b, const GemmTask& g, int64_t k0, int64_t k, int64_t n0, in
       for (int64_t v = 0; v < width; v += W) {
         const int lanes = int(smaller(W, n1 - n - v));
         float* const strip = to + (n - n0) * k + i * width + v;
-        if (g.transpose_b) pack_rows(b + (n + v) * g.b_stride + k0, g.b_stride, lanes, k, strip, width);
+        if (g.transpose_b && lanes == W && width == NR && is_bf16(b))
+          pack_bf16_rows((const uint16_t*)b + (n + v) * g.b_stride + k0, g.b_stride, k, strip);
+        else if (g.transpose_b) pack_rows(b + (n + v) * g.b_stride + k0, g.b_stride, lanes, k, strip, width);
         else pack_columns(b + (k0 + i) * g.b_stride + n + v, g.b_stride, lanes, some, strip, width);
       }
     }
@@ -76,7 +107,7 @@ void pack_b(const T* b, const GemmTask& g, int64_t k0, int64_t k, int64_t n0, in
 }
 
 // Packs panels of A's rows from `first` on for k in [k0, k0 + k), each with the spare floats that pack_rows needs.
-INLINE int64_t room_for_panel(int64_t k) { return MR * k + W; }
+INLINE int64_t room_for_panel(int64_t k) { return count_of(MR * k, W) * W + W; }
 template <class T>
 void pack_a(const T* a, const GemmTask& g, int64_t k0, int64_t k, int64_t first, const Panels& panels, float* to) {
   const int64_t chunk = g.transpose_a ? packed_rows : k;
@@ -110,18 +141,24 @@ void gemm(const GemmTask& g, int64_t m0, int64_t m1, int64_t n0, int64_t n1) {
   const bool pack_b_first = m1 - m0 >= pack_above || g.transpose_b || g.b_type != Stored::f32 || g.b_stride > 1024;
   // k = 0 makes one empty block, which writes the bias.
   const int64_t kc = g.k > 0 ? count_of(g.k, count_of(g.k, KC)) : 1, k_blocks = g.k > 0 ? count_of(g.k, kc) : 1;
-  const int64_t m_blocks = count_of(m1 - m0, MC), panels_size = (MC / MR + 1) * room_for_panel(KC);
-  float* const packed_a = simd_scratch(panels_size + (NC + NR) * KC);
-  float* const packed_b = packed_a + panels_size;
-  for (int64_t n = n0; n < n1; n += NC) {
-    const int64_t nc = smaller(NC, n1 - n);
+  const int64_t m_blocks = count_of(m1 - m0, MC);
+  // If A fits into the cache, it is packed once for all k; the rows of a transposed B are then read from end to end.
+  const int64_t block_size = count_of(smaller(m1 - m0, MC), MR) * room_for_panel(kc);
+  const bool whole_a = g.transpose_b && m_blocks == 1 && k_blocks * block_size <= whole_a_size;
+  const int64_t nc_max = whole_a ? NR : NC, size = whole_a ? k_blocks * block_size : (MC / MR + 1) * room_for_panel(KC);
+  float* const packed_a = simd_scratch(size + (nc_max + NR) * KC);
+  float* const packed_b = packed_a + size;
+  for (int64_t n = n0; n < n1; n += nc_max) {
+    const int64_t nc = smaller(nc_max, n1 - n);
     for (int64_t k_block = 0; k_block < k_blocks; ++k_block) {
       const int64_t k0 = k_block * kc, k = smaller(kc, g.k - k0);
       if (pack_b_first) as_stored(g.b, g.b_type, [&](auto b) { pack_b(b, g, k0, k, n, n + nc, packed_b); });
       for (int64_t m_block = 0; m_block < m_blocks; ++m_block) {
         const int64_t first = m0 + (m1 - m0) * m_block / m_blocks, last = m0 + (m1 - m0) * (m_block + 1) / m_blocks;
         const Panels panels(last - first);
-        if (pack_a_first) as_stored(g.a, g.a_type, [&](auto a) { pack_a(a, g, k0, k, first, panels, packed_a); });
+        float* const block_a = packed_a + (whole_a ? k_block * block_size : 0);
+        if (pack_a_first && !(whole_a && n > n0))
+          as_stored(g.a, g.a_type, [&](auto a) { pack_a(a, g, k0, k, first, panels, block_a); });
         for (int64_t j = 0; j < nc; j += NR) {
           const int64_t columns = smaller(NR, nc - j);
           Tile t{};
@@ -133,7 +170,7 @@ void gemm(const GemmTask& g, int64_t m0, int64_t m1, int64_t n0, int64_t n1) {
           for (int64_t p = 0, m = first; p < panels.count; m += panels.rows(p), ++p) {
             const int64_t rows = panels.rows(p);
             t.c = g.c + m * g.c_stride + n + j;
-            t.a = pack_a_first    ? packed_a + p * room_for_panel(k)
+            t.a = pack_a_first    ? block_a + p * room_for_panel(k)
                   : g.transpose_a ? (const float*)g.a + k0 * g.a_stride + m
                                   : (const float*)g.a + m * g.a_stride + k0;
             t.a_step = pack_a_first ? rows : g.a_stride;

@@ -11,6 +11,7 @@ typedef int32_t I __attribute__((vector_size(W * 4)));
 typedef float UnalignedV __attribute__((vector_size(W * 4), aligned(4), may_alias));
 typedef uint16_t H __attribute__((vector_size(W * 2)));
 typedef uint16_t UnalignedH __attribute__((vector_size(W * 2), aligned(2), may_alias));
+typedef float UnalignedPairs __attribute__((vector_size(W * 4), aligned(2), may_alias));
 typedef uint32_t U __attribute__((vector_size(W * 4)));
 
 // The part of a vector to use: all lanes, or the first n, 0 < n < W.
@@ -61,11 +62,30 @@ INLINE V fma(V a, V b, V c) { return a * b + c; }  // rounds twice: these machin
 
 // bf16: the upper half of a float.
 INLINE V load(const uint16_t* p, Whole = {}) { return (V)(__builtin_convertvector(*(const UnalignedH*)p, U) << 16); }
+// 2·W bf16 as W pairs, which move like floats. The first of a pair is the lower half. A part counts numbers, not pairs.
+INLINE V load_pairs(const uint16_t* p) { return *(const UnalignedPairs*)p; }
+INLINE V first_of(V pairs) { return (V)((U)pairs << 16); }
+INLINE V second_of(V pairs) { return (V)((U)pairs & 0xFFFF0000u); }
+#if defined(__AVX512BW__)
+INLINE V load(const uint16_t* p, Part part) {
+  const H x = (H)_mm256_maskz_loadu_epi16(__mmask16((1u << part.n) - 1), p);
+  return (V)(__builtin_convertvector(x, U) << 16);
+}
+INLINE V load_pairs(const uint16_t* p, Part part) {
+  return (V)_mm512_maskz_loadu_epi16(__mmask32((1u << part.n) - 1), p);
+}
+#else
 INLINE V load(const uint16_t* p, Part part) {
   uint16_t x[W] = {};
   for (int i = 0; i < part.n; ++i) x[i] = p[i];
   return load(x);
 }
+INLINE V load_pairs(const uint16_t* p, Part part) {
+  uint16_t x[2 * W] = {};
+  for (int i = 0; i < part.n; ++i) x[i] = p[i];
+  return load_pairs(x);
+}
+#endif
 // Rounds to nearest, ties to even; NaN stays NaN.
 INLINE H to_bf16(V x) {
   const U u = (U)x, rounded = (u + 0x7FFFu + (u >> 16 & 1u)) >> 16;
