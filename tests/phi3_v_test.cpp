@@ -17,6 +17,7 @@
 #include "nn/peft.h"
 #include "temporary_folder.h"
 #include "tensor/tensor_files.h"
+#include "torch_writer.h"
 #include "vlm/image/hd_transform.h"
 #include "vlm/stages.h"
 
@@ -229,7 +230,8 @@ TEST(Phi3VGolden, adapters) {
   }
 }
 
-// The embedding is stored under its name, under that of the picture's part, or under both, in safetensors.
+// The embedding is stored under its name, under that of the picture's part, or under both, in safetensors or as torch.save writes
+// it.
 TEST(Phi3VGolden, spellings_of_the_embedding) {
   NEEDS_GOLDEN("phi3_v")
   const TemporaryFolder folder("phi");
@@ -242,8 +244,15 @@ TEST(Phi3VGolden, spellings_of_the_embedding) {
     NamedTensors tensors = stored;
     tensors[other] = stored.at(own);
     if (!both) tensors.erase(own);
+    const auto expect_same_vector = [&](const std::string& kind) {
+      EXPECT_EQ(to_vector<float>(embed(*load_encoder(folder.path()), {&row, 1}, 1)), vector) << kind << both;
+    };
     save_safetensors(folder / "model.safetensors", tensors);
-    EXPECT_EQ(to_vector<float>(embed(*load_encoder(folder.path()), {&row, 1}, 1)), vector) << both;
+    expect_same_vector("safetensors ");
+    std::filesystem::remove(folder / "model.safetensors");
+    torch_writer::save_torch_file(folder / "pytorch_model.bin", tensors);
+    expect_same_vector("torch.save ");
+    std::filesystem::remove(folder / "pytorch_model.bin");
   }
 }
 

@@ -1,60 +1,37 @@
-// Files of torch.save: pickles made by hand, in a zip file made by libzip; what asks for more than tensors is refused
+// Files of torch.save: pickles made by hand (torch_writer.h); what asks for more than tensors is refused
 // by name.
 #include "tensor/tensor_files.h"
 
 #include <gtest/gtest.h>
-#include <zip.h>
 
 #include <cstring>
 
 #include "allocations.h"
+#include "archive_writer.h"
 #include "damage.h"
 #include "expect_error.h"
 #include "golden.h"
 #include "io/files.h"
 #include "io/pickle.h"
 #include "temporary_folder.h"
+#include "torch_writer.h"
 
 namespace vlm2vec {
 namespace {
 
 namespace fs = std::filesystem;
 
-// Instructions of a pickle.
-std::string text(const std::string& s) { return "X" + std::string{char(s.size()), 0, 0, 0} + s; }
-std::string number(int n) { return std::string("K") + char(n); }
-std::string global(const std::string& module, const std::string& name) { return "c" + module + "\n" + name + "\n"; }
-std::string tuple(const std::vector<int>& numbers) {
-  std::string code = "(";
-  for (int n : numbers) code += number(n);
-  return code + "t";
-}
-std::string tensor(const std::string& type, int count, int offset, const std::vector<int>& shape,
-                   const std::vector<int>& strides) {
-  return global("torch._utils", "_rebuild_tensor_v2") + "((" + text("storage") + global("torch", type) + text("0") +
-         text("cpu") + number(count) + "tQ" + number(offset) + tuple(shape) + tuple(strides) + "\x89" +
-         global("collections", "OrderedDict") + ")RtR";
-}
-std::string pickle(const std::string& body) { return "\x80\x02" + body + "."; }
-std::string dictionary(const std::string& value) {
-  return pickle("}q" + std::string(1, 0) + "(" + text("x") + value + "u");
-}
+using namespace torch_writer;
+
+std::string dictionary(const std::string& value) { return pickle("}q" + std::string(1, 0) + "(" + entry("x", value) + "u"); }
 
 class TorchFile : public testing::Test {
  protected:
   void write(const std::string& pickle, const std::string& storage, bool compress = false,
              const std::string& byteorder = "little", int storages = 1) {
-    fs::remove(file_);
-    zip_t* archive = zip_open(file_.c_str(), ZIP_CREATE, nullptr);
-    const auto add = [&](const std::string& name, const std::string& bytes) {
-      zip_source_t* source = zip_source_buffer(archive, bytes.data(), bytes.size(), 0);
-      const zip_int64_t index = zip_file_add(archive, name.c_str(), source, 0);
-      zip_set_file_compression(archive, zip_uint64_t(index), compress ? ZIP_CM_DEFLATE : ZIP_CM_STORE, 0);
-    };
-    add("some/data.pkl", pickle);
-    add("some/byteorder", byteorder);
-    for (int i = 0; i < storages; ++i) add("some/data/" + std::to_string(i), storage);
-    ASSERT_EQ(zip_close(archive), 0);
+    Members members{{"some/data.pkl", pickle}, {"some/byteorder", byteorder}};
+    for (int i = 0; i < storages; ++i) members.emplace_back("some/data/" + std::to_string(i), storage);
+    write_zip(file_, members, compress ? ZIP_CM_DEFLATE : ZIP_CM_STORE);
   }
   Tensor read(const std::string& pickle, const std::string& storage) {
     write(pickle, storage);
@@ -122,7 +99,7 @@ TEST_F(TorchFile, a_checkpoint_may_be_one_file_or_shards_and_its_tensors_one_sto
 
 TEST_F(TorchFile, copies_views_that_are_not_contiguous) {
   const std::string six = bytes<float>({1, 2, 3, 4, 5, 6});
-  const auto view = [&](int offset, const std::vector<int>& shape, const std::vector<int>& strides) {
+  const auto view = [&](int offset, const std::vector<int64_t>& shape, const std::vector<int64_t>& strides) {
     return to_vector<float>(read(dictionary(tensor("FloatStorage", 6, offset, shape, strides)), six));
   };
   EXPECT_EQ(view(0, {3, 2}, {1, 3}), (std::vector<float>{1, 4, 2, 5, 3, 6}));  // a transpose
@@ -183,7 +160,7 @@ TEST_F(TorchFile, refuses_nonsense) {
   refused("the pickle goes on after its end", dictionary(tensor("FloatStorage", 6, 0, {6}, {1})) + "}");
   const std::string one = text("x") + tensor("FloatStorage", 6, 0, {6}, {1});
   refused("the pickle holds x twice", pickle("}(" + one + one + "u"));
-  for (const auto& [offset, shape, strides] : {std::tuple<int, std::vector<int>, std::vector<int>>{0, {7}, {1}},
+  for (const auto& [offset, shape, strides] : {std::tuple<int, std::vector<int64_t>, std::vector<int64_t>>{0, {7}, {1}},
                                                {1, {6}, {1}},
                                                {0, {2, 2}, {1, 5}},
                                                {7, {}, {}},
