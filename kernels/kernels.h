@@ -140,14 +140,16 @@ KERNEL(attention_backward, const Tensor& d_o, const Tensor& q, const Tensor& k, 
        const Tensor& lse, const Tensor& cu_q, const Tensor& cu_k, AttentionShape shape, const Tensor& dq,
        const Tensor& dk, const Tensor& dv)
 
-// ---- infonce.cu: scores s = inverse_tau · q tᵀ in strips; query i belongs to target labels[i] (i32) -----------------
+// ---- infonce.cu, infonce_tiles.cu: scores s = inverse_tau · q tᵀ; query i belongs to target labels[i] (i32) ----------
 // groups: i32 for each target, or an empty tensor. A target of the label's group, other than it, does not count for
 // query i.
+// bf16_scores: scores are those of q and t rounded to bf16. Products with q and t, for dq and dt, are not rounded.
 // loss[i] = lse_i − s_i,label(i); best[i] (i32): the first index among the targets of highest score that count.
 KERNEL(infonce, const Tensor& q, const Tensor& t, const Tensor& labels, const Tensor& groups, double inverse_tau,
-       const Tensor& loss, const Tensor& lse, const Tensor& best)
+       bool bf16_scores, const Tensor& loss, const Tensor& lse, const Tensor& best)
 KERNEL(infonce_backward, const Tensor& dloss, const Tensor& q, const Tensor& t, const Tensor& labels,
-       const Tensor& groups, const Tensor& lse, double inverse_tau, const Tensor& dq, const Tensor& dt)
+       const Tensor& groups, const Tensor& lse, double inverse_tau, bool bf16_scores, const Tensor& dq,
+       const Tensor& dt)
 
 // ---- adamw.cu: p, m, v updated in place (Loshchilov and Hutter 2019, in torch's order of operations) ----------------
 KERNEL(adamw, const Tensor& p, const Tensor& g, const Tensor& m, const Tensor& v, AdamWStep step)

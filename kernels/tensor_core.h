@@ -105,6 +105,17 @@ __device__ inline void store_16_bytes(bf16* global, const bf16* shared) {
 #endif
 }
 
+// Stores two neighbours of a C fragment, 8 bytes: with those of its four lanes, a sector of 32.
+__device__ inline void store_pair(float* global, float first, float second) {
+#if defined(__CUDACC__)
+  asm volatile("st.global.v2.f32 [%0], {%1, %2};" ::"l"(__cvta_generic_to_global(global)), "f"(first), "f"(second)
+               : "memory");
+#else
+  const float pair[2] = {first, second};
+  std::copy_n(pair, 2, global);
+#endif
+}
+
 // Fragments of a tile of bf16 in shared memory, [rows][pitch]. A pitch of 8 more than a multiple of 16 numbers lets the
 // eight rows of a matrix lie in different banks.
 struct Tile {

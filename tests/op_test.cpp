@@ -176,6 +176,24 @@ TEST(InfoNce, leaves_out_the_others_of_a_group) {
   });
 }
 
+// Their loss and gradients are those of rounded q and t, but the products with q and t are not rounded.
+TEST(InfoNce, rounds_the_factors_of_scores_if_asked) {
+  for (const Device device : {Device::cpu, Device::emu}) {
+    Draw draw(device, DType::f32);
+    const Tensor q = draw.normal({6, 40}), t = draw.normal({12, 40}), dloss = draw.normal({6});
+    const auto rounded = [](const Tensor& x) { return x.to(DType::bf16).to(DType::f32); };
+    const InfoNce want = infonce(rounded(q), rounded(t), 0.5), got = infonce(q, t, 0.5, {}, true);
+    EXPECT_EQ(to_vector<float>(got.loss), to_vector<float>(want.loss)) << name_of(device);
+    EXPECT_EQ(to_vector<float>(got.lse), to_vector<float>(want.lse));
+    EXPECT_NE(to_vector<float>(got.loss), to_vector<float>(infonce(q, t, 0.5).loss));
+    const auto rounded_dt = infonce_backward(dloss, q, rounded(t), want.lse, 0.5, {}, true).second;
+    EXPECT_EQ(to_vector<float>(infonce_backward(dloss, q, t, want.lse, 0.5, {}, true).second),
+              to_vector<float>(rounded_dt));
+    EXPECT_NE(to_vector<float>(infonce_backward(dloss, rounded(q), rounded(t), want.lse, 0.5).second),
+              to_vector<float>(rounded_dt));
+  }
+}
+
 TEST(InfoNce, survives_more_queries_than_a_strip) {  // 64 on the CPU, 256 in the kernel
   expect_agreement([](Draw& draw) {
     const Tensor q = draw.normal({130, 9}), t = draw.normal({130, 9});

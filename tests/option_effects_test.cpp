@@ -69,6 +69,7 @@ TEST_F(Effects, OfTrain) {
                  {"train_file", "train/Set/original.jsonl"},
                  {"image_dir", "train"}}},
                {"temperature", "0.5"},
+               {"bf16_scores", "True"},
                {"learning_rate", "0.1"},
                {"lr_scheduler_type", "constant"},
                {"warmup_steps", "1"},

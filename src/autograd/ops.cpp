@@ -177,13 +177,14 @@ Var mean(const Var& x) {
                                    }}});
 }
 
-InfoNceResult info_nce(const Var& queries, const Var& targets, double tau, const Matching& matching) {
+InfoNceResult info_nce(const Var& queries, const Var& targets, double tau, const Matching& matching,
+                       bool bf16_scores) {
   const Tensor Q = queries.value(), T = targets.value();
-  const InfoNce forward = infonce(Q, T, 1 / tau, matching);
+  const InfoNce forward = infonce(Q, T, 1 / tau, matching, bf16_scores);
   const Tensor lse = forward.lse;
   const Var per_query = record("infonce", {forward.loss}, {queries, targets},
                                [=](const std::vector<Tensor>& dys, const std::vector<bool>&) {
-                                 auto [dq, dt] = infonce_backward(dys[0], Q, T, lse, 1 / tau, matching);
+                                 auto [dq, dt] = infonce_backward(dys[0], Q, T, lse, 1 / tau, matching, bf16_scores);
                                  return std::vector<Tensor>{std::move(dq), std::move(dt)};
                                })[0];
   return {mean(per_query), forward.best};

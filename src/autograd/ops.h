@@ -50,6 +50,7 @@ struct InfoNceResult {
   Var loss;     // [1]
   Tensor best;  // i32 [B]: the target each query scores highest, the first among equals
 };
-InfoNceResult info_nce(const Var& queries, const Var& targets, double tau, const Matching& matching = {});
+InfoNceResult info_nce(const Var& queries, const Var& targets, double tau, const Matching& matching = {},
+                       bool bf16_scores = false);
 
 }  // namespace vlm2vec

@@ -1,5 +1,7 @@
 #include "tensor/ops.h"
 
+#include "kernels/infonce_memory.h"
+
 namespace vlm2vec {
 namespace {
 
@@ -325,7 +327,17 @@ Tensor labels_of(const Tensor& q, const Tensor& t, const Matching& matching) {
 }
 }  // namespace
 
-InfoNce infonce(const Tensor& q, const Tensor& t, double inverse_tau, const Matching& matching) {
+namespace {
+InfoNceMemory memory_of(const Tensor& q, const Tensor& t, bool bf16_scores) {
+  return infonce_memory(q.rows(), t.rows(), q.columns(), bf16_scores, q.device() == Device::cpu);
+}
+// In a dry run, where no kernel runs, counts the bytes that one would take.
+void count_if_dry(int64_t bytes, Device device) {
+  if (is_dry_run()) Tensor({bytes}, DType::u8, device);
+}
+}  // namespace
+
+InfoNce infonce(const Tensor& q, const Tensor& t, double inverse_tau, const Matching& matching, bool bf16_scores) {
   const bool labelled = matching.labels.defined();
   CHECK(q.columns() == t.columns() && q.rows() > 0 && (labelled || t.rows() % q.rows() == 0) && q.dtype() == t.dtype(),
         "infonce: ", q.rows(), " queries of ", q.columns(), " and ", t.rows(), " targets of ", t.columns(),
@@ -335,13 +347,18 @@ InfoNce infonce(const Tensor& q, const Tensor& t, double inverse_tau, const Matc
   CHECK(!matching.groups.defined() || matching.groups.numel() == t.rows(), "infonce: ", matching.groups.numel(),
         " groups of ", t.rows(), " targets");
   InfoNce r{row_statistic(q), row_statistic(q), Tensor({q.rows()}, DType::i32, q.device())};
-  kernel::infonce(q, t, labels_of(q, t, matching), matching.groups, inverse_tau, r.loss, r.lse, r.best);
+  const InfoNceMemory memory = memory_of(q, t, bf16_scores);
+  count_if_dry(memory.copies + memory.states, q.device());
+  kernel::infonce(q, t, labels_of(q, t, matching), matching.groups, inverse_tau, bf16_scores, r.loss, r.lse, r.best);
   return r;
 }
 std::pair<Tensor, Tensor> infonce_backward(const Tensor& dloss, const Tensor& q, const Tensor& t, const Tensor& lse,
-                                           double inverse_tau, const Matching& matching) {
+                                           double inverse_tau, const Matching& matching, bool bf16_scores) {
   Tensor dq = empty_like(q), dt = empty_like(t);
-  kernel::infonce_backward(dloss, q, t, labels_of(q, t, matching), matching.groups, lse, inverse_tau, dq, dt);
+  const InfoNceMemory memory = memory_of(q, t, bf16_scores);
+  count_if_dry(memory.copies + memory.scores, q.device());
+  kernel::infonce_backward(dloss, q, t, labels_of(q, t, matching), matching.groups, lse, inverse_tau,
+                           bf16_scores, dq, dt);
   return {dq, dt};
 }
 

@@ -93,8 +93,11 @@ struct InfoNce {
 struct Matching {
   Tensor labels, groups;  // i32 [B] and i32 [N], or undefined
 };
-InfoNce infonce(const Tensor& q, const Tensor& t, double inverse_tau, const Matching& matching = {});
+// With bf16_scores, scores are computed from q and t rounded to bf16.
+InfoNce infonce(const Tensor& q, const Tensor& t, double inverse_tau, const Matching& matching = {},
+                bool bf16_scores = false);
 std::pair<Tensor, Tensor> infonce_backward(const Tensor& dloss, const Tensor& q, const Tensor& t, const Tensor& lse,
-                                           double inverse_tau, const Matching& matching = {});
+                                           double inverse_tau, const Matching& matching = {},
+                                           bool bf16_scores = false);
 
 }  // namespace vlm2vec

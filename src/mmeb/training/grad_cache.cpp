@@ -149,7 +149,8 @@ ContrastiveResult contrastive_step(Encoder& encoder, Rows queries, Rows targets,
   result.embed_seconds = watch.lap() - result.data_seconds;
   Matching matching = options.matching;
   for (Tensor* x : {&matching.labels, &matching.groups}) *x = x->to(q.gathered.value().device());
-  const InfoNceResult loss = info_nce(q.gathered, t.gathered, options.temperature, matching);
+  const InfoNceResult loss =
+      info_nce(q.gathered, t.gathered, options.temperature, matching, options.bf16_scores);
   loss.loss.backward();
   result.loss = loss.loss.value(), result.best = loss.best;
   result.loss_seconds = watch.lap();

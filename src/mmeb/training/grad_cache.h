@@ -23,6 +23,7 @@ struct ContrastiveOptions {
   Comm comm = {};
   int64_t keep_bytes = kKeptChunkBytes;  // most bytes of prepared chunks between the passes (Backbone::run_frozen)
   std::function<void()> then = {};       // called once, when no chunk is left to begin reading
+  bool bf16_scores = false;
 };
 
 // The first chunk of each side, read before the step begins.

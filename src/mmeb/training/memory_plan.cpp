@@ -34,6 +34,7 @@ Measured measure(Encoder& encoder, const TrainingBatch& batch, const TrainOption
   };
   FirstChunks next;
   ContrastiveOptions options{o.temperature, o.gc_q_chunk_size, o.gc_p_chunk_size, batch.matching};
+  options.bf16_scores = o.bf16_scores;
   if (o.max_steps * o.gradient_accumulation_steps > 1)
     options.then = [&] {
       const int64_t before = memory_statistics().live_bytes;
@@ -93,6 +94,7 @@ MemoryPlan plan_memory(TrainOptions o, const TrainingData& rows, const std::opti
     plan.peak = measured.peak, plan.kept = measured.kept, plan.ahead = measured.ahead;
     plan.embeddings = 2 * (queries + targets) * encoder.dim() * int64_t(sizeof(float));
     plan.chunk = std::max<int64_t>(0, plan.peak - held - plan.embeddings - plan.kept - plan.ahead);
+    plan.loss = infonce_memory(queries, targets, encoder.dim(), o.bf16_scores, encoder_options.device == Device::cpu);
     plan.chunk_rows = std::max(largest_chunk(queries, o.gc_q_chunk_size), largest_chunk(targets, o.gc_p_chunk_size));
   }
   // The run also needs the pictures of rows beyond the plan.
@@ -120,6 +122,9 @@ std::string MemoryPlan::table() const {
   line(sentence("largest chunk, ", chunk_rows, chunk_rows == 1 ? " row" : " rows"), chunk);
   if (ahead > 0) line("rows of the next batch, read meanwhile", ahead);
   line("predicted peak", peak);
+  line("in the loss, at its own time: scores", loss.scores);
+  if (loss.copies > 0) line("in the loss: embeddings in bf16", loss.copies);
+  if (loss.states > 0) line("in the loss: running sums", loss.states);
   if (card) {
     line("of it on the GPU", card_tensors);
     line("plus: work space on the GPU", kCardWorkSpace + widened);
@@ -144,6 +149,8 @@ std::string MemoryPlan::json() const {
                                 {"embeddings", embeddings},     {"kept_chunks", kept},
                                 {"read_ahead", ahead},
                                 {"largest_chunk", chunk},       {"largest_chunk_rows", chunk_rows},
+                                {"loss_copies", loss.copies},   {"loss_states", loss.states},
+                                {"loss_scores", loss.scores},
                                 {"predicted_peak", peak},       {"mapped_weights", mapped},
                                 {"decoded_pictures", pictures}, {"rows", rows},
                                 {"work_space", work_space},     {"predicted_total", total()},

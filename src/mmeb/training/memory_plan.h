@@ -3,6 +3,7 @@
 #pragma once
 #include <string>
 
+#include "kernels/infonce_memory.h"
 #include "mmeb/training/disk_plan.h"
 #include "mmeb/training/training_data.h"
 #include "tensor/card_memory.h"
@@ -24,6 +25,7 @@ struct MemoryPlan {
   int64_t chunk = 0;       // peak of embedding and differentiating one chunk
   int64_t peak = 0;        // peak of all tensors
   int64_t chunk_rows = 0;  // rows of the largest chunk
+  InfoNceMemory loss;      // of the loss, before the chunks' second pass
   int64_t pictures = 0;    // cache of decoded pictures, at most kImageCacheBytes
   int64_t rows = 0;        // the texts of the training rows
   int64_t work_space = 0;  // work space of the threads

@@ -95,6 +95,7 @@ StepLog train_step(TrainerRun& run, int64_t step) {
     if (batch.queries.empty()) continue;
     run.single_pairs += read.rows > 1 && batch.targets.size() == 1;
     ContrastiveOptions options{o.temperature, o.gc_q_chunk_size, o.gc_p_chunk_size, batch.matching, run.comm};
+    options.bf16_scores = o.bf16_scores;
     if (i + 1 < o.gradient_accumulation_steps)
       options.then = [&] { run.next = Ahead<ReadBatch>([&run, step, rows] { return read_batch(run, step, rows); }); };
     else if (step < o.max_steps)

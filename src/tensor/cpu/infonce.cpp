@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/infonce_memory.h"
 #include "kernels/kernels.h"
 #include "tensor/cpu/shared.h"
 #include "tensor/cpu/simd/simd.h"
@@ -19,16 +20,23 @@ void leave_out(const Tensor& labels, const Tensor& groups, int64_t i, float* s) 
     if (group[j] == group[label] && j != label) s[j] = -INFINITY;
 }
 
+Tensor rounded(const Tensor& x) {
+  const Tensor y(x.shape(), DType::bf16, x.device());
+  cast(x, y);
+  return y;
+}
+
 // Runs f(query, its scores) for every query, and done(queries, first query's number, scores) after each strip.
 template <class F, class G>
-void each_strip(const Tensor& q, const Tensor& t, double inverse_tau, F&& f, G&& done) {
-  constexpr int64_t strip_rows = 64;
+void each_strip(const Tensor& q, const Tensor& t, double inverse_tau, bool bf16_scores, F&& f, G&& done) {
+  constexpr int64_t strip_rows = infonce_sizes::cpu_strip;
   const int64_t n = t.rows();
+  const Tensor targets = bf16_scores ? rounded(t) : t;
   const Tensor strip({std::min(strip_rows, q.rows()), n}, DType::f32, q.device());
   for (int64_t first = 0; first < q.rows(); first += strip_rows) {
     const Tensor queries = q.rows(first, std::min(first + strip_rows, q.rows())),
                  scores = strip.rows(0, queries.rows());
-    matmul(queries, t, {}, {.transpose_b = true}, scores);
+    matmul(bf16_scores ? rounded(queries) : queries, targets, {}, {.transpose_b = true}, scores);
     parallel_rows(queries.rows(), n, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         float* const s = scores.data<float>() + i * n;
@@ -43,7 +51,7 @@ void each_strip(const Tensor& q, const Tensor& t, double inverse_tau, F&& f, G&&
 }  // namespace
 
 void infonce(const Tensor& q, const Tensor& t, const Tensor& labels, const Tensor& groups, double inverse_tau,
-             const Tensor& loss, const Tensor& lse, const Tensor& best) {
+             bool bf16_scores, const Tensor& loss, const Tensor& lse, const Tensor& best) {
   const int64_t n = t.rows();
   float *const losses = f32("infonce", loss), *const sums = f32("infonce", lse);
   int32_t* const winners = best.data<int32_t>();
@@ -56,11 +64,11 @@ void infonce(const Tensor& q, const Tensor& t, const Tensor& labels, const Tenso
     losses[i] = float(sum - s[labels.data<int32_t>()[i]]);
     winners[i] = int32_t(winner < n ? winner : 0);  // NaN equals no score
   };
-  each_strip(q, t, inverse_tau, finish, [](const Tensor&, int64_t, const Tensor&) {});
+  each_strip(q, t, inverse_tau, bf16_scores, finish, [](const Tensor&, int64_t, const Tensor&) {});
 }
 
 void infonce_backward(const Tensor& dloss, const Tensor& q, const Tensor& t, const Tensor& labels, const Tensor& groups,
-                      const Tensor& lse, double inverse_tau, const Tensor& dq, const Tensor& dt) {
+                      const Tensor& lse, double inverse_tau, bool bf16_scores, const Tensor& dq, const Tensor& dt) {
   const int64_t n = t.rows();
   const float *dl = f32("infonce_backward", dloss), *sums = f32("infonce_backward", lse);
   const auto differentiate = [&](int64_t i, float* s) {
@@ -69,7 +77,7 @@ void infonce_backward(const Tensor& dloss, const Tensor& q, const Tensor& t, con
     s[labels.data<int32_t>()[i]] -= 1;
     simd().scale(n, float(dl[i] * inverse_tau), s, s);
   };
-  each_strip(q, t, inverse_tau, differentiate, [&](const Tensor& queries, int64_t first, const Tensor& ds) {
+  each_strip(q, t, inverse_tau, bf16_scores, differentiate, [&](const Tensor& queries, int64_t first, const Tensor& ds) {
     matmul(ds, t, {}, {}, dq.rows(first, first + queries.rows()));
     matmul(ds, queries, {}, {.transpose_a = true, .accumulate = first > 0}, dt);
   });
