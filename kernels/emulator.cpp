@@ -31,6 +31,7 @@ constexpr unsigned char canary = 0xC7, uninitialised = 0xFF;  // 0xFFFF… is a 
 struct Copy {
   void* to;
   const void* from;
+  unsigned bytes;
   bool valid;
   unsigned group;
 };
@@ -97,6 +98,7 @@ class Machine {
       random_.seed(seed), std::shuffle(order.begin(), order.end(), random_);
     for (uint64_t i : order)
       run_block(Dim3(unsigned(i % grid.x), unsigned(i / grid.x % grid.y), unsigned(i / grid.x / grid.y)));
+    copied_bytes += std::exchange(copied_bytes_, 0);
   }
 
   void barrier(Site site) {
@@ -155,22 +157,28 @@ class Machine {
     return arena_ + offset;
   }
 
-  void copy_async(void* shared, const void* global, bool valid, Site site) {
+  void copy_async(void* shared, const void* global, unsigned bytes, bool valid, Site site) {
     auto* const to = static_cast<unsigned char*>(shared);
-    if (to < arena_ || to + 16 > arena_ + arena_used_)
+    if (to < arena_ || to + bytes > arena_ + arena_used_)
       stop("cp.async at ", where(site), " does not write shared memory");
-    if (uintptr_t(shared) % 16 || uintptr_t(global) % 16)
-      stop("cp.async at ", where(site), " has an address that is no multiple of 16");
-    std::memset(shared, uninitialised, 16);
-    current().copies.push_back({shared, global, valid, current().group});
+    if (uintptr_t(shared) % bytes || uintptr_t(global) % bytes)
+      stop("cp.async at ", where(site), " has an address that is no multiple of ", bytes);
+    fill(to, uninitialised, bytes);
+    copied_bytes_ += valid ? bytes : 0;
+    current().copies.push_back({shared, global, bytes, valid, current().group});
+  }
+  static void fill(void* to, int byte, unsigned bytes) {  // of known lengths: no call
+    if (bytes == 4) std::memset(to, byte, 4);
+    else std::memset(to, byte, 16);
   }
   static void commit_copies() { ++current().group; }
   static void wait_for_copies(unsigned groups_left) {
     Thread& me = current();
     std::erase_if(me.copies, [&](const Copy& copy) {
       const bool awaited = copy.group + groups_left < me.group;
-      if (awaited && copy.valid) std::memcpy(copy.to, copy.from, 16);
-      else if (awaited) std::memset(copy.to, 0, 16);
+      if (awaited && !copy.valid) fill(copy.to, 0, copy.bytes);
+      else if (awaited && copy.bytes == 4) std::memcpy(copy.to, copy.from, 4);
+      else if (awaited) std::memcpy(copy.to, copy.from, 16);
       return awaited;
     });
   }
@@ -194,7 +202,9 @@ class Machine {
     arrays_.clear();
     arena_used_ = shared_bytes_ = at_barrier_ = 0;
     for (unsigned i = 0; i < threads_.size(); ++i) {
-      Thread& t = threads_[i] = Thread{};
+      Thread& t = threads_[i];
+      t = Thread{.copies = std::move(t.copies)};  // keeps its memory
+      t.copies.clear();
       t.thread_idx = Dim3(i % block_.x, i / block_.x % block_.y, i / block_.x / block_.y);
       t.block_idx = block_idx, t.block_dim = block_, t.grid_dim = grid_, t.index = i;
       t.rank = schedule == Schedule::reversed ? unsigned(threads_.size()) - 1 - i : i;
@@ -320,6 +330,7 @@ class Machine {
 
   Dim3 grid_, block_;
   size_t dynamic_bytes_ = 0;
+  uint64_t copied_bytes_ = 0;  // in this launch
   const std::function<void()>* body_ = nullptr;
   std::mt19937_64 random_;
 
@@ -367,8 +378,8 @@ uint32_t ballot(uint32_t mask, bool vote, Site site) {
   return votes;
 }
 
-void copy_async(void* shared, const void* global, bool valid, Site site) {
-  Machine::here().copy_async(shared, global, valid, site);
+void copy_async(void* shared, const void* global, unsigned bytes, bool valid, Site site) {
+  Machine::here().copy_async(shared, global, bytes, valid, site);
 }
 void commit_copies() { Machine::commit_copies(); }
 void wait_for_copies(unsigned groups_left) { Machine::wait_for_copies(groups_left); }

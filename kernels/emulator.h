@@ -72,12 +72,13 @@ struct alignas(16) Slot {
 Slot* meet_warp(const Slot& mine, const char* operation, Site site, void (*combine)(Slot* lanes) = nullptr);
 [[noreturn]] void stop(const std::string& complaint, Site site);  // ends the launch with an error
 
-// An asynchronous copy of 16 bytes to shared memory (PTX cp.async), of zeros if not `valid`. It may arrive at any
+// An asynchronous copy of 16 or 4 bytes to shared memory (PTX cp.async), of zeros if not `valid`. It may arrive at any
 // moment up to the wait, so its place is NaN from now on and is filled at the wait. A commit ends a thread's group of
 // copies; the wait is for all groups but the last `groups_left`. A thread must not end before its copies have arrived.
-void copy_async(void* shared, const void* global, bool valid, Site site);
+void copy_async(void* shared, const void* global, unsigned bytes, bool valid, Site site);
 void commit_copies();
 void wait_for_copies(unsigned groups_left);
+inline std::atomic<uint64_t> copied_bytes{0};  // that such copies have read, since the program began
 
 // ldmatrix.x4 and mma.m16n8k16 of a whole warp, with registers laid out as the PTX manual says (tensor_core.h).
 void load_matrices(uint32_t (&to)[4], const void* row, bool transposed, Site site);

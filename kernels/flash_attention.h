@@ -138,7 +138,8 @@ __device__ void write_rows(const float (&sums)[N][4], float factor, const Tile& 
   UNROLL for (int step = 0; step < N / 2; ++step) {
     const int i = 32 * step + lane, row = i / N, column = i % N * 8;
     if (begin + 16 * warp + row < end && column0 + column < to.head_dim)
-      store_16_bytes(to(begin + 16 * warp + row, head) + column0 + column, staging.at(16 * warp + row, column));
+      store_16_bytes(to(begin + 16 * warp + row, head) + column0 + column,
+                     load_16_bytes(staging.at(16 * warp + row, column)));
   }
 }
 

@@ -109,7 +109,7 @@ KERNEL(scatter_add_rows, const Tensor& dy, const Tensor& ids, const Tensor& shar
 KERNEL(replace_rows, const Tensor& x, const Tensor& rows, const Tensor& source, const Tensor& y)
 KERNEL(clear_rows, const Tensor& x, const Tensor& rows, const Tensor& y)        // y = x but y[rows[i]] = 0
 
-// ---- matmul.cu: c = op(a)·op(b) + bias ------------------------------------------------------------------------------
+// ---- matmul.cu, matmul_async.cu, matmul_tensor.cu: c = op(a)·op(b) + bias -------------------------------------------
 // a and b of one type, or a f32 and b bf16 or f16; c f32 (f64 if a is), or bf16 beside two bf16 factors.
 KERNEL(matmul, const Tensor& a, const Tensor& b, const Tensor& bias, MatmulOptions options, const Tensor& c)
 

@@ -1,90 +1,130 @@
 // c = op(a)·op(b) (+ bias on every row) (+ c); op is the identity or the transpose. Matrices are row-major: op(a) is
-// [m, k], op(b) [k, n]. Sums are f32, also of bf16 factors; f64 if the factors are. Both levels add the k products of
-// an output in order: the bits depend on k alone.
+// [m, k], op(b) [k, n]. Sums are f32, also of bf16 factors; f64 if the factors are. The ladder: one thread per output,
+// tiles in shared memory, tiles in registers, and what matmul_async.cu and matmul_tensor.cu add. docs/kernels.md
+// compares the rungs.
+#include "kernels/matmul.h"
+
 #include "kernels/cublas.h"
-#include "kernels/cuda.h"
 #include "kernels/kernels.h"
-#include "tensor/tensor.h"
 
 namespace vlm2vec::BACKEND {
 namespace {
 
-// Returns element (i, j) of op(x), where x is stored as [rows, columns].
-template <class T>
-struct Operand {
-  const T* x;
-  int64_t rows, columns;
-  bool transposed;
-  __device__ acc_t<T> operator()(int64_t i, int64_t j) const {
-    return transposed ? x[j * columns + i] : x[i * columns + j];
-  }
-};
-
-template <class T, class C>
-__device__ void store(C* c, const T* bias, bool accumulate, int64_t i, int64_t j, int64_t n, T sum) {
-  if (bias) sum += bias[j];
-  c[i * n + j] = C(accumulate ? T(c[i * n + j]) + sum : sum);
-}
-
-// Level 1, the definition: one thread per output. Every product reads both factors from global memory.
+// Rung 1, the definition: one thread per output. Every product reads both factors from global memory.
 template <class T, class A, class B, class C>
-__global__ void matmul_naive_kernel(Operand<A> a, Operand<B> b, const T* bias, bool accumulate, C* c, int64_t m,
-                                    int64_t n, int64_t k) {
-  const int64_t e = int64_t(blockIdx.x) * blockDim.x + threadIdx.x, i = e / n, j = e % n;
-  if (i >= m) return;
+__global__ void matmul_naive_kernel(Factor<A> a, Factor<B> b, Result<T, C> c) {
+  const int64_t e = int64_t(blockIdx.x) * blockDim.x + threadIdx.x, i = e / c.n, j = e % c.n;
+  if (i >= c.m) return;
   T sum = 0;
-  for (int64_t l = 0; l < k; ++l) sum += a(i, l) * b(l, j);
-  store(c, bias, accumulate, i, j, n, sum);
+  for (int64_t l = 0; l < a.k; ++l) sum += T(a(i, l)) * T(b(j, l));
+  c.store(i, j, sum);
 }
 
-// Level 2: a block computes a 32×32 tile of c and loads k into shared memory in steps of 16. Each of its 64 threads
-// keeps 4×4 outputs in registers. A value read from global memory serves 32 products; one read from shared memory, 4.
-constexpr int tile = 32, step = 16, side = 4, lanes = tile / side, threads = lanes * lanes;
+// Rung 2: a block computes a 16 × 16 tile of c, a thread one output, and k passes through shared memory in steps of 16.
+// A value read from global memory serves 16 products; one read from shared memory, one.
+constexpr int square = 16;
 
-// to[l][i] = op(x)(i0 + i, l0 + l), zero beyond the edge. Neighbouring threads read neighbouring addresses, transposed
-// or not; the odd pitch puts their writes into different banks.
+// Reads one number of a tile [l][i]. Neighbouring threads read neighbouring addresses, along k or across; the odd pitch
+// puts their writes into different banks.
 template <class T, class X>
-__device__ void load_tile(T (&to)[step][tile + 1], Operand<X> x, int64_t i0, int64_t l0) {
-  for (int e = threadIdx.x; e < tile * step; e += threads) {
-    const int i = x.transposed ? e % tile : e / step, l = x.transposed ? e / tile : e % step;
-    const bool inside = x.transposed ? l0 + l < x.rows && i0 + i < x.columns : i0 + i < x.rows && l0 + l < x.columns;
-    to[l][i] = inside ? x(i0 + i, l0 + l) : T(0);
-  }
+__device__ void load_square(T (&to)[square][square + 1], const Factor<X>& x, int64_t i0, int64_t l0) {
+  const int slow = int(threadIdx.x) / square, fast = int(threadIdx.x) % square;
+  const int i = x.along_k ? slow : fast, l = x.along_k ? fast : slow;
+  to[l][i] = i0 + i < x.size && l0 + l < x.k ? T(x(i0 + i, l0 + l)) : T(0);
 }
 
 template <class T, class A, class B, class C>
-__global__ void matmul_tiled_kernel(Operand<A> a, Operand<B> b, const T* bias, bool accumulate, C* c, int64_t m,
-                                    int64_t n, int64_t k) {
-  SHARED(T, a_tile, [step][tile + 1]);
-  SHARED(T, b_tile, [step][tile + 1]);
-  const Operand<B> b_transposed{b.x, b.rows, b.columns, !b.transposed};
-  const int64_t i0 = int64_t(blockIdx.x) * tile, j0 = int64_t(blockIdx.y) * tile;
-  const int row = threadIdx.x / lanes, column = threadIdx.x % lanes;  // its outputs: (row + 8 r, column + 8 s)
-  T sum[side][side] = {};
-  for (int64_t l0 = 0; l0 < k; l0 += step) {
-    load_tile(a_tile, a, i0, l0);
-    load_tile(b_tile, b_transposed, j0, l0);
+__global__ void __launch_bounds__(square* square)
+    matmul_shared_kernel(Factor<A> a, Factor<B> b, Result<T, C> c) {
+  SHARED(T, a_tile, [square][square + 1]);
+  SHARED(T, b_tile, [square][square + 1]);
+  const Place at = place_of<square, square>(blockIdx.x, c.m, c.n);
+  const int row = int(threadIdx.x) / square, column = int(threadIdx.x) % square;
+  T sum = 0;
+  for (int64_t l0 = 0; l0 < a.k; l0 += square) {
+    load_square(a_tile, a, at.i, l0);
+    load_square(b_tile, b, at.j, l0);
     __syncthreads();
-    for (int l = 0; l < step; ++l)
-      for (int r = 0; r < side; ++r)
-        for (int s = 0; s < side; ++s) sum[r][s] += a_tile[l][row + r * lanes] * b_tile[l][column + s * lanes];
+    UNROLL for (int l = 0; l < square; ++l) sum += a_tile[l][row] * b_tile[l][column];
     __syncthreads();  // from here on the tiles may be overwritten
   }
-  for (int r = 0; r < side; ++r)
-    for (int s = 0; s < side; ++s) {
-      const int64_t i = i0 + row + r * lanes, j = j0 + column + s * lanes;
-      if (i < m && j < n) store(c, bias, accumulate, i, j, n, sum[r][s]);
-    }
+  if (at.i + row < c.m && at.j + column < c.n) c.store(at.i + row, at.j + column, sum);
 }
 
-// Calls body(op(a), op(b), bias or null, c, m, n, k) for the types of a, b and c.
-template <class Body>
-void dispatch_matmul(const Tensor& a, const Tensor& b, const Tensor& bias, MatmulOptions o, const Tensor& c,
-                     Body body) {
+// Rung 3: a thread keeps SIDE × SIDE outputs in registers. A value read from global memory, 16 bytes at once, serves
+// SIZE products; one read from shared memory, SIDE. The large tile is 128 × 128 with 8 × 8, the small one 32 × 32 with
+// 4 × 4.
+template <class TILE, class T, class X>
+__device__ void load_tile(typename TILE::Shared& to, const Factor<X>& x, int64_t i0, int64_t l0) {
+  constexpr int run = Wide<X>::count, width = TILE::size, each = width * TILE::step / run / TILE::threads;
+  static_assert(each * run * TILE::threads == width * TILE::step);
+  ROLLED for (int number = 0; number < each; ++number) {  // unrolled, addresses take the registers of sums
+    const int e = number * TILE::threads + int(threadIdx.x);
+    // Along k, two neighbouring threads read from one row; across, a row of the tile is read from end to end.
+    const int i = x.along_k ? e / 2 % width : e % (width / run) * run;
+    const int l = x.along_k ? (e % 2 + e / (2 * width) * 2) * run : e / (width / run);
+    Wide<X> numbers;
+    x.read(numbers, i0 + i, l0 + l);
+    UNROLL for (int v = 0; v < run; ++v) (x.along_k ? to.x[l + v][i] : to.x[l][i + v]) = T(numbers.x[v]);
+  }
+}
+
+template <class T, class A, class B, class C, int SIZE, int SIDE>
+__global__ void __launch_bounds__(RegisterTile<T, SIZE, SIDE>::threads, 512 / RegisterTile<T, SIZE, SIDE>::threads)
+    matmul_registers_kernel(Factor<A> a, Factor<B> b, Result<T, C> c) {
+  using TILE = RegisterTile<T, SIZE, SIDE>;
+  SHARED(typename TILE::Shared, a_tile, [1]);
+  SHARED(typename TILE::Shared, b_tile, [1]);
+  const Place at = place_of<SIZE, SIZE>(blockIdx.x, c.m, c.n);
+  TILE tile;
+  for (int64_t l0 = 0; l0 < a.k; l0 += TILE::step) {
+    load_tile<TILE, T>(a_tile[0], a, at.i, l0);
+    load_tile<TILE, T>(b_tile[0], b, at.j, l0);
+    __syncthreads();
+    tile.add(a_tile[0], b_tile[0]);
+    __syncthreads();  // from here on the tiles may be overwritten
+  }
+  tile.store(c, at);
+}
+
+// Large tiles, where enough of them keep the multiprocessors busy.
+bool has_many_large_tiles(const Tensor& c) { return tile_count(c.rows(), c.columns(), 128, 128) >= 64; }
+
+template <class X>
+Factor<X> factor_of(const Tensor& x, bool along_k) {
+  const bool aligned = uintptr_t(x.raw()) % 16 == 0 && x.columns() * size_of(x.dtype()) % 16 == 0;
+  return {at<X>(x), along_k ? x.rows() : x.columns(), along_k ? x.columns() : x.rows(), along_k, aligned};
+}
+
+template <class T, class A, class B, class C>
+void run_rung(int rung, bool large, const Factor<A>& a, const Factor<B>& b, const Result<T, C>& c) {
+  if (rung == 1) {
+    launch(blocks(c.m * c.n, 256), 256, 0, matmul_naive_kernel<T, A, B, C>, a, b, c);
+  } else if (rung == 2) {
+    launch(tile_count(c.m, c.n, square, square), square * square, 0, matmul_shared_kernel<T, A, B, C>, a, b, c);
+  } else if (rung == 4) {
+    if constexpr (std::is_same_v<A, bf16>) matmul_tensor(a, b, c, large);
+    else if constexpr (std::is_same_v<A, B> && std::is_same_v<A, float>) matmul_async(a, b, c, large);
+  } else {
+    const auto run = [&]<int SIZE, int SIDE>() {
+      launch(tile_count(c.m, c.n, SIZE, SIZE), RegisterTile<T, SIZE, SIDE>::threads, 0,
+             matmul_registers_kernel<T, A, B, C, SIZE, SIDE>, a, b, c);
+    };
+    if constexpr (!std::is_same_v<T, double>)  // 64 sums in f64 would be 128 registers
+      if (large) return run.template operator()<128, 8>();
+    run.template operator()<32, 4>();
+  }
+}
+
+}  // namespace
+
+// Rungs 1 to 4; the fourth is for factors of one type, f32 or bf16. The test compares them.
+void matmul_on_rung(int rung, bool large, const Tensor& a, const Tensor& b, const Tensor& bias, MatmulOptions o,
+                    const Tensor& c) {
   const auto run = [&]<class T, class A, class B, class C>(T, A, B, C) {
-    body(Operand<A>{at<A>(a), a.rows(), a.columns(), o.transpose_a},
-         Operand<B>{at<B>(b), b.rows(), b.columns(), o.transpose_b}, bias ? at<T>(bias) : nullptr, at<C>(c),
-         c.rows(), c.columns(), o.transpose_a ? a.rows() : a.columns());
+    const bool aligned = uintptr_t(c.raw()) % 16 == 0 && c.columns() * size_of(c.dtype()) % 16 == 0;
+    run_rung(rung, large, factor_of<A>(a, !o.transpose_a), factor_of<B>(b, o.transpose_b),
+             Result<T, C>{at<C>(c), bias ? at<T>(bias) : nullptr, o.accumulate, c.rows(), c.columns(), aligned});
   };
   const float f = 0;
   if (a.dtype() == DType::f64) run(0.0, 0.0, 0.0, 0.0);
@@ -95,29 +135,12 @@ void dispatch_matmul(const Tensor& a, const Tensor& b, const Tensor& bias, Matmu
   else run(f, f, f, f);
 }
 
-}  // namespace
-
 void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, MatmulOptions options, const Tensor& c) {
 #if defined(__CUDACC__)
   if (cublas::matmul(a, b, bias, options, c)) return check_launch();
 #endif
-  dispatch_matmul(
-      a, b, bias, options, c,
-      [&]<class T, class A, class B, class C>(Operand<A> a, Operand<B> b, const T* bias, C* c, int64_t m, int64_t n,
-                                              int64_t k) {
-        launch(dim3(blocks(m, tile), blocks(n, tile)), threads, 0, matmul_tiled_kernel<T, A, B, C>, a, b, bias,
-               options.accumulate, c, m, n, k);
-      });
-}
-
-// Level 1 with the same signature, for the test that compares the two levels.
-void matmul_naive(const Tensor& a, const Tensor& b, const Tensor& bias, MatmulOptions options, const Tensor& c) {
-  dispatch_matmul(
-      a, b, bias, options, c,
-      [&]<class T, class A, class B, class C>(Operand<A> a, Operand<B> b, const T* bias, C* c, int64_t m, int64_t n,
-                                              int64_t k) {
-        launch(blocks(m * n, 256), 256, 0, matmul_naive_kernel<T, A, B, C>, a, b, bias, options.accumulate, c, m, n, k);
-      });
+  const bool alike = a.dtype() == b.dtype() && a.dtype() != DType::f64;
+  matmul_on_rung(alike ? 4 : 3, has_many_large_tiles(c), a, b, bias, options, c);
 }
 
 }  // namespace vlm2vec::BACKEND

@@ -33,7 +33,7 @@ for file; do
                                    shared[name, arch] = substr($0, RSTART, RLENGTH - 11) }
     /\.entry /                 { entry = $0; sub(/.*\.entry /, "", entry); entry = short(entry) }
     /mma\.sync/                { products[entry]++ }
-    /cp\.async\.cg/            { copies[entry]++ }
+    /cp\.async\.c[ag]/            { copies[entry]++ }
     /(ld|st)\.[a-z.]*v4\.[a-z]32/ { wide[entry]++ }
     END { for (name in names)
             printf "%4d %6d %6d %6d %5d %9d %6d  %-27s %s\n", registers[name, "sm_80"], shared[name, "sm_80"],

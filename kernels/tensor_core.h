@@ -15,22 +15,28 @@
 
 #if defined(__CUDACC__)
 #define UNROLL _Pragma("unroll")
+#define ROLLED _Pragma("unroll 1")
 #define CALL_SITE
 #else
 #define UNROLL
+#define ROLLED
 #define CALL_SITE , emulator::Site site = emulator::Site::current()
 #endif
 
 namespace vlm2vec::BACKEND {
 
-// Copies 16 bytes from global to shared memory without registers and without waiting; zeros if not `valid`.
-__device__ inline void copy_async(void* shared, const void* global, bool valid CALL_SITE) {
+// Copies 16 or 4 bytes from global to shared memory without registers and without waiting; zeros if not `valid`.
+template <int bytes = 16>
+__device__ void copy_async(void* shared, const void* global, bool valid CALL_SITE) {
+  static_assert(bytes == 16 || bytes == 4);
 #if defined(__CUDACC__)
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(uint32_t(__cvta_generic_to_shared(shared))),
-               "l"(global), "r"(valid ? 16 : 0)
-               : "memory");
+  const uint32_t to = uint32_t(__cvta_generic_to_shared(shared));
+  const int read = valid ? bytes : 0;
+  if constexpr (bytes == 16)
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(global), "r"(read) : "memory");
+  else asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(global), "r"(read) : "memory");
 #else
-  emulator::copy_async(shared, global, valid, site);
+  emulator::copy_async(shared, global, bytes, valid, site);
 #endif
 }
 // Ends a group of copies. Each thread waits for its own; a barrier behind the wait shows the data to the others.
@@ -41,11 +47,12 @@ __device__ inline void commit_copies() {
   emulator::commit_copies();
 #endif
 }
-__device__ inline void wait_for_copies() {
+template <int groups_left = 0>  // the last ones
+__device__ void wait_for_copies() {
 #if defined(__CUDACC__)
-  asm volatile("cp.async.wait_group 0;" ::: "memory");
+  asm volatile("cp.async.wait_group %0;" ::"n"(groups_left) : "memory");
 #else
-  emulator::wait_for_copies(0);
+  emulator::wait_for_copies(groups_left);
 #endif
 }
 
@@ -93,15 +100,34 @@ __device__ inline uint32_t pack(float low, float high) {
 #endif
 }
 
-// Copies 16 bytes from shared to global memory. The PTX says so in words: nvcc 13 split a plain assignment in four.
-__device__ inline void store_16_bytes(bf16* global, const bf16* shared) {
+// 16 bytes of numbers in registers. In memory their address is a multiple of 16.
+template <class T>
+struct alignas(16) Wide {
+  static constexpr int count = 16 / sizeof(T);
+  T x[count];
+};
+template <class T>
+__device__ Wide<T> load_16_bytes(const T* from CALL_SITE) {
 #if defined(__CUDACC__)
-  const uint4 x = *reinterpret_cast<const uint4*>(shared);
-  asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(global)), "r"(x.x), "r"(x.y),
-               "r"(x.z), "r"(x.w)
+  return std::bit_cast<Wide<T>>(*reinterpret_cast<const uint4*>(from));
+#else
+  if (uintptr_t(from) % 16) emulator::stop("a load of 16 bytes with an address that is no multiple of 16", site);
+  Wide<T> x;
+  std::copy_n(from, Wide<T>::count, x.x);
+  return x;
+#endif
+}
+// To global memory. The PTX says so in words: nvcc 13 split a plain assignment in four.
+template <class T>
+__device__ void store_16_bytes(T* global, const Wide<T>& x CALL_SITE) {
+#if defined(__CUDACC__)
+  const uint4 words = std::bit_cast<uint4>(x);
+  asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(global)), "r"(words.x),
+               "r"(words.y), "r"(words.z), "r"(words.w)
                : "memory");
 #else
-  std::copy_n(shared, 8, global);
+  if (uintptr_t(global) % 16) emulator::stop("a store of 16 bytes with an address that is no multiple of 16", site);
+  std::copy_n(x.x, Wide<T>::count, global);
 #endif
 }
 
@@ -126,6 +152,11 @@ struct Tile {
   __device__ void load_a(uint32_t (&a)[4], int row, int column) const {
     const int lane = threadIdx.x % 32;
     load_matrices<false>(a, at(row + lane % 16, column + lane / 16 * 8));
+  }
+  // A[i, k] = tile[row + k, column + i]
+  __device__ void load_a_transposed(uint32_t (&a)[4], int row, int column) const {
+    const int lane = threadIdx.x % 32;
+    load_matrices<true>(a, at(row + lane % 8 + lane / 16 * 8, column + lane / 8 % 2 * 8));
   }
   // B[k, j] = tile[row + j, column + k], of 16 rows j: {b[0], b[1]} and {b[2], b[3]} have 8 each.
   __device__ void load_b(uint32_t (&b)[4], int row, int column) const {

@@ -84,6 +84,8 @@ __global__ void odd_copy_kernel(const bf16* from) {
   SHARED(bf16, tile, [16]);
   copy_async(tile + 4, from, true);
 }
+__global__ void odd_load_kernel(const bf16* from) { load_16_bytes(from + 4); }
+__global__ void odd_store_kernel(bf16* to) { store_16_bytes(to + 4, Wide<bf16>{}); }
 __global__ void copy_to_global_kernel(bf16* from) { copy_async(from, from, true); }
 
 TEST(EmulatorMatrices, CopiesArriveAtTheWaitForTheirGroup) {
@@ -106,6 +108,8 @@ TEST(EmulatorMatrices, AThreadWaitsForItsCopies) {
 TEST(EmulatorMatrices, AddressesAreChecked) {
   const Tensor from = tensor({8}, DType::bf16, Numbers(8));
   expect_error("has an address that is no multiple of 16", [&] { launch(1, 1, 0, odd_copy_kernel, at<bf16>(from)); });
+  expect_error("a load of 16 bytes with an address", [&] { launch(1, 1, 0, odd_load_kernel, at<bf16>(from)); });
+  expect_error("a store of 16 bytes with an address", [&] { launch(1, 1, 0, odd_store_kernel, at<bf16>(from)); });
   expect_error("does not write shared memory", [&] { launch(1, 1, 0, copy_to_global_kernel, at<bf16>(from)); });
 }
 
