@@ -47,6 +47,10 @@ template <class T, class Tensor>
 T* at(const Tensor& x) {
   return x.template data<T>();
 }
+template <class T>  // … of which the device has a table
+__device__ T* from_table(int64_t address) {
+  return reinterpret_cast<T*>(address);
+}
 
 }  // namespace vlm2vec::BACKEND
 
@@ -89,6 +93,10 @@ T* dynamic_shared() {
 template <class T, class Tensor>
 T* at(const Tensor& x) {
   return emulator::visible(x.template data<T>());
+}
+template <class T>
+T* from_table(int64_t address) {
+  return emulator::visible(reinterpret_cast<T*>(address));
 }
 
 template <class... P, class... A>

@@ -1,6 +1,8 @@
-// One thread per element: sums, products, activations, dropout. Arithmetic is in acc_t, storage in T.
+// Sums, products, activations, dropout. Arithmetic is in acc_t, storage in T. A thread computes one element, or 16
+// bytes of them.
 #include "kernels/cuda.h"
 #include "kernels/kernels.h"
+#include "kernels/vectors.h"
 #include "tensor/random.h"
 #include "tensor/tensor.h"
 
@@ -17,32 +19,59 @@ void for_each(int64_t n, F f) {
   launch(blocks(n, 256), 256, 0, each_kernel<F>, n, f);
 }
 
+// Calls f.at<N>(i), the formula of elements i … i + N − 1.
+template <int N, class F>
+__global__ void __launch_bounds__(256) each_n_kernel(int64_t n, F f) {
+  const int64_t i = (int64_t(blockIdx.x) * blockDim.x + threadIdx.x) * N;
+  if (i < n) f.template at<N>(i);
+}
+// 16 bytes of T at a time if the addresses `fit` and so does n.
+template <class T, class F>
+void for_each_wide(int64_t n, bool fit, F f) {
+  with_width<T>(fit && n % wide<T> == 0,
+                [&]<int N>() { launch(blocks(n, 256 * N), 256, 0, each_n_kernel<N, F>, n, f); });
+}
+
 template <class T>
 struct Fill {
   T* y;
-  T value;
-  __device__ void operator()(int64_t i) const { y[i] = value; }
+  acc_t<T> value;
+  template <int N>
+  __device__ void at(int64_t i) const {
+    Numbers<acc_t<T>, N> values;
+    UNROLL for (int j = 0; j < N; ++j) values[j] = value;
+    store(y + i, values);
+  }
 };
 
 template <class From, class To>
 struct Cast {
   const From* x;
   To* y;
-  __device__ void operator()(int64_t i) const { y[i] = convert<To>(x[i]); }
+  template <int N>
+  __device__ void at(int64_t i) const {
+    store(y + i, load<N>(x + i));
+  }
 };
 
 template <class T>
 struct Add {
   const T *a, *b;
   T* y;
-  __device__ void operator()(int64_t i) const { y[i] = T(acc_t<T>(a[i]) + acc_t<T>(b[i])); }
+  template <int N>
+  __device__ void at(int64_t i) const {
+    store(y + i, each<acc_t<T>>([](auto a, auto b) { return a + b; }, load<N>(a + i), load<N>(b + i)));
+  }
 };
 
 template <class T>
 struct Multiply {
   const T *a, *b;
   T* y;
-  __device__ void operator()(int64_t i) const { y[i] = T(acc_t<T>(a[i]) * acc_t<T>(b[i])); }
+  template <int N>
+  __device__ void at(int64_t i) const {
+    store(y + i, each<acc_t<T>>([](auto a, auto b) { return a * b; }, load<N>(a + i), load<N>(b + i)));
+  }
 };
 
 template <class T>
@@ -50,7 +79,10 @@ struct Scale {
   const T* x;
   acc_t<T> factor;
   T* y;
-  __device__ void operator()(int64_t i) const { y[i] = T(acc_t<T>(x[i]) * factor); }
+  template <int N>
+  __device__ void at(int64_t i) const {
+    store(y + i, each<acc_t<T>>([by = factor](auto x) { return x * by; }, load<N>(x + i)));
+  }
 };
 
 // y[r, c] = x[r, c]·factors[c] + bias[c];   dx = dy·factors,   dfactors[c] = Σ_r dy[r, c]·x[r, c]
@@ -111,12 +143,32 @@ __device__ A activation_slope(Activation f, A x) {
   return 0;
 }
 
+// Calls use(f) with an f that the compiler knows.
+template <class Use>
+__device__ void with_constant(Activation f, Use use) {
+  const auto with = [&]<Activation F>() { use(std::integral_constant<Activation, F>()); };
+  switch (f) {
+    case Activation::silu:
+      return with.template operator()<Activation::silu>();
+    case Activation::gelu:
+      return with.template operator()<Activation::gelu>();
+    case Activation::quick_gelu:
+      return with.template operator()<Activation::quick_gelu>();
+    case Activation::gelu_tanh:
+      return with.template operator()<Activation::gelu_tanh>();
+  }
+}
+
 template <class T>
 struct Activate {
   const T* x;
   Activation f;
   T* y;
-  __device__ void operator()(int64_t i) const { y[i] = T(activation(f, acc_t<T>(x[i]))); }
+  template <int N>
+  __device__ void at(int64_t i) const {
+    using A = acc_t<T>;
+    with_constant(f, [&](auto f) { store(y + i, each<A>([=](A x) { return activation<A>(f, x); }, load<N>(x + i))); });
+  }
 };
 
 template <class T>
@@ -124,26 +176,45 @@ struct ActivateDx {
   const T *dy, *x;
   Activation f;
   T* dx;
-  __device__ void operator()(int64_t i) const { dx[i] = T(acc_t<T>(dy[i]) * activation_slope(f, acc_t<T>(x[i]))); }
+  template <int N>
+  __device__ void at(int64_t i) const {
+    using A = acc_t<T>;
+    with_constant(f, [&](auto f) {
+      store(dx + i, each<A>([=](A d, A x) { return d * activation_slope<A>(f, x); }, load<N>(dy + i), load<N>(x + i)));
+    });
+  }
 };
 
 // y = silu(gate)·up   (Shazeer 2020);   dgate = dy·up·silu'(gate),   dup = dy·silu(gate)
+template <int N, class T>
+__device__ void swiglu_at(const T* gate, const T* up, T* y) {
+  using A = acc_t<T>;
+  store(y, each<A>([](A g, A u) { return activation(Activation::silu, g) * u; }, load<N>(gate), load<N>(up)));
+}
+template <int N, class T>
+__device__ void swiglu_backward_at(const T* dy, const T* gate, const T* up, T* dgate, T* dup) {
+  using A = acc_t<T>;
+  const auto d = load<N>(dy), g = load<N>(gate), u = load<N>(up);
+  store(dgate, each<A>([](A d, A g, A u) { return d * u * activation_slope(Activation::silu, g); }, d, g, u));
+  store(dup, each<A>([](A d, A g) { return d * activation(Activation::silu, g); }, d, g));
+}
+
 template <class T>
 struct Swiglu {
   const T *gate, *up;
   T* y;
-  __device__ void operator()(int64_t i) const {
-    y[i] = T(activation(Activation::silu, acc_t<T>(gate[i])) * acc_t<T>(up[i]));
+  template <int N>
+  __device__ void at(int64_t i) const {
+    swiglu_at<N>(gate + i, up + i, y + i);
   }
 };
 template <class T>
 struct SwigluBackward {
   const T *dy, *gate, *up;
   T *dgate, *dup;
-  __device__ void operator()(int64_t i) const {
-    const acc_t<T> d = dy[i], g = gate[i], u = up[i];
-    dgate[i] = T(d * u * activation_slope(Activation::silu, g));
-    dup[i] = T(d * activation(Activation::silu, g));
+  template <int N>
+  __device__ void at(int64_t i) const {
+    swiglu_backward_at<N>(dy + i, gate + i, up + i, dgate + i, dup + i);
   }
 };
 
@@ -153,9 +224,10 @@ struct PackedSwiglu {
   const T* gate_up;
   int64_t columns;
   T* y;
-  __device__ void operator()(int64_t i) const {
+  template <int N>
+  __device__ void at(int64_t i) const {
     const T* const gate = gate_up + i / columns * columns + i;  // row · 2 columns + column
-    y[i] = T(activation(Activation::silu, acc_t<T>(gate[0])) * acc_t<T>(gate[columns]));
+    swiglu_at<N>(gate, gate + columns, y + i);
   }
 };
 template <class T>
@@ -163,11 +235,10 @@ struct PackedSwigluBackward {
   const T *dy, *gate_up;
   int64_t columns;
   T* dgate_up;
-  __device__ void operator()(int64_t i) const {
-    const int64_t at = i / columns * columns + i;
-    const acc_t<T> d = dy[i], g = gate_up[at], u = gate_up[at + columns];
-    dgate_up[at] = T(d * u * activation_slope(Activation::silu, g));
-    dgate_up[at + columns] = T(d * activation(Activation::silu, g));
+  template <int N>
+  __device__ void at(int64_t i) const {
+    const int64_t gate = i / columns * columns + i, up = gate + columns;
+    swiglu_backward_at<N>(dy + i, gate_up + gate, gate_up + up, dgate_up + gate, dgate_up + up);
   }
 };
 
@@ -189,34 +260,53 @@ struct Dropout {
       if (const int64_t c = 4 * four + w, e = row * columns + c; c < columns)
         y[e] = uniform(words.word[w]) < p ? T(0.f) : T(acc_t<T>(x[e]) * factor);
   }
+  template <int N>  // a multiple of 4
+  __device__ void at(int64_t i) const {
+    const int64_t row = i / columns, four = i % columns / 4;
+    auto numbers = load<N>(x + i);
+    UNROLL for (int f = 0; f < N / 4; ++f) {
+      const auto words = Philox(seed)(uint64_t(dropout_ids[row]), uint64_t(four + f));
+      UNROLL for (int w = 0; w < 4; ++w) {
+        acc_t<T>& v = numbers[4 * f + w];
+        v = uniform(words.word[w]) < p ? 0 : v * factor;
+      }
+    }
+    store(y + i, numbers);
+  }
 };
 
 }  // namespace
 
 void fill(const Tensor& y, double value) {
-  dispatch_float(y.dtype(), [&]<class T>() { for_each(y.numel(), Fill<T>{at<T>(y), T(value)}); });
+  dispatch_float(y.dtype(), [&]<class T>() {
+    for_each_wide<T>(y.numel(), aligned_16({&y}), Fill<T>{at<T>(y), acc_t<T>(value)});
+  });
 }
 
 void cast(const Tensor& x, const Tensor& y) {
   dispatch_stored(x.dtype(), [&]<class From>() {
-    dispatch_stored(y.dtype(), [&]<class To>() { for_each(x.numel(), Cast<From, To>{at<From>(x), at<To>(y)}); });
+    dispatch_stored(y.dtype(), [&]<class To>() {
+      for_each_wide<narrower_t<From, To>>(x.numel(), aligned_16({&x, &y}), Cast<From, To>{at<From>(x), at<To>(y)});
+    });
   });
 }
 
 void add(const Tensor& a, const Tensor& b, const Tensor& y) {
-  dispatch_float(a.dtype(), [&]<class T>() { for_each(a.numel(), Add<T>{at<T>(a), at<T>(b), at<T>(y)}); });
+  dispatch_float(a.dtype(), [&]<class T>() {
+    for_each_wide<T>(a.numel(), aligned_16({&a, &b, &y}), Add<T>{at<T>(a), at<T>(b), at<T>(y)});
+  });
 }
 void add_to(const Tensor& x, const Tensor& y) { add(x, y, y); }
 
 void multiply(const Tensor& a, const Tensor& b, const Tensor& y) {
   dispatch_float(a.dtype(), [&]<class T>() {
-    for_each(a.numel(), Multiply<T>{at<T>(a), at<T>(b), at<T>(y)});
+    for_each_wide<T>(a.numel(), aligned_16({&a, &b, &y}), Multiply<T>{at<T>(a), at<T>(b), at<T>(y)});
   });
 }
 
 void scale(const Tensor& x, double factor, const Tensor& y) {
   dispatch_float(x.dtype(), [&]<class T>() {
-    for_each(x.numel(), Scale<T>{at<T>(x), acc_t<T>(factor), at<T>(y)});
+    for_each_wide<T>(x.numel(), aligned_16({&x, &y}), Scale<T>{at<T>(x), acc_t<T>(factor), at<T>(y)});
   });
 }
 
@@ -229,41 +319,49 @@ void scale_columns(const Tensor& x, const Tensor& factors, const Tensor& bias, c
 }
 
 void activate(const Tensor& x, Activation f, const Tensor& y) {
-  dispatch_float(x.dtype(), [&]<class T>() { for_each(x.numel(), Activate<T>{at<T>(x), f, at<T>(y)}); });
+  dispatch_float(x.dtype(), [&]<class T>() {
+    for_each_wide<T>(x.numel(), aligned_16({&x, &y}), Activate<T>{at<T>(x), f, at<T>(y)});
+  });
 }
 void activate_dx(const Tensor& dy, const Tensor& x, Activation f, const Tensor& dx) {
   dispatch_float(x.dtype(), [&]<class T>() {
-    for_each(x.numel(), ActivateDx<T>{at<T>(dy), at<T>(x), f, at<T>(dx)});
+    for_each_wide<T>(x.numel(), aligned_16({&dy, &x, &dx}), ActivateDx<T>{at<T>(dy), at<T>(x), f, at<T>(dx)});
   });
 }
 
 void swiglu(const Tensor& gate, const Tensor& up, const Tensor& y) {
   dispatch_float(gate.dtype(), [&]<class T>() {
-    for_each(gate.numel(), Swiglu<T>{at<T>(gate), at<T>(up), at<T>(y)});
+    for_each_wide<T>(gate.numel(), aligned_16({&gate, &up, &y}), Swiglu<T>{at<T>(gate), at<T>(up), at<T>(y)});
   });
 }
 void swiglu_backward(const Tensor& dy, const Tensor& gate, const Tensor& up, const Tensor& dgate, const Tensor& dup) {
   dispatch_float(gate.dtype(), [&]<class T>() {
-    for_each(gate.numel(),
-             SwigluBackward<T>{at<T>(dy), at<T>(gate), at<T>(up), at<T>(dgate), at<T>(dup)});
+    for_each_wide<T>(gate.numel(), aligned_16({&dy, &gate, &up, &dgate, &dup}),
+                     SwigluBackward<T>{at<T>(dy), at<T>(gate), at<T>(up), at<T>(dgate), at<T>(dup)});
   });
 }
 
 void packed_swiglu(const Tensor& gate_up, const Tensor& y) {
   dispatch_float(y.dtype(), [&]<class T>() {
-    for_each(y.numel(), PackedSwiglu<T>{at<T>(gate_up), y.columns(), at<T>(y)});
+    for_each_wide<T>(y.numel(), whole_rows({&y}) && aligned_16({&gate_up}),
+                     PackedSwiglu<T>{at<T>(gate_up), y.columns(), at<T>(y)});
   });
 }
 void packed_swiglu_backward(const Tensor& dy, const Tensor& gate_up, const Tensor& dgate_up) {
   dispatch_float(dy.dtype(), [&]<class T>() {
-    for_each(dy.numel(), PackedSwigluBackward<T>{at<T>(dy), at<T>(gate_up), dy.columns(), at<T>(dgate_up)});
+    for_each_wide<T>(dy.numel(), whole_rows({&dy}) && aligned_16({&gate_up, &dgate_up}),
+                     PackedSwigluBackward<T>{at<T>(dy), at<T>(gate_up), dy.columns(), at<T>(dgate_up)});
   });
 }
 
 void dropout(const Tensor& x, const Tensor& dropout_ids, double p, uint64_t seed, const Tensor& y) {
   dispatch_float(x.dtype(), [&]<class T>() {
-    for_each(x.rows() * blocks(x.columns(), 4), Dropout<T>{at<T>(x), at<int64_t>(dropout_ids), x.columns(), float(p),
-                                                           acc_t<T>(1 / (1 - p)), seed, at<T>(y)});
+    const Dropout<T> f{at<T>(x), at<int64_t>(dropout_ids), x.columns(), float(p), acc_t<T>(1 / (1 - p)), seed,
+                       at<T>(y)};
+    with_width<T>(whole_rows({&x}) && aligned_16({&y}), [&]<int N>() {
+      if constexpr (N > 1) launch(blocks(x.numel(), 256 * N), 256, 0, each_n_kernel<N, Dropout<T>>, x.numel(), f);
+      else for_each(x.rows() * blocks(x.columns(), 4), f);
+    });
   });
 }
 

@@ -85,6 +85,16 @@ void load_matrices(uint32_t (&to)[4], const void* row, bool transposed, Site sit
 void multiply_matrices(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Site site);
 inline std::atomic<uint64_t> matrix_products{0};  // of warps, since the program began
 
+// Returns the address of an access of 16 bytes to global memory, which must be a multiple of 16.
+inline std::atomic<uint64_t> wide_accesses{0};  // since the program began
+template <class T>
+T* wide_access(T* address, Site site) {
+  if (reinterpret_cast<uintptr_t>(address) % 16 != 0)
+    stop("an access of 16 bytes has an address that is no multiple of 16", site);
+  ++wide_accesses;
+  return address;
+}
+
 // Returns the block's array for this key (a static's address in SHARED); every byte starts as 0xFF, a NaN.
 void* shared_array(const void* key, size_t bytes, size_t align, Site site);
 void* dynamic_shared_array();

@@ -1,8 +1,10 @@
 // Gathers and replaces rows by number (i32), for embedding lookup and row selection, with the gradients.
+#include <algorithm>
 #include <bit>
 
 #include "kernels/cuda.h"
 #include "kernels/kernels.h"
+#include "kernels/vectors.h"
 #include "tensor/tensor.h"
 
 namespace vlm2vec::BACKEND {
@@ -10,23 +12,31 @@ namespace {
 
 constexpr int threads = 256;
 
+// Enough for rows of vectors of N numbers.
+unsigned threads_for(int columns, int N) { return unsigned(std::min(threads, (columns / N + 31) / 32 * 32)); }
+
 // y[i] = table[ids[i]].  One block per row.
-template <class From, class To>
-__global__ void gather_rows_kernel(const From* table, const int32_t* ids, To* y, int columns) {
+template <class From, class To, int N>
+__global__ void __launch_bounds__(threads)
+    gather_rows_kernel(const From* __restrict__ table, const int32_t* __restrict__ ids, To* __restrict__ y,
+                       int columns) {
   const int64_t row = blockIdx.x;
-  for (int c = threadIdx.x; c < columns; c += threads)
-    y[row * columns + c] = To(table[int64_t(ids[row]) * columns + c]);
+  table += int64_t(ids[row]) * columns, y += row * columns;
+  for (int c = int(threadIdx.x) * N; c < columns; c += int(blockDim.x) * N) store(y + c, load<N>(table + c));
 }
 
 // y[i] = Σ_j shares[i, j]·table[ids[i, j]], j below `each`.  One block per row.
-template <class From, class To, class A = acc_t<To>>
-__global__ void blend_rows_kernel(const From* table, const int32_t* ids, const A* shares, int each, To* y,
-                                  int columns) {
+template <class From, class To, int N, class A = acc_t<To>>
+__global__ void __launch_bounds__(threads)
+    blend_rows_kernel(const From* __restrict__ table, const int32_t* __restrict__ ids, const A* __restrict__ shares,
+                      int each_row, To* __restrict__ y, int columns) {
   const int64_t row = blockIdx.x;
-  for (int c = threadIdx.x; c < columns; c += threads) {
-    A sum = 0;
-    for (int64_t i = row * each; i < (row + 1) * each; ++i) sum += shares[i] * A(table[int64_t(ids[i]) * columns + c]);
-    y[row * columns + c] = To(sum);
+  for (int c = int(threadIdx.x) * N; c < columns; c += int(blockDim.x) * N) {
+    Numbers<A, N> sum{};
+    for (int64_t i = row * each_row; i < (row + 1) * each_row; ++i)
+      sum = each<A>([share = shares[i]](A sum, A x) { return sum + share * x; }, sum,
+                    load<N>(table + int64_t(ids[i]) * columns + c));
+    store(y + row * columns + c, sum);
   }
 }
 
@@ -57,12 +67,56 @@ __global__ void scatter_add_rows_kernel(const T* dy, const int32_t* ids, const A
   if (c < columns) dtable[id * columns + column] = To(sum);
 }
 
+// Sorts the numbers of ids by (id, number). runs[p]: how many have the id of the p-th, if it is the first of them; else
+// 0. Every thread counts what comes before its own number.
+__global__ void __launch_bounds__(threads)
+    sort_ids_kernel(const int32_t* __restrict__ ids, int32_t* __restrict__ order, int32_t* __restrict__ runs, int n) {
+  SHARED(int32_t, some, [threads]);
+  const int mine = int(blockIdx.x * threads + threadIdx.x), id = ids[min(mine, n - 1)];
+  int smaller = 0, earlier = 0, same = 0;
+  for (int begin = 0; begin < n; begin += threads) {
+    __syncthreads();  // all threads are done with the last ones
+    some[threadIdx.x] = ids[min(begin + int(threadIdx.x), n - 1)];
+    __syncthreads();
+    for (int i = 0; i < min(threads, n - begin); ++i) {
+      smaller += some[i] < id, same += some[i] == id;
+      earlier += some[i] == id && begin + i < mine;
+    }
+  }
+  if (mine >= n) return;
+  order[smaller + earlier] = mine;
+  runs[smaller + earlier] = earlier == 0 ? same : 0;
+}
+
+// As scatter_add_rows_kernel, and to the bit. One block per sorted id: the first of a run adds all rows of the run, the
+// others nothing.
+template <class T, class To, int N, class A = acc_t<T>>
+__global__ void __launch_bounds__(threads)
+    add_runs_kernel(const T* __restrict__ dy, const int32_t* __restrict__ ids, const int32_t* __restrict__ order,
+                    const int32_t* __restrict__ runs, const A* __restrict__ shares, int each_row,
+                    To* __restrict__ dtable, int columns) {
+  const int64_t first = blockIdx.x, end = first + runs[first];
+  if (first == end) return;
+  dtable += int64_t(ids[order[first]]) * columns;
+  for (int c = int(threadIdx.x) * N; c < columns; c += int(blockDim.x) * N) {
+    auto sum = load<N>(dtable + c);
+    for (int64_t p = first; p < end; ++p) {
+      const int64_t i = order[p];
+      const A share = shares ? shares[i] : A(1);
+      sum = each<A>([share](A sum, A x) { return sum + share * x; }, sum, load<N>(dy + i / each_row * columns + c));
+    }
+    store(dtable + c, sum);
+  }
+}
+
 // y[rows[i]] = source[i], or 0 without a source.  One block per row; the rows are distinct.
-template <class T>
-__global__ void set_rows_kernel(const int32_t* rows, const T* source, T* y, int columns) {
-  const int64_t row = blockIdx.x, target = rows[row];
-  for (int c = threadIdx.x; c < columns; c += threads)
-    y[target * columns + c] = source ? source[row * columns + c] : T(0.f);
+template <class T, int N>
+__global__ void __launch_bounds__(threads)
+    set_rows_kernel(const int32_t* __restrict__ rows, const T* __restrict__ source, T* __restrict__ y, int columns) {
+  const int64_t row = blockIdx.x;
+  y += int64_t(rows[row]) * columns;
+  for (int c = int(threadIdx.x) * N; c < columns; c += int(blockDim.x) * N)
+    store(y + c, source ? load<N>(source + row * columns + c) : Numbers<acc_t<T>, N>{});
 }
 
 }  // namespace
@@ -70,12 +124,15 @@ __global__ void set_rows_kernel(const int32_t* rows, const T* source, T* y, int 
 void gather_rows(const Tensor& table, const Tensor& ids, const Tensor& shares, const Tensor& y) {
   dispatch_stored(table.dtype(), [&]<class From>() {
     dispatch_float(y.dtype(), [&]<class To>() {
-      if (shares.defined())
-        launch(unsigned(y.rows()), threads, 0, blend_rows_kernel<From, To>, at<From>(table), at<int32_t>(ids),
-               at<acc_t<To>>(shares), shares.columns(), at<To>(y), y.columns());
-      else
-        launch(unsigned(y.rows()), threads, 0, gather_rows_kernel<From, To>, at<From>(table), at<int32_t>(ids),
-               at<To>(y), y.columns());
+      with_width<narrower_t<From, To>>(whole_rows({&table, &y}), [&]<int N>() {
+        const unsigned size = threads_for(y.columns(), N);
+        if (shares.defined())
+          launch(unsigned(y.rows()), size, 0, blend_rows_kernel<From, To, N>, at<From>(table), at<int32_t>(ids),
+                 at<acc_t<To>>(shares), shares.columns(), at<To>(y), y.columns());
+        else
+          launch(unsigned(y.rows()), size, 0, gather_rows_kernel<From, To, N>, at<From>(table), at<int32_t>(ids),
+                 at<To>(y), y.columns());
+      });
     });
   });
 }
@@ -83,10 +140,23 @@ void gather_rows(const Tensor& table, const Tensor& ids, const Tensor& shares, c
 void scatter_add_rows(const Tensor& dy, const Tensor& ids, const Tensor& shares, const Tensor& dtable) {
   dispatch_float(dy.dtype(), [&]<class T>() {
     const auto into = [&]<class To>(To) {
-      const int size = dy.columns() <= 32 ? 32 : threads;
-      launch(dim3(unsigned(ids.numel()), blocks(dy.columns(), size)), unsigned(size), 0, scatter_add_rows_kernel<T, To>,
-             at<T>(dy), at<int32_t>(ids), shares.defined() ? at<acc_t<T>>(shares) : nullptr,
-             shares.defined() ? shares.columns() : 1, at<To>(dtable), ids.numel(), dy.columns());
+      const acc_t<T>* const of_row = at_or_null<acc_t<T>>(shares);
+      const int each_row = shares.defined() ? int(shares.columns()) : 1;
+      with_width<T>(whole_rows({&dy, &dtable}), [&]<int N>() {
+        if constexpr (N > 1) {
+          const Tensor order = empty_like(ids), runs = empty_like(ids);
+          launch(blocks(ids.numel(), threads), threads, 0, sort_ids_kernel, at<int32_t>(ids), at<int32_t>(order),
+                 at<int32_t>(runs), ids.numel());
+          launch(unsigned(ids.numel()), threads_for(dy.columns(), N), 0, add_runs_kernel<T, To, N>, at<T>(dy),
+                 at<int32_t>(ids), at<int32_t>(order), at<int32_t>(runs), of_row, each_row, at<To>(dtable),
+                 dy.columns());
+        } else {
+          const int size = dy.columns() <= 32 ? 32 : threads;
+          launch(dim3(unsigned(ids.numel()), blocks(dy.columns(), size)), unsigned(size), 0,
+                 scatter_add_rows_kernel<T, To>, at<T>(dy), at<int32_t>(ids), of_row, each_row, at<To>(dtable),
+                 ids.numel(), dy.columns());
+        }
+      });
     };
     dtable.dtype() == dy.dtype() ? into(T()) : into(acc_t<T>());
   });
@@ -95,8 +165,10 @@ void scatter_add_rows(const Tensor& dy, const Tensor& ids, const Tensor& shares,
 void replace_rows(const Tensor& x, const Tensor& rows, const Tensor& source, const Tensor& y) {
   cast(x, y);
   dispatch_float(x.dtype(), [&]<class T>() {
-    launch(unsigned(rows.numel()), threads, 0, set_rows_kernel<T>, at<int32_t>(rows),
-           source.defined() ? at<T>(source) : nullptr, at<T>(y), x.columns());
+    with_width<T>(whole_rows({&source, &y}), [&]<int N>() {
+      launch(unsigned(rows.numel()), threads_for(x.columns(), N), 0, set_rows_kernel<T, N>, at<int32_t>(rows),
+             at_or_null<T>(source), at<T>(y), x.columns());
+    });
   });
 }
 void clear_rows(const Tensor& x, const Tensor& rows, const Tensor& y) { replace_rows(x, rows, Tensor(), y); }

@@ -30,7 +30,7 @@ struct AttentionShape {
 };
 
 struct AdamWStep {
-  double learning_rate, beta1, beta2, eps, weight_decay;
+  double learning_rate, beta1, beta2, eps, weight_decay;  // the last one for chunks that decay
   double bias_correction1, bias_correction2;  // 1 − βᵗ
   double gradient_scale;                      // gradients are multiplied by it first (clipping)
 };
@@ -115,12 +115,19 @@ KERNEL(matmul, const Tensor& a, const Tensor& b, const Tensor& bias, MatmulOptio
 
 // ---- norm.cu: rows of x; statistics (mean, rstd, norm) have acc type, one per row -----------------------------------
 KERNEL(rms_norm, const Tensor& x, const Tensor& w, double eps, const Tensor& y, const Tensor& rstd)
-KERNEL(rms_norm_dx, const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& rstd, const Tensor& dx)
+// sum = x + added, y = norm of sum: the residual connection before a norm
+KERNEL(add_rms_norm, const Tensor& x, const Tensor& added, const Tensor& w, double eps, const Tensor& sum,
+       const Tensor& y, const Tensor& rstd)
+// dx = … + before; without `before` it is 0
+KERNEL(rms_norm_dx, const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& rstd, const Tensor& before,
+       const Tensor& dx)
 KERNEL(rms_norm_dw, const Tensor& dy, const Tensor& x, const Tensor& rstd, const Tensor& dw)  // dw += …
 KERNEL(layer_norm, const Tensor& x, const Tensor& w, const Tensor& b, double eps, const Tensor& y, const Tensor& mean,
        const Tensor& rstd)
+KERNEL(add_layer_norm, const Tensor& x, const Tensor& added, const Tensor& w, const Tensor& b, double eps,
+       const Tensor& sum, const Tensor& y, const Tensor& mean, const Tensor& rstd)
 KERNEL(layer_norm_dx, const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean, const Tensor& rstd,
-       const Tensor& dx)
+       const Tensor& before, const Tensor& dx)
 // dw += …
 KERNEL(layer_norm_dw, const Tensor& dy, const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& dw)
 // y = x / max(‖x‖, eps), of acc type
@@ -152,6 +159,9 @@ KERNEL(infonce_backward, const Tensor& dloss, const Tensor& q, const Tensor& t, 
        const Tensor& dt)
 
 // ---- adamw.cu: p, m, v updated in place (Loshchilov and Hutter 2019, in torch's order of operations) ----------------
-KERNEL(adamw, const Tensor& p, const Tensor& g, const Tensor& m, const Tensor& v, AdamWStep step)
+// All tensors in one launch. A row of `chunks`, i64 [n, 4], is for some numbers of the flat p, g, m and v: the first, a
+// multiple of 16; their count; the address of a copy of p that is rounded to bf16, or 0; and these bits.
+inline constexpr int64_t chunk_decays = 1, chunk_copy_is_bf16 = 2;  // without the second, a copy is f32
+KERNEL(adamw, const Tensor& p, const Tensor& g, const Tensor& m, const Tensor& v, const Tensor& chunks, AdamWStep step)
 
 }  // namespace vlm2vec

@@ -1,7 +1,10 @@
 // RMSNorm, LayerNorm and L2 normalisation of the rows of x, forward and backward.
-// Row kernels: one block per row, whose thread t has columns t, t + blockDim.x, … Column kernels (dw): see block.h.
+// Row kernels: one block per row, whose thread t has columns t, t + blockDim.x, … Column kernels (dw): see
+// column_sums.h.
 #include "kernels/block.h"
+#include "kernels/column_sums.h"
 #include "kernels/kernels.h"
+#include "kernels/row_norm.h"
 #include "tensor/tensor.h"
 
 namespace vlm2vec::BACKEND {
@@ -29,21 +32,29 @@ __global__ void rms_norm_kernel(const T* x, const A* w, A eps, T* y, A* rstd, in
   for (int c = threadIdx.x; c < columns; c += blockDim.x) y[c] = T(A(x[c]) * r * w[c]);
 }
 
-// dx = rstd · (g − x̂ · mean(g · x̂)),   g = dy · w,   x̂ = x · rstd
+// dx = rstd · (g − x̂ · mean(g · x̂)) + before,   g = dy · w,   x̂ = x · rstd
 template <class T, class A = acc_t<T>>
-__global__ void rms_norm_dx_kernel(const T* dy, const T* x, const A* w, const A* rstd, T* dx, int columns) {
+__global__ void rms_norm_dx_kernel(const T* dy, const T* x, const A* w, const A* rstd, const T* before, T* dx,
+                                   int columns) {
   const int64_t row = blockIdx.x;
-  dy += row * columns, x += row * columns, dx += row * columns;
+  dy += row * columns, x += row * columns, dx += row * columns, before = before ? before + row * columns : nullptr;
   const A r = rstd[row];
   const A mean = row_sum<A>(columns, [=](int c) { return A(dy[c]) * w[c] * A(x[c]) * r; }) / columns;
-  for (int c = threadIdx.x; c < columns; c += blockDim.x) dx[c] = T(r * (A(dy[c]) * w[c] - A(x[c]) * r * mean));
+  for (int c = threadIdx.x; c < columns; c += blockDim.x) {
+    const A d = r * (A(dy[c]) * w[c] - A(x[c]) * r * mean);
+    dx[c] = T(before ? d + A(before[c]) : d);
+  }
 }
 
 // dw += Σ over rows of dy · x̂
-template <class T, class A = acc_t<T>>
-__global__ void rms_norm_dw_kernel(const T* dy, const T* x, const A* rstd, A* parts, int64_t rows, int columns) {
-  column_sum(rows, columns, parts, [=](int64_t row, int column) {
-    return A(dy[row * columns + column]) * A(x[row * columns + column]) * rstd[row];
+template <class T, int N, class A = acc_t<T>>
+__global__ void __launch_bounds__(column_block* row_lanes)
+    rms_norm_dw_kernel(const T* __restrict__ dy, const T* __restrict__ x, const A* __restrict__ rstd,
+                       A* __restrict__ parts, int64_t rows, int columns) {
+  column_sum<N>(rows, columns, parts, [=](int64_t row, int column) {
+    const int64_t i = row * columns + column;
+    const A r = rstd[row];
+    return each<A>([r](A d, A v) { return d * v * r; }, load<N>(dy + i), load<N>(x + i));
   });
 }
 
@@ -59,25 +70,30 @@ __global__ void layer_norm_kernel(const T* x, const A* w, const A* b, A eps, T* 
   for (int c = threadIdx.x; c < columns; c += blockDim.x) y[c] = T((A(x[c]) - m) * r * w[c] + b[c]);
 }
 
-// dx = rstd · (g − mean(g) − x̂ · mean(g · x̂)),   g = dy · w,   x̂ = (x − mean) · rstd
+// dx = rstd · (g − mean(g) − x̂ · mean(g · x̂)) + before,   g = dy · w,   x̂ = (x − mean) · rstd
 template <class T, class A = acc_t<T>>
-__global__ void layer_norm_dx_kernel(const T* dy, const T* x, const A* w, const A* mean, const A* rstd, T* dx,
-                                     int columns) {
+__global__ void layer_norm_dx_kernel(const T* dy, const T* x, const A* w, const A* mean, const A* rstd, const T* before,
+                                     T* dx, int columns) {
   const int64_t row = blockIdx.x;
-  dy += row * columns, x += row * columns, dx += row * columns;
+  dy += row * columns, x += row * columns, dx += row * columns, before = before ? before + row * columns : nullptr;
   const A m = mean[row], r = rstd[row];
   const A mean_g = row_sum<A>(columns, [=](int c) { return A(dy[c]) * w[c]; }) / columns;
   const A mean_gx = row_sum<A>(columns, [=](int c) { return A(dy[c]) * w[c] * (A(x[c]) - m) * r; }) / columns;
-  for (int c = threadIdx.x; c < columns; c += blockDim.x)
-    dx[c] = T(r * (A(dy[c]) * w[c] - mean_g - (A(x[c]) - m) * r * mean_gx));
+  for (int c = threadIdx.x; c < columns; c += blockDim.x) {
+    const A d = r * (A(dy[c]) * w[c] - mean_g - (A(x[c]) - m) * r * mean_gx);
+    dx[c] = T(before ? d + A(before[c]) : d);
+  }
 }
 
 // dw += Σ over rows of dy · x̂; db is the column sum of dy
-template <class T, class A = acc_t<T>>
-__global__ void layer_norm_dw_kernel(const T* dy, const T* x, const A* mean, const A* rstd, A* parts, int64_t rows,
-                                     int columns) {
-  column_sum(rows, columns, parts, [=](int64_t row, int column) {
-    return A(dy[row * columns + column]) * (A(x[row * columns + column]) - mean[row]) * rstd[row];
+template <class T, int N, class A = acc_t<T>>
+__global__ void __launch_bounds__(column_block* row_lanes)
+    layer_norm_dw_kernel(const T* __restrict__ dy, const T* __restrict__ x, const A* __restrict__ mean,
+                         const A* __restrict__ rstd, A* __restrict__ parts, int64_t rows, int columns) {
+  column_sum<N>(rows, columns, parts, [=](int64_t row, int column) {
+    const int64_t i = row * columns + column;
+    const A m = mean[row], r = rstd[row];
+    return each<A>([=](A d, A v) { return d * (v - m) * r; }, load<N>(dy + i), load<N>(x + i));
   });
 }
 
@@ -104,41 +120,62 @@ __global__ void l2_normalize_dx_kernel(const A* dy, const A* y, const A* norm, A
 }  // namespace
 
 void rms_norm(const Tensor& x, const Tensor& w, double eps, const Tensor& y, const Tensor& rstd) {
+  if (fits_row_norm(x, {&w, &y})) return row_rms_norm(x, {}, w, eps, {}, y, rstd);
   dispatch_float(x.dtype(), [&]<class T>() {
     launch(unsigned(x.rows()), threads_for(x.columns()), 0, rms_norm_kernel<T>, at<T>(x), at<acc_t<T>>(w), eps,
            at<T>(y), at<acc_t<T>>(rstd), x.columns());
   });
 }
-void rms_norm_dx(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& rstd, const Tensor& dx) {
+void add_rms_norm(const Tensor& x, const Tensor& added, const Tensor& w, double eps, const Tensor& sum, const Tensor& y,
+                  const Tensor& rstd) {
+  if (fits_row_norm(x, {&added, &w, &sum, &y})) return row_rms_norm(x, added, w, eps, sum, y, rstd);
+  add(x, added, sum);
+  rms_norm(sum, w, eps, y, rstd);
+}
+void rms_norm_dx(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& rstd, const Tensor& before,
+                 const Tensor& dx) {
+  if (fits_row_norm(x, {&dy, &w, &before, &dx})) return row_rms_norm_dx(dy, x, w, rstd, before, dx);
   dispatch_float(x.dtype(), [&]<class T>() {
     launch(unsigned(x.rows()), threads_for(x.columns()), 0, rms_norm_dx_kernel<T>, at<T>(dy), at<T>(x), at<acc_t<T>>(w),
-           at<acc_t<T>>(rstd), at<T>(dx), x.columns());
+           at<acc_t<T>>(rstd), at_or_null<T>(before), at<T>(dx), x.columns());
   });
 }
 void rms_norm_dw(const Tensor& dy, const Tensor& x, const Tensor& rstd, const Tensor& dw) {
   dispatch_float(x.dtype(), [&]<class T>() {
-    add_column_sums<acc_t<T>>(dw, x.rows(), rms_norm_dw_kernel<T>, at<T>(dy), at<T>(x), at<acc_t<T>>(rstd));
+    with_width<T>(whole_rows({&dy, &x}), [&]<int N>() {
+      add_column_sums<acc_t<T>, N>(dw, x.rows(), rms_norm_dw_kernel<T, N>, at<T>(dy), at<T>(x), at<acc_t<T>>(rstd));
+    });
   });
 }
 
 void layer_norm(const Tensor& x, const Tensor& w, const Tensor& b, double eps, const Tensor& y, const Tensor& mean,
                 const Tensor& rstd) {
+  if (fits_row_norm(x, {&w, &b, &y})) return row_layer_norm(x, {}, w, b, eps, {}, y, mean, rstd);
   dispatch_float(x.dtype(), [&]<class T>() {
     launch(unsigned(x.rows()), threads_for(x.columns()), 0, layer_norm_kernel<T>, at<T>(x), at<acc_t<T>>(w),
            at<acc_t<T>>(b), eps, at<T>(y), at<acc_t<T>>(mean), at<acc_t<T>>(rstd), x.columns());
   });
 }
+void add_layer_norm(const Tensor& x, const Tensor& added, const Tensor& w, const Tensor& b, double eps,
+                    const Tensor& sum, const Tensor& y, const Tensor& mean, const Tensor& rstd) {
+  if (fits_row_norm(x, {&added, &w, &b, &sum, &y})) return row_layer_norm(x, added, w, b, eps, sum, y, mean, rstd);
+  add(x, added, sum);
+  layer_norm(sum, w, b, eps, y, mean, rstd);
+}
 void layer_norm_dx(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean, const Tensor& rstd,
-                   const Tensor& dx) {
+                   const Tensor& before, const Tensor& dx) {
+  if (fits_row_norm(x, {&dy, &w, &before, &dx})) return row_layer_norm_dx(dy, x, w, mean, rstd, before, dx);
   dispatch_float(x.dtype(), [&]<class T>() {
     launch(unsigned(x.rows()), threads_for(x.columns()), 0, layer_norm_dx_kernel<T>, at<T>(dy), at<T>(x),
-           at<acc_t<T>>(w), at<acc_t<T>>(mean), at<acc_t<T>>(rstd), at<T>(dx), x.columns());
+           at<acc_t<T>>(w), at<acc_t<T>>(mean), at<acc_t<T>>(rstd), at_or_null<T>(before), at<T>(dx), x.columns());
   });
 }
 void layer_norm_dw(const Tensor& dy, const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& dw) {
   dispatch_float(x.dtype(), [&]<class T>() {
-    add_column_sums<acc_t<T>>(dw, x.rows(), layer_norm_dw_kernel<T>, at<T>(dy), at<T>(x), at<acc_t<T>>(mean),
-                              at<acc_t<T>>(rstd));
+    with_width<T>(whole_rows({&dy, &x}), [&]<int N>() {
+      add_column_sums<acc_t<T>, N>(dw, x.rows(), layer_norm_dw_kernel<T, N>, at<T>(dy), at<T>(x), at<acc_t<T>>(mean),
+                                   at<acc_t<T>>(rstd));
+    });
   });
 }
 

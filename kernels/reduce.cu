@@ -1,24 +1,29 @@
 // Sums over a whole tensor and over its rows, in an order that depends on the shape only.
 #include "kernels/block.h"
+#include "kernels/column_sums.h"
 #include "kernels/kernels.h"
 #include "tensor/tensor.h"
 
 namespace vlm2vec::BACKEND {
 namespace {
 
-template <class T, class A = acc_t<T>>
-__global__ void column_sums_kernel(const T* x, A* parts, int64_t rows, int columns) {
-  column_sum(rows, columns, parts, [=](int64_t row, int column) { return A(x[row * columns + column]); });
+template <class T, int N, class A = acc_t<T>>
+__global__ void __launch_bounds__(column_block* row_lanes)
+    column_sums_kernel(const T* __restrict__ x, A* __restrict__ parts, int64_t rows, int columns) {
+  column_sum<N>(rows, columns, parts, [=](int64_t row, int column) { return load<N>(x + row * columns + column); });
 }
 
-// partial[block] = Σ x[i]², with i in steps of the whole grid; then one block adds the partial sums.
+// partial[block] = Σ x[i]², N at a time, with i in steps of the whole grid; then one block adds the partial sums.
 constexpr int threads = 256, most_blocks = 1024;
 
-template <class T, class A = acc_t<T>>
-__global__ void sum_of_squares_kernel(const T* x, A* partial, int64_t n) {
+template <class T, int N, class A = acc_t<T>>
+__global__ void __launch_bounds__(threads)
+    sum_of_squares_kernel(const T* __restrict__ x, A* __restrict__ partial, int64_t n) {
   A sum = 0;
-  for (int64_t i = int64_t(blockIdx.x) * threads + threadIdx.x; i < n; i += int64_t(gridDim.x) * threads)
-    sum += A(x[i]) * A(x[i]);
+  for (int64_t i = (int64_t(blockIdx.x) * threads + threadIdx.x) * N; i < n; i += int64_t(gridDim.x) * threads * N) {
+    const auto numbers = load<N>(x + i);
+    UNROLL for (int j = 0; j < N; ++j) sum += numbers[j] * numbers[j];
+  }
   sum = block_sum(sum);
   if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
@@ -65,17 +70,20 @@ __global__ void dora_norms_kernel(const T* b, const double* squares, const T* aw
 
 void column_sums(const Tensor& x, const Tensor& sums) {
   dispatch_float(x.dtype(), [&]<class T>() {
-    add_column_sums<acc_t<T>>(sums, x.rows(), column_sums_kernel<T>, at<T>(x));
+    with_width<T>(whole_rows({&x}),
+                  [&]<int N>() { add_column_sums<acc_t<T>, N>(sums, x.rows(), column_sums_kernel<T, N>, at<T>(x)); });
   });
 }
 
 void sum_of_squares(const Tensor& x, const Tensor& sum) {
   dispatch_float(x.dtype(), [&]<class T>() {
     using A = acc_t<T>;
-    const unsigned parts = std::min(unsigned(most_blocks), blocks(x.numel(), threads));
-    const Tensor partial({parts}, sum.dtype(), sum.device());
-    launch(parts, threads, 0, sum_of_squares_kernel<T>, at<T>(x), at<A>(partial), x.numel());
-    launch(1, threads, 0, sum_kernel<A>, at<A>(partial), at<A>(sum), parts);
+    with_width<T>(aligned_16({&x}) && x.numel() % wide<T> == 0, [&]<int N>() {
+      const unsigned parts = std::min(unsigned(most_blocks), blocks(x.numel(), threads * N));
+      const Tensor partial({parts}, sum.dtype(), sum.device());
+      launch(parts, threads, 0, sum_of_squares_kernel<T, N>, at<T>(x), at<A>(partial), x.numel());
+      launch(1, threads, 0, sum_kernel<A>, at<A>(partial), at<A>(sum), parts);
+    });
   });
 }
 

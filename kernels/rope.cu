@@ -1,6 +1,7 @@
 // Rotary position embedding: rotates the first `heads` heads of each row and copies the columns after them.
 #include "kernels/cuda.h"
 #include "kernels/kernels.h"
+#include "kernels/vectors.h"
 #include "tensor/tensor.h"
 
 namespace vlm2vec::BACKEND {
@@ -29,13 +30,41 @@ __global__ void rope_kernel(const T* x, const A* cos, const A* sin, int heads, i
   }
 }
 
+// The same, N numbers of both halves of a head to a thread; behind the heads, N numbers to copy.
+template <class T, int N, class A = acc_t<T>>
+__global__ void __launch_bounds__(threads)
+    wide_rope_kernel(const T* __restrict__ x, const A* __restrict__ cos, const A* __restrict__ sin, int heads,
+                     int head_dim, bool inverse, T* __restrict__ y, int columns) {
+  const int64_t row = blockIdx.x;
+  const int half = head_dim / 2, pairs = heads * half / N, all = pairs + (columns - heads * head_dim) / N;
+  x += row * columns, y += row * columns, cos += row * half, sin += row * half;
+  for (int task = threadIdx.x; task < all; task += threads) {
+    if (task >= pairs) {
+      const int c = heads * head_dim + (task - pairs) * N;
+      store_16(y + c, load_16(x + c));
+      continue;
+    }
+    const int i = task * N % half, c = task * N / half * head_dim + i;
+    const auto a = load<N>(x + c), b = load<N>(x + c + half), cosine = load<N>(cos + i), sine = load<N>(sin + i);
+    store(y + c, each<A>([=](A a, A b, A c, A s) { return a * c + b * (inverse ? s : -s); }, a, b, cosine, sine));
+    store(y + c + half,
+          each<A>([=](A a, A b, A c, A s) { return b * c + a * (inverse ? -s : s); }, a, b, cosine, sine));
+  }
+}
+
 }  // namespace
 
 void rope(const Tensor& x, const Tensor& cos, const Tensor& sin, int heads, int head_dim, bool inverse,
           const Tensor& y) {
   dispatch_float(x.dtype(), [&]<class T>() {
-    launch(unsigned(x.rows()), threads, 0, rope_kernel<T>, at<T>(x), at<acc_t<T>>(cos), at<acc_t<T>>(sin),
-           heads, head_dim, inverse, at<T>(y), x.columns());
+    const auto with = [&](auto kernel) {
+      launch(unsigned(x.rows()), threads, 0, kernel, at<T>(x), at<acc_t<T>>(cos), at<acc_t<T>>(sin), heads, head_dim,
+             inverse, at<T>(y), x.columns());
+    };
+    with_width<T>(whole_rows({&x, &cos, &sin, &y}) && head_dim / 2 % wide<T> == 0, [&]<int N>() {
+      if constexpr (N > 1) with(wide_rope_kernel<T, N>);
+      else with(rope_kernel<T>);
+    });
   });
 }
 

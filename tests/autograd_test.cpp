@@ -209,7 +209,9 @@ std::vector<Formula> formulas() {
        [=](const Vars& v) { return gather_rows(v[0] * v[0], integers(ids)); },
        [=](const Vars& v) { return matmul(picks(ids, 4), v[0] * v[0]); }},
       {"blend_rows", normals({{4, 3}}),
-       [=](const Vars& v) { return blend_rows(v[0], integers({3, 0, 3, 1, 1, 3}).view({3, 2}), shares); },
+       [=](const Vars& v) {
+         return blend_rows(v[0], integers({3, 0, 3, 1, 1, 3}).view({3, 2}), shares);
+       },
        [=](const Vars& v) {
          const Var each = view(Var(shares), {6, 1}), all = over_columns(each, 3) * matmul(picks({3, 0, 3, 1, 1, 3}, 4), v[0]);
          return gather_rows(all, integers({0, 2, 4})) + gather_rows(all, integers({1, 3, 5}));
@@ -245,6 +247,18 @@ std::vector<Formula> formulas() {
        [=](const Vars& v) {
          return normed(v[0] + scale(row_means(v[0]), -1), 0.1) * over_rows(v[1], 3) + over_rows(v[2], 3);
        }},
+      {"add_rms_norm", normals({{3, 5}, {3, 5}, {5}}),
+       [](const Vars& v) {
+         const Residual r = add_rms_norm(v[0], v[1], v[2], 0.1);
+         return r.sum * r.normed;
+       },
+       [=](const Vars& v) { return (v[0] + v[1]) * normed(v[0] + v[1], 0.1) * over_rows(v[2], 3); }},
+      {"add_layer_norm", normals({{3, 5}, {3, 5}, {5}, {5}}),
+       [](const Vars& v) {
+         const Residual r = add_layer_norm(v[0], v[1], v[2], v[3], 0.1);
+         return r.sum * r.normed;
+       },
+       [](const Vars& v) { return (v[0] + v[1]) * layer_norm(v[0] + v[1], v[2], v[3], 0.1); }},
       {"l2_normalize", normals({{3, 5}}), [](const Vars& v) { return l2_normalize(v[0]); },
        [=](const Vars& v) { return scale(normed(v[0], 0), 1 / std::sqrt(5)); }},
       {"l2_normalize_short", normals({{3, 5}}), [](const Vars& v) { return l2_normalize(v[0], 100); },

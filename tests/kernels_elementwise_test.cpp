@@ -237,7 +237,7 @@ TEST(KernelsAdamw, FollowsTheAlgorithm) {
         for (int t = 1; t <= 3; ++t) {
           const Tensor g = random(n, dtype, 17 + uint64_t(t));
           const double c1 = 1 - std::pow(b1, t), c2 = 1 - std::pow(b2, t);
-          emu::adamw(p, g, m, v, {lr, b1, b2, eps, decay, c1, c2, clip});
+          emu::adamw(p, g, m, v, keys({0, 301, 0, chunk_decays}).view({1, 4}), {lr, b1, b2, eps, decay, c1, c2, clip});
           for (size_t i = 0; i < 301; ++i) {
             const double gi = clip * numbers(g)[i];
             m1[i] = b1 * m1[i] + (1 - b1) * gi, m2[i] = b2 * m2[i] + (1 - b2) * gi * gi;

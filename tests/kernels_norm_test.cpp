@@ -52,7 +52,7 @@ TEST(KernelsNorm, RmsNorm) {
       const Numbers x_ = numbers(x), w_ = numbers(w), dy_ = numbers(dy);
       emu::rms_norm(x, w, eps, y, rstd);
       expect_close(y, rms_norm(x_, w_), "y");
-      emu::rms_norm_dx(dy, x, w, rstd, dx);
+      emu::rms_norm_dx(dy, x, w, rstd, {}, dx);
       expect_gradient(dx, differences([&](const Numbers& x) { return rms_norm(x, w_); }, x_, dy_), "dx");
       const Tensor dw = random({columns}, acc_of(dtype), 4);
       const Numbers want = plus(differences([&](const Numbers& w) { return rms_norm(x_, w); }, w_, dy_), numbers(dw));
@@ -78,7 +78,7 @@ TEST(KernelsNorm, LayerNorm) {
       emu::layer_norm_dw(dy, x, mean, rstd, dw);
       expect_gradient(dw, want, "dw");
       if (columns == 1) return;  // y does not depend on x: differences see nothing but rounding
-      emu::layer_norm_dx(dy, x, w, mean, rstd, dx);
+      emu::layer_norm_dx(dy, x, w, mean, rstd, {}, dx);
       expect_gradient(dx, differences([&](const Numbers& x) { return layer_norm(x, w_, b_); }, x_, dy_), "dx");
     });
 }

@@ -44,6 +44,19 @@ inline Tensor unwritten(Shape shape, DType dtype) {
 }
 inline Tensor unwritten_like(const Tensor& x) { return unwritten(x.shape(), x.dtype()); }
 
+// The same numbers behind one other: no access of 16 bytes may have their address, so scalar kernels compute with them.
+inline Tensor moved(const Tensor& x) {
+  const Tensor y = Tensor({x.numel() + 1}, x.dtype(), x.device()).rows(1, x.numel() + 1).view(x.shape());
+  copy_bytes(x, y);
+  return y;
+}
+// Whether f accesses 16 bytes at a time.
+inline bool is_wide(const std::function<void()>& f) {
+  const uint64_t before = emulator::wide_accesses;
+  f();
+  return emulator::wide_accesses > before;
+}
+
 inline Numbers numbers(const Tensor& x) { return to_vector<double>(x); }
 
 // f(row) for every row of x, joined.

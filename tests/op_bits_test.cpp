@@ -177,6 +177,7 @@ std::vector<RowCase> row_cases() {
          return matmul(x, constant({x.columns(), 77}));
        }},
       {"rms_norm", [=](T x, int64_t) { return rms_norm(x, constant({x.columns()}), 1e-6).y; }},
+      {"add_rms_norm", [=](T x, int64_t) { return add_rms_norm(x, other(x), constant({x.columns()}), 1e-6).y; }},
       {"rms_norm_dx",
        [=](T x, int64_t) {
          return rms_norm_dx(other(x), x, constant({x.columns()}), rms_norm(x, constant({x.columns()}), 1e-6).rstd);

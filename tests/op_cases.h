@@ -44,6 +44,10 @@ class Draw {
     for (int64_t& value : values) value = int64_t(random_.word()) << 20 | random_.word();
     return from_vector(values, {n}, device_);
   }
+  Tensor adamw_chunks(int64_t n) {  // two, of which the second decays
+    const int64_t half = n / 32 * 16;
+    return from_vector(std::vector<int64_t>{0, half, 0, 0, half, n - half, 0, chunk_decays}, {2, 4}, device_);
+  }
   Tensor zeros(const Shape& shape) { return vlm2vec::zeros(shape, dtype_, device_); }
   RopeTable angles(int64_t rows, int64_t half) {
     std::vector<float> cos(size_t(rows * half)), sin(cos.size());
@@ -120,9 +124,14 @@ inline std::vector<OpCase> op_cases() {
          const auto [dgate, dup] = swiglu_backward(d.normal({r, c}), d.normal({r, c}), d.normal({r, c}));
          return Results{dgate, dup};
        }},
-      {"packed_swiglu", [](Draw& d, int64_t r, int64_t c) { return Results{swiglu(d.normal({r, 2 * c}))}; }},
+      {"packed_swiglu",
+       [](Draw& d, int64_t r, int64_t c) {
+         return Results{swiglu(d.normal({r, 2 * c}))};
+       }},
       {"packed_swiglu_backward",
-       [](Draw& d, int64_t r, int64_t c) { return Results{swiglu_backward(d.normal({r, c}), d.normal({r, 2 * c}))}; }},
+       [](Draw& d, int64_t r, int64_t c) {
+         return Results{swiglu_backward(d.normal({r, c}), d.normal({r, 2 * c}))};
+       }},
       {"dropout",
        [](Draw& d, int64_t r, int64_t c) {
          return Results{dropout(d.normal({r, c}), d.keys(r), 0.25, 77)};
@@ -130,7 +139,8 @@ inline std::vector<OpCase> op_cases() {
       {"adamw",
        [](Draw& d, int64_t r, int64_t c) {
          const Tensor p = d.wide({r, c}), g = d.wide({r, c}), m = d.wide({r, c}), v = d.positive({r, c});
-         kernel::adamw(p, g, m, v, {0.01, 0.9, 0.999, 1e-8, 0.1, 1 - 0.9 * 0.9, 1 - 0.999 * 0.999, 0.5});
+         const Tensor chunks = d.adamw_chunks(r * c);
+         kernel::adamw(p, g, m, v, chunks, {0.01, 0.9, 0.999, 1e-8, 0.1, 1 - 0.9 * 0.9, 1 - 0.999 * 0.999, 0.5});
          return Results{p, m, v};
        }},
       {"row_squares",
@@ -153,7 +163,10 @@ inline std::vector<OpCase> op_cases() {
        [](Draw& d, int64_t r, int64_t c) {
          return Results{from_vector(std::vector<double>{sum_of_squares(d.normal({r, c}))}, {1})};
        }},
-      {"mean", [](Draw& d, int64_t r, int64_t c) { return Results{mean(d.normal({r, c}))}; }},
+      {"mean",
+       [](Draw& d, int64_t r, int64_t c) {
+         return Results{mean(d.normal({r, c}))};
+       }},
       {"gather_rows",
        [](Draw& d, int64_t r, int64_t c) {
          return Results{gather_rows(d.normal({r, c}), d.ids(2 * r + 1, r))};
@@ -194,9 +207,15 @@ inline std::vector<OpCase> op_cases() {
          const auto [y, rstd] = rms_norm(d.normal({r, c}), d.wide({c}), 1e-5);
          return Results{y, rstd};
        }},
+      {"add_rms_norm",
+       [](Draw& d, int64_t r, int64_t c) {
+         const auto [sum, y, rstd] = add_rms_norm(d.normal({r, c}), d.normal({r, c}), d.wide({c}), 1e-5);
+         return Results{sum, y, rstd};
+       }},
       {"rms_norm_dx",
        [](Draw& d, int64_t r, int64_t c) {
-         return Results{rms_norm_dx(d.normal({r, c}), d.normal({r, c}), d.wide({c}), d.positive({r}))};
+         const Tensor dy = d.normal({r, c}), x = d.normal({r, c}), w = d.wide({c}), rstd = d.positive({r});
+         return Results{rms_norm_dx(dy, x, w, rstd), rms_norm_dx(dy, x, w, rstd, d.normal({r, c}))};
        }},
       {"rms_norm_dw_to",
        [](Draw& d, int64_t r, int64_t c) {
@@ -209,10 +228,17 @@ inline std::vector<OpCase> op_cases() {
          const auto [y, mean, rstd] = layer_norm(d.normal({r, c}), d.wide({c}), d.wide({c}), 1e-2);
          return Results{y, mean, rstd};
        }},
+      {"add_layer_norm",
+       [](Draw& d, int64_t r, int64_t c) {
+         const Tensor x = d.normal({r, c}), added = d.normal({r, c});
+         const auto [sum, y, mean, rstd] = add_layer_norm(x, added, d.wide({c}), d.wide({c}), 1e-2);
+         return Results{sum, y, mean, rstd};
+       }},
       {"layer_norm_dx",
        [](Draw& d, int64_t r, int64_t c) {
-         return Results{
-             layer_norm_dx(d.normal({r, c}), d.normal({r, c}), d.wide({c}), d.wide({r}), d.positive({r}))};
+         const Tensor dy = d.normal({r, c}), x = d.normal({r, c}), w = d.wide({c}), mean = d.wide({r});
+         const Tensor rstd = d.positive({r});
+         return Results{layer_norm_dx(dy, x, w, mean, rstd), layer_norm_dx(dy, x, w, mean, rstd, d.normal({r, c}))};
        }},
       {"layer_norm_dw_to",
        [](Draw& d, int64_t r, int64_t c) {

@@ -4,10 +4,13 @@
 
 namespace vlm2vec {
 
-Var add(const Var& a, const Var& b) {
+namespace {
+Var sum_of(const Var& a, const Var& b, const Tensor& sum) {
   const auto pass = [](const Tensor& dy) { return dy; };
-  return record("add", add(a.value(), b.value()), {{a, Vjp(pass)}, {b, Vjp(pass)}});
+  return record("add", sum, {{a, Vjp(pass)}, {b, Vjp(pass)}});
 }
+}  // namespace
+Var add(const Var& a, const Var& b) { return sum_of(a, b, add(a.value(), b.value())); }
 
 Var multiply(const Var& a, const Var& b) {
   const Tensor A = a.value(), B = b.value();
@@ -115,23 +118,43 @@ Var linear(const Var& x, const Var& weight, const Var& bias, bool bf16_products)
                  {bias, [](const Tensor& dy, const Tensor& db) { column_sums_to(dy, db); }}});
 }
 
-Var rms_norm(const Var& x, const Var& w, double eps) {
-  const Tensor X = x.value(), W = w.value();
-  const auto [y, r] = rms_norm(X, W, eps);
-  const Tensor rstd = r;
-  return record("rms_norm", y,
-                {{x, [=](const Tensor& dy) { return rms_norm_dx(dy, X, W, rstd); }},
-                 {w, [=](const Tensor& dy, const Tensor& dw) { rms_norm_dw_to(dy, X, rstd, dw); }}});
-}
+namespace {
 
-Var layer_norm(const Var& x, const Var& w, const Var& b, double eps) {
+// The formulas of norms of x; `before` is the gradient that x has from its other uses.
+Var rms_normed(const Var& x, const Var& w, const Tensor& y, const Tensor& rstd) {
   const Tensor X = x.value(), W = w.value();
-  const LayerNormed forward = layer_norm(X, W, b.value(), eps);
-  const Tensor mean = forward.mean, rstd = forward.rstd;
-  return record("layer_norm", forward.y,
-                {{x, [=](const Tensor& dy) { return layer_norm_dx(dy, X, W, mean, rstd); }},
+  const auto dx = [=](const Tensor& dy, const Tensor& before) { return rms_norm_dx(dy, X, W, rstd, before); };
+  return record("rms_norm", y,
+                {{x, AddVjp(dx)}, {w, [=](const Tensor& dy, const Tensor& dw) { rms_norm_dw_to(dy, X, rstd, dw); }}});
+}
+Var layer_normed(const Var& x, const Var& w, const Var& b, const Tensor& y, const Tensor& mean, const Tensor& rstd) {
+  const Tensor X = x.value(), W = w.value();
+  const auto dx = [=](const Tensor& dy, const Tensor& before) { return layer_norm_dx(dy, X, W, mean, rstd, before); };
+  return record("layer_norm", y,
+                {{x, AddVjp(dx)},
                  {w, [=](const Tensor& dy, const Tensor& dw) { layer_norm_dw_to(dy, X, mean, rstd, dw); }},
                  {b, [](const Tensor& dy, const Tensor& db) { column_sums_to(dy, db); }}});
+}
+
+}  // namespace
+
+Var rms_norm(const Var& x, const Var& w, double eps) {
+  const Normed n = rms_norm(x.value(), w.value(), eps);
+  return rms_normed(x, w, n.y, n.rstd);
+}
+Var layer_norm(const Var& x, const Var& w, const Var& b, double eps) {
+  const LayerNormed n = layer_norm(x.value(), w.value(), b.value(), eps);
+  return layer_normed(x, w, b, n.y, n.mean, n.rstd);
+}
+Residual add_rms_norm(const Var& x, const Var& added, const Var& w, double eps) {
+  const SumNormed n = add_rms_norm(x.value(), added.value(), w.value(), eps);
+  const Var sum = sum_of(x, added, n.sum);
+  return {sum, rms_normed(sum, w, n.y, n.rstd)};
+}
+Residual add_layer_norm(const Var& x, const Var& added, const Var& w, const Var& b, double eps) {
+  const SumLayerNormed n = add_layer_norm(x.value(), added.value(), w.value(), b.value(), eps);
+  const Var sum = sum_of(x, added, n.sum);
+  return {sum, layer_normed(sum, w, b, n.y, n.mean, n.rstd)};
 }
 
 Var l2_normalize(const Var& x, double eps) {

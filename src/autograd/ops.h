@@ -33,6 +33,12 @@ Var linear(const Var& x, const Var& weight, const Var& bias = {}, bool bf16_prod
 
 Var rms_norm(const Var& x, const Var& w, double eps);                  // Zhang and Sennrich 2019
 Var layer_norm(const Var& x, const Var& w, const Var& b, double eps);  // Ba et al. 2016
+// A residual connection before a norm: sum = x + added, and its norm.
+struct Residual {
+  Var sum, normed;
+};
+Residual add_rms_norm(const Var& x, const Var& added, const Var& w, double eps);
+Residual add_layer_norm(const Var& x, const Var& added, const Var& w, const Var& b, double eps);
 Var l2_normalize(const Var& x, double eps = 1e-12);                    // rows of length 1, of acc type
 Var rope(const Var& x, const RopeTable& table, int heads);             // Su et al. 2021, eq. 34
 

@@ -27,6 +27,7 @@ struct Node {
     std::shared_ptr<Node> to;
     int output;
     Vjp vjp;
+    AddVjp add_vjp;
     LeafVjp leaf_vjp;
   };
   struct Output {
@@ -85,19 +86,21 @@ struct Node {
     }
     const Tensor dy = std::exchange(outputs[0].grad, {});
     for (Edge& e : edges_now) {
+      Output& w = e.to->outputs[size_t(e.output)];
       if (e.vjp) {
         e.to->accumulate(e.output, e.vjp(dy));
+      } else if (e.add_vjp) {
+        Tensor sum = e.add_vjp(dy, e.to->is_parameter ? Tensor() : std::exchange(w.grad, {}));
+        e.to->accumulate(e.output, std::move(sum));
+      } else if (w.grad && (e.to->is_parameter || w.grad.unique())) {
+        e.leaf_vjp(dy, w.grad);
       } else {
-        const Output& w = e.to->outputs[size_t(e.output)];
-        if (w.grad && (e.to->is_parameter || w.grad.unique())) {
-          e.leaf_vjp(dy, w.grad);
-        } else {
-          Tensor dw = zeros(w.shape, w.dtype, w.device);
-          e.leaf_vjp(dy, dw);
-          e.to->accumulate(e.output, std::move(dw));
-        }
+        Tensor dw = zeros(w.shape, w.dtype, w.device);
+        e.leaf_vjp(dy, dw);
+        e.to->accumulate(e.output, std::move(dw));
       }
-      e.vjp = nullptr, e.leaf_vjp = nullptr;  // frees the captured tensors before the next formula runs
+      // Frees the captured tensors before the next formula runs.
+      e.vjp = nullptr, e.add_vjp = nullptr, e.leaf_vjp = nullptr;
       visit(e.to);
     }
   }
@@ -146,7 +149,7 @@ Var record(const char* op, Tensor y, std::initializer_list<Input> inputs) {
   DType of_gradient = result.value_.dtype();
   for (const Input& i : inputs)
     if (i.x.requires_grad()) {
-      result.node_->edges.push_back({i.x.node_, i.x.output_, i.vjp, i.leaf_vjp});
+      result.node_->edges.push_back({i.x.node_, i.x.output_, i.vjp, i.add_vjp, i.leaf_vjp});
       if (i.x.value_.raw() == result.value_.raw()) of_gradient = i.x.node_->outputs[size_t(i.x.output_)].dtype;
     }
   result.node_->add_output(result.value_, of_gradient);
@@ -159,7 +162,7 @@ std::vector<Var> record(const char* op, std::vector<Tensor> ys, const std::vecto
     return results;
   auto node = std::make_shared<Node>(op);
   node->joint = std::move(vjp);
-  for (const Var& x : xs) node->edges.push_back({x.node_, x.output_, nullptr, nullptr});
+  for (const Var& x : xs) node->edges.push_back({x.node_, x.output_, nullptr, nullptr, nullptr});
   for (size_t i = 0; i < results.size(); ++i) {
     node->add_output(results[i].value_, results[i].value_.dtype());
     results[i].node_ = node;

@@ -11,6 +11,7 @@
 namespace vlm2vec {
 
 using Vjp = std::function<Tensor(const Tensor& dy)>;                      // dy ↦ dx
+using AddVjp = std::function<Tensor(const Tensor& dy, const Tensor& before)>;  // (dy, dx so far or none) ↦ dx
 using LeafVjp = std::function<void(const Tensor& dy, const Tensor& dw)>;  // dw += …: products with beta 1, scatter-adds
 // One formula for all gradients. Gets one defined dy per output; returns one gradient per input, possibly undefined if
 // not needed.
@@ -47,9 +48,11 @@ class Var {
 // An input of an op with its formula.
 struct Input {
   Input(const Var& x, Vjp vjp) : x(x), vjp(std::move(vjp)) {}
+  Input(const Var& x, AddVjp vjp) : x(x), add_vjp(std::move(vjp)) {}
   Input(const Var& x, LeafVjp vjp) : x(x), leaf_vjp(std::move(vjp)) {}
   const Var& x;
   Vjp vjp;
+  AddVjp add_vjp;
   LeafVjp leaf_vjp;
 };
 

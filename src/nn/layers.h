@@ -44,6 +44,7 @@ struct RmsNorm : Module {
   RmsNorm(Module* parent, std::string name, int64_t columns, double eps)
       : Module(parent, std::move(name)), eps(eps), weight(this, "weight", {columns}) {}
   Var operator()(const Var& x) const { return rms_norm(x, weight, eps); }
+  Residual of_sum(const Var& x, const Var& added) const { return add_rms_norm(x, added, weight, eps); }
   double eps;
   Parameter weight;
 };
@@ -52,6 +53,7 @@ struct LayerNorm : Module {
   LayerNorm(Module* parent, std::string name, int64_t columns, double eps)
       : Module(parent, std::move(name)), eps(eps), weight(this, "weight", {columns}), bias(this, "bias", {columns}) {}
   Var operator()(const Var& x) const { return layer_norm(x, weight, bias, eps); }
+  Residual of_sum(const Var& x, const Var& added) const { return add_layer_norm(x, added, weight, bias, eps); }
   double eps;
   Parameter weight, bias;
 };

@@ -22,6 +22,24 @@ bool decays(const Parameter& p) {
   return p.is_matrix() || !(p.shape().empty() || path.ends_with("bias") || path.ends_with("weight"));
 }
 
+constexpr int64_t kChunk = 1 << 16;  // numbers that one block of kernel::adamw changes, and one thread on the CPU
+
+// Returns the table of kernel::adamw: the numbers of each parameter in chunks.
+Tensor chunks_of(const TrainedParameters& parameters) {
+  std::vector<int64_t> table;
+  for (size_t i = 0; i < parameters.parameters().size(); ++i) {
+    const Parameter& p = *parameters.parameters()[i];
+    const int64_t count = numel(p.shape()), size = size_of(p.value().dtype());
+    const bool copied = parameters.bf16_storage(), narrow = copied && p.value().dtype() == DType::bf16;
+    for (int64_t begin = 0; begin < count; begin += kChunk) {
+      const int64_t copy = copied ? reinterpret_cast<int64_t>(p.value().raw()) + begin * size : 0;
+      table.insert(table.end(), {parameters.offset(i) + begin, std::min(kChunk, count - begin), copy,
+                                 (decays(p) ? chunk_decays : 0) | (narrow ? chunk_copy_is_bf16 : 0)});
+    }
+  }
+  return from_vector(table, {int64_t(table.size()) / 4, 4}, parameters.values().device());
+}
+
 }  // namespace
 
 TrainedParameters::TrainedParameters(std::vector<Parameter*> parameters, bool bf16_storage)
@@ -70,28 +88,20 @@ AdamW::AdamW(const TrainedParameters& parameters, AdamWOptions options)
     : parameters_(parameters),
       options_(options),
       m_(zeros(parameters.values().shape(), parameters.values().dtype(), parameters.values().device())),
-      v_(zeros(parameters.values().shape(), parameters.values().dtype(), parameters.values().device())) {}
+      v_(zeros(parameters.values().shape(), parameters.values().dtype(), parameters.values().device())),
+      chunks_(chunks_of(parameters)) {}
 
 void AdamW::step(double learning_rate, double gradient_scale) {
   ++steps_;
-  AdamWStep step{learning_rate,
-                 options_.beta1,
-                 options_.beta2,
-                 options_.eps,
-                 0,
-                 1 - std::pow(options_.beta1, double(steps_)),
-                 1 - std::pow(options_.beta2, double(steps_)),
-                 gradient_scale};
-  const auto decay = [&](size_t i) { return decays(*parameters_.parameters()[i]) ? options_.weight_decay : 0; };
-  const size_t count = parameters_.parameters().size();
-  for (size_t first = 0, last; first < count; first = last) {  // neighbours of equal decay in one launch
-    for (last = first + 1; last < count && decay(last) == decay(first);) ++last;
-    step.weight_decay = decay(first);
-    const int64_t begin = parameters_.offset(first), end = parameters_.offset(last);
-    kernel::adamw(parameters_.values().rows(begin, end), parameters_.gradients().rows(begin, end), m_.rows(begin, end),
-                  v_.rows(begin, end), step);
-  }
-  parameters_.round_to_storage();
+  const AdamWStep step{learning_rate,
+                       options_.beta1,
+                       options_.beta2,
+                       options_.eps,
+                       options_.weight_decay,
+                       1 - std::pow(options_.beta1, double(steps_)),
+                       1 - std::pow(options_.beta2, double(steps_)),
+                       gradient_scale};
+  kernel::adamw(parameters_.values(), parameters_.gradients(), m_, v_, chunks_, step);
 }
 
 void AdamW::restore(const Tensor& first_moment, const Tensor& second_moment, int64_t steps) {

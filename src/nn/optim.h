@@ -49,7 +49,7 @@ class AdamW {
  private:
   const TrainedParameters& parameters_;
   AdamWOptions options_;
-  Tensor m_, v_;
+  Tensor m_, v_, chunks_;
   int64_t steps_ = 0;
 };
 

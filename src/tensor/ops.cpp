@@ -211,10 +211,18 @@ Normed rms_norm(const Tensor& x, const Tensor& w, double eps) {
   kernel::rms_norm(x, w, eps, r.y, r.rstd);
   return r;
 }
-Tensor rms_norm_dx(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& rstd) {
+SumNormed add_rms_norm(const Tensor& x, const Tensor& added, const Tensor& w, double eps) {
+  check_same("add_rms_norm", x, added);
+  check_columns("add_rms_norm", "the weight", w, x);
+  SumNormed r{empty_like(x), empty_like(x), row_statistic(x)};
+  kernel::add_rms_norm(x, added, w, eps, r.sum, r.y, r.rstd);
+  return r;
+}
+Tensor rms_norm_dx(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& rstd, const Tensor& before) {
   check_same("rms_norm_dx", dy, x);
+  if (before) check_same("rms_norm_dx", before, x);
   Tensor dx = empty_like(x);
-  kernel::rms_norm_dx(dy, x, w, rstd, dx);
+  kernel::rms_norm_dx(dy, x, w, rstd, before, dx);
   return dx;
 }
 void rms_norm_dw_to(const Tensor& dy, const Tensor& x, const Tensor& rstd, const Tensor& dw) {
@@ -229,10 +237,20 @@ LayerNormed layer_norm(const Tensor& x, const Tensor& w, const Tensor& b, double
   kernel::layer_norm(x, w, b, eps, r.y, r.mean, r.rstd);
   return r;
 }
-Tensor layer_norm_dx(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean, const Tensor& rstd) {
+SumLayerNormed add_layer_norm(const Tensor& x, const Tensor& added, const Tensor& w, const Tensor& b, double eps) {
+  check_same("add_layer_norm", x, added);
+  check_columns("add_layer_norm", "the weight", w, x);
+  check_columns("add_layer_norm", "the bias", b, x);
+  SumLayerNormed r{empty_like(x), empty_like(x), row_statistic(x), row_statistic(x)};
+  kernel::add_layer_norm(x, added, w, b, eps, r.sum, r.y, r.mean, r.rstd);
+  return r;
+}
+Tensor layer_norm_dx(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean, const Tensor& rstd,
+                     const Tensor& before) {
   check_same("layer_norm_dx", dy, x);
+  if (before) check_same("layer_norm_dx", before, x);
   Tensor dx = empty_like(x);
-  kernel::layer_norm_dx(dy, x, w, mean, rstd, dx);
+  kernel::layer_norm_dx(dy, x, w, mean, rstd, before, dx);
   return dx;
 }
 void layer_norm_dw_to(const Tensor& dy, const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& dw) {

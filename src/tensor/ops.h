@@ -54,13 +54,23 @@ struct Normed {
   Tensor y, rstd;
 };
 Normed rms_norm(const Tensor& x, const Tensor& w, double eps);
-Tensor rms_norm_dx(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& rstd);
+struct SumNormed {
+  Tensor sum, y, rstd;
+};
+SumNormed add_rms_norm(const Tensor& x, const Tensor& added, const Tensor& w, double eps);  // of sum = x + added
+// … + before, if it is defined
+Tensor rms_norm_dx(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& rstd, const Tensor& before = {});
 void rms_norm_dw_to(const Tensor& dy, const Tensor& x, const Tensor& rstd, const Tensor& dw);
 struct LayerNormed {
   Tensor y, mean, rstd;
 };
 LayerNormed layer_norm(const Tensor& x, const Tensor& w, const Tensor& b, double eps);
-Tensor layer_norm_dx(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean, const Tensor& rstd);
+struct SumLayerNormed {
+  Tensor sum, y, mean, rstd;
+};
+SumLayerNormed add_layer_norm(const Tensor& x, const Tensor& added, const Tensor& w, const Tensor& b, double eps);
+Tensor layer_norm_dx(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean, const Tensor& rstd,
+                     const Tensor& before = {});
 void layer_norm_dw_to(const Tensor& dy, const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& dw);
 struct L2Normalized {
   Tensor y, norm;

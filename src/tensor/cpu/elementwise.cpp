@@ -174,12 +174,25 @@ void dropout(const Tensor& x, const Tensor& dropout_ids, double p, uint64_t seed
   });
 }
 
-void adamw(const Tensor& p, const Tensor& g, const Tensor& m, const Tensor& v, AdamWStep s) {
+void adamw(const Tensor& p, const Tensor& g, const Tensor& m, const Tensor& v, const Tensor& chunks, AdamWStep s) {
   float *const pp = f32("adamw", p), *const pm = f32("adamw", m), *const pv = f32("adamw", v);
   const float* pg = f32("adamw", g);
-  const AdamWRates rates{s.learning_rate,    s.beta1,         s.beta2, s.eps, s.weight_decay, s.bias_correction1,
-                         s.bias_correction2, s.gradient_scale};
-  each(p, [&](int64_t n, int64_t i) { simd().adamw(n, pp + i, pg + i, pm + i, pv + i, rates); });
+  parallel_each(size_t(chunks.rows()), [&](size_t row) {
+    const int64_t* const chunk = chunks.data<int64_t>() + 4 * row;
+    const int64_t i = chunk[0], n = chunk[1], flags = chunk[3];
+    const AdamWRates rates{s.learning_rate,
+                           s.beta1,
+                           s.beta2,
+                           s.eps,
+                           flags & chunk_decays ? s.weight_decay : 0,
+                           s.bias_correction1,
+                           s.bias_correction2,
+                           s.gradient_scale};
+    simd().adamw(n, pp + i, pg + i, pm + i, pv + i, rates);
+    if (flags & chunk_copy_is_bf16) simd().narrow(n, pp + i, reinterpret_cast<uint16_t*>(chunk[2]));
+    else if (float* const copy = reinterpret_cast<float*>(chunk[2]))
+      std::transform(pp + i, pp + i + n, copy, [](float x) { return float(bf16(x)); });
+  });
 }
 
 }  // namespace vlm2vec::cpu

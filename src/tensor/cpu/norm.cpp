@@ -15,7 +15,13 @@ void rms_norm(const Tensor& x, const Tensor& w, double eps, const Tensor& y, con
     simd().rms_norm(end - begin, d, px + begin * d, pw, float(eps), py + begin * d, pr + begin);
   });
 }
-void rms_norm_dx(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& rstd, const Tensor& dx) {
+void add_rms_norm(const Tensor& x, const Tensor& added, const Tensor& w, double eps, const Tensor& sum, const Tensor& y,
+                  const Tensor& rstd) {
+  add(x, added, sum);
+  rms_norm(sum, w, eps, y, rstd);
+}
+void rms_norm_dx(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& rstd, const Tensor& before,
+                 const Tensor& dx) {
   const char* op = "rms_norm_dx";
   const int64_t d = x.columns();
   const float *pdy = f32(op, dy), *px = f32(op, x), *pw = f32(op, w), *pr = f32(op, rstd);
@@ -23,6 +29,7 @@ void rms_norm_dx(const Tensor& dy, const Tensor& x, const Tensor& w, const Tenso
   parallel_rows(x.rows(), d, [&](int64_t begin, int64_t end) {
     simd().rms_norm_dx(end - begin, d, pdy + begin * d, px + begin * d, pw, pr + begin, pdx + begin * d);
   });
+  if (before) add_to(before, dx);
 }
 void rms_norm_dw(const Tensor& dy, const Tensor& x, const Tensor& rstd, const Tensor& dw) {
   const char* op = "rms_norm_dw";
@@ -44,8 +51,13 @@ void layer_norm(const Tensor& x, const Tensor& w, const Tensor& b, double eps, c
     simd().layer_norm(end - begin, d, px + begin * d, pw, pb, float(eps), py + begin * d, pm + begin, pr + begin);
   });
 }
+void add_layer_norm(const Tensor& x, const Tensor& added, const Tensor& w, const Tensor& b, double eps,
+                    const Tensor& sum, const Tensor& y, const Tensor& mean, const Tensor& rstd) {
+  add(x, added, sum);
+  layer_norm(sum, w, b, eps, y, mean, rstd);
+}
 void layer_norm_dx(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean, const Tensor& rstd,
-                   const Tensor& dx) {
+                   const Tensor& before, const Tensor& dx) {
   const char* op = "layer_norm_dx";
   const int64_t d = x.columns();
   const float *pdy = f32(op, dy), *px = f32(op, x), *pw = f32(op, w), *pm = f32(op, mean), *pr = f32(op, rstd);
@@ -53,6 +65,7 @@ void layer_norm_dx(const Tensor& dy, const Tensor& x, const Tensor& w, const Ten
   parallel_rows(x.rows(), d, [&](int64_t begin, int64_t end) {
     simd().layer_norm_dx(end - begin, d, pdy + begin * d, px + begin * d, pw, pm + begin, pr + begin, pdx + begin * d);
   });
+  if (before) add_to(before, dx);
 }
 void layer_norm_dw(const Tensor& dy, const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& dw) {
   const char* op = "layer_norm_dw";

@@ -33,8 +33,8 @@ ClipLayer::ClipLayer(Module* parent, std::string name, const ClipTowerConfig& c)
       layer_norm2{this, "layer_norm2", c.width, c.eps} {}
 
 Var ClipLayer::operator()(const Var& x, const ClipRows& rows) const {
-  const Var h = x + self_attn(layer_norm1(x), rows);
-  return h + mlp(layer_norm2(h));
+  const auto [h, normed] = layer_norm2.of_sum(x, self_attn(layer_norm1(x), rows));
+  return h + mlp(normed);
 }
 
 ClipVisionTower::ClipVisionTower(Module* parent, std::string name, const ClipTowerConfig& c)

@@ -38,8 +38,8 @@ Var Phi3Layer::operator()(const Var& x, const TokenRows& rows, DropoutState& dro
   const RowScope all(dropout, rows.dropout_ids);
   const Var qkv = rope(self_attn.qkv_proj(input_layernorm(x)), rows.rope, shape_.heads + shape_.kv_heads);
   const auto rest = [&](const Var& before, const Var& attended) {
-    const Var h = before + self_attn.o_proj(attended);
-    return h + mlp(post_attention_layernorm(h));
+    const auto [h, normed] = post_attention_layernorm.of_sum(before, self_attn.o_proj(attended));
+    return h + mlp(normed);
   };
   if (!only_last) return rest(x, attention(qkv, rows.cu_seqlens, shape_));
   const RowScope last(dropout, rows.last_dropout_ids);

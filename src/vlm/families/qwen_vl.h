@@ -73,8 +73,8 @@ struct QwenVisionBlock : Module {
         attn{this, "attn", c},
         mlp{this, "mlp", c} {}
   Var operator()(const Var& x, const Tensor& cu_seqlens, const RopeTable& angles) const {
-    const Var h = x + attn(norm1(x), cu_seqlens, angles);
-    return h + mlp(norm2(h));
+    const auto [h, normed] = norm2.of_sum(x, attn(norm1(x), cu_seqlens, angles));
+    return h + mlp(normed);
   }
   Norm norm1, norm2;
   QwenVisionAttention attn;
