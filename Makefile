@@ -32,7 +32,7 @@ RECIPE = --sampling balanced --per_device_train_batch_size 128 --temperature 0.0
          --max_grad_norm 1
 
 .PHONY: vlm2vec help deps install demo tiny tests test test-slow test-golden test-asan kernels bench clean
-.PHONY: gpu-check gpu-pack
+.PHONY: trace test-trace mutate gpu-check gpu-pack
 
 vlm2vec: deps  ## build ./vlm2vec (what `make` alone does)
 	@test -f $(BUILD)/build.ninja || cmake -S . -B $(BUILD) -G Ninja $(if $(CUDA),-DVLM2VEC_CUDA=ON) >/dev/null
@@ -55,7 +55,8 @@ help:  ## this page
 	  'DEVICE=$(DEVICE)' 'cpu, cuda, emu or auto, of the demonstration and gpu-check; else the default' \
 	  'PREFIX=$(PREFIX)' 'where make install puts the program' \
 	  'PACK=$(PACK)' 'where make gpu-pack puts its files' \
-	  'UPDATE=$(UPDATE)' '1: make kernels writes its table anew'
+	  'UPDATE=$(UPDATE)' '1: make kernels writes its table anew' \
+	  'FILES=$(FILES)' 'files of kernels/ that make mutate changes; else all'
 
 # Installs them where it may, else prints the apt line and stops.
 deps:  ## install missing Debian packages
@@ -112,6 +113,22 @@ kernels:  ## compile the kernels with nvcc; no spills, registers, shared memory 
 	  { echo "make kernels: nvcc is not here; install the CUDA toolkit, 12 or later" >&2; exit 2; }; \
 	  UPDATE=$(UPDATE) kernels/ptxas.sh
 
+# A build of its own, of the kernels, the emulator and little else. FILES: which files of kernels/ mutate changes.
+FILES ?=
+build-trace/build.ninja:
+	@cmake -S tests/trace -B build-trace -G Ninja >/dev/null
+
+trace: deps build-trace/build.ninja  ## build build-trace/vlm2vec, which prints what each line of a kernel costs
+	@cmake --build build-trace -j $(JOBS) --target vlm2vec
+
+test-trace: deps build-trace/build.ninja  ## kernels have no races and keep limits of memory traffic
+	@cmake --build build-trace -j $(JOBS) --target trace_test --target portable_test
+	build-trace/portable_test --gtest_brief=1
+	build-trace/trace_test --gtest_brief=1
+
+mutate: deps  ## take each barrier out of a copy of the kernels: tests or tracer must notice; FILES picks some
+	@JOBS=$(JOBS) tests/trace/mutate.sh $(FILES)
+
 # The first three with one thread; training, on the data of the demonstration, with one and with all.
 bench: vlm2vec  ## speed of products, attention, the tokenizer and training (after make demo)
 	@cmake --build $(BUILD) -j $(JOBS) --target bench
@@ -134,4 +151,4 @@ gpu-pack: tests  ## collect what gpu-check needs on a machine without these pack
 	@BUILD=$(BUILD) tools/gpu_check.sh pack $(PACK)
 
 clean:  ## remove what was built
-	rm -rf build build-cuda build-asan build-gpu vlm2vec
+	rm -rf build build-cuda build-asan build-gpu build-trace build-mutate vlm2vec

@@ -18,7 +18,8 @@ __device__ void column_sum(int64_t rows, int columns, A* parts, Term term) {
   const int begin = int(blockIdx.x) * column_block * N, mine = int(threadIdx.x) * N;
   Numbers<A, N> sum{};
   if (begin + mine < columns)
-    for (int64_t row = blockIdx.y * row_lanes + threadIdx.y; row < rows; row += gridDim.y * row_lanes)
+    // Four rows are under way at once.
+    UNROLL_4 for (int64_t row = blockIdx.y * row_lanes + threadIdx.y; row < rows; row += gridDim.y * row_lanes)
       sum = each<A>([](A a, A b) { return a + b; }, sum, term(row, begin + mine));
   UNROLL for (int j = 0; j < N; ++j) of_lane[threadIdx.y][mine + j] = sum[j];
   __syncthreads();

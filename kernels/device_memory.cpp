@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "io/error.h"
+#include "kernels/watcher.h"
 
 namespace vlm2vec::emulator {
 namespace {
@@ -42,6 +43,7 @@ char* map_pages(int64_t bytes) {
 }
 
 void mark_in_use(const char* hidden, int64_t bytes, bool in_use) {
+  if (watcher) watcher->use_memory(visible(hidden), size_t(bytes), in_use);
   if (in_use) ASAN_UNPOISON_MEMORY_REGION(visible(hidden), size_t(bytes));
   else ASAN_POISON_MEMORY_REGION(visible(hidden), size_t(bytes));
 }

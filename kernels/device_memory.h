@@ -8,7 +8,7 @@ namespace vlm2vec::emulator {
 
 char* map_pages(int64_t bytes);  // new pages of the view that nobody may touch, zeros; null: no memory is left
 
-// Under AddressSanitizer: marks the bytes as in use or not, so that a kernel's hand beyond them is an error.
+// Marks the bytes as in use or not, for AddressSanitizer and the watcher: a kernel's hand beyond them is an error.
 void mark_in_use(const char* hidden, int64_t bytes, bool in_use);
 
 inline constexpr int64_t region_bytes = int64_t(64) << 30;

@@ -15,7 +15,10 @@
 #include <vector>
 
 #include "io/error.h"
+#include "kernels/crew.h"
+#include "kernels/async_copies.h"
 #include "kernels/fiber.h"
+#include "kernels/watcher.h"
 
 namespace vlm2vec::emulator {
 
@@ -28,18 +31,9 @@ constexpr size_t shared_limit = 227 << 10;  // of one block on compute capabilit
 constexpr size_t guard_bytes = 128;
 constexpr unsigned char canary = 0xC7, uninitialised = 0xFF;  // 0xFFFF… is a NaN in every float format
 
-struct Copy {
-  void* to;
-  const void* from;
-  unsigned bytes;
-  bool valid;
-  unsigned group;
-};
-
 struct Thread : Coordinates {
   Fiber* fiber = nullptr;  // none before the thread starts
-  std::vector<Copy> copies;  // asynchronous ones, still under way
-  unsigned group = 0;        // of the next one
+  AsyncCopies copies;
   enum State { ready, at_barrier, in_collective, done } state = ready;
   Site waits_at;
   unsigned rank = 0;  // among ready threads the lowest runs next
@@ -82,7 +76,7 @@ class Machine {
     return machine;
   }
 
-  void run(Dim3 grid, Dim3 block, size_t dynamic_bytes, const std::function<void()>& body) {
+  void run(Dim3 grid, Dim3 block, size_t dynamic_bytes, const std::function<void()>& body, Part part) {
     if (self) fail(Exit::failed, "emulator: a kernel launched a kernel");
     if (block.count() == 0 || block.count() > 1024 || block.z > 64)
       fail(Exit::failed, "emulator: a block of ", text(block), " threads; 1 to 1024 are possible, at most 64 in z");
@@ -96,8 +90,7 @@ class Machine {
     for (size_t i = 0; i < order.size(); ++i) order[i] = schedule == Schedule::reversed ? order.size() - 1 - i : i;
     if (schedule == Schedule::random || schedule == Schedule::priority)
       random_.seed(seed), std::shuffle(order.begin(), order.end(), random_);
-    for (uint64_t i : order)
-      run_block(Dim3(unsigned(i % grid.x), unsigned(i / grid.x % grid.y), unsigned(i / grid.x / grid.y)));
+    for (uint64_t n = part.number; n < order.size(); n += part.count) run_block(order[n]);
     copied_bytes += std::exchange(copied_bytes_, 0);
   }
 
@@ -110,6 +103,7 @@ class Machine {
            where(first_at_barrier_->waits_at), "; all threads of a block must meet at the same one");
     if (++at_barrier_ == threads_.size()) {
       at_barrier_ = 0;
+      if (watcher) watcher->pass_block_barrier();
       for (Thread& thread : threads_) make_ready(thread);
     }
     run_another();
@@ -132,6 +126,7 @@ class Machine {
     meeting.arrived |= 1u << me.lane();
     me.state = Thread::in_collective, me.waits_at = site;
     if (meeting.arrived == mask) {
+      if (watcher) watcher->pass_collective(mask);
       if (combine) combine(slots);
       meeting.arrived = 0, ++meeting.generation;
       for (size_t lane = 0; lane < lanes; ++lane)
@@ -154,6 +149,7 @@ class Machine {
     ASAN_POISON_MEMORY_REGION(arena_ + offset + bytes, guard_bytes);
     arena_used_ = offset + bytes + guard_bytes;
     arrays_.push_back({key, offset, bytes, site});
+    if (watcher) watcher->make_shared(arena_ + offset, bytes, site);
     return arena_ + offset;
   }
 
@@ -163,25 +159,12 @@ class Machine {
       stop("cp.async at ", where(site), " does not write shared memory");
     if (uintptr_t(shared) % bytes || uintptr_t(global) % bytes)
       stop("cp.async at ", where(site), " has an address that is no multiple of ", bytes);
-    fill(to, uninitialised, bytes);
+    if (watcher) watcher->begin_copy(shared, global, bytes, valid, site);
     copied_bytes_ += valid ? bytes : 0;
-    current().copies.push_back({shared, global, bytes, valid, current().group});
+    current().copies.begin(shared, global, bytes, valid);
   }
-  static void fill(void* to, int byte, unsigned bytes) {  // of known lengths: no call
-    if (bytes == 4) std::memset(to, byte, 4);
-    else std::memset(to, byte, 16);
-  }
-  static void commit_copies() { ++current().group; }
-  static void wait_for_copies(unsigned groups_left) {
-    Thread& me = current();
-    std::erase_if(me.copies, [&](const Copy& copy) {
-      const bool awaited = copy.group + groups_left < me.group;
-      if (awaited && !copy.valid) fill(copy.to, 0, copy.bytes);
-      else if (awaited && copy.bytes == 4) std::memcpy(copy.to, copy.from, 4);
-      else if (awaited) std::memcpy(copy.to, copy.from, 16);
-      return awaited;
-    });
-  }
+  static void commit_copies() { current().copies.commit(); }
+  static void wait_for_copies(unsigned groups_left) { current().copies.wait(groups_left); }
 
   // Thrown in a kernel, caught at the bottom of its fiber: it ends the launch.
   template <class... Parts>
@@ -197,10 +180,13 @@ class Machine {
 
   static Thread& current() { return *static_cast<Thread*>(self); }
 
-  void run_block(Dim3 block_idx) {
+  void run_block(uint64_t number) {
+    const uint64_t row = number / grid_.x;
+    const Dim3 block_idx(unsigned(number % grid_.x), unsigned(row % grid_.y), unsigned(row / grid_.y));
     ASAN_POISON_MEMORY_REGION(arena_, arena_bytes);
     arrays_.clear();
     arena_used_ = shared_bytes_ = at_barrier_ = 0;
+    if (watcher) watcher->begin_block(arena_, arena_bytes, block_);
     for (unsigned i = 0; i < threads_.size(); ++i) {
       Thread& t = threads_[i];
       t = Thread{.copies = std::move(t.copies)};  // keeps its memory
@@ -356,12 +342,16 @@ class Machine {
 
 void run(Dim3 grid, Dim3 block, size_t dynamic_shared_bytes, const std::function<void()>& body) {
   ++launches;
-  Machine::here().run(grid, block, dynamic_shared_bytes, body);
+  share_blocks(grid.count(), [&](Part part) { Machine::here().run(grid, block, dynamic_shared_bytes, body, part); });
 }
 
 void block_barrier(Site site) { Machine::here().barrier(site); }
 
-void warp_barrier(uint32_t mask, Site site) { Machine::here().meet(mask, 0, "__syncwarp", site); }
+void warp_barrier(uint32_t mask, Site site) {
+  Machine::here().meet(mask, mask, "__syncwarp", site, [](Slot* lanes) {
+    if (watcher) watcher->pass_warp_barrier(lanes[self->lane()].as<uint32_t>());
+  });
+}
 
 uint64_t shuffle(uint32_t mask, uint64_t value, int source, const char* operation, Site site) {
   Slot* slots = Machine::here().meet(mask, value, operation, site);

@@ -1,6 +1,6 @@
 // Runs CUDA kernels on the CPU: strict, and therefore slow.
 //
-// Every CUDA thread of a block has its own fiber; all share one OS thread. A thread runs until a barrier, a warp
+// Every CUDA thread of a block has its own fiber; all of them share an OS thread. A thread runs until a barrier, a warp
 // collective or its end, then the schedule picks the next. Lanes of a warp are independent: code that relies on
 // implicit lockstep breaks here. The emulator finds barriers and collectives that only some threads reach, or that
 // threads reach in two places (the error names the lines). It finds shared memory read before it is written (it starts
@@ -80,20 +80,15 @@ void commit_copies();
 void wait_for_copies(unsigned groups_left);
 inline std::atomic<uint64_t> copied_bytes{0};  // that such copies have read, since the program began
 
+// An access of 4, 8 or 16 bytes at once, whose address must be a multiple of that.
+void read_at_once(void* registers, const void* memory, unsigned bytes, Site site);
+void write_at_once(void* memory, const void* registers, unsigned bytes, Site site);
+inline std::atomic<uint64_t> wide_accesses{0};  // of 16 bytes, since the program began
+
 // ldmatrix.x4 and mma.m16n8k16 of a whole warp, with registers laid out as the PTX manual says (tensor_core.h).
 void load_matrices(uint32_t (&to)[4], const void* row, bool transposed, Site site);
 void multiply_matrices(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Site site);
 inline std::atomic<uint64_t> matrix_products{0};  // of warps, since the program began
-
-// Returns the address of an access of 16 bytes to global memory, which must be a multiple of 16.
-inline std::atomic<uint64_t> wide_accesses{0};  // since the program began
-template <class T>
-T* wide_access(T* address, Site site) {
-  if (reinterpret_cast<uintptr_t>(address) % 16 != 0)
-    stop("an access of 16 bytes has an address that is no multiple of 16", site);
-  ++wide_accesses;
-  return address;
-}
 
 // Returns the block's array for this key (a static's address in SHARED); every byte starts as 0xFF, a NaN.
 void* shared_array(const void* key, size_t bytes, size_t align, Site site);

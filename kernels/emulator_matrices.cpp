@@ -1,8 +1,9 @@
-// The emulator's tensor cores.
+// The emulator's tensor cores, and accesses of many bytes at once.
 #include <algorithm>
 #include <bit>
 
-#include "kernels/emulator.h"
+#include "io/error.h"
+#include "kernels/watcher.h"
 
 namespace vlm2vec::emulator {
 
@@ -10,6 +11,7 @@ namespace vlm2vec::emulator {
 // and the next one, or those of the transpose.
 void load_matrices(uint32_t (&to)[4], const void* row, bool transposed, Site site) {
   if (uintptr_t(row) % 16) stop("ldmatrix with an address that is no multiple of 16", site);
+  if (watcher) watcher->access(row, 16, false, site);
   struct Row {
     uint16_t numbers[8];
   };
@@ -55,6 +57,24 @@ void multiply_fragments(Slot* lanes) {
 
 }  // namespace
 
+namespace {
+void begin_at_once(const void* memory, unsigned bytes, bool write, Site site) {
+  if (uintptr_t(memory) % bytes)
+    stop(sentence("an access of ", bytes, " bytes has an address that is no multiple of ", bytes), site);
+  if (bytes == 16) ++wide_accesses;
+  if (watcher) watcher->access(memory, bytes, write, site);
+}
+}  // namespace
+
+void read_at_once(void* registers, const void* memory, unsigned bytes, Site site) {
+  begin_at_once(memory, bytes, false, site);
+  std::memcpy(registers, memory, bytes);
+}
+void write_at_once(void* memory, const void* registers, unsigned bytes, Site site) {
+  begin_at_once(memory, bytes, true, site);
+  std::memcpy(memory, registers, bytes);
+}
+
 void multiply_matrices(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Site site) {
   Slot mine;
   auto& operands = mine.as<Operands>();
@@ -62,6 +82,7 @@ void multiply_matrices(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b
   Slot* lanes = meet_warp(mine, "mma", site, multiply_fragments);
   std::ranges::copy(lanes[self->lane()].as<Operands>().c, c);
   if (self->lane() == 0) ++matrix_products;
+  if (watcher) watcher->multiply(site);
 }
 
 }  // namespace vlm2vec::emulator

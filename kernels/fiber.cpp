@@ -7,9 +7,19 @@
 #include "io/error.h"
 
 #if !defined(__x86_64__)
-#error "the emulator's switch of stacks is written for x86-64"
+#define VLM2VEC_PORTABLE_FIBERS
 #endif
 
+#if defined(VLM2VEC_PORTABLE_FIBERS)
+#include <ucontext.h>
+
+// As below, with a system call for each switch. What the registers held lies on the stack, too.
+static void vlm2vec_emulator_switch(void** save, void* load) {
+  ucontext_t here;
+  *save = &here;
+  swapcontext(&here, static_cast<ucontext_t*>(load));
+}
+#else
 // Saves the six registers a function must preserve (System V ABI, x86-64) on the running stack, leaves its top in
 // *save, and continues on the stack `load`. A system call per switch, as ucontext makes, would be ten times slower.
 extern "C" void vlm2vec_emulator_switch(void** save, void* load);
@@ -35,6 +45,7 @@ vlm2vec_emulator_switch:
   ret
 .size vlm2vec_emulator_switch, .-vlm2vec_emulator_switch
 )");
+#endif
 
 namespace vlm2vec::emulator {
 namespace {
@@ -46,6 +57,23 @@ constexpr size_t stack_bytes = 64 << 10;
 #endif
 constexpr size_t page = 4096;
 
+// Prepares a stack so that a switch to what this returns calls `entry`.
+void* prepare(char* bottom, size_t bytes, void (*entry)()) {
+#if defined(VLM2VEC_PORTABLE_FIBERS)
+  auto* const start = reinterpret_cast<ucontext_t*>(bottom + bytes) - 1;
+  getcontext(start);
+  start->uc_stack.ss_sp = bottom, start->uc_stack.ss_size = bytes - sizeof(ucontext_t), start->uc_link = nullptr;
+  makecontext(start, entry, 0);
+  return start;
+#else
+  auto* slot = reinterpret_cast<void**>(bottom + bytes);
+  *--slot = nullptr;                              // no caller; the stack is aligned as at a function's entry
+  *--slot = reinterpret_cast<void*>(entry);       // popped by `ret`
+  for (int i = 0; i < 6; ++i) *--slot = nullptr;  // the saved registers
+  return slot;
+#endif
+}
+
 }  // namespace
 
 Fiber::Fiber(void (*entry)()) {
@@ -55,11 +83,7 @@ Fiber::Fiber(void (*entry)()) {
   mapping = static_cast<char*>(p);
   mprotect(mapping, page, PROT_NONE);
   bottom = mapping + page, bytes = stack_bytes;
-  auto* slot = reinterpret_cast<void**>(mapping + page + stack_bytes);
-  *--slot = nullptr;                              // no caller; the stack is aligned as at a function's entry
-  *--slot = reinterpret_cast<void*>(entry);       // popped by `ret`
-  for (int i = 0; i < 6; ++i) *--slot = nullptr;  // the saved registers
-  top = slot;
+  top = prepare(mapping + page, stack_bytes, entry);
 }
 
 Fiber::~Fiber() {

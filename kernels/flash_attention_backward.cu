@@ -17,16 +17,16 @@ __device__ inline Statistics statistics_of(const Sight& sight, const float* lse,
 
 // Turns scores and do·v of 16 keys × 8 N queries into weights and, but for the scale, gradients of scores.
 template <int N>
-__device__ void turn_into_gradients(float (&p)[N][4], float (&ds)[N][4], const Sight& sight, const Statistics* of_query,
-                                    int query0, int key0, float scale_log2) {
+__device__ void turn_into_gradients(float (&p)[N][4], float (&ds)[N][4], const Sight& sight, const float* lse,
+                                    const float* delta, int query0, int key0, float scale_log2) {
   const int lane = threadIdx.x % 32;
   const bool all = sight.all_seen(query0, 8 * N, key0, 16);
   UNROLL for (int n = 0; n < N; ++n)
     UNROLL for (int e = 0; e < 4; ++e) {
       const int column = 8 * n + 2 * (lane % 4) + e % 2, query = query0 + column, key = key0 + lane / 4 + 8 * (e / 2);
       const bool seen = all || (key >= sight.first(query) && key < sight.end(query));
-      p[n][e] = seen ? exp2f(p[n][e] * scale_log2 - of_query[column].lse) : 0;
-      ds[n][e] = p[n][e] * (ds[n][e] - of_query[column].delta);
+      p[n][e] = seen ? exp2f(p[n][e] * scale_log2 - lse[column]) : 0;
+      ds[n][e] = p[n][e] * (ds[n][e] - delta[column]);
     }
 }
 
@@ -48,7 +48,8 @@ __global__ void __launch_bounds__(flash_threads)
   SharedLayout shared{dynamic_shared<unsigned char>()};
   const Tile keys = shared.tile<D>(flash_rows), values = shared.tile<D>(flash_rows);
   const auto queries = shared.stages<D, QUERIES>(), gradients = shared.stages<D, QUERIES>();
-  Statistics* const statistics = shared.take<Statistics>(2 * QUERIES);  // of each stage
+  float* const lses = shared.take<float>(2 * QUERIES);  // the queries' statistics, of each stage
+  float* const deltas = shared.take<float>(2 * QUERIES);
 
   // The queries that see one of the keys, by tiles; the group's heads one after another.
   const int end_query = sight.end_query(min(key0 + flash_rows, sight.keys));
@@ -60,8 +61,9 @@ __global__ void __launch_bounds__(flash_threads)
     const int head = head_of(step), query = query_of(step) + int(threadIdx.x);
     copy_rows<D, QUERIES>(queries[step], q, head, sight.q_begin, sight.queries, query_of(step));
     copy_rows<D, QUERIES>(gradients[step], d_o, head, sight.q_begin, sight.queries, query_of(step));
-    if (threadIdx.x < QUERIES)
-      statistics[step % 2 * QUERIES + threadIdx.x] = statistics_of(sight, lse, delta, head * rows, query);
+    if (threadIdx.x >= QUERIES) return;
+    const Statistics s = statistics_of(sight, lse, delta, head * rows, query);
+    lses[step % 2 * QUERIES + threadIdx.x] = s.lse, deltas[step % 2 * QUERIES + threadIdx.x] = s.delta;
   };
   copy_rows<D, flash_rows>(keys, k, kv_head, sight.k_begin, sight.keys, key0);
   copy_rows<D, flash_rows>(values, v, kv_head, sight.k_begin, sight.keys, key0);
@@ -78,7 +80,8 @@ __global__ void __launch_bounds__(flash_threads)
     float p[QUERIES / 8][4] = {}, ds[QUERIES / 8][4] = {};
     add_products<D>(p, keys, 16 * warp, queries[step]);
     add_products<D>(ds, values, 16 * warp, gradients[step]);
-    turn_into_gradients(p, ds, sight, statistics + step % 2 * QUERIES, query_of(step), my_key, scale * log2_e);
+    const int stage = step % 2 * QUERIES;
+    turn_into_gradients(p, ds, sight, lses + stage, deltas + stage, query_of(step), my_key, scale * log2_e);
     add_weighted_rows(dv_sums, p, gradients[step], column0);
     add_weighted_rows(dk_sums, ds, queries[step], column0);
   }

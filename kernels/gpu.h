@@ -55,3 +55,7 @@ Held held();
 void reset_peak_held();
 
 }  // namespace vlm2vec::gpu
+
+namespace vlm2vec::emulator {
+void use_os_threads(int n);  // as many share the blocks of a launch in the emulator; 1 until then
+}

@@ -11,13 +11,13 @@
 //           ┌──────┬──────┐          32 columns of all parts lie in shared memory. There are two such stages: while
 //       128 │ warp │ warp │          the warps multiply one, cp.async brings the next.
 //   queries │  0   │  1   │
-//           ├──────┼──────┤          The forward walks along a stripe of targets; each lane keeps its own greatest score
-//           │  2   │  3   │          and sum, and lanes meet once, at its end. The backward fills a panel of at most
+//           ├──────┼──────┤          The forward walks along a stripe of targets. Each lane keeps its own greatest
+//           │  2   │  3   │          score and sum; lanes meet once, at the end. The backward fills a panel of at most
 //           │      …      │          2,048 × 2,048 gradients of scores, 16 MiB that stay in the L2 cache, and
 //           └──────┴──────┘          multiplies it by the targets and the queries.
 #include "kernels/infonce.h"
-#include "kernels/infonce_memory.h"
 #include "kernels/tensor_core.h"
+#include "tensor/infonce_memory.h"
 
 namespace vlm2vec::BACKEND {
 namespace {
@@ -53,9 +53,11 @@ struct Stage {
   __device__ Tile queries(int part) const { return {first + part * side * pitch, pitch}; }
   __device__ Tile targets(int part) const { return {first + (PARTS + part) * side * pitch, pitch}; }
   __device__ static void copy(const Tile& to, const Split& from, int part, int row0, int column0) {
-    constexpr int per_row = chunk / 8;
-    UNROLL for (int step = 0; step < side * per_row / threads; ++step) {
-      const int i = step * threads + threadIdx.x, row = i / per_row, column = i % per_row * 8;
+    // A row has four times 16 bytes. Eight threads write to a row and to the fourth after it: to different banks.
+    constexpr int rows = threads / 4;
+    const int t = int(threadIdx.x), lane_row = t / 32 * 8 + t / 4 % 2 * 4 + t / 8 % 4, column = t % 4 * 8;
+    UNROLL for (int step = 0; step < side / rows; ++step) {
+      const int row = step * rows + lane_row;
       const bool valid = row0 + row < from.rows;
       const int64_t at = (int64_t(valid ? row0 + row : 0) * PARTS + part) * from.columns + column0 + column;
       copy_async(to.at(row, column), from.x + at, valid);
@@ -256,7 +258,8 @@ void run_forward(const Tensor& q, const Tensor& t, const Tensor& labels, const T
   const Tensor right({q.rows()}, DType::f32, q.device());
   auto* const states = reinterpret_cast<Running<float>*>(at<uint8_t>(parts));
   launch(dim3(blocks(q.rows(), side), stripes), threads, stages_bytes<PARTS>, infonce_tiles_kernel<PARTS>,
-         queries.split, targets.split, matching_of(labels, groups), inverse_tau, targets_each, states, at<float>(right));
+         queries.split, targets.split, matching_of(labels, groups), inverse_tau, targets_each, states,
+         at<float>(right));
   launch(blocks(q.rows(), threads), threads, 0, infonce_join_kernel, states, stripes, at<float>(right), q.rows(),
          t.rows(), at<float>(loss), at<float>(lse), at<int32_t>(best));
 }

@@ -147,7 +147,7 @@ KERNEL(attention_backward, const Tensor& d_o, const Tensor& q, const Tensor& k, 
        const Tensor& lse, const Tensor& cu_q, const Tensor& cu_k, AttentionShape shape, const Tensor& dq,
        const Tensor& dk, const Tensor& dv)
 
-// ---- infonce.cu, infonce_tiles.cu: scores s = inverse_tau · q tᵀ; query i belongs to target labels[i] (i32) ----------
+// ---- infonce.cu, infonce_tiles.cu: scores s = inverse_tau · q tᵀ; query i belongs to target labels[i] (i32) ---------
 // groups: i32 for each target, or an empty tensor. A target of the label's group, other than it, does not count for
 // query i.
 // bf16_scores: scores are those of q and t rounded to bf16. Products with q and t, for dq and dt, are not rounded.

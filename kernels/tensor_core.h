@@ -15,12 +15,16 @@
 
 #if defined(__CUDACC__)
 #define UNROLL _Pragma("unroll")
+#define UNROLL_4 _Pragma("unroll 4")
 #define ROLLED _Pragma("unroll 1")
 #define CALL_SITE
+#define PASS_SITE
 #else
 #define UNROLL
+#define UNROLL_4
 #define ROLLED
 #define CALL_SITE , emulator::Site site = emulator::Site::current()
+#define PASS_SITE , site
 #endif
 
 namespace vlm2vec::BACKEND {
@@ -111,9 +115,8 @@ __device__ Wide<T> load_16_bytes(const T* from CALL_SITE) {
 #if defined(__CUDACC__)
   return std::bit_cast<Wide<T>>(*reinterpret_cast<const uint4*>(from));
 #else
-  if (uintptr_t(from) % 16) emulator::stop("a load of 16 bytes with an address that is no multiple of 16", site);
   Wide<T> x;
-  std::copy_n(from, Wide<T>::count, x.x);
+  emulator::read_at_once(&x, from, sizeof x, site);
   return x;
 #endif
 }
@@ -126,19 +129,18 @@ __device__ void store_16_bytes(T* global, const Wide<T>& x CALL_SITE) {
                "r"(words.y), "r"(words.z), "r"(words.w)
                : "memory");
 #else
-  if (uintptr_t(global) % 16) emulator::stop("a store of 16 bytes with an address that is no multiple of 16", site);
-  std::copy_n(x.x, Wide<T>::count, global);
+  emulator::write_at_once(global, &x, sizeof x, site);
 #endif
 }
 
 // Stores two neighbours of a C fragment, 8 bytes: with those of its four lanes, a sector of 32.
-__device__ inline void store_pair(float* global, float first, float second) {
+__device__ inline void store_pair(float* global, float first, float second CALL_SITE) {
 #if defined(__CUDACC__)
   asm volatile("st.global.v2.f32 [%0], {%1, %2};" ::"l"(__cvta_generic_to_global(global)), "f"(first), "f"(second)
                : "memory");
 #else
   const float pair[2] = {first, second};
-  std::copy_n(pair, 2, global);
+  emulator::write_at_once(global, pair, sizeof pair, site);
 #endif
 }
 

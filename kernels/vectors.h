@@ -3,7 +3,6 @@
 #pragma once
 #include <algorithm>
 #include <bit>
-#include <cstring>
 #include <initializer_list>
 #include <type_traits>
 
@@ -12,29 +11,14 @@
 
 namespace vlm2vec::BACKEND {
 
-struct alignas(16) Words {
-  uint32_t word[4];
-};
-
-// One load or store of 16 bytes of global memory. The PTX of the store says so in words: nvcc splits plain assignments.
-__device__ inline Words load_16(const void* from CALL_SITE) {
-#if defined(__CUDACC__)
-  const uint4 x = *static_cast<const uint4*>(from);
-  return {{x.x, x.y, x.z, x.w}};
-#else
-  Words x;
-  std::memcpy(&x, emulator::wide_access(from, site), sizeof x);
-  return x;
-#endif
+using Words = Wide<uint32_t>;
+template <class T>
+__device__ Words load_16(const T* from CALL_SITE) {
+  return load_16_bytes(reinterpret_cast<const uint32_t*>(from) PASS_SITE);
 }
-__device__ inline void store_16(void* to, const Words& x CALL_SITE) {
-#if defined(__CUDACC__)
-  asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)), "r"(x.word[0]),
-               "r"(x.word[1]), "r"(x.word[2]), "r"(x.word[3])
-               : "memory");
-#else
-  std::memcpy(emulator::wide_access(to, site), &x, sizeof x);
-#endif
+template <class T>
+__device__ void store_16(T* to, const Words& x CALL_SITE) {
+  store_16_bytes(reinterpret_cast<uint32_t*>(to), x PASS_SITE);
 }
 
 // Numbers of T in 16 bytes; f64 has no fast kernels.
@@ -53,7 +37,7 @@ template <class T>
 __device__ Numbers<float, wide<T>> unpack(const Words& words) {
   Numbers<float, wide<T>> y;
   UNROLL for (int w = 0; w < 4; ++w) {
-    const uint32_t bits = words.word[w];
+    const uint32_t bits = words.x[w];
     if constexpr (std::is_same_v<T, float>) y[w] = std::bit_cast<float>(bits);
     else if constexpr (std::is_same_v<T, bf16>)
       y[2 * w] = std::bit_cast<float>(bits << 16), y[2 * w + 1] = std::bit_cast<float>(bits & 0xFFFF0000u);
@@ -65,9 +49,9 @@ template <class T>
 __device__ Words pack(const Numbers<float, wide<T>>& x) {
   Words words;
   UNROLL for (int w = 0; w < 4; ++w) {
-    if constexpr (std::is_same_v<T, float>) words.word[w] = std::bit_cast<uint32_t>(x[w]);
-    else if constexpr (std::is_same_v<T, bf16>) words.word[w] = pack(x[2 * w], x[2 * w + 1]);
-    else words.word[w] = uint32_t(f16::nearest(x[2 * w]).bits) | uint32_t(f16::nearest(x[2 * w + 1]).bits) << 16;
+    if constexpr (std::is_same_v<T, float>) words.x[w] = std::bit_cast<uint32_t>(x[w]);
+    else if constexpr (std::is_same_v<T, bf16>) words.x[w] = pack(x[2 * w], x[2 * w + 1]);
+    else words.x[w] = uint32_t(f16::nearest(x[2 * w]).bits) | uint32_t(f16::nearest(x[2 * w + 1]).bits) << 16;
   }
   return words;
 }

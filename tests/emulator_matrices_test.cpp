@@ -108,8 +108,8 @@ TEST(EmulatorMatrices, AThreadWaitsForItsCopies) {
 TEST(EmulatorMatrices, AddressesAreChecked) {
   const Tensor from = tensor({8}, DType::bf16, Numbers(8));
   expect_error("has an address that is no multiple of 16", [&] { launch(1, 1, 0, odd_copy_kernel, at<bf16>(from)); });
-  expect_error("a load of 16 bytes with an address", [&] { launch(1, 1, 0, odd_load_kernel, at<bf16>(from)); });
-  expect_error("a store of 16 bytes with an address", [&] { launch(1, 1, 0, odd_store_kernel, at<bf16>(from)); });
+  expect_error("an access of 16 bytes has an address", [&] { launch(1, 1, 0, odd_load_kernel, at<bf16>(from)); });
+  expect_error("an access of 16 bytes has an address", [&] { launch(1, 1, 0, odd_store_kernel, at<bf16>(from)); });
   expect_error("does not write shared memory", [&] { launch(1, 1, 0, copy_to_global_kernel, at<bf16>(from)); });
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/block.h"
+#include "kernels/gpu.h"
 
 namespace vlm2vec {
 namespace {
@@ -196,6 +197,24 @@ TEST_P(Emulator, LanesOutsideTheMaskCannotBeRead) {
   std::vector<int> out(8);
   const std::string text = error_of([&] { launch(1, 8, 0, partial_warp_kernel, out.data()); });
   EXPECT_TRUE(contains(text, "reads lane 0, which is not in the mask")) << text;
+}
+
+__global__ void last_block_throws_kernel(int* out) {
+  out[blockIdx.x] = int(blockIdx.x) + 1;
+  if (blockIdx.x + 1 == gridDim.x) fail(Exit::data, "block ", blockIdx.x, " is wrong");
+}
+
+TEST_P(Emulator, OsThreadsShareTheBlocks) {
+  for (int os_threads : {2, 3, 5, 1}) {
+    emulator::use_os_threads(os_threads);
+    for (emulator::seed = 1; emulator::seed <= 3; ++emulator::seed) EXPECT_TRUE(right<none>());
+    std::vector<int> out(7);
+    EXPECT_EQ(error_of([&] { launch(7, 1, 0, last_block_throws_kernel, out.data()); }), "block 6 is wrong");
+    EXPECT_TRUE(right<none>());
+    std::vector<int> all(2 * 3 * 4 * 12);
+    launch(dim3(2, 3, 4), dim3(3, 2, 2), 0, coordinates_kernel, all.data());
+    for (size_t i = 0; i < all.size(); ++i) EXPECT_EQ(all[i], int(1 + i % 12));
+  }
 }
 
 TEST(EmulatorLimits, AreThoseOfAGpu) {

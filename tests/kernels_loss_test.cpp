@@ -3,9 +3,9 @@
 #include <numeric>
 
 #include "kernels/gpu.h"
-#include "kernels/infonce_memory.h"
 #include "kernels_testing.h"
 #include "tensor/card_memory.h"
+#include "tensor/infonce_memory.h"
 
 namespace vlm2vec {
 namespace {

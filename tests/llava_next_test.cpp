@@ -154,6 +154,18 @@ TEST_P(LlavaNextGolden, rows_in_a_batch_have_the_bits_that_they_have_alone) {
   EXPECT_EQ(to_vector<float>(embed(*encoder, rows, 64)), to_vector<float>(embed(*encoder, rows, 1)));
 }
 
+TEST_P(LlavaNextGolden, a_processor_with_other_patches_is_refused) {
+  const TemporaryFolder folder("patches");
+  fs::copy(golden_.file("model"), folder.path());
+  json processor = read_json(folder / "processor_config.json");
+  const int own = processor.at("patch_size");
+  processor["patch_size"] = own + 2;
+  fs::permissions(folder / "processor_config.json", fs::perms::owner_all);
+  write_json(folder / "processor_config.json", processor);
+  expect_error(Exit::data, "processor_config.json: patch_size is " + std::to_string(own + 2) + ", in ",
+               [&] { load_encoder(folder.path()); });
+}
+
 // transformers 4.52 wrote other names, and AutoModel others again; all give the same bits.
 TEST_P(LlavaNextGolden, checkpoints_of_every_spelling) {
   const EncoderInput text = golden_.input(golden_.cases()[0]);

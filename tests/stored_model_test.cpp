@@ -217,7 +217,7 @@ TEST_F(StoredModel, AConfigurationThatDoesNotFitTheTokenizerIsRefused) {
   json config = read_json(folder / "config.json");
   config["image_token_id"] = 20;
   write_json(folder / "config.json", config);
-  expect_error(Exit::data, "config.json: image_token_id is 20, but the tokenizer of ",
+  expect_error(Exit::data, "config.json: the image token is 20, but the tokenizer of ",
                [&] { load_encoder(folder); });
 }
 

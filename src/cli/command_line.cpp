@@ -13,6 +13,7 @@
 #include "io/error.h"
 #include "io/shell_word.h"
 #include "io/text.h"
+#include "kernels/gpu.h"
 #include "tensor/parallel.h"
 #include "vlm/model_options.h"
 
@@ -154,6 +155,7 @@ CommandLine& CommandLine::threads() {
     const int n = parse_values<int>(values, option);
     if (n < 1 || n > 1024) fail(Exit::usage, option, ": got ", n, ", expected 1 to 1024");
     set_threads(n);
+    emulator::use_os_threads(n);
   };
   begin_last_section();
   declare({"threads", "N", "number of computing threads; results do not depend on it", "one per core", 1, 1, assign});

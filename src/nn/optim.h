@@ -10,7 +10,8 @@ namespace vlm2vec {
 // Moves the trained parameters into one buffer (f32, or f64 for f64 models) beside a gradient buffer of the same
 // layout. Each parameter becomes a leaf whose value and gradient are views. Clipping, AdamW and an all-reduce over
 // devices work on the buffers. With bf16_storage the buffer holds f32 masters; the model uses and saves rounded
-// copies: matrices in bf16, vectors in f32. A number takes 8 bytes, 10 with bf16_storage; AdamW adds 8.
+// copies: matrices in bf16, vectors in f32. A number takes 8 bytes, 10 with bf16_storage; AdamW adds 8,
+// and 32 for each 65,536 numbers of a parameter.
 class TrainedParameters {
  public:
   explicit TrainedParameters(std::vector<Parameter*> parameters, bool bf16_storage = false);

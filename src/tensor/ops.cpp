@@ -1,6 +1,6 @@
 #include "tensor/ops.h"
 
-#include "kernels/infonce_memory.h"
+#include "tensor/infonce_memory.h"
 
 namespace vlm2vec {
 namespace {

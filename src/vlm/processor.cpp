@@ -5,6 +5,7 @@
 
 #include "io/files.h"
 #include "tensor/parallel.h"
+#include "vlm/config_fields.h"
 #include "vlm/portable_files.h"
 
 namespace vlm2vec {
@@ -82,6 +83,13 @@ void Processor::check(const ModelFolder& folder) const {
   if (rule().patch_size != input_.patch_size || rule().merge_size != input_.merge_size)
     fail(Exit::data, folder.processor.string(), ": has patches of ", rule().patch_size, " merged by ",
          rule().merge_size, ", ", config_file, " ", input_.patch_size, " by ", input_.merge_size);
+  // A processor of version 5 counts a picture's tokens by a patch_size of its own.
+  if (const auto nested = folder.configuration.find("processor_config.json"); nested != folder.configuration.end()) {
+    const nlohmann::json fields = read_json(nested->second);
+    if (const int64_t own = json_field(fields, "patch_size", input_.patch_size); own != input_.patch_size)
+      fail(Exit::data, nested->second.string(), ": patch_size is ", own, ", in ", config_file, " ", input_.patch_size,
+           "; transformers would count other image tokens");
+  }
   if (rule().temporal_patch_size != input_.temporal_patch_size)
     fail(Exit::data, folder.processor.string(), ": temporal_patch_size is ", rule().temporal_patch_size, ", in ",
          config_file, " ", input_.temporal_patch_size);
@@ -102,7 +110,7 @@ void Processor::check(const ModelFolder& folder) const {
            tokenizer_.vocab_size(), " tokens; do the two belong together?");
   const int id = input_.image_token_id;
   if (id >= 0 && (id >= tokenizer_.vocab_size() || !tokenizer_.is_added(id)))
-    fail(Exit::data, config_file, ": image_token_id is ", id, ", but the tokenizer of ", tokenizer_folder,
+    fail(Exit::data, config_file, ": the image token is ", id, ", but the tokenizer of ", tokenizer_folder,
          " has no added token of that id; do the two belong together?");
 }
 

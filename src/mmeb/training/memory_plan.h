@@ -3,11 +3,11 @@
 #pragma once
 #include <string>
 
-#include "kernels/infonce_memory.h"
 #include "mmeb/training/disk_plan.h"
 #include "mmeb/training/training_data.h"
 #include "tensor/card_memory.h"
 #include "tensor/host_memory.h"
+#include "tensor/infonce_memory.h"
 
 namespace vlm2vec {
 

@@ -111,8 +111,8 @@ struct TrainOptions : ModelOptions {
     visit("num_train_epochs", num_train_epochs, "number of passes over the data (instead of max_steps)");
     visit("temperature", temperature, "temperature of InfoNCE: similarities are divided by it");
     visit("bf16_scores", bf16_scores,
-          "round embeddings to bf16 for the similarities of InfoNCE: a sixth of the products on a GPU, gradients off by "
-          "0.3 to 0.6 % at temperature 0.02");
+          "round embeddings to bf16 for the similarities of InfoNCE: a sixth of the products on a GPU, gradients off "
+          "by about 0.3 % at temperature 0.02");
     visit("learning_rate", learning_rate, "highest learning rate");
     visit("lr_scheduler_type", lr_scheduler_type,
           "<linear|cosine|constant|constant_with_warmup> shape of the learning rate after warm-up");

@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/infonce_memory.h"
 #include "kernels/kernels.h"
 #include "tensor/cpu/shared.h"
 #include "tensor/cpu/simd/simd.h"
+#include "tensor/infonce_memory.h"
 
 namespace vlm2vec::cpu {
 namespace {
@@ -77,10 +77,11 @@ void infonce_backward(const Tensor& dloss, const Tensor& q, const Tensor& t, con
     s[labels.data<int32_t>()[i]] -= 1;
     simd().scale(n, float(dl[i] * inverse_tau), s, s);
   };
-  each_strip(q, t, inverse_tau, bf16_scores, differentiate, [&](const Tensor& queries, int64_t first, const Tensor& ds) {
+  const auto multiply = [&](const Tensor& queries, int64_t first, const Tensor& ds) {
     matmul(ds, t, {}, {}, dq.rows(first, first + queries.rows()));
     matmul(ds, queries, {}, {.transpose_a = true, .accumulate = first > 0}, dt);
-  });
+  };
+  each_strip(q, t, inverse_tau, bf16_scores, differentiate, multiply);
 }
 
 }  // namespace vlm2vec::cpu
