@@ -6,7 +6,7 @@ set -euo pipefail
 export LC_ALL=C
 cd "$(dirname "$0")/../.."
 tree=$PWD/build-mutate/tree built=$PWD/build-mutate/built
-barrier='(^|[^:a-z_])(__syncthreads|__syncwarp|wait_for_copies)\([^()]*\);'
+barrier='(^|[^:a-z_])(__syncthreads|__syncwarp|wait_for_copies(<[0-9]>)?)\([^()]*\);'
 
 # A file whose content is the same keeps its time: a second run builds little.
 copy() {
@@ -50,12 +50,12 @@ for file in "${files[@]}"; do
   cp "$tree/$file" "$built/original"
   while IFS=: read -r line text; do
     for number in $(seq "$(grep -oE "$barrier" <<<"$text" | wc -l)"); do
-      what=$(grep -oE "$barrier" <<<"$text" | sed -n "${number}p" | grep -oE '[a-z_]+\(' | head -1)
+      what=$(grep -oE "$barrier" <<<"$text" | sed -n "${number}p" | grep -oE '(__)?[a-z_]+' | head -1)
       sed -E "${line}s/$barrier/\\1(void)0;/$number" "$built/original" >"$tree/$file"
       result=$(judge)
       mutants=$((mutants + 1))
       [ "$result" != MISSED ] || missed=$((missed + 1))
-      printf '%-36s %-17s %s\n' "$file:$line" "${what%(}" "$result"
+      printf '%-36s %-17s %s\n' "$file:$line" "$what" "$result"
     done
   done < <(grep -nE "$barrier" "$built/original" || true)
   cp "$built/original" "$tree/$file"
