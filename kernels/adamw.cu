@@ -26,7 +26,7 @@ struct Constants {
         eps(s.eps) {}
 };
 
-// Of N numbers from i on. A copy of N > 1 numbers in bf16 takes whole groups of 16 bytes.
+// Changes the N numbers from i on. A copy of N > 1 numbers in bf16 takes whole groups of 16 bytes.
 template <int N, class T>
 __device__ void step_at(T* p, const T* gradient, T* m, T* v, const Constants<T>& c, T decay, bf16* narrow,
                         float* rounded) {

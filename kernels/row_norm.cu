@@ -52,11 +52,15 @@ struct Row {
   __device__ void load(const T* from) {
     each_vector([&](int i, int c) { (*this)[i] = load_16(from + c); });
   }
-  // Adds another row, rounds as it is stored, and stores it.
-  __device__ void add(Row& other, T* to) {
+  // Loads the row of x from `first` on. If there is another to add, the sum is rounded as it is stored, and stored.
+  __device__ void load_sum(const T* x, const T* added, T* sum, int64_t first) {
+    load(x + first);
+    if (!added) return;
+    Row other(columns, 1);
+    other.load(added + first);
     each_vector([&](int i, int c) {
       (*this)[i] = pack<T>(each<float>([](float a, float b) { return a + b; }, numbers(i), other.numbers(i)));
-      store_16(to + c, (*this)[i]);
+      store_16(sum + first + c, (*this)[i]);
     });
   }
   // Σ term(vector, column of its first number) over the row
@@ -79,12 +83,7 @@ __global__ void __launch_bounds__(L::block, L::blocks)
   const int64_t row = L::row(), first = row * columns;
   if (row >= rows) return;
   Row<T, L> s(columns);
-  s.load(x + first);
-  if (added) {
-    Row<T, L> other(columns, 1);
-    other.load(added + first);
-    s.add(other, sum + first);
-  }
+  s.load_sum(x, added, sum, first);
   const float squares = s.sum([&](int i, int) { return each<float>([](float v) { return v * v; }, s.numbers(i)); });
   const float r = 1 / sqrt(squares / columns + eps);
   if (L::thread() == 0) rstd[row] = r;
@@ -125,12 +124,7 @@ __global__ void __launch_bounds__(L::block, L::blocks)
   const int64_t row = L::row(), first = row * columns;
   if (row >= rows) return;
   Row<T, L> s(columns);
-  s.load(x + first);
-  if (added) {
-    Row<T, L> other(columns, 1);
-    other.load(added + first);
-    s.add(other, sum + first);
-  }
+  s.load_sum(x, added, sum, first);
   const float m = s.sum([&](int i, int) { return s.numbers(i); }) / columns;
   const float squares =
       s.sum([&](int i, int) { return each<float>([m](float v) { return (v - m) * (v - m); }, s.numbers(i)); });

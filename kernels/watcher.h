@@ -16,7 +16,7 @@ struct Watcher {
   virtual void pass_collective(uint32_t lanes) = 0;    // these lanes of the running thread's warp have come to one,
   virtual void pass_warp_barrier(uint32_t lanes) = 0;  // and this one is a barrier
 
-  // Of the running thread. The first is of what the emulator reads and writes in place of the thread.
+  // What the running thread does. The first: the emulator reads or writes in its place.
   virtual void access(const void* memory, size_t bytes, bool write, Site site) = 0;
   virtual void begin_copy(const void* shared, const void* global, unsigned bytes, bool valid, Site site) = 0;
   virtual void end_copy(const void* shared, unsigned bytes) = 0;

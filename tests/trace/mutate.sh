@@ -57,8 +57,9 @@ for file in "${files[@]}"; do
       [ "$result" != MISSED ] || missed=$((missed + 1))
       printf '%-36s %-17s %s\n' "$file:$line" "$what" "$result"
     done
-  done < <(grep -nE "$barrier" "$built/original" || true)
+  done < <(grep -nE "$barrier" "$built/original")
   cp "$built/original" "$tree/$file"
 done
+[ "$mutants" -gt 0 ] || { echo "make mutate: no barrier stands in ${files[*]}" >&2; exit 2; }
 echo "$mutants mutants, $missed missed"
 [ "$missed" = 0 ]

@@ -42,7 +42,7 @@ class Races {
   void clear() { found_.clear(); }
 
  private:
-  // Of a byte. Of many readers two are enough: the last one, and one from as far away as possible.
+  // What is known of a byte. Two of many readers are enough: the last one, and one from as far away as possible.
   struct Cell {
     Mark write, read, other_read;
   };
