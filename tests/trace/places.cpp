@@ -16,7 +16,7 @@ std::string short_line(const std::string& line) {
   return without.substr(without.rfind('/') + 1);
 }
 
-// A chain of calls may have become one: then the innermost that is a kernel's: not of the standard library or of cuda.h.
+// A line of a kernel, not of the standard library or of cuda.h: of calls that became one, the innermost such counts.
 bool is_of_a_kernel(const std::string& line) {
   return (line.find("/kernels/") != std::string::npos || line.find("/tests/trace/") != std::string::npos) &&
          line.find("/kernels/cuda.h") == std::string::npos;
