@@ -27,6 +27,7 @@ struct AttentionShape {
   double scale;  // scores are scale · q·k
   int q_column = 0, k_column = 0, v_column = 0;
   int window = 0;  // if causal: of those it sees the last `window` only; 0: all
+  bool bf16_products = false;  // the CPU may round the factors of its products to bf16
 };
 
 struct AdamWStep {

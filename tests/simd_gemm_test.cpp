@@ -103,6 +103,10 @@ TEST_P(GemmTest, EqualsPlainLoops) {
       Problem p(m, n, k, flags & 1, flags & 2, flags & 4, flags & 8, flags & 16, flags & 32);
       table.gemm(p.task, 0, m, 0, n);
       p.expect_right();
+      if (!cpu::both_bf16(p.task) || !table.gemm_bf16) continue;
+      p.c = p.start;
+      table.gemm_bf16(p.task, 0, m, 0, n);
+      p.expect_right();
     }
 }
 
@@ -145,21 +149,24 @@ TEST_P(GemmTest, RangesTouchTheirPartOnly) {
 // Each row of the product has the bits of that row computed alone; each column likewise; with and without
 // transpositions.
 TEST_P(GemmTest, SameBitsAloneAndInABatch) {
-  for (int64_t k : {5, 96, 300, 700})
-    for (int flags = 0; flags < 8; ++flags) {
-      const bool ta = flags & 1, tb = flags & 2, accumulate = flags & 4;
+  for (int64_t k : {5, 96, 300, 700, 1400})
+    for (int flags = 0; flags < 16; ++flags) {
+      const bool ta = flags & 1, tb = flags & 2, accumulate = flags & 4, bf16 = flags & 8;
       const int64_t m = 341, n = 219;  // enough for both operands to be packed, A in two blocks
-      Problem p(m, n, k, ta, tb, false, accumulate, true);
-      table.gemm(p.task, 0, m, 0, n);
+      const auto gemm = bf16 ? table.gemm_bf16 : table.gemm;
+      if (!gemm) continue;
+      Problem p(m, n, k, ta, tb, bf16, accumulate, true, bf16);
+      gemm(p.task, 0, m, 0, n);
       for (int64_t i = 0; i < m; i += 19)
         for (int64_t width : {int64_t(1), int64_t(17), n}) {
           Floats row(p.start.begin() + i * p.task.c_stride, p.start.begin() + i * p.task.c_stride + n);
           GemmTask one = p.task;
           one.m = 1, one.n = width, one.c = row.data() + n - width;
-          one.a = p.a.data() + (ta ? i : i * one.a_stride);
-          one.b = p.b.data() + (tb ? (n - width) * one.b_stride : n - width);
+          const int64_t at_a = ta ? i : i * one.a_stride, at_b = tb ? (n - width) * one.b_stride : n - width;
+          one.a = p.a.data() + at_a, one.b = p.b.data() + at_b;
+          if (bf16) one.a = p.a_bf16.data() + at_a, one.b = p.b_bf16.data() + at_b;
           one.bias = p.bias.data() + n - width;
-          table.gemm(one, 0, 1, 0, width);
+          gemm(one, 0, 1, 0, width);
           for (int64_t j = n - width; j < n; ++j)
             ASSERT_EQ(row[j], p.c[i * p.task.c_stride + j])
                 << "row " << i << ", column " << j << ", " << width << " columns, k " << k;
@@ -170,11 +177,11 @@ TEST_P(GemmTest, SameBitsAloneAndInABatch) {
 TEST_P(GemmTest, SameBitsForAnyNumberOfThreads) {
   const int before = threads();
   for (auto [m, n, k] : {std::array<int64_t, 3>{250, 96, 70}, {65, 200, 300}, {1, 1500, 550}})
-    for (int flags = 0; flags < 4; ++flags) {
+    for (int flags = 0; flags < 8; ++flags) {
       Floats first;
       for (int n_threads : {1, 2, 3}) {
         set_threads(n_threads);
-        Problem p(m, n, k, flags & 1, flags & 2, false, true, false);
+        Problem p(m, n, k, flags & 1, flags & 2, flags & 4, true, false, flags & 4);
         cpu::gemm(p.task);
         if (n_threads == 1) first = p.c, p.expect_right();
         EXPECT_EQ(p.c, first) << m << "x" << n << "x" << k << " with " << n_threads << " threads";

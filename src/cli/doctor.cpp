@@ -61,8 +61,8 @@ Json gpus() {
 }
 
 Json examine() {
-  double peak = 0;
-  for (int i = 0; i < 5; ++i) peak = std::max(peak, fma_peak());
+  double peak = 0, bf16 = 0;
+  for (int i = 0; i < 5; ++i) peak = std::max(peak, fma_peak()), bf16 = std::max(bf16, bf16_peak());
   const int64_t memory = host_memory().available, read = std::min<int64_t>(512 << 20, memory / 4);
   const mini::Sources sources;
   std::error_code unknown;
@@ -73,6 +73,7 @@ Json examine() {
           {"instruction_set", isa_name()},
           {"fma_peak_gflops_one_core", peak},
           {"fma_peak_gflops", peak_of_all_threads()},
+          {"bf16_peak_gflops_one_core", bf16},
           {"read_bandwidth_gb_per_s", read_bandwidth(read)},
           {"available_memory_bytes", memory},
           {"free_disk_bytes", fs::space(".", unknown).available},
@@ -101,6 +102,9 @@ void print(const Json& found) {
   row("instruction sets", isas);
   row("peak, measured", found["fma_peak_gflops_one_core"].get<double>(), " GFLOP/s on one core, ",
       found["fma_peak_gflops"].get<double>(), " GFLOP/s on all threads now (f32 multiply-adds)");
+  const double bf16 = found["bf16_peak_gflops_one_core"];
+  if (bf16 > 0) row("peak of bf16", bf16, " GFLOP/s on one core (--precision bf16)");
+  else row("peak of bf16", "that of f32: this processor has no instructions for products of bf16");
   row("memory", in_bytes(found["available_memory_bytes"]), " available, read at ",
       found["read_bandwidth_gb_per_s"].get<double>(), " GB/s");
   row("disk", in_bytes(found["free_disk_bytes"]), " free in this folder");

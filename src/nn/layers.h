@@ -40,6 +40,12 @@ struct Embedding : Module {
   Parameter weight;
 };
 
+// Attention in the module's precision.
+inline AttentionShape in_precision_of(const Module& module, AttentionShape shape) {
+  shape.bf16_products = module.precision() == Precision::bf16_products;
+  return shape;
+}
+
 struct RmsNorm : Module {
   RmsNorm(Module* parent, std::string name, int64_t columns, double eps)
       : Module(parent, std::move(name)), eps(eps), weight(this, "weight", {columns}) {}

@@ -82,8 +82,8 @@ Var DecoderLayer::operator()(const Var& x, const TokenRows& rows, DropoutState& 
 Var DecoderLayer::attend(const Var& x, const Var& normed, const RopeTable& angles, const Tensor& cu_q, const Var& k,
                          const Var& v, const Tensor& cu_k) const {
   const Var q = self_attn.rotated(self_attn.q_proj, self_attn.q_norm, normed, angles, shape_.heads);
-  const auto [h, h_normed] =
-      post_attention_layernorm.of_sum(x, self_attn.o_proj(attention(q, k, v, cu_q, cu_k, shape_)));
+  const Var attended = attention(q, k, v, cu_q, cu_k, in_precision_of(*this, shape_));
+  const auto [h, h_normed] = post_attention_layernorm.of_sum(x, self_attn.o_proj(attended));
   return h + mlp(h_normed);
 }
 

@@ -5,6 +5,7 @@
 
 #include "nn/state.h"
 #include "tensor/ahead.h"
+#include "tensor/cpu/simd/simd.h"
 #include "tensor/ops.h"
 
 namespace vlm2vec {
@@ -15,13 +16,17 @@ Encoder::Encoder(const ModelFolder& folder, const EncoderOptions& options)
       backbone(make_backbone(folder.path / "config.json")),
       processor(folder, family, backbone->input(), options, notes),
       device_(options.device),
-      dtype_(options.f64 ? DType::f64 : options.bf16 && device_ != Device::cpu ? DType::bf16 : DType::f32) {
+      dtype_(options.f64                              ? DType::f64
+             : options.bf16 && device_ != Device::cpu ? DType::bf16
+                                                      : DType::f32) {
   if (options.dim > backbone->dim())
     fail(Exit::usage, "--dim ", options.dim, ": the embeddings of ", folder.path.string(), " have ", backbone->dim(),
          " numbers; give ", backbone->dim(), " or less");
   backbone->kept = options.dim;
-  if (options.bf16)
-    backbone->set_precision(dtype_ == DType::bf16 ? Precision::bf16 : Precision::bf16_products);
+  if (options.bf16) backbone->set_precision(dtype_ == DType::bf16 ? Precision::bf16 : Precision::bf16_products);
+  if (options.bf16 && device_ == Device::cpu && !simd().gemm_bf16)
+    notes.push_back("--precision bf16: " + std::string(isa_name()) +
+                    " has no instructions for products of bf16; their factors are rounded, the time is that of f32");
   if (!options.load_weights) return;
   LoadOptions load{.device = device_, .tied = backbone->tied()};
   if (options.f64) load.dtype = DType::f64;

@@ -62,9 +62,10 @@ struct ModelOptions : AdapterArguments {
     AdapterArguments::fields(visit, training);
     visit("precision", precision,
           training ? "<f32|bf16> f32, or bf16 matrix products with f32 accumulation (full training then stores bf16 "
-                     "weights and f32 master copies). On cuda and emu activations are bf16, too"
-                   : "<f32|bf16> f32, or bf16 matrix products with f32 accumulation; on cuda and emu activations are "
-                     "bf16, too");
+                     "weights and f32 master copies); without AVX512-BF16 or AMX no faster than f32. On cuda and emu "
+                     "activations are bf16, too"
+                   : "<f32|bf16> f32, or bf16 matrix products with f32 accumulation (without AVX512-BF16 or AMX no "
+                     "faster than f32); on cuda and emu activations are bf16, too");
     visit("dim", dim,
           "keep only the first numbers of each vector and normalise it again, for models trained so (Matryoshka; "
           "0: all numbers)");

@@ -108,8 +108,8 @@ void attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& 
                AttentionShape shape, const Tensor& o, const Tensor& lse) {
   constexpr int64_t query_block = 192;  // enough to pay for transposing the keys
   const Operands operands("attention", q, k, v, o, lse, shape);
-  parallel_tasks(tasks_of(q, k, cu_q, cu_k, shape, query_block),
-                 [&](const Task& t) { simd().attention(operands.task(t)); });
+  const auto run = shape.bf16_products && simd().attention_bf16 ? simd().attention_bf16 : simd().attention;
+  parallel_tasks(tasks_of(q, k, cu_q, cu_k, shape, query_block), [&](const Task& t) { run(operands.task(t)); });
 }
 
 void attention_backward(const Tensor& d_o, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& o,
@@ -118,16 +118,18 @@ void attention_backward(const Tensor& d_o, const Tensor& q, const Tensor& k, con
   const char* op = "attention_backward";
   const Operands in(op, q, k, v, o, lse, shape);
   const Columns g(op, d_o, 0), to_q(op, dq, shape.q_column), to_k(op, dk, shape.k_column), to_v(op, dv, shape.v_column);
+  const auto run =
+      shape.bf16_products && simd().attention_bf16 ? simd().attention_bf16_backward : simd().attention_backward;
   const int64_t whole = q.rows() + 1;  // no blocks: dk and dv are sums over all queries of a sequence
   parallel_tasks(tasks_of(q, k, cu_q, cu_k, shape, whole), [&](const Task& t) {
-    simd().attention_backward(in.task(t), {.d_o = g.at(t.q_begin, in.q_column(t)),
-                                           .dq = to_q.at(t.q_begin, in.q_column(t)),
-                                           .dk = to_k.at(t.k_begin, in.kv_column(t)),
-                                           .dv = to_v.at(t.k_begin, in.kv_column(t)),
-                                           .do_stride = g.stride,
-                                           .dq_stride = to_q.stride,
-                                           .dk_stride = to_k.stride,
-                                           .dv_stride = to_v.stride});
+    run(in.task(t), {.d_o = g.at(t.q_begin, in.q_column(t)),
+                     .dq = to_q.at(t.q_begin, in.q_column(t)),
+                     .dk = to_k.at(t.k_begin, in.kv_column(t)),
+                     .dv = to_v.at(t.k_begin, in.kv_column(t)),
+                     .do_stride = g.stride,
+                     .dq_stride = to_q.stride,
+                     .dk_stride = to_k.stride,
+                     .dv_stride = to_v.stride});
   });
 }
 

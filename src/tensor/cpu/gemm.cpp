@@ -6,6 +6,7 @@ namespace vlm2vec::cpu {
 constexpr double serial_flops = 1.5e6;
 
 void gemm(const GemmTask& g) {
+  const auto part = both_bf16(g) && simd().gemm_bf16 ? simd().gemm_bf16 : simd().gemm;
   const bool serial = 2.0 * double(g.m) * double(g.n) * double(g.k) < serial_flops;
   // Splits the longer side: every thread then packs the smaller operand. Columns are split in whole strips.
   const bool by_rows = g.m >= g.n;
@@ -14,8 +15,8 @@ void gemm(const GemmTask& g) {
   // parallel_for runs even a single part: it flushes denormals, so results do not depend on the number of parts.
   parallel_for(parts, 1, [&](int64_t begin, int64_t end) {
     const int64_t first = units * begin / parts * strip, last = units * end / parts * strip;
-    if (by_rows) simd().gemm(g, first, std::min(last, g.m), 0, g.n);
-    else simd().gemm(g, 0, g.m, first, std::min(last, g.n));
+    if (by_rows) part(g, first, std::min(last, g.m), 0, g.n);
+    else part(g, 0, g.m, first, std::min(last, g.n));
   });
 }
 

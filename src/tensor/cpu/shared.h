@@ -14,6 +14,7 @@ inline float* f32(const char* op, const Tensor& x) {
   return x.data<float>();
 }
 
+inline bool both_bf16(const GemmTask& g) { return g.a_type == Stored::bf16 && g.b_type == Stored::bf16; }
 void gemm(const GemmTask& g);  // C[m, n] (+)= op(A)·op(B) + bias, spread over the threads; see GemmTask
 
 // The fewest numbers per thread: below this, waking the thread takes longer than the work.

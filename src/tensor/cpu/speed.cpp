@@ -72,6 +72,16 @@ double fma_peak() {
   return 2.0 * double(n) * (lanes == 16 ? 24 * 16 : 12 * 8) / (cpu_seconds() - begin) * 1e-9;
 }
 
+double bf16_peak() {
+  if (!simd().spin_bf16) return 0;
+  uint16_t numbers[2048];
+  Random random(1);
+  for (uint16_t& x : numbers) x = bf16(float(random.normal())).bits;
+  const double begin = cpu_seconds();
+  const int64_t operations = simd().spin_bf16(100000, numbers);
+  return double(operations) / (cpu_seconds() - begin) * 1e-9;
+}
+
 double read_bandwidth(int64_t bytes) {
   const Tensor x = full({bytes / int64_t(sizeof(float))}, 1, DType::f32, Device::cpu);
   double best = 0;

@@ -13,6 +13,9 @@ double cpu_seconds();  // CPU time of this thread: other processes do not count
 // instruction counts two operations per lane; 0 if the set has none.
 double fma_peak();
 
+// Returns the GFLOP/s of one core doing only products of bf16 on registers; 0 if simd() has no instructions for them.
+double bf16_peak();
+
 // Returns the GB/s (10⁹) at which all threads together read `bytes` of memory once, the best of three times. Memory
 // rather than a cache is measured from hundreds of megabytes on.
 double read_bandwidth(int64_t bytes);

@@ -16,7 +16,7 @@ ClipAttention::ClipAttention(Module* parent, std::string name, const ClipTowerCo
 Var ClipAttention::operator()(const Var& x, const ClipRows& rows) const {
   Var k = k_proj(x), v = v_proj(x);
   if (rows.keys) k = gather_rows(k, rows.keys), v = gather_rows(v, rows.keys);
-  return out_proj(attention(q_proj(x), k, v, rows.cu_queries, rows.cu_keys, shape_));
+  return out_proj(attention(q_proj(x), k, v, rows.cu_queries, rows.cu_keys, in_precision_of(*this, shape_)));
 }
 
 ClipMlp::ClipMlp(Module* parent, std::string name, const ClipTowerConfig& c)

@@ -41,10 +41,11 @@ Var Phi3Layer::operator()(const Var& x, const TokenRows& rows, DropoutState& dro
     const auto [h, normed] = post_attention_layernorm.of_sum(before, self_attn.o_proj(attended));
     return h + mlp(normed);
   };
-  if (!only_last) return rest(x, attention(qkv, rows.cu_seqlens, shape_));
+  const AttentionShape shape = in_precision_of(*this, shape_);
+  if (!only_last) return rest(x, attention(qkv, rows.cu_seqlens, shape));
   const RowScope last(dropout, rows.last_dropout_ids);
   return rest(gather_rows(x, rows.last_rows),
-              attention(gather_rows(qkv, rows.last_rows), qkv, qkv, rows.one_each, rows.cu_seqlens, shape_));
+              attention(gather_rows(qkv, rows.last_rows), qkv, qkv, rows.one_each, rows.cu_seqlens, shape));
 }
 
 Phi3ImageEmbedding::Phi3ImageEmbedding(Module* parent, std::string name, const Phi3VConfig& c)

@@ -40,7 +40,7 @@ QwenVisionAttention::QwenVisionAttention(Module* parent, std::string name, const
              0,           int(c.embed_dim), int(2 * c.embed_dim)} {}
 
 Var QwenVisionAttention::operator()(const Var& x, const Tensor& cu_seqlens, const RopeTable& angles) const {
-  return proj(attention(rope(qkv(x), angles, 2 * shape_.heads), cu_seqlens, shape_));
+  return proj(attention(rope(qkv(x), angles, 2 * shape_.heads), cu_seqlens, in_precision_of(*this, shape_)));
 }
 
 InputShape QwenVl::input() const {

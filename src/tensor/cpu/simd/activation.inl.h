@@ -1,24 +1,5 @@
 // Functions built on exp: activations, their derivatives, exponentials of scores.
 
-// Computes eˣ to 2 units in the last place: x = n·ln 2 + r, |r| ≤ ln 2 / 2, eʳ by Cephes' polynomial. The factor 2ⁿ is
-// applied in two steps, so that inf, denormals and 0 come out right. NaN stays NaN.
-INLINE V exp_of(V x) {
-  x = x < splat(-104.0f) ? splat(-104.0f) : x;  // → 0
-  x = x > splat(89.0f) ? splat(89.0f) : x;      // → inf
-  const V magic = splat(0x1.8p23f);             // adding it rounds to the nearest whole number, kept in the low bits
-  const V shifted = fma(x, splat(1.44269504f), magic), whole = shifted - magic;
-  // ln 2 is split in two; the first part has few bits, so that its product is exact.
-  const V r = fma(whole, splat(2.12194440e-4f), fma(whole, splat(-0.693359375f), x));
-  V p = splat(1.9875691500e-4f);
-  p = fma(p, r, splat(1.3981999507e-3f));
-  p = fma(p, r, splat(8.3334519073e-3f));
-  p = fma(p, r, splat(4.1665795894e-2f));
-  p = fma(p, r, splat(1.6666665459e-1f));
-  p = fma(p, r, splat(5.0000001201e-1f));
-  p = fma(p, r * r, r) + splat(1.0f);
-  const I n = bits(shifted) - bits(magic), half = n >> 1;
-  return p * from_bits((half + 127) << 23) * from_bits((n - half + 127) << 23);
-}
 INLINE V sigmoid(V x) { return splat(1.0f) / (splat(1.0f) + exp_of(-x)); }
 
 void exp(int64_t n, const float* x, float shift, float* y) {

@@ -19,6 +19,7 @@ namespace {
 #include "tensor/cpu/simd/reduce.inl.h"
 #include "tensor/cpu/simd/norm.inl.h"
 #include "tensor/cpu/simd/rope.inl.h"
+#include "tensor/cpu/simd/softmax.inl.h"
 #include "tensor/cpu/simd/attention.inl.h"
 // clang-format on
 }  // namespace

@@ -16,55 +16,12 @@ void product(int64_t rows, int64_t columns, int64_t k, const Tile& t) {
     }
 }
 
-constexpr int64_t tile_keys = 128, tile_queries = 64;
-
 INLINE int64_t whole_vectors(int64_t n) { return count_of(n, W) * W; }
 
 // x [rows, columns] → xᵀ [columns][tile_keys]; zeros fill the last vector of rows.
 void transpose_tile(const float* x, int64_t stride, int64_t rows, int64_t columns, float* to) {
   for (int64_t r = 0; r < rows; r += W)
     pack_rows(x + r * stride, stride, int(smaller(W, rows - r)), columns, to + r, tile_keys);
-}
-
-// Returns how many of the n keys from k0 on query i sees.
-INLINE int64_t visible(const AttentionTask& a, int64_t i, int64_t k0, int64_t n) {
-  if (!a.causal) return n;
-  const int64_t seen = i + 1 + a.nk - a.nq - k0;
-  return seen < 0 ? 0 : seen < n ? seen : n;
-}
-
-// Returns how many of the n keys from k0 on lie before query i's window.
-INLINE int64_t passed(const AttentionTask& a, int64_t i, int64_t k0, int64_t n) {
-  const int64_t before = a.window == 0 ? 0 : i + 1 + a.nk - a.nq - a.window - k0;
-  return before < 0 ? 0 : before < n ? before : n;
-}
-
-INLINE void fill_zero(int64_t rows, int64_t columns, float* x, int64_t stride) {
-  for (int64_t r = 0; r < rows; ++r)
-    for_lanes(columns, [=](int64_t c, auto part) { store(x + r * stride + c, V{}, part); });
-}
-
-// Replaces one query's scores of a tile by exp(scale·score − maximum), with 0 from `seen` up to `width`. Updates the
-// running sum and returns the factor by which earlier sums shrink.
-INLINE float soften(float* s, int64_t seen, int64_t width, float scale, float& maximum, float& sum) {
-  constexpr float none = -__builtin_inff();
-  V top = splat(none);
-  for_lanes(seen, [&](int64_t j, auto part) { top = max(select(load(s + j), none, part), top); });
-  const float before = maximum, now = max_lanes(top) * scale;
-  maximum = now > before ? now : before;
-  const V shift = splat(maximum);
-  V total{};
-  int64_t j = 0;
-  for_lanes(seen, [&](int64_t i, auto part) {
-    const V e = select(exp_of(fma(load(s + i), splat(scale), -shift)), 0, part);
-    store(s + i, e);
-    total += e;
-    j = i + W;
-  });
-  for (; j < width; j += W) store(s + j, V{});
-  const float shrink = sum == 0 || before == maximum ? 1 : exp_of(splat(before - maximum))[0];
-  sum = sum * shrink + sum_lanes(total);
-  return shrink;
 }
 
 void attention(const AttentionTask& a) {
@@ -89,15 +46,10 @@ void attention(const AttentionTask& a) {
         const float* const q = a.q + i0 * a.q_stride + g * d;
         product<true>(rows, width, d, {q, a.q_stride, keys, tile_keys, scores, tile_keys, false});
         for (int64_t r = 0; r < rows; ++r) {
-          const int64_t i = i0 + r, own = visible(a, i, k0, n), early = passed(a, i, k0, n);
-          float* const s = scores + r * tile_keys;
-          if (own <= early) {
-            fill_zero(1, width, s, 0);
-            continue;
-          }
-          for (int64_t j = 0; j < early; ++j) s[j] = -__builtin_inff();
-          const float shrink = soften(s, own, width, a.scale, a.lse[g * a.lse_stride + i], sums[g * a.nq + i]);
-          if (k0 > 0 && shrink != 1) scale(d, shrink, o + r * a.o_stride, o + r * a.o_stride);
+          const int64_t i = i0 + r;
+          const float shrink = soften(a, i, k0, n, width, scores + r * tile_keys, a.lse[g * a.lse_stride + i],
+                                      sums[g * a.nq + i]);
+          if (k0 > 0) scale_row(d, shrink, o + r * a.o_stride);
         }
         const float* const v = a.v + k0 * a.v_stride;
         product<true>(rows, d, seen, {scores, tile_keys, v, a.v_stride, o, a.o_stride, k0 > 0});
@@ -107,13 +59,12 @@ void attention(const AttentionTask& a) {
     for (int64_t i = 0; i < a.nq; ++i) {
       const float sum = sums[g * a.nq + i];
       if (sum == 0) continue;  // the query sees no key
-      float* const o = a.o + i * a.o_stride + g * d;
-      scale(d, 1 / sum, o, o);
+      scale_row(d, 1 / sum, a.o + i * a.o_stride + g * d);
       a.lse[g * a.lse_stride + i] += __builtin_logf(sum);
     }
 }
 
-// With p = exp(s − lse):  dv = pᵀ·do,  ds = p·(do·vᵀ − δ)·scale,  δ_i = Σ do_i·o_i,  dq = ds·k,  dk = dsᵀ·q.
+// With p = exp(s − lse):  dv = pᵀ·do,  ds = p·(do·vᵀ − δ)·scale,  dq = ds·k,  dk = dsᵀ·q.
 void attention_backward(const AttentionTask& a, const AttentionTaskGradient& b) {
   const int64_t d = a.head_dim, area = tile_queries * tile_keys;
   float* const keys = simd_scratch(2 * d * tile_keys + 2 * area + a.group * a.nq);  // kᵀ of the tile
@@ -124,11 +75,7 @@ void attention_backward(const AttentionTask& a, const AttentionTaskGradient& b) 
   fill_zero(a.nk, d, b.dv, b.dv_stride);
   for (int g = 0; g < a.group; ++g) {
     fill_zero(a.nq, d, b.dq + g * d, b.dq_stride);
-    for (int64_t i = 0; i < a.nq; ++i) {
-      const float *d_o = b.d_o + i * b.do_stride + g * d, *o = a.o + i * a.o_stride + g * d;
-      delta[g * a.nq + i] =
-          sum_lanes(sum_over(d, [=](int64_t c, auto part) { return load(d_o + c, part) * load(o + c, part); }));
-    }
+    for (int64_t i = 0; i < a.nq; ++i) delta[g * a.nq + i] = delta_of(a, b, g, i);
   }
   for (int64_t k0 = 0; k0 < a.nk; k0 += tile_keys) {
     const int64_t n = smaller(tile_keys, a.nk - k0);
@@ -142,17 +89,9 @@ void attention_backward(const AttentionTask& a, const AttentionTaskGradient& b) 
         const float *q = a.q + i0 * a.q_stride + g * d, *d_o = b.d_o + i0 * b.do_stride + g * d;
         product<true>(rows, width, d, {q, a.q_stride, keys, tile_keys, p, tile_keys, false});
         product<true>(rows, width, d, {d_o, b.do_stride, values, tile_keys, ds, tile_keys, false});
-        for (int64_t r = 0; r < rows; ++r) {
-          const int64_t i = i0 + r, own = visible(a, i, k0, n), early = passed(a, i, k0, n);
-          float *const pr = p + r * tile_keys, *const dsr = ds + r * tile_keys;
-          const V shift = splat(own == 0 ? 0 : a.lse[g * a.lse_stride + i]), center = splat(delta[g * a.nq + i]);
-          for (int64_t j = 0; j < width; j += W) {
-            const I lanes = first_lanes(int(own - j)) & ~first_lanes(int(early - j));
-            const V e = exp_of(fma(load(pr + j), splat(a.scale), -shift));
-            store(pr + j, lanes ? e : V{});
-            store(dsr + j, lanes ? e * (load(dsr + j) - center) * splat(a.scale) : V{});
-          }
-        }
+        for (int64_t r = 0; r < rows; ++r)
+          soften_gradient(a, i0 + r, k0, n, width, a.lse[g * a.lse_stride + i0 + r], delta[g * a.nq + i0 + r],
+                          p + r * tile_keys, ds + r * tile_keys);
         float* const dq = b.dq + i0 * b.dq_stride + g * d;
         product<false>(seen, d, rows, {p, tile_keys, d_o, b.do_stride, b.dv + k0 * b.dv_stride, b.dv_stride, true});
         product<false>(seen, d, rows, {ds, tile_keys, q, a.q_stride, b.dk + k0 * b.dk_stride, b.dk_stride, true});

@@ -13,22 +13,6 @@ constexpr int64_t whole_a_size = 256 << 10;  // floats that lie in L2 beside a s
 constexpr int64_t packed_rows = 32;          // rows packed at a time if the k lie far apart: few pages are read at once
 constexpr int64_t pack_above = 200;          // packing an operand costs about as much as multiplying it by 20 numbers
 
-// Transposes v[i][l] ↔ v[l][i] in log₂ W rounds; each exchanges the off-diagonal quarters of 2·apart squares.
-template <int apart, int... lane>
-INLINE void exchange(V* v, Lanes<lane...>) {
-  UNROLL for (int i = 0; i < W; ++i) {
-    if (i & apart) continue;
-    const V a = v[i], b = v[i + apart];
-    v[i] = __builtin_shufflevector(a, b, (lane & apart ? W + lane - apart : lane)...);
-    v[i + apart] = __builtin_shufflevector(a, b, (lane & apart ? W + lane : lane + apart)...);
-  }
-}
-template <int apart = W / 2>
-INLINE void transpose(V* v) {
-  exchange<apart>(v, AllLanes{});
-  if constexpr (apart > 1) transpose<apart / 2>(v);
-}
-
 // Packs W rows of bf16 into a strip of NR columns. Transposing pairs of numbers takes half the shuffles. Fixed
 // distances between the stores and four pointers leave the compiler enough registers.
 INLINE void store_transposed(V* pairs, float* to) {

@@ -15,9 +15,6 @@ double dot(int64_t n, const float* x, const float* y) {
 }
 double sum_of_squares(int64_t n, const float* x) { return dot(n, x, x); }
 
-INLINE V select(V x, float, Whole) { return x; }
-INLINE V select(V x, float other, Part part) { return first_lanes(part.n) ? x : splat(other); }
-
 double sum_exp(int64_t n, const float* x, float shift) {
   return blockwise_sum(n,
                        [=](int64_t i, auto part) { return select(exp_of(load(x + i, part) - splat(shift)), 0, part); });

@@ -1,6 +1,8 @@
 #include "tensor/cpu/simd/simd.h"
 
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cstdlib>
@@ -19,15 +21,44 @@ extern const Simd table;
 namespace avx512 {
 extern const Simd table;
 }
+namespace avx512bf16 {
+extern const Bf16Products bf16_products;
+}
+namespace amx {
+extern const Bf16Products bf16_products;
+}
+
+namespace {
+Simd avx512_and(const char* name, const Bf16Products& products) {
+  Simd table = avx512::table;
+  table.name = name;
+  table.gemm_bf16 = products.gemm, table.attention_bf16 = products.attention;
+  table.attention_bf16_backward = products.attention_backward, table.spin_bf16 = products.spin;
+  return table;
+}
+// Whether Linux lets this process use the tile registers, which it does not save unasked.
+bool may_use_tiles() {
+  constexpr int request_permission = 0x1023, tile_data = 18;
+  static const bool may = syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+  return may;
+}
+}  // namespace
 
 std::vector<const Simd*> available_isas() {
+  static const Simd with_bf16 = avx512_and("avx512bf16", avx512bf16::bf16_products);
+  static const Simd with_amx = avx512_and("amx", amx::bf16_products);
   std::vector<const Simd*> tables{&base::table};
   // The built-in also checks that the system saves the wide registers.
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
   if (avx2) tables.push_back(&avx2::table);
-  if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
-    tables.push_back(&avx512::table);
+  if (!avx2 || !__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
+      !__builtin_cpu_supports("avx512vl") || !__builtin_cpu_supports("avx512dq"))
+    return tables;
+  tables.push_back(&avx512::table);
+  if (!__builtin_cpu_supports("avx512bf16")) return tables;
+  // Intel's processors take four times as long for a product of bf16 pairs as for a multiply-add, AMD's as long.
+  tables.insert(__builtin_cpu_is("intel") ? tables.end() - 1 : tables.end(), &with_bf16);
+  if (__builtin_cpu_supports("amx-bf16") && may_use_tiles()) tables.push_back(&with_amx);
   return tables;
 }
 

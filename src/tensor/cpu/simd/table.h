@@ -1,9 +1,10 @@
 // The table of the CPU's inner loops. A loop takes raw pointers and runs a range of rows or numbers on one thread;
-// src/tensor/cpu spreads ranges over threads. Each instruction set fills one table (base.cpp, avx2.cpp, avx512.cpp).
-// Matrices are row-major; *_stride counts floats from one row to the next; without one, rows lie back to back.
-// Same bits: the order of the terms of a sum depends on its length and the instruction set only. A row's result is
-// therefore the same alone or in a batch, and a number's result does not depend on its place in a range.
-// No inline code and no std here: the three files are compiled with instructions that older machines lack.
+// src/tensor/cpu spreads ranges over threads. Each instruction set fills one table (base.cpp, avx2.cpp, avx512.cpp),
+// but avx512bf16.cpp and amx.cpp only what they do better than avx512.cpp. Matrices are row-major; *_stride counts
+// floats from one row to the next; without one, rows lie back to back. Same bits: the order of the terms of a sum
+// depends on its length and the instruction set only. A row's result is therefore the same alone or in a batch, and a
+// number's result does not depend on its place in a range. No inline code and no std here: the files are compiled with
+// instructions that older machines lack.
 #pragma once
 #include <stdint.h>
 
@@ -54,11 +55,13 @@ struct AdamWRates {
 };
 
 struct Simd {
-  const char* name;  // "base", "avx2", "avx512"
+  const char* name;  // "base", "avx2", "avx512", "avx512bf16", "amx"
   int lanes;         // floats in a vector
 
   // ---- gemm.inl.h: computes rows [m0, m1), columns [n0, n1) of C
   void (*gemm)(const GemmTask& g, int64_t m0, int64_t m1, int64_t n0, int64_t n1);
+  // Two bf16 factors, multiplied as such (bf16.inl.h); null without instructions for it: `gemm` then widens them.
+  void (*gemm_bf16)(const GemmTask& g, int64_t m0, int64_t m1, int64_t n0, int64_t n1);
 
   // ---- elementwise.inl.h: n numbers each; a result may overwrite an argument
   void (*add)(int64_t n, const float* x, const float* y, float* z);       // z = x + y
@@ -117,6 +120,19 @@ struct Simd {
   // ---- attention.inl.h
   void (*attention)(const AttentionTask& a);
   void (*attention_backward)(const AttentionTask& a, const AttentionTaskGradient& g);
+  // The factors of products are rounded to bf16; null as for gemm_bf16.
+  void (*attention_bf16)(const AttentionTask& a);
+  void (*attention_bf16_backward)(const AttentionTask& a, const AttentionTaskGradient& g);
+  // Multiplies 2,048 numbers with each other on registers, n times; returns the operations. For the measured peak.
+  int64_t (*spin_bf16)(int64_t n, const uint16_t* numbers);
+};
+
+// What an instruction set with products of bf16 adds to `avx512`.
+struct Bf16Products {
+  void (*gemm)(const GemmTask& g, int64_t m0, int64_t m1, int64_t n0, int64_t n1);
+  void (*attention)(const AttentionTask& a);
+  void (*attention_backward)(const AttentionTask& a, const AttentionTaskGradient& g);
+  int64_t (*spin)(int64_t n, const uint16_t* numbers);
 };
 
 // Size of a thread's work space: one huge page, enough for the products of any model.

@@ -12,6 +12,7 @@ typedef float UnalignedV __attribute__((vector_size(W * 4), aligned(4), may_alia
 typedef uint16_t H __attribute__((vector_size(W * 2)));
 typedef uint16_t UnalignedH __attribute__((vector_size(W * 2), aligned(2), may_alias));
 typedef float UnalignedPairs __attribute__((vector_size(W * 4), aligned(2), may_alias));
+typedef float UnalignedFloat __attribute__((aligned(2), may_alias));
 typedef uint32_t U __attribute__((vector_size(W * 4)));
 
 // The part of a vector to use: all lanes, or the first n, 0 < n < W.
@@ -131,6 +132,45 @@ template <int apart = W / 2>
 INLINE float max_lanes(V x) {
   if constexpr (apart == 0) return x[0];
   else return max_lanes<apart / 2>(max(x, swap_lanes<apart>(x, AllLanes{})));
+}
+
+// Transposes v[i][l] ↔ v[l][i] in log₂ W rounds; each exchanges the off-diagonal quarters of 2·apart squares.
+template <int apart, int... lane>
+INLINE void exchange(V* v, Lanes<lane...>) {
+  UNROLL for (int i = 0; i < W; ++i) {
+    if (i & apart) continue;
+    const V a = v[i], b = v[i + apart];
+    v[i] = __builtin_shufflevector(a, b, (lane & apart ? W + lane - apart : lane)...);
+    v[i + apart] = __builtin_shufflevector(a, b, (lane & apart ? W + lane : lane + apart)...);
+  }
+}
+template <int apart = W / 2>
+INLINE void transpose(V* v) {
+  exchange<apart>(v, AllLanes{});
+  if constexpr (apart > 1) transpose<apart / 2>(v);
+}
+
+INLINE V select(V x, float, Whole) { return x; }
+INLINE V select(V x, float other, Part part) { return first_lanes(part.n) ? x : splat(other); }
+
+// Computes eˣ to 2 units in the last place: x = n·ln 2 + r, |r| ≤ ln 2 / 2, eʳ by Cephes' polynomial. The factor 2ⁿ is
+// applied in two steps, so that inf, denormals and 0 come out right. NaN stays NaN.
+INLINE V exp_of(V x) {
+  x = x < splat(-104.0f) ? splat(-104.0f) : x;  // → 0
+  x = x > splat(89.0f) ? splat(89.0f) : x;      // → inf
+  const V magic = splat(0x1.8p23f);             // adding it rounds to the nearest whole number, kept in the low bits
+  const V shifted = fma(x, splat(1.44269504f), magic), whole = shifted - magic;
+  // ln 2 is split in two; the first part has few bits, so that its product is exact.
+  const V r = fma(whole, splat(2.12194440e-4f), fma(whole, splat(-0.693359375f), x));
+  V p = splat(1.9875691500e-4f);
+  p = fma(p, r, splat(1.3981999507e-3f));
+  p = fma(p, r, splat(8.3334519073e-3f));
+  p = fma(p, r, splat(4.1665795894e-2f));
+  p = fma(p, r, splat(1.6666665459e-1f));
+  p = fma(p, r, splat(5.0000001201e-1f));
+  p = fma(p, r * r, r) + splat(1.0f);
+  const I n = bits(shifted) - bits(magic), half = n >> 1;
+  return p * from_bits((half + 127) << 23) * from_bits((n - half + 127) << 23);
 }
 
 // Calls f(i, Whole{}) for each whole vector of [0, n), then f(i, Part{…}) for the rest.
