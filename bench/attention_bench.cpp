@@ -72,7 +72,9 @@ int main() {
                                          .do_stride = width,
                                          .dq_stride = width,
                                          .dk_stride = s.head_dim,
-                                         .dv_stride = s.head_dim};
+                                         .dv_stride = s.head_dim,
+                                         .k_begin = 0,
+                                         .k_end = s.n};
     const double pairs = s.causal ? double(s.n) * double(s.n + 1) / 2 : double(s.n) * double(s.n),
                  unit = pairs * double(width);
     const double forward = median_seconds(4 * unit, [&] { simd().attention(task); });

@@ -24,7 +24,7 @@ class Threads {
   int before_;
 };
 
-void expect_same_bits_for_any_threads(const std::function<Results(Draw&)>& run) {
+void expect_same_bits_for_any_threads(const std::function<Results(Draw&)>& run, int threads = 3) {
   const auto with = [&](int n) {
     const Threads scoped(n);
     Draw draw(Device::cpu, DType::f32);
@@ -34,7 +34,7 @@ void expect_same_bits_for_any_threads(const std::function<Results(Draw&)>& run) 
     SCOPED_TRACE(isa->name);
     const ScopedIsa scoped(*isa);
     const Results one = with(1);
-    const Results more = with(3);
+    const Results more = with(threads);
     ASSERT_EQ(one.size(), more.size());
     for (size_t i = 0; i < one.size(); ++i) EXPECT_TRUE(same_bits(one[i], more[i])) << "result " << i;
   }
@@ -78,6 +78,18 @@ TEST(AttentionBits, do_not_depend_on_the_threads) {
     return packed_attention(draw.normal({700, 384}), draw.normal({700, 192}),
                             cumulative({7, 40, 41, 41, 500, 530, 700}), shape);
   });
+}
+
+// The backward of a long sequence splits its keys and its queries; here the first thread alone would have all of them.
+TEST(AttentionBits, of_one_long_sequence_do_not_depend_on_the_threads) {
+  for (const bool bf16 : {false, true})
+    for (const int window : {0, 130})
+      expect_same_bits_for_any_threads(
+          [=](Draw& draw) {
+            const AttentionShape shape{2, 1, 32, true, 0.2, 0, 64, 96, window, bf16};
+            return packed_attention(draw.normal({700, 128}), draw.normal({700, 64}), cumulative({3, 700}), shape);
+          },
+          8);
 }
 
 // A sequence alone has the bits it has in a batch, in the results and in the gradients.

@@ -70,7 +70,9 @@ struct Problem {
                 .do_stride = q_stride,
                 .dq_stride = q_stride,
                 .dk_stride = k_stride,
-                .dv_stride = k_stride};
+                .dv_stride = k_stride,
+                .k_begin = 0,
+                .k_end = s.nk};
   }
   Problem(const Problem&) = delete;
   float scale() const { return 1 / std::sqrt(float(shape.head_dim)); }

@@ -179,7 +179,7 @@ TEST_P(GemmTest, SameBitsForAnyNumberOfThreads) {
   for (auto [m, n, k] : {std::array<int64_t, 3>{250, 96, 70}, {65, 200, 300}, {1, 1500, 550}})
     for (int flags = 0; flags < 8; ++flags) {
       Floats first;
-      for (int n_threads : {1, 2, 3}) {
+      for (int n_threads : {1, 2, 3, 12}) {
         set_threads(n_threads);
         Problem p(m, n, k, flags & 1, flags & 2, flags & 4, true, false, flags & 4);
         cpu::gemm(p.task);

@@ -10,10 +10,15 @@
 namespace vlm2vec::cpu {
 namespace {
 
+constexpr int64_t query_block = 192;  // enough to pay for transposing the keys
+constexpr int64_t key_block = 256;    // whole tiles of keys
+
 struct Task {
   int kv_head;
   int64_t q_begin, q_end, k_begin, k_end;  // rows
   int64_t cost_before;                     // products in all tasks before this one
+  int64_t first_key = 0;                   // backward: of the keys to look at, counted from k_begin
+  bool dq = true, dkv = true;              // backward: what to compute
 };
 
 const int32_t* boundaries(const char* what, const Tensor& cu, const Tensor& rows) {
@@ -40,6 +45,30 @@ std::vector<Task> tasks_of(const Tensor& q, const Tensor& k, const Tensor& cu_q,
         tasks.push_back({head, begin, end, bk[i], keys_end, cost});
         cost += (end - begin + 1) * (keys_end - bk[i] + 1) * s.head_dim * (s.heads / s.kv_heads);
       }
+  tasks.push_back({0, 0, 0, 0, 0, cost});
+  return tasks;
+}
+
+// The tasks of the backward: dk and dv are sums over all queries of a sequence, dq over all keys, so that scores are
+// computed once if one task has them all. If such a task were more than two threads' share, its keys and its queries
+// are split: dk and dv by blocks of keys, dq by blocks of queries; the sums have the same order.
+std::vector<Task> backward_tasks(const Tensor& q, const Tensor& k, const Tensor& cu_q, const Tensor& cu_k,
+                                 const AttentionShape& s) {
+  std::vector<Task> whole = tasks_of(q, k, cu_q, cu_k, s, q.rows() + 1);
+  int64_t largest = 0;
+  for (size_t i = 0; i + 1 < whole.size(); ++i)
+    largest = std::max(largest, whole[i + 1].cost_before - whole[i].cost_before);
+  if (largest * threads() <= 2 * whole.back().cost_before) return whole;
+  std::vector<Task> tasks = tasks_of(q, k, cu_q, cu_k, s, query_block);
+  int64_t cost = tasks.back().cost_before;
+  tasks.pop_back();
+  for (Task& t : tasks) t.dkv = false;
+  for (Task& t : whole)
+    for (t.dq = false, t.first_key = 0; t.first_key < t.k_end - t.k_begin; t.first_key += key_block) {
+      t.cost_before = cost;
+      cost += (t.q_end - t.q_begin + 1) * key_block * s.head_dim * (s.heads / s.kv_heads);
+      tasks.push_back(t);
+    }
   tasks.push_back({0, 0, 0, 0, 0, cost});
   return tasks;
 }
@@ -106,7 +135,6 @@ struct Operands {
 
 void attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& cu_q, const Tensor& cu_k,
                AttentionShape shape, const Tensor& o, const Tensor& lse) {
-  constexpr int64_t query_block = 192;  // enough to pay for transposing the keys
   const Operands operands("attention", q, k, v, o, lse, shape);
   const auto run = shape.bf16_products && simd().attention_bf16 ? simd().attention_bf16 : simd().attention;
   parallel_tasks(tasks_of(q, k, cu_q, cu_k, shape, query_block), [&](const Task& t) { run(operands.task(t)); });
@@ -120,16 +148,17 @@ void attention_backward(const Tensor& d_o, const Tensor& q, const Tensor& k, con
   const Columns g(op, d_o, 0), to_q(op, dq, shape.q_column), to_k(op, dk, shape.k_column), to_v(op, dv, shape.v_column);
   const auto run =
       shape.bf16_products && simd().attention_bf16 ? simd().attention_bf16_backward : simd().attention_backward;
-  const int64_t whole = q.rows() + 1;  // no blocks: dk and dv are sums over all queries of a sequence
-  parallel_tasks(tasks_of(q, k, cu_q, cu_k, shape, whole), [&](const Task& t) {
+  parallel_tasks(backward_tasks(q, k, cu_q, cu_k, shape), [&](const Task& t) {
     run(in.task(t), {.d_o = g.at(t.q_begin, in.q_column(t)),
-                     .dq = to_q.at(t.q_begin, in.q_column(t)),
-                     .dk = to_k.at(t.k_begin, in.kv_column(t)),
-                     .dv = to_v.at(t.k_begin, in.kv_column(t)),
+                     .dq = t.dq ? to_q.at(t.q_begin, in.q_column(t)) : nullptr,
+                     .dk = t.dkv ? to_k.at(t.k_begin, in.kv_column(t)) : nullptr,
+                     .dv = t.dkv ? to_v.at(t.k_begin, in.kv_column(t)) : nullptr,
                      .do_stride = g.stride,
                      .dq_stride = to_q.stride,
                      .dk_stride = to_k.stride,
-                     .dv_stride = to_v.stride});
+                     .dv_stride = to_v.stride,
+                     .k_begin = t.first_key,
+                     .k_end = t.dq ? t.k_end - t.k_begin : std::min(t.first_key + key_block, t.k_end - t.k_begin)});
   });
 }
 

@@ -47,8 +47,8 @@ void attention(const AttentionTask& a) {
         product<true>(rows, width, d, {q, a.q_stride, keys, tile_keys, scores, tile_keys, false});
         for (int64_t r = 0; r < rows; ++r) {
           const int64_t i = i0 + r;
-          const float shrink = soften(a, i, k0, n, width, scores + r * tile_keys, a.lse[g * a.lse_stride + i],
-                                      sums[g * a.nq + i]);
+          const float shrink =
+              soften(a, i, k0, n, width, scores + r * tile_keys, a.lse[g * a.lse_stride + i], sums[g * a.nq + i]);
           if (k0 > 0) scale_row(d, shrink, o + r * a.o_stride);
         }
         const float* const v = a.v + k0 * a.v_stride;
@@ -71,14 +71,16 @@ void attention_backward(const AttentionTask& a, const AttentionTaskGradient& b) 
   float* const values = keys + d * tile_keys;                                       // vᵀ
   float *const p = values + d * tile_keys, *const ds = p + area;                    // [tile_queries][tile_keys]
   float* const delta = ds + area;                                                   // [group][nq]
-  fill_zero(a.nk, d, b.dk, b.dk_stride);
-  fill_zero(a.nk, d, b.dv, b.dv_stride);
+  if (b.dk) {
+    fill_zero(b.k_end - b.k_begin, d, b.dk + b.k_begin * b.dk_stride, b.dk_stride);
+    fill_zero(b.k_end - b.k_begin, d, b.dv + b.k_begin * b.dv_stride, b.dv_stride);
+  }
   for (int g = 0; g < a.group; ++g) {
-    fill_zero(a.nq, d, b.dq + g * d, b.dq_stride);
+    if (b.dq) fill_zero(a.nq, d, b.dq + g * d, b.dq_stride);
     for (int64_t i = 0; i < a.nq; ++i) delta[g * a.nq + i] = delta_of(a, b, g, i);
   }
-  for (int64_t k0 = 0; k0 < a.nk; k0 += tile_keys) {
-    const int64_t n = smaller(tile_keys, a.nk - k0);
+  for (int64_t k0 = b.k_begin; k0 < b.k_end; k0 += tile_keys) {
+    const int64_t n = smaller(tile_keys, b.k_end - k0);
     transpose_tile(a.k + k0 * a.k_stride, a.k_stride, n, d, keys);
     transpose_tile(a.v + k0 * a.v_stride, a.v_stride, n, d, values);
     for (int g = 0; g < a.group; ++g)
@@ -92,10 +94,15 @@ void attention_backward(const AttentionTask& a, const AttentionTaskGradient& b) 
         for (int64_t r = 0; r < rows; ++r)
           soften_gradient(a, i0 + r, k0, n, width, a.lse[g * a.lse_stride + i0 + r], delta[g * a.nq + i0 + r],
                           p + r * tile_keys, ds + r * tile_keys);
-        float* const dq = b.dq + i0 * b.dq_stride + g * d;
-        product<false>(seen, d, rows, {p, tile_keys, d_o, b.do_stride, b.dv + k0 * b.dv_stride, b.dv_stride, true});
-        product<false>(seen, d, rows, {ds, tile_keys, q, a.q_stride, b.dk + k0 * b.dk_stride, b.dk_stride, true});
-        product<true>(rows, d, seen, {ds, tile_keys, a.k + k0 * a.k_stride, a.k_stride, dq, b.dq_stride, true});
+        if (b.dk) {
+          float *const dk = b.dk + k0 * b.dk_stride, *const dv = b.dv + k0 * b.dv_stride;
+          product<false>(seen, d, rows, {p, tile_keys, d_o, b.do_stride, dv, b.dv_stride, true});
+          product<false>(seen, d, rows, {ds, tile_keys, q, a.q_stride, dk, b.dk_stride, true});
+        }
+        const float* const k = a.k + k0 * a.k_stride;
+        if (b.dq)
+          product<true>(rows, d, seen,
+                        {ds, tile_keys, k, a.k_stride, b.dq + i0 * b.dq_stride + g * d, b.dq_stride, true});
       }
   }
 }

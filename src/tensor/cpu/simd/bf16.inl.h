@@ -8,7 +8,7 @@
 // on k alone. What lies beyond the matrix is packed as 0.
 
 constexpr int64_t step = 32, lines = 16, tile_size = lines * step, panel_lines = 2 * lines, panel_step = 2 * tile_size;
-constexpr int64_t KC = BF16_KC, MC = 512, NC = 512;
+constexpr int64_t KC = BF16_KC, MC = 512, NC = 1024;
 constexpr int64_t whole_a_size = 512 << 10;  // numbers that lie in L2 beside a panel of B
 
 // C[rows, columns] = from + A·B for a panel of each, at most 32 × 32. Rows of `from` and C are *_stride floats apart;

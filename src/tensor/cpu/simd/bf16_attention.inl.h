@@ -95,12 +95,12 @@ void attention_backward(const AttentionTask& a, const AttentionTaskGradient& b) 
   uint16_t* const ds_along = ds_across + key_panels * room.across_queries;
   float* const delta = (float*)(ds_along + query_panels * room.across_keys);  // [group][nq]
   for (int g = 0; g < a.group; ++g) {
-    fill_zero(a.nq, d, b.dq + g * d, b.dq_stride);
+    if (b.dq) fill_zero(a.nq, d, b.dq + g * d, b.dq_stride);
     for (int64_t i = 0; i < a.nq; ++i) delta[g * a.nq + i] = delta_of(a, b, g, i);
   }
   begin_blocks();
-  for (int64_t k0 = 0; k0 < a.nk; k0 += tile_keys) {
-    const int64_t n = smaller(tile_keys, a.nk - k0);
+  for (int64_t k0 = b.k_begin; k0 < b.k_end; k0 += tile_keys) {
+    const int64_t n = smaller(tile_keys, b.k_end - k0);
     fill_zero(1, 2 * sums, dk, 0);
     pack<true>(a.k + k0 * a.k_stride, a.k_stride, true, n, d, k, room.along);
     pack<true>(a.v + k0 * a.v_stride, a.v_stride, true, n, d, v, room.along);
@@ -127,7 +127,7 @@ void attention_backward(const AttentionTask& a, const AttentionTaskGradient& b) 
         pack<false>(ds, tile_keys, true, rows, seen, ds_along, room.across_keys);
         for (int64_t c = 0; c < d; c += panel_lines) {
           const int64_t head = c / panel_lines, width = smaller(panel_lines, d - c);
-          for (int64_t j = 0; j < seen; j += panel_lines) {
+          for (int64_t j = 0; b.dk && j < seen; j += panel_lines) {
             const int64_t some = smaller(panel_lines, seen - j), at = j / panel_lines * room.across_queries;
             float *const to_v = dv + j * room.columns + c, *const to_k = dk + j * room.columns + c;
             block({count_of(rows, step), p_across + at, do_across + head * room.across_queries, some, width, to_v,
@@ -135,7 +135,7 @@ void attention_backward(const AttentionTask& a, const AttentionTaskGradient& b) 
             block({count_of(rows, step), ds_across + at, q_across + head * room.across_queries, some, width, to_k,
                    room.columns, to_k, room.columns});
           }
-          for (int64_t i = 0; i < rows; i += panel_lines) {
+          for (int64_t i = 0; b.dq && i < rows; i += panel_lines) {
             float* const to = b.dq + (i0 + i) * b.dq_stride + g * d + c;
             run_block({count_of(seen, step), ds_along + i / panel_lines * room.across_keys,
                        k_across + head * room.across_keys, smaller(panel_lines, rows - i), width, to, b.dq_stride, to,
@@ -144,7 +144,7 @@ void attention_backward(const AttentionTask& a, const AttentionTaskGradient& b) 
           }
         }
       }
-    for (int64_t j = 0; j < n; ++j)
+    for (int64_t j = 0; b.dk && j < n; ++j)
       for_lanes(d, [=](int64_t c, auto part) {
         store(b.dk + (k0 + j) * b.dk_stride + c, load(dk + j * room.columns + c, part), part);
         store(b.dv + (k0 + j) * b.dv_stride + c, load(dv + j * room.columns + c, part), part);

@@ -96,7 +96,7 @@ struct Scratch {
   ~Scratch() { std::free(data); }
   float* get(int64_t wanted) {
     if (wanted <= floats) return data;
-    const int64_t page = kSimdScratchBytes, bytes = (wanted * int64_t(sizeof(float)) + page - 1) / page * page;
+    const int64_t page = 2 << 20, bytes = (wanted * int64_t(sizeof(float)) + page - 1) / page * page;
     std::free(data);
     data = static_cast<float*>(std::aligned_alloc(page, bytes));
     floats = data ? bytes / int64_t(sizeof(float)) : 0;

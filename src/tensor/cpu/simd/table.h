@@ -45,8 +45,9 @@ struct AttentionTask {
 };
 struct AttentionTaskGradient {  // written, not accumulated; dk and dv are sums over the group
   const float* d_o;
-  float *dq, *dk, *dv;
+  float *dq, *dk, *dv;  // dq, or both dk and dv, may be null: not wanted
   int64_t do_stride, dq_stride, dk_stride, dv_stride;
+  int64_t k_begin, k_end;  // the keys to look at; k_begin is a multiple of 128
 };
 
 // p ← p − p·lr·wd; m ← β₁m + (1−β₁)g; v ← β₂v + (1−β₂)g²; p ← p − lr/bc₁ · m / (√v/√bc₂ + eps), with g scaled first
@@ -135,8 +136,8 @@ struct Bf16Products {
   int64_t (*spin)(int64_t n, const uint16_t* numbers);
 };
 
-// Size of a thread's work space: one huge page, enough for the products of any model.
-inline constexpr int64_t kSimdScratchBytes = 2 << 20;
+// Size of a thread's work space: two huge pages, enough for the products of any model.
+inline constexpr int64_t kSimdScratchBytes = 4 << 20;
 // Returns this thread's work space of at least `floats` floats, 64-byte aligned. The next call may overwrite it.
 float* simd_scratch(int64_t floats);
 
