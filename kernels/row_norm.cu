@@ -39,6 +39,12 @@ struct Row {
     else return kept[i];
   }
   __device__ Numbers<float, N> numbers(int i) { return unpack<T>((*this)[i]); }
+  // Returns the numbers of a vector of f32 beside those from column c on. Of 16 columns both lanes of a pair have some.
+  __device__ Numbers<float, N> beside(const float* vector, int c) const {
+    if constexpr (N == 8)
+      if (columns % 16 == 0) return load_by_pairs(vector + c);
+    return BACKEND::load<N>(vector + c);
+  }
   // f(i, column) for every vector of this thread.
   template <class F>
   __device__ void each_vector(F f) const {
@@ -88,7 +94,7 @@ __global__ void __launch_bounds__(L::block, L::blocks)
   const float r = 1 / sqrt(squares / columns + eps);
   if (L::thread() == 0) rstd[row] = r;
   s.each_vector([&](int i, int c) {
-    store(y + first + c, each<float>([r](float v, float w) { return v * r * w; }, s.numbers(i), load<s.N>(w + c)));
+    store(y + first + c, each<float>([r](float v, float w) { return v * r * w; }, s.numbers(i), s.beside(w, c)));
   });
 }
 
@@ -104,12 +110,12 @@ __global__ void __launch_bounds__(L::block, L::blocks)
   in.load(x + first), up.load(dy + first);
   const float r = rstd[row];
   const float mean = in.sum([&](int i, int c) {
-    return each<float>([r](float d, float w, float v) { return d * w * v * r; }, up.numbers(i), load<in.N>(w + c),
+    return each<float>([r](float d, float w, float v) { return d * w * v * r; }, up.numbers(i), in.beside(w, c),
                        in.numbers(i));
   }) / columns;
   in.each_vector([&](int i, int c) {
     auto y = each<float>([=](float d, float w, float v) { return r * (d * w - v * r * mean); }, up.numbers(i),
-                         load<in.N>(w + c), in.numbers(i));
+                         in.beside(w, c), in.numbers(i));
     if (before) y = each<float>([](float a, float b) { return a + b; }, y, load<in.N>(before + first + c));
     store(dx + first + c, y);
   });
@@ -132,7 +138,7 @@ __global__ void __launch_bounds__(L::block, L::blocks)
   if (L::thread() == 0) mean[row] = m, rstd[row] = r;
   s.each_vector([&](int i, int c) {
     store(y + first + c, each<float>([=](float v, float w, float b) { return (v - m) * r * w + b; }, s.numbers(i),
-                                     load<s.N>(w + c), load<s.N>(b + c)));
+                                     s.beside(w, c), s.beside(b, c)));
   });
 }
 
@@ -148,7 +154,7 @@ __global__ void __launch_bounds__(L::block, L::blocks)
   in.load(x + first), up.load(dy + first);
   const float m = mean[row], r = rstd[row];
   const auto g = [&](int i, int c) {
-    return each<float>([](float d, float w) { return d * w; }, up.numbers(i), load<in.N>(w + c));
+    return each<float>([](float d, float w) { return d * w; }, up.numbers(i), in.beside(w, c));
   };
   const float mean_g = in.sum(g) / columns;
   const float mean_gx = in.sum([&](int i, int c) {

@@ -67,6 +67,20 @@ __device__ Numbers<acc_t<T>, N> load(const T* from) {
     }
   return y;
 }
+// The 8 numbers from here on, where neighbouring lanes want 16 side by side: each lane reads 16 bytes of either half of
+// the 64, and they swap what is the other's. By plain loads, two of 16 bytes at a stride of 32, a warp would read every
+// sector twice. Both lanes of a pair call it.
+__device__ inline Numbers<float, 8> load_by_pairs(const float* from) {
+  const int lane = int(threadIdx.x % 32), odd = lane % 2;
+  const Words first = load_16(from - 4 * odd), last = load_16(from + 8 - 4 * odd);
+  Numbers<float, 8> y;
+  UNROLL for (int w = 0; w < 4; ++w) {
+    const uint32_t swapped = __shfl_xor_sync(3u << (lane - odd), odd ? first.x[w] : last.x[w], 1);
+    y[w] = std::bit_cast<float>(odd ? swapped : first.x[w]);
+    y[4 + w] = std::bit_cast<float>(odd ? last.x[w] : swapped);
+  }
+  return y;
+}
 template <class T, class A, int N>
 __device__ void store(T* to, const Numbers<A, N>& x) {
   if constexpr (N == 1) to[0] = convert<T>(x[0]);

@@ -8,8 +8,9 @@ using namespace testing_kernels;
 
 constexpr double eps = 1e-5;
 
-// One width of every layout, and the widest row of two in registers; beyond 8,192 it lies in shared memory.
-const std::vector<int64_t> widths{8, 200, 520, 1544, 2056, 8192, 8200};
+// Of every layout, widths that are multiples of 16 and that are not, and the widest row of two in registers; beyond
+// 8,192 it lies in shared memory.
+const std::vector<int64_t> widths{8, 16, 200, 208, 520, 528, 1544, 1552, 2056, 2064, 8192, 8200, 8208};
 
 // For rows of warps, a block and a part of one.
 int64_t rows_of(int64_t columns) { return columns <= 1024 ? 5 : 2; }
