@@ -59,18 +59,37 @@ constexpr size_t tile_bytes(int rows) {
   return sizeof(bf16) * size_t(rows * flash_pitch<D>);
 }
 
+// Which 16 bytes of a tile each of THREADS threads takes in a step: they go through ROWS rows of UNITS · 16 bytes, whose
+// pitch is an odd number of 16 bytes. Eight threads meet different banks: they take eight neighbours of a row, and where
+// only `rest` are left, those of 8 / rest rows that are `rest` apart.
+template <int ROWS, int UNITS, int THREADS>
+struct Walk {
+  static constexpr int rest = UNITS % 8, whole = UNITS - rest, steps = ROWS * UNITS / THREADS;
+  static constexpr int some = rest ? rest : 1, most = whole ? whole : 1;  // divisors
+  static_assert(ROWS * whole % THREADS == 0 && ROWS * rest % THREADS == 0 && 8 % some == 0);
+  int row, column;  // of the first of 8 numbers
+  __device__ Walk(int step, int thread) {
+    if (step < ROWS * whole / THREADS) {
+      const int i = step * THREADS + thread;
+      row = i / most, column = i % most * 8;
+    } else {
+      const int i = step * THREADS + thread - ROWS * whole;
+      row = i / (8 * some) * 8 + i / 8 % some + i % 8 / some * some, column = (whole + i % some) * 8;
+    }
+  }
+};
+
 // Begins to copy ROWS of the `count` rows of a sequence that starts at row `first`: those from `begin` on. Rows behind
 // the last one and columns behind the head are zeros.
 template <int D, int ROWS>
 __device__ void copy_rows(const Tile& tile, const Heads<const bf16>& x, int head, int first, int count, int begin) {
-  constexpr int per_row = D / 8, each = ROWS * per_row / flash_threads;
-  static_assert(ROWS * per_row % flash_threads == 0);
+  using Piece = Walk<ROWS, D / 8, flash_threads>;
   const bf16* const from = x(first + begin, head);
   const int pitch = int(x.pitch), rows = count - begin;
-  UNROLL for (int step = 0; step < each; ++step) {
-    const int i = step * flash_threads + threadIdx.x, row = i / per_row, column = i % per_row * 8;
-    const bool valid = row < rows && column < x.head_dim;
-    copy_async(tile.at(row, column), from + (row * pitch + column), valid);  // does not read what is not valid
+  UNROLL for (int step = 0; step < Piece::steps; ++step) {
+    const Piece at(step, int(threadIdx.x));
+    const bool valid = at.row < rows && at.column < x.head_dim;
+    copy_async(tile.at(at.row, at.column), from + (at.row * pitch + at.column), valid);  // reads only what is valid
   }
 }
 
@@ -136,10 +155,10 @@ __device__ void write_rows(const float (&sums)[N][4], float factor, const Tile& 
           pack(sums[n][2 * h] * factor, sums[n][2 * h + 1] * factor);
   __syncwarp();
   UNROLL for (int step = 0; step < N / 2; ++step) {
-    const int i = 32 * step + lane, row = i / N, column = i % N * 8;
-    if (begin + 16 * warp + row < end && column0 + column < to.head_dim)
-      store_16_bytes(to(begin + 16 * warp + row, head) + column0 + column,
-                     load_16_bytes(staging.at(16 * warp + row, column)));
+    const Walk<16, N, 32> at(step, lane);
+    const int row = begin + 16 * warp + at.row, column = column0 + at.column;
+    if (row < end && column < to.head_dim)
+      store_16_bytes(to(row, head) + column, load_16_bytes(staging.at(16 * warp + at.row, at.column)));
   }
 }
 

@@ -71,6 +71,24 @@ __device__ void multiply_stage(float (&sum)[M][N][4], const Tile& a, int i, cons
   }
 }
 
+// Reads W numbers of a row of staged sums, 16 bytes at a time: where there are two times, odd rows begin with the
+// second. So eight threads, of two rows, meet different banks.
+template <int W>
+__device__ void read_staged(float (&to)[W], const float* from, bool second_first) {
+  constexpr int half = 4;
+  static_assert(W == half || W == 2 * half);
+  if constexpr (W == half) {
+    const Wide<float> all = load_16_bytes(from);
+    UNROLL for (int e = 0; e < half; ++e) to[e] = all.x[e];
+  } else {
+    const Wide<float> one = load_16_bytes(from + half * second_first), other = load_16_bytes(from + half * !second_first);
+    UNROLL for (int e = 0; e < half; ++e) {
+      to[e] = second_first ? other.x[e] : one.x[e];
+      to[half + e] = second_first ? one.x[e] : other.x[e];
+    }
+  }
+}
+
 // Stores a warp's sums, 16 rows at a time, through its own part of shared memory: there C fragments become rows.
 template <class S, class C, int M, int N>
 __device__ void store_sums(const float (&sum)[M][N][4], float* staging, const Result<float, C>& c, int64_t i0,
@@ -80,12 +98,15 @@ __device__ void store_sums(const float (&sum)[M][N][4], float* staging, const Re
   UNROLL for (int m = 0; m < M; ++m) {
     __syncwarp();  // all lanes have read the rows before
     UNROLL for (int n = 0; n < N; ++n)
-      UNROLL for (int e = 0; e < 4; ++e)
-        staging[(lane / 4 + e / 2 * 8) * S::staging_pitch + 8 * n + lane % 4 * 2 + e % 2] = sum[m][n][e];
+      UNROLL for (int h = 0; h < 2; ++h)
+        put_pair(staging + (lane / 4 + 8 * h) * S::staging_pitch + 8 * n + lane % 4 * 2, sum[m][n][2 * h],
+                 sum[m][n][2 * h + 1]);
     __syncwarp();
     UNROLL for (int step = 0; step < 16 * per_row / 32; ++step) {
       const int e = 32 * step + lane, row = e / per_row, column = e % per_row * run;
-      c.template store_run<run>(i0 + 16 * m + row, j0 + column, staging + (row * S::staging_pitch + column));
+      float sums[run];
+      read_staged(sums, staging + (row * S::staging_pitch + column), row % 2);
+      c.template store_run<run>(i0 + 16 * m + row, j0 + column, sums);
     }
   }
 }

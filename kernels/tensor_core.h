@@ -144,6 +144,15 @@ __device__ inline void store_pair(float* global, float first, float second CALL_
 #endif
 }
 
+// … and in shared memory
+__device__ inline void put_pair(float* shared, float first, float second CALL_SITE) {
+#if defined(__CUDACC__)
+  *reinterpret_cast<float2*>(shared) = make_float2(first, second);
+#else
+  store_pair(shared, first, second PASS_SITE);
+#endif
+}
+
 // Fragments of a tile of bf16 in shared memory, [rows][pitch]. A pitch of 8 more than a multiple of 16 numbers lets the
 // eight rows of a matrix lie in different banks.
 struct Tile {
