@@ -67,25 +67,50 @@ __global__ void scatter_add_rows_kernel(const T* dy, const int32_t* ids, const A
   if (c < columns) dtable[id * columns + column] = To(sum);
 }
 
-// Sorts the numbers of ids by (id, number). runs[p]: how many have the id of the p-th, if it is the first of them; else
-// 0. Every thread counts what comes before its own number.
+// What ids are sorted by: the id, then its number. Behind the last one stands `no_key`.
+constexpr int chunk = 2 * threads;
+constexpr int64_t no_key = INT64_MAX;
+
+// Sorts each chunk of the keys of ids, by a bitonic network (Batcher 1968). One block per chunk.
 __global__ void __launch_bounds__(threads)
-    sort_ids_kernel(const int32_t* __restrict__ ids, int32_t* __restrict__ order, int32_t* __restrict__ runs, int n) {
-  SHARED(int32_t, some, [threads]);
-  const int mine = int(blockIdx.x * threads + threadIdx.x), id = ids[min(mine, n - 1)];
-  int smaller = 0, earlier = 0, same = 0;
-  for (int begin = 0; begin < n; begin += threads) {
-    __syncthreads();  // all threads are done with the last ones
-    some[threadIdx.x] = ids[min(begin + int(threadIdx.x), n - 1)];
-    __syncthreads();
-    for (int i = 0; i < min(threads, n - begin); ++i) {
-      smaller += some[i] < id, same += some[i] == id;
-      earlier += some[i] == id && begin + i < mine;
+    sort_chunks_kernel(const int32_t* __restrict__ ids, int64_t* __restrict__ sorted, int n) {
+  SHARED(int64_t, keys, [chunk]);
+  const int t = int(threadIdx.x), begin = int(blockIdx.x) * chunk;
+  for (int i = t; i < chunk; i += threads)
+    keys[i] = begin + i < n ? int64_t(ids[begin + i]) << 32 | (begin + i) : no_key;
+  for (int run = 2; run <= chunk; run *= 2)
+    for (int apart = run / 2; apart > 0; apart /= 2) {
+      __syncthreads();  // the step before is done
+      const int i = t / apart * 2 * apart + t % apart, j = i + apart;
+      const int64_t one = keys[i], other = keys[j];
+      if ((one > other) == ((i & run) == 0)) keys[i] = other, keys[j] = one;
     }
+  __syncthreads();
+  for (int i = t; i < chunk; i += threads) sorted[begin + i] = keys[i];
+}
+
+// Returns how many keys of all sorted chunks are below `bound`.
+__device__ int count_below(const int64_t* sorted, int chunks, int64_t bound) {
+  int count = 0;
+  for (int c = 0; c < chunks; ++c, sorted += chunk) {
+    int below = 0;
+    for (int step = chunk / 2; step > 0; step /= 2)
+      if (sorted[below + step - 1] < bound) below += step;
+    count += below + (sorted[below] < bound);
   }
-  if (mine >= n) return;
-  order[smaller + earlier] = mine;
-  runs[smaller + earlier] = earlier == 0 ? same : 0;
+  return count;
+}
+
+// The numbers of ids in the order of their keys. runs[p]: how many have the id of the p-th, if it is the first of them;
+// else 0. A key's place is the count of those below it.
+__global__ void __launch_bounds__(threads)
+    merge_chunks_kernel(const int64_t* __restrict__ sorted, int chunks, int32_t* __restrict__ order,
+                        int32_t* __restrict__ runs) {
+  const int64_t key = sorted[int64_t(blockIdx.x) * threads + threadIdx.x], id = key >> 32;
+  if (key == no_key) return;
+  const int place = count_below(sorted, chunks, key), first = count_below(sorted, chunks, id << 32);
+  order[place] = int32_t(key);
+  runs[place] = place == first ? count_below(sorted, chunks, (id + 1) << 32) - first : 0;
 }
 
 // As scatter_add_rows_kernel, and to the bit. One block per sorted id: the first of a run adds all rows of the run, the
@@ -145,8 +170,11 @@ void scatter_add_rows(const Tensor& dy, const Tensor& ids, const Tensor& shares,
       with_width<T>(whole_rows({&dy, &dtable}), [&]<int N>() {
         if constexpr (N > 1) {
           const Tensor order = empty_like(ids), runs = empty_like(ids);
-          launch(blocks(ids.numel(), threads), threads, 0, sort_ids_kernel, at<int32_t>(ids), at<int32_t>(order),
-                 at<int32_t>(runs), ids.numel());
+          const unsigned chunks = blocks(ids.numel(), chunk);
+          const Tensor sorted({int64_t(chunks) * chunk}, DType::i64, ids.device());
+          launch(chunks, threads, 0, sort_chunks_kernel, at<int32_t>(ids), at<int64_t>(sorted), ids.numel());
+          launch(2 * chunks, threads, 0, merge_chunks_kernel, at<int64_t>(sorted), int(chunks), at<int32_t>(order),
+                 at<int32_t>(runs));
           launch(unsigned(ids.numel()), threads_for(dy.columns(), N), 0, add_runs_kernel<T, To, N>, at<T>(dy),
                  at<int32_t>(ids), at<int32_t>(order), at<int32_t>(runs), of_row, each_row, at<To>(dtable),
                  dy.columns());

@@ -87,8 +87,10 @@ __global__ void __launch_bounds__(RegisterTile<T, SIZE, SIDE>::threads, 512 / Re
   tile.store(c, at);
 }
 
-// Large tiles, where enough of them keep the multiprocessors busy.
-bool has_many_large_tiles(const Tensor& c) { return tile_count(c.rows(), c.columns(), 128, 128) >= 64; }
+// Whether tiles are large: where enough of them keep the multiprocessors busy, and no half of each lies outside c.
+bool has_many_large_tiles(const Tensor& c) {
+  return tile_count(c.rows(), c.columns(), 128, 128) >= 64 && std::min<int64_t>(c.rows(), c.columns()) > 64;
+}
 
 template <class X>
 Factor<X> factor_of(const Tensor& x, bool along_k) {

@@ -122,6 +122,19 @@ TEST(KernelsWide, ScatteredRows) {
       formats);
 }
 
+// Three chunks of sorted ids, the last one ragged.
+TEST(KernelsWide, ManyScatteredRows) {
+  std::vector<int32_t> ids;
+  for (int32_t i = 0; i < 1100; ++i) ids.push_back(i * 37 % 101 % 60);
+  const Tensor dy = random({1100, 8}, DType::f32, 19), table({60, 8}, DType::f32, Device::emu);
+  in_every_schedule([&] {
+    expect_same_bits({dy}, {table}, [&](Tensors x, Tensors y) {
+      emu::fill(y[0], 1);
+      emu::scatter_add_rows(x[0], integers(ids), {}, y[0]);
+    });
+  });
+}
+
 TEST(KernelsWide, SumOfSquares) {
   in_every_format(
       [](DType dtype) {
