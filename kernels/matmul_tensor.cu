@@ -81,7 +81,8 @@ __device__ void read_staged(float (&to)[W], const float* from, bool second_first
     const Wide<float> all = load_16_bytes(from);
     UNROLL for (int e = 0; e < half; ++e) to[e] = all.x[e];
   } else {
-    const Wide<float> one = load_16_bytes(from + half * second_first), other = load_16_bytes(from + half * !second_first);
+    const Wide<float> one = load_16_bytes(from + half * second_first);
+    const Wide<float> other = load_16_bytes(from + half * !second_first);
     UNROLL for (int e = 0; e < half; ++e) {
       to[e] = second_first ? other.x[e] : one.x[e];
       to[half + e] = second_first ? one.x[e] : other.x[e];

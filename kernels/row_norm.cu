@@ -38,8 +38,11 @@ struct Row {
     if constexpr (L::vectors == 0) return shared[i * L::threads + L::thread()];
     else return kept[i];
   }
-  __device__ Numbers<float, N> numbers(int i) { return unpack<T>((*this)[i]); }
-  // Returns the numbers of a vector of f32 beside those from column c on. Of 16 columns both lanes of a pair have some.
+  __device__ Numbers<float, N> numbers(int i) {
+    if constexpr (L::vectors == 0) return unpack<T>(load_16((*this)[i].x));
+    else return unpack<T>(kept[i]);
+  }
+  // Returns the numbers of a vector of f32 beside those from column c on. Both lanes of a pair have some of 16 columns.
   __device__ Numbers<float, N> beside(const float* vector, int c) const {
     if constexpr (N == 8)
       if (columns % 16 == 0) return load_by_pairs(vector + c);

@@ -8,7 +8,7 @@ using namespace testing_kernels;
 
 constexpr double eps = 1e-5;
 
-// Of every layout, widths that are multiples of 16 and that are not, and the widest row of two in registers; beyond
+// Widths of every layout, multiples of 16 and others, and the widest row of two in registers; beyond
 // 8,192 it lies in shared memory.
 const std::vector<int64_t> widths{8, 16, 200, 208, 520, 528, 1544, 1552, 2056, 2064, 8192, 8200, 8208};
 
