@@ -85,6 +85,9 @@ void read_at_once(void* registers, const void* memory, unsigned bytes, Site site
 void write_at_once(void* memory, const void* registers, unsigned bytes, Site site);
 inline std::atomic<uint64_t> wide_accesses{0};  // of 16 bytes, since the program began
 
+// atomicAdd; other OS threads may add to the same number.
+void add_atomically(float* memory, float x, Site site);
+
 // ldmatrix.x4 and mma.m16n8k16 of a whole warp, with registers laid out as the PTX manual says (tensor_core.h).
 void load_matrices(uint32_t (&to)[4], const void* row, bool transposed, Site site);
 void multiply_matrices(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Site site);

@@ -1,5 +1,6 @@
-// The emulator's tensor cores, and accesses of many bytes at once.
+// The emulator's tensor cores, accesses of many bytes at once, and atomic ones.
 #include <algorithm>
+#include <atomic>
 #include <bit>
 
 #include "io/error.h"
@@ -73,6 +74,12 @@ void read_at_once(void* registers, const void* memory, unsigned bytes, Site site
 void write_at_once(void* memory, const void* registers, unsigned bytes, Site site) {
   begin_at_once(memory, bytes, true, site);
   std::memcpy(memory, registers, bytes);
+}
+
+void add_atomically(float* memory, float x, Site site) {
+  if (uintptr_t(memory) % sizeof x) stop("atomicAdd with an address that is no multiple of 4", site);
+  if (watcher) watcher->add_atomically(memory, sizeof x, site);
+  std::atomic_ref(*memory).fetch_add(x, std::memory_order_relaxed);
 }
 
 void multiply_matrices(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Site site) {

@@ -79,32 +79,22 @@ __global__ void __launch_bounds__(flash_threads, forward_blocks<D>)
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, my_query = query0 + 16 * warp;
 
   SharedLayout shared{dynamic_shared<unsigned char>()};
-  const auto keys = shared.stages<D, KEYS>(), values = shared.stages<D, KEYS>();
-  const int last_key = sight.end(min(query0 + flash_rows, sight.queries) - 1);
-  const int first_tile = sight.first(query0) / KEYS, tiles = (last_key + KEYS - 1) / KEYS;
-  const auto copy_tile = [&](int tile) {
-    copy_rows<D, KEYS>(keys[tile], k, kv_head, sight.k_begin, sight.keys, tile * KEYS);
-    copy_rows<D, KEYS>(values[tile], v, kv_head, sight.k_begin, sight.keys, tile * KEYS);
-  };
+  const PassingKeys<D> passing(shared, k, v, kv_head, sight, query0);
   // Queries that go into registers pass through the stage of the second tile.
-  const Tile landing = Queries<D>::stay ? keys[first_tile + 1] : shared.tile<D>(flash_rows);
+  const Tile landing = Queries<D>::stay ? passing.keys[passing.first + 1] : shared.tile<D>(flash_rows);
   copy_rows<D, flash_rows>(landing, q, head, sight.q_begin, sight.queries, query0);
-  if (first_tile < tiles) copy_tile(first_tile);
+  passing.copy(passing.first);
   commit_copies();
   wait_for_copies();
   __syncthreads();
   const Queries<D> queries(landing);
   OnlineSoftmax<D> softmax;
-  for (int tile = first_tile; tile < tiles; ++tile) {
-    wait_for_copies();
-    __syncthreads();  // the tile is here for all threads, and nobody reads the other stage any more
-    if (tile + 1 < tiles) copy_tile(tile + 1);
-    commit_copies();
+  for (int tile = passing.first; passing.comes(tile); ++tile) {
     float score[KEYS / 8][4] = {};
-    queries.score(score, keys[tile]);
+    queries.score(score, passing.keys[tile]);
     hide_unseen(score, sight, my_query, tile * KEYS);
     softmax.take(score, scale * log2_e);
-    add_weighted_rows(softmax.out, score, values[tile], 0);
+    add_weighted_rows(softmax.out, score, passing.values[tile], 0);
   }
 
   UNROLL for (int h = 0; h < 2; ++h) {
@@ -118,7 +108,7 @@ __global__ void __launch_bounds__(flash_threads, forward_blocks<D>)
       lse[head * rows + sight.q_begin + query] = (softmax.top[h] * (scale * log2_e) + log2f(sum)) * ln_2;
   }
   // Out through a tile that nobody reads any more.
-  const Tile staging = Queries<D>::stay ? keys[tiles] : landing;
+  const Tile staging = Queries<D>::stay ? passing.keys[passing.end] : landing;
   write_rows(softmax.out, 1, staging, o, head, sight.q_begin + query0, sight.q_begin + sight.queries, 0);
 }
 

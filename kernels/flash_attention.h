@@ -22,6 +22,8 @@ constexpr int streamed_rows = D > 128 ? 32 : 64;
 template <int D>
 constexpr int streamed_queries = D > 96 ? 32 : 64;  // past a block of keys, which has two sums
 template <int D>
+constexpr int key_halves = D > 128 ? 2 : 1;  // of the columns that a block of keys sums
+template <int D>
 constexpr int flash_pitch = D + 8;
 // Blocks of the forward that share a multiprocessor; a limit on their registers.
 template <int D>
@@ -59,9 +61,9 @@ constexpr size_t tile_bytes(int rows) {
   return sizeof(bf16) * size_t(rows * flash_pitch<D>);
 }
 
-// Which 16 bytes of a tile each of THREADS threads takes in a step: they go through ROWS rows of UNITS · 16 bytes, whose
-// pitch is an odd number of 16 bytes. Eight threads meet different banks: they take eight neighbours of a row, and where
-// only `rest` are left, those of 8 / rest rows that are `rest` apart.
+// Which 16 bytes of a tile each of THREADS threads takes in a step: they go through ROWS rows of UNITS · 16 bytes, with
+// an odd number of 16 bytes from row to row. Eight threads meet different banks: they take eight neighbours of a row
+// and, where only `rest` are left, those of 8 / rest rows that are `rest` apart.
 template <int ROWS, int UNITS, int THREADS>
 struct Walk {
   static constexpr int rest = UNITS % 8, whole = UNITS - rest, steps = ROWS * UNITS / THREADS;
@@ -110,6 +112,35 @@ struct Sight {
   // Whether each of `rows` queries from `query` on sees each of `count` keys from `key` on.
   __device__ bool all_seen(int query, int rows, int key, int count) const {
     return query + rows <= queries && key >= first(query + rows - 1) && key + count <= end(query);
+  }
+};
+
+// The keys and values that a block of queries from query0 on sees: they go past by tiles, in two stages.
+template <int D>
+struct PassingKeys {
+  static constexpr int rows = streamed_rows<D>;
+  Heads<const bf16> k, v;
+  int head, k_begin, count, first, end;  // tiles from `first` on
+  Stages<D, rows> keys, values;
+  __device__ PassingKeys(SharedLayout& shared, const Heads<const bf16>& k, const Heads<const bf16>& v, int head,
+                         const Sight& sight, int query0)
+      : k(k), v(v), head(head), k_begin(sight.k_begin), count(sight.keys), first(sight.first(query0) / rows),
+        end((sight.end(min(query0 + flash_rows, sight.queries) - 1) + rows - 1) / rows),
+        keys(shared.stages<D, rows>()), values(shared.stages<D, rows>()) {}
+  // Begins to copy a tile, if there is one of this number.
+  __device__ void copy(int tile) const {
+    if (tile >= end) return;
+    copy_rows<D, rows>(keys[tile], k, head, k_begin, count, tile * rows);
+    copy_rows<D, rows>(values[tile], v, head, k_begin, count, tile * rows);
+  }
+  // Waits for a tile that is under way, and begins to copy the next. False behind the last one.
+  __device__ bool comes(int tile) const {
+    if (tile >= end) return false;
+    wait_for_copies();
+    __syncthreads();  // the tile is here for all threads, and nobody reads the other stage any more
+    copy(tile + 1);
+    commit_copies();
+    return true;
   }
 };
 

@@ -7,6 +7,7 @@
 // Activations are f32, bf16 or f64; statistics, sums and parameters that are vectors have acc type (f32, or f64).
 // The fast CPU paths know f32 (and bf16 matrices); f64 on the CPU runs the scalar kernel, which is the definition.
 #pragma once
+#include <atomic>
 #include <cstdint>
 
 namespace vlm2vec {
@@ -41,6 +42,10 @@ Backend backend_of(const Tensor& first);  // by its device; cpu has no f64, for 
 bool is_dry_run();                        // kernels do nothing: src/tensor/storage.h
 
 inline thread_local const char* running_kernel = "";  // of this thread, the last one: errors of a device name it
+
+// Whether every sum has a fixed order, and so the same bits in every run. Without it, attention_backward adds dq by
+// atomics where it has tensor cores.
+inline std::atomic<bool> deterministic = true;
 
 // Throws unless the tensor lies where the first one does.
 void check_device(const Tensor& first, const Tensor& other);

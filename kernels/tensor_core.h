@@ -10,6 +10,8 @@
 // Two C fragments side by side, rounded to bf16, are one A fragment: so the scores of attention become weights without
 // leaving their registers.
 #pragma once
+#include <bit>
+
 #include "kernels/cuda.h"
 #include "tensor/dtype.h"
 
@@ -133,23 +135,35 @@ __device__ void store_16_bytes(T* global, const Wide<T>& x CALL_SITE) {
 #endif
 }
 
-// Stores two neighbours of a C fragment, 8 bytes: with those of its four lanes, a sector of 32.
-__device__ inline void store_pair(float* global, float first, float second CALL_SITE) {
+// Stores 8 bytes at once. Four lanes, each with two neighbours of a C fragment, write a sector of 32.
+__device__ inline void store_pair(uint32_t* global, uint32_t first, uint32_t second CALL_SITE) {
 #if defined(__CUDACC__)
-  asm volatile("st.global.v2.f32 [%0], {%1, %2};" ::"l"(__cvta_generic_to_global(global)), "f"(first), "f"(second)
+  asm volatile("st.global.v2.u32 [%0], {%1, %2};" ::"l"(__cvta_generic_to_global(global)), "r"(first), "r"(second)
                : "memory");
 #else
-  const float pair[2] = {first, second};
+  const uint32_t pair[2] = {first, second};
   emulator::write_at_once(global, pair, sizeof pair, site);
 #endif
 }
-
+__device__ inline void store_pair(float* global, float first, float second CALL_SITE) {
+  store_pair(reinterpret_cast<uint32_t*>(global), std::bit_cast<uint32_t>(first),
+             std::bit_cast<uint32_t>(second) PASS_SITE);
+}
 // … and in shared memory
 __device__ inline void put_pair(float* shared, float first, float second CALL_SITE) {
 #if defined(__CUDACC__)
   *reinterpret_cast<float2*>(shared) = make_float2(first, second);
 #else
   store_pair(shared, first, second PASS_SITE);
+#endif
+}
+
+// Adds to a number of global memory, to which other threads add at the same time. The order, and so the bits, vary.
+__device__ inline void add_atomically(float* global, float x CALL_SITE) {
+#if defined(__CUDACC__)
+  atomicAdd(global, x);
+#else
+  emulator::add_atomically(global, x, site);
 #endif
 }
 

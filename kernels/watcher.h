@@ -18,6 +18,7 @@ struct Watcher {
 
   // What the running thread does. The first: the emulator reads or writes in its place.
   virtual void access(const void* memory, size_t bytes, bool write, Site site) = 0;
+  virtual void add_atomically(const void* global, size_t bytes, Site site) = 0;
   virtual void begin_copy(const void* shared, const void* global, unsigned bytes, bool valid, Site site) = 0;
   virtual void end_copy(const void* shared, unsigned bytes) = 0;
   virtual void multiply(Site site) = 0;  // a product of tensor cores, told by each lane

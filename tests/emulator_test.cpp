@@ -217,6 +217,17 @@ TEST_P(Emulator, OsThreadsShareTheBlocks) {
   }
 }
 
+__global__ void add_atomically_kernel(float* sums) { emulator::add_atomically(sums + threadIdx.x % 2, 1, {}); }
+
+TEST_P(Emulator, AtomicAdditionsOfAllBlocksCount) {
+  for (int os_threads : {4, 1}) {
+    emulator::use_os_threads(os_threads);
+    std::vector<float> sums(2);
+    launch(500, 32, 0, add_atomically_kernel, sums.data());
+    EXPECT_EQ(sums, std::vector<float>(2, 500 * 16));
+  }
+}
+
 TEST(EmulatorLimits, AreThoseOfAGpu) {
   auto run = [](dim3 grid, dim3 block, size_t bytes) {
     return error_of([&] { launch(grid, block, bytes, coordinates_kernel, nullptr); });

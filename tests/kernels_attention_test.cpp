@@ -1,5 +1,6 @@
 // attention.cu and attention_backward.cu against plain loops in double.
 #include "expect_error.h"
+#include "kernels/gpu.h"
 #include "kernels_testing.h"
 
 namespace vlm2vec {
@@ -68,6 +69,13 @@ Numbers slice(const Tensor& x, int begin, int count) {
   return y;
 }
 
+// Runs f where sums need no fixed order.
+void without_order(const std::function<void()>& f) {
+  deterministic = false;
+  f();
+  deterministic = true;
+}
+
 const std::vector<Case> cases{
     {"causal, grouped, uneven", 4, 2, 32, true, {0, 5, 5, 41, 42}, {0, 5, 5, 41, 42}},
     {"full, two images", 2, 2, 72, false, {0, 33, 50}, {0, 33, 50}},
@@ -92,6 +100,8 @@ const std::vector<Case> cases{
     {"three tiles of a window", 1, 1, 80, true, {0, 170}, {0, 170}, 70},
     {"three tiles of keys", 1, 1, 128, false, {0, 70}, {0, 140}},
     {"half tiles", 2, 1, 136, true, {0, 90}, {0, 90}},
+    {"few key heads: parts of steps", 16, 1, 32, true, {0, 70, 130}, {0, 70, 130}},
+    {"parts of half tiles", 8, 1, 136, true, {0, 64}, {0, 64}},
 };
 
 TEST(KernelsAttention, ForwardAndBackward) {
@@ -129,8 +139,56 @@ TEST(KernelsAttention, ForwardAndBackward) {
       expect_close(slice(dkv, kv_width, kv_width), want.dk, limit, "dk");
       expect_close(slice(dkv, 0, kv_width), want.dv, limit, "dv");
       EXPECT_TRUE(std::isnan(numbers(dq)[0]));  // the columns before q are not its to write
+
+      if (dtype != DType::bf16 || t.head_dim % 8) return;
+      const Tensor added = unwritten_like(q), same = unwritten_like(kv);
+      without_order([&] {
+        emu::attention_backward(d_o, q, kv, kv, o, lse, cu_q, cu_k, shape, added, same, same);
+      });
+      expect_close(slice(added, before, width), want.dq, limit, "dq by atomics");
+      expect_close(slice(added, before, width), slice(dq, before, width), tolerance(dtype), "either dq");
+      EXPECT_TRUE(std::isnan(numbers(added)[0]));
+      EXPECT_EQ(numbers(same), numbers(dkv));
     });
   }
+}
+
+// Counts of 16 × 8 × 16 products: 7 of 128 × 128 scores by 64 columns, of which atomics save two. Blocks of several OS
+// threads add to the same rows.
+TEST(KernelsAttention, AtomicsSaveTwoProductsOfSeven) {
+  const Tensor q = random({128, 64}, DType::bf16, 1), k = random({128, 64}, DType::bf16, 2),
+               v = random({128, 64}, DType::bf16, 3), d_o = random({128, 64}, DType::bf16, 4);
+  const Tensor o = unwritten_like(q), lse = unwritten({1, 128}, DType::f32), cu = integers({0, 128});
+  const AttentionShape shape{1, 1, 64, false, 0.1};
+  emu::attention(q, k, v, cu, cu, shape, o, lse);
+  const auto products = [&](const Tensor& dq) {
+    const Tensor dk = unwritten_like(k), dv = unwritten_like(v);
+    const uint64_t before = emulator::matrix_products;
+    emu::attention_backward(d_o, q, k, v, o, lse, cu, cu, shape, dq, dk, dv);
+    return emulator::matrix_products - before;
+  };
+  const uint64_t one = 128 * 128 * 64 / (16 * 8 * 16);
+  const Tensor dq = unwritten_like(q), added = unwritten_like(q);
+  EXPECT_EQ(products(dq), 7 * one);
+  emulator::use_os_threads(2);
+  without_order([&] { EXPECT_EQ(products(added), 5 * one); });
+  emulator::use_os_threads(1);
+  expect_close(added, numbers(dq), "dq");
+}
+
+// Their parts are added by a launch for dk and one for dv.
+TEST(KernelsAttention, FewKeyHeadsSplitTheirSteps) {
+  const auto launches = [](int heads, int kv_heads, int64_t rows) {
+    const Tensor q = random({rows, heads * 32}, DType::bf16, 1), k = random({rows, kv_heads * 32}, DType::bf16, 2);
+    const Tensor lse = random({heads, rows}, DType::f32, 3), cu = integers({0, int(rows)});
+    const uint64_t before = emulator::launches;
+    emu::attention_backward(q, q, k, k, q, lse, cu, cu, {heads, kv_heads, 32, true, 0.1}, unwritten_like(q),
+                            unwritten_like(k), unwritten_like(k));
+    return emulator::launches - before;
+  };
+  EXPECT_EQ(launches(16, 1, 64), 5u);
+  EXPECT_EQ(launches(15, 1, 64), 3u);  // too few steps for two parts
+  EXPECT_EQ(launches(16, 16, 64), 3u);
 }
 
 class KernelsAttentionBits : public testing::TestWithParam<DType> {};

@@ -70,6 +70,7 @@ TEST_F(Effects, OfTrain) {
                  {"image_dir", "train"}}},
                {"temperature", "0.5"},
                {"bf16_scores", "True"},
+               {"deterministic", "False", {}, 2},  // where it has an effect: training_sums_test.cpp
                {"learning_rate", "0.1"},
                {"lr_scheduler_type", "constant"},
                {"warmup_steps", "1"},

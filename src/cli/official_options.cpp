@@ -29,7 +29,7 @@ constexpr NoMeaning kNoMeaning[] = {
     {"use_cache past_index use_legacy_prediction_loop", "no text is generated"},
     {"remove_unused_columns", "rows have no unused columns"},
     {"save_safetensors", "weights are always saved as safetensors"},
-    {"full_determinism", "every run is deterministic"},
+    {"full_determinism", "every run is deterministic, without --deterministic False"},
     {"project_name project trackio_space_id trackio_static_space_id trackio_bucket_id hub_model_id hub_strategy "
      "hub_token hub_private_repo hub_always_push hub_revision push_to_hub_model_id push_to_hub_organization "
      "push_to_hub_token",

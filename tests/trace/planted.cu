@@ -43,6 +43,8 @@ __global__ void planted_kernel(const float* in, float* out, int64_t size) {
   if (mistake == Mistake::beyond_shared && thread == 0) (&swapped[0])[threads] = sum;
   out[first + thread] = sum;
   if (mistake == Mistake::same_place) out[2 * threads + int(blockIdx.x)] = sum;
+  if (mistake == Mistake::beside_atomic && thread > 0) add_atomically(out + 2 * threads, sum);
+  if (mistake == Mistake::beside_atomic && thread == 0 && blockIdx.x == 0) out[2 * threads] = sum;
   if (mistake == Mistake::two_blocks && thread == 0) out[2 * threads] = sum;
 }
 
@@ -63,6 +65,7 @@ void run_planted(Mistake mistake) {
                                                             run<Mistake::no_barrier_behind>,
                                                             run<Mistake::same_place>,
                                                             run<Mistake::two_blocks>,
+                                                            run<Mistake::beside_atomic>,
                                                             run<Mistake::strided>,
                                                             run<Mistake::shifted>,
                                                             run<Mistake::conflict>,

@@ -12,6 +12,7 @@ enum class Mistake {
   no_barrier_behind,  // the wait: other threads' copies
   same_place,         // two threads write one number of global memory
   two_blocks,         // and so do two blocks
+  beside_atomic,      // one thread writes what others add to by atomics
   strided,            // neighbours read numbers that are 32 apart
   shifted,            // a warp's first address is no multiple of 32
   conflict,           // a column of a tile whose rows are as long as the banks

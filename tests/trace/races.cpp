@@ -49,6 +49,7 @@ Mark Races::mark(unsigned thread, Place place) const {
 }
 
 bool Races::ordered(const Mark& earlier, const Mark& now, bool shared) const {
+  if (earlier.atomic && now.atomic) return true;
   if (earlier.block != now.block) return shared || earlier.block < first_block_of_launch_;  // a block has its own
   if (earlier.copying) return false;
   if (earlier.thread == now.thread || earlier.block_time < now.block_time) return true;
@@ -78,8 +79,10 @@ void Races::keep_reader(Cell& cell, const Mark& now, bool shared) const {
   cell.read = now;
 }
 
-void Races::access(uintptr_t memory, size_t bytes, bool write, bool shared, unsigned thread, Place place) {
-  const Mark now = mark(thread, place);
+void Races::access(uintptr_t memory, size_t bytes, bool write, bool shared, unsigned thread, Place place,
+                   bool atomic) {
+  Mark now = mark(thread, place);
+  now.atomic = atomic;
   bool told = false;
   for (uintptr_t byte = memory; byte < memory + bytes; ++byte) {
     Cell& at = cell(byte);

@@ -2,7 +2,8 @@
 //
 // An access comes after an earlier one if the same thread made both, or if a __syncthreads of the block or a __syncwarp
 // of both lanes lies between them. Shuffles, votes and products order nothing, as CUDA says. Two blocks of one launch
-// are never ordered; launches are. A cp.async writes from its call to its wait: in between nobody may touch the place.
+// are never ordered; launches are. Two atomic additions do not clash. A cp.async writes from its call to its wait: in
+// between nobody may touch the place.
 #pragma once
 #include <array>
 #include <memory>
@@ -20,6 +21,7 @@ struct Mark {
   bool copying = false;  // a cp.async that is under way
   uint32_t block_time = 0, warp_time = 0;
   Place place = 0;
+  bool atomic = false;
 };
 
 class Races {
@@ -35,7 +37,8 @@ class Races {
   void begin_block();
   void pass_block_barrier() { ++block_time_; }
   void pass_warp_barrier(unsigned warp, uint32_t lanes);
-  void access(uintptr_t memory, size_t bytes, bool write, bool shared, unsigned thread, Place place);
+  void access(uintptr_t memory, size_t bytes, bool write, bool shared, unsigned thread, Place place,
+              bool atomic = false);
   void begin_copy(uintptr_t shared, unsigned bytes, unsigned thread, Place place);
   void end_copy(uintptr_t shared, unsigned bytes, unsigned thread);
   const Counts& found() const { return found_; }

@@ -56,7 +56,11 @@ Run attention(const Shape& s, bool backward) {
   const Tensor d_o = random({rows, width}, dtype, 4);
   const Tensor dq = empty({rows, width}, dtype), dk = empty({rows, kv_width}, dtype),
                dv = empty({rows, kv_width}, dtype);
-  return [=] { emu::attention_backward(d_o, q, k, v, o, lse, cu, cu, shape, dq, dk, dv); };
+  return [=, fixed = s["deterministic"] != 0] {
+    deterministic = fixed;
+    emu::attention_backward(d_o, q, k, v, o, lse, cu, cu, shape, dq, dk, dv);
+    deterministic = true;
+  };
 }
 
 struct Rows {
@@ -151,13 +155,18 @@ const std::vector<Traceable>& traceables() {
                             {"causal", 1, 0},
                             {"window", 0, 0},
                             {"bf16", 1, 0}}};
+  static const Shape backward_heads = [] {
+    Shape shape = heads;
+    shape.sizes.push_back({"deterministic", 1, 0});
+    return shape;
+  }();
   static const Shape rows{{{"rows", 8}, {"columns", 1536}, {"bf16", 1, 0}}};
   static const Shape pairs{{{"queries", 64}, {"targets", 128}, {"columns", 256}}};
   static const Shape product{
       {{"m", 64}, {"n", 96}, {"k", 64}, {"transpose_a", 0, 0}, {"transpose_b", 1, 0}, {"bf16", 0, 0}}};
   static const std::vector<Traceable> all{
       {"attention", heads, [](const Shape& s) { return attention(s, false); }},
-      {"attention_backward", heads, [](const Shape& s) { return attention(s, true); }},
+      {"attention_backward", backward_heads, [](const Shape& s) { return attention(s, true); }},
       {"rms_norm", rows, rms_norm},
       {"rms_norm_dx", rows, rms_norm_dx},
       {"layer_norm", rows, layer_norm},

@@ -54,7 +54,8 @@ TEST_P(TracerSchedules, RacesAreNoticedInEveryOrder) {
                                                       {Mistake::no_wait, "touched before the wait"},
                                                       {Mistake::no_barrier_behind, ""},
                                                       {Mistake::same_place, "write, then write"},
-                                                      {Mistake::two_blocks, "write, then write"}};
+                                                      {Mistake::two_blocks, "write, then write"},
+                                                      {Mistake::beside_atomic, "write, then write"}};
   for (const auto& [mistake, what] : mistakes) {
     const std::string races = races_of(trace_of(mistake));
     EXPECT_NE(races, "") << int(mistake);
@@ -99,6 +100,9 @@ const Expected table[] = {
     {"attention_backward", "", 0.99},
     {"attention_backward", "head_dim=128,rows=152", 0.99},
     {"attention_backward", "head_dim=128,rows=150", 0.98},
+    {"attention_backward", "heads=8,head_dim=32,rows=128", 0.99},
+    {"attention_backward", "deterministic=0", 0.99},
+    {"attention_backward", "head_dim=144,rows=72,deterministic=0", 0.99},
     {"attention_backward", "rows=300,window=100", 0.97},
     {"attention_backward", "head_dim=80,rows=152", 0.99},
     {"attention_backward", "head_dim=96,rows=80", 0.99},

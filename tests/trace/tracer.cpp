@@ -115,6 +115,11 @@ void Tracer::access(const void* memory, size_t bytes, bool write, emulator::Site
   access(memory, bytes, write, places_.of(site));
 }
 
+void Tracer::add_atomically(const void* global, size_t bytes, emulator::Site site) {
+  const Place place = places_.of(site);
+  const auto at = reinterpret_cast<uintptr_t>(global);
+  if (count(at, bytes, true, place)) races_.access(at, bytes, true, false, emulator::self->index, place, true);
+}
 void Tracer::begin_copy(const void* shared, const void* global, unsigned bytes, bool valid, emulator::Site site) {
   const Place place = places_.of(site);
   if (valid) access(global, bytes, false, place);
@@ -182,3 +187,4 @@ extern "C" void __tsan_vptr_read(void**) {}
 extern "C" int __tsan_atomic32_fetch_add(int* number, int by, int) {
   return __atomic_fetch_add(number, by, __ATOMIC_SEQ_CST);
 }
+extern "C" char __tsan_atomic8_load(const char* number, int) { return __atomic_load_n(number, __ATOMIC_SEQ_CST); }

@@ -45,6 +45,7 @@ class Tracer : public emulator::Watcher {
   void pass_collective(uint32_t lanes) override;
   void pass_warp_barrier(uint32_t lanes) override { races_.pass_warp_barrier(emulator::self->index / 32, lanes); }
   void access(const void* memory, size_t bytes, bool write, emulator::Site site) override;
+  void add_atomically(const void* global, size_t bytes, emulator::Site site) override;
   void begin_copy(const void* shared, const void* global, unsigned bytes, bool valid, emulator::Site site) override;
   void end_copy(const void* shared, unsigned bytes) override;
   void multiply(emulator::Site site) override { ++products_[places_.of(site)]; }

@@ -21,7 +21,7 @@ struct TrainOptions : ModelOptions {
   double num_train_epochs = 0;
   int64_t gradient_accumulation_steps = 1;
   double temperature = 0.02;
-  bool bf16_scores = false;
+  bool bf16_scores = false, deterministic = true;
   double learning_rate = 2e-5, weight_decay = 0, adam_beta1 = 0.9, adam_beta2 = 0.999, adam_epsilon = 1e-8,
          max_grad_norm = 1;
   std::string lr_scheduler_type = "linear";
@@ -100,6 +100,10 @@ struct TrainOptions : ModelOptions {
           "gc_q_chunk_size and gc_p_chunk_size)");
     visit("gc_q_chunk_size", gc_q_chunk_size, "GradCache: queries embedded at a time (0: all at once)");
     visit("gc_p_chunk_size", gc_p_chunk_size, "GradCache: targets embedded at a time (0: all at once)");
+    visit("deterministic", deterministic,
+          "False: attention's backward takes 5 products instead of 7 and adds their results in any order, so that no "
+          "two runs have the same bits. Only with --device cuda or emu and --precision bf16; else, and on the CPU "
+          "always, equal runs are equal to the bit");
     visit("gradient_checkpointing", gradient_checkpointing,
           "keep one activation per layer and compute the rest again: less memory, more time");
   }

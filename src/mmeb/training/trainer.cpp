@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "io/files.h"
+#include "kernels/kernels.h"
 #include "mmeb/training/memory_plan.h"
 #include "mmeb/training/train_options.h"
 #include "mmeb/training/trained_model.h"
@@ -29,8 +30,18 @@ EncoderOptions with_pictures(EncoderOptions options) {
   return options;
 }
 
-TrainingData checked_rows(TrainOptions& o) {
+// How the process computes from here on.
+void choose_sums(const TrainOptions& o, Device device) {
+  const bool on_tensor_cores = device != Device::cpu && o.precision == "bf16";
+  if (!o.deterministic && !on_tensor_cores)
+    fail(Exit::usage, "train: --deterministic False has no effect with --device ", name_of(device), " and --precision ",
+         o.precision, "; it needs --device cuda or emu and --precision bf16");
+  deterministic = o.deterministic;
+}
+
+TrainingData checked_rows(TrainOptions& o, Device device) {
   check_options(o);
+  choose_sums(o, device);
   o.sampling = sampling_of(o);
   TrainingData rows(o);
   if (o.bad_rows == "error") reading_rows(o.bad_rows, [&] { rows.check_pictures(); });
@@ -52,7 +63,7 @@ std::unique_ptr<TrainerRun> prepare_run(TrainOptions o, Device device, bool quie
   const auto say = [&](const std::string& line) {
     if (!quiet && !line.empty()) std::fprintf(stderr, "%s\n", line.c_str());
   };
-  TrainingData rows = checked_rows(o);
+  TrainingData rows = checked_rows(o, device);
   std::unique_ptr<FolderLock> lock;
   if (fs::is_directory(o.output_dir)) lock = std::make_unique<FolderLock>(o.output_dir), remove_leftovers(o.output_dir);
   const std::optional<FoundCheckpoint> checkpoint = find_checkpoint(o);
@@ -110,7 +121,7 @@ std::unique_ptr<TrainerRun> prepare_run(TrainOptions o, Device device, bool quie
 }
 
 MemoryPlan plan_training(TrainOptions o, Device device) {
-  const TrainingData rows = checked_rows(o);
+  const TrainingData rows = checked_rows(o, device);
   o.max_steps = rows.steps();
   return plan_memory(o, rows, {}, with_pictures(encoder_options(o, device)));
 }
