@@ -32,7 +32,7 @@ RECIPE = --sampling balanced --per_device_train_batch_size 128 --temperature 0.0
          --max_grad_norm 1
 
 .PHONY: vlm2vec help deps install demo tiny tests test test-slow test-golden test-asan kernels bench clean
-.PHONY: trace test-trace mutate gpu-check gpu-pack
+.PHONY: trace test-trace mutate aarch64 gpu-check gpu-pack
 
 vlm2vec: deps  ## build ./vlm2vec (what `make` alone does)
 	@test -f $(BUILD)/build.ninja || cmake -S . -B $(BUILD) -G Ninja $(if $(CUDA),-DVLM2VEC_CUDA=ON) >/dev/null
@@ -97,6 +97,8 @@ test-slow: vlm2vec  ## the demonstration with three seeds and its controls, agai
 	$(BUILD)/tests/slow runs/slow $(RECIPE)
 	@cmake --build $(BUILD) -j $(JOBS) --target tests
 	VLM2VEC_ALL_STEPS=1 $(BUILD)/tests/tests --gtest_brief=1 --gtest_filter='TrainingGoldenOnDevices*'
+	@if command -v $(AARCH64) >/dev/null; then $(MAKE) --no-print-directory aarch64; \
+	else echo "make test-slow: $(AARCH64) is not here; kernels/ was not compiled for aarch64"; fi
 
 test-golden: vlm2vec  ## golden tests, on tests/golden or the folder of the same layout that VLM2VEC_GOLDEN names
 	@cmake --build $(BUILD) -j $(JOBS)
@@ -128,6 +130,15 @@ test-trace: deps build-trace/build.ninja  ## kernels have no races and keep limi
 
 mutate: deps  ## take each barrier out of a copy of the kernels: tests or tracer must notice; FILES picks some
 	@JOBS=$(JOBS) tests/trace/mutate.sh $(FILES)
+
+# What the emulator needs of an aarch64 machine: its fibers, and parallel.cpp below it.
+AARCH64 = aarch64-linux-gnu-g++
+aarch64:  ## compile the kernels and the emulator for aarch64 with aarch64-linux-gnu-g++, without a warning
+	@command -v $(AARCH64) >/dev/null || \
+	  { echo "make aarch64: $(AARCH64) is not here; install the package g++-aarch64-linux-gnu" >&2; exit 2; }
+	@printf '%s\n' $(filter-out kernels/memory.cu kernels/cublas.cpp,$(wildcard kernels/*.cu kernels/*.cpp)) \
+	  src/tensor/parallel.cpp | xargs -P $(JOBS) -I{} $(AARCH64) -std=c++20 -O1 -Wall -Wextra -Werror \
+	  -Wno-missing-field-initializers -ffp-contract=off -I. -Isrc -x c++ -c {} -o /dev/null
 
 # The first three with one thread; training, on the data of the demonstration, with one and with all.
 bench: vlm2vec  ## speed of products, attention, the tokenizer and training (after make demo)

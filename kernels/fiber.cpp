@@ -6,7 +6,7 @@
 
 #include "io/error.h"
 
-#if !defined(__x86_64__)
+#if !defined(__x86_64__) && !defined(VLM2VEC_PORTABLE_FIBERS)
 #define VLM2VEC_PORTABLE_FIBERS
 #endif
 

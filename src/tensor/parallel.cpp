@@ -1,7 +1,9 @@
 #include "tensor/parallel.h"
 
 #include <sched.h>
+#if defined(__x86_64__)
 #include <xmmintrin.h>
+#endif
 
 #include <algorithm>
 #include <atomic>
@@ -19,7 +21,18 @@
 namespace vlm2vec {
 namespace {
 
-constexpr unsigned flush_bits = 0x8040;                    // MXCSR: flush to zero, denormals are zero
+// How the processor computes floats, and a pause between two looks at a variable.
+#if defined(__x86_64__)
+constexpr unsigned flush_bits = 0x8040;  // MXCSR: flush to zero, denormals are zero
+unsigned float_mode() { return _mm_getcsr(); }
+void set_float_mode(unsigned mode) { _mm_setcsr(mode); }
+void pause() { _mm_pause(); }
+#elif defined(__aarch64__)
+constexpr unsigned flush_bits = 1 << 24;  // FPCR: flush to zero, operands and results
+unsigned float_mode() { return __builtin_aarch64_get_fpcr(); }
+void set_float_mode(unsigned mode) { __builtin_aarch64_set_fpcr(mode); }
+void pause() { asm volatile("yield"); }
+#endif
 constexpr auto spin_time = std::chrono::microseconds(40);  // about as long as waking a sleeping thread takes
 
 thread_local bool inside = false;  // this thread runs a range of a parallel_for
@@ -27,8 +40,8 @@ thread_local bool background = false;
 
 class FlushDenormals {
  public:
-  FlushDenormals() : before_(_mm_getcsr()) { _mm_setcsr(before_ | flush_bits); }
-  ~FlushDenormals() { _mm_setcsr(before_); }
+  FlushDenormals() : before_(float_mode()) { set_float_mode(before_ | flush_bits); }
+  ~FlushDenormals() { set_float_mode(before_); }
 
  private:
   unsigned before_;
@@ -39,7 +52,7 @@ bool spin_until(Condition condition) {
   for (const auto end = std::chrono::steady_clock::now() + spin_time;;) {
     for (int i = 0; i < 32; ++i) {
       if (condition()) return true;
-      _mm_pause();
+      pause();
     }
     if (std::chrono::steady_clock::now() > end) return false;
   }
@@ -179,7 +192,7 @@ void set_threads(int n) {
   if (pool(n)->threads() != n) pool() = std::make_unique<Pool>(n);
 }
 
-void flush_denormals() { _mm_setcsr(_mm_getcsr() | flush_bits); }
+void flush_denormals() { set_float_mode(float_mode() | flush_bits); }
 
 void detail::in_background() { background = true; }
 
