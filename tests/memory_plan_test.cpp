@@ -25,6 +25,7 @@ TEST_F(Plan, PredictsThePeakOfEveryKindOfRun) {
   runs["bf16"] = options("bf16"), runs["bf16"].precision = "bf16";
   runs["checkpointing"] = options("checkpointing"), runs["checkpointing"].gradient_checkpointing = true;
   runs["accumulation"] = options("accumulation"), runs["accumulation"].gradient_accumulation_steps = 3;
+  runs["temperature"] = options("temperature"), runs["temperature"].learn_temperature = true;
   std::set<int64_t> peaks;
   for (auto& [name, o] : runs) {
     o.max_steps = 4;

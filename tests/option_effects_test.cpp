@@ -69,6 +69,7 @@ TEST_F(Effects, OfTrain) {
                  {"train_file", "train/Set/original.jsonl"},
                  {"image_dir", "train"}}},
                {"temperature", "0.5"},
+               {"learn_temperature", "True"},
                {"bf16_scores", "True"},
                {"deterministic", "False", {}, 2},  // where it has an effect: training_sums_test.cpp
                {"learning_rate", "0.1"},

@@ -39,6 +39,7 @@ constexpr Synonyms kOptions[] = {
     {"eps epsilon adam_eps", "adam_epsilon"},
     {"clip clip_grad grad_clip gradient_clip_val clip_norm gradient_clipping max_norm", "max_grad_norm"},
     {"tau temp t logit_scale", "temperature"},
+    {"learnable_temperature trainable_temperature learned_temperature", "learn_temperature"},
     {"r rank lora_rank lora_dim", "lora_r"},
     {"alpha", "lora_alpha"},
     {"dropout", "lora_dropout"},

@@ -61,15 +61,16 @@ Tensor narrowed(const Tensor& t) {
 
 constexpr const char *kState = "training_state.json", *kOptionsFile = "training_options.json";
 
-std::string state_of(const RunIdentity& run, int64_t step, const AdamW& optimiser) {
-  return Json{{"step", step},
-              {"optimiser_steps", optimiser.steps()},
-              {"rows", run.rows},
-              {"base_model", run.base_model},
-              {"device", origin_of(run.device)},
-              {"options", to_json(run.options)}}
-             .dump(2) +
-         "\n";
+std::string state_of(const RunIdentity& run, int64_t step, const TrainedModel& model, const AdamW& optimiser) {
+  Json state{{"step", step},
+             {"optimiser_steps", optimiser.steps()},
+             {"rows", run.rows},
+             {"base_model", run.base_model},
+             {"device", origin_of(run.device)},
+             {"options", to_json(run.options)}};
+  if (model.logit_scale)
+    state["temperature"] = model.logit_scale->temperature(), state["logit_scale"] = model.logit_scale->state();
+  return state.dump(2) + "\n";
 }
 
 struct State {
@@ -77,13 +78,15 @@ struct State {
   uint64_t rows = 0;
   std::string base_model, device;
   std::map<std::string, nlohmann::json> options;
+  std::vector<double> logit_scale;
 };
 
 State read_state(const fs::path& file) {
   const nlohmann::json state = read_json(file);
   try {
     return {state.at("step"),       state.at("optimiser_steps"),      state.at("rows"),
-            state.at("base_model"), state.value("device", "cpu"), state.at("options")};
+            state.at("base_model"), state.value("device", "cpu"), state.at("options"),
+            state.value("logit_scale", std::vector<double>())};
   } catch (const nlohmann::json::exception& error) {
     fail(Exit::data, file.string(), ": is not the state of a training run; ", reason_of(error));
   }
@@ -159,7 +162,7 @@ void save_run(Save what, const RunIdentity& run, int64_t step, const TrainedMode
     if (model.bf16_storage) state["master"] = optimiser.parameters().values();
     if (what != Save::finished) save_safetensors(folder / "optimizer.safetensors", state);
     write_text(folder / "trainer_state.json", trainer_state);
-    write_text(folder / kState, state_of(run, step, optimiser));
+    write_text(folder / kState, state_of(run, step, model, optimiser));
   };
   if (what == Save::latest) return write_folder_atomically(latest, write);
   if (what == Save::finished) {
@@ -269,13 +272,18 @@ int64_t replaceable_bytes(const TrainOptions& o) {
   return bytes;
 }
 
-void restore_optimiser(const FoundCheckpoint& checkpoint, AdamW& optimiser, TrainedParameters& parameters) {
+void restore_optimiser(const FoundCheckpoint& checkpoint, TrainedModel& model, AdamW& optimiser,
+                       TrainedParameters& parameters) {
   const fs::path file = checkpoint.folder / "optimizer.safetensors";
   const NamedTensors moments = load_safetensors(file);
   if (!moments.contains("exp_avg") || !moments.contains("exp_avg_sq"))
     fail(Exit::data, file.string(), ": expected exp_avg and exp_avg_sq");
-  optimiser.restore(moments.at("exp_avg"), moments.at("exp_avg_sq"),
-                    read_state(checkpoint.folder / kState).optimiser_steps);
+  const State state = read_state(checkpoint.folder / kState);
+  optimiser.restore(moments.at("exp_avg"), moments.at("exp_avg_sq"), state.optimiser_steps);
+  if (model.logit_scale && state.logit_scale.size() != 3)
+    fail(Exit::data, (checkpoint.folder / kState).string(), ": logit_scale has ", state.logit_scale.size(),
+         " numbers, expected 3: its value and two moments");
+  if (model.logit_scale) model.logit_scale->restore(state.logit_scale, state.optimiser_steps);
   if (!parameters.bf16_storage()) return;
   if (!moments.contains("master"))
     fail(Exit::data, file.string(), ": expected master, the f32 weights behind bf16 ones");

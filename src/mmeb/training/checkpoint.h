@@ -5,9 +5,9 @@
 #include <filesystem>
 #include <optional>
 
+#include "mmeb/training/logit_scale.h"
 #include "mmeb/training/train_options.h"
 #include "nn/adapters.h"
-#include "nn/optim.h"
 #include "vlm/encoder.h"
 
 namespace vlm2vec {
@@ -19,6 +19,7 @@ struct TrainedModel {
   std::string base_model;
   Spelling adapter_names = Spelling::hub;
   bool bf16_storage = false;  // trained weights are stored in bf16: full training with --precision bf16
+  std::unique_ptr<LogitScale> logit_scale = {};  // with --learn_temperature
   bool has_dropout() const { return lora && lora->config.dropout > 0; }
 };
 
@@ -63,6 +64,8 @@ std::string require_same_run(const FoundCheckpoint& checkpoint, const RunIdentit
 // called after all checks, when log.jsonl and skipped_rows.jsonl are this run's. For a new run, --overwrite_output_dir
 // removes all other files of an earlier run, and its report.
 void begin_run(const RunIdentity& run, int64_t first);
-void restore_optimiser(const FoundCheckpoint& checkpoint, AdamW& optimiser, TrainedParameters& parameters);
+// Restores the model's logit_scale, too, if it has one.
+void restore_optimiser(const FoundCheckpoint& checkpoint, TrainedModel& model, AdamW& optimiser,
+                       TrainedParameters& parameters);
 
 }  // namespace vlm2vec

@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "tensor/ops.h"
 #include "tensor/stopwatch.h"
 
 namespace vlm2vec {
@@ -123,6 +124,18 @@ struct EmbeddedSide {
   }
 };
 
+// d loss / d log(1/τ) of the whole batch, [1]. The score of i and j is s = qᵢ·tⱼ/τ, so it is Σ dsᵢⱼ·sᵢⱼ = Σ qᵢ·dqᵢ.
+// Every rank has all rows of both. Strips of rows keep their products small.
+Tensor scale_gradient(const Tensor& q, const Tensor& dq) {
+  constexpr int64_t strip = 1024;
+  const Tensor sums = zeros({q.columns()}, q.dtype(), q.device());
+  for (int64_t begin = 0; begin < q.rows(); begin += strip) {
+    const int64_t end = std::min(begin + strip, q.rows());
+    column_sums_to(multiply(q.rows(begin, end), dq.rows(begin, end)), sums);
+  }
+  return scale(mean(sums), double(q.columns()));
+}
+
 }  // namespace
 
 FirstChunks read_first_chunks(const Encoder& encoder, Rows queries, Rows targets, int64_t query_chunk,
@@ -153,6 +166,7 @@ ContrastiveResult contrastive_step(Encoder& encoder, Rows queries, Rows targets,
       info_nce(q.gathered, t.gathered, options.temperature, matching, options.bf16_scores);
   loss.loss.backward();
   result.loss = loss.loss.value(), result.best = loss.best;
+  if (options.learn_temperature) result.scale_gradient = scale_gradient(q.gathered.value(), q.gathered.grad());
   result.loss_seconds = watch.lap();
   q.backward(encoder, feed, options.comm);
   t.backward(encoder, feed, options.comm);

@@ -24,6 +24,7 @@ struct ContrastiveOptions {
   int64_t keep_bytes = kKeptChunkBytes;  // most bytes of prepared chunks between the passes (Backbone::run_frozen)
   std::function<void()> then = {};       // called once, when no chunk is left to begin reading
   bool bf16_scores = false;
+  bool learn_temperature = false;
 };
 
 // The first chunk of each side, read before the step begins.
@@ -36,6 +37,7 @@ FirstChunks read_first_chunks(const Encoder& encoder, std::span<const EncoderInp
 
 struct ContrastiveResult {
   Tensor loss, best;  // [1]; i32 [queries]: the target that each scores highest, the first among equals
+  Tensor scale_gradient;   // [1]: d loss / d log(1/τ), with learn_temperature
   int64_t kept_bytes = 0;  // bytes of the prepared chunks kept for the second pass
   // Times: waiting for chunks to be read; forward; the loss and its gradient by the embeddings; backward with the
   // second forward.

@@ -34,7 +34,7 @@ Measured measure(Encoder& encoder, const TrainingBatch& batch, const TrainOption
   };
   FirstChunks next;
   ContrastiveOptions options{o.temperature, o.gc_q_chunk_size, o.gc_p_chunk_size, batch.matching};
-  options.bf16_scores = o.bf16_scores;
+  options.bf16_scores = o.bf16_scores, options.learn_temperature = o.learn_temperature;
   if (o.max_steps * o.gradient_accumulation_steps > 1)
     options.then = [&] {
       const int64_t before = memory_statistics().live_bytes;

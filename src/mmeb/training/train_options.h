@@ -21,7 +21,7 @@ struct TrainOptions : ModelOptions {
   double num_train_epochs = 0;
   int64_t gradient_accumulation_steps = 1;
   double temperature = 0.02;
-  bool bf16_scores = false, deterministic = true;
+  bool learn_temperature = false, bf16_scores = false, deterministic = true;
   double learning_rate = 2e-5, weight_decay = 0, adam_beta1 = 0.9, adam_beta2 = 0.999, adam_epsilon = 1e-8,
          max_grad_norm = 1;
   std::string lr_scheduler_type = "linear";
@@ -114,6 +114,9 @@ struct TrainOptions : ModelOptions {
     visit("max_steps", max_steps, "training steps (0 or -1: as num_train_epochs says, or 2000 without it)");
     visit("num_train_epochs", num_train_epochs, "number of passes over the data (instead of max_steps)");
     visit("temperature", temperature, "temperature of InfoNCE: similarities are divided by it");
+    visit("learn_temperature", learn_temperature,
+          "train the temperature, too, from the given one down to 0.01 at least, like CLIP's logit_scale; log.jsonl "
+          "has it");
     visit("bf16_scores", bf16_scores,
           "round embeddings to bf16 for the similarities of InfoNCE: a sixth of the products on a GPU, gradients off "
           "by about 0.3 % at temperature 0.02");

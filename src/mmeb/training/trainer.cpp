@@ -30,6 +30,10 @@ EncoderOptions with_pictures(EncoderOptions options) {
   return options;
 }
 
+AdamWOptions adamw_options(const TrainOptions& o) {
+  return {o.adam_beta1, o.adam_beta2, o.adam_epsilon, o.weight_decay};
+}
+
 // How the process computes from here on.
 void choose_sums(const TrainOptions& o, Device device) {
   const bool on_tensor_cores = device != Device::cpu && o.precision == "bf16";
@@ -57,7 +61,10 @@ TrainerRun::TrainerRun(TrainOptions o, Device d, bool be_quiet, TrainingData r, 
       rows(std::move(r)),
       model(std::move(m)),
       parameters(parameters_to_train(model, options), model.bf16_storage),
-      optimiser(parameters, {options.adam_beta1, options.adam_beta2, options.adam_epsilon, options.weight_decay}) {}
+      optimiser(parameters, adamw_options(options)) {
+  if (options.learn_temperature)
+    model.logit_scale = std::make_unique<LogitScale>(options.temperature, adamw_options(options));
+}
 
 std::unique_ptr<TrainerRun> prepare_run(TrainOptions o, Device device, bool quiet) {
   const auto say = [&](const std::string& line) {
@@ -99,7 +106,7 @@ std::unique_ptr<TrainerRun> prepare_run(TrainOptions o, Device device, bool quie
   run->identity = identity;
   run->first = checkpoint ? checkpoint->step : 0;
   run->planned_peak_bytes = plan.peak;
-  if (checkpoint) restore_optimiser(*checkpoint, run->optimiser, run->parameters);
+  if (checkpoint) restore_optimiser(*checkpoint, run->model, run->optimiser, run->parameters);
 
   make_folder(o.output_dir);
   if (!lock) {

@@ -6,8 +6,8 @@
 #include "io/error.h"
 #include "mmeb/data/left_out.h"
 #include "mmeb/data/outputs.h"
+#include "mmeb/training/logit_scale.h"
 #include "mmeb/training/training_data.h"
-#include "nn/optim.h"
 #include "vlm/families/family.h"
 
 namespace vlm2vec {
@@ -35,6 +35,8 @@ void check_steps(const TrainOptions& o) {
   needs(o.save_strategy == "steps" || o.save_strategy == "no", "train: --save_strategy ", o.save_strategy,
         ", expected steps or no");
   needs(o.temperature > 0, "train: --temperature ", o.temperature, ", expected a positive number");
+  needs(!o.learn_temperature || o.temperature * LogitScale::kMost >= 1, "train: --temperature ", o.temperature,
+        ", expected ", 1 / LogitScale::kMost, " or more with --learn_temperature, which goes no lower");
   const std::pair<const char*, double> counts[] = {{"gc_q_chunk_size", double(o.gc_q_chunk_size)},
                                                    {"gc_p_chunk_size", double(o.gc_p_chunk_size)},
                                                    {"save_steps", double(o.save_steps)},

@@ -40,6 +40,7 @@ void fields(Step& step, Visit&& visit) {
   visit("loss", step.loss);
   visit("grad_norm", step.grad_norm);
   visit("learning_rate", step.learning_rate);
+  visit("temperature", step.temperature);
   visit("in_batch_accuracy", step.in_batch_accuracy);
   visit("duplicates", step.duplicates);
   visit("skipped", step.skipped);
@@ -66,7 +67,8 @@ StepLog read_step(const Json& line) {
   StepLog step;
   const bool empty = line.contains("pairs") && line["pairs"] == 0;
   fields(step, [&]<class T>(const char* name, T& value) {
-    if (!line.contains(name) && std::string(name) == "cut_texts") return;  // an earlier version's log
+    const bool newer = std::string(name) == "cut_texts" || std::string(name) == "temperature";
+    if (!line.contains(name) && newer) return;  // an earlier version's log
     if (std::is_floating_point_v<T> && empty && line.contains(name) && line[name].is_null()) {
       value = std::numeric_limits<T>::quiet_NaN();
       return;
@@ -125,6 +127,7 @@ void TrainingLog::add(const StepLog& step) {
   tensorboard_->add(step.step, {{"train/loss", entry_.loss / steps},
                                 {"train/grad_norm", entry_.grad_norm},
                                 {"train/learning_rate", step.learning_rate},
+                                {"train/temperature", step.temperature},
                                 {"train/epoch", step.epoch},
                                 {"train/in_batch_accuracy", entry_.accuracy / steps},
                                 {"train/duplicates", entry_.duplicates / steps},

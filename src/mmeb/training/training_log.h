@@ -18,7 +18,7 @@ struct StepLog {
   double epoch = 0;  // pairs so far / rows
   int64_t pairs = 0;
   double loss = 0, grad_norm = 0;  // grad_norm: before clipping
-  double learning_rate = 0, in_batch_accuracy = 0, seconds = 0;
+  double learning_rate = 0, temperature = 0, in_batch_accuracy = 0, seconds = 0;
   int64_t skipped = 0;                 // pairs left out by --bad_rows skip
   int64_t tokens_without_picture = 0;  // sides with an image token but no picture; the token is read as a word
   int64_t cut_texts = 0;               // sides whose text is cut at --max_len

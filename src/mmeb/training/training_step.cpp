@@ -27,7 +27,7 @@ void add(StepLog& log, const TrainingBatch& batch, const ContrastiveResult& resu
 // What a step has computed on its device, read together at its end: each read makes the host wait for the device.
 struct Outcome {
   TrainingBatch batch;
-  Tensor loss, best;
+  Tensor loss, best, scale_gradient;
 };
 
 std::string shown(double x) { return std::isnan(x) ? "NaN" : sentence(x); }
@@ -53,20 +53,28 @@ void update_weights(TrainerRun& run, std::vector<Outcome>& outcomes, StepLog& lo
   run.comm.all_reduce(run.parameters.gradients());
   Tensor squares = squared_norm(run.parameters.gradients());
   std::vector<Tensor*> down{&squares};
-  for (Outcome& outcome : outcomes) down.insert(down.end(), {&outcome.loss, &outcome.best});
+  LogitScale* const logit_scale = run.model.logit_scale.get();
+  for (Outcome& outcome : outcomes) {
+    down.insert(down.end(), {&outcome.loss, &outcome.best});
+    if (logit_scale) down.push_back(&outcome.scale_gradient);
+  }
   Tensor::move_together(down, Device::cpu);
+  double scale_gradient = 0;
   for (const Outcome& outcome : outcomes) {
+    if (logit_scale) scale_gradient += item(outcome.scale_gradient);
     log.loss += item(outcome.loss);
     log.in_batch_accuracy += outcome.batch.accuracy(to_vector<int32_t>(outcome.best));
   }
   for (double StepLog::*mean : {&StepLog::loss, &StepLog::in_batch_accuracy, &StepLog::duplicates})
     log.*mean /= batches;
-  const GradientNorm gradient = clip_gradients(item(squares), run.options.max_grad_norm, 1 / batches);
+  const double sum_of_squares = item(squares) + scale_gradient * scale_gradient;
+  const GradientNorm gradient = clip_gradients(sum_of_squares, run.options.max_grad_norm, 1 / batches);
   if (!std::isfinite(log.loss) || !std::isfinite(gradient.norm))
     fail(Exit::failed, "train: step ", log.step, ": the loss is ", shown(log.loss), " and the gradient norm ",
          shown(gradient.norm), "; lower --learning_rate or raise --temperature");
   log.grad_norm = gradient.norm;
   run.optimiser.step(log.learning_rate, gradient.scale);
+  if (logit_scale) logit_scale->step(scale_gradient, log.learning_rate, gradient.scale);
   if (run.model.lora) run.model.lora->update();
 }
 
@@ -83,6 +91,7 @@ StepLog train_step(TrainerRun& run, int64_t step) {
   StepLog log;
   log.step = step;
   log.learning_rate = learning_rate(o, step);
+  log.temperature = run.model.logit_scale ? run.model.logit_scale->temperature() : o.temperature;
   std::vector<Outcome> outcomes;  // of batches with pairs
   for (int64_t i = 0, rows = 0; i < o.gradient_accumulation_steps; ++i) {
     part.lap();
@@ -94,8 +103,8 @@ StepLog train_step(TrainerRun& run, int64_t step) {
     rows += read.rows;
     if (batch.queries.empty()) continue;
     run.single_pairs += read.rows > 1 && batch.targets.size() == 1;
-    ContrastiveOptions options{o.temperature, o.gc_q_chunk_size, o.gc_p_chunk_size, batch.matching, run.comm};
-    options.bf16_scores = o.bf16_scores;
+    ContrastiveOptions options{log.temperature, o.gc_q_chunk_size, o.gc_p_chunk_size, batch.matching, run.comm};
+    options.bf16_scores = o.bf16_scores, options.learn_temperature = o.learn_temperature;
     if (i + 1 < o.gradient_accumulation_steps)
       options.then = [&] { run.next = Ahead<ReadBatch>([&run, step, rows] { return read_batch(run, step, rows); }); };
     else if (step < o.max_steps)
@@ -105,7 +114,7 @@ StepLog train_step(TrainerRun& run, int64_t step) {
     });
     add(log, batch, result);
     run.cut.add(result.cut);
-    outcomes.push_back({std::move(batch), result.loss, result.best});
+    outcomes.push_back({std::move(batch), result.loss, result.best, result.scale_gradient});
   }
   run.unusable = !outcomes.empty() ? 0 : run.unusable + log.skipped;
   if (run.unusable >= run.rows.count())
