@@ -154,11 +154,11 @@ bench: vlm2vec  ## speed of products, attention, the tokenizer and training (aft
 # What needs a GPU; DEVICE=emu tries the script without one.
 gpu-check gpu-pack: CUDA = $(if $(filter-out cuda,$(DEVICE)),,1)
 gpu-check: tests  ## on a machine with a GPU: every check that needs one, in 8 minutes, and a page of the results
-	@$(if $(CUDA),cmake --build $(BUILD) -j $(JOBS) --target cublas_test)
+	@cmake --build $(BUILD) -j $(JOBS) --target kernels_bench $(if $(CUDA),cublas_test)
 	@BUILD=$(BUILD) DEVICE=$(or $(DEVICE),cuda) tools/gpu_check.sh
 
 gpu-pack: tests  ## collect what gpu-check needs on a machine without these packages: PACK and the tracked tree
-	@$(if $(CUDA),cmake --build $(BUILD) -j $(JOBS) --target cublas_test)
+	@cmake --build $(BUILD) -j $(JOBS) --target kernels_bench $(if $(CUDA),cublas_test)
 	@BUILD=$(BUILD) tools/gpu_check.sh pack $(PACK)
 
 clean:  ## remove what was built

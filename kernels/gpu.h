@@ -47,6 +47,9 @@ void clear(void* memory, int64_t bytes);               // fills with zero bytes
 // memory of the card, but launch no kernel.
 void beside_kernels(const std::function<void()>& copies);
 
+// Returns the seconds that the card takes for what `work` launches on it.
+double seconds_of(const std::function<void()>& work);
+
 // Bytes that the driver's pool has taken from the card for this process: now, and at the most since reset_peak_held().
 struct Held {
   int64_t now = 0, peak = 0;

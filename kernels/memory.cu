@@ -227,6 +227,22 @@ void beside_kernels(const std::function<void()>& copies) {
   check(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
 }
 
+double seconds_of(const std::function<void()>& work) {
+  static const auto made = [] {
+    cudaEvent_t event = nullptr;
+    check(cudaEventCreate(&event), "cudaEventCreate");
+    return event;
+  };
+  static const cudaEvent_t begin = made(), end = made();
+  check(cudaEventRecord(begin, stream), "cudaEventRecord");
+  work();
+  check(cudaEventRecord(end, stream), "cudaEventRecord");
+  check(cudaEventSynchronize(end), "cudaEventSynchronize");
+  float milliseconds = 0;
+  check(cudaEventElapsedTime(&milliseconds, begin, end), "cudaEventElapsedTime");
+  return milliseconds / 1e3;
+}
+
 Held held() {
   if (!used_pool.load()) return {};
   return {attribute_of_pool(cudaMemPoolAttrReservedMemCurrent), attribute_of_pool(cudaMemPoolAttrReservedMemHigh)};

@@ -21,6 +21,7 @@ void download(void*, const void*, int64_t) { fail(Exit::device, missing()); }
 void copy(void*, const void*, int64_t) { fail(Exit::device, missing()); }
 void clear(void*, int64_t) { fail(Exit::device, missing()); }
 void beside_kernels(const std::function<void()>& copies) { copies(); }
+double seconds_of(const std::function<void()>&) { fail(Exit::device, missing()); }
 Held held() { return {}; }
 void reset_peak_held() {}
 

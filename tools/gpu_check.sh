@@ -45,10 +45,10 @@ make_data() { vlm data mini --output_dir "$1" --train_rows "$TRAIN_ROWS" --test_
 
 pack() {
   local file stop=$((SECONDS + 600)) target=$folder
-  [ ! -e "$target" ] || [ -f "$target/pack.tar.gz" ] ||
+  [ ! -e "$target" ] || [ -f "$target/pack.tar.xz" ] ||
     { echo "gpu_check.sh pack: $target is there and is not a pack; name another folder" >&2; return 2; }
   rm -rf "$target" && mkdir -p "$target/tests" "$target/lib" || return 4
-  for file in vlm2vec tests/tests tests/cublas_test tests/libcublasLt.so.13; do
+  for file in vlm2vec kernels_bench tests/tests tests/cublas_test tests/libcublasLt.so.13; do
     [ ! -e "$BUILD/$file" ] || strip -o "$target/$file" "$BUILD/$file" || return 1
   done
   # All but glibc's, which belong to the machine's loader.
@@ -58,7 +58,9 @@ pack() {
   grep -E '^CMAKE_(HOME_DIRECTORY|CACHEFILE_DIR):' "$BUILD/CMakeCache.txt" >"$target/CMakeCache.txt"
   git describe --always --dirty >"$target/commit"
   make_data "$target/data" || return 1
-  (cd "$target" && tar -czf pack.tar.gz --remove-files vlm2vec tests lib data CMakeCache.txt commit) || return 1
+  # The programs hold the same kernels: xz keeps them once.
+  (cd "$target" && tar -cJf pack.tar.xz --remove-files vlm2vec kernels_bench tests lib data CMakeCache.txt commit) ||
+    return 1
   local tree pack most=$((64 << 20))
   tree=$(git ls-files -z | du -cb --files0-from=- | awk 'END { print $1 }') pack=$(du -sb "$target" | cut -f 1)
   awk -v t="$tree" -v p="$pack" -v m="$most" -v target="${target#"$PWD"/}" 'BEGIN {
@@ -243,6 +245,19 @@ stages() {
   figure "$(sed -n 's/^one *//p' "$OUT/stages" | tr -s ' ')"
 }
 
+# Times of the kernels, beside PyTorch's if python3 has it.
+kernel_times() {
+  local beside='' without=', python3 has no torch'
+  [ -x "$folder/kernels_bench" ] || { figure "there is no $folder/kernels_bench"; return 77; }
+  if python3 -c 'import torch' 2>/dev/null; then
+    ours "$folder/kernels_bench" --device "$DEVICE" --list >"$OUT/cases.jsonl"
+    timeout 60 python3 bench/rivals/kernels.py --device "${DEVICE/emu/cpu}" "$OUT/cases.jsonl" >"$OUT/torch.jsonl" || :
+    beside="--beside $OUT/torch.jsonl" without=
+  fi
+  ours "$folder/kernels_bench" --device "$DEVICE" $beside --output "$OUT/kernels.jsonl" | tee "$OUT/kernels.md"
+  figure "$(grep -c . "$OUT/kernels.jsonl") cases$without"
+}
+
 # sanitized memcheck|racecheck
 sanitized() {
   local tool code=0
@@ -309,7 +324,8 @@ if [ $task = pack ]; then
   exit
 fi
 
-[ ! -f "$folder/pack.tar.gz" ] || tar -xzf "$folder/pack.tar.gz" -C "$folder" || exit 4
+[ ! -f "$folder/pack.tar.xz" ] || tar -xJf "$folder/pack.tar.xz" -C "$folder" ||
+  python3 -m tarfile -e "$folder/pack.tar.xz" "$folder" || exit 4  # a machine without xz
 [ -x "$folder/vlm2vec" ] || { echo "gpu_check.sh: $folder/vlm2vec is not there; make gpu-check builds it" >&2; exit 2; }
 if [ "$DEVICE" = cuda ]; then
   reason=$("$folder/vlm2vec" doctor | sed -n 's/^GPU *//p' | head -n 1)
@@ -359,6 +375,7 @@ check repeats 60 repeatable $products
 check batches 30 independent_of_the_batch
 check agreement 60 agreement
 check stages 30 stages
+check kernels 100 kernel_times
 check demo 90 demo
 check step 150 large_step
 check memcheck 60 sanitized memcheck
@@ -379,6 +396,7 @@ fact commit "$(cat "$folder/commit" 2>/dev/null || git describe --always --dirty
   cat "$OUT/facts"
   printf '%s\n' "" "| check | result | seconds | figure |" "|---|---|---|---|"
   cat "$OUT/rows"
+  [ ! -s "$OUT/kernels.md" ] || { printf '%s\n' "" "## Kernels" ""; cat "$OUT/kernels.md"; }
 } >"$OUT/gpu-results.md"
 echo "$OUT/gpu-results.md: the page; beside it, what each check printed"
 exit $failed
