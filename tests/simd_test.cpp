@@ -175,6 +175,32 @@ TEST_P(SimdTest, Bf16RoundsAsItsDefinition) {
   }
 }
 
+TEST_P(SimdTest, DropoutFollowsPhilox) {
+  const Philox philox(0x123456789ABCDEFu);
+  const float p = 0.3f, kept = 1 / 0.7f;
+  for (const uint64_t row : {uint64_t(0), uint64_t(77) << 32 | 5, ~uint64_t(0)})
+    for (int64_t n : lengths) {
+      Floats x = normal(n, 1);
+      x[0] = infinity;  // times 0 is NaN
+      Floats y(n + 40, guard);
+      simd.dropout(n, philox.key, row, x.data(), p, kept, y.data());
+      int64_t dropped = 0;
+      for (int64_t i = 0; i < n; ++i) {
+        const bool stays = uniform(philox(row, uint64_t(i / 4)).word[i % 4]) >= p;
+        const float want = x[i] * (stays ? kept : 0.0f);
+        ASSERT_EQ(std::bit_cast<uint32_t>(y[i]) & 0x7FFFFFFFu, std::bit_cast<uint32_t>(want) & 0x7FFFFFFFu)
+            << i << " of " << n;
+        dropped += !stays;
+      }
+      if (n > 3000) {
+        EXPECT_NEAR(double(dropped), 0.3 * double(n), 100);
+      }
+      expect_guarded(y, n);
+      simd.dropout(n, philox.key, row, x.data(), p, kept, x.data());  // in place
+      for (int64_t i = 1; i < n; ++i) ASSERT_EQ(x[i], y[i]) << i << " of " << n;
+    }
+}
+
 TEST_P(SimdTest, AdamWIsTorchs) {
   const AdamWRates rates{1e-2, 0.9, 0.999, 1e-8, 0.1, 1 - std::pow(0.9, 3), 1 - std::pow(0.999, 3), 0.5};
   for (int64_t n : lengths) {

@@ -145,23 +145,6 @@ void packed_swiglu_backward(const Tensor& dy, const Tensor& gate_up, const Tenso
   });
 }
 
-namespace {
-
-// y[c] = x[c]·kept, or 0 where uniform(word c % 4 of Philox(seed)(row key, c / 4)) < p.
-// Not inlined: inside the loop over rows it takes 1.5 times as long (g++ 12).
-[[gnu::noinline]] void drop_row(const Philox& philox, uint64_t key, int64_t columns, const float* x, float p,
-                                float kept, float* y) {
-  const auto four = [=](int64_t c, int64_t n) {  // columns c … c + n, n ≤ 4; a product, since a branch would mispredict
-    const Philox::Block block = philox(key, uint64_t(c / 4));
-    for (int64_t j = 0; j < n; ++j) y[c + j] = x[c + j] * (uniform(block.word[j]) >= p ? kept : 0.0f);
-  };
-  int64_t c = 0;
-  for (; c + 4 <= columns; c += 4) four(c, 4);
-  if (c < columns) four(c, columns - c);
-}
-
-}  // namespace
-
 void dropout(const Tensor& x, const Tensor& dropout_ids, double p, uint64_t seed, const Tensor& y) {
   const float* from = f32("dropout", x);
   float* const to = f32("dropout", y);
@@ -170,7 +153,7 @@ void dropout(const Tensor& x, const Tensor& dropout_ids, double p, uint64_t seed
   parallel_rows(x.rows(), d, [&](int64_t begin, int64_t end) {
     const Philox philox(seed);
     for (int64_t row = begin; row < end; ++row)
-      drop_row(philox, uint64_t(keys[row]), d, from + row * d, float(p), float(1 / (1 - p)), to + row * d);
+      simd().dropout(d, philox.key, uint64_t(keys[row]), from + row * d, float(p), float(1 / (1 - p)), to + row * d);
   });
 }
 

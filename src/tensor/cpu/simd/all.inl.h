@@ -36,6 +36,7 @@ const Simd table = {
     .widen = widen,
     .widen_f16 = widen_f16,
     .narrow = narrow,
+    .dropout = dropout,
     .adamw = adamw,
     .exp = exp,
     .silu = silu,

@@ -72,6 +72,8 @@ struct Simd {
   void (*widen)(int64_t n, const uint16_t* x, float* y);                  // bf16 → f32
   void (*widen_f16)(int64_t n, const uint16_t* x, float* y);              // f16 → f32
   void (*narrow)(int64_t n, const float* x, uint16_t* y);                 // f32 → bf16, to nearest, ties to even
+  // y = kept·x, or 0 where uniform(word c % 4 of Philox(key)(row, c / 4)) < p (tensor/random.h)
+  void (*dropout)(int64_t n, const uint32_t* key, uint64_t row, const float* x, float p, float kept, float* y);
   void (*adamw)(int64_t n, float* p, const float* g, float* m, float* v, const AdamWRates& rates);
 
   // ---- activation.inl.h
