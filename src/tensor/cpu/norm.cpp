@@ -5,6 +5,17 @@
 #include "tensor/cpu/simd/simd.h"
 
 namespace vlm2vec::cpu {
+namespace {
+
+// Runs f(row, i) on each row, which begins at number i: several steps on a row find it in the cache.
+template <class F>
+void each_row(const Tensor& x, F&& f) {
+  parallel_rows(x.rows(), x.columns(), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) f(row, row * x.columns());
+  });
+}
+
+}  // namespace
 
 void rms_norm(const Tensor& x, const Tensor& w, double eps, const Tensor& y, const Tensor& rstd) {
   const char* op = "rms_norm";
@@ -17,19 +28,26 @@ void rms_norm(const Tensor& x, const Tensor& w, double eps, const Tensor& y, con
 }
 void add_rms_norm(const Tensor& x, const Tensor& added, const Tensor& w, double eps, const Tensor& sum, const Tensor& y,
                   const Tensor& rstd) {
-  add(x, added, sum);
-  rms_norm(sum, w, eps, y, rstd);
+  const char* op = "add_rms_norm";
+  const int64_t d = x.columns();
+  const float *px = f32(op, x), *pa = f32(op, added), *pw = f32(op, w);
+  float *const ps = f32(op, sum), *const py = f32(op, y), *const pr = f32(op, rstd);
+  each_row(x, [&](int64_t row, int64_t i) {
+    simd().add(d, px + i, pa + i, ps + i);
+    simd().rms_norm(1, d, ps + i, pw, float(eps), py + i, pr + row);
+  });
 }
 void rms_norm_dx(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& rstd, const Tensor& before,
                  const Tensor& dx) {
   const char* op = "rms_norm_dx";
   const int64_t d = x.columns();
   const float *pdy = f32(op, dy), *px = f32(op, x), *pw = f32(op, w), *pr = f32(op, rstd);
+  const float* const pb = before ? f32(op, before) : nullptr;
   float* const pdx = f32(op, dx);
-  parallel_rows(x.rows(), d, [&](int64_t begin, int64_t end) {
-    simd().rms_norm_dx(end - begin, d, pdy + begin * d, px + begin * d, pw, pr + begin, pdx + begin * d);
+  each_row(x, [&](int64_t row, int64_t i) {
+    simd().rms_norm_dx(1, d, pdy + i, px + i, pw, pr + row, pdx + i);
+    if (pb) simd().add_to(d, pb + i, pdx + i);
   });
-  if (before) add_to(before, dx);
 }
 void rms_norm_dw(const Tensor& dy, const Tensor& x, const Tensor& rstd, const Tensor& dw) {
   const char* op = "rms_norm_dw";
@@ -53,19 +71,26 @@ void layer_norm(const Tensor& x, const Tensor& w, const Tensor& b, double eps, c
 }
 void add_layer_norm(const Tensor& x, const Tensor& added, const Tensor& w, const Tensor& b, double eps,
                     const Tensor& sum, const Tensor& y, const Tensor& mean, const Tensor& rstd) {
-  add(x, added, sum);
-  layer_norm(sum, w, b, eps, y, mean, rstd);
+  const char* op = "add_layer_norm";
+  const int64_t d = x.columns();
+  const float *px = f32(op, x), *pa = f32(op, added), *pw = f32(op, w), *pb = f32(op, b);
+  float *const ps = f32(op, sum), *const py = f32(op, y), *const pm = f32(op, mean), *const pr = f32(op, rstd);
+  each_row(x, [&](int64_t row, int64_t i) {
+    simd().add(d, px + i, pa + i, ps + i);
+    simd().layer_norm(1, d, ps + i, pw, pb, float(eps), py + i, pm + row, pr + row);
+  });
 }
 void layer_norm_dx(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean, const Tensor& rstd,
                    const Tensor& before, const Tensor& dx) {
   const char* op = "layer_norm_dx";
   const int64_t d = x.columns();
   const float *pdy = f32(op, dy), *px = f32(op, x), *pw = f32(op, w), *pm = f32(op, mean), *pr = f32(op, rstd);
+  const float* const pb = before ? f32(op, before) : nullptr;
   float* const pdx = f32(op, dx);
-  parallel_rows(x.rows(), d, [&](int64_t begin, int64_t end) {
-    simd().layer_norm_dx(end - begin, d, pdy + begin * d, px + begin * d, pw, pm + begin, pr + begin, pdx + begin * d);
+  each_row(x, [&](int64_t row, int64_t i) {
+    simd().layer_norm_dx(1, d, pdy + i, px + i, pw, pm + row, pr + row, pdx + i);
+    if (pb) simd().add_to(d, pb + i, pdx + i);
   });
-  if (before) add_to(before, dx);
 }
 void layer_norm_dw(const Tensor& dy, const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& dw) {
   const char* op = "layer_norm_dw";
