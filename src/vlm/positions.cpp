@@ -23,10 +23,16 @@ RopeTable empty_table(int64_t rows, int64_t columns) {
   return {Tensor(shape, DType::f32, Device::cpu), Tensor(shape, DType::f32, Device::cpu)};
 }
 
-void set(const RopeTable& table, int64_t at, int position, float frequency) {
-  const float angle = float(position) * frequency;
-  table.cos.data<float>()[at] = float(std::cos(double(angle)));
-  table.sin.data<float>()[at] = float(std::sin(double(angle)));
+// Returns the angles of one coordinate: [positions, frequencies].
+RopeTable line_of(int64_t positions, std::span<const float> frequencies) {
+  const RopeTable line = empty_table(positions, int64_t(frequencies.size()));
+  for (int64_t position = 0, at = 0; position < positions; ++position)
+    for (const float frequency : frequencies) {
+      const float angle = float(position) * frequency;
+      line.cos.data<float>()[at] = float(std::cos(double(angle)));
+      line.sin.data<float>()[at++] = float(std::sin(double(angle)));
+    }
+  return line;
 }
 
 }  // namespace
@@ -81,8 +87,14 @@ RopeTable text_rotary(std::span<const int32_t> positions, int head_dim, double t
     streams.insert(streams.end(), size_t(sections[stream]), stream);
   for (size_t i = 0; interleaved && i < streams.size(); ++i)
     streams[i] = i % 3 > 0 && int(i) < 3 * sections[i % 3] ? i % 3 : 0;
-  for (int64_t n = 0, at = 0; n < tokens; ++n)
-    for (size_t i = 0; i < streams.size(); ++i) set(table, at++, positions[streams[i] * tokens + n], frequencies[i]);
+  // Positions repeat from row to row of a batch.
+  const RopeTable line = line_of(positions.empty() ? 0 : *std::ranges::max_element(positions) + 1, frequencies);
+  float *cos = table.cos.data<float>(), *sin = table.sin.data<float>();
+  for (int64_t n = 0; n < tokens; ++n)
+    for (size_t i = 0; i < streams.size(); ++i) {
+      const size_t from = size_t(positions[streams[i] * size_t(tokens) + size_t(n)]) * streams.size() + i;
+      *cos++ = line.cos.data<float>()[from], *sin++ = line.sin.data<float>()[from];
+    }
   return table;
 }
 
@@ -95,9 +107,7 @@ RopeTable vision_rotary(std::span<const Grid> grids, int head_dim, int merge_siz
     longest = std::max<int64_t>({longest, grid.h, grid.w});
     patches += grid.patches();
   }
-  const RopeTable line = empty_table(longest, half);  // the angles of one coordinate, row or column
-  for (int64_t position = 0, at = 0; position < longest; ++position)
-    for (const float frequency : frequencies) set(line, at++, int(position), frequency);
+  const RopeTable line = line_of(longest, frequencies);  // of rows and columns
 
   const RopeTable table = empty_table(patches, 2 * half);
   float *cos = table.cos.data<float>(), *sin = table.sin.data<float>();
