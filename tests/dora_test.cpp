@@ -147,6 +147,47 @@ TEST(Dora, drops_the_input_of_both_products) {
   EXPECT_NE(got, to_vector<double>(without));
 }
 
+// A bias of zeros changes no number, but then both products are computed apart.
+TEST(Dora, few_rows_go_through_the_weight_once_with_the_same_bits) {
+  struct Wide : Module {
+    Linear layer;
+    explicit Wide(bool apart) : layer(this, "layer", 32, 48, apart) {
+      layer.weight.set(normal({48, 32}, 1, DType::f32));
+      if (apart) layer.bias->set(zeros({48}, DType::f32, Device::cpu));
+    }
+  };
+  const auto run = [](int64_t count, bool apart, bool bf16) {
+    Wide model(apart);
+    if (bf16) model.set_precision(Precision::bf16_products);
+    DropoutState dropout{.active = true, .seed = 7};
+    LoraConfig config = kConfig;
+    config.dropout = 0.3;
+    const AttachedLora dora = attach_lora(model, config, &dropout);
+    fill(dora, DType::f32);
+    const TrainedParameters trained(dora.parameters());
+    std::vector<int64_t> numbers;
+    for (int64_t i = 0; i < count; ++i) numbers.push_back(i);
+    const Tensor ids = from_vector(numbers, {count});
+    const RowScope rows(dropout, ids);
+    const Var x = Var::leaf(normal({count, 32}, 9, DType::f32));
+    const int64_t before = live_nodes();
+    const Var y = model.layer(x);
+    const int64_t nodes = live_nodes() - before;
+    std::vector<float> all = to_vector<float>(y.value());
+    mean(y * Var(normal({count, 48}, 10, DType::f32))).backward();
+    for (const Tensor& t : {trained.gradients(), x.grad()})
+      for (const float g : to_vector<float>(t)) all.push_back(g);
+    return std::pair(all, nodes);
+  };
+  for (const bool bf16 : {false, true})
+    for (const int64_t count : {1, 5, 19, 20}) {  // up to 32 · 48 / (32 + 48) rows are stacked
+      const auto [stacked, nodes] = run(count, false, bf16);
+      const auto [apart, more] = run(count, true, bf16);
+      EXPECT_TRUE(stacked == apart) << count;
+      EXPECT_EQ(more - nodes, count <= 19 ? 1 : 0) << count;
+    }
+}
+
 TEST(Dora, computes_norms_when_told_and_not_while_embedding) {
   Model model;
   const AttachedLora dora = attach_lora(model, kConfig, nullptr);

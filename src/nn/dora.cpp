@@ -1,6 +1,35 @@
 #include "nn/dora.h"
 
+#include <tuple>
+
 namespace vlm2vec {
+namespace {
+
+// True where one product of twice the rows costs less than two: it packs the weight once, but copies the rows, and
+// their gradients in the backward pass.
+bool stacks(const Linear& layer, int64_t rows) {
+  const int64_t in = layer.weight.shape()[1], out = layer.weight.shape()[0];
+  return !layer.bias && !layer.weight.trained() && rows * (in + out) <= in * out;
+}
+
+// x Wᵀ and rest Wᵀ with the bits of linear(), by one product.
+std::pair<Var, Var> both_products(const Var& x, const Var& rest, const Tensor& weight, bool bf16_products) {
+  const DType type = x.value().dtype();
+  const auto factor = [narrow = type == DType::bf16 || (bf16_products && type == DType::f32)](const Tensor& t) {
+    return narrow ? t.to(DType::bf16) : t;
+  };
+  const Tensor W = factor(weight);
+  const int64_t n = x.value().rows();
+  const auto halves = [n](const Tensor& t) { return std::vector{t.rows(0, n), t.rows(n, 2 * n)}; };
+  const Tensor y = matmul(factor(concat_rows(std::vector{x.value(), rest.value()})), W, false, true, {}, type);
+  const std::vector<Var> both =
+      record("both_products", halves(y), {x, rest}, [=](const std::vector<Tensor>& dys, const std::vector<bool>&) {
+        return halves(matmul(factor(concat_rows(dys)), W, false, false, {}, type));
+      });
+  return {both[0], both[1]};
+}
+
+}  // namespace
 
 Dora::Dora(Linear& layer, const LoraConfig& config, const DropoutState* dropout, int number)
     : Lora(layer, config, dropout, number),
@@ -14,8 +43,12 @@ Var Dora::operator()(const Linear& layer, const Var& x) {
     const Var bias = layer.bias ? static_cast<const Var&>(*layer.bias) : Var();
     return scale_columns(linear(x, layer.weight, {}, bf16) + low_rank(x), factors, bias);
   }
-  const Var rest = dropped(x), base_of_rest = linear(rest, layer.weight, {}, bf16);
-  return layer.plain(x) + scale_columns(base_of_rest + low_rank(rest), factors) + scale(base_of_rest, -1);
+  const Var rest = dropped(x);
+  Var plain, base_of_rest;
+  if (stacks(layer, x.value().rows()))
+    std::tie(plain, base_of_rest) = both_products(x, rest, layer.weight.value(), bf16);
+  else plain = layer.plain(x), base_of_rest = linear(rest, layer.weight, {}, bf16);
+  return plain + scale_columns(base_of_rest + low_rank(rest), factors) + scale(base_of_rest, -1);
 }
 
 // ‖V‖² = ‖W‖² + 2s⟨W, BA⟩ + s²‖BA‖², row o: Σ w² + Σ_k B[o,k]·(2s (A Wᵀ)[k,o] + s² (B AAᵀ)[o,k]). V is not formed.

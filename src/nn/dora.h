@@ -9,7 +9,7 @@ namespace vlm2vec {
 struct Dora : Lora {
   Dora(Linear& base, const LoraConfig& config, const DropoutState* dropout, int number);
   // y = x W'ᵀ + b. With dropout, as in PEFT:
-  // y = x Wᵀ + b + drop(x) (W' − W)ᵀ
+  // y = x Wᵀ + b + drop(x) (W' − W)ᵀ; few rows go through W once, x and drop(x) stacked
   Var operator()(const Linear& base, const Var& x) override;
   void initialise(uint64_t seed) override;  // m = ‖W‖: the layer's output stays the same
   void update() override;                   // computes ‖V‖
