@@ -11,6 +11,7 @@
 #include "mmeb/training/training_run.h"
 #include "tensor/tensor_files.h"
 #include "trainer_fixture.h"
+#include "wait_until.h"
 
 namespace vlm2vec {
 namespace {
@@ -21,10 +22,10 @@ class Saves : public Trainer {
   static TrainResult run(const TrainOptions& o, const Step& step) {
     return run_steps(*prepare_run(o, Device::cpu, true), step);
   }
-  // As it is, but at step `at` f() is called first.
+  // As it is, but at step `at`, when no checkpoint is under way, f() is called first.
   static Step with(int64_t at, const std::function<void()>& f) {
     return [=](TrainerRun& run, int64_t step) {
-      if (step == at) f();
+      if (step == at) finish_saving(run), f();
       return train_step(run, step);
     };
   }
@@ -50,6 +51,7 @@ TEST_F(Saves, by_time_one_checkpoint_takes_the_place_of_the_other) {
   o.save_minutes = 1e-9, o.save_total_limit = 1, o.save_steps = 4;
   std::vector<Names> seen;  // before each step
   run(o, [&](TrainerRun& run, int64_t step) {
+    finish_saving(run);
     seen.push_back(checkpoints("run"));
     return train_step(run, step);
   });
@@ -59,6 +61,35 @@ TEST_F(Saves, by_time_one_checkpoint_takes_the_place_of_the_other) {
   EXPECT_EQ(seen[4], Names{"checkpoint-4"});  // which has what the latest had
   EXPECT_EQ(seen[7], (Names{"checkpoint-4", "checkpoint-latest"}));
   EXPECT_EQ(checkpoints("run"), Names{"checkpoint-12"});
+}
+
+// A thread writes the files of a step while the next one runs, until it moves the weights. They are those of a run that
+// ends with the step.
+TEST_F(Saves, are_written_while_the_next_step_runs) {
+  for (const std::string what : {"full", "dora", "bf16"}) {
+    TrainOptions o = what == "dora" ? dora(what) : options(what);
+    if (what == "bf16") o.precision = "bf16";
+    o.max_steps = 4, o.save_steps = 1, o.lr_scheduler_type = "constant";
+    run(o, [&](TrainerRun& run, int64_t step) {
+      EXPECT_EQ(bool(run.saving), step > 1) << "its step has returned";
+      if (step > 1) {
+        EXPECT_TRUE(wait_until([&] { return run.saving.ready(); })) << "it is not left to this thread";
+      }
+      const StepLog line = train_step(run, step);
+      EXPECT_FALSE(run.saving) << "the weights have moved";
+      return line;
+    });
+    EXPECT_EQ(checkpoints(what), (Names{"checkpoint-1", "checkpoint-2", "checkpoint-3", "checkpoint-4"}));
+    const std::string weights = what == "dora" ? "adapter_model.safetensors" : "model.safetensors";
+    for (const int64_t steps : {1, 3}) {
+      TrainOptions until = o;
+      until.output_dir = folder_ / sentence(what, steps), until.max_steps = steps, until.save_minutes = 1e-9;
+      until.save_steps = 0;
+      train(until, Device::cpu, true);
+      const std::string beside = file(sentence(what, "/checkpoint-", steps, "/", weights));
+      EXPECT_TRUE(beside == file(sentence(what, steps, "/", weights))) << what << ", step " << steps;
+    }
+  }
 }
 
 TEST_F(Saves, by_time_only_where_it_is_wanted) {
@@ -174,6 +205,22 @@ TEST_F(FullDisk, while_a_checkpoint_is_replaced_leaves_the_old_one) {
   EXPECT_EQ(json::parse(file("run/checkpoint-latest/training_state.json"))["step"], 5);
   o.resume_from = "auto";
   EXPECT_EQ(train(o, Device::cpu, true).steps, 7);
+}
+
+// A writer's error ends the run before the weights move, whichever step is running.
+TEST_F(FullDisk, while_the_next_step_runs_ends_that_step) {
+  TrainOptions o = options("run");
+  o.save_steps = 1;
+  expect_error(Exit::resources, "run/checkpoint-3 is kept, and --resume_from auto continues from it", [&] {
+    run(o, [&](TrainerRun& run, int64_t step) {
+      if (step == 4) finish_saving(run), fill();
+      const StepLog line = train_step(run, step);
+      EXPECT_LT(step, 5) << "step 5 waits for the files of step 4";
+      return line;
+    });
+  });
+  free_space();
+  EXPECT_EQ(checkpoints("run"), (Names{"checkpoint-1", "checkpoint-2", "checkpoint-3"}));
 }
 
 // log.jsonl has the step, the second disk with the event files is full.

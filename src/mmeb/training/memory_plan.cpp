@@ -48,6 +48,16 @@ Measured measure(Encoder& encoder, const TrainingBatch& batch, const TrainOption
   return measured;
 }
 
+// Copies in bf16 of what bf16 holds exactly, and one in f32 to compare with.
+int64_t bytes_to_save(const TrainedModel& model, const TrainOptions& o) {
+  int64_t narrow = 0, widest = 0;
+  if (!model.bf16_storage || !saves_beside(o)) return 0;
+  for (const Parameter* p : model.encoder->backbone->parameters())
+    if (p->value().dtype() == DType::f32)
+      narrow += p->value().bytes() / 2, widest = std::max(widest, p->value().bytes());
+  return narrow + widest;
+}
+
 }  // namespace
 
 MemoryPlan plan_memory(TrainOptions o, const TrainingData& rows, const std::optional<FoundCheckpoint>& checkpoint,
@@ -103,6 +113,7 @@ MemoryPlan plan_memory(TrainOptions o, const TrainingData& rows, const std::opti
   plan.pictures = int64_t(std::min(more * double(encoder_options.images->bytes()), double(kImageCacheBytes)));
   plan.rows = rows.bytes();
   plan.work_space = threads() * kSimdScratchBytes;
+  if (encoder_options.device == Device::cpu) plan.saving = bytes_to_save(model, o);
   return plan;
 }
 
@@ -134,6 +145,7 @@ std::string MemoryPlan::table() const {
   if (pictures > 0) line("plus: cache of decoded pictures", pictures);
   line("plus: texts of the rows", rows);
   line(sentence("plus: work space of ", work_space / kSimdScratchBytes, " threads"), work_space);
+  if (saving > 0) line("plus: copies for a checkpoint", saving);
   line(card ? "total in the host's memory, without the program" : "total, without the program", total());
   if (mapped > 0) line("not counted, weights read from their file", mapped);
   line("on disk, the model", disk.model);
@@ -153,7 +165,8 @@ std::string MemoryPlan::json() const {
                                 {"loss_scores", loss.scores},
                                 {"predicted_peak", peak},       {"mapped_weights", mapped},
                                 {"decoded_pictures", pictures}, {"rows", rows},
-                                {"work_space", work_space},     {"predicted_total", total()},
+                                {"work_space", work_space},     {"saving", saving},
+                                {"predicted_total", total()},
                                 {"disk_model", disk.model},     {"disk_checkpoint", disk.checkpoint},
                                 {"disk_most", disk.most},       {"available", memory.available},
                                 {"total", memory.total}};

@@ -29,6 +29,7 @@ struct MemoryPlan {
   int64_t pictures = 0;    // cache of decoded pictures, at most kImageCacheBytes
   int64_t rows = 0;        // the texts of the training rows
   int64_t work_space = 0;  // work space of the threads
+  int64_t saving = 0;      // copies that a checkpoint needs while a thread writes it
 
   std::optional<CardMemory> card;           // the GPU of the run, before it begins; none: the host has all tensors
   int64_t card_tensors = 0, host_tensors = 0;  // with a card: the parts of `peak`, each at its own peak
@@ -37,7 +38,7 @@ struct MemoryPlan {
   DiskPlan disk;  // beside memory
 
   // The memory of the process, without the program itself and weights mapped from files.
-  int64_t total() const { return (card ? host_tensors : peak) + pictures + rows + work_space; }
+  int64_t total() const { return (card ? host_tensors : peak) + pictures + rows + work_space + saving; }
   int64_t card_total() const { return card_tensors + kCardWorkSpace + widened; }
   std::string table() const;  // in lines, for the user
   std::string json() const;   // in one line

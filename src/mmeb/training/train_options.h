@@ -177,6 +177,11 @@ struct TrainOptions : ModelOptions {
   }
 };
 
+// True if checkpoints are written before the run's end.
+inline bool saves_beside(const TrainOptions& o) {
+  return o.save_strategy == "steps" && (o.save_steps > 0 || o.save_minutes > 0);
+}
+
 // Throws Exit::usage for values out of range, options that exclude each other and options without effect. No file is
 // read.
 void check_options(const TrainOptions& options);

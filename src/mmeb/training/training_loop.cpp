@@ -48,11 +48,15 @@ Error step_error(const TrainOptions& o) {
 }
 
 // Ends the run with the error and names the checkpoint to continue from.
-[[noreturn]] void fail_keeping(const TrainerRun& run, const Error& error) {
+[[noreturn]] void fail_keeping(TrainerRun& run, const Error& error) {
   std::string kept;
   try {
+    finish_saving(run);
+  } catch (...) {  // the first error matters, here and below
+  }
+  try {
     kept = kept_checkpoint(run.options.output_dir);
-  } catch (...) {  // the first error matters
+  } catch (...) {
   }
   if (kept.empty()) throw error;
   const bool adapter = run.model.lora.has_value();  // resuming after Exit::failed would fail again
@@ -62,19 +66,26 @@ Error step_error(const TrainOptions& o) {
                                   : sentence("; train from it with --model_name ", kept, " and another --output_dir"));
 }
 
-void save(const TrainerRun& run, int64_t step, Save what) {
+// On the CPU a thread writes, `beside` the next step. A GPU's weights would have to be copied first.
+void save(TrainerRun& run, int64_t step, Save what, bool beside) {
   try {
+    finish_saving(run);  // the one before
     if (!is_finite(run))
       fail(Exit::failed, "train: after step ", step, " not all weights are finite numbers; lower --learning_rate");
-    save_run(what, run.identity, step, run.model, run.optimiser, run.log->trainer_state());
+    const auto write = [&run, step, what, state = run.log->trainer_state()] {
+      save_run(what, run.identity, step, run.model, run.optimiser, state);
+    };
+    if (beside && run.device == Device::cpu) run.saving = Ahead<void>(write);
+    else write();
   } catch (...) {
     fail_keeping(run, current_error());
   }
 }
 
 // Saves after an error, without a second error.
-void save_if_sound(const TrainerRun& run, int64_t step) {
+void save_if_sound(TrainerRun& run, int64_t step) {
   try {
+    finish_saving(run);
     if (is_finite(run))
       save_run(Save::checkpoint, run.identity, step, run.model, run.optimiser, run.log->trainer_state());
   } catch (...) {
@@ -138,9 +149,10 @@ TrainResult run_steps(TrainerRun& run, const std::function<StepLog(TrainerRun&, 
     result.interrupted = interrupted() && step < o.max_steps;
     const bool regular = o.save_strategy == "steps", due = o.save_steps > 0 && step % o.save_steps == 0;
     const std::chrono::duration<double, std::ratio<60>> minutes = Clock::now() - saved_at;
-    if (result.interrupted || (regular && due)) save(run, step, Save::checkpoint);
+    const bool beside = !result.interrupted && step < o.max_steps;
+    if (result.interrupted || (regular && due)) save(run, step, Save::checkpoint, beside);
     else if (regular && o.save_minutes > 0 && minutes.count() >= o.save_minutes && step < o.max_steps)
-      save(run, step, Save::latest);
+      save(run, step, Save::latest, beside);
     else continue;
     saved = step, saved_at = Clock::now();
   }
@@ -153,7 +165,7 @@ TrainResult run_steps(TrainerRun& run, const std::function<StepLog(TrainerRun&, 
                          in_bytes(result.held_bytes)));
   if (result.interrupted) return result;
   if (run.optimiser.steps() == 0) fail(Exit::data, "train: no step had a usable row; ", run.bad_rows->note());
-  save(run, o.max_steps, Save::finished);
+  save(run, o.max_steps, Save::finished, false);
   return result;
 }
 

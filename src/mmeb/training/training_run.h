@@ -42,8 +42,14 @@ struct TrainerRun {
   CutTexts cut = {};         // over all steps
   int64_t unusable = 0;      // rows left out by --bad_rows skip since the last pair
   int64_t single_pairs = 0;  // batches with only one pair left: no wrong answer, no gradient
-  Ahead<ReadBatch> next;     // read while the model computes the one before; refers to the fields above
+  Ahead<ReadBatch> next;      // read while the model computes the one before; refers to the fields above
+  // A checkpoint that a thread writes while the model computes the next step. It reads the weights where they lie, so
+  // it must be ready before they change.
+  Ahead<void> saving;
 };
+
+// Waits until the checkpoint under way, if any, is on the disk. Throws the error of its writer.
+void finish_saving(TrainerRun& run);
 
 // Returns null if the run is already finished.
 std::unique_ptr<TrainerRun> prepare_run(TrainOptions options, Device device, bool quiet);

@@ -73,12 +73,17 @@ void update_weights(TrainerRun& run, std::vector<Outcome>& outcomes, StepLog& lo
     fail(Exit::failed, "train: step ", log.step, ": the loss is ", shown(log.loss), " and the gradient norm ",
          shown(gradient.norm), "; lower --learning_rate or raise --temperature");
   log.grad_norm = gradient.norm;
+  finish_saving(run);
   run.optimiser.step(log.learning_rate, gradient.scale);
   if (logit_scale) logit_scale->step(scale_gradient, log.learning_rate, gradient.scale);
   if (run.model.lora) run.model.lora->update();
 }
 
 }  // namespace
+
+void finish_saving(TrainerRun& run) {
+  if (run.saving) run.saving.take();
+}
 
 StepLog train_step(TrainerRun& run, int64_t step) {
   const TrainOptions& o = run.options;
