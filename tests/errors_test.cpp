@@ -69,6 +69,7 @@ std::vector<Case> cases() {
        nullptr,
        3,
        {"row 2 of Set: ", "neither text nor picture", "--bad_rows skip"}},
+      {"tapes_unchunked", "", "TAPES", 2, {"--gc_keep_tapes False has no effect without --gc_q_chunk_size"}},
       {"chunk_negative", "", "CHUNK", 2, {"--gc_q_chunk_size: got -1, expected 0 or more"}},
       {"loss_is_no_number", "", diverging.c_str(), 1, {"train: step ", "the loss is ", "lower --learning_rate"}},
       {"disk_is_full", "ulimit -f 4", nullptr, 4, {"out", "may have at most", "ulimit"}},
@@ -155,6 +156,7 @@ TEST_F(Errors, AreOneSentenceEach) {
       fs::copy(folder_ / part, folder_ / work / part, fs::copy_options::recursive);
     std::string command = c.command ? c.command : kTrain;
     if (command == "CHUNK") command = chunk;
+    if (command == "TAPES") command = kTrain + "--gc_keep_tapes False";
     if (command == "EVALADAPTER") command = adapter;
     const std::string before = "cd " + work + " && ", prepare = *c.before ? std::string(c.before) + "; " : "";
     const Result r = run(command, before + prepare);

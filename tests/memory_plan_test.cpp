@@ -22,6 +22,10 @@ TEST_F(Plan, PredictsThePeakOfEveryKindOfRun) {
     const std::string name = "chunks of " + std::to_string(chunk);
     runs[name] = options(name), runs[name].gc_q_chunk_size = runs[name].gc_p_chunk_size = chunk;
   }
+  for (const bool keep : {false, true}) {
+    const std::string name = keep ? "tokens" : "tokens, no tapes";
+    runs[name] = options(name), runs[name].gc_tokens = 40, runs[name].gc_keep_tapes = keep;
+  }
   runs["bf16"] = options("bf16"), runs["bf16"].precision = "bf16";
   runs["checkpointing"] = options("checkpointing"), runs["checkpointing"].gradient_checkpointing = true;
   runs["accumulation"] = options("accumulation"), runs["accumulation"].gradient_accumulation_steps = 3;
@@ -32,7 +36,7 @@ TEST_F(Plan, PredictsThePeakOfEveryKindOfRun) {
     const MemoryPlan plan = plan_training(o, Device::cpu);
     EXPECT_FALSE(fs::exists(o.output_dir));
     EXPECT_EQ(plan.weights + plan.masters + plan.gradients + plan.optimiser + plan.embeddings + plan.kept + plan.ahead +
-                  plan.chunk,
+                  plan.chunk + plan.tapes,
               plan.peak);
     const TrainResult result = train(o, Device::cpu, true);
     EXPECT_EQ(result.planned_peak_bytes, plan.peak) << name;
@@ -40,6 +44,23 @@ TEST_F(Plan, PredictsThePeakOfEveryKindOfRun) {
     peaks.insert(result.peak_bytes);
   }
   EXPECT_GE(peaks.size(), 7u);  // they differ, so that the prediction says something
+}
+
+// On this machine the tapes of a tiny model find room; without chunks there are none to keep.
+TEST_F(Plan, CountsTheTapesThatItAllows) {
+  TrainOptions o = options("a");
+  EXPECT_EQ(plan_training(o, Device::cpu).tape_room, 0);
+  o.gc_q_chunk_size = o.gc_p_chunk_size = 1;
+  const MemoryPlan with = plan_training(o, Device::cpu);
+  o.gc_keep_tapes = false;
+  const MemoryPlan without = plan_training(o, Device::cpu);
+  EXPECT_GT(with.tape_room, with.chunk);
+  EXPECT_GT(with.tapes, 0);
+  EXPECT_EQ(with.peak, without.peak + with.tapes);
+  EXPECT_EQ(without.tape_room, 0);
+  EXPECT_EQ(without.tapes, 0);
+  EXPECT_NE(with.table().find("histories of chunks, kept (in at most "), std::string::npos);
+  EXPECT_EQ(without.table().find("histories of chunks"), std::string::npos);
 }
 
 // All targets are read with the first queries, and the next batch, which counts like this one.
@@ -93,11 +114,14 @@ TEST_F(Plan, TooLittleMemoryIsSaidWithTheCure) {
   refused("train adapters with --lora True", rest / 2);
   o.lora = true;
   refused("use a smaller model", rest / 2);
+  o.gc_tokens = 1000;
+  refused("lower --gc_tokens to 500, or less (the largest chunk takes ", rest + (plan.chunk + 1) / 2);
 }
 
 // Weights, gradients, moments and activations lie on the GPU; the rows that are read ahead do not.
 TEST_F(Plan, OfAGpuDividesTheTensors) {
   TrainOptions o = lora("a");
+  o.gc_keep_tapes = false;  // there is no card here, so none with room
   const MemoryPlan gpu = plan_training(o, Device::cuda), emu = plan_training(o, Device::emu);
   ASSERT_TRUE(gpu.card);
   EXPECT_FALSE(emu.card);

@@ -82,7 +82,9 @@ TEST_F(ReadAhead, TheNextStepIsReadAsSoonAsNoChunkIsLeft) {
     passes_ = 0;
     int64_t at = -1;
     FirstChunks read;
-    if (first) read = read_first_chunks(*encoder, rows.first(5), rows.subspan(5), chunk, chunk);
+    if (first)
+      read = read_first_chunks(*encoder, rows.first(5), rows.subspan(5),
+                               {.query_chunk = chunk, .target_chunk = chunk});
     contrastive_step(*encoder, rows.first(5), rows.subspan(5),
                      {.query_chunk = chunk, .target_chunk = chunk,
                       .matching = {from_vector<int32_t>({0, 1, 2, 3, 4}), {}},

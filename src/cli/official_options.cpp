@@ -168,8 +168,9 @@ void official_options(CommandLine& line, const TrainOptions& o) {
     const std::string word = lower_case(value);
     if (word != "true" && word != "false")
       fail(Exit::usage, "--grad_cache: got \"", value, "\", expected True or False");
-    if (word == "false" && (o.gc_q_chunk_size > 0 || o.gc_p_chunk_size > 0))
-      fail(Exit::usage, "--grad_cache: got False with --gc_q_chunk_size or --gc_p_chunk_size, which turn GradCache on");
+    if (word == "false" && in_chunks(o))
+      fail(Exit::usage,
+           "--grad_cache: got False with --gc_q_chunk_size, --gc_p_chunk_size or --gc_tokens, which turn GradCache on");
   });
 }
 

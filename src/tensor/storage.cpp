@@ -89,6 +89,7 @@ int64_t PeakBytes::*side_of(Device device) {
 }
 
 bool dry_run = false;
+thread_local int64_t thread_bytes = 0;
 std::string why_not_cuda, why_not_cublas;  // of --device auto
 std::atomic<int64_t> ups = 0, downs = 0;
 
@@ -148,6 +149,7 @@ Storage::Storage(int64_t bytes, Device device) : bytes(bytes), device(device) {
   if (!data)
     throw OutOfMemory(sentence("out of memory", device == Device::cuda ? " on the GPU" : "", ": needed ",
                                in_bytes(bytes), " more, tensors hold ", in_bytes(p.statistics.live_bytes)));
+  thread_bytes += bytes;
   p.statistics.live_bytes += bytes;
   p.statistics.peak_bytes = std::max(p.statistics.peak_bytes, p.statistics.live_bytes);
   int64_t PeakBytes::*const side = side_of(device);
@@ -164,6 +166,7 @@ Storage::~Storage() {
   std::lock_guard guard(p.lock);
   if (dry) munmap(data, size_t(mapped_size(bytes)));
   else p.give(data, bytes, device);
+  thread_bytes -= bytes;
   p.statistics.live_bytes -= bytes;
   p.live.*side_of(device) -= bytes;
 }
@@ -207,6 +210,8 @@ void reset_peak_bytes() {
   pool().peak = pool().live;
   gpu::reset_peak_held();
 }
+
+int64_t bytes_of_thread() { return thread_bytes; }
 
 PeakBytes peak_bytes() {
   std::lock_guard guard(pool().lock);

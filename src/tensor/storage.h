@@ -61,6 +61,7 @@ struct MemoryStatistics {
 };
 MemoryStatistics memory_statistics();
 void reset_peak_bytes();  // sets both peaks to the present values
+int64_t bytes_of_thread();  // of the tensors that this thread has made, less those that it has freed
 
 // Measures the memory of a computation by running its code (memory_statistics): while a DryRun exists, kernels do
 // nothing and new tensors are address space that reads as zeros. Memory that the code writes itself is really taken.

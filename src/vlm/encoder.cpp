@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
+#include <tuple>
 
 #include "nn/state.h"
 #include "tensor/ahead.h"
@@ -45,6 +47,19 @@ TokenBatch Encoder::prepare(std::span<const EncoderInput> rows) const {
 
 std::unique_ptr<Encoder> load_encoder(const std::filesystem::path& folder, const EncoderOptions& options) {
   return std::make_unique<Encoder>(look_at_model_folder(folder, {}, !options.load_weights), options);
+}
+
+std::vector<size_t> first_equals(std::span<const EncoderInput> rows, bool dropout) {
+  const auto before = [&](size_t i, size_t j) {
+    const auto key = [&](const EncoderInput& row) {
+      return std::tie(row.text, row.images, row.route, row.uncounted, dropout ? row.dropout_id : rows[0].dropout_id);
+    };
+    return key(rows[i]) < key(rows[j]);
+  };
+  std::set<size_t, decltype(before)> different(before);
+  std::vector<size_t> firsts;
+  for (size_t i = 0; i < rows.size(); ++i) firsts.push_back(*different.insert(i).first);
+  return firsts;
 }
 
 void CutTexts::add(const EncoderInput& row, bool is_cut) {

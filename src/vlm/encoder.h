@@ -36,6 +36,10 @@ class Encoder {
 
 std::unique_ptr<Encoder> load_encoder(const std::filesystem::path& folder, const EncoderOptions& options = {});
 
+// Returns for each row the number of the first one with its text, pictures and route, and so with its vector. Under
+// dropout, rows with other masks differ.
+std::vector<size_t> first_equals(std::span<const EncoderInput> rows, bool dropout = false);
+
 // Counts the texts that max_len cut, and names the first one.
 struct CutTexts {
   int64_t texts = 0, cut = 0;

@@ -185,18 +185,35 @@ std::shared_ptr<const Image> Processor::picture(const EncoderInput& row, const P
   }
 }
 
+std::vector<Grid> Processor::grids_of(const EncoderInput& row) const {
+  std::vector<Grid> grids;
+  for (const auto& source : row.images) grids.push_back(rule().grid_of(*picture(row, source)));
+  return grids;
+}
+
 std::vector<std::string> Processor::faults(std::span<const EncoderInput> rows) const {
   std::vector<std::string> faults(rows.size());
   parallel_each(rows.size(), [&](size_t i) {
     faults[i] = data_fault([&] {
       EncoderInput row = rows[i];
       row.row.clear();  // so that errors are nameless, too
-      std::vector<Grid> grids;
-      for (const auto& source : row.images) grids.push_back(rule().grid_of(*picture(row, source)));
-      tokens_of(row, grids);
+      tokens_of(row, grids_of(row));
     });
   });
   return faults;
+}
+
+std::vector<int64_t> Processor::token_counts(std::span<const EncoderInput> rows) const {
+  std::vector<int64_t> counts(rows.size());
+  parallel_each(rows.size(), [&](size_t i) {
+    const std::vector<Grid> grids = grids_of(rows[i]);
+    std::vector<int32_t> tokens = tokens_of(rows[i], grids);
+    tokenizer_.cut(tokens, max_len(grids));
+    counts[i] = int64_t(tokens.size());
+    if (image_token_.empty())
+      for (const Grid& grid : grids) counts[i] += grid.patches();
+  });
+  return counts;
 }
 
 void Processor::pack_tokens(std::span<const EncoderInput> rows, std::span<const Grid> grids, TokenBatch& batch) const {

@@ -29,6 +29,9 @@ class Processor {
   TokenBatch prepare(std::span<const EncoderInput> rows) const;
   // Returns for each row why prepare() cannot read it, without the row's name; empty: it can. Throws other errors.
   std::vector<std::string> faults(std::span<const EncoderInput> rows) const;
+  // Returns each row's number of tokens, a picture's vectors among them; where pictures have no tokens, their patches
+  // count. Throws like prepare().
+  std::vector<int64_t> token_counts(std::span<const EncoderInput> rows) const;
 
   const std::string& image_token() const { return image_token_; }  // the token for a picture in a prompt; may be empty
   const Reading& reading() const { return reading_; }
@@ -49,6 +52,7 @@ class Processor {
   std::string picture_note() const { return images_->note(); }
 
  private:
+  std::vector<Grid> grids_of(const EncoderInput& row) const;
   std::vector<int32_t> tokens_of(const EncoderInput& row, std::span<const Grid> grids) const;
   // Numbered image tokens have no id: the first picture's vectors lie at -1, the second's at -2.
   bool numbered() const { return image_token_ == kNumberedImageToken; }

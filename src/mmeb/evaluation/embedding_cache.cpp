@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "io/files.h"
 #include "tensor/ahead.h"
@@ -128,19 +129,20 @@ EmbeddedRows Embedder::embed(std::span<const EncoderInput> rows, int64_t batch_s
   const auto vector = [&](size_t row) { return all.vectors.data<float>() + int64_t(row) * dim; };
   std::vector<bool> cut(rows.size());
   Keys known;
-  std::map<Digest, size_t> missing;  // missing keys, each with the first row that needs it
-  std::vector<size_t> first;         // these rows, in order
-  if (vectors_) known = keys_of(rows, skip), all.faults = known.faults;
+  std::vector<size_t> same(rows.size());  // per row: the row that is embedded for it, perhaps itself
+  std::map<Digest, size_t> missing;       // missing keys, each with the first row that needs it
+  std::vector<size_t> first;              // the rows that are embedded, in order
+  if (vectors_) known = keys_of(rows, skip), all.faults = known.faults, std::iota(same.begin(), same.end(), 0);
+  else same = first_equals(rows);
   for (size_t i = 0; i < rows.size(); ++i) {
     if (!all.faults[i].empty()) continue;
-    if (!vectors_) {
-      first.push_back(i);
-    } else if (const Digest& key = known.keys[i]; vectors_->find(key, vector(i))) {
-      found_ += !embedded_.contains(key);
-      cut[i] = cut_ && cut_->contains(key);
-    } else if (missing.emplace(key, i).second) {
-      first.push_back(i);
+    if (vectors_ && vectors_->find(known.keys[i], vector(i))) {
+      found_ += !embedded_.contains(known.keys[i]);
+      cut[i] = cut_ && cut_->contains(known.keys[i]);
+      continue;
     }
+    if (vectors_) same[i] = missing.emplace(known.keys[i], i).first->second;
+    if (same[i] == i) first.push_back(i);
   }
   size_t done = rows.size() - first.size();
   inputs_ += int64_t(rows.size());
@@ -158,11 +160,10 @@ EmbeddedRows Embedder::embed(std::span<const EncoderInput> rows, int64_t batch_s
     if (progress) progress(int64_t(done += end - begin));
   }
   for (size_t i = 0; i < rows.size(); ++i) {
-    if (!missing.empty() && all.faults[i].empty())
-      if (const auto same = missing.find(known.keys[i]); same != missing.end() && same->second != i) {
-        std::copy_n(vector(same->second), dim, vector(i));
-        all.faults[i] = all.faults[same->second], cut[i] = cut[same->second];
-      }
+    if (const size_t from = same[i]; from != i) {
+      std::copy_n(vector(from), dim, vector(i));
+      all.faults[i] = all.faults[from], cut[i] = cut[from];
+    }
     if (all.faults[i].empty()) all.cut.add(rows[i], cut[i]);
     else std::fill_n(vector(i), dim, 0.0f);
   }

@@ -28,9 +28,9 @@ class Embedder {
   Embedder(const ModelOptions& options, const std::filesystem::path& cache, Device device, bool quiet);
   Encoder& encoder() { return *encoder_; }
   const ModelHash& model_hash() const { return *hash_; }  // taken before the model was loaded
-  // Equals embed_rows() of vlm/encoder.h bit for bit. With a cache, embeds each distinct missing row once and keeps the
-  // vectors of each batch. A row that cannot be read throws Exit::data, or with `skip` becomes a fault. Throws
-  // Exit::data if the model or a picture changes meanwhile.
+  // Equals embed_rows() of vlm/encoder.h bit for bit. Embeds each distinct row once. With a cache, embeds only missing
+  // ones and keeps the vectors of each batch. A row that cannot be read throws Exit::data, or with `skip` becomes a
+  // fault. Throws Exit::data if the model or a picture changes meanwhile.
   EmbeddedRows embed(std::span<const EncoderInput> rows, int64_t batch_size,
                      const std::function<void(int64_t done)>& progress = {}, bool skip = false);
   // Notes for the user, perhaps empty: the number of vectors found and damaged, and how an interrupted run continues.

@@ -39,8 +39,8 @@ bool may_differ(const std::string& name) {
   static const std::set<std::string> names = {
       "output_dir", "resume_from", "save_steps", "save_minutes", "save_total_limit", "logging_steps", "report_to",
       "save_strategy", "overwrite_output_dir", "logging_dir", "adapter_names", "run_name", "gc_q_chunk_size",
-      "gc_p_chunk_size", "gradient_checkpointing", "model_name", "dataset_name", "dataset_config", "data_basedir",
-      "train_file", "image_dir", "batches", "missing_sets"};
+      "gc_p_chunk_size", "gc_tokens", "gc_keep_tapes", "gradient_checkpointing", "model_name", "dataset_name",
+      "dataset_config", "data_basedir", "train_file", "image_dir", "batches", "missing_sets"};
   return names.contains(name);
 }
 

@@ -15,21 +15,24 @@ using Rows = std::span<const EncoderInput>;
 
 struct RowChunk {
   Rows rows;
-  Ahead<TokenBatch> read;          // the rows on the device, while or after a thread reads them; empty: not begun
-  std::optional<TokenBatch> kept;  // the same, for the second pass; none: they are read again
-  Var embeddings;
+  Ahead<TokenBatch> read = {};          // the rows on the device, while or after a thread reads them; empty: not begun
+  std::optional<TokenBatch> kept = {};  // the same, for the second pass; none: they are read again
+  Var embeddings = {};
+  bool has_tape = false;
 };
 
-Rows first_rows(Rows rows, int64_t chunk_size) {
-  return chunk_size > 0 ? rows.first(std::min(size_t(chunk_size), rows.size())) : rows;
-}
+// What may be kept of several chunks between the passes.
+struct Room {
+  int64_t prepared = 0, tapes = 0;  // bytes left
+  int64_t largest_tape = 0;         // so far
+  bool for_tape() const { return tapes > 0 && tapes >= largest_tape; }
+  void keep_tape(int64_t bytes) { tapes -= bytes, largest_tape = std::max(largest_tape, bytes); }
+};
 
-std::vector<RowChunk> split(Rows rows, int64_t chunk_size, Ahead<TokenBatch> first) {
-  std::vector<RowChunk> chunks;
-  for (; !rows.empty(); rows = rows.subspan(chunks.back().rows.size()))
-    chunks.push_back({first_rows(rows, chunk_size), {}, {}, {}});
-  if (!chunks.empty()) chunks[0].read = std::move(first);
-  return chunks;
+int64_t bytes_of(TokenBatch& batch) {
+  int64_t bytes = 0;
+  for (const Tensor* x : batch.tensors()) bytes += x->bytes();
+  return bytes;
 }
 
 // Gives the chunks in the order of both passes. When it gives one, a thread begins to read the one after it.
@@ -81,45 +84,73 @@ class ChunkFeed {
 
 // One side of the batch. A single chunk keeps its tape.
 struct EmbeddedSide {
+  ChunkedRows rows;
   std::vector<RowChunk> chunks;
-  Var gathered;  // the embeddings of all ranks, as a leaf; its gradient is the cache
+  Tensor places;  // i32: where the model's vectors have that of each row of the batch; undefined: in order
+  Var gathered;   // the embeddings of all ranks, as a leaf; its gradient is the cache
 
-  // room: bytes left for prepared chunks. `cut` counts cut texts.
-  void embed(Encoder& encoder, ChunkFeed& feed, const Comm& comm, int64_t& room, CutTexts& cut) {
-    std::optional<NoGrad> no_grad;
-    if (chunks.size() > 1) no_grad.emplace();
+  EmbeddedSide(ChunkedRows chunked, Ahead<TokenBatch> first) : rows(std::move(chunked)) {
+    for (size_t i = 0; i < rows.ends.size(); ++i) chunks.push_back({rows.chunk(i)});
+    if (!chunks.empty()) chunks[0].read = std::move(first);
+  }
+  EmbeddedSide(const EmbeddedSide&) = delete;  // the chunks refer to the rows
+
+  // Embeds each chunk, and gives each row of the batch its vector. `cut` counts the batch's cut texts.
+  void embed(Encoder& encoder, ChunkFeed& feed, const Comm& comm, Rows batch_rows, Room& room, CutTexts& cut) {
     std::vector<Tensor> values;
+    std::vector<bool> is_cut(rows.rows.size());
     for (RowChunk& chunk : chunks) {
       TokenBatch batch = feed.next();
-      cut.add(chunk.rows, batch.cut);
-      bool keep = false;
-      if (no_grad) {
-        int64_t bytes = 0;
-        if (encoder.backbone->run_frozen(batch))
-          for (const Tensor* x : batch.tensors()) bytes += x->bytes();
-        keep = bytes > 0 && bytes <= room;
-        if (keep) room -= bytes;
-        feed.decide(chunk, !keep);
-      }
-      chunk.embeddings = encoder(batch);
+      for (const size_t row : batch.cut) is_cut[size_t(chunk.rows.data() - rows.rows.data()) + row] = true;
+      if (chunks.size() == 1) chunk.embeddings = encoder(batch), chunk.has_tape = true;
+      else embed_one_of_several(encoder, feed, chunk, std::move(batch), room);
       values.push_back(chunk.embeddings.value());
-      if (keep) chunk.kept = std::move(batch);
     }
-    gathered = Var::leaf(comm.all_gather(concat_rows(values)));
+    Tensor all = concat_rows(values);
+    if (rows.moved()) {
+      places = from_vector(rows.places, {int64_t(rows.places.size())}, all.device());
+      all = gather_rows(all, places);
+    }
+    for (size_t i = 0; i < batch_rows.size(); ++i) cut.add(batch_rows[i], is_cut[size_t(rows.places[i])]);
+    gathered = Var::leaf(comm.all_gather(all));
+  }
+
+  // Keeps the tape while there is room, else, with a frozen vision tower, the prepared rows.
+  static void embed_one_of_several(Encoder& encoder, ChunkFeed& feed, RowChunk& chunk, TokenBatch batch, Room& room) {
+    if (room.for_tape()) {
+      feed.decide(chunk, false);
+      const int64_t before = bytes_of_thread();
+      chunk.embeddings = encoder(batch), chunk.has_tape = true;
+      return room.keep_tape(bytes_of_thread() - before + bytes_of(batch));
+    }
+    const NoGrad no_grad;
+    const int64_t bytes = encoder.backbone->run_frozen(batch) ? bytes_of(batch) : 0;
+    const bool keep = bytes > 0 && bytes <= room.prepared;
+    if (keep) room.prepared -= bytes;
+    feed.decide(chunk, !keep);
+    chunk.embeddings = encoder(batch);
+    if (keep) chunk.kept = std::move(batch);
   }
 
   // Continues the chain rule from this rank's rows of the cache. Embeds each chunk again unless its tape was kept.
   void backward(Encoder& encoder, ChunkFeed& feed, const Comm& comm) {
-    int64_t row = comm.rank * (gathered.value().rows() / comm.size);
+    const int64_t count = gathered.value().rows() / comm.size;
+    Tensor cache = gathered.grad().rows(comm.rank * count, (comm.rank + 1) * count);
+    if (places) {  // equal rows add up
+      const Tensor sums = zeros({int64_t(rows.rows.size()), cache.columns()}, cache.dtype(), cache.device());
+      scatter_add_rows_to(cache, places, sums);
+      cache = sums;
+    }
+    int64_t row = 0;
     for (RowChunk& chunk : chunks) {
       const int64_t begin = row;
       row += int64_t(chunk.rows.size());
       Var embeddings = std::move(chunk.embeddings);
-      if (chunks.size() > 1)
+      if (!chunk.has_tape)
         embeddings = encoder(chunk.kept ? *std::exchange(chunk.kept, {}) : feed.next());
       if (!embeddings.requires_grad())
         continue;  // no trained parameter is involved: e.g. texts, if only the vision tower is trained
-      embeddings.backward(gathered.grad().rows(begin, row));
+      embeddings.backward(cache.rows(begin, row));
     }
   }
 };
@@ -138,26 +169,35 @@ Tensor scale_gradient(const Tensor& q, const Tensor& dq) {
 
 }  // namespace
 
-FirstChunks read_first_chunks(const Encoder& encoder, Rows queries, Rows targets, int64_t query_chunk,
-                              int64_t target_chunk) {
-  const auto first = [&](Rows rows, int64_t chunk_size) {
-    return Ahead<TokenBatch>::made([&] { return encoder.prepare(first_rows(rows, chunk_size)); });
+FirstChunks read_first_chunks(const Encoder& encoder, Rows queries, Rows targets, const ContrastiveOptions& options) {
+  FirstChunks first{chunk_rows(encoder, queries, {options.query_chunk, options.chunk_tokens}),
+                    chunk_rows(encoder, targets, {options.target_chunk, options.chunk_tokens}),
+                    {},
+                    {}};
+  const auto read = [&](const ChunkedRows& rows) {
+    return Ahead<TokenBatch>::made([&] { return encoder.prepare(rows.chunk(0)); });
   };
-  return {first(queries, query_chunk), first(targets, target_chunk)};
+  first.query = read(first.queries), first.target = read(first.targets);
+  return first;
 }
 
 ContrastiveResult contrastive_step(Encoder& encoder, Rows queries, Rows targets, const ContrastiveOptions& options,
                                    FirstChunks first) {
   Stopwatch watch;
   ContrastiveResult result;
-  int64_t room = options.keep_bytes;
-  EmbeddedSide q{split(queries, options.query_chunk, std::move(first.query)), {}},
-      t{split(targets, options.target_chunk, std::move(first.target)), {}};
+  if (first.queries.rows.empty()) {
+    first.queries = chunk_rows(encoder, queries, {options.query_chunk, options.chunk_tokens});
+    first.targets = chunk_rows(encoder, targets, {options.target_chunk, options.chunk_tokens});
+  }
+  Room room{options.keep_bytes, options.tape_bytes};
+  EmbeddedSide q(std::move(first.queries), std::move(first.query)),
+      t(std::move(first.targets), std::move(first.target));
   ChunkFeed feed(encoder, options.then);
   for (EmbeddedSide* side : {&q, &t}) feed.add(side->chunks);
-  q.embed(encoder, feed, options.comm, room, result.cut);
-  t.embed(encoder, feed, options.comm, room, result.cut);
-  result.kept_bytes = options.keep_bytes - room;
+  q.embed(encoder, feed, options.comm, queries, room, result.cut);
+  t.embed(encoder, feed, options.comm, targets, room, result.cut);
+  result.kept_bytes = options.keep_bytes - room.prepared;
+  result.kept_tapes = options.tape_bytes - room.tapes;
   result.data_seconds = feed.take_waited();
   result.embed_seconds = watch.lap() - result.data_seconds;
   Matching matching = options.matching;

@@ -8,6 +8,7 @@
 #include "mmeb/training/grad_cache.h"
 #include "mmeb/training/trained_model.h"
 #include "mmeb/training/training_batch.h"
+#include "mmeb/training/training_run.h"
 #include "tensor/cpu/simd/simd.h"
 #include "tensor/parallel.h"
 #include "vlm/image/image_cache.h"
@@ -18,23 +19,19 @@ namespace {
 constexpr int64_t kCudaBytes = int64_t(1) << 30;  // more than CUDA itself takes of a card
 constexpr int64_t kFewestRows = 512, kMostRows = 4096, kMostBatches = 64;
 
-int64_t largest_chunk(int64_t rows, int64_t chunk_size) { return chunk_size > 0 ? std::min(rows, chunk_size) : rows; }
-
 struct Measured {
-  int64_t peak = 0, kept = 0, ahead = 0;
+  int64_t peak = 0, kept = 0, ahead = 0, chunk_rows = 0;
   PeakBytes peaks = {};
 };
 
 // Takes the steps of a batch. The one after it, of which the first rows are read meanwhile, is taken to be like it.
-Measured measure(Encoder& encoder, const TrainingBatch& batch, const TrainOptions& o) {
+Measured measure(Encoder& encoder, const TrainingBatch& batch, const TrainOptions& o, int64_t tape_room) {
   reset_peak_bytes();
   Measured measured;
-  const auto read = [&] {
-    return read_first_chunks(encoder, batch.queries, batch.targets, o.gc_q_chunk_size, o.gc_p_chunk_size);
-  };
+  ContrastiveOptions options = contrastive_options(o, batch.matching);
+  options.tape_bytes = tape_room;
+  const auto read = [&] { return read_first_chunks(encoder, batch.queries, batch.targets, options); };
   FirstChunks next;
-  ContrastiveOptions options{o.temperature, o.gc_q_chunk_size, o.gc_p_chunk_size, batch.matching};
-  options.bf16_scores = o.bf16_scores, options.learn_temperature = o.learn_temperature;
   if (o.max_steps * o.gradient_accumulation_steps > 1)
     options.then = [&] {
       const int64_t before = memory_statistics().live_bytes;
@@ -42,7 +39,9 @@ Measured measure(Encoder& encoder, const TrainingBatch& batch, const TrainOption
       measured.ahead = memory_statistics().live_bytes - before;
     };
   measured.kept = reading_rows(o.bad_rows, [&] {
-                    return contrastive_step(encoder, batch.queries, batch.targets, options, read());
+                    FirstChunks first = read();
+                    measured.chunk_rows = std::max(first.queries.largest(), first.targets.largest());
+                    return contrastive_step(encoder, batch.queries, batch.targets, options, std::move(first));
                   }).kept_bytes;
   measured.peak = memory_statistics().peak_bytes, measured.peaks = peak_bytes();
   return measured;
@@ -56,6 +55,40 @@ int64_t bytes_to_save(const TrainedModel& model, const TrainOptions& o) {
     if (p->value().dtype() == DType::f32)
       narrow += p->value().bytes() / 2, widest = std::max(widest, p->value().bytes());
   return narrow + widest;
+}
+
+// Adds to the plan what a batch takes.
+void add_batch(MemoryPlan& plan, const Measured& measured, const TrainingBatch& batch, int64_t held,
+               const TrainOptions& o, const Encoder& encoder, Device device) {
+  plan.card_tensors = std::max(plan.card_tensors, measured.peaks.device);
+  plan.host_tensors = std::max(plan.host_tensors, measured.peaks.host);
+  if (measured.peak <= plan.peak) return;
+  const int64_t queries = int64_t(batch.queries.size()), targets = int64_t(batch.targets.size());
+  plan.peak = measured.peak, plan.kept = measured.kept, plan.ahead = measured.ahead;
+  plan.embeddings = 2 * (queries + targets) * encoder.dim() * int64_t(sizeof(float));
+  plan.chunk = std::max<int64_t>(0, plan.peak - held - plan.embeddings - plan.kept - plan.ahead);
+  plan.loss = infonce_memory(queries, targets, encoder.dim(), o.bf16_scores, device == Device::cpu);
+  plan.chunk_rows = measured.chunk_rows;
+}
+
+// Takes the same steps with the room for tapes.
+void add_tapes(MemoryPlan& plan, const std::vector<TrainingBatch>& batches, const TrainOptions& o, Encoder& encoder) {
+  const int64_t without = plan.peak;
+  for (const TrainingBatch& batch : batches) {
+    const Measured measured = measure(encoder, batch, o, plan.tape_room);
+    plan.peak = std::max(plan.peak, measured.peak);
+    plan.card_tensors = std::max(plan.card_tensors, measured.peaks.device);
+    plan.host_tensors = std::max(plan.host_tensors, measured.peaks.host);
+  }
+  plan.tapes = plan.peak - without;
+}
+
+// Returns the room for tapes that the plan without them leaves.
+int64_t room_for_tapes(const MemoryPlan& plan, const TrainOptions& o) {
+  if (!in_chunks(o) || !o.gc_keep_tapes) return 0;
+  const int64_t free = plan.card ? plan.card->total - plan.card->taken - plan.card_total()
+                                 : host_memory().available - plan.total();
+  return free / 2 >= plan.chunk ? free / 2 : 0;
 }
 
 }  // namespace
@@ -87,33 +120,27 @@ MemoryPlan plan_memory(TrainOptions o, const TrainingData& rows, const std::opti
   BatchOptions batch_options{o.num_hardneg, o.mask_duplicates};
   batch_options.style = style_named(encoder.family, o.prompt);
   if (o.bad_rows == "skip") batch_options.faults = [&](auto inputs) { return encoder.processor.faults(inputs); };
-  int64_t seen = 0, batches = 0;
+  int64_t seen = 0, drawn = 0;
   std::set<RowId> different;
+  std::vector<TrainingBatch> batches;
   for (const std::vector<RowId>& ids : rows.upcoming(kMostRows)) {
-    const bool enough = batches >= kMostBatches || encoder_options.images->bytes() > kImageCacheBytes / 2;
+    const bool enough = drawn >= kMostBatches || encoder_options.images->bytes() > kImageCacheBytes / 2;
     if (seen >= kFewestRows && enough) break;
-    seen += int64_t(ids.size()), ++batches;
+    seen += int64_t(ids.size()), ++drawn;
     different.insert(ids.begin(), ids.end());
-    const TrainingBatch batch = make_batch(rows, ids, encoder.image_token(), batch_options);
+    TrainingBatch batch = make_batch(rows, ids, encoder.image_token(), batch_options);
     if (batch.queries.empty()) continue;
-    const Measured measured = measure(encoder, batch, o);
-    plan.card_tensors = std::max(plan.card_tensors, measured.peaks.device);
-    plan.host_tensors = std::max(plan.host_tensors, measured.peaks.host);
-    if (measured.peak <= plan.peak) continue;
-    const int64_t queries = int64_t(batch.queries.size()), targets = int64_t(batch.targets.size());
-    plan.peak = measured.peak, plan.kept = measured.kept, plan.ahead = measured.ahead;
-    plan.embeddings = 2 * (queries + targets) * encoder.dim() * int64_t(sizeof(float));
-    plan.chunk = std::max<int64_t>(0, plan.peak - held - plan.embeddings - plan.kept - plan.ahead);
-    plan.loss = infonce_memory(queries, targets, encoder.dim(), o.bf16_scores, encoder_options.device == Device::cpu);
-    plan.chunk_rows = std::max(largest_chunk(queries, o.gc_q_chunk_size), largest_chunk(targets, o.gc_p_chunk_size));
+    add_batch(plan, measure(encoder, batch, o, 0), batch, held, o, encoder, encoder_options.device);
+    batches.push_back(std::move(batch));
   }
   // The run also needs the pictures of rows beyond the plan.
   const double more = std::min(double(rows.count()) / double(different.size()),
-                               double(o.max_steps * o.gradient_accumulation_steps) / double(batches));
+                               double(o.max_steps * o.gradient_accumulation_steps) / double(drawn));
   plan.pictures = int64_t(std::min(more * double(encoder_options.images->bytes()), double(kImageCacheBytes)));
   plan.rows = rows.bytes();
   plan.work_space = threads() * kSimdScratchBytes;
   if (encoder_options.device == Device::cpu) plan.saving = bytes_to_save(model, o);
+  if ((plan.tape_room = room_for_tapes(plan, o)) > 0) add_tapes(plan, batches, o, encoder);
   return plan;
 }
 
@@ -131,6 +158,7 @@ std::string MemoryPlan::table() const {
   line("embeddings of a batch and their gradients", embeddings);
   if (kept > 0) line(sentence("chunks kept between the passes (at most ", in_bytes(kKeptChunkBytes), ")"), kept);
   line(sentence("largest chunk, ", chunk_rows, chunk_rows == 1 ? " row" : " rows"), chunk);
+  if (tapes > 0) line(sentence("histories of chunks, kept (in at most ", in_bytes(tape_room), ")"), tapes);
   if (ahead > 0) line("rows of the next batch, read meanwhile", ahead);
   line("predicted peak", peak);
   line("in the loss, at its own time: scores", loss.scores);
@@ -161,6 +189,7 @@ std::string MemoryPlan::json() const {
                                 {"embeddings", embeddings},     {"kept_chunks", kept},
                                 {"read_ahead", ahead},
                                 {"largest_chunk", chunk},       {"largest_chunk_rows", chunk_rows},
+                                {"kept_tapes", tapes},          {"room_for_tapes", tape_room},
                                 {"loss_copies", loss.copies},   {"loss_states", loss.states},
                                 {"loss_scores", loss.scores},
                                 {"predicted_peak", peak},       {"mapped_weights", mapped},
@@ -181,7 +210,10 @@ std::string MemoryPlan::cure(int64_t needed, int64_t limit, const TrainOptions& 
   const int64_t rest = needed - chunk, row = std::max<int64_t>(1, chunk / std::max<int64_t>(1, chunk_rows)),
                 fit = (limit - rest) / row;
   std::string cure;
-  if (limit > rest && fit >= 1 && fit < chunk_rows)
+  const int64_t tokens = int64_t(double(o.gc_tokens) * double(limit - rest) / double(std::max<int64_t>(1, chunk)));
+  if (tokens >= 1)
+    cure = sentence("lower --gc_tokens to ", tokens, ", or less (the largest chunk takes ", in_bytes(chunk), ")");
+  else if (limit > rest && fit >= 1 && fit < chunk_rows)
     cure = sentence("lower --gc_q_chunk_size and --gc_p_chunk_size to ", fit, ", or less (the largest chunk of ",
                     chunk_rows, " rows takes ", in_bytes(chunk), ")");
   else if (limit > rest) cure = sentence("lower --resize_max_pixels or --max_len (one row takes ", in_bytes(row), ")");

@@ -13,7 +13,7 @@ namespace vlm2vec {
 
 inline constexpr int64_t kCardWorkSpace = int64_t(256) << 20;  // of cuBLAS, kernels and gaps between blocks, on a GPU
 
-// Bytes. The fields from `weights` to `chunk` count tensors and sum up to `peak`; later fields count other memory.
+// Bytes. The fields from `weights` to `tapes` count tensors and sum up to `peak`; later fields count other memory.
 struct MemoryPlan {
   int64_t mapped = 0;   // weights read in place from the checkpoint's files
   int64_t weights = 0;  // other weights that are not masters: bf16 weights, vectors of adapters
@@ -23,8 +23,10 @@ struct MemoryPlan {
   int64_t kept = 0;        // chunks kept between GradCache's passes, at most kKeptChunkBytes
   int64_t ahead = 0;       // rows of the next batch that are read meanwhile
   int64_t chunk = 0;       // peak of embedding and differentiating one chunk
+  int64_t tapes = 0;       // by what the peak grows since tapes are kept between GradCache's passes
   int64_t peak = 0;        // peak of all tensors
   int64_t chunk_rows = 0;  // rows of the largest chunk
+  int64_t tape_room = 0;   // for the tapes: ContrastiveOptions::tape_bytes
   InfoNceMemory loss;      // of the loss, before the chunks' second pass
   int64_t pictures = 0;    // cache of decoded pictures, at most kImageCacheBytes
   int64_t rows = 0;        // the texts of the training rows
@@ -51,6 +53,7 @@ struct MemoryPlan {
   std::string cure(int64_t needed, int64_t limit, const TrainOptions& options) const;
 };
 
+// Half of the memory that would stay free is for tapes, if the largest chunk's fits in there.
 // Plans from the next 4096 rows, at least one step, of a run from this checkpoint. It uses fewer rows, at least 512, if
 // they make more than 64 batches or if their pictures exceed encoder_options.images (not null), the run's cache. Longer
 // rows may need more later. Throws like loading the model and reading the rows.

@@ -17,7 +17,8 @@ struct TrainOptions : ModelOptions {
   bool mask_duplicates = false;
   std::string missing_sets = "error", sampling, interleave_stopping_strategy = "all_exhausted";
   double homogeneous_batch_size_per_device = 0;
-  int64_t max_steps = 0, per_device_train_batch_size = 128, gc_q_chunk_size = 0, gc_p_chunk_size = 0;
+  int64_t max_steps = 0, per_device_train_batch_size = 128, gc_q_chunk_size = 0, gc_p_chunk_size = 0, gc_tokens = 0;
+  bool gc_keep_tapes = true;
   double num_train_epochs = 0;
   int64_t gradient_accumulation_steps = 1;
   double temperature = 0.02;
@@ -100,6 +101,12 @@ struct TrainOptions : ModelOptions {
           "gc_q_chunk_size and gc_p_chunk_size)");
     visit("gc_q_chunk_size", gc_q_chunk_size, "GradCache: queries embedded at a time (0: all at once)");
     visit("gc_p_chunk_size", gc_p_chunk_size, "GradCache: targets embedded at a time (0: all at once)");
+    visit("gc_tokens", gc_tokens,
+          "GradCache: tokens embedded at a time, those of pictures too, the longest rows first; a longer row is alone "
+          "(0: no limit)");
+    visit("gc_keep_tapes", gc_keep_tapes,
+          "GradCache: keep the history of the first chunks in half of the memory that is free, so that they are "
+          "embedded once; the same bits");
     visit("deterministic", deterministic,
           "False: attention's backward takes 5 products instead of 7 and adds their results in any order, so that no "
           "two runs have the same bits. Only with --device cuda or emu and --precision bf16; else, and on the CPU "
@@ -177,6 +184,10 @@ struct TrainOptions : ModelOptions {
   }
 };
 
+// True if GradCache may go through the rows of a batch in several chunks.
+inline bool in_chunks(const TrainOptions& o) {
+  return o.gc_q_chunk_size > 0 || o.gc_p_chunk_size > 0 || o.gc_tokens > 0;
+}
 // True if checkpoints are written before the run's end.
 inline bool saves_beside(const TrainOptions& o) {
   return o.save_strategy == "steps" && (o.save_steps > 0 || o.save_minutes > 0);

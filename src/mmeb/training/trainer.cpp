@@ -62,6 +62,7 @@ TrainerRun::TrainerRun(TrainOptions o, Device d, bool be_quiet, TrainingData r, 
       model(std::move(m)),
       parameters(parameters_to_train(model, options), model.bf16_storage),
       optimiser(parameters, adamw_options(options)) {
+  model.encoder->backbone->dropout.active = model.has_dropout();
   if (options.learn_temperature)
     model.logit_scale = std::make_unique<LogitScale>(options.temperature, adamw_options(options));
 }
@@ -105,7 +106,7 @@ std::unique_ptr<TrainerRun> prepare_run(TrainOptions o, Device device, bool quie
   auto run = std::make_unique<TrainerRun>(o, device, quiet, std::move(rows), std::move(model));
   run->identity = identity;
   run->first = checkpoint ? checkpoint->step : 0;
-  run->planned_peak_bytes = plan.peak;
+  run->planned_peak_bytes = plan.peak, run->tape_room = plan.tape_room;
   if (checkpoint) restore_optimiser(*checkpoint, run->model, run->optimiser, run->parameters);
 
   make_folder(o.output_dir);

@@ -39,6 +39,7 @@ void check_steps(const TrainOptions& o) {
         ", expected ", 1 / LogitScale::kMost, " or more with --learn_temperature, which goes no lower");
   const std::pair<const char*, double> counts[] = {{"gc_q_chunk_size", double(o.gc_q_chunk_size)},
                                                    {"gc_p_chunk_size", double(o.gc_p_chunk_size)},
+                                                   {"gc_tokens", double(o.gc_tokens)},
                                                    {"save_steps", double(o.save_steps)},
                                                    {"save_minutes", o.save_minutes},
                                                    {"save_total_limit", double(o.save_total_limit)},
@@ -47,6 +48,8 @@ void check_steps(const TrainOptions& o) {
                                                    {"max_grad_norm", o.max_grad_norm}};
   for (const auto& [option, value] : counts)
     needs(value >= 0, "train: --", option, ": got ", value, ", expected 0 or more");
+  needs(o.gc_keep_tapes || in_chunks(o),
+        "train: --gc_keep_tapes False has no effect without --gc_q_chunk_size, --gc_p_chunk_size or --gc_tokens");
   needs(0 <= o.warmup_steps && o.warmup_steps <= 1e15 &&
             (o.warmup_steps < 1 || o.warmup_steps == std::floor(o.warmup_steps)),
         "train: --warmup_steps ", o.warmup_steps, ", expected a whole number of steps, or a share below 1");

@@ -30,6 +30,7 @@ bool is_finite(const TrainerRun& run) {
 
 // Returns the cure for too little memory, as the end of a sentence.
 std::string memory_cure(const TrainOptions& o) {
+  if (o.gc_tokens > 0) return "; lower --gc_tokens";
   if (o.gc_q_chunk_size == 1 && o.gc_p_chunk_size == 1) return "; lower --resize_max_pixels or --max_len";
   if (o.gc_q_chunk_size > 0 && o.gc_p_chunk_size > 0) return "; lower --gc_q_chunk_size and --gc_p_chunk_size";
   return "; give --gc_q_chunk_size and --gc_p_chunk_size, the rows embedded at a time";

@@ -35,7 +35,7 @@ struct TrainerRun {
   AdamW optimiser;
   RunIdentity identity;
   int64_t first = 0;  // steps of the checkpoint that the run continues
-  int64_t planned_peak_bytes = 0;
+  int64_t planned_peak_bytes = 0, tape_room = 0;  // of the plan
   std::unique_ptr<FolderLock> lock;
   std::optional<TrainingLog> log;
   std::optional<BadRows> bad_rows;
@@ -47,6 +47,9 @@ struct TrainerRun {
   // it must be ready before they change.
   Ahead<void> saving;
 };
+
+// What a contrastive step takes from the options; the run adds the rest.
+ContrastiveOptions contrastive_options(const TrainOptions& options, const Matching& matching);
 
 // Waits until the checkpoint under way, if any, is on the disk. Throws the error of its writer.
 void finish_saving(TrainerRun& run);

@@ -43,7 +43,9 @@ ReadBatch read_batch(TrainerRun& run, int64_t step, int64_t first) {
   ReadBatch read{int64_t(ids.size()), make_batch(run.rows, ids, encoder.image_token(), options), {}};
   const TrainingBatch& batch = read.batch;
   if (!batch.queries.empty())
-    read.first = read_first_chunks(encoder, batch.queries, batch.targets, o.gc_q_chunk_size, o.gc_p_chunk_size);
+    read.first = reading_rows(o.bad_rows, [&] {
+      return read_first_chunks(encoder, batch.queries, batch.targets, contrastive_options(o, {}));
+    });
   return read;
 }
 
@@ -81,6 +83,16 @@ void update_weights(TrainerRun& run, std::vector<Outcome>& outcomes, StepLog& lo
 
 }  // namespace
 
+ContrastiveOptions contrastive_options(const TrainOptions& o, const Matching& matching) {
+  return {.temperature = o.temperature,
+          .query_chunk = o.gc_q_chunk_size,
+          .target_chunk = o.gc_p_chunk_size,
+          .chunk_tokens = o.gc_tokens,
+          .matching = matching,
+          .bf16_scores = o.bf16_scores,
+          .learn_temperature = o.learn_temperature};
+}
+
 void finish_saving(TrainerRun& run) {
   if (run.saving) run.saving.take();
 }
@@ -90,7 +102,6 @@ StepLog train_step(TrainerRun& run, int64_t step) {
   Stopwatch whole, part;
   reset_peak_bytes();
   Encoder& encoder = *run.model.encoder;
-  encoder.backbone->dropout.active = run.model.has_dropout();
   encoder.backbone->dropout.seed = mix(o.seed, uint64_t(step));
   run.parameters.clear_gradients();
   StepLog log;
@@ -108,8 +119,8 @@ StepLog train_step(TrainerRun& run, int64_t step) {
     rows += read.rows;
     if (batch.queries.empty()) continue;
     run.single_pairs += read.rows > 1 && batch.targets.size() == 1;
-    ContrastiveOptions options{log.temperature, o.gc_q_chunk_size, o.gc_p_chunk_size, batch.matching, run.comm};
-    options.bf16_scores = o.bf16_scores, options.learn_temperature = o.learn_temperature;
+    ContrastiveOptions options = contrastive_options(o, batch.matching);
+    options.temperature = log.temperature, options.comm = run.comm, options.tape_bytes = run.tape_room;
     if (i + 1 < o.gradient_accumulation_steps)
       options.then = [&] { run.next = Ahead<ReadBatch>([&run, step, rows] { return read_batch(run, step, rows); }); };
     else if (step < o.max_steps)
