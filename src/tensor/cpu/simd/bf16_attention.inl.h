@@ -73,81 +73,112 @@ void attention(const AttentionTask& a) {
     }
 }
 
+// The work space of a backward: factors of its products, named by what their lines lie along or across; sums in f32.
+struct BackwardRoom : AttentionRoom {
+  static constexpr int64_t area = tile_queries * tile_keys, key_panels = tile_keys / panel_lines,
+                           query_panels = tile_queries / panel_lines;
+  int64_t heads = columns / panel_lines;
+  float *spare, *p, *ds;  // [32][32], [tile_queries][tile_keys] twice
+  float *dk, *dv;         // [tile_keys][columns]
+  float* delta;           // [group][nq]
+  uint16_t *q, *d_o, *q_across, *do_across;
+  uint16_t *k, *v, *k_across;
+  uint16_t *p_across, *ds_across, *ds_along;
+
+  explicit BackwardRoom(const AttentionTask& a) : AttentionRoom(a) {
+    const int64_t floats = panel_lines * panel_lines + 2 * area + 2 * tile_keys * columns;
+    const int64_t numbers = 2 * (query_panels + key_panels) * along + heads * (2 * across_queries + across_keys) +
+                            2 * key_panels * across_queries + query_panels * across_keys;
+    float* next = simd_scratch(floats + numbers / 2 + a.group * a.nq);
+    spare = next, next += panel_lines * panel_lines;
+    p = next, ds = p + area, next += 2 * area;
+    dk = next, dv = dk + tile_keys * columns, next += 2 * tile_keys * columns;
+    uint16_t* packed = (uint16_t*)next;
+    const auto take = [&](int64_t size) { return packed += size, packed - size; };
+    q = take(query_panels * along), d_o = take(query_panels * along);
+    q_across = take(heads * across_queries), do_across = take(heads * across_queries);
+    k = take(key_panels * along), v = take(key_panels * along), k_across = take(heads * across_keys);
+    p_across = take(key_panels * across_queries), ds_across = take(key_panels * across_queries);
+    ds_along = take(query_panels * across_keys);
+    delta = (float*)packed;
+  }
+};
+
+// Computes p and ds of a tile of queries, packed in q and d_o, and the keys in k and v; packs them.
+INLINE void pack_scores(const AttentionTask& a, const BackwardRoom& r, int g, int64_t i0, int64_t rows, int64_t k0,
+                        int64_t n, int64_t seen) {
+  for (int64_t i = 0; i < rows; i += panel_lines) {
+    const int64_t some = smaller(panel_lines, rows - i), at = i / panel_lines * r.along;
+    scores_of(r, some, seen, r.q + at, r.k, r.p + i * tile_keys);
+    scores_of(r, some, seen, r.d_o + at, r.v, r.ds + i * tile_keys);
+  }
+  for (int64_t i = 0; i < rows; ++i)
+    soften_gradient(a, i0 + i, k0, n, count_of(seen, W) * W, a.lse[g * a.lse_stride + i0 + i],
+                    r.delta[g * a.nq + i0 + i], r.p + i * tile_keys, r.ds + i * tile_keys);
+  pack<false>(r.p, tile_keys, false, seen, rows, r.p_across, r.across_queries);
+  pack<false>(r.ds, tile_keys, false, seen, rows, r.ds_across, r.across_queries);
+  pack<false>(r.ds, tile_keys, true, rows, seen, r.ds_along, r.across_keys);
+}
+
+// dv += pᵀ·do and dk += dsᵀ·q of the tile
+INLINE void add_key_gradients(const BackwardRoom& r, int64_t d, int64_t rows, int64_t seen) {
+  for (int64_t c = 0; c < d; c += panel_lines)
+    for (int64_t j = 0; j < seen; j += panel_lines) {
+      const int64_t head = c / panel_lines * r.across_queries, at = j / panel_lines * r.across_queries;
+      const int64_t some = smaller(panel_lines, seen - j), width = smaller(panel_lines, d - c);
+      float *const dv = r.dv + j * r.columns + c, *const dk = r.dk + j * r.columns + c;
+      block({count_of(rows, step), r.p_across + at, r.do_across + head, some, width, dv, r.columns, dv, r.columns});
+      block({count_of(rows, step), r.ds_across + at, r.q_across + head, some, width, dk, r.columns, dk, r.columns});
+    }
+}
+
+// dq += ds·k of the tile
+INLINE void add_query_gradient(const BackwardRoom& r, int64_t d, int64_t rows, int64_t seen, float* dq,
+                               int64_t stride) {
+  for (int64_t c = 0; c < d; c += panel_lines)
+    for (int64_t i = 0; i < rows; i += panel_lines) {
+      const uint16_t *const ds = r.ds_along + i / panel_lines * r.across_keys, *const k =
+                                                                                   r.k_across +
+                                                                                   c / panel_lines * r.across_keys;
+      float* const to = dq + i * stride + c;
+      run_block({count_of(seen, step), ds, k, smaller(panel_lines, rows - i), smaller(panel_lines, d - c), to, stride,
+                 to, stride},
+                r.spare);
+    }
+}
+
 void attention_backward(const AttentionTask& a, const AttentionTaskGradient& b) {
-  const AttentionRoom room(a);
-  const int64_t d = a.head_dim, area = tile_queries * tile_keys, sums = tile_keys * room.columns;
-  const int64_t heads = room.columns / panel_lines, key_panels = tile_keys / panel_lines,
-                query_panels = tile_queries / panel_lines;
-  float* const spare =
-      simd_scratch(panel_lines * panel_lines + 2 * area + 2 * sums + a.group * a.nq + W +
-                   (2 * (query_panels + key_panels) * room.along + 2 * heads * room.across_queries +
-                    heads * room.across_keys + 2 * key_panels * room.across_queries + query_panels * room.across_keys) /
-                       2);
-  float *const p = spare + panel_lines * panel_lines, *const ds = p + area;  // [tile_queries][tile_keys]
-  float *const dk = ds + area, *const dv = dk + sums;                        // [tile_keys][columns]
-  // Factors of the products, named by what their lines lie along: q and do twice, k twice, v, p, ds twice.
-  uint16_t *const q = (uint16_t*)(dv + sums), *const d_o = q + query_panels * room.along;
-  uint16_t *const k = d_o + query_panels * room.along, *const v = k + key_panels * room.along;
-  uint16_t *const q_across = v + key_panels * room.along, *const do_across = q_across + heads * room.across_queries;
-  uint16_t *const k_across = do_across + heads * room.across_queries, *const p_across =
-                                                                          k_across + heads * room.across_keys;
-  uint16_t* const ds_across = p_across + key_panels * room.across_queries;
-  uint16_t* const ds_along = ds_across + key_panels * room.across_queries;
-  float* const delta = (float*)(ds_along + query_panels * room.across_keys);  // [group][nq]
+  const BackwardRoom r(a);
+  const int64_t d = a.head_dim;
   for (int g = 0; g < a.group; ++g) {
     if (b.dq) fill_zero(a.nq, d, b.dq + g * d, b.dq_stride);
-    for (int64_t i = 0; i < a.nq; ++i) delta[g * a.nq + i] = delta_of(a, b, g, i);
+    for (int64_t i = 0; i < a.nq; ++i) r.delta[g * a.nq + i] = delta_of(a, b, g, i);
   }
   begin_blocks();
   for (int64_t k0 = b.k_begin; k0 < b.k_end; k0 += tile_keys) {
     const int64_t n = smaller(tile_keys, b.k_end - k0);
-    fill_zero(1, 2 * sums, dk, 0);
-    pack<true>(a.k + k0 * a.k_stride, a.k_stride, true, n, d, k, room.along);
-    pack<true>(a.v + k0 * a.v_stride, a.v_stride, true, n, d, v, room.along);
-    pack<true>(a.k + k0 * a.k_stride, a.k_stride, false, d, n, k_across, room.across_keys);
+    const float *const k = a.k + k0 * a.k_stride, *const v = a.v + k0 * a.v_stride;
+    fill_zero(1, 2 * tile_keys * r.columns, r.dk, 0);
+    pack<true>(k, a.k_stride, true, n, d, r.k, r.along);
+    pack<true>(v, a.v_stride, true, n, d, r.v, r.along);
+    pack<true>(k, a.k_stride, false, d, n, r.k_across, r.across_keys);
     for (int g = 0; g < a.group; ++g)
       for (int64_t i0 = 0; i0 < a.nq; i0 += tile_queries) {
         const int64_t rows = smaller(tile_queries, a.nq - i0), seen = visible(a, i0 + rows - 1, k0, n);
         if (seen == 0 || passed(a, i0, k0, n) == n) continue;
-        const float *const from_q = a.q + i0 * a.q_stride + g * d, *const from_do = b.d_o + i0 * b.do_stride + g * d;
-        pack<false>(from_q, a.q_stride, true, rows, d, q, room.along);
-        pack<false>(from_do, b.do_stride, true, rows, d, d_o, room.along);
-        pack<true>(from_q, a.q_stride, false, d, rows, q_across, room.across_queries);
-        pack<true>(from_do, b.do_stride, false, d, rows, do_across, room.across_queries);
-        for (int64_t i = 0; i < rows; i += panel_lines) {
-          const int64_t some = smaller(panel_lines, rows - i), at = i / panel_lines * room.along;
-          scores_of(room, some, seen, q + at, k, p + i * tile_keys);
-          scores_of(room, some, seen, d_o + at, v, ds + i * tile_keys);
-        }
-        for (int64_t r = 0; r < rows; ++r)
-          soften_gradient(a, i0 + r, k0, n, count_of(seen, W) * W, a.lse[g * a.lse_stride + i0 + r],
-                          delta[g * a.nq + i0 + r], p + r * tile_keys, ds + r * tile_keys);
-        pack<false>(p, tile_keys, false, seen, rows, p_across, room.across_queries);
-        pack<false>(ds, tile_keys, false, seen, rows, ds_across, room.across_queries);
-        pack<false>(ds, tile_keys, true, rows, seen, ds_along, room.across_keys);
-        for (int64_t c = 0; c < d; c += panel_lines) {
-          const int64_t head = c / panel_lines, width = smaller(panel_lines, d - c);
-          for (int64_t j = 0; b.dk && j < seen; j += panel_lines) {
-            const int64_t some = smaller(panel_lines, seen - j), at = j / panel_lines * room.across_queries;
-            float *const to_v = dv + j * room.columns + c, *const to_k = dk + j * room.columns + c;
-            block({count_of(rows, step), p_across + at, do_across + head * room.across_queries, some, width, to_v,
-                   room.columns, to_v, room.columns});
-            block({count_of(rows, step), ds_across + at, q_across + head * room.across_queries, some, width, to_k,
-                   room.columns, to_k, room.columns});
-          }
-          for (int64_t i = 0; b.dq && i < rows; i += panel_lines) {
-            float* const to = b.dq + (i0 + i) * b.dq_stride + g * d + c;
-            run_block({count_of(seen, step), ds_along + i / panel_lines * room.across_keys,
-                       k_across + head * room.across_keys, smaller(panel_lines, rows - i), width, to, b.dq_stride, to,
-                       b.dq_stride},
-                      spare);
-          }
-        }
+        const float *const q = a.q + i0 * a.q_stride + g * d, *const d_o = b.d_o + i0 * b.do_stride + g * d;
+        pack<false>(q, a.q_stride, true, rows, d, r.q, r.along);
+        pack<false>(d_o, b.do_stride, true, rows, d, r.d_o, r.along);
+        pack<true>(q, a.q_stride, false, d, rows, r.q_across, r.across_queries);
+        pack<true>(d_o, b.do_stride, false, d, rows, r.do_across, r.across_queries);
+        pack_scores(a, r, g, i0, rows, k0, n, seen);
+        if (b.dk) add_key_gradients(r, d, rows, seen);
+        if (b.dq) add_query_gradient(r, d, rows, seen, b.dq + i0 * b.dq_stride + g * d, b.dq_stride);
       }
     for (int64_t j = 0; b.dk && j < n; ++j)
       for_lanes(d, [=](int64_t c, auto part) {
-        store(b.dk + (k0 + j) * b.dk_stride + c, load(dk + j * room.columns + c, part), part);
-        store(b.dv + (k0 + j) * b.dv_stride + c, load(dv + j * room.columns + c, part), part);
+        store(b.dk + (k0 + j) * b.dk_stride + c, load(r.dk + j * r.columns + c, part), part);
+        store(b.dv + (k0 + j) * b.dv_stride + c, load(r.dv + j * r.columns + c, part), part);
       });
   }
   end_blocks();
