@@ -20,7 +20,7 @@ build() { cmake --build "$built" -j "${JOBS:-1}" --target "$1" >"$built/log" 2>&
 run() {
   (ulimit -t 300 && exec timeout 3600 "$built/$1" --gtest_brief=1 --gtest_fail_fast "${@:2}") >"$built/said" 2>&1 &&
     return 0
-  grep -m1 -oE 'FAILED  ] [A-Za-z_./0-9]*' "$built/said" | cut -c11- || echo "a test that does not end"
+  grep -m1 -oE 'FAILED  ] [A-Za-z_./0-9]*' "$built/said" | cut -c11- || echo "a test that crashes or does not end"
   return 1
 }
 # Says whether the copy, as it is now, is noticed, and by what.
