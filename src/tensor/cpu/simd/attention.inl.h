@@ -47,8 +47,8 @@ void attention(const AttentionTask& a) {
         product<true>(rows, width, d, {q, a.q_stride, keys, tile_keys, scores, tile_keys, false});
         for (int64_t r = 0; r < rows; ++r) {
           const int64_t i = i0 + r;
-          const float shrink =
-              soften(a, i, k0, n, width, scores + r * tile_keys, a.lse[g * a.lse_stride + i], sums[g * a.nq + i]);
+          const float shrink = soften(a, i, k0, n, width, scores + r * tile_keys, a.lse[g * a.lse_stride + i],
+                                      sums[g * a.nq + i], [](V x) { return x; });
           if (k0 > 0) scale_row(d, shrink, o + r * a.o_stride);
         }
         const float* const v = a.v + k0 * a.v_stride;
@@ -77,7 +77,7 @@ void attention_backward(const AttentionTask& a, const AttentionTaskGradient& b) 
   }
   for (int g = 0; g < a.group; ++g) {
     if (b.dq) fill_zero(a.nq, d, b.dq + g * d, b.dq_stride);
-    for (int64_t i = 0; i < a.nq; ++i) delta[g * a.nq + i] = delta_of(a, b, g, i);
+    for (int64_t i = 0; i < a.nq; ++i) delta[g * a.nq + i] = delta_of(a, b, g, i, [](V x) { return x; });
   }
   for (int64_t k0 = b.k_begin; k0 < b.k_end; k0 += tile_keys) {
     const int64_t n = smaller(tile_keys, b.k_end - k0);

@@ -1,5 +1,7 @@
 // Attention as in attention.inl.h, its products in bf16: q, k, v and the exponentials are rounded. Sums are f32.
 
+constexpr auto round_to_bf16 = [](V x) { return from_bf16((H)_mm512_cvtneps_pbh((__m512)x)); };
+
 // Sizes of packed panels: lines along a head's columns, across a tile of keys, across a tile of queries.
 struct AttentionRoom {
   int64_t steps, panels, columns, along, across_keys, across_queries;
@@ -52,8 +54,9 @@ void attention(const AttentionTask& a) {
         for (int64_t r = 0; r < rows; ++r) {
           const int64_t i = i0 + r;
           float* const s = scores + r * tile_keys;
-          scale_row(d, soften(a, i, k0, n, steps * step, s, a.lse[g * a.lse_stride + i], sums[g * a.nq + i]),
-                    sum + r * room.columns);
+          scale_row(
+              d, soften(a, i, k0, n, steps * step, s, a.lse[g * a.lse_stride + i], sums[g * a.nq + i], round_to_bf16),
+              sum + r * room.columns);
           uint16_t* const to = shares + r / lines * tile_size + r % lines * step;
           for (int64_t j = 0; j < steps; ++j) store_pairs(to + j * panel_step, load_along(s + j * step));
         }
@@ -152,7 +155,7 @@ void attention_backward(const AttentionTask& a, const AttentionTaskGradient& b) 
   const int64_t d = a.head_dim;
   for (int g = 0; g < a.group; ++g) {
     if (b.dq) fill_zero(a.nq, d, b.dq + g * d, b.dq_stride);
-    for (int64_t i = 0; i < a.nq; ++i) r.delta[g * a.nq + i] = delta_of(a, b, g, i);
+    for (int64_t i = 0; i < a.nq; ++i) r.delta[g * a.nq + i] = delta_of(a, b, g, i, round_to_bf16);
   }
   begin_blocks();
   for (int64_t k0 = b.k_begin; k0 < b.k_end; k0 += tile_keys) {

@@ -25,10 +25,13 @@ INLINE void scale_row(int64_t n, float factor, float* x) {
   for_lanes(n, [=](int64_t i, auto part) { store(x + i, splat(factor) * load(x + i, part), part); });
 }
 
-// Replaces query i's scores of a tile by exp(scale·score − maximum), and by 0 for keys up to `width` that it does not
-// see. Updates the running maximum and sum, and returns the factor by which earlier sums shrink.
+// Replaces query i's scores of a tile by factor(exp(scale·score − maximum)), and by 0 for keys up to `width` that it
+// does not see. `factor` rounds as the product with v does: o is then a mean of v whose shares add up to 1, and the
+// gradient of a score, a difference to that mean, keeps its digits. Updates the running maximum and sum, and returns
+// the factor by which earlier sums shrink.
+template <class F>
 INLINE float soften(const AttentionTask& a, int64_t i, int64_t k0, int64_t n, int64_t width, float* s, float& maximum,
-                    float& sum) {
+                    float& sum, F factor) {
   const int64_t seen = visible(a, i, k0, n), early = passed(a, i, k0, n);
   if (seen <= early) {
     fill_zero(1, width, s, 0);
@@ -44,7 +47,7 @@ INLINE float soften(const AttentionTask& a, int64_t i, int64_t k0, int64_t n, in
   V total{};
   int64_t j = 0;
   for_lanes(seen, [&](int64_t c, auto part) {
-    const V e = select(exp_of(fma(load(s + c), splat(a.scale), -shift)), 0, part);
+    const V e = factor(select(exp_of(fma(load(s + c), splat(a.scale), -shift)), 0, part));
     store(s + c, e);
     total += e;
     j = c + W;
@@ -55,10 +58,13 @@ INLINE float soften(const AttentionTask& a, int64_t i, int64_t k0, int64_t n, in
   return shrink;
 }
 
-// δ of query i of head g: Σ do·o over the head's columns
-INLINE float delta_of(const AttentionTask& a, const AttentionTaskGradient& b, int g, int64_t i) {
+// δ of query i of head g: Σ do·o over the head's columns. It is to be Σ p·(do·vᵀ) over the keys, from which it is
+// taken: `factor` rounds do as that product does.
+template <class F>
+INLINE float delta_of(const AttentionTask& a, const AttentionTaskGradient& b, int g, int64_t i, F factor) {
   const float *d_o = b.d_o + i * b.do_stride + g * a.head_dim, *o = a.o + i * a.o_stride + g * a.head_dim;
-  return sum_lanes(sum_over(a.head_dim, [=](int64_t c, auto part) { return load(d_o + c, part) * load(o + c, part); }));
+  return sum_lanes(
+      sum_over(a.head_dim, [=](int64_t c, auto part) { return factor(load(d_o + c, part)) * load(o + c, part); }));
 }
 
 // Of query i and a tile of keys, replaces the scores p by exp(scale·score − lse) and ds = do·vᵀ by p·(ds − δ)·scale,

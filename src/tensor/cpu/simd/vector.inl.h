@@ -62,7 +62,8 @@ INLINE V fma(V a, V b, V c) { return a * b + c; }  // rounds twice: these machin
 #endif
 
 // bf16: the upper half of a float.
-INLINE V load(const uint16_t* p, Whole = {}) { return (V)(__builtin_convertvector(*(const UnalignedH*)p, U) << 16); }
+INLINE V from_bf16(H x) { return (V)(__builtin_convertvector(x, U) << 16); }
+INLINE V load(const uint16_t* p, Whole = {}) { return from_bf16(*(const UnalignedH*)p); }
 // 2·W bf16 as W pairs, which move like floats. The first of a pair is the lower half. A part counts numbers, not pairs.
 INLINE V load_pairs(const uint16_t* p) { return *(const UnalignedPairs*)p; }
 INLINE V first_of(V pairs) { return (V)((U)pairs << 16); }
