@@ -89,7 +89,8 @@ TEST_F(ProcessMemory, of_adapters) {
   expect_prediction("--per_device_train_batch_size 256 --lora True --use_dora False");
 }
 TEST_F(ProcessMemory, of_dora_in_small_chunks) {
-  expect_prediction("--per_device_train_batch_size 128 --lora True --gc_q_chunk_size 16 --gc_p_chunk_size 16");
+  expect_prediction("--per_device_train_batch_size 128 --lora True --gc_q_chunk_size 16 --gc_p_chunk_size 16 "
+                    "--gc_keep_tapes False");
 }
 TEST_F(ProcessMemory, of_gradient_checkpointing) {
   expect_prediction("--per_device_train_batch_size 256 --gradient_checkpointing True");
