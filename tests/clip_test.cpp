@@ -227,7 +227,7 @@ TEST_F(TinyClip, configurations_of_every_age) {
     write_json(folder_ / "config.json", config);
     expect_error(Exit::data, fault, [&] { make_backbone(folder_ / "config.json"); });
   };
-  refused("text_config", "hidden_act", "gelu_new", "hidden_act of text_config is \"gelu_new\", expected quick_gelu or gelu");
+  refused("text_config", "hidden_act", "gelu_new", "hidden_act of text_config is \"gelu_new\", expected quick_gelu, gelu or gelu_pytorch_tanh");
   refused("vision_config", "patch_size", 5, "image_size of vision_config must be a multiple of its patch_size");
   refused("vision_config", "num_attention_heads", 3, "hidden_size 16 of vision_config is not a multiple of");
   refused("text_config", "eos_token_id", -1, "eos_token_id is -1");

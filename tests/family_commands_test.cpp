@@ -121,7 +121,7 @@ TEST_F(Cli, InitTakesTheSmallExamples) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, FamilyCommands, testing::ValuesIn(all_families()),
-                         [](const auto& test) { return test.param; });
+                         [](const auto& test) { return test_name(test.param); });
 
 }  // namespace
 }  // namespace vlm2vec

@@ -65,7 +65,7 @@ TEST_P(FamilyGradients, are_those_of_differences) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, FamilyGradients, testing::ValuesIn(all_families()),
-                         [](const auto& test) { return test.param; });
+                         [](const auto& test) { return test_name(test.param); });
 
 }  // namespace
 }  // namespace vlm2vec

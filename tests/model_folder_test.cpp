@@ -384,6 +384,11 @@ TEST(ProcessorFiles, of_new_models_name_the_familys_class) {
                                                          {"phi3_v", "Phi3VProcessor"},
                                                          {"qwen3_vl", "Qwen3VLProcessor"},
                                                          {"clip", "CLIPProcessor"},
+                                                         {"openclip", "CLIPProcessor"},
+                                                         {"siglip", "SiglipProcessor"},
+                                                         {"blip-2", "Blip2Processor"},
+                                                         {"uniir-clip-sf", "CLIPProcessor"},
+                                                         {"uniir-blip-ff", "BlipProcessor"},
                                                          {"llava_next", "LlavaNextProcessor"}}));
 }
 

@@ -18,6 +18,7 @@ inline const std::vector<Effect> kAdapter = {
 inline const std::vector<Effect> kModel = {
     {"num_crops", "4", {{"quiet", "False"}}, 0, Seen::on_stderr},  // a note, that pictures are not cut
     {"official_mask", "True", {}, 2},
+    {"fusion", "official", {}, 2},
     {"precision", "bf16"},        {"max_len", "3"}, {"image_resolution", "low"}, {"resize_min_pixels", "2048"},
     {"dim", "5"},
     {"resize_max_pixels", "128"}, {"exif", "True"}, {"image_positions", "3d"},

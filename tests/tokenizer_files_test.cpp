@@ -12,6 +12,7 @@
 #include "vlm/tokenizer/normalizer.h"
 #include "vlm/tokenizer/sentencepiece.h"
 #include "vlm/tokenizer/tokenizer.h"
+#include "vlm/tokenizer/web_text.h"
 
 namespace vlm2vec {
 namespace {
@@ -119,6 +120,33 @@ TEST(TokenizerGolden, GivesTheReferenceIdsOfEveryTokenizer) {
     ++read;
   }
   EXPECT_EQ(read, golden_is_ours() ? 2 : 5);
+}
+
+// Texts that were decoded by a wrong code page are not repaired: one row is left out by name.
+TEST(TokenizerGolden, GivesTheReferenceIdsOfOpenClip) {
+  const std::filesystem::path folder = golden("open_clip");
+  if (!std::filesystem::exists(folder)) GTEST_SKIP() << "not run: no " << folder;
+  const Tokenizer tokenizer = Tokenizer::load(folder / "model", TextCleaning::open_clip);
+  int compared = 0;
+  read_json_lines(folder / "tokens.jsonl", [&](const json& example) {
+    if (example.at("text").get<std::string>().find("mojibake") != std::string::npos) return;
+    std::vector<int32_t> expected = example.at("input_ids");
+    while (expected.size() > 2 && expected.back() == 0) expected.pop_back();  // padding
+    EXPECT_EQ(tokenizer.encode_with_ends(example["text"].get<std::string>(), 77), expected) << example["text"];
+    ++compared;
+  });
+  EXPECT_EQ(compared, 39);
+}
+
+// The characters that web pages spell by names and numbers, as Python's html.unescape and ftfy have them.
+TEST(WebText, entities_and_odd_characters_become_usual_ones) {
+  EXPECT_EQ(without_html_entities("&eacute;&#233;&#xE9; &amp;lt; &notit; &notin; &x; &"), "ééé &lt; ¬it; ∉ &x; &");
+  EXPECT_EQ(without_html_entities("&#0;&#128;&#x110000;&#1;&#; &#x;"), "\uFFFD€\uFFFD&#; &#x;");
+  EXPECT_EQ(without_html_entities("&NotEqualTilde;&acE;"), "≂̸∾̳");
+  EXPECT_EQ(clean_web_text("&amp;amp;&amp;lt;b"), "&<b");
+  EXPECT_EQ(clean_web_text("ﬁne “quotes” ‘here’ Ｈｉ，ｶﾞ\u3000x"), "fine \"quotes\" 'here' Hi,ガ x");
+  EXPECT_EQ(clean_web_text("a\x01\r\nb\rc\u2028d\uFEFF\u0096"), "a\nb\nc\nd–");
+  EXPECT_EQ(clean_web_text("ΟΔΟΣ Σ ΣΑΣ. ΑΣΒ"), "ΟΔΟς Σ ΣΑς. ΑΣΒ");
 }
 
 // A usual configuration: nothing about the blank before a text.

@@ -28,11 +28,16 @@ std::string picture_prompt(const ModelFolder& model, const std::string& image_to
   return tokenizer.id_of(start) && tokenizer.id_of(end) ? start + image_token + end : image_token;
 }
 
-// model-00001-of-00002.safetensors for pytorch_model-00001-of-00002.bin
+// model-00001-of-00002.safetensors for pytorch_model-00001-of-00002.bin; the usual name for a family's own.
 fs::path safetensors_name(const fs::path& file) {
   std::string name = file.filename().replace_extension(".safetensors");
   if (constexpr std::string_view torch = "pytorch_"; name.starts_with(torch)) name.erase(0, torch.size());
-  return name;
+  return name.starts_with("model") ? name : kWeightsFile;
+}
+
+NamedTensors load_renamed(const fs::path& file, const Family& family) {
+  NamedTensors stored = load_weights(file);
+  return family.own_layout ? family.own_layout->tensors_of(stored) : stored;
 }
 
 void require_sentence_transformers_class(const Family& family) {
@@ -47,10 +52,11 @@ void require_sentence_transformers_class(const Family& family) {
 // Names stored tensors in the written folder as in Qwen2-VL's own files, which every version of transformers reads.
 class StoredNames {
  public:
-  StoredNames(Backbone& backbone, const ModelFolder& model) : names_(backbone.names()) {
+  StoredNames(Backbone& backbone, const Family& family, const ModelFolder& model)
+      : family(family), names_(backbone.names()) {
     backbone.each_parameter([&](Parameter& p) { shapes_[p.path()] = p.shape(); });
     for (const fs::path& file : model.weights)
-      for (const auto& [name, stored] : load_weights(file))
+      for (const auto& [name, stored] : load_renamed(file, family))
         has_embedding_ |= canonical_name(name, names_) == names_.embedding;
   }
   // If only the head is stored, it is the embedding of a model with tied weights.
@@ -62,6 +68,7 @@ class StoredNames {
     const auto shape = shapes_.find(path);
     return shape == shapes_.end() ? stored : stored.view(shape->second);
   }
+  const Family& family;
   void write_index(const fs::path& from, const fs::path& to) const {
     auto index = nlohmann::ordered_json::parse(read_text(from));
     nlohmann::ordered_json map;
@@ -80,7 +87,7 @@ class StoredNames {
 std::map<std::string, LazyTensor> merged_tensors(const fs::path& file, const StoredNames& names,
                                                  const std::map<std::string, const Lora*>& changed) {
   std::map<std::string, LazyTensor> tensors;
-  for (const auto& [name, stored] : load_weights(file)) {
+  for (const auto& [name, stored] : load_renamed(file, names.family)) {
     const std::string path = names.written(name);
     const auto found = changed.find(path);
     const Lora* lora = found == changed.end() ? nullptr : found->second;
@@ -112,7 +119,7 @@ Exit run_merge(const Command& command, const Arguments& arguments) {
   model.require_one_adapter();
   if (model.adapter.empty() && !sentence_transformers)
     fail(Exit::usage, "merge: --adapter is missing; only --sentence_transformers True works without it");
-  if (sentence_transformers) require_sentence_transformers_class(family_of(model.path / "config.json"));
+  if (sentence_transformers) require_sentence_transformers_class(family_of(model.config));
   const auto encoder = std::make_unique<Encoder>(model);  // checks all files copied below
   AttachedLora lora;
   if (!model.adapter.empty())
@@ -126,7 +133,7 @@ Exit run_merge(const Command& command, const Arguments& arguments) {
 
   std::map<std::string, const Lora*> changed;
   for (const Lora* l : lora.adapters) changed.emplace(l->base.weight.path(), l);
-  const StoredNames names(*encoder->backbone, model);
+  const StoredNames names(*encoder->backbone, encoder->family, model);
   write_folder_atomically(output_dir, [&](const fs::path& folder) {
     encoder->processor.write_configuration(folder);
     if (!model.index.empty()) names.write_index(model.index, folder / kWeightsIndex);

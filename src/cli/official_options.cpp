@@ -128,7 +128,7 @@ void judge_family(const std::string& option, const std::string& value, const std
   if (std::ranges::find(known, lower_case(value)) == known.end())
     fail(Exit::usage, "--", option, ": got \"", value, "\", expected ", joined(known, " or "),
          "; the folder of --model_name decides");
-  const std::filesystem::path config = std::filesystem::path(model_name) / "config.json";
+  const std::filesystem::path config = config_file_in(model_name);
   if (!std::filesystem::exists(config)) return;  // which is said where the model is loaded
   if (const Family& family = family_of(config); family.model_type != lower_case(value))
     fail(Exit::usage, "--", option, ": got \"", value, "\", but ", model_name, " is ", family.title, " (",

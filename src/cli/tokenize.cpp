@@ -6,7 +6,7 @@
 #include "io/hub.h"
 #include "io/json_lines.h"
 #include "tensor/parallel.h"
-#include "vlm/tokenizer/tokenizer.h"
+#include "vlm/families/family.h"
 
 namespace vlm2vec {
 namespace {
@@ -56,7 +56,7 @@ Exit run_tokenize(const Command& command, const Arguments& arguments) {
   if (input.empty() == text.empty()) fail(Exit::usage, "tokenize: one of --input and --text is needed, but not both");
   if (max_len < 0) fail(Exit::usage, "tokenize: --max_len: got ", max_len, ", expected 0 or more");
   require_folder(model_name, "a tokenizer");
-  const Tokenizer tokenizer = Tokenizer::load(model_name);
+  const Tokenizer tokenizer = Tokenizer::load(model_name, text_cleaning_in(model_name));
   if (text.empty()) print_file(tokenizer, input, max_len);
   else print_text(tokenizer, text, tokenizer.encode_with_ends(text, max_len), json);
   return Exit::ok;

@@ -1,5 +1,6 @@
 #include "io/pickle.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <map>
@@ -23,11 +24,18 @@ struct Tuple {
   std::shared_ptr<const std::vector<Value>> items;
   int depth;
 };
-using Dictionary = std::shared_ptr<StoredArrays>;
+struct Items;
+using Dictionary = std::shared_ptr<Items>;
 using Text = std::shared_ptr<const std::string>;  // recalled as often as a pickle likes, kept once
-struct Value : std::variant<Mark, bool, int64_t, Text, Global, Tuple, Dictionary, PickledStorage, StoredArray> {
+struct Pending {                                  // a tensor that is rebuilt if it is asked for
+  Tuple arguments;
+};
+struct Unread {};  // beside the part that is asked for
+struct Value
+    : std::variant<Mark, bool, int64_t, Text, Global, Tuple, Dictionary, PickledStorage, StoredArray, Pending, Unread> {
   using variant::variant;
 };
+struct Items : std::map<std::string, Value> {};
 
 constexpr const char* kRebuild = "torch._utils._rebuild_tensor_v2";
 constexpr const char* kOrderedDict = "collections.OrderedDict";
@@ -38,8 +46,8 @@ constexpr size_t kStackLimit = 1 << 16;  // Python writes a dictionary in batche
 class Unpickler {
  public:
   Unpickler(std::span<const uint8_t> bytes, const std::string& source,
-            const std::function<FileBytes(const PickledStorage&)>& load)
-      : bytes_(bytes), source_(source), load_(load) {}
+            const std::function<FileBytes(const PickledStorage&)>& load, const std::string& part)
+      : bytes_(bytes), source_(source), load_(load), part_(part) {}
 
   StoredArrays run() {
     if (next() != 0x80 || next() != 2) refuse("does not begin as a pickle of protocol 2, which torch.save writes");
@@ -49,9 +57,20 @@ class Unpickler {
       step(code);
       if (stack_.size() > kStackLimit) refuse("stacks up more than a dictionary of tensors needs");
     }
-    const Dictionary result = pop<Dictionary>("a dictionary of tensors");
+    Dictionary result = pop<Dictionary>("a dictionary of tensors");
     if (at_ != bytes_.size()) refuse("goes on after its end");
-    return std::move(*result);
+    StoredArrays arrays;
+    if (part_.empty()) {
+      for (const auto& [name, value] : *result) arrays.emplace(name, std::get<StoredArray>(value));
+      return arrays;
+    }
+    const auto found = result->find(part_);
+    const Dictionary* const part = found == result->end() ? nullptr : std::get_if<Dictionary>(&found->second);
+    if (!part) refuse("has no dictionary ", one_line(part_), ", which a training run saves its model in");
+    for (const auto& [name, value] : **part)
+      if (const auto* tensor = std::get_if<Pending>(&value); tensor && is_read(*tensor))
+        arrays.emplace(name, rebuild(*tensor->arguments.items));
+    return arrays;
   }
 
  private:
@@ -112,6 +131,7 @@ class Unpickler {
     int depth = 1;
     for (const Value& item : items)
       if (const Tuple* inner = std::get_if<Tuple>(&item)) depth = std::max(depth, inner->depth + 1);
+    if (depth > kTupleDepth && !part_.empty()) return push(Unread());
     if (depth > kTupleDepth) refuse("nests tuples deeper than a tensor's description does");
     push(Tuple{std::make_shared<const std::vector<Value>>(std::move(items)), depth});
   }
@@ -119,7 +139,7 @@ class Unpickler {
   void step(uint8_t code) {
     switch (code) {
       case '}':
-        return push(std::make_shared<StoredArrays>());
+        return push(std::make_shared<Items>());
       case ')':
         return push_tuple({});
       case '(':
@@ -165,7 +185,37 @@ class Unpickler {
       case 'u':
         return set_items(pop_to_mark());
     }
-    refuse("asks for instruction number ", int(code), "; only tensors are read");
+    if (part_.empty() || !pass_over(code)) refuse("asks for instruction number ", int(code), "; only tensors are read");
+  }
+
+  // Keeps the stack as the instruction does, with nothing in the place of a value. Returns false for an unknown one.
+  bool pass_over(uint8_t code) {
+    switch (code) {
+      case 'N':  // None
+      case ']':  // a list
+        push(Unread());
+        return true;
+      case 'G':  // a float
+        take(8);
+        push(Unread());
+        return true;
+      case 'U':  // bytes
+        take(natural(1));
+        push(Unread());
+        return true;
+      case 'a':  // appends to a list
+      case 'b':  // gives an object its state
+        pop();
+        return true;
+      case 'e':
+        pop_to_mark();
+        return true;
+      case 0x81:  // an object of a class
+        pop(2);
+        push(Unread());
+        return true;
+    }
+    return false;
   }
 
   int64_t long_integer() {  // two's complement, its length in the first byte
@@ -189,8 +239,9 @@ class Unpickler {
   void push_global() {
     std::string name = line();
     name += "." + line();
-    if (name != kRebuild && name != kOrderedDict && !find_type(&StoredType::torch, name))
-      refuse("asks to run ", one_line(name), "; only tensors are read");
+    const bool known = name == kRebuild || name == kOrderedDict || find_type(&StoredType::torch, name);
+    if (!known && !part_.empty()) return push(Unread());
+    if (!known) refuse("asks to run ", one_line(name), "; only tensors are read");
     push(Global{std::move(name)});
   }
 
@@ -198,6 +249,7 @@ class Unpickler {
   void push_storage(const std::vector<Value>& place) {
     if (place.size() != 5 || *as<Text>(place[0], "\"storage\"") != "storage")
       refuse("names a storage in a way that this program does not know");
+    if (!part_.empty() && !std::holds_alternative<Global>(place[1])) return push(Unread());  // of whole numbers
     const std::string type = as<Global>(place[1], "a storage type").name;
     const StoredType* known = find_type(&StoredType::torch, type);
     if (!known) refuse("has ", type, " where a type of numbers is expected");
@@ -209,9 +261,17 @@ class Unpickler {
   }
 
   void call() {
+    if (!part_.empty()) {
+      const std::vector<Value> parts = pop(2);
+      const auto* const known = std::get_if<Global>(&parts[0]);
+      const auto* const given = std::get_if<Tuple>(&parts[1]);
+      if (!known || !given) return push(Unread());
+      if (known->name == kRebuild) return push(Pending{*given});
+      push(*known), push(*given);
+    }
     const Tuple arguments = pop<Tuple>("arguments");
     const std::string function = pop<Global>("a function").name;
-    if (function == kOrderedDict && arguments.items->empty()) return push(std::make_shared<StoredArrays>());
+    if (function == kOrderedDict && arguments.items->empty()) return push(std::make_shared<Items>());
     if (function != kRebuild) refuse("calls ", function, " in a way that this program does not know");
     push(rebuild(*arguments.items));
   }
@@ -273,6 +333,13 @@ class Unpickler {
 
   void set_items(const std::vector<Value>& pairs) {
     if (stack_.empty() || pairs.size() % 2) refuse("fills a dictionary that is not there; the file is damaged");
+    if (!part_.empty()) {
+      const auto* const to = std::get_if<Dictionary>(&stack_.back());
+      for (size_t i = 0; to && i < pairs.size(); i += 2)
+        if (const auto* name = std::get_if<Text>(&pairs[i]); name && keeps(pairs[i + 1], **to))
+          (**to)[**name] = pairs[i + 1];
+      return;
+    }
     const Dictionary dictionary = as<Dictionary>(stack_.back(), "a dictionary");
     for (size_t i = 0; i < pairs.size(); i += 2) {
       const std::string& name = *as<Text>(pairs[i], "a tensor's name");
@@ -281,10 +348,24 @@ class Unpickler {
     }
   }
 
+  static bool is_read(const Pending& tensor) {
+    const std::vector<Value>& arguments = *tensor.arguments.items;
+    return arguments.empty() || !std::holds_alternative<Unread>(arguments[0]);
+  }
+
+  // Only one dictionary in another: so none contains itself.
+  bool keeps(const Value& value, const Items& owner) const {
+    const auto* const inner = std::get_if<Dictionary>(&value);
+    const auto is_dictionary = [](const auto& item) { return std::holds_alternative<Dictionary>(item.second); };
+    return std::holds_alternative<Pending>(value) ||
+           (inner && inner->get() != &owner && std::ranges::none_of(**inner, is_dictionary));
+  }
+
   std::span<const uint8_t> bytes_;
   size_t at_ = 0;
   const std::string& source_;
   const std::function<FileBytes(const PickledStorage&)>& load_;
+  const std::string& part_;
   std::vector<Value> stack_;
   std::map<uint32_t, Value> memo_;
   std::map<std::string, FileBytes> storages_;
@@ -294,8 +375,8 @@ class Unpickler {
 }  // namespace
 
 StoredArrays unpickle_tensors(std::span<const uint8_t> pickle, const std::string& source,
-                              const std::function<FileBytes(const PickledStorage&)>& load) {
-  return Unpickler(pickle, source, load).run();
+                              const std::function<FileBytes(const PickledStorage&)>& load, const std::string& part) {
+  return Unpickler(pickle, source, load, part).run();
 }
 
 }  // namespace vlm2vec

@@ -177,16 +177,22 @@ std::map<std::string, std::string> read_weight_map(const std::filesystem::path& 
 }
 
 StoredArrays read_weights(const std::filesystem::path& file) {
+  if (file.extension() == ".pth") return read_torch_file(file, "model");
   return file.extension() == ".bin" ? read_torch_file(file) : read_safetensors(file);
 }
 
 WeightsFile weights_file(const std::filesystem::path& folder) {
-  for (const char* name : {"model.safetensors", "pytorch_model.bin"}) {
+  for (const char* name :
+       {"model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors", "open_clip_pytorch_model.bin"}) {
     if (std::filesystem::exists(folder / name)) return {name, false};
     if (const std::string index = name + std::string(".index.json"); std::filesystem::exists(folder / index))
       return {index, true};
   }
-  return {};
+  std::vector<std::string> saved;  // by a training run of UniIR
+  std::error_code unreadable;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, unreadable))
+    if (entry.path().extension() == ".pth") saved.push_back(entry.path().filename());
+  return saved.size() == 1 ? WeightsFile{saved[0], false} : WeightsFile{};
 }
 
 StoredArrays read_checkpoint(const std::filesystem::path& folder) {

@@ -23,13 +23,13 @@ void write_safetensors(const std::filesystem::path& path, const StoredArrays& ar
 std::map<std::string, std::string> read_weight_map(const std::filesystem::path& index);
 
 // The file or index with a Hugging Face folder's weights: model.safetensors, model.safetensors.index.json, or the same
-// of pytorch_model.bin; an empty name if there is none.
+// of pytorch_model.bin, or either of OpenCLIP, or the only .pth; an empty name if there is none.
 struct WeightsFile {
   std::string name;
   bool is_index = false;
 };
 WeightsFile weights_file(const std::filesystem::path& folder);
-StoredArrays read_weights(const std::filesystem::path& file);  // safetensors, or a .bin of torch
+StoredArrays read_weights(const std::filesystem::path& file);  // safetensors, a .bin of torch, the model of a .pth
 
 // Reads a Hugging Face folder. Shards must hold exactly what their index says.
 StoredArrays read_checkpoint(const std::filesystem::path& folder);

@@ -13,7 +13,7 @@ constexpr uint64_t kPickleLimit = 4 << 20;  // about 130 bytes describe a tensor
 
 }  // namespace
 
-StoredArrays read_torch_file(const std::filesystem::path& path) {
+StoredArrays read_torch_file(const std::filesystem::path& path, const std::string& part) {
   const std::string file = path.string();
   const auto mapped = MappedFile::open(path);
   if (!as_text(mapped->bytes()).starts_with("PK"))
@@ -26,12 +26,15 @@ StoredArrays read_torch_file(const std::filesystem::path& path) {
   uint64_t left = mapped->bytes().size();  // entries that share their bytes cannot claim more than the file
   const FileBytes program = archive.read(pickle, std::min(left, kPickleLimit));
   std::map<std::string, FileBytes> storages;  // tensors may share one
-  return unpickle_tensors(program.bytes, file, [&](const PickledStorage& storage) {
-    if (const auto known = storages.find(storage.key); known != storages.end()) return known->second;
-    const FileBytes numbers = archive.read(root + "/data/" + storage.key, left);
-    left -= numbers.bytes.size();
-    return storages.emplace(storage.key, numbers).first->second;
-  });
+  return unpickle_tensors(
+      program.bytes, file,
+      [&](const PickledStorage& storage) {
+        if (const auto known = storages.find(storage.key); known != storages.end()) return known->second;
+        const FileBytes numbers = archive.read(root + "/data/" + storage.key, left);
+        left -= numbers.bytes.size();
+        return storages.emplace(storage.key, numbers).first->second;
+      },
+      part);
 }
 
 }  // namespace vlm2vec

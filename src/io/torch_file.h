@@ -7,7 +7,8 @@
 
 namespace vlm2vec {
 
-// Reads a dictionary of tensors; pickle.h says what is refused. Needs at most twice the file's memory.
-StoredArrays read_torch_file(const std::filesystem::path& path);
+// Reads a dictionary of tensors, or with `part` the one of this name that a training run saved; pickle.h says what is
+// refused. Needs at most twice the file's memory.
+StoredArrays read_torch_file(const std::filesystem::path& path, const std::string& part = "");
 
 }  // namespace vlm2vec

@@ -31,6 +31,8 @@ struct InputShape {
   int patch_size = 0, merge_size = 1, temporal_patch_size = 1;
   int image_size = 0;       // side of every picture, or tile of one, in pixels; 0: sizes differ
   int64_t most_tokens = 0;  // limit of a text; longer texts keep their end token; 0: no limit
+  bool always_text = false;  // a row without a text has an empty one
+  bool padded = false;       // shorter texts are filled up to it, but not with the official mask
   std::vector<Size> canvases = {};  // the sizes that tiles are cut from, in pixels; empty: all
 };
 
@@ -46,6 +48,7 @@ class Backbone : public Module {
   virtual int64_t dim() const = 0;               // numbers of an embedding, before `kept` cuts it
   virtual double initial_std(const Parameter& parameter) const = 0;  // of new weights, as in transformers
   virtual bool tied() const { return false; }    // the language-model head is the embedding
+  virtual bool has_official_features() const { return false; }
   virtual Module& image_encoder() = 0;
 
   // Makes batch.placed on the host: positions, angles, windows.
@@ -66,6 +69,7 @@ class Backbone : public Module {
   virtual StageNote describe(const std::string& stage, const TokenBatch& batch) = 0;  // a stage that `trace` gets
 
   DropoutState dropout;
+  bool official_features = false;       // those of VLM2Vec's evaluation, where they are others (--fusion official)
   int64_t kept = 0;                     // keep only the first numbers of each embedding (--dim); 0: all
   Trace trace;                          // empty: none
   bool gradient_checkpointing = false;  // keep one activation per layer, recompute the rest

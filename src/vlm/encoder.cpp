@@ -14,13 +14,15 @@ namespace vlm2vec {
 
 Encoder::Encoder(const ModelFolder& folder, const EncoderOptions& options)
     : notes(folder.notes),
-      family(family_of(folder.path / "config.json")),
-      backbone(make_backbone(folder.path / "config.json")),
+      family(family_of(folder.config)),
+      backbone(make_backbone(folder.config)),
       processor(folder, family, backbone->input(), options, notes),
       device_(options.device),
-      dtype_(options.f64                              ? DType::f64
-             : options.bf16 && device_ != Device::cpu ? DType::bf16
-                                                      : DType::f32) {
+      dtype_(options.f64 ? DType::f64 : options.bf16 && device_ != Device::cpu ? DType::bf16 : DType::f32) {
+  if (options.official_features && !backbone->has_official_features())
+    fail(Exit::usage, "--fusion official: ", family.title,
+         " is evaluated with the vectors that it has without this option; leave it out");
+  backbone->official_features = options.official_features;
   if (options.dim > backbone->dim())
     fail(Exit::usage, "--dim ", options.dim, ": the embeddings of ", folder.path.string(), " have ", backbone->dim(),
          " numbers; give ", backbone->dim(), " or less");
@@ -33,7 +35,9 @@ Encoder::Encoder(const ModelFolder& folder, const EncoderOptions& options)
   LoadOptions load{.device = device_, .tied = backbone->tied()};
   if (options.f64) load.dtype = DType::f64;
   if (dtype_ == DType::bf16) load.matrices = DType::bf16;
-  for (std::string& note : load_parameters(*backbone, load_checkpoint(folder.path), load, folder.path.string()))
+  NamedTensors weights = load_checkpoint(folder.path);
+  if (family.own_layout) weights = family.own_layout->tensors_of(weights);
+  for (std::string& note : load_parameters(*backbone, weights, load, folder.path.string()))
     notes.push_back(std::move(note));
 }
 

@@ -23,6 +23,7 @@ struct EncoderOptions {
   std::string image_resolution = "";       // VLM2Vec V1's high, mid, low or another word; empty: V2's route
   bool exif = false;                       // turn pictures upright by their EXIF orientation
   std::optional<bool> official_mask = {};  // VLM2Vec's evaluation of CLIP; none: as the model was trained
+  bool official_features = false;          // those of VLM2Vec's evaluation of BLIP-2
   bool load_weights = true;                // false: the caller fills the parameters
   std::shared_ptr<ImageCache> images = {};  // decoded pictures, shared by encoders; none: its own
 };

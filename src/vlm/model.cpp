@@ -13,6 +13,8 @@ AdapterOptions adapter_options(const AdapterArguments& a) {
 EncoderOptions encoder_options(const ModelOptions& o, Device device) {
   if (o.precision != "f32" && o.precision != "bf16")
     fail(Exit::usage, "--precision: got \"", o.precision, "\", expected f32 or bf16");
+  if (!o.fusion.empty() && o.fusion != "official")
+    fail(Exit::usage, "--fusion: got \"", o.fusion, "\", expected official");
   if (!o.image_positions.empty()) parse_image_positions(o.image_positions);
   constexpr int64_t most_crops = 1024;
   if (o.num_crops < 0 || o.num_crops > most_crops)
@@ -30,7 +32,8 @@ EncoderOptions encoder_options(const ModelOptions& o, Device device) {
           .image_positions = o.image_positions,
           .image_resolution = o.image_resolution,
           .exif = o.exif,
-          .official_mask = o.official_mask.official};
+          .official_mask = o.official_mask.official,
+          .official_features = o.fusion == "official"};
 }
 
 std::unique_ptr<Encoder> load_model(const ModelOptions& o, Device device, bool quiet) {

@@ -34,8 +34,8 @@ bool has_adapter_tensors(const fs::path& folder) {
 bool is_weights_file(const std::string& name) {
   const std::string kind = fs::path(name).extension();
   if (kind == ".safetensors") return name != "adapter_model.safetensors" && name != "optimizer.safetensors";
-  if (kind == ".bin") return name.starts_with("pytorch_model");
-  if (kind == ".pth") return name.starts_with("consolidated");
+  if (kind == ".bin") return name.starts_with("pytorch_model") || name.starts_with("open_clip_pytorch_model");
+  if (kind == ".pth") return true;
   return kind == ".gguf" || kind == ".h5" || kind == ".msgpack";
 }
 
@@ -118,7 +118,8 @@ void take(ModelFolder& model, const fs::path& folder, const std::set<std::string
 }
 
 void find_processor(ModelFolder& model) {
-  const fs::path own = processor_file(model.path);
+  const bool own_layout = model.config.filename() != "config.json";
+  const fs::path own = own_layout ? model.config : processor_file(model.path);
   model.processor = own;
   if (const fs::path theirs = model.adapter.empty() ? fs::path() : processor_file(model.adapter);
       !theirs.empty() && theirs != own) {
@@ -128,7 +129,7 @@ void find_processor(ModelFolder& model) {
   if (model.processor.empty())
     fail(Exit::data, model.path.string(), ": has neither processor_config.json with an image_processor nor ",
          "preprocessor_config.json", download_hint(model.path, ""), "; copy that of the model it was made from");
-  const Family& family = family_of(model.path / "config.json");
+  const Family& family = family_of(model.config);
   const auto used = read_processor_settings(model.processor, family);
   const auto note_other = [&](const fs::path& other, const std::string& why) {
     std::string difference = " is; this one cannot be read";
@@ -149,6 +150,10 @@ void find_processor(ModelFolder& model) {
 
 void find_tokenizer(ModelFolder& model) {
   model.tokenizer_folder = model.path;
+  if (const json named = read_json(model.config).value("tokenizer", json()); named.is_string()) {  // of UniIR
+    model.tokenizer_folder = (model.path / named.get<std::string>()).parent_path();
+    take(model, model.tokenizer_folder, kTokenizerFiles);
+  }
   if (model.adapter.empty() || model.adapter == model.path || !has_tokenizer(model.adapter)) return;
   const bool same = fs::exists(model.path / "tokenizer.json") && fs::exists(model.adapter / "tokenizer.json") &&
                     read_text(model.path / "tokenizer.json") == read_text(model.adapter / "tokenizer.json");
@@ -205,8 +210,9 @@ ModelFolder look_at_model_folder(const fs::path& path, const fs::path& adapter, 
       weights.push_back(name);
   std::ranges::sort(weights);
   if (fs::exists(path / "adapter_config.json") && weights.empty()) refuse_adapter(path);
-  if (!fs::exists(path / "config.json")) refuse_without_config(path);
-  ModelFolder model{path, adapter, has_own_adapter(path)};
+  const fs::path config = config_file_in(path);
+  if (!fs::exists(config)) refuse_without_config(path);
+  ModelFolder model{path, config, adapter, has_own_adapter(path)};
   if (adapter.empty() && model.own_adapter) model.adapter = path;
   take(model, path, configuration_files());
   check_sentence_transformers(path, model.notes);

@@ -11,6 +11,7 @@ namespace vlm2vec {
 
 struct ModelFolder {
   std::filesystem::path path;
+  std::filesystem::path config;   // config.json, or the configuration of a family's own layout
   std::filesystem::path adapter;  // the PEFT folder to apply: the one that was named, else `path` if own_adapter
   bool own_adapter = false;       // an adapter lies beside the weights; transformers applies it, too
   std::vector<std::filesystem::path> weights;  // safetensors, or .bin of torch; empty: no weights are needed

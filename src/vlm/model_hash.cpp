@@ -6,6 +6,7 @@
 #include "io/error.h"
 #include "io/files.h"
 #include "io/hub.h"
+#include "vlm/families/family.h"
 #include "vlm/model_folder.h"
 
 namespace vlm2vec {
@@ -16,11 +17,12 @@ void ModelHash::add_files(const fs::path& folder, const std::string& role, std::
   require_folder(folder, role == "adapter" ? "a PEFT adapter" : "a Hugging Face checkpoint");
   for (const auto& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string(), kind = entry.path().extension().string();
-    const bool counts = configuration_files().contains(name) ||
+    const bool counts = configuration_files().contains(name) || entry.path() == config_file_in(folder) ||
                         (kind == ".safetensors" && name != "optimizer.safetensors" &&  // moments of a training run
                          !name.starts_with("consolidated")) ||                         // weights in another layout
-                        (kind == ".bin" && name.starts_with("pytorch_model")) || name == kWeightsIndex ||
-                        name == kTorchIndex || name == "adapter_config.json" || name == "adapter_model.bin";
+                        (kind == ".bin" && name.starts_with("pytorch_model")) ||
+                        name == kWeightsIndex || name == kTorchIndex || name == "adapter_config.json" ||
+                        name == "adapter_model.bin";
     if (std::error_code unreadable; !counts || !entry.is_regular_file(unreadable)) continue;
     const fs::path path = fs::canonical(entry.path());
     files.push_back({role + "/" + name, path, stamp_of(path)});

@@ -50,7 +50,7 @@ struct MaskChoice {
 
 // The model, and how it reads a row.
 struct ModelOptions : AdapterArguments {
-  std::string model_name, precision = "f32", image_resolution, image_positions;
+  std::string model_name, precision = "f32", fusion, image_resolution, image_positions;
   int64_t dim = 0, max_len = 0, resize_min_pixels = 0, resize_max_pixels = 0, num_crops = 0;
   bool exif = false;
   MaskChoice official_mask;
@@ -75,6 +75,9 @@ struct ModelOptions : AdapterArguments {
     visit("official_mask", official_mask,
           "CLIP only: no token attends to <|endoftext|>, nor does that token to itself. VLM2Vec's evaluation of CLIP "
           "does so, since padding has the same id (default: as the model was trained, else as in CLIP's own code)");
+    visit("fusion", fusion,
+          "<official> BLIP-2 only: a picture's first query vector and a text's first token, both before their "
+          "projections, as in VLM2Vec's evaluation (default: the projected vectors)");
     section(visit, "Pictures");
     visit("image_positions", image_positions,
           "<1d|3d> positions of pictures without <|vision_start|>, as in VLM2Vec's prompts. 1d: counted like text "

@@ -24,8 +24,9 @@ Processor::Processor(const ModelFolder& folder, const Family& family, const Inpu
                      const EncoderOptions& options, std::vector<std::string>& notes)
     : input_(input),
       settings_(read_processor_settings(folder.processor, family)),
-      tokenizer_(Tokenizer::load(folder.tokenizer_folder)),
+      tokenizer_(Tokenizer::load(folder.tokenizer_folder, family.text_cleaning)),
       max_len_(options.max_len),
+      padding_(tokenizer_.padding_id()),
       images_(options.images ? options.images : std::make_shared<ImageCache>(kImageCacheBytes)) {
   PictureRule& rule = *settings_.rule;
   if (rule.patch_size == 0) rule.patch_size = input_.patch_size;
@@ -79,7 +80,7 @@ void Processor::take_reading(const ModelFolder& folder, const Family& family, co
 
 // Checks that the processor's files and the weights belong together.
 void Processor::check(const ModelFolder& folder) const {
-  const std::string config_file = folder.path / "config.json", tokenizer_folder = folder.tokenizer_folder;
+  const std::string config_file = folder.config, tokenizer_folder = folder.tokenizer_folder;
   if (rule().patch_size != input_.patch_size || rule().merge_size != input_.merge_size)
     fail(Exit::data, folder.processor.string(), ": has patches of ", rule().patch_size, " merged by ",
          rule().merge_size, ", ", config_file, " ", input_.patch_size, " by ", input_.merge_size);
@@ -102,7 +103,7 @@ void Processor::check(const ModelFolder& folder) const {
   if (tokenizer_.vocab_size() > input_.vocab_size)
     fail(Exit::data, tokenizer_folder, ": the tokenizer has ", tokenizer_.vocab_size(), " tokens, ", config_file,
          " a vocabulary of ", input_.vocab_size, "; do the two belong together?");
-  const nlohmann::json config = read_json(config_file);
+  const nlohmann::json config = read_config(config_file);
   for (const char* field : {"bos_token_id", "eos_token_id", "pad_token_id"})
     if (const auto id = config.find(field);
         id != config.end() && id->is_number_unsigned() && *id >= tokenizer_.vocab_size() && *id < input_.vocab_size)
@@ -122,8 +123,14 @@ void Processor::keep_configuration(const ModelFolder& folder, const Family& fami
     if (name == "tokenizer_config.json")
       configuration_[name] = portable_tokenizer_config(configuration_[name], family.tokenizer_class);
   }
-  configuration_ = portable_processor_files(configuration_, folder.processor.filename(), settings_, moved);
-  const auto own_folder = (folder.path / "config.json").parent_path();
+  std::string used = folder.processor.filename();
+  if (!configuration_.contains("config.json")) {  // the layout is the family's own
+    configuration_["config.json"] = read_config(folder.config).dump(2) + "\n";
+    used = "preprocessor_config.json";
+    configuration_[used] = settings_.rule->settings().dump(2) + "\n";
+  }
+  configuration_ = portable_processor_files(configuration_, used, settings_, moved);
+  const auto own_folder = folder.config.parent_path();
   for (const auto& [name, content] : configuration_) {
     const auto file = folder.configuration.find(name);
     const bool brought = file != folder.configuration.end() && file->second.parent_path() != own_folder;
@@ -150,7 +157,8 @@ std::vector<int32_t> Processor::tokens_of(const EncoderInput& row, std::span<con
   }
   if (image_token_.empty()) {
     const bool blank = ids.size() == tokenizer_.begin_ids().size() + tokenizer_.end_ids().size();
-    return blank && !grids.empty() ? std::vector<int32_t>() : ids;  // a removed image token left only blanks
+    return blank && !grids.empty() && !input_.always_text ? std::vector<int32_t>()
+                                                          : ids;  // a removed image token left only blanks
   }
   const auto count = std::ranges::count_if(ids, [&](int32_t id) { return is_picture(id); });
   CHECK(grids.empty() || size_t(count) == grids.size(), name, "the tokenizer makes ", count, " tokens of the ",
@@ -216,6 +224,13 @@ std::vector<int64_t> Processor::token_counts(std::span<const EncoderInput> rows)
   return counts;
 }
 
+// Rows without a text stay empty.
+std::vector<int32_t> Processor::padded(std::vector<int32_t> tokens) const {
+  if (input_.padded && !reading_.official_mask && !tokens.empty())
+    tokens.resize(std::max(tokens.size(), size_t(input_.most_tokens)), padding_);
+  return tokens;
+}
+
 void Processor::pack_tokens(std::span<const EncoderInput> rows, std::span<const Grid> grids, TokenBatch& batch) const {
   std::vector<int32_t> ids, cu{0}, last, image_rows, one_each{0};
   std::vector<int64_t> token_ids, last_ids, patch_ids, seen_ids;
@@ -226,6 +241,7 @@ void Processor::pack_tokens(std::span<const EncoderInput> rows, std::span<const 
     std::vector<int32_t> tokens = tokens_of(row, own);
     batch.uncounted.push_back(row.uncounted);
     if (tokenizer_.cut(tokens, max_len(own))) batch.cut.push_back(size_t(&row - rows.data()));
+    tokens = padded(std::move(tokens));
     uint64_t patches = 0, seen = 0;
     for (const Grid& g : own)
       for (int p = 0; p < g.patches(); ++p) {

@@ -63,6 +63,7 @@ class Processor {
   void take_reading(const ModelFolder& folder, const Family& family, const EncoderOptions& options,
                     std::vector<std::string>& notes);
   void keep_configuration(const ModelFolder& folder, const Family& family, bool moved);
+  std::vector<int32_t> padded(std::vector<int32_t> tokens) const;  // if the weights expect it
   void pack_tokens(std::span<const EncoderInput> rows, std::span<const Grid> grids, TokenBatch& batch) const;
 
   InputShape input_;
@@ -73,6 +74,7 @@ class Processor {
   Tokenizer tokenizer_;
   std::string image_token_;
   int64_t max_len_;  // tokens of a row; 0: no limit
+  int32_t padding_;  // the token that fills up texts
   std::shared_ptr<ImageCache> images_;
   TextFiles configuration_;
   std::set<std::string> adapter_files_;  // the names that write_adapter_files() writes

@@ -47,7 +47,7 @@ TrainedModel load_trained_model(TrainOptions& o, const std::optional<FoundCheckp
          o.model_name, " --output_dir MERGED");
   if (!checkpoint) folder.require_one_adapter();
   EncoderOptions options = encoder_options;  // with the positions of the trained model
-  if (const Family& family = family_of(folder.path / "config.json");
+  if (const Family& family = family_of(folder.config);
       options.image_positions.empty() && family.rope == Rope::multimodal) {
     options.image_positions = read_processor_settings(folder.processor, family).image_positions;
     if (options.image_positions.empty()) options.image_positions = "1d";

@@ -25,7 +25,9 @@ json tower_fields(const json& root, const std::string& name, const char* default
   return over_defaults(json_field(root, (name + "_dict").c_str(), given), defaults);
 }
 
-ClipTowerConfig read_tower(const json& tower, const std::string& name) {
+}  // namespace
+
+ClipTowerConfig read_clip_tower(const json& tower, const std::string& name) {
   ClipTowerConfig t;
   t.layers = int(size_field(tower, "num_hidden_layers", kMostLayers));
   t.heads = int(size_field(tower, "num_attention_heads", kMostHeads));
@@ -34,17 +36,17 @@ ClipTowerConfig read_tower(const json& tower, const std::string& name) {
   t.eps = positive_field(tower, "layer_norm_eps");
   t.initializer_factor = positive_field(tower, "initializer_factor");
   if (const json& act = tower.at("hidden_act"); act == "gelu") t.activation = Activation::gelu;
-  else if (act != "quick_gelu") fail(Exit::data, "hidden_act of ", name, " is ", act, ", expected quick_gelu or gelu");
+  else if (act == "gelu_pytorch_tanh") t.activation = Activation::gelu_tanh;
+  else if (act != "quick_gelu")
+    fail(Exit::data, "hidden_act of ", name, " is ", act, ", expected quick_gelu, gelu or gelu_pytorch_tanh");
   if (t.width % t.heads != 0)
     fail(Exit::data, "hidden_size ", t.width, " of ", name, " is not a multiple of num_attention_heads ", t.heads);
   return t;
 }
 
-}  // namespace
-
 ClipTowerConfig read_clip_vision(const json& given) {
   const json vision = over_defaults(given, kVisionDefaults);
-  ClipTowerConfig v = read_tower(vision, "vision_config");
+  ClipTowerConfig v = read_clip_tower(vision, "vision_config");
   v.initializer_range = positive_field(vision, "initializer_range");
   v.image_size = int(size_field(vision, "image_size", 1 << 14));
   v.patch_size = int(size_field(vision, "patch_size", 1 << 14));
@@ -58,8 +60,8 @@ ClipTowerConfig read_clip_vision(const json& given) {
 
 std::unique_ptr<Backbone> make_clip(const json& root) {
   const json text = tower_fields(root, "text_config", kTextDefaults);
-  ClipConfig c;
-  c.text = read_tower(text, "text_config");
+  DualConfig c;
+  c.text = read_clip_tower(text, "text_config");
   c.vision = read_clip_vision(tower_fields(root, "vision_config", kVisionDefaults));
   c.text.causal = true;
   c.text.positions = size_field(text, "max_position_embeddings", kMostTokens);

@@ -7,16 +7,22 @@ namespace vlm2vec {
 
 ClipAttention::ClipAttention(Module* parent, std::string name, const ClipTowerConfig& c)
     : Module(parent, std::move(name)),
-      k_proj{this, "k_proj", c.width, c.width, true},
-      v_proj{this, "v_proj", c.width, c.width, true},
-      q_proj{this, "q_proj", c.width, c.width, true},
-      out_proj{this, "out_proj", c.width, c.width, true},
-      shape_{c.heads, c.heads, int(c.width / c.heads), c.causal, 1 / std::sqrt(double(c.width / c.heads))} {}
+      out_proj{this, c.packed ? "projection" : "out_proj", c.width, c.width, true},
+      shape_{c.heads, c.heads, int(c.width / c.heads), c.causal, 1 / std::sqrt(double(c.width / c.heads))} {
+  const auto linear = [&](const char* part, int64_t out) {
+    return std::make_unique<Linear>(this, part, c.width, out, true);
+  };
+  if (c.packed) qkv = linear("qkv", 3 * c.width);
+  else k_proj = linear("k_proj", c.width), v_proj = linear("v_proj", c.width), q_proj = linear("q_proj", c.width);
+  shape_.k_column = c.packed ? int(c.width) : 0, shape_.v_column = 2 * shape_.k_column;
+}
 
 Var ClipAttention::operator()(const Var& x, const ClipRows& rows) const {
-  Var k = k_proj(x), v = v_proj(x);
+  const AttentionShape shape = in_precision_of(*this, shape_);
+  if (qkv) return out_proj(attention((*qkv)(x), rows.cu_queries, shape));
+  Var k = (*k_proj)(x), v = (*v_proj)(x);
   if (rows.keys) k = gather_rows(k, rows.keys), v = gather_rows(v, rows.keys);
-  return out_proj(attention(q_proj(x), k, v, rows.cu_queries, rows.cu_keys, in_precision_of(*this, shape_)));
+  return out_proj(attention((*q_proj)(x), k, v, rows.cu_queries, rows.cu_keys, shape));
 }
 
 ClipMlp::ClipMlp(Module* parent, std::string name, const ClipTowerConfig& c)
@@ -39,12 +45,17 @@ Var ClipLayer::operator()(const Var& x, const ClipRows& rows) const {
 
 ClipVisionTower::ClipVisionTower(Module* parent, std::string name, const ClipTowerConfig& c)
     : Module(parent, std::move(name)),
-      class_embedding(this, "embeddings.class_embedding", {c.width}),
       patch_embedding(this, "embeddings.patch_embedding.weight", {c.width, 3, c.patch_size, c.patch_size}),
-      position_embedding{this, "embeddings.position_embedding", c.positions, c.width},
-      pre_layrnorm{this, "pre_layrnorm", c.width, c.eps},
+      position_embedding(this, c.packed ? "embeddings.position_embedding" : "embeddings.position_embedding.weight",
+                         c.packed ? Shape{1, c.positions, c.width} : Shape{c.positions, c.width}),
       layers{this, "encoder.layers", c.layers, c},
-      post_layernorm{this, "post_layernorm", c.width, c.eps} {}
+      post_layernorm{this, "post_layernorm", c.width, c.eps} {
+  if (c.class_row)
+    class_embedding = std::make_unique<Parameter>(this, "embeddings.class_embedding",
+                                                  c.packed ? Shape{1, 1, c.width} : Shape{c.width});
+  if (c.patch_bias) patch_bias = std::make_unique<Parameter>(this, "embeddings.patch_embedding.bias", Shape{c.width});
+  if (c.pre_norm) pre_layrnorm = std::make_unique<LayerNorm>(this, "pre_layrnorm", c.width, c.eps);
+}
 
 double tower_std(const ClipTowerConfig& tower, const std::string& path, double embeddings) {
   const auto is = [&](const char* part) { return path.find(part) != path.npos; };
@@ -72,6 +83,7 @@ std::vector<int64_t> ClipSighted::place_images(TokenBatch& batch, ClipImages& im
   const auto patch_ids = to_vector<int64_t>(batch.patch_dropout_ids),
              seen_ids = to_vector<int64_t>(batch.seen_dropout_ids);
   const int merge = input().merge_size;
+  const bool class_row = tower_config().class_row;
   std::vector<int32_t> cu_images{0}, order, positions;
   std::vector<int64_t> row_ids, class_ids;
   int32_t first = 0;
@@ -79,10 +91,10 @@ std::vector<int64_t> ClipSighted::place_images(TokenBatch& batch, ClipImages& im
     const std::vector<int32_t> lines = lines_of_patches(grid, merge);
     for (int t = 0; t < grid.t; ++t, first += int32_t(lines.size())) {
       class_ids.push_back(seen_ids[size_t(first / (merge * merge))]);
-      order.push_back(0), positions.push_back(0), row_ids.push_back(class_ids.back());
-      for (const int32_t patch : lines) {  // row 0 is the class row, patch p row p + 1
-        order.push_back(first + patch + 1), positions.push_back(positions.back() + 1);
-        row_ids.push_back(patch_ids[size_t(first + patch)]);
+      if (class_row) order.push_back(0), positions.push_back(0), row_ids.push_back(class_ids.back());
+      for (size_t i = 0; i < lines.size(); ++i) {  // the class row is row 0, patch p row p + 1
+        order.push_back(first + lines[i] + class_row), positions.push_back(int32_t(i) + class_row);
+        row_ids.push_back(patch_ids[size_t(first + lines[i])]);
       }
       cu_images.push_back(int32_t(order.size()));
     }
@@ -109,19 +121,19 @@ Var ClipSighted::run_tower(const ClipImages& images, const Tensor& dropout_ids, 
   ClipVisionTower& t = tower();
   const int64_t width = tower_config().width;
   // A convolution with stride = kernel is a product with flattened patches.
-  const Var embedded = linear(patches, view(t.patch_embedding, {width, -1}), {},
-                              precision() == Precision::bf16_products);
-  const Var class_row = to(view(t.class_embedding, {1, width}), embedded.value().dtype());
-  const Var with_class = concat_rows({class_row, embedded});
-  Var x = gather_rows(with_class, images.order) + t.position_embedding(images.positions);
-  x = t.pre_layrnorm(x);
+  Var x = linear(patches, view(t.patch_embedding, {width, -1}), t.patch_bias ? Var(*t.patch_bias) : Var(),
+                 precision() == Precision::bf16_products);
+  const DType type = x.value().dtype();
+  if (t.class_embedding) x = concat_rows({to(view(*t.class_embedding, {1, width}), type), x});
+  x = gather_rows(x, images.order) + gather_rows(view(t.position_embedding, {-1, width}), images.positions, type);
+  if (t.pre_layrnorm) x = (*t.pre_layrnorm)(x);
   if (trace) trace("vision_embed", x.value());
   return run_layers(t.layers, count, x, {images.cu_images, images.cu_images, {}, dropout_ids}, "vision_block_");
 }
 
 Tensor ClipSighted::pixel_values(const TokenBatch& batch) const {
   // From lines of patch_size pixels.
-  const int32_t p = tower_config().patch_size, size = tower_config().image_size, side = size / p;
+  const int32_t p = tower_config().patch_size, side = tower_config().image_size / p, size = side * p;
   std::vector<int32_t> lines;
   int32_t first = 0;
   for (const Grid& grid : batch.grids) {
@@ -139,18 +151,18 @@ Tensor ClipSighted::pixel_values(const TokenBatch& batch) const {
 StageNote ClipSighted::describe_tower(const std::string& stage, const ClipImages& images) {
   const ClipTowerConfig& c = tower_config();
   ClipVisionTower& t = tower();
-  const int64_t rows = images.order.numel(), patches = rows - images.cu_images.numel() + 1;
-  if (stage == "vision_embed")
-    return {sentence("a class row and a row for each patch of ", c.patch_size, "x", c.patch_size,
-                     " pixels, plus their positions, LayerNorm"),
-            numel(t.class_embedding.shape()) + numel(t.patch_embedding.shape()) +
-                count_parameters(t.position_embedding) + count_parameters(t.pre_layrnorm),
-            2.0 * double(patches) * double(numel(t.patch_embedding.shape()))};
+  const int64_t rows = images.order.numel(), patches = rows - (c.class_row ? images.cu_images.numel() - 1 : 0);
+  if (stage == "vision_embed") {
+    int64_t parameters = count_parameters(t) - count_parameters(t.post_layernorm);
+    for (size_t i = 0; i < t.layers.size(); ++i) parameters -= count_parameters(t.layers[i]);
+    return {sentence(c.class_row ? "a class row and " : "", "a row for each patch of ", c.patch_size, "x", c.patch_size,
+                     " pixels, plus their positions", c.pre_norm ? ", LayerNorm" : ""),
+            parameters, 2.0 * double(patches) * double(numel(t.patch_embedding.shape()))};
+  }
   ClipLayer& layer = t.layers[size_t(std::stoul(stage.substr(stage.rfind('_') + 1)))];
-  return {sentence("the class row and all patches attend to each other (", c.heads,
+  return {sentence(c.class_row ? "the class row and " : "", "all patches attend to each other (", c.heads,
                    " heads), then each passes an MLP"),
-          count_parameters(layer),
-          product_flops(layer, rows) + attention_flops(images.cu_images, c.width, false)};
+          count_parameters(layer), product_flops(layer, rows) + attention_flops(images.cu_images, c.width, false)};
 }
 
 }  // namespace vlm2vec

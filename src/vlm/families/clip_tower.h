@@ -15,8 +15,13 @@ struct ClipTowerConfig {
   Activation activation = Activation::quick_gelu;
   bool causal = false;
   int image_size = 0, patch_size = 0;  // of a vision tower, in pixels
+  // What else a vision tower has: a class row before the patches, a LayerNorm before the layers, a bias of the patches.
+  bool class_row = true, pre_norm = true, patch_bias = false;
+  bool packed = false;  // q, k and v are one matrix, and the embeddings have a first axis of 1: BLIP-2's files
 };
 
+// Reads the fields that text and vision have. Throws Exit::data, without the file's name, but with that of the tower.
+ClipTowerConfig read_clip_tower(const nlohmann::json& tower, const std::string& name);
 // Reads vision_config. Throws Exit::data, without the file's name.
 ClipTowerConfig read_clip_vision(const nlohmann::json& vision);
 
@@ -29,7 +34,8 @@ struct ClipRows {
 struct ClipAttention : Module {
   ClipAttention(Module* parent, std::string name, const ClipTowerConfig& config);
   Var operator()(const Var& x, const ClipRows& rows) const;
-  Linear k_proj, v_proj, q_proj, out_proj;
+  std::unique_ptr<Linear> k_proj, v_proj, q_proj, qkv;  // three of them, or the last
+  Linear out_proj;
 
  private:
   AttentionShape shape_;
@@ -56,9 +62,11 @@ struct ClipLayer : Module {
 
 struct ClipVisionTower : Module {
   ClipVisionTower(Module* parent, std::string name, const ClipTowerConfig& config);
-  Parameter class_embedding, patch_embedding;
-  Embedding position_embedding;
-  LayerNorm pre_layrnorm;  // spelled as in the files
+  std::unique_ptr<Parameter> class_embedding;
+  Parameter patch_embedding;
+  std::unique_ptr<Parameter> patch_bias;
+  Parameter position_embedding;
+  std::unique_ptr<LayerNorm> pre_layrnorm;  // spelled as in the files
   ModuleList<ClipLayer> layers;
   LayerNorm post_layernorm;
 };
@@ -67,9 +75,10 @@ struct ClipVisionTower : Module {
 // that of the tables.
 double tower_std(const ClipTowerConfig& tower, const std::string& path, double embeddings);
 
-// The tower has a class row before the patches of each picture, or of each tile of one, which lie line by line.
+// The tower's rows: a class row, if it has one, before the patches of each picture, or of each tile of one, which lie
+// line by line.
 struct ClipImages {
-  Tensor cu_images, order, positions;  // where each begins, and the end; from [class row, all patches]; in its picture
+  Tensor cu_images, order, positions;  // where each begins, and the end; from [class row,] all patches; in its picture
   std::vector<Tensor*> tensors() { return {&cu_images, &order, &positions}; }
 };
 
@@ -79,12 +88,13 @@ class ClipSighted : public Backbone {
   virtual ClipVisionTower& tower() = 0;
   virtual const ClipTowerConfig& tower_config() const = 0;
   // Puts a class row before each picture's patches, and its dropout id before theirs: that of the first token seen in
-  // it. Returns the ids of the class rows.
+  // it. Returns these ids, one for each picture.
   std::vector<int64_t> place_images(TokenBatch& batch, ClipImages& images) const;
   // Returns the rows after `count` of the tower's layers; stages: vision_embed, vision_block_0, …
   Var run_tower(const ClipImages& images, const Tensor& dropout_ids, const Var& patches, size_t count);
   Var run_layers(ModuleList<ClipLayer>& layers, size_t count, Var x, const ClipRows& rows, const std::string& stage);
   // For trace_inputs(): the reference's layout [pictures or tiles, 3, height, width].
+  // Pixels beyond the last whole patch are missing.
   Tensor pixel_values(const TokenBatch& batch) const;
   StageNote describe_tower(const std::string& stage, const ClipImages& images);
 };

@@ -6,18 +6,23 @@
 #include "io/files.h"
 #include "io/text.h"
 #include "vlm/backbone.h"
+#include "vlm/families/blip.h"
 #include "vlm/families/clip.h"
 #include "vlm/families/family.h"
 #include "vlm/families/llava_next.h"
+#include "vlm/families/open_clip.h"
 #include "vlm/families/phi3_v.h"
 #include "vlm/families/qwen2_5_vl.h"
 #include "vlm/families/qwen2_vl.h"
 #include "vlm/families/qwen3_vl.h"
 #include "vlm/families/qwen_prompts.h"
+#include "vlm/families/siglip.h"
+#include "vlm/families/uniir.h"
 #include "vlm/image/anyres.h"
 #include "vlm/image/center_crop.h"
 #include "vlm/image/hd_transform.h"
 #include "vlm/image/smart_resize.h"
+#include "vlm/image/square.h"
 #include "vlm/portable_files.h"
 
 namespace vlm2vec {
@@ -43,6 +48,19 @@ std::unique_ptr<PictureRule> qwen3_vl_pictures(const json& settings) {
   auto rule = SmartResize::read(settings);
   rule->processor_class = "Qwen3VLProcessor";
   dynamic_cast<SmartResize&>(*rule).sides = Sides::transformers;
+  return rule;
+}
+
+std::unique_ptr<PictureRule> siglip_pictures(const json& settings) {
+  auto rule = std::make_unique<Square>("SiglipImageProcessor", "SiglipProcessor");
+  rule->mean = rule->std = {0.5, 0.5, 0.5};
+  rule->read(settings);
+  return rule;
+}
+
+std::unique_ptr<PictureRule> blip2_pictures(const json& settings) {
+  auto rule = std::make_unique<Square>("BlipImageProcessor", "Blip2Processor");
+  rule->read(settings);
   return rule;
 }
 
@@ -104,6 +122,58 @@ const Family kFamilies[] = {
      .tokenizer_class = "CLIPTokenizer",
      .portable_config = [](const std::string& text) { return text; },
      .tiny_config = tiny_clip},
+    {.model_type = "openclip",
+     .title = "OpenCLIP",
+     .make = make_clip,
+     .own_layout = OwnLayout{"open_clip_config.json", clip_config_of, clip_tensors_of},
+     .picture_rule = open_clip_pictures,
+     .rope = Rope::none,
+     .prompts = vlm2vec_prompts(),
+     .tokenizer_class = "CLIPTokenizer",
+     .text_cleaning = TextCleaning::open_clip,
+     .portable_config = [](const std::string& text) { return text; },
+     .tiny_config = tiny_open_clip},
+    {.model_type = "siglip",
+     .title = "SigLIP",
+     .make = make_siglip,
+     .picture_rule = siglip_pictures,
+     .rope = Rope::none,
+     .official_mask = true,
+     .prompts = vlm2vec_prompts(),
+     .tokenizer_class = "SiglipTokenizer",
+     .portable_config = [](const std::string& text) { return text; },
+     .tiny_config = tiny_siglip},
+    {.model_type = "blip-2",
+     .title = "BLIP-2",
+     .make = make_blip2,
+     .picture_rule = blip2_pictures,
+     .rope = Rope::none,
+     .prompts = vlm2vec_prompts(),
+     .tokenizer_class = "BertTokenizer",
+     .portable_config = [](const std::string& text) { return text; },
+     .tiny_config = tiny_blip2},
+    {.model_type = "uniir-clip-sf",
+     .title = "UniIR CLIP_SF",
+     .make = make_clip,
+     .complete = complete_clip_sf,
+     .own_layout = OwnLayout{"clip_sf_config.json", clip_sf_config_of, clip_sf_tensors_of},
+     .picture_rule = clip_sf_pictures,
+     .rope = Rope::none,
+     .prompts = uniir_prompts(),
+     .tokenizer_class = "CLIPTokenizer",
+     .text_cleaning = TextCleaning::openai,
+     .portable_config = [](const std::string& text) { return text; },
+     .tiny_config = tiny_clip_sf},
+    {.model_type = "uniir-blip-ff",
+     .title = "UniIR BLIP_FF",
+     .make = make_blip_ff,
+     .own_layout = OwnLayout{"blip_ff_config.json", blip_ff_config_of, blip_ff_tensors_of},
+     .picture_rule = blip_ff_pictures,
+     .rope = Rope::none,
+     .prompts = uniir_prompts(),
+     .tokenizer_class = "BertTokenizer",
+     .portable_config = [](const std::string& text) { return text; },
+     .tiny_config = tiny_blip_ff},
     {.model_type = "llava_next",
      .title = "LLaVA-NeXT",
      .make = make_llava_next,
@@ -118,11 +188,8 @@ const Family kFamilies[] = {
 };
 
 // Families that users may try; a refusal names them.
-const std::map<std::string, std::string> kOthers = {{"qwen2", "Qwen2, which sees no pictures"},
-                                                    {"llava", "LLaVA-1.5"},
-                                                    {"blip-2", "BLIP-2"},
-                                                    {"siglip", "SigLIP"},
-                                                    {"llava_onevision", "LLaVA-OneVision"}};
+const std::map<std::string, std::string> kOthers = {
+    {"qwen2", "Qwen2, which sees no pictures"}, {"llava", "LLaVA-1.5"}, {"llava_onevision", "LLaVA-OneVision"}};
 
 const Family& family_named_in(const json& config) {
   const auto type = config.is_object() ? config.find("model_type") : config.end();
@@ -152,11 +219,14 @@ void check_precision(const json& config) {
     }
 }
 
-// Returns f(config.json); errors begin with the file.
+// Returns f(config.json), or of what stands for it; errors begin with the file.
 template <class F>
 auto with_config(const std::filesystem::path& file, F&& f) -> decltype(f(json())) {
   const json root = read_settings(file);
   try {
+    for (const Family& family : kFamilies)
+      if (family.own_layout && file.filename() == family.own_layout->config)
+        return f(family.own_layout->config_of(root));
     return f(root);
   } catch (const json::exception& e) {
     fail(Exit::data, file.string(), ": a field is missing or of the wrong type (", reason_of(e), ")");
@@ -203,6 +273,34 @@ const char* prompt_help() {
            "instruction, text and pictures as the official code of that name builds it";
   }();
   return help.c_str();
+}
+
+std::filesystem::path config_file_in(const std::filesystem::path& folder) {
+  const std::filesystem::path usual = folder / "config.json";
+  if (!std::filesystem::exists(usual))
+    for (const Family& family : kFamilies)
+      if (family.own_layout && std::filesystem::exists(folder / family.own_layout->config))
+        return folder / family.own_layout->config;
+  return usual;
+}
+
+json read_config(const std::filesystem::path& config_file) {
+  return with_config(config_file, [&](json config) {
+    const Family& family = family_named_in(config);
+    if (family.own_layout && family.complete) family.complete(config, config_file);
+    return config;
+  });
+}
+
+TextCleaning text_cleaning_in(const std::filesystem::path& folder) {
+  const std::filesystem::path file = config_file_in(folder);
+  if (!std::filesystem::exists(file)) return TextCleaning::none;
+  return with_config(file, [](const json& config) {
+    const json type = config.is_object() ? config.value("model_type", json()) : json();
+    for (const Family& family : kFamilies)
+      if (type == family.model_type) return family.text_cleaning;
+    return TextCleaning::none;
+  });
 }
 
 const Family& family_of(const std::filesystem::path& config_file) {

@@ -1,6 +1,7 @@
 #include "vlm/image/center_crop.h"
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "io/error.h"
@@ -15,8 +16,11 @@ using nlohmann::ordered_json;
 
 constexpr int kLargestSide = 1 << 14;
 
-// round down((size - square) / 2)
-int first_of_middle(int size, int square) { return size >= square ? (size - square) / 2 : -((square - size + 1) / 2); }
+// (size - square) / 2, rounded; torchvision pads smaller pictures first, also by a half rounded down.
+int first_of_middle(int size, int square, Middle middle) {
+  const int down = size >= square ? (size - square) / 2 : -((square - size + 1) / 2);
+  return middle == Middle::half_to_even && size > square ? int(std::nearbyint((size - square) / 2.0)) : down;
+}
 
 }  // namespace
 
@@ -57,7 +61,8 @@ Image CenterCrop::apply(Picture picture) const {
     fail(Exit::data, rgb.width, "x", rgb.height, " pixels would become ", width, "x", height,
          " before the middle is cut out, expected at most ", most_pixels, " pixels; cut the picture");
   rgb = resize(rgb, {int(width), int(height)}, Filter::bicubic);
-  const int left = first_of_middle(rgb.width, picture_size), top = first_of_middle(rgb.height, picture_size);
+  const int left = first_of_middle(rgb.width, picture_size, middle),
+            top = first_of_middle(rgb.height, picture_size, middle);
   Image square(picture_size, picture_size, 3);
   const int x = std::max(0, -left), columns = std::min(picture_size, rgb.width - left) - x;
   for (int y = std::max(0, -top); y < std::min(picture_size, rgb.height - top); ++y)
@@ -66,17 +71,18 @@ Image CenterCrop::apply(Picture picture) const {
 }
 
 std::string CenterCrop::key() const {
-  return sentence("center_crop ", shortest_edge, " ", picture_size, exif ? " exif" : "");
+  return sentence("center_crop ", shortest_edge, " ", picture_size, middle == Middle::half_to_even ? " even" : "",
+                  exif ? " exif" : "");
 }
 
-bool CenterCrop::take_bounds(int64_t min, int64_t max, const std::string& file, const std::string& option) {
+bool FixedSize::take_bounds(int64_t min, int64_t max, const std::string& file, const std::string& option) {
   if (min > 0 || max > 0)
     fail(Exit::usage, option, min > 0 ? "min" : "max", "_pixels: by ", file, " every picture becomes ", picture_size,
          "x", picture_size, " pixels; leave the option out");
   return false;
 }
 
-std::string CenterCrop::take_resolution(const std::string& word) {
+std::string FixedSize::take_resolution(const std::string& word) {
   if (!word.empty())
     fail(Exit::usage, "--image_resolution ", word, ": every picture becomes ", picture_size, "x", picture_size,
          " pixels; leave the option out");
@@ -92,7 +98,7 @@ ordered_json CenterCrop::settings() const {
           {"image_mean", mean}, {"image_std", std}};
 }
 
-void CenterCrop::update(ordered_json& file, bool moved) const {
+void FixedSize::update(ordered_json& file, bool moved) const {
   if (moved && !file.contains("processor_class")) file["processor_class"] = processor_class;
 }
 

@@ -29,13 +29,15 @@ std::array<double, 3> three(const json& file, const char* name, const std::array
 
 }  // namespace
 
-void PictureRule::read_common(const json& file) {
+void PictureRule::read_common(const json& file, Filter* filter) {
   for (const char* step : {"do_resize", "do_rescale", "do_normalize", "do_convert_rgb"})
-    if (!json_field(file, step, true))
+    if (!file.value(step, json()).is_null() && !json_field(file, step, true))
       fail(Exit::data, step, " is false; pictures can only be processed with all steps");
-  constexpr int bicubic = 3;  // Pillow's number
-  if (json_field(file, "resample", bicubic) != bicubic)
-    fail(Exit::data, "resample is ", file["resample"], ", expected 3 (bicubic)");
+  constexpr int bilinear = 2, bicubic = 3;  // Pillow's numbers
+  const int resample = json_field(file, "resample", bicubic);
+  if (resample != bicubic && !(filter && resample == bilinear))
+    fail(Exit::data, "resample is ", file["resample"], ", expected ", filter ? "2 (bilinear) or " : "", "3 (bicubic)");
+  if (filter) *filter = resample == bilinear ? Filter::bilinear : Filter::bicubic;
   if (json_field(file, "rescale_factor", 1 / 255.0) != 1 / 255.0)
     fail(Exit::data, "rescale_factor is ", file["rescale_factor"], ", expected 1/255");
   mean = three(file, "image_mean", mean);
@@ -51,8 +53,9 @@ std::array<std::array<float, 256>, 3> PictureRule::levels() const {
 nlohmann::ordered_json PictureRule::processor_settings() const { return {}; }
 
 Grid PictureRule::grid_of(const Image& image) const {
-  CHECK(image.channels == 3 && image.width % factor() == 0 && image.height % factor() == 0, "grid_of: ", image.width,
-        "x", image.height, "x", image.channels, ", expected RGB with sides of multiples of ", factor(),
+  const bool fits = picture_size > 0 || (image.width % factor() == 0 && image.height % factor() == 0);
+  CHECK(image.channels == 3 && fits, "grid_of: ", image.width, "x", image.height, "x", image.channels,
+        ", expected RGB with sides of multiples of ", factor(),
         "; apply() makes such pictures");
   return {1, image.height / patch_size, image.width / patch_size};
 }

@@ -92,8 +92,8 @@ struct PictureRule {
  protected:
   std::array<std::array<float, 256>, 3> levels() const;  // the normalised values of a sample, by channel
   // Reads the fields that all image processors have: image_mean, image_std, and the steps that must not be left
-  // out. Throws Exit::data, without the file's name.
-  void read_common(const nlohmann::json& settings);
+  // out; `resample` must be bicubic or, where the rule knows it, bilinear. Throws Exit::data, without the file's name.
+  void read_common(const nlohmann::json& settings, Filter* filter = nullptr);
 };
 
 }  // namespace vlm2vec

@@ -6,6 +6,7 @@
 #include "io/error.h"
 #include "vlm/tokenizer/bpe.h"
 #include "vlm/tokenizer/characters.h"
+#include "vlm/tokenizer/web_text.h"
 
 namespace vlm2vec {
 namespace {
@@ -24,12 +25,16 @@ TokenizerParts with_qwen2_pipeline(BpeVocabulary learned) {
 
 }  // namespace
 
-Tokenizer Tokenizer::load(const std::filesystem::path& model_dir) { return Tokenizer(read_tokenizer(model_dir)); }
+Tokenizer Tokenizer::load(const std::filesystem::path& model_dir, TextCleaning cleaning) {
+  return Tokenizer(read_tokenizer(model_dir), cleaning);
+}
 
 Tokenizer::Tokenizer(BpeVocabulary vocabulary) : Tokenizer(with_qwen2_pipeline(std::move(vocabulary))) {}
 
-Tokenizer::Tokenizer(TokenizerParts parts) : parts_(std::move(parts)) {
+Tokenizer::Tokenizer(TokenizerParts parts, TextCleaning cleaning) : parts_(std::move(parts)), cleaning_(cleaning) {
   for (AddedToken token : parts_.added) {
+    if (cleaning_ == TextCleaning::open_clip && token.text == "<|startoftext|>") token.text = "<start_of_text>";
+    if (cleaning_ == TextCleaning::open_clip && token.text == "<|endoftext|>") token.text = "<end_of_text>";
     if (token.normalized) token.text = parts_.normalizer(token.text);
     if (token.text.empty())
       fail(Exit::data, "tokenizer: the normaliser leaves nothing of the added token ", this->token(token.id));
@@ -82,6 +87,8 @@ void Tokenizer::AddedTokens::split(std::string_view text, std::vector<int32_t>& 
 
 std::vector<int32_t> Tokenizer::encode(std::string_view text) const {
   std::vector<int32_t> ids;
+  std::string cleaned;
+  if (cleaning_ != TextCleaning::none) text = cleaned = clean_web_text(text);
   plain_.split(text, ids, [&](std::string_view piece, size_t begin) {
     const std::string normal = parts_.normalizer(piece);
     normalized_.split(normal, ids, [&](std::string_view rest, size_t place) {

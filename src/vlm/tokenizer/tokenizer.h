@@ -15,10 +15,18 @@
 
 namespace vlm2vec {
 
+// What happens to a text before all else.
+enum class TextCleaning {
+  none,
+  // clean_web_text() (web_text.h); there <start_of_text> and <end_of_text> are tokens, and CLIP's own are words.
+  open_clip,
+  openai,  // the same with CLIP's own tokens
+};
+
 class Tokenizer {
  public:
   // Reads tokenizer.json, or vocab.json, merges.txt and tokenizer_config.json.
-  static Tokenizer load(const std::filesystem::path& model_dir);
+  static Tokenizer load(const std::filesystem::path& model_dir, TextCleaning cleaning = TextCleaning::none);
   explicit Tokenizer(BpeVocabulary vocabulary);  // with Qwen2's pipeline
 
   // Added tokens are found in `text` wherever they are spelled out; nothing is put before or after. `text` is UTF-8.
@@ -34,13 +42,14 @@ class Tokenizer {
   const std::vector<int32_t>& begin_ids() const { return parts_.ends.begin; }
   const std::vector<int32_t>& end_ids() const { return parts_.ends.end; }
 
+  int32_t padding_id() const { return parts_.padding; }
   int vocab_size() const { return parts_.vocabulary->size(); }  // largest id + 1
   const std::string& token(int32_t id) const;                  // as the file spells it: bytes in GPT-2's alphabet
   std::optional<int32_t> id_of(std::string_view token) const;
   bool is_added(int32_t id) const;
 
  private:
-  explicit Tokenizer(TokenizerParts parts);
+  explicit Tokenizer(TokenizerParts parts, TextCleaning cleaning = TextCleaning::none);
 
   // Added tokens that are matched in one pass.
   struct AddedTokens {
@@ -53,6 +62,7 @@ class Tokenizer {
   };
 
   TokenizerParts parts_;
+  TextCleaning cleaning_;
   AddedTokens plain_, normalized_;  // as spelled in the text, and after the normaliser
 };
 

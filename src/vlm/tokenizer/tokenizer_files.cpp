@@ -211,9 +211,20 @@ bool is_siglip(const std::filesystem::path& folder) {
          read_file(config, [&] { return tokenizer_class(read_json(config)) == "SiglipTokenizer"; });
 }
 
-}  // namespace
+int32_t padding_id(const std::filesystem::path& folder, const TokenizerParts& parts) {
+  const std::filesystem::path config = folder / "tokenizer_config.json";
+  std::optional<int32_t> id;
+  if (std::filesystem::exists(config))
+    read_file(config, [&] {
+      const json settings = read_json(config),
+                 token = settings.is_object() ? settings.value("pad_token", json()) : json();
+      if (token.is_string()) id = parts.vocabulary->id_of(token.get<std::string>());
+      if (token.is_object()) id = parts.vocabulary->id_of(token.at("content").get<std::string>());
+    });
+  return id ? *id : parts.ends.end.empty() ? 0 : parts.ends.end.back();
+}
 
-TokenizerParts read_tokenizer(const std::filesystem::path& folder) {
+TokenizerParts read_parts(const std::filesystem::path& folder) {
   const auto has = [&](const char* file) { return std::filesystem::exists(folder / file); };
   if (is_siglip(folder)) {
     const std::filesystem::path file = folder / "spiece.model";
@@ -228,6 +239,14 @@ TokenizerParts read_tokenizer(const std::filesystem::path& folder) {
   fail(Exit::data, folder.string(),
        ": has neither tokenizer.json nor vocab.json, merges.txt and tokenizer_config.json, nor tokenizer.model, ",
        "spiece.model or vocab.txt");
+}
+
+}  // namespace
+
+TokenizerParts read_tokenizer(const std::filesystem::path& folder) {
+  TokenizerParts parts = read_parts(folder);
+  parts.padding = padding_id(folder, parts);
+  return parts;
 }
 
 }  // namespace vlm2vec

@@ -22,6 +22,7 @@ struct TokenizerParts {
     std::vector<int32_t> begin, end;
     bool end_once = false;  // a text that ends with the end gets no other
   } ends;  // the ids that the post-processor puts around a text
+  int32_t padding = 0;  // pad_token of tokenizer_config.json, else the end
 };
 
 // Reads a folder's tokenizer.json or, without one, the files of its tokenizer_class: vocab.json {token: id} and
