@@ -168,8 +168,8 @@ TEST_F(StoredModel, ConfigurationsThatAreNotUnderstoodAreRefusedByName) {
     expect_error(Exit::data, (folder_ / "config.json").string() + ": " + sentence, [&] { load(config); });
   };
   EXPECT_EQ(load(good).text.hidden_size, 256);
-  refused({{"model_type", "siglip"}},
-          "model_type is \"siglip\": this is SigLIP; this program runs Qwen2-VL (qwen2_vl), Qwen2.5-VL");
+  refused({{"model_type", "llava_onevision"}},
+          "model_type is \"llava_onevision\": this is LLaVA-OneVision; this program runs Qwen2-VL (qwen2_vl), Qwen2.5-VL");
   refused({{"model_type", "llava"}}, "model_type is \"llava\": this is LLaVA-1.5");
   refused({{"model_type", "brand_new"}}, "model_type is \"brand_new\"; this program runs Qwen2-VL");
   refused({{"model_type", nullptr}}, "has no model_type");

@@ -11,7 +11,7 @@ namespace vlm2vec {
 struct BertConfig {
   int layers = 0, heads = 0;
   int64_t width = 0, mlp_hidden = 0, picture_width = 0;
-  double eps = 1e-12;
+  double eps = 1e-12, initializer_range = 0.02;
   int cross_every = 1;      // layers 0, cross_every, … attend to the picture
   bool query_mlps = false;  // query vectors have MLPs of their own
 };

@@ -52,7 +52,7 @@ Var BlipSighted::see(const TokenBatch& batch, const Var& patches) {
 // As Blip2PreTrainedModel._init_weights of transformers 4.52.3.
 double BlipSighted::bert_std(const Parameter& parameter) const {
   const bool vision = parameter.path().starts_with("vision_model.");
-  return vision ? config_.vision.initializer_range : 0.02;
+  return vision ? config_.vision.initializer_range : config_.text.initializer_range;
 }
 
 Var BlipSighted::run_bert(BertLayers& layers, Var x, const BertRows& rows, const Var& pictures,

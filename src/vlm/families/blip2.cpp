@@ -140,7 +140,7 @@ constexpr const char* kBlip2Vision = R"({"hidden_size": 1408, "intermediate_size
 constexpr const char* kQFormer = R"({"vocab_size": 30522, "hidden_size": 768, "num_hidden_layers": 12,
   "num_attention_heads": 12, "intermediate_size": 3072, "hidden_act": "gelu", "max_position_embeddings": 512,
   "layer_norm_eps": 1e-12, "cross_attention_frequency": 2, "encoder_hidden_size": 1408,
-  "position_embedding_type": "absolute", "use_qformer_text_input": true})";
+  "position_embedding_type": "absolute", "use_qformer_text_input": true, "initializer_range": 0.02})";
 
 }  // namespace
 
@@ -165,6 +165,7 @@ std::unique_ptr<Backbone> make_blip2(const json& root) {
   c.text.mlp_hidden = size_field(text, "intermediate_size", kMostWidth);
   c.text.picture_width = size_field(text, "encoder_hidden_size", kMostWidth);
   c.text.eps = positive_field(text, "layer_norm_eps");
+  c.text.initializer_range = positive_field(text, "initializer_range");
   c.text.cross_every = int(size_field(text, "cross_attention_frequency", kMostLayers));
   c.text.query_mlps = true;
   expect_config(c.text.width % c.text.heads == 0, "hidden_size of qformer_config is no multiple of its heads");
@@ -179,10 +180,13 @@ std::unique_ptr<Backbone> make_blip2(const json& root) {
 }
 
 json tiny_blip2(int hidden) {
-  const json tower = {{"intermediate_size", 24}, {"num_hidden_layers", 2}, {"num_attention_heads", 2}};
+  const json tower = {{"intermediate_size", 24},
+                      {"num_hidden_layers", 2},
+                      {"num_attention_heads", 2},
+                      {"initializer_range", 0.2}};  // for matrices so narrow
   json text = tower, vision = tower;
   text.update({{"hidden_size", hidden}, {"vocab_size", 300}, {"encoder_hidden_size", 16}});
-  vision.update({{"hidden_size", 16}, {"image_size", 16}, {"patch_size", 4}, {"initializer_range", 0.02}});
+  vision.update({{"hidden_size", 16}, {"image_size", 16}, {"patch_size", 4}});
   return {{"model_type", "blip-2"},
           {"num_query_tokens", 4},
           {"image_text_hidden_size", 16},

@@ -109,10 +109,11 @@ using Beginnings = TensorNames::Beginnings;
 
 // BLIP's large ViT and BERT-base, as UniIR trains them.
 constexpr const char* kVit =
-    R"({"image_size": 224, "patch_size": 16, "embed_dim": 1024, "depth": 24, "num_heads": 16})";
+    R"({"image_size": 224, "patch_size": 16, "embed_dim": 1024, "depth": 24, "num_heads": 16,
+  "initializer_range": 0.02})";
 constexpr const char* kMed = R"({"hidden_size": 768, "intermediate_size": 3072, "layer_norm_eps": 1e-12,
   "max_position_embeddings": 512, "num_attention_heads": 12, "num_hidden_layers": 12, "vocab_size": 30524,
-  "hidden_act": "gelu", "encoder_width": 1024})";
+  "hidden_act": "gelu", "encoder_width": 1024, "initializer_range": 0.02})";
 constexpr int64_t kUniirTokens = 100;  // tokenizer_max_length
 
 const Beginnings kBlipPlaces = {{"visual_encoder.cls_token", "vision_model.embeddings.class_embedding"},
@@ -164,7 +165,8 @@ std::unique_ptr<Backbone> make_blip_ff(const json& root) {
                                {"image_size", vit.at("image_size")},
                                {"patch_size", vit.at("patch_size")},
                                {"hidden_act", "gelu"},
-                               {"layer_norm_eps", 1e-6}});
+                               {"layer_norm_eps", 1e-6},
+                               {"initializer_range", vit.at("initializer_range")}});
   c.vision.packed = c.vision.patch_bias = true, c.vision.pre_norm = false;
   expect_config(med["hidden_act"] == "gelu", "hidden_act of med_config must be gelu");
   c.text.layers = int(size_field(med, "num_hidden_layers", kMostLayers));
@@ -172,6 +174,7 @@ std::unique_ptr<Backbone> make_blip_ff(const json& root) {
   c.text.width = size_field(med, "hidden_size", kMostWidth);
   c.text.mlp_hidden = size_field(med, "intermediate_size", kMostWidth);
   c.text.picture_width = c.vision.width;
+  c.text.initializer_range = positive_field(med, "initializer_range");
   c.text.eps = positive_field(med, "layer_norm_eps");
   expect_config(c.text.width % c.text.heads == 0, "hidden_size of med_config is no multiple of its heads");
   expect_config(size_field(med, "encoder_width", kMostWidth) == c.vision.width,
@@ -183,16 +186,13 @@ std::unique_ptr<Backbone> make_blip_ff(const json& root) {
 }
 
 json tiny_blip_ff(int hidden) {
-  return {{"model_type", "uniir-blip-ff"},
-          {"vit", {{"image_size", 16}, {"patch_size", 4}, {"embed_dim", 16}, {"depth", 2}, {"num_heads", 2}}},
-          {"med_config",
-           {{"hidden_size", hidden},
-            {"intermediate_size", 24},
-            {"num_hidden_layers", 2},
-            {"num_attention_heads", 2},
-            {"vocab_size", 300},
-            {"encoder_width", 16},
-            {"max_position_embeddings", 100}}}};
+  constexpr double deviation = 0.2;  // for matrices so narrow
+  const json vit = {{"image_size", 16}, {"patch_size", 4}, {"embed_dim", 16}, {"depth", 2}, {"num_heads", 2},
+                    {"initializer_range", deviation}};
+  const json med = {{"hidden_size", hidden}, {"intermediate_size", 24}, {"num_hidden_layers", 2},
+                    {"num_attention_heads", 2}, {"vocab_size", 300}, {"encoder_width", 16},
+                    {"max_position_embeddings", 100}, {"initializer_range", deviation}};
+  return {{"model_type", "uniir-blip-ff"}, {"vit", vit}, {"med_config", med}};
 }
 
 }  // namespace vlm2vec

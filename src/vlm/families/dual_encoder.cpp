@@ -51,8 +51,9 @@ void DualEncoder::place(TokenBatch& batch, const Reading& reading) const {
 
 Var DualEncoder::see(const TokenBatch& batch, const Var& patches) {
   const ClipImages& images = batch.placed_as<DualPlacement>().images;
-  const Var x =
-      pooled_pictures(images, run_tower(images, batch.patch_dropout_ids, patches, vision_model.layers.size()));
+  const Var rows = run_tower(images, batch.patch_dropout_ids, patches, vision_model.layers.size());
+  const RowScope scope(dropout, batch.seen_dropout_ids);
+  const Var x = pooled_pictures(images, rows);
   if (trace) trace("vision_pooled", x.value());
   return x;
 }
