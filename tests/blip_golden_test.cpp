@@ -115,6 +115,7 @@ void UniirGolden::check(const std::string& name) {
   const json all = read_json(golden("uniir/cases.json"));
   int compared = 0;
   for (const json& c : all.at("cases")) {
+    if (c.at("name") == "nothing") continue;  // a row without text and picture is refused
     const std::string front = name + "/" + c.at("name").get<std::string>() + "/";
     SCOPED_TRACE(front);
     EncoderInput input{c.at("formatted"), {}};
@@ -124,9 +125,7 @@ void UniirGolden::check(const std::string& name) {
     EXPECT_EQ(style.build({instruction, text, input.images.size()}, "").text, input.text);
     const auto at = [&](const std::string& key) { return expected.at(front + key); };
     if (name == "clip_sf") {
-      const auto masks = to_vector<int64_t>(at("masks"));
-      if (masks[0] + masks[1] == 0) continue;  // the vector is 0
-      if (masks[0] == 0) input.text.clear();
+      if (to_vector<int64_t>(at("masks"))[0] == 0) input.text.clear();
     }
     const auto ours = stages(*encoder, input);
     ++compared;
@@ -150,7 +149,7 @@ void UniirGolden::check(const std::string& name) {
                                        at(sentence("layer_", i))), 3e-5);
     EXPECT_LE(distance(ours.at("pooled"), at("embedding")), 2e-5);
   }
-  EXPECT_EQ(compared, name == "clip_sf" ? 8 : 9);
+  EXPECT_EQ(compared, 8);
 }
 TEST_F(UniirGolden, clip_sf) {
   NEEDS_LARGER_GOLDEN("uniir/cases.json")

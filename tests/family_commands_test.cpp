@@ -34,7 +34,7 @@ TEST_P(FamilyCommands, train_whole_models_and_adapters_that_merge) {
   const auto plain = vectors("--model_name family");
   for (const std::string kind : {"lora", "dora"}) {
     must(kTrain + kind + " --lora True --lora_dropout 0 --use_dora " + (kind == "dora" ? "True" : "False") +
-         " --lora_target_modules q_proj qkv_proj gate_proj gate_up_proj fc1");
+         " --lora_target_modules q_proj qkv_proj query gate_proj gate_up_proj fc1");
     EXPECT_LT(loss(kind, true), 0.8 * loss(kind, false)) << kind;
     must("merge --model_name family --adapter " + kind + " --output_dir merged_" + kind);
     const auto adapted = vectors("--model_name family --adapter " + kind),
