@@ -21,7 +21,8 @@ Var BertAttention::operator()(const Var& x, const BertRows& rows, const Var& key
     k = key(keys), v = value(keys);
   }
   const RowScope scope(dropout, rows.dropout_ids);
-  return norm.of_sum(x, dense(vlm2vec::attention(query(x), k, v, rows.cu, key_rows.cu, shape_))).normed;
+  return norm.of_sum(x, dense(vlm2vec::attention(query(x), k, v, rows.cu, key_rows.cu, in_precision_of(*this, shape_))))
+      .normed;
 }
 
 BertMlp::BertMlp(Module* parent, const std::string& suffix, const BertConfig& c)

@@ -35,8 +35,8 @@ Var SiglipPooling::operator()(const Var& patches, const ClipImages& images) cons
   const Var query = attention.project(to(view(probe, {1, width}), patches.value().dtype()));
   const Var queries = gather_rows(query, from_vector(std::vector<int32_t>(size_t(pictures), 0), device));
   const Var keys = attention.project(patches);
-  const Var x = attention.out_proj(
-      vlm2vec::attention(queries, keys, keys, from_vector(one_each, device), images.cu_images, shape_));
+  const Var x = attention.out_proj(vlm2vec::attention(queries, keys, keys, from_vector(one_each, device),
+                                                      images.cu_images, in_precision_of(*this, shape_)));
   return x + mlp(layernorm(x));
 }
 
