@@ -22,6 +22,10 @@ ON = $(if $(DEVICE),--device $(DEVICE))
 # What an interrupted demonstration says to do.
 AGAIN = make demo $(MAKEOVERRIDES)
 
+# What make bench measures.
+SHAPE ?= mid
+PRECISION ?= f32
+
 # Where `make install` puts the program and what completes its options in bash.
 PREFIX ?= /usr/local
 PACK ?= build-gpu
@@ -55,6 +59,8 @@ help:  ## this page
 	  'DEVICE=$(DEVICE)' 'cpu, cuda, emu or auto, of the demonstration and gpu-check; else the default' \
 	  'PREFIX=$(PREFIX)' 'where make install puts the program' \
 	  'PACK=$(PACK)' 'where make gpu-pack puts its files' \
+	  'SHAPE=$(SHAPE)' 'of make bench: qwen2-vl-2b, mid or mini' \
+	  'PRECISION=$(PRECISION)' 'of make bench: f32 or bf16' \
 	  'UPDATE=$(UPDATE)' '1: make kernels writes its table anew' \
 	  'FILES=$(FILES)' 'files of kernels/ that make mutate changes; else all'
 
@@ -140,16 +146,12 @@ aarch64:  ## compile the kernels and the emulator for aarch64 with aarch64-linux
 	  src/tensor/parallel.cpp | xargs -P $(JOBS) -I{} $(AARCH64) -std=c++20 -O1 -Wall -Wextra -Werror \
 	  -Wno-missing-field-initializers -ffp-contract=off -I. -Isrc -x c++ -c {} -o /dev/null
 
-# The first three with one thread; training, on the data of the demonstration, with one and with all.
-bench: vlm2vec  ## speed of products, attention, the tokenizer and training (after make demo)
+# The tokenizer with one thread.
+bench: vlm2vec  ## speed of products, attention, embedding, training steps of SHAPE, and of the tokenizer
 	@cmake --build $(BUILD) -j $(JOBS) --target bench
-	$(BUILD)/gemm_bench
-	$(BUILD)/attention_bench
+	@for kind in gemm attention embed train; do \
+	  ./vlm2vec bench $$kind --shape $(SHAPE) --precision $(PRECISION) --threads $(JOBS) || exit; done
 	$(BUILD)/tokenizer_bench tests/golden/tokenizers/qwen2
-	@test -d $(DEMO)/init || { echo "make bench: $(DEMO)/init is not there; run make demo first" >&2; exit 2; }
-	@for threads in 1 $(JOBS); do printf '%s threads: ' $$threads; \
-	  ./vlm2vec train --model_name $(DEMO)/init --dataset_name $(DEMO)/data/MMEB-train --output_dir $(DEMO)/bench \
-	  --overwrite_output_dir True --max_steps 50 $(RECIPE) --threads $$threads --quiet --json || exit; done
 
 # What needs a GPU; DEVICE=emu tries the script without one.
 gpu-check gpu-pack: CUDA = $(if $(filter-out cuda,$(DEVICE)),,1)

@@ -27,7 +27,8 @@ TEST(Makefile, HelpListsEveryTargetAndTheVariables) {
   }
   EXPECT_GE(targets, 10);
   for (const char* variable : {"JOBS=", "DEMO=runs/demo ", "STEPS=77 ", "TRAIN_ROWS=", "TEST_ROWS=", "SEED=", "DEVICE=",
-                               "PACK=build-gpu ", "UPDATE=", "FILES="})
+                               "PACK=build-gpu ", "SHAPE=mid ",
+                               "PRECISION=f32 ", "UPDATE=", "FILES="})
     EXPECT_NE(help.find(variable), std::string::npos) << variable;
 }
 

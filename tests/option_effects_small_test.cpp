@@ -122,6 +122,54 @@ TEST_F(Effects, OfSmallCommands) {
   check({"version", "", {}, {kJson}});
 }
 
+TEST_F(Effects, OfBench) {
+  const auto attention = [&](const std::string& options) {
+    const Result r = run("bench attention --json --shape mini --rounds 1 " + options);
+    EXPECT_EQ(r.code, 0) << options << ": " << r.err;
+    return Json::parse(r.out);
+  };
+  const auto best_peak = [](const Json& found) {
+    double best = 0;
+    for (const Json& row : found.at("rows")) best = std::max(best, row.at("peak_gflops").get<double>());
+    return best;
+  };
+  const Json plain = attention("");
+  check({"bench",
+         "attention",
+         {{"shape", "none"}},  // fails at once
+         {{"shape",
+           "",
+           {},
+           0,
+           Seen::output,
+           "",
+           [&] { EXPECT_NE(attention("--shape mid").at("rows")[0].at("heads"), plain.at("rows")[0].at("heads")); }},
+          {"precision",
+           "",
+           {},
+           0,
+           Seen::output,
+           "",
+           [&] {
+             const Json bf16 = attention("--precision bf16");
+             EXPECT_NE(bf16.at("precision"), plain.at("precision"));
+             if (Json::parse(run("doctor --json").out).at("bf16_peak_gflops_one_core") > 0) {
+               EXPECT_GT(best_peak(bf16), 1.3 * best_peak(plain));
+             }
+           }},
+          {"rounds",
+           "",
+           {},
+           0,
+           Seen::output,
+           "",
+           [&] { EXPECT_NE(attention("--rounds 2").at("rounds"), plain.at("rounds")); }},
+          kThreads,
+          {"json", "", {}, 0, Seen::output, "", [&] {
+             EXPECT_FALSE(Json::accept(run("bench attention --shape mini --rounds 1").out));
+           }}}});
+}
+
 TEST_F(Effects, OfDataMini) {
   check({"data mini",
          "",

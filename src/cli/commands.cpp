@@ -35,6 +35,8 @@ const std::vector<Command>& commands() {
       {"selftest", "Check gradients, GradCache, the loss and batch-invariance on this machine, in seconds.",
        run_selftest},
       {"doctor", "Measure this machine in seconds and show what the program can use.", run_doctor},
+      {"bench", "Measure products, attention, embedding or a training step, and their share of this machine's peak.",
+       run_bench},
       {"completion", "Print a shell script that completes commands, options and files.", run_completion},
       {"version", "Print version, build and libraries.", run_version},
   };

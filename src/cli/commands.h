@@ -13,6 +13,7 @@ struct Command {
   Exit (*run)(const Command& command, const Arguments& arguments);
 };
 
+Exit run_bench(const Command& command, const Arguments& arguments);
 Exit run_compare(const Command& command, const Arguments& arguments);
 Exit run_completion(const Command& command, const Arguments& arguments);
 Exit run_data_cat(const Command& command, const Arguments& arguments);

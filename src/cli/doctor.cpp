@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <iomanip>
@@ -21,21 +20,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
-
-// Measures all threads together by wall clock, so that shared resources and other programs count.
-double peak_of_all_threads() {
-  const auto begin = std::chrono::steady_clock::now();
-  std::vector<double> seconds(static_cast<size_t>(threads())), peaks(seconds.size());
-  parallel_each(seconds.size(), [&](size_t i) {
-    const double start = cpu_seconds();
-    peaks[i] = fma_peak();
-    seconds[i] = cpu_seconds() - start;
-  });
-  const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - begin;
-  double billions = 0;
-  for (size_t i = 0; i < peaks.size(); ++i) billions += peaks[i] * seconds[i];
-  return billions / wall.count();
-}
 
 // Returns the path of a program on the PATH; empty if it is not found.
 std::string program(const std::string& name) {
@@ -72,7 +56,7 @@ Json examine() {
           {"instruction_sets", isa_names()},
           {"instruction_set", isa_name()},
           {"fma_peak_gflops_one_core", peak},
-          {"fma_peak_gflops", peak_of_all_threads()},
+          {"fma_peak_gflops", of_all_threads(fma_peak)},
           {"bf16_peak_gflops_one_core", bf16},
           {"read_bandwidth_gb_per_s", read_bandwidth(read)},
           {"available_memory_bytes", memory},

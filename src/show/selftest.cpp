@@ -1,12 +1,11 @@
 #include "show/selftest.h"
 
-#include <unistd.h>
-
 #include <bit>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "io/files.h"
+#include "io/scratch_folder.h"
 #include "io/text.h"
 #include "kernels/gpu.h"
 #include "mmeb/training/grad_cache.h"
@@ -27,17 +26,6 @@ namespace fs = std::filesystem;
 
 constexpr double kStd = 0.2;  // standard deviation of the weights, large enough for every part to matter
 constexpr int64_t kRows = 12;
-
-// Deletes itself with all its files at the end of its scope.
-struct TemporaryFolder {
-  TemporaryFolder() { fs::create_directories(path); }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    fs::remove_all(path, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  const fs::path path = fs::temp_directory_path() / ("vlm2vec-selftest-" + std::to_string(getpid()));
-};
 
 // A small model of a family, without weights, and a picture for each row, in a folder that goes with it.
 class TinyModel {
@@ -81,7 +69,7 @@ class TinyModel {
   }
   const Family& family_;
   uint64_t seed_;
-  TemporaryFolder folder_;
+  ScratchFolder folder_{"selftest"};
 };
 
 // Returns all gradients of one contrastive step in f64; with LoRA, the adapters' gradients under dropout.

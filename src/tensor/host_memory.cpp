@@ -1,5 +1,7 @@
 #include "tensor/host_memory.h"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <array>
 #include <fstream>
@@ -54,6 +56,12 @@ HostMemory host_memory(const fs::path& root) {
   for (std::string line; std::getline(groups, line);)
     if (line.starts_with("0::/")) limit_by_groups(root / "sys/fs/cgroup", line.substr(3), memory);
   return memory;
+}
+
+int64_t most_resident_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return int64_t(usage.ru_maxrss) << 10;  // in units of 1024 bytes
 }
 
 std::string in_bytes(int64_t bytes) {

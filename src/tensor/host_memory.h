@@ -13,6 +13,8 @@ struct HostMemory {
 };
 HostMemory host_memory(const std::filesystem::path& root = "/");  // tests pass another root
 
+int64_t most_resident_bytes();  // the most memory that this process has ever occupied
+
 std::string in_bytes(int64_t bytes);  // "512 B", "1.5 MB", "12.3 GB", in powers of 1000
 
 }  // namespace vlm2vec

@@ -6,6 +6,8 @@
 #include <chrono>
 #include <ctime>
 #include <fstream>
+#include <numeric>
+#include <vector>
 
 #include "tensor/cpu/simd/simd.h"
 #include "tensor/parallel.h"
@@ -80,6 +82,17 @@ double bf16_peak() {
   const double begin = cpu_seconds();
   const int64_t operations = simd().spin_bf16(100000, numbers);
   return double(operations) / (cpu_seconds() - begin) * 1e-9;
+}
+
+double of_all_threads(double (*peak)()) {
+  const auto begin = std::chrono::steady_clock::now();
+  std::vector<double> billions(static_cast<size_t>(threads()));
+  parallel_each(billions.size(), [&](size_t i) {
+    const double start = cpu_seconds(), rate = peak();
+    billions[i] = rate * (cpu_seconds() - start);
+  });
+  const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - begin;
+  return std::accumulate(billions.begin(), billions.end(), 0.0) / wall.count();
 }
 
 double read_bandwidth(int64_t bytes) {
