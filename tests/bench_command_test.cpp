@@ -101,7 +101,7 @@ TEST_F(Bench, CountsTheOperationsOfAStep) {
   ASSERT_EQ(train.at("rows").size(), 3u);
   const Explained query = explained(96, 16), target = explained(0, 16);
   const double decoder = 64 * (query.decoder + target.decoder), tower = 64 * query.tower;
-  // Two products of rank 16 beside each of the seven matrices of the decoder's three layers, whose sides sum up to 2048.
+  // Two products of rank 16 beside each of seven matrices in three layers; the sides of the seven sum up to 2048.
   const double adapters = 64 * (9 + 16 + 16) * 2.0 * 3 * 16 * 2048, adapted = tower + 2 * (decoder + adapters);
   const double expected[] = {3 * (tower + decoder), adapted, adapted};
   for (size_t i = 0; i < 3; ++i) {

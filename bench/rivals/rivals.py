@@ -5,9 +5,9 @@
     python bench/rivals/rivals.py --shape qwen2-vl-2b --kinds embed --llama_bench build/bin/llama-bench --gguf 2b.gguf
 
 It needs torch and transformers, and PEFT for training steps with adapters; nothing of this program needs it. torch runs
-in f32 and in bf16 (training: autocast). llama.cpp, if it is given, runs the texts of `embed` only: its llama-bench takes
-no pictures. The rows of torch have equal lengths, so that it computes no padding. Memory is what a process ever occupied:
-of vlm2vec one process for all rows, of torch one for each training step.
+in f32 and in bf16 (training: autocast). llama.cpp, if it is given, runs the texts of `embed` only: its llama-bench
+takes no pictures. The rows of torch have equal lengths, so that it computes no padding. Memory is what a process ever
+occupied: of vlm2vec one process for all rows, of torch one for each training step.
 """
 
 import argparse
