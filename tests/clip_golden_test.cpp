@@ -165,9 +165,11 @@ void DualGolden::check_forward() {
         const Tensor& pixels = plain.at("pixel_values");
         const auto ours = to_vector<double>(pixel_statistic(pixels, end, 8, 3));
         const bool whole = pixels.dim(3) == encoder_->backbone->input().image_size;
-        if (end == "sample")
+        if (end == "sample") {
           expect_within("pixel_values", distance(ours, common_sample(tensor, pixels.dim(3))), 3e-7);
-        else if (whole) EXPECT_LE(distance(ours, reference), 1e-5);
+        } else if (whole) {
+          EXPECT_LE(distance(ours, reference), 1e-5);
+        }
       } else if (end == "rows") {
         const std::string name = stage_of(key.substr(0, key.size() - 5));
         const Numbers ours = rows_of(plain.at(name), expected.at(key.substr(0, key.size() - 4) + "row_index"));

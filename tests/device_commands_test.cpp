@@ -99,7 +99,11 @@ std::vector<Case> cases() {
 }
 
 INSTANTIATE_TEST_SUITE_P(, DeviceCommands, testing::ValuesIn(cases()),
-                         [](const auto& info) { return info.param.first + "_" + info.param.second; });
+                         [](const auto& info) {
+                           std::string name = info.param.first + "_" + info.param.second;
+                           std::ranges::replace(name, '-', '_');
+                           return name;
+                         });
 
 // What a run tells of its device: the last --device counts, results name it, and another one is said at a resume.
 class DeviceOfARun : public Cli {};

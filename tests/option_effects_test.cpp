@@ -247,8 +247,8 @@ TEST_F(Effects, OfEmbedSearchExplainParityMerge) {
          "",
          {{"model_name", "model"}, {"reference", "reference"}, {"output", "p.json"}},
          together({with_code(1, kAdapter),
-                   {kModel[0], {"official_mask", "True", {}, 2}, {"fusion", "official", {}, 2}, {"precision", "bf16", {}, 1}},
-                   with_code(3, {kModel.begin() + 3, kModel.end() - 2}),  // other numbers of tokens
+                   {kModel[0], kModel[1], kModel[2], {"precision", "bf16", {}, 1}},
+                   with_code(3, {kModel.begin() + 4, kModel.end() - 2}),  // other numbers of tokens
                    {{"exif", "True", {}, 1}, {"image_positions", "3d", {}, 1}},
                    {{"reference", "reference2", {}, 1},
                     {"output", "q.json"},

@@ -34,8 +34,8 @@ void Blip2::place(TokenBatch& batch, const Reading&) const {
 
 Var Blip2::read_pictures(const BlipPlacement& placed, const Var& seen) {
   const int64_t width = config_.text.width;
-  const Var queries = to(view(query_tokens, {config_.queries, width}), seen.value().dtype());
-  const Var x = layernorm(gather_rows(queries, placed.queries));
+  const Var tokens = view(query_tokens, {config_.queries, width});
+  const Var x = layernorm(gather_rows(tokens, placed.queries, seen.value().dtype()));
   if (trace) trace("query_embed", x.value());
   return run_bert(layers, x, {placed.cu_queries, placed.query_ids}, seen, {placed.cu_pictures, placed.picture_ids},
                   true, "query_layer_");

@@ -124,7 +124,8 @@ Var ClipSighted::run_tower(const ClipImages& images, const Tensor& dropout_ids, 
   Var x = linear(patches, view(t.patch_embedding, {width, -1}), t.patch_bias ? Var(*t.patch_bias) : Var(),
                  precision() == Precision::bf16_products);
   const DType type = x.value().dtype();
-  if (t.class_embedding) x = concat_rows({to(view(*t.class_embedding, {1, width}), type), x});
+  const Tensor first = from_vector(std::vector<int32_t>{0}, x.value().device());
+  if (t.class_embedding) x = concat_rows({gather_rows(view(*t.class_embedding, {1, width}), first, type), x});
   x = gather_rows(x, images.order) + gather_rows(view(t.position_embedding, {-1, width}), images.positions, type);
   if (t.pre_layrnorm) x = (*t.pre_layrnorm)(x);
   if (trace) trace("vision_embed", x.value());

@@ -32,7 +32,8 @@ Var SiglipPooling::operator()(const Var& patches, const ClipImages& images) cons
   const Device device = patches.value().device();
   std::vector<int32_t> one_each(size_t(pictures) + 1);
   for (size_t i = 0; i < one_each.size(); ++i) one_each[i] = int32_t(i);
-  const Var query = attention.project(to(view(probe, {1, width}), patches.value().dtype()));
+  const Tensor first = from_vector(std::vector<int32_t>{0}, device);
+  const Var query = attention.project(gather_rows(view(probe, {1, width}), first, patches.value().dtype()));
   const Var queries = gather_rows(query, from_vector(std::vector<int32_t>(size_t(pictures), 0), device));
   const Var keys = attention.project(patches);
   const Var x = attention.out_proj(vlm2vec::attention(queries, keys, keys, from_vector(one_each, device),
