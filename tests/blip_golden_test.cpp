@@ -22,8 +22,8 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using Values = std::map<std::string, Tensor>;
 
-#define NEEDS_LARGER_GOLDEN(file)                                                                        \
-  if (!fs::exists(golden(file)) || !fs::exists(golden("backbone_images")))                               \
+#define NEEDS_LARGER_GOLDEN(file)                                          \
+  if (!fs::exists(golden(file)) || !fs::exists(golden("backbone_images"))) \
     GTEST_SKIP() << "not run: no " << golden(file) << "; VLM2VEC_GOLDEN names a larger collection";
 
 Values stages(Encoder& encoder, const EncoderInput& input) {
@@ -74,8 +74,8 @@ TEST(Blip2Golden, forward) {
         expect_within("pixel_values", distance(pixel_statistic(ours.at("pixel_values"), end, 8, 3), tensor),
                       end == "sample" ? 3e-7 : 1e-5);
       else if (end == "rows")
-        expect_within(blip_stage(front), distance(select(ours.at(blip_stage(front)), expected.at(front + ".row_index")),
-                                                  tensor), 5e-5);
+        expect_within(blip_stage(front),
+                      distance(select(ours.at(blip_stage(front)), expected.at(front + ".row_index")), tensor), 5e-5);
       else if (end == "norms") EXPECT_LE(distance(row_norms(ours.at(blip_stage(front))), tensor), 5e-4);
       else expect_within(key, distance(ours.at(key), tensor), limit_of(key));
       ++compared;
@@ -145,8 +145,9 @@ void UniirGolden::check(const std::string& name) {
     const Tensor& seen = ours.at(c.contains("image") ? "vision_final" : "blank_picture");
     expect_within("vision", distance(select(seen, at("vision_rows")), at("vision")), 3e-5);
     for (const int i : {0, 1})
-      expect_within("hidden", distance(select(ours.at(sentence("hidden_layer_", i)), at("text_rows")),
-                                       at(sentence("layer_", i))), 3e-5);
+      expect_within("hidden",
+                    distance(select(ours.at(sentence("hidden_layer_", i)), at("text_rows")), at(sentence("layer_", i))),
+                    3e-5);
     EXPECT_LE(distance(ours.at("pooled"), at("embedding")), 2e-5);
   }
   EXPECT_EQ(compared, 8);
@@ -162,8 +163,8 @@ TEST_F(UniirGolden, blip_ff) {
 
 TEST_F(UniirGolden, sentences) {
   NEEDS_LARGER_GOLDEN("uniir/cases.json")
-  const PromptStyle& style = prompt_style(
-      *std::ranges::find(families(), "uniir-blip-ff", &Family::model_type), "uniir");
+  const PromptStyle& style =
+      prompt_style(*std::ranges::find(families(), "uniir-blip-ff", &Family::model_type), "uniir");
   const json all = read_json(golden("uniir/cases.json"));
   EXPECT_GE(all.at("format_string").size(), 15u);
   for (const json& c : all.at("format_string"))

@@ -33,8 +33,8 @@ ChunkedRows chunk_rows(const Encoder& encoder, std::span<const EncoderInput> row
   for (const size_t i : order) {
     const size_t begin = chunked.ends.empty() ? 0 : chunked.ends.back(), count = chunked.rows.size() - begin;
     in_chunk += tokens[i];
-    if (count > 0 && ((limits.rows > 0 && count == size_t(limits.rows)) ||
-                      (limits.tokens > 0 && in_chunk > limits.tokens)))
+    if (count > 0 &&
+        ((limits.rows > 0 && count == size_t(limits.rows)) || (limits.tokens > 0 && in_chunk > limits.tokens)))
       chunked.ends.push_back(chunked.rows.size()), in_chunk = tokens[i];
     place_of[i] = int32_t(chunked.rows.size());
     chunked.rows.push_back(rows[i]);

@@ -21,7 +21,7 @@ struct ChunkedRows {
     const size_t begin = i == 0 ? 0 : ends[i - 1];
     return std::span(rows).subspan(begin, ends[i] - begin);
   }
-  bool moved() const;  // a row of the batch has another number here
+  bool moved() const;       // a row of the batch has another number here
   int64_t largest() const;  // rows of the largest chunk
 };
 

@@ -187,11 +187,16 @@ std::unique_ptr<Backbone> make_blip_ff(const json& root) {
 
 json tiny_blip_ff(int hidden) {
   constexpr double deviation = 0.2;  // for matrices so narrow
-  const json vit = {{"image_size", 16}, {"patch_size", 4}, {"embed_dim", 16}, {"depth", 2}, {"num_heads", 2},
+  const json vit = {{"image_size", 16}, {"patch_size", 4}, {"embed_dim", 16},
+                    {"depth", 2},       {"num_heads", 2},  {"initializer_range", deviation}};
+  const json med = {{"hidden_size", hidden},
+                    {"intermediate_size", 24},
+                    {"num_hidden_layers", 2},
+                    {"num_attention_heads", 2},
+                    {"vocab_size", 300},
+                    {"encoder_width", 16},
+                    {"max_position_embeddings", 100},
                     {"initializer_range", deviation}};
-  const json med = {{"hidden_size", hidden}, {"intermediate_size", 24}, {"num_hidden_layers", 2},
-                    {"num_attention_heads", 2}, {"vocab_size", 300}, {"encoder_width", 16},
-                    {"max_position_embeddings", 100}, {"initializer_range", deviation}};
   return {{"model_type", "uniir-blip-ff"}, {"vit", vit}, {"med_config", med}};
 }
 

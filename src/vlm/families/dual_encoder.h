@@ -51,7 +51,7 @@ class DualEncoder : public ClipSighted {
   ClipVisionTower vision_model{this, "vision_model", config_.vision};
 
  protected:
-  virtual size_t pooled_token(std::span<const int32_t> ids) const = 0;  // which stands for a text
+  virtual size_t pooled_token(std::span<const int32_t> ids) const = 0;         // which stands for a text
   virtual Var pooled_pictures(const ClipImages& images, const Var& rows) = 0;  // [pictures, width], of normed rows
   virtual StageNote describe_pooled(const ClipImages& images) = 0;
   virtual Linear& text_head() = 0;
