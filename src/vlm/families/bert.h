@@ -52,7 +52,7 @@ struct BertLayer : Module {
   std::unique_ptr<BertMlp> query_mlp;
 };
 
-// Of `count` children "0", "1", …: some have a cross-attention.
+// The children "0", "1", … are layers; some have a cross-attention.
 struct BertLayers : Module {
   BertLayers(Module* parent, std::string name, const BertConfig& config);
   std::vector<std::unique_ptr<BertLayer>> items;

@@ -67,8 +67,8 @@ INLINE float delta_of(const AttentionTask& a, const AttentionTaskGradient& b, in
       sum_over(a.head_dim, [=](int64_t c, auto part) { return factor(load(d_o + c, part)) * load(o + c, part); }));
 }
 
-// Of query i and a tile of keys, replaces the scores p by exp(scale·score − lse) and ds = do·vᵀ by p·(ds − δ)·scale,
-// both by 0 for keys up to `width` that it does not see.
+// Replaces query i's scores p of a tile of keys by exp(scale·score − lse), and ds = do·vᵀ by p·(ds − δ)·scale. Both are
+// 0 for keys up to `width` that it does not see.
 INLINE void soften_gradient(const AttentionTask& a, int64_t i, int64_t k0, int64_t n, int64_t width, float lse,
                             float delta, float* p, float* ds) {
   const int64_t own = visible(a, i, k0, n), early = passed(a, i, k0, n);
